@@ -1,0 +1,81 @@
+"""The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
+
+PyJWT's `Algorithm` objects sign and verify. What a key may be used for is decided here and in `jwk.py`,
+when the key is loaded, and never by a token.
+"""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from jwt.algorithms import (
+    Algorithm as Primitive,
+)
+from jwt.algorithms import (
+    ECAlgorithm,
+    HMACAlgorithm,
+    OKPAlgorithm,
+    RSAAlgorithm,
+    RSAPSSAlgorithm,
+)
+
+KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One signature algorithm: the key it takes (`kty`, `crv`, at least `bits`) and what computes it."""
+
+    name: str
+    kty: KeyType
+    crv: str | None  # the one curve, for EC and OKP (RFC 8725 s3.1: one key, one algorithm)
+    bits: int  # least size of a secret or of an RSA modulus
+    primitive: Primitive = field(repr=False, compare=False)
+
+    def sign(self, key: Any, message: bytes) -> bytes:
+        """Return the signature of `message` in the form that JWS wants."""
+        return self.primitive.sign(message, key)
+
+    def verify(self, key: Any, message: bytes, signature: bytes) -> bool:
+        """Say whether `signature` is one of `message`."""
+        return self.primitive.verify(message, key, signature)
+
+
+_HMAC, _RSA, _PSS, _EC, _OKP = (
+    HMACAlgorithm,
+    RSAAlgorithm,
+    RSAPSSAlgorithm,
+    ECAlgorithm,
+    OKPAlgorithm,
+)
+
+# RFC 7518 s3.2: "A key of the same size as the hash output (for instance, 256 bits for "HS256") or larger MUST
+# be used". s3.3 and s3.5: "A key of size 2048 bits or larger MUST be used".
+ALGORITHMS = MappingProxyType(
+    {
+        algorithm.name: algorithm
+        for algorithm in (
+            Algorithm("HS256", "oct", None, 256, _HMAC(_HMAC.SHA256)),
+            Algorithm("HS384", "oct", None, 384, _HMAC(_HMAC.SHA384)),
+            Algorithm("HS512", "oct", None, 512, _HMAC(_HMAC.SHA512)),
+            Algorithm("RS256", "RSA", None, 2048, _RSA(_RSA.SHA256)),
+            Algorithm("RS384", "RSA", None, 2048, _RSA(_RSA.SHA384)),
+            Algorithm("RS512", "RSA", None, 2048, _RSA(_RSA.SHA512)),
+            Algorithm("PS256", "RSA", None, 2048, _PSS(_PSS.SHA256)),
+            Algorithm("PS384", "RSA", None, 2048, _PSS(_PSS.SHA384)),
+            Algorithm("PS512", "RSA", None, 2048, _PSS(_PSS.SHA512)),
+            Algorithm("ES256", "EC", "P-256", 0, _EC(_EC.SHA256)),
+            Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384)),
+            Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512)),
+            Algorithm("Ed25519", "OKP", "Ed25519", 0, _OKP()),
+            # RFC 9864 deprecates this name because it leaves the curve open. It is bound to one here, and
+            # only a key that was configured under this name has it.
+            Algorithm("EdDSA", "OKP", "Ed25519", 0, _OKP()),
+        )
+    }
+)
+
+# What a key without `alg` is bound to: its curve leaves one choice. RSA keys and secrets must say.
+BY_CURVE = MappingProxyType(
+    {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
+)

@@ -1,0 +1,356 @@
+"""JSON Web Keys (RFC 7517): typed, strong enough, and bound to exactly one algorithm when loaded.
+
+A key that can't be used says why, once, at load. A request never meets a weak or a half-read key.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from json import dumps
+from typing import Any, TypeAlias, cast
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, KeyType
+from .strict import b64url_decode, b64url_encode
+
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+MAX_KID = 256  # characters
+MAX_RSA_BITS = 8192  # a larger modulus is a way to keep the verifier busy
+MAX_RSA_EXPONENT = 1 << 32  # so is a larger exponent: 3071 bits of it cost 5 ms per check
+
+# RFC 7638 s3.2, RFC 8037 s2: the members that are the key, and all of the public part.
+_PUBLIC_MEMBERS: Mapping[KeyType, tuple[str, ...]] = {
+    "RSA": ("e", "kty", "n"),
+    "EC": ("crv", "kty", "x", "y"),
+    "OKP": ("crv", "kty", "x"),
+    "oct": ("k", "kty"),
+}
+_PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth")
+_READERS: Mapping[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+
+
+_SIGN_AND_VERIFY = frozenset(("sign", "verify"))
+
+
+class UnusableKey(ValueError):
+    """The key can't or must not be used; the message says why, and holds no part of the key."""
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Key:
+    """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
+
+    `public` is None for a secret, `private` is None where this process only verifies.
+    """
+
+    kid: str
+    algorithm: Algorithm
+    public: PublicKey | None
+    private: PrivateKey | bytes | None
+    operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
+
+    def __repr__(self) -> str:
+        part = "secret" if self.is_symmetric else "private" if self.private else "public"
+        return f"<Key kid={self.kid!r} alg={self.algorithm.name} {part}>"
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Say whether one secret both signs and verifies."""
+        return self.public is None
+
+    @property
+    def signs(self) -> bool:
+        """Say whether this key can and may sign."""
+        return self.private is not None and "sign" in self.operations
+
+    @property
+    def verifies(self) -> bool:
+        """Say whether this key may verify."""
+        return "verify" in self.operations
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of `message`. The caller has seen that there is a private part."""
+        return self.algorithm.sign(self.private, message)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Say whether `signature` is this key's for `message`."""
+        return self.algorithm.verify(self.public or self.private, message, signature)
+
+    def public_jwk(self) -> dict[str, str]:
+        """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
+        members = {} if self.is_symmetric else _members(self.public)
+        if not members:
+            raise UnusableKey("a secret has no public part")
+        return members | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
+
+    def to_jwk(self) -> dict[str, Any]:
+        """Return the whole key as a JWK: it is a secret. For a file with mode 0600, or a pickle."""
+        members = _members(self.private if self.private is not None else self.public)
+        found: dict[str, Any] = members | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
+        if self.operations != _SIGN_AND_VERIFY:
+            found["key_ops"] = sorted(self.operations)
+        return found
+
+    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
+        return from_jwk, (self.to_jwk(),)
+
+
+def thumbprint(members: Mapping[str, Any]) -> str:
+    """Return the SHA-256 thumbprint of a JWK, in base64url (RFC 7638 s3)."""
+    names = _PUBLIC_MEMBERS[members["kty"]]
+    text = dumps({name: members[name] for name in names}, separators=(",", ":"), sort_keys=True)
+    return b64url_encode(sha256(text.encode()).digest()).decode()
+
+
+def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
+    """Read one JWK. `algorithm` is for a key that doesn't say its own (`alg` is optional).
+
+    Raises:
+        UnusableKey: with the reason; the message holds no part of the key.
+
+    """
+    kty = _string(jwk, "kty")
+    if kty not in _PUBLIC_MEMBERS:
+        raise UnusableKey(f"key type {kty!r} is not supported")
+    for name in _PUBLIC_MEMBERS[kty]:
+        _string(jwk, name)
+    curve = jwk.get("crv")
+    name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
+    bound = _bind(name, kty, curve)
+    operations = _check_use(jwk)
+    kid = jwk.get("kid", "") if "kid" in jwk else thumbprint(jwk)
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
+        raise UnusableKey(f"kid must be a string of 1 to {MAX_KID} characters (RFC 7517 s4.5)")
+    if kty == "oct":
+        key = from_secret(_octets(jwk, "k"), bound.name, kid=kid)
+    else:
+        for name in (*_PUBLIC_MEMBERS[kty], *_PRIVATE_MEMBERS):
+            if name in jwk and name not in ("kty", "crv"):
+                _octets(jwk, name)
+        try:
+            read = _READERS[kty].from_jwk(dict(jwk))
+        except (InvalidKeyError, ValueError, TypeError, KeyError):
+            # The cause is dropped: its text and its traceback may show members of the key.
+            raise UnusableKey("its members don't make a key") from None
+        key = from_object(read, bound.name, kid=kid)
+        if any(jwk[name] != value for name, value in _members(key.public).items()):
+            # A private key that bears another key's public part would sign what nobody can verify.
+            raise UnusableKey("its public part doesn't belong to its private part, or isn't minimal")
+    key = replace(key, operations=operations)
+    if not key.signs and not key.verifies:
+        raise UnusableKey("its key_ops allow neither to sign nor to verify (RFC 7517 s4.3)")
+    return key
+
+
+def from_object(key: object, algorithm: str | None = None, *, kid: str | None = None) -> Key:
+    """Bind a `cryptography` key to its algorithm, after checking that it is strong enough."""
+    if isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+        private: PrivateKey | None = key
+        public: PublicKey = key.public_key()
+    elif isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
+        private, public = None, key
+    else:
+        raise UnusableKey(f"a key of type {type(key).__name__} is not supported")
+    members = _members(public)
+    kty, curve = members["kty"], members.get("crv")
+    bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
+    if isinstance(public, rsa.RSAPublicKey):
+        _check_rsa(public, bound)
+    return Key(kid or thumbprint(members), bound, public, private)
+
+
+def from_pem(
+    pem: bytes, algorithm: str | None = None, *, kid: str | None = None, password: bytes | None = None
+) -> Key:
+    """Read a private or a public key in PEM (PKCS #8, SubjectPublicKeyInfo, or the older forms)."""
+    try:
+        if b"PRIVATE KEY-----" in pem:
+            return from_object(
+                serialization.load_pem_private_key(pem, password), algorithm, kid=kid
+            )
+        return from_object(serialization.load_pem_public_key(pem), algorithm, kid=kid)
+    except UnusableKey:
+        raise
+    except TypeError:
+        raise UnusableKey("it is encrypted and no password was given, or the reverse") from None
+    except Exception:  # noqa: BLE001  (OpenSSL's reasons vary by version, and may quote the input)
+        raise UnusableKey("not a private or public key in PEM, or the password is wrong") from None
+
+
+def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key:
+    """Bind a secret to an HMAC algorithm, after checking that it is long and not a phrase."""
+    bound = _bind(algorithm, "oct", None)
+    if len(secret) * 8 < bound.bits:
+        raise UnusableKey(
+            f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
+            f"{bound.bits // 8} (RFC 7518 s3.2)"
+        )
+    _check_secret(secret)
+    members = {"kty": "oct", "k": b64url_encode(secret).decode()}
+    return Key(kid or thumbprint(members), bound, None, secret)
+
+
+def generate(algorithm: str, *, kid: str | None = None, secret: bytes = b"") -> Key:
+    """Make a new key for `algorithm`; `secret` is the randomness of an HMAC key."""
+    bound = ALGORITHMS.get(algorithm)
+    if bound is None:
+        raise UnusableKey(_unsupported(algorithm))
+    if bound.kty == "oct":
+        return from_secret(secret, algorithm, kid=kid)
+    return from_object(_GENERATORS[bound.crv or "RSA"](), algorithm, kid=kid)
+
+
+_GENERATORS: Mapping[str, Any] = {
+    "RSA": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+def _members(key: Any) -> dict[str, str]:
+    """Return the members of RFC 7518 s6 that make up `key`, and no others."""
+    if isinstance(key, bytes):
+        return {"kty": "oct", "k": b64url_encode(key).decode()}
+    kind = (
+        "RSA"
+        if isinstance(key, (rsa.RSAPublicKey, rsa.RSAPrivateKey))
+        else "EC"
+        if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey))
+        else "OKP"
+    )
+    found = cast("dict[str, Any]", _READERS[kind].to_jwk(key, as_dict=True))
+    names = (*_PUBLIC_MEMBERS[cast("KeyType", kind)], *_PRIVATE_MEMBERS)
+    return {name: found[name] for name in names if name in found}
+
+
+def _bind(name: object, kty: str, curve: object) -> Algorithm:
+    """Return the algorithm called `name`, after checking that it goes with the type and the curve."""
+    bound = ALGORITHMS.get(name) if isinstance(name, str) else None
+    if bound is None:
+        raise UnusableKey(_unsupported(name))
+    # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
+    if bound.kty != kty or bound.crv not in (None, curve):
+        raise UnusableKey(f"{bound.name} doesn't go with a key of type {kty} {curve or ''}".rstrip())
+    return bound
+
+
+def _natural(kty: str, curve: object, fallback: str | None) -> str:
+    """Choose the algorithm of a key that doesn't say its own: the fallback if it fits, else the curve's."""
+    configured = ALGORITHMS.get(fallback or "")
+    if configured is not None and configured.kty == kty and configured.crv in (None, curve):
+        return configured.name
+    by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
+    if by_curve is not None:
+        return by_curve
+    if curve is not None:
+        raise UnusableKey(f"curve {curve!r} is not supported")
+    raise UnusableKey(
+        f"a key of type {kty} without `alg` could serve several algorithms: name one, "
+        'algorithm="..." (RFC 8725 s3.1)'
+    )
+
+
+def _unsupported(name: object) -> str:
+    return f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}"
+
+
+def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
+    """Check `use` and `key_ops` (RFC 7517 s4.2, s4.3); return what the key may do."""
+    if jwk.get("use") not in (None, "sig"):
+        raise UnusableKey("its `use` is not sig (RFC 7517 s4.2)")
+    operations = jwk.get("key_ops")
+    if operations is None:
+        return _SIGN_AND_VERIFY
+    if not isinstance(operations, list | tuple) or not all(isinstance(o, str) for o in operations):
+        raise UnusableKey("key_ops must be an array of strings (RFC 7517 s4.3)")
+    allowed = frozenset(operations)
+    if len(allowed) != len(operations):
+        raise UnusableKey("key_ops names an operation twice (RFC 7517 s4.3)")
+    if "d" in jwk and "sign" in allowed:
+        # Whoever holds a private key for signing holds the public one, and that one is for verifying.
+        allowed |= {"verify"}
+    return allowed & _SIGN_AND_VERIFY
+
+
+def _string(jwk: Mapping[str, Any], name: str) -> str:
+    value = jwk.get(name)
+    if not isinstance(value, str) or not value:
+        raise UnusableKey(f"member {name!r} must be a non-empty string")
+    return value
+
+
+def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
+    try:
+        return b64url_decode(_string(jwk, name).encode())
+    except ValueError:
+        raise UnusableKey(f"member {name!r} must be canonical base64url") from None
+
+
+def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
+    numbers = key.public_numbers()
+    if not algorithm.bits <= key.key_size <= MAX_RSA_BITS:
+        raise UnusableKey(
+            f"an RSA modulus of {key.key_size} bits: {algorithm.name} needs at least {algorithm.bits} "
+            f"(RFC 7518 s3.3), and {MAX_RSA_BITS} is the most"
+        )
+    if not (3 <= numbers.e < MAX_RSA_EXPONENT and numbers.e % 2):
+        raise UnusableKey("the RSA exponent must be odd, at least 3 and below 2**32")
+    if _has_weak_structure(numbers.n):
+        raise UnusableKey("the RSA modulus has the structure of CVE-2017-15361 (ROCA)")
+
+
+# CVE-2017-15361: the vulnerable library made primes k * M + (65537**a mod M), M a product of small primes, so
+# that such a modulus is a power of 65537 modulo every one of them. By chance that has odds of 2**-27 or so.
+_ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+_ROCA_RESIDUES = {
+    prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES
+}
+
+
+def _has_weak_structure(modulus: int) -> bool:
+    return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
+
+
+_OTHER_KEYS = re.compile(rb"-----BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|\{)")
+_WORDS = re.compile(rb"[A-Za-z][a-z]{3,}")
+
+
+def _check_secret(secret: bytes) -> None:
+    """Refuse what is plainly no random secret. RFC 8725 s3.5: human passwords MUST NOT be keys."""
+    if _OTHER_KEYS.search(secret) or _is_der(secret):
+        raise UnusableKey(
+            "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
+            "(KeySet.pem, KeySet.from_jwks)"
+        )
+    remedy = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+    counts = [secret.count(octet) for octet in set(secret)]
+    entropy = -sum(n * math.log2(n / len(secret)) for n in counts)
+    # 32 random octets have about 157 of 160 bits by this measure, 64 hexadecimal digits about 245.
+    if entropy < 96:
+        raise UnusableKey(f"this secret repeats itself: {remedy}")
+    words = sum(len(word) for word in _WORDS.findall(secret))
+    if words * 2 > len(secret):
+        raise UnusableKey(f"this secret is made of words, which can be guessed: {remedy}")
+
+
+def _is_der(secret: bytes) -> bool:
+    for load in (
+        serialization.load_der_public_key,
+        lambda data: serialization.load_der_private_key(data, None),
+    ):
+        try:
+            load(secret)
+        except Exception:  # noqa: BLE001, S112  (not DER, in whatever words)
+            continue
+        return True
+    return False

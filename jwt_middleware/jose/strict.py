@@ -1,0 +1,109 @@
+"""Canonical base64url and strict JSON: one text for one value, or a `ValueError`."""
+
+import re
+from binascii import a2b_base64, b2a_base64
+from json import JSONDecoder
+from math import isfinite
+from typing import Any, NoReturn
+
+from ..values.frozen import FrozenDict, freeze
+
+MAX_DEPTH = 32  # objects and arrays inside each other; real tokens have two or three
+
+BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
+_PADDING = (b"", b"", b"==", b"=")
+# The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5), or one
+# token would have several texts. One character alone is never a group.
+_LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+
+
+def b64url_decode(segment: bytes) -> bytes:
+    """Return the octets that `segment` is the one canonical base64url text of (RFC 7515 s2)."""
+    if segment.translate(None, BASE64URL):
+        raise ValueError("a character outside base64url")
+    return decode_segment(segment)
+
+
+def decode_segment(segment: bytes) -> bytes:
+    """Decode a segment whose characters have been checked already."""
+    rest = len(segment) & 3
+    if not segment or segment[-1] not in _LAST[rest]:
+        raise ValueError("not canonical base64url")
+    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
+
+
+def b64url_encode(octets: bytes) -> bytes:
+    """Return the base64url text of `octets`, without padding (RFC 7515 s2)."""
+    return b2a_base64(octets, newline=False).translate(_TO_BASE64URL).rstrip(b"=")
+
+
+def parse_object(octets: bytes) -> FrozenDict:
+    """Return the one JSON object that `octets` are, read-only, or raise ValueError.
+
+    Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
+    comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
+    """
+    if octets.count(b"{") + octets.count(b"[") > MAX_DEPTH:
+        _check_depth(octets)
+    text = octets.decode("utf-8").strip(" \t\n\r")
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text) or type(value) is not FrozenDict:
+        raise ValueError("not one JSON object")
+    if b"\\u" in octets:
+        _check_surrogates(value)
+    if b"[" in octets:
+        freeze(value)
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> FrozenDict:
+    members = FrozenDict(pairs)
+    # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON parser that
+    # returns only the lexically last duplicate member name". We reject.
+    if len(members) != len(pairs):
+        raise ValueError("a member name comes twice")
+    return members
+
+
+def _constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("a number too large")
+    return number
+
+
+_DECODER = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+def _check_depth(octets: bytes) -> None:
+    # Before the parser runs: it recurses, and what it does at the end of the stack differs by version.
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(octets):
+        mark = match[0]
+        if mark in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("nested too deeply")
+        elif mark in b"]}":
+            depth -= 1
+
+
+def _check_surrogates(value: Any) -> None:
+    # An escaped lone surrogate parses, and then raises wherever the text is written: in a log, in a database.
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            name.encode("utf-8")
+            _check_surrogates(member)
+    elif isinstance(value, list):
+        for member in value:
+            _check_surrogates(member)

@@ -1,0 +1,38 @@
+"""Take the access token out of the `Authorization` header (RFC 6750 s2.1), and from nowhere else."""
+
+import re
+
+from ..jose.jws import MAX_TOKEN
+from ..values.errors import InvalidRequest, InvalidToken, Reason
+
+# RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't count.
+_SCHEME = "bearer"
+_NOT_B64TOKEN = re.compile(r"[^A-Za-z0-9\-._~+/=]|=(?!=*$)|^=")
+# A server in front joins two header lines with a comma. No parameter of another scheme has this form.
+_SECOND = re.compile(r", *bearer(?: |$)", re.IGNORECASE)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """Return the token of a `Bearer` header; None without the header, or with another scheme's.
+
+    Raises:
+        InvalidRequest: for a `Bearer` that no token68 follows, and for two credentials.
+        InvalidToken: for a token longer than any that could be good.
+
+    """
+    if authorization is None:
+        return None
+    # RFC 9110 s5.5: a field value has no white space around it.
+    authorization = authorization.strip(" \t")
+    if authorization[:6].lower() != _SCHEME or authorization[6:7] not in ("", " ", "\t", ","):
+        # Before anything that takes time in proportion to what was sent.
+        if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
+            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+        return None
+    token = authorization[6:].lstrip(" ")
+    if len(token) > MAX_TOKEN:
+        raise InvalidToken(Reason.TOO_LONG)
+    if not token or authorization[6] != " " or _NOT_B64TOKEN.search(token):
+        twice = "," in token
+        raise InvalidRequest(Reason.CREDENTIALS_TWICE if twice else Reason.CREDENTIALS_MALFORMED)
+    return token

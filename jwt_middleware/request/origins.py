@@ -1,0 +1,63 @@
+"""Cross-origin requests: which origins may read answers of ours (the Fetch standard, CORS protocol)."""
+
+import re
+from collections.abc import Iterable
+
+from ..values.errors import ConfigurationError
+from ..values.model import Request
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?"
+)
+_LOOPBACK = re.compile(r"localhost|(?:.+\.)?localhost|127(?:\.[0-9]+){3}|\[::1\]")
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
+
+
+def is_preflight(request: Request) -> bool:
+    """Say whether this is a browser's CORS preflight, which never carries credentials."""
+    return (
+        request.method == "OPTIONS"
+        and request.header("origin") is not None
+        and request.header("access-control-request-method") is not None
+        and request.header("authorization") is None
+    )
+
+
+class Origins:
+    """The origins that may read our own answers; the application's answers are never touched."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._headers = {
+            origin: (
+                ("access-control-allow-origin", origin),
+                ("access-control-expose-headers", "WWW-Authenticate"),
+                ("vary", "Origin"),
+            )
+            for origin in origins
+        }
+
+    def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
+        """Return what our answer to this request says about who may read it."""
+        if not self._headers:
+            return ()
+        # `Vary` for everyone, or a cache would hand one origin's answer to another.
+        return self._headers.get(request.header("origin") or "", (("vary", "Origin"),))
+
+
+def check_origin(origin: object) -> None:
+    """Check one configured origin: exact, as a browser sends it. Raises ConfigurationError."""
+    match = _ORIGIN.fullmatch(origin) if isinstance(origin, str) else None
+    if match is None or match["port"] == _DEFAULT_PORTS.get(match["scheme"], ""):
+        raise ConfigurationError(
+            "origins",
+            f"{origin!r} is no origin as a browser sends it",
+            "scheme://host, lower-case, with a port only if it isn't the scheme's; no path, no wildcard",
+        )
+    if match["scheme"] == "http" and not _LOOPBACK.fullmatch(match["host"]):
+        raise ConfigurationError(
+            "origins",
+            f"{origin!r}: pages that come in clear can be changed on the way, and would hold tokens",
+            "use https; http is only for loopback",
+        )

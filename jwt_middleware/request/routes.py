@@ -1,0 +1,238 @@
+"""Which rule a path falls under. Permitting rules match narrowly, restricting rules widely.
+
+A path that no rule names needs a valid token: what was forgotten is closed. Rules are literal paths and
+prefixes, found by dictionary, so that cost doesn't grow with their number and no path can be slow.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from typing import TypeAlias
+
+from ..values.errors import ConfigurationError, InvalidRequest, Reason
+
+# What is the same path to us and to every framework. `%` isn't here: a decoded path that still has one was
+# encoded twice.
+_CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
+# What frameworks and servers read in different ways: Flask serves //admin as /admin.
+_ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f]")
+_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
+_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2 token, in upper case
+_PARAMETER = re.compile(r"[{}<>]")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule for a path, or for all below it (`/admin/*`).
+
+    Args:
+        path: decoded, as the application's router sees it, below the root it is mounted at.
+        methods: upper-case; none: all of them. GET implies HEAD.
+        public: no token is read. Matches this very path only, in its canonical spelling.
+        optional: a request without a token passes as nobody's; one with a bad token is refused.
+        scope: all of these, separated by spaces, are needed. Matches whatever follows the path, too:
+            `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
+        max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
+        acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+
+    The most specific rule wins: the longer path, then the exact one, then the one that names the method.
+    A rule without any option says that a valid token is needed, say below a public prefix.
+
+    Raises:
+        ConfigurationError: with the way out, for a path or a combination that can't be meant.
+
+    """
+
+    path: str
+    _: KW_ONLY
+    methods: tuple[str, ...] = ()
+    public: bool = False
+    optional: bool = False
+    scope: str = ""
+    max_age: int | None = None  # seconds
+    acr_values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "acr_values"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
+                raise self._wrong(name, "must be a tuple of strings")
+            object.__setattr__(self, name, tuple(value))
+        self._check_path()
+        for method in self.methods:
+            if not _METHOD.fullmatch(method):
+                raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
+        if not isinstance(self.scope, str) or not all(
+            _SCOPE_TOKEN.fullmatch(one) for one in self.scope.split(" ") if self.scope
+        ):
+            raise self._wrong("scope", "must be scope tokens separated by one space (RFC 6749 s3.3)")
+        if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
+            raise self._wrong("acr_values", "must be visible ASCII without quotes (RFC 9470 s3)")
+        if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
+            raise self._wrong("max_age", "must be a whole number of seconds, 0 or more")
+        if self.public and self.optional:
+            raise self._wrong("public", "excludes optional", "a public route reads no credentials")
+        if self.permits and self.restricts:
+            raise self._wrong(
+                "public" if self.public else "optional",
+                "excludes scope, max_age and acr_values",
+                "make two rules, for two paths or two methods",
+            )
+        if self.permits and not _CANONICAL.fullmatch(self.path):
+            raise self._wrong(
+                "path",
+                f"{self.path!r} can't be public or optional: servers and frameworks read it in "
+                "different ways",
+                "use letters, digits and ._~!$&'()*+,=:@/-",
+            )
+
+    @property
+    def permits(self) -> bool:
+        """Say whether this rule lets requests in without a token."""
+        return self.public or self.optional
+
+    @property
+    def restricts(self) -> bool:
+        """Say whether this rule asks for more than a valid token."""
+        return bool(self.scope or self.acr_values or self.max_age is not None)
+
+    def _check_path(self) -> None:
+        path = self.path
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise self._wrong("path", f"{path!r} must begin with /")
+        literal = path.removesuffix("*") if path.endswith("/*") else path
+        if _ODD.search(literal) or not literal.isprintable():
+            raise self._wrong("path", f"{path!r} can't be told apart from other paths by every server")
+        if "*" in literal and not self.permits:
+            raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
+        if _PARAMETER.search(literal):
+            raise self._wrong("path", f"{path!r}: path parameters don't exist here", "end with /*")
+        if "%" in literal or "?" in literal or "#" in literal:
+            raise self._wrong("path", f"{path!r} is no decoded path", "no %, no query, no fragment")
+
+    def _wrong(self, field: str, problem: str, remedy: str = "") -> ConfigurationError:
+        return ConfigurationError(f"Route({self.path!r}).{field}", problem, remedy)
+
+
+class Rule:
+    """A route, prepared for requests."""
+
+    __slots__ = ("acr_values", "max_age", "optional", "public", "scope", "scopes")
+
+    def __init__(self, route: Route) -> None:
+        self.public = route.public
+        self.optional = route.optional
+        self.scope = route.scope
+        self.scopes = frozenset(route.scope.split())
+        self.max_age = route.max_age
+        self.acr_values = route.acr_values
+
+
+_TOKEN_NEEDED = Rule(Route("/"))
+
+_ByMethod: TypeAlias = dict[str | None, Rule]  # None: any method
+_NONE: _ByMethod = {}
+
+
+class Routes:
+    """All the rules, by path. Made once, never changed.
+
+    Raises:
+        ConfigurationError: when two rules say something about the same path and method.
+
+    """
+
+    __slots__ = ("_longest", "_narrow", "_narrow_below", "_restricts", "_wide", "_wide_below")
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        # Permitting rules by their exact path, `/*` by the path before it; all others by that without a last /.
+        self._narrow: dict[str, _ByMethod] = {}
+        self._narrow_below: dict[str, _ByMethod] = {}
+        self._wide: dict[str, _ByMethod] = {}
+        self._wide_below: dict[str, _ByMethod] = {}
+        self._restricts = False
+        self._longest = 0
+        seen: set[tuple[str, bool, str | None]] = set()
+        for route in routes:
+            below = route.path.endswith("/*")
+            path = route.path.removesuffix("/*") if below else route.path
+            stem = path.rstrip("/")
+            if route.permits:
+                table, key = (self._narrow_below if below else self._narrow), path
+            else:
+                table, key = (self._wide_below if below else self._wide), stem
+            rule = Rule(route)
+            for method in _with_head(route.methods):
+                if (stem, below, method) in seen:
+                    raise ConfigurationError(
+                        "routes",
+                        f"two rules for {method or 'all methods of'} {route.path}",
+                        "keep one, or give each its own methods",
+                    )
+                seen.add((stem, below, method))
+                table.setdefault(key, {})[method] = rule
+            self._restricts |= route.restricts
+            self._longest = max(self._longest, len(stem))
+
+    def find(self, method: str, path: str) -> Rule:
+        """Return the rule for a request.
+
+        Raises:
+            InvalidRequest: for an odd path, where any rule asks for more than a valid token: the
+                application might read it as a path that such a rule names.
+
+        """
+        if self._restricts and _ODD.search(path):
+            raise InvalidRequest(Reason.PATH_ODD)
+        whole = path.rstrip("/")
+        rule = _choose(self._narrow.get(path), self._wide.get(whole), method)
+        if rule is not None:
+            return rule
+        if not (self._narrow_below or self._wide_below or self._wide):
+            return _TOKEN_NEEDED
+        return self._find_above(method, path, whole)
+
+    def _find_above(self, method: str, path: str, whole: str) -> Rule:
+        canonical = _CANONICAL.fullmatch(path) is not None and not _ODD.search(path)
+        stem = whole
+        if len(stem) > self._longest:
+            # No rule is longer: thousands of segments cost no more than a few.
+            stem = whole[: max(whole.rfind("/", 0, self._longest + 1), 0)]
+        while True:
+            narrow = self._narrow_below.get(stem) if canonical and len(path) > len(stem) else None
+            rule = _choose(narrow, self._wide_below.get(stem), method)
+            if rule is None and stem != whole:
+                rule = _choose(None, self._wide.get(stem), method)
+            if rule is not None:
+                return rule
+            if not stem:
+                return _TOKEN_NEEDED
+            stem = stem[: max(stem.rfind("/"), 0)]
+
+
+def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
+    """Choose among rules for one path: the one that names the method, before one for all methods."""
+    if narrow is None and wide is None:
+        return None
+    narrow, wide = narrow or _NONE, wide or _NONE
+    # Frameworks read `post` as POST: a rule that restricts does, too; one that permits doesn't.
+    return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)
+
+
+def _with_head(methods: tuple[str, ...]) -> tuple[str | None, ...]:
+    if not methods:
+        return (None,)
+    # RFC 9110 s9.3.2: HEAD is GET without the content; frameworks route it to the same endpoint.
+    found = dict.fromkeys(methods)
+    return (*found, "HEAD") if "GET" in found and "HEAD" not in found else tuple(found)
+
+
+def below_root(path: str, root: str) -> str:
+    """Return `path` without the root it is mounted at, cut at a segment boundary only.
+
+    Some servers put the root in front of the path, others don't; where it isn't there, nothing is cut.
+    """
+    root = root.rstrip("/")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :]
+    return path

@@ -1,0 +1,150 @@
+"""The claim checks, one table (RFC 7519 s4.1, RFC 9068 s2.2 and s4)."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from ..values.errors import InvalidToken, Reason
+from ..values.frozen import FrozenDict
+from .profiles import Profile
+
+MAX_TIME = 253402300800  # seconds: the end of the year 9999; what lies beyond is an attack or a mistake
+
+
+class Expected(Protocol):
+    """What the checks compare with."""
+
+    @property
+    def issuer(self) -> str:
+        """Return the exact `iss`."""
+        ...
+
+    @property
+    def audience(self) -> frozenset[str]:
+        """Return the names that we go by; one of them must be in `aud`."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """Return which claims are required."""
+        ...
+
+    @property
+    def leeway(self) -> float:
+        """Return the seconds that clocks may differ by."""
+        ...
+
+
+def issuer(claims: FrozenDict, expected: Expected, _: float) -> None:
+    """Compare code points and nothing else: no normalization, no case, no trailing slash (RFC 9068 s4)."""
+    if claims["iss"] != expected.issuer:
+        raise InvalidToken(Reason.ISSUER)
+
+
+def audience(claims: FrozenDict, expected: Expected, _: float) -> None:
+    """Look for ourselves among the audience (RFC 7519 s4.1.3)."""
+    # "If the principal processing the claim does not identify itself with a value in the "aud" claim when this
+    # claim is present, then the JWT MUST be rejected."
+    given = claims["aud"]
+    if type(given) is str:
+        if given in expected.audience:
+            return
+    elif type(given) is not tuple or not all(type(one) is str for one in given):
+        _malformed("aud")
+    elif not expected.audience.isdisjoint(given):
+        return
+    raise InvalidToken(Reason.AUDIENCE)
+
+
+def expiration(claims: FrozenDict, expected: Expected, now: float) -> None:
+    """Check `exp`."""
+    # RFC 7519 s4.1.4: "on or after which the JWT MUST NOT be accepted for processing".
+    if now >= _time(claims, "exp") + expected.leeway:
+        raise InvalidToken(Reason.EXPIRED)
+
+
+def not_before(claims: FrozenDict, expected: Expected, now: float) -> None:
+    """Check `nbf`, which is optional."""
+    # RFC 7519 s4.1.5: "before which the JWT MUST NOT be accepted for processing".
+    if "nbf" in claims and now < _time(claims, "nbf") - expected.leeway:
+        raise InvalidToken(Reason.NOT_YET_VALID)
+
+
+def issued_at(claims: FrozenDict, expected: Expected, now: float) -> None:
+    """Refuse a token from the future: its issuer's clock or its issuer is wrong (RFC 7519 s4.1.6)."""
+    if "iat" in claims and now < _time(claims, "iat") - expected.leeway:
+        raise InvalidToken(Reason.ISSUED_IN_FUTURE)
+
+
+def identifiers(claims: FrozenDict, expected: Expected, _: float) -> None:
+    """Check that identifiers are strings fit for a log and a database key."""
+    for name in ("sub", "jti", "client_id", "sid"):
+        value = claims.get(name)
+        if value is None and name not in claims:
+            continue
+        if type(value) is not str or not value or not _is_clean(value):
+            _malformed(name)
+
+
+def scope(claims: FrozenDict, expected: Expected, _: float) -> None:
+    """Check that `scope` is one string of scope tokens (RFC 9068 s2.2.3, RFC 6749 s3.3)."""
+    value = claims.get("scope", "")
+    if type(value) is not str or not _SCOPE.fullmatch(value):
+        _malformed("scope")
+
+
+def sender(claims: FrozenDict, expected: Expected, _: float) -> None:
+    """Refuse a token that is bound to a key, because nothing here has seen that key."""
+    # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token".
+    if "cnf" in claims:
+        raise InvalidToken(Reason.SENDER_CONSTRAINED)
+
+
+CHECKS: tuple[Callable[[FrozenDict, Expected, float], None], ...] = (
+    issuer,
+    audience,
+    expiration,
+    not_before,
+    issued_at,
+    identifiers,
+    scope,
+    sender,
+)
+
+
+def check(claims: FrozenDict, expected: Expected, now: float) -> None:
+    """Run every check, or raise InvalidToken with the first reason."""
+    missing = expected.profile.required.difference(claims)
+    if missing:
+        raise InvalidToken(Reason.CLAIM_MISSING, min(missing))
+    for one in CHECKS:
+        one(claims, expected, now)
+
+
+# RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token ). Some
+# issuers send "" for no scope; that opens nothing.
+_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _is_clean(value: str) -> bool:
+    # `isprintable` is the fast path; a few printable-looking letters fail it, so that the pattern decides.
+    return value.isprintable() or not _CONTROL.search(value)
+
+
+def time_of(claims: FrozenDict, name: str) -> float | None:
+    """Return a NumericDate in seconds, or None where it is absent or no such number."""
+    value: Any = claims.get(name)
+    # A bool is an int in Python; a string is none in JSON; NaN and Infinity never come this far.
+    if (type(value) is int or type(value) is float) and 0 <= value < MAX_TIME:
+        return float(value) if type(value) is float else value
+    return None
+
+
+def _time(claims: FrozenDict, name: str) -> float:
+    value = time_of(claims, name)
+    return _malformed(name) if value is None else value
+
+
+def _malformed(name: str) -> NoReturn:
+    raise InvalidToken(Reason.CLAIM_MALFORMED, name)

@@ -1,0 +1,156 @@
+"""Errors know their answer and keep their reason to themselves.
+
+`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events, logs
+and tests only, because a reason told to the sender of a bad token helps the wrong person.
+"""
+
+from enum import StrEnum
+
+
+class ConfigurationError(ValueError):
+    """A setting is wrong or unsafe. Raised when settings or keys are made, never by a request.
+
+    The message names the field, what is wrong, and the way out. It never holds the value of a secret.
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str = "") -> None:
+        self.field = field
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{field}: {problem}" + (f" ({remedy})" if remedy else ""))
+
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, str, str]]:
+        return type(self), (self.field, self.problem, self.remedy)
+
+
+class Reason(StrEnum):
+    """Why a request was refused: stable names for logs, events and alerts."""
+
+    MISSING = "credentials_missing"
+    CREDENTIALS_MALFORMED = "credentials_malformed"
+    CREDENTIALS_TWICE = "credentials_twice"
+    PATH_ODD = "path_odd"
+
+    TOO_LONG = "token_too_long"
+    SEGMENTS = "token_segments"
+    ENCODING = "token_encoding"
+    JSON = "token_json"
+
+    HEADER_UNSUPPORTED = "header_unsupported"
+    ALGORITHM = "algorithm_not_allowed"
+    KEY_ID = "kid_malformed"
+    KEY_UNKNOWN = "key_unknown"
+    KEY_USE = "key_not_for_verifying"
+    TYPE = "type_not_allowed"
+    SIGNATURE = "signature_invalid"
+
+    CLAIM_MISSING = "claim_missing"
+    CLAIM_MALFORMED = "claim_malformed"
+    ISSUER = "issuer_not_trusted"
+    AUDIENCE = "audience_not_ours"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    ISSUED_IN_FUTURE = "issued_in_future"
+    SENDER_CONSTRAINED = "sender_constrained"
+    CHECK_REFUSED = "check_refused"
+    CHECK_FAILED = "check_failed"
+
+    UNAVAILABLE = "unavailable"
+
+    SCOPE = "scope_insufficient"
+    AUTHENTICATION_AGE = "authentication_too_old"
+    AUTHENTICATION_CONTEXT = "authentication_context"
+
+
+class OAuthError(Exception):
+    """A refusal: `status` and `error` are the answer (RFC 6749 s5.2, RFC 6750 s3.1)."""
+
+    status: int = 400
+    error: str | None = None
+    description: str = ""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        # `detail` says which claim or rule; it must never hold a token or the value of a claim.
+        self.reason = reason
+        self.detail = detail
+        super().__init__(reason, detail)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """Return what the challenge carries beside `error` and `error_description`."""
+        return ()
+
+
+class InvalidRequest(OAuthError):
+    """The request is malformed (RFC 6750 s3.1)."""
+
+    status, error = 400, "invalid_request"
+    description = "The request is malformed, or carries credentials more than once"
+
+
+class MissingCredentials(OAuthError):
+    """Nothing to check came with the request: a challenge without an error code (RFC 6750 s3.1)."""
+
+    status, error = 401, None
+    description = "This resource needs an access token"
+
+    def __init__(self, reason: Reason = Reason.MISSING, scope: str = "") -> None:
+        super().__init__(reason)
+        self.scope = scope
+
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        return (("scope", self.scope),) if self.scope else ()
+
+
+class InvalidToken(OAuthError):
+    """The access token doesn't open anything. All causes give one and the same answer."""
+
+    status, error = 401, "invalid_token"
+    description = "The access token is malformed, expired, revoked or otherwise invalid"
+
+
+class InsufficientScope(OAuthError):
+    """The token is good, but its scope is too small for this resource (RFC 6750 s3.1)."""
+
+    status, error = 403, "insufficient_scope"
+    description = "The access token lacks a scope that this resource needs"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(Reason.SCOPE, scope)
+        self.scope = scope
+
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        return (("scope", self.scope),)
+
+
+class InsufficientAuthentication(OAuthError):
+    """The user's authentication is too old or of too low a class (RFC 9470 s3)."""
+
+    status, error = 401, "insufficient_user_authentication"
+    description = "This resource needs a more recent or a stronger authentication of the user"
+
+    def __init__(
+        self, reason: Reason, *, max_age: int | None = None, acr_values: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(reason)
+        self.max_age = max_age
+        self.acr_values = acr_values
+
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        found = [("acr_values", " ".join(self.acr_values))] if self.acr_values else []
+        if self.max_age is not None:
+            found.append(("max_age", str(self.max_age)))
+        return tuple(found)
+
+
+class Unavailable(OAuthError):
+    """Something of ours can't answer now. The request may be good: it is to come again, not to log out."""
+
+    status, error = 503, "temporarily_unavailable"
+    description = "The request can't be checked at the moment; try again"
+    retry_after: int = 1  # seconds
+
+    def __init__(self, reason: Reason = Reason.UNAVAILABLE, detail: str = "") -> None:
+        super().__init__(reason, detail)

@@ -1,0 +1,25 @@
+"""What happened, as values: for the application's callback and for its log.
+
+No event ever holds a token, a secret or the value of a claim.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from .errors import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A request was refused. `reason` is stable and meant for alerts; the client was not told it."""
+
+    name: ClassVar[str] = "refused"
+
+    reason: Reason
+    status: int
+    method: str
+    path: str
+    detail: str = ""  # which claim, header or rule
+
+
+Event: TypeAlias = Refused

@@ -1,0 +1,44 @@
+"""Read-only JSON: what one request reads, no request can change."""
+
+from typing import Any, NoReturn
+
+
+class FrozenDict(dict[str, Any]):
+    """A JSON object that can't be changed: a `dict` to read, to compare and to serialize.
+
+    A verified token is handed to many requests, so its claims must stay what was signed.
+    Arrays inside are tuples. `dict(claims)` gives a copy to change.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("claims are read-only: change a copy, dict(claims)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
+        return FrozenDict, (dict(self),)
+
+    def copy(self) -> "FrozenDict":
+        """Return this very object: there is nothing that a copy could protect."""
+        return self
+
+
+def freeze(value: FrozenDict) -> None:
+    """Make a tuple of every array in a freshly parsed JSON object, in place, before anyone else has it."""
+    for name, member in value.items():
+        if type(member) is list:
+            # The same name gets another value: the dictionary may be walked meanwhile.
+            dict.__setitem__(value, name, _frozen(member))
+        elif type(member) is FrozenDict:
+            freeze(member)
+
+
+def _frozen(member: Any) -> Any:
+    if type(member) is list:
+        return tuple([_frozen(one) for one in member])
+    if type(member) is FrozenDict:
+        freeze(member)
+    return member
