@@ -55,7 +55,29 @@ class Reason(StrEnum):
     CHECK_REFUSED = "check_refused"
     CHECK_FAILED = "check_failed"
 
+    GRANT_ENDED = "grant_ended"
+    GRANT_REFUSED = "grant_refused"
+    REUSED = "refresh_token_reused"
+    AHEAD = "refresh_token_ahead"
+    KEY_MISMATCH = "bound_key_mismatch"
+    CLIENT = "client_mismatch"
+    SCOPE_WIDENED = "scope_widened"
+    CLIENT_AUTHENTICATION = "client_authentication"
+    GRANT_TYPE = "grant_type_unsupported"
+    TOKEN_TYPE = "token_type_unsupported"
+    PARAMETER = "parameter_malformed"
+    CONTENT_TYPE = "content_type"
+    BODY = "body_malformed"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_TOO_SLOW = "body_too_slow"
+    METHOD = "method_not_allowed"
+    COOKIE_TWICE = "cookie_twice"
+    CROSS_SITE = "cross_site"
+
     UNAVAILABLE = "unavailable"
+    STORE = "store_unavailable"
+    SYNC = "sync_too_old"
+    CLAIMS_HOOK = "claims_hook_failed"
 
     SCOPE = "scope_insufficient"
     AUTHENTICATION_AGE = "authentication_too_old"
@@ -145,6 +167,77 @@ class InsufficientAuthentication(OAuthError):
         return tuple(found)
 
 
+class NotAllowed(OAuthError):
+    """The endpoint doesn't know this method (RFC 9110 s15.5.6)."""
+
+    status, error = 405, "invalid_request"
+    description = "This endpoint doesn't know this method"
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(Reason.METHOD)
+        self.allow = allow
+
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        return (("allow", self.allow),)
+
+
+class TooLarge(OAuthError):
+    """The body is larger than any request that could be meant (RFC 9110 s15.5.14)."""
+
+    status, error = 413, "invalid_request"
+    description = "The body of the request is too large"
+
+
+class CrossSite(OAuthError):
+    """A request with cookies that another site may have caused."""
+
+    status, error = 403, "invalid_request"
+    description = "A request with cookies must come from a known origin and carry the agreed header"
+
+
+class InvalidGrant(OAuthError):
+    """The refresh token buys nothing (RFC 6749 s5.2). All causes give one and the same answer."""
+
+    status, error = 400, "invalid_grant"
+    description = "The refresh token is expired, revoked, used up or was issued to another client"
+
+
+class InvalidClient(OAuthError):
+    """Client authentication came, and nothing here authenticates clients (RFC 6749 s5.2)."""
+
+    status, error = 401, "invalid_client"
+    description = "This endpoint takes no client authentication"
+
+
+class InvalidScope(OAuthError):
+    """More scope is asked for than was granted (RFC 6749 s6)."""
+
+    status, error = 400, "invalid_scope"
+    description = "The requested scope is malformed or exceeds what was granted"
+
+
+class UnsupportedGrantType(OAuthError):
+    """Only refresh tokens are exchanged here (RFC 6749 s5.2)."""
+
+    status, error = 400, "unsupported_grant_type"
+    description = "The only grant type here is refresh_token"
+
+
+class UnsupportedTokenType(OAuthError):
+    """The token can't be revoked: it belongs to no grant (RFC 7009 s2.2.1)."""
+
+    status, error = 400, "unsupported_token_type"
+    description = "A token of this kind can't be revoked"
+
+
+class EndGrant(Exception):
+    """To be raised by the application's `claims_for`: this grant shall end, say "user deactivated"."""
+
+    def __init__(self, reason: str = "refused") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class Unavailable(OAuthError):
     """Something of ours can't answer now. The request may be good: it is to come again, not to log out."""
 
@@ -154,3 +247,10 @@ class Unavailable(OAuthError):
 
     def __init__(self, reason: Reason = Reason.UNAVAILABLE, detail: str = "") -> None:
         super().__init__(reason, detail)
+
+
+class StoreUnavailable(Unavailable):
+    """The store doesn't answer, or can't write. What it did before is unknown; to repeat is safe."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(Reason.STORE, detail)

@@ -1,10 +1,10 @@
-"""What happened, as values: for the application's callback and for its log.
+"""What happened, as values: for the application's callback and for its log. The list is closed.
 
-No event ever holds a token, a secret or the value of a claim.
+No event ever holds a token, a secret or the value of a claim. A grant's id is none of these: it opens nothing.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from .errors import Reason
 
@@ -20,6 +20,125 @@ class Refused:
     method: str
     path: str
     detail: str = ""  # which claim, header or rule
+    grant_id: str | None = None
 
 
-Event: TypeAlias = Refused
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A login: a grant began, and `ended` are the older ones that made room for it."""
+
+    name: ClassVar[str] = "issued"
+
+    grant_id: str
+    client_id: str
+    ended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """A refresh token bought a new access token."""
+
+    name: ClassVar[str] = "refreshed"
+
+    grant_id: str
+    how: Literal["rotated", "kept", "repeated"]
+    generation: int
+    user_agent_changed: bool | None = None  # None: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The store had lost `lost` rotations, by a failover or a backup; the client's token brought them back."""
+
+    name: ClassVar[str] = "restored"
+
+    grant_id: str
+    generation: int
+    lost: int
+    user_agent_changed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused:
+    """Two hold tokens of one grant, and one of them is a thief: the grant and its access tokens ended."""
+
+    name: ClassVar[str] = "reused"
+
+    grant_id: str
+    gap: int  # generations between the token and the grant
+    seconds: float  # since the last rotation
+    user_agent_changed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """A token is more generations ahead than failovers explain: an old backup serves as the store."""
+
+    name: ClassVar[str] = "ahead"
+
+    grant_id: str
+    gap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMismatch:
+    """A bound grant's refresh token came with another key's proof, or with none."""
+
+    name: ClassVar[str] = "key_mismatch"
+
+    grant_id: str
+    user_agent_changed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """Grants ended on purpose: log-out, `Issuer.revoke`, a refusal of the application's hook."""
+
+    name: ClassVar[str] = "revoked"
+
+    grant_ids: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed:
+    """The store stopped answering. Told once, until it is back."""
+
+    name: ClassVar[str] = "store_failed"
+
+    verb: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBack:
+    """The store answers again."""
+
+    name: ClassVar[str] = "store_back"
+
+    seconds: float  # since it failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncLate:
+    """Ended grants have not been heard of for longer than `sync_limit`. Told once, until they are."""
+
+    name: ClassVar[str] = "sync_late"
+
+    seconds: float
+    passing: bool  # whether tokens of our own grants still pass: Refresh(sync_failure="open")
+
+
+Event: TypeAlias = (
+    Refused
+    | Issued
+    | Refreshed
+    | Restored
+    | Reused
+    | Ahead
+    | KeyMismatch
+    | Revoked
+    | StoreFailed
+    | StoreBack
+    | SyncLate
+)

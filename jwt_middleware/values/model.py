@@ -53,6 +53,28 @@ class AccessToken:
         return self.subject == self.client_id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What all refresh tokens of one login belong to (RFC 9700 s4.14): one row, until its absolute end.
+
+    Times are seconds since 1970-01-01 UTC. Nothing in it can be presented to anybody.
+    """
+
+    id: str  # at least 128 random bits; travels as the claim `sid`
+    subject: str = field(repr=False)
+    client_id: str
+    scope: str  # space-delimited, may be ""
+    claims: FrozenDict = field(repr=False)  # the application's own, for access tokens
+    bound_key: str | None  # thumbprint of the key that the grant is bound to (RFC 9449 s5)
+    generation: int  # 1 at login; grows by one with each rotation, never shrinks
+    parent: str | None  # the `jti` that was exchanged for this generation; None: unknown
+    rotated_at: float
+    created_at: float
+    expires_at: float
+    ended_at: float | None = None
+    end_reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """What Starlette expects at `request.user`."""

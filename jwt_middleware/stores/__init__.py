@@ -1,0 +1,123 @@
+"""The store of grants: one row per grant, eight verbs, each atomic. A store knows no JWT.
+
+A store of your own is as good as ours when it passes `jwt_middleware.testing.store_contract`.
+"""
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+from ..values.model import Grant
+
+Cursor: TypeAlias = object  # opaque: where a reader of ended grants has come to
+
+
+class Advanced(NamedTuple):
+    """What `advance` did, and the row as it now is; None: there is none."""
+
+    advanced: bool
+    grant: Grant | None
+
+
+class Ended(NamedTuple):
+    """The ids of ended grants, and the cursor to ask on from."""
+
+    grant_ids: tuple[str, ...]
+    cursor: Cursor
+
+
+class Store(Protocol):
+    """What the middleware needs of a store. Every verb is one atomic step, in one round trip.
+
+    Every verb raises `StoreUnavailable`, and nothing else, when the engine doesn't answer or can't write;
+    then the step may have been done or not. Every time-out is below 10 seconds. What a verb reads is what
+    the primary has: a replica may not know yet who was logged out. Rows are kept until `expires_at`. An
+    engine uses its own clock, a store inside the process `Settings.clock`.
+    """
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        """Add a new grant, and end the oldest of its subject that are over `limit`.
+
+        Returns the ids that were ended for it (reason "limit"). To add an id twice changes nothing.
+        """
+        ...
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        """Set generation to `target`, `parent`, and `rotated_at` to now: a compare-and-swap.
+
+        Swaps only where the generation is `source`, the grant isn't ended and isn't past `expires_at`. Where
+        `source` is `target` this is a read: it writes nothing and says advanced=False. Returns the row as it
+        is after this step, from the primary.
+        """
+        ...
+
+    def end(self, grant_id: str, reason: str) -> bool:
+        """End a grant for ever: durable before it returns. Says whether it was alive until now.
+
+        `ended_at` is the store's now. To end what has ended, or what doesn't exist, is no error.
+        """
+        ...
+
+    def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
+        """End all living grants of a subject, and return their ids; durable before it returns."""
+        ...
+
+    def grants(self, subject: str) -> tuple[Grant, ...]:
+        """Return the living grants of a subject, the newest first."""
+        ...
+
+    def ended(self, cursor: Cursor | None) -> Ended:
+        """Return the grants that ended since `cursor`; for None, those of the last `retention` seconds.
+
+        The cursor lies 60 seconds back, so that what was committed late is never missed; the reader takes
+        an id twice without harm. `retention` is given to the store when it is made: longer than any access
+        token can live.
+        """
+        ...
+
+    def admit(self, key: str, until: float) -> bool:
+        """Say whether `key` is seen for the first time; remember it until then (for single-use proofs)."""
+        ...
+
+    def purge(self, now: float) -> int:
+        """Forget grants past `expires_at` and keys past `until`, some thousand at most; say how many.
+
+        A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
+        """
+        ...
+
+
+class AsyncStore(Protocol):
+    """The same eight verbs, awaited. See `Store` for what each promises."""
+
+    async def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        """See `Store.add`."""
+        ...
+
+    async def advance(
+        self, grant_id: str, source: int, target: int, parent: str | None
+    ) -> Advanced:
+        """See `Store.advance`."""
+        ...
+
+    async def end(self, grant_id: str, reason: str) -> bool:
+        """See `Store.end`."""
+        ...
+
+    async def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
+        """See `Store.end_subject`."""
+        ...
+
+    async def grants(self, subject: str) -> tuple[Grant, ...]:
+        """See `Store.grants`."""
+        ...
+
+    async def ended(self, cursor: Cursor | None) -> Ended:
+        """See `Store.ended`."""
+        ...
+
+    async def admit(self, key: str, until: float) -> bool:
+        """See `Store.admit`."""
+        ...
+
+    async def purge(self, now: float) -> int:
+        """See `Store.purge`."""
+        ...
