@@ -4,23 +4,31 @@
 object configures both.
 """
 
+from .groups import Cookies, Refresh
+from .issuer import Issuer
 from .keys import KeySet
 from .request.routes import Route
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
-from .values.errors import ConfigurationError
-from .values.events import Event, Refused
-from .values.model import AccessToken
+from .values.errors import ConfigurationError, EndGrant, StoreUnavailable
+from .values.events import Event
+from .values.model import AccessToken, Grant, Tokens
 
 __all__ = [
     "AccessToken",
     "ConfigurationError",
+    "Cookies",
+    "EndGrant",
     "Event",
+    "Grant",
+    "Issuer",
     "KeySet",
-    "Refused",
+    "Refresh",
     "Route",
     "Settings",
+    "StoreUnavailable",
+    "Tokens",
     "current_token",
     "profiles",
 ]

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from .request.routes import below_root
 from .runtime import Runtime, arun
 from .settings import Settings
+from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -15,6 +16,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+BODY_SECONDS = 10.0  # for the whole body of a token request
 POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake
 
 
@@ -31,12 +33,15 @@ class JWTMiddleware:
     def __init__(self, app: Application, settings: Settings) -> None:
         self.app = app
         self._runtime = Runtime.of(settings)
+        self._core = self._runtime.core(asynchronous=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
         token = None
-        if scope["type"] != "lifespan":
-            step = await arun(self._runtime.core, _request(scope))
+        if scope["type"] == "lifespan":
+            receive, send = _watched(self._runtime, receive, send)
+        else:
+            step = await arun(self._core, _request(scope, receive))
             if isinstance(step, Reply):
                 self._runtime.tell(step.events)
                 await _answer(scope, receive, send, step.response)
@@ -51,7 +56,58 @@ class JWTMiddleware:
             current.reset(before)
 
 
-def _request(scope: Scope) -> Request:
+def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Open and close with the application, which sees the messages unchanged."""
+
+    async def watched_receive() -> Message:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            try:
+                await runtime.acheck()
+            except ConfigurationError as error:
+                # A server that only sees an exception takes it for "no lifespan here" and goes on.
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+        return message
+
+    async def watched_send(message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown"):
+            await runtime.aclose()
+        await send(message)
+
+    return watched_receive, watched_send
+
+
+def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
+    """Return what reads the body of a request to an endpoint of ours: bounded in octets and in time."""
+
+    async def read(limit: int) -> bytes:
+        from asyncio import wait_for
+
+        try:
+            return await wait_for(_read(receive, limit), BODY_SECONDS)
+        except TimeoutError:
+            raise InvalidRequest(Reason.BODY_TOO_SLOW) from None
+
+    return read
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    found, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidRequest(Reason.BODY)  # the client has gone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(Reason.BODY_TOO_LARGE)
+        found.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(found)
+
+
+def _request(scope: Scope, receive: Receive) -> Request:
     if scope["type"] == "http":
         method = scope["method"]
     elif scope["type"] == "websocket":
@@ -67,10 +123,14 @@ def _request(scope: Scope) -> Request:
     def header(name: str) -> str | None:
         wanted = name.encode("ascii")
         found = [value for key, value in headers if key == wanted]
-        return b", ".join(found).decode("latin-1") if found else None
+        if not found:
+            return None
+        return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
     # The path as it was decoded by the server. Never the URL: it is rebuilt from what the client sent.
-    return Request(method, below_root(scope["path"], scope.get("root_path") or ""), header)
+    path = below_root(scope["path"], scope.get("root_path") or "")
+    websocket = scope["type"] == "websocket"
+    return Request(method, path, header, _reader(receive), is_websocket=websocket)
 
 
 def _hand_over(scope: Scope, step: Forward) -> Scope:

@@ -2,8 +2,12 @@
 
 from json import dumps
 
+from .grant.ended import EndedGrants, Plan
+from .grant.endpoints import Endpoints
+from .grant.exchange import Exchange, Ports
 from .jose import jws
-from .request.challenges import challenge
+from .request.challenges import challenge, quoted
+from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
 from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
@@ -13,22 +17,24 @@ from .token.claims import time_of
 from .values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
+    InvalidClient,
+    InvalidRequest,
+    InvalidToken,
     MissingCredentials,
+    NotAllowed,
     OAuthError,
     Reason,
     Unavailable,
 )
 from .values.events import Refused
 from .values.model import AccessToken, Auth, Request, Response, User
-from .values.steps import NOBODY, Forward, Reply, Step
+from .values.steps import NOBODY, Ask, Forward, Reply, Step
 
 
 class Core:
     """Request -> step, error -> answer. Everything that doesn't depend on the request is made here, once."""
 
-    __slots__ = ("_answers", "_clock", "_keys", "_origins", "_policy", "_problem", "_realm", "_routes")
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ports: Ports | None, ended: EndedGrants) -> None:
         self._routes = Routes(settings.routes)
         self._keys = settings.keys
         self._policy = Policy(
@@ -38,42 +44,108 @@ class Core:
             leeway=settings.leeway,
             checks=settings.checks,
         )
-        self._origins = Origins(settings.origins)
+        cookies = settings.refresh.cookies if settings.refresh is not None else None
+        self._cookies = cookies
+        self._access_jar = cookies.access_jar(settings.issuer) if cookies is not None else None
+        self._known_origins = frozenset(settings.origins)
+        self._origins = Origins(
+            settings.origins,
+            credentials=cookies is not None,
+            header=cookies.header if cookies is not None else "",
+        )
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
         self._answers: dict[tuple[object, ...], Response] = {}
+        self._ended = ended
+        self._ports = ports
+        self.exchange = Exchange(settings, ports, ended) if ports is not None else None
+        self._endpoints = (
+            Endpoints(settings, self.exchange, self._origins, self._token)
+            if self.exchange is not None
+            else None
+        )
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, which `refuse` makes an answer of."""
+        endpoint = self._endpoints and self._endpoints.find(request.path)
+        if endpoint and not request.is_websocket:
+            return endpoint(request)
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
-        token = bearer(request.header("authorization"))
-        if token is None:
+        text = self._credentials(request)
+        if text is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
             if rule.optional or is_preflight(request):
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
-        forward = self._verify(token, now)
+        token = self._token(text, now)
+        forward = _hand_over(token, own=self._policy.own)
         _authorize(rule, forward, now, self._policy.leeway)
-        return forward
+        if token.grant_id is None or self._ports is None:
+            return forward
+        return self._unless_ended(forward, token.grant_id, now)
 
-    def _verify(self, text: str, now: float) -> Forward:
+    def _credentials(self, request: Request) -> str | None:
+        """Return the access token of the request, from the one place that has it."""
+        text = bearer(request.header("authorization"))
+        if self._access_jar is None or self._cookies is None:
+            return text
+        cookie = self._access_jar.read(request)
+        if cookie is None:
+            return text
+        if text is not None:
+            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+        # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to write.
+        if request.is_websocket:
+            check_origin(request, self._known_origins)
+        elif request.method not in SAFE_METHODS:
+            check_same_site(request, self._cookies.header.lower(), self._known_origins)
+        return cookie
+
+    def _token(self, text: str, now: float) -> AccessToken:
         parsed = jws.parse(text)
         check_type(parsed, self._policy.profile)
         jws.check_signature(parsed, self._keys.find(parsed.kid))
-        return _hand_over(accept(parsed, self._policy, now), own=self._policy.own)
+        return accept(parsed, self._policy, now)
+
+    def _unless_ended(self, forward: Forward, grant_id: str, now: float) -> Step:
+        """Forward a request of a grant that hasn't ended, after a question to the store if one is due."""
+        ended = self._ended
+
+        def go_on(_: object = None) -> Step:
+            if grant_id in ended:
+                raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
+            return forward
+
+        def without(error: Unavailable) -> Step:
+            if ended.without_sync(now) is Plan.REFUSE:
+                raise Unavailable(Reason.SYNC).of(grant_id)
+            return go_on()
+
+        plan = ended.plan(now)
+        if plan is Plan.ASK and self._ports is not None:
+            return Ask(self._ports.sync, (now,), go_on, without)
+        if plan is Plan.REFUSE:
+            raise Unavailable(Reason.SYNC).of(grant_id)
+        return go_on()
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
+        endpoints = self._endpoints if self._endpoints and self._endpoints.find(request.path) else None
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), *error.parameters())
+        key = (type(error), endpoints is None, *error.parameters())
         response = self._answers.get(key)
         if response is None:
-            response = self._answers[key] = self._answer(error)
-        headers = response.headers + self._origins.headers(request)
+            response = self._answers[key] = self._answer(error, at_resource=endpoints is None)
+        more = (
+            self._origins.headers(request)
+            if endpoints is None
+            else endpoints.refusal_headers(request, error)
+        )
+        headers = response.headers + more
         # RFC 9110 s9.3.2: the fields of a GET, and no content.
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
@@ -82,10 +154,11 @@ class Core:
             method=request.method,
             path=request.path,
             detail=error.detail,
+            grant_id=error.grant_id,
         )
-        return Reply(Response(response.status, headers, body), (event,))
+        return Reply(Response(response.status, headers, body), (*error.events, event))
 
-    def _answer(self, error: OAuthError) -> Response:
+    def _answer(self, error: OAuthError, *, at_resource: bool) -> Response:
         # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
@@ -97,21 +170,38 @@ class Core:
             content_type = "application/json"
             body = {**code, "error_description": error.description}
         content = dumps(body, separators=(",", ":")).encode()
-        if isinstance(error, Unavailable):
-            way_on = ("retry-after", str(error.retry_after))
-        else:
-            way_on = ("www-authenticate", challenge(self._realm, error))
         headers = (
             ("content-type", content_type),
             ("content-length", str(len(content))),
             # What was refused to one must not be kept for another, nor for the same one's next try.
             ("cache-control", "no-store"),
-            way_on,
+            *self._way_on(error, at_resource=at_resource),
         )
         return Response(error.status, headers, content)
 
+    def _way_on(self, error: OAuthError, *, at_resource: bool) -> tuple[tuple[str, str], ...]:
+        """Return the field that says what to do next."""
+        if isinstance(error, Unavailable):
+            return (("retry-after", str(error.retry_after)),)
+        if isinstance(error, NotAllowed):
+            return (("allow", error.allow),)
+        if isinstance(error, InvalidClient):
+            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field matching the
+            # authentication scheme used by the client".
+            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"),)
+        if at_resource:
+            return (("www-authenticate", challenge(self._realm, error)),)
+        return (("pragma", "no-cache"),)
 
-_TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 503: "Service Unavailable"}
+
+_TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    503: "Service Unavailable",
+}
 
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:

@@ -1,35 +1,76 @@
-"""The live side of one Settings: its core, its drivers, its log. One per settings object and process."""
+"""The live side of one Settings: store, ended grants, executor, log. One per settings object and process."""
 
-from inspect import isawaitable
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from .core import Core
+from .grant.ended import EndedGrants
+from .grant.exchange import Ports
 from .settings import Settings
-from .values.errors import OAuthError, Unavailable
-from .values.events import Event
-from .values.model import AccessToken, Request
-from .values.steps import Ask, Forward, Reply, Step
+from .stores.opening import open_store
+from .values.errors import (
+    ConfigurationError,
+    EndGrant,
+    OAuthError,
+    Reason,
+    StoreUnavailable,
+    Unavailable,
+)
+from .values.events import Event, StoreBack, StoreFailed, SyncLate
+from .values.model import AccessToken, Grant, Request
+from .values.steps import Ask, Done, Forward, Reply, Step
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Task
+    from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
 
+EXECUTOR_THREADS = 8  # for blocking stores and hooks under ASGI; the application's threads stay its own
+CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
+SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
+MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
+
+_VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
 _lock = Lock()
+_runtimes: "WeakSet[Runtime]" = WeakSet()
 
 
 class Runtime:
-    """What the doors of one settings object share."""
-
-    __slots__ = ("_log", "_on_event", "core", "current")
+    """What the doors of one settings object share: a revocation through one is in force in all at once."""
 
     def __init__(self, settings: Settings) -> None:
         # Not at the top: importing the package costs what `import jwt` costs.
         from logging import getLogger
 
-        self.core = Core(settings)
         self.current = _context_variable()
-        self._on_event = settings.on_event
         self._log = getLogger("jwt_middleware")
+        self._on_event = settings.on_event
+        self._settings = settings
+        self._cores: dict[bool, Core] = {}
+        self._failed_since: float | None = None
+        self._late = False
+        self.store: Any = None
+        group = settings.refresh
+        retention = MARGIN
+        if group is not None:
+            retention += group.access_lifetime + settings.leeway
+            self.store = open_store(group.store, clock=settings.clock, retention=retention)
+        self.ended = EndedGrants(
+            every=group.sync_every if group is not None else 0,
+            limit=group.sync_limit if group is not None else 0,
+            retention=retention,
+            passing=group is not None and group.sync_failure == "open",
+        )
+        self.is_for_one_process = isinstance(getattr(self.store, "blocking", None), bool) and not (
+            self.store.blocking
+        )
+        self.reset()
+        _runtimes.add(self)
 
     @classmethod
     def of(cls, settings: Settings) -> "Runtime":
@@ -40,6 +81,189 @@ class Runtime:
                 live["_runtime"] = cls(settings)
             runtime: Runtime = live["_runtime"]
             return runtime
+
+    def reset(self) -> None:
+        """Begin with nothing open, as a forked child does: its parent's threads and locks aren't its own."""
+        self._sync_lock = Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
+        self.ended.reset()
+
+    # --- the two kinds of doors
+
+    def core(self, *, asynchronous: bool) -> Core:
+        """Return the core for doors of one kind. Raises ConfigurationError where the store doesn't fit."""
+        with _lock:
+            if asynchronous not in self._cores:
+                ports = self._ports(asynchronous) if self.store is not None else None
+                self._cores[asynchronous] = Core(self._settings, ports, self.ended)
+            return self._cores[asynchronous]
+
+    def _ports(self, asynchronous: bool) -> Ports:
+        group = self._settings.refresh
+        assert group is not None
+        awaited = iscoroutinefunction(self.store.advance)
+        hook = group.claims_for
+        if not asynchronous and awaited:
+            raise ConfigurationError(
+                "refresh.store", "is asynchronous, and a WSGI door can't await", "give its sync kind"
+            )
+        if not asynchronous and hook is not None and iscoroutinefunction(hook):
+            raise ConfigurationError(
+                "refresh.claims_for", "is asynchronous, and a WSGI door can't await", "use def"
+            )
+        if not asynchronous:
+            verbs = {verb: partial(self._call, verb) for verb in _VERBS}
+            claims_for = hook and partial(self._claims, hook)
+            return Ports(**verbs, sync=self._sync, claims_for=claims_for)
+        averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
+        aclaims_for = hook and partial(self._aclaims, hook)
+        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for)
+
+    # --- the store
+
+    def _call(self, verb: str, *args: Any) -> Any:
+        try:
+            answer = getattr(self.store, verb)(*args)
+        except Exception as error:
+            raise self._store_failed(verb, error) from None
+        self._store_answered()
+        return answer
+
+    async def _acall(self, verb: str, *args: Any) -> Any:
+        from asyncio import wait_for
+
+        call = getattr(self.store, verb)
+        try:
+            if not getattr(self.store, "blocking", True):
+                answer = call(*args)
+            elif iscoroutinefunction(call):
+                answer = await wait_for(call(*args), CALL_LIMIT)
+            else:
+                answer = await wait_for(self._in_executor(call, *args), CALL_LIMIT)
+        except Exception as error:
+            raise self._store_failed(verb, error) from None
+        self._store_answered()
+        return answer
+
+    def _store_failed(self, verb: str, error: Exception) -> Exception:
+        if isinstance(error, ConfigurationError):
+            return error
+        if not isinstance(error, StoreUnavailable | TimeoutError):
+            # The contract names one error; another is a bug of the store, and still no reason to log out.
+            self._log.error("store.%s raised %s", verb, type(error).__name__, exc_info=error)
+        detail = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
+        if self._failed_since is None:
+            self._failed_since = self._settings.clock()
+            self.tell((StoreFailed(verb=verb, detail=detail),))
+        return StoreUnavailable(f"{verb}: {detail}")
+
+    def _store_answered(self) -> None:
+        since = self._failed_since
+        if since is not None:
+            self._failed_since = None
+            self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))
+
+    def _in_executor(self, call: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+        from asyncio import get_running_loop
+        from concurrent.futures import ThreadPoolExecutor
+        from contextvars import copy_context
+
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(EXECUTOR_THREADS, "jwt_middleware")
+        return get_running_loop().run_in_executor(self._executor, copy_context().run, call, *args)
+
+    # --- ended grants
+
+    def _sync(self, arrival: float) -> None:
+        """Bring the ended grants up to date for a request of `arrival`; one asks for all that wait."""
+        if not self._sync_lock.acquire(timeout=2 * SYNC_LIMIT):
+            raise StoreUnavailable("sync: another request waits for the store")
+        try:
+            if not self.ended.serves(arrival):
+                started = self._settings.clock()
+                self._synced(started, lambda: self._call("ended", self.ended.cursor))
+        finally:
+            self._sync_lock.release()
+
+    def _synced(self, started: float, ask: Callable[[], Any]) -> None:
+        try:
+            found = ask()
+        except StoreUnavailable:
+            self._sync_failed()
+            raise
+        self._sync_succeeded(started, found)
+
+    def _sync_succeeded(self, started: float, found: Any) -> None:
+        self.ended.succeeded(started, *found)
+        self._late = False
+
+    def _sync_failed(self) -> None:
+        now = self._settings.clock()
+        self.ended.failed(now)
+        if self.ended.is_late(now) and not self._late:
+            self._late = True
+            group = self._settings.refresh
+            passing = group is not None and group.sync_failure == "open"
+            self.tell((SyncLate(seconds=now - self.ended.synced_at, passing=passing),))
+
+    async def _async_sync(self, arrival: float) -> None:
+        from asyncio import get_running_loop, shield
+
+        loop = get_running_loop()
+        while not self.ended.serves(arrival):
+            before = self._syncing
+            joined = before is not None and before[0] is loop and not before[1].done()
+            if before is None or not joined:
+                task = loop.create_task(self._ask_ended())
+                task.add_done_callback(_retrieve)
+                self._syncing = (loop, task)
+            else:
+                task = before[1]
+            # Shielded: a client that goes away must not take the answer from all who wait for it.
+            await shield(task)
+            if not joined:
+                return
+
+    async def _ask_ended(self) -> None:
+        from asyncio import wait_for
+
+        started = self._settings.clock()
+        try:
+            found = await wait_for(self._acall("ended", self.ended.cursor), SYNC_LIMIT)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._sync_failed()
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise self._store_failed("ended", error) from None
+        self._sync_succeeded(started, found)
+
+    # --- the application's hook
+
+    def _claims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
+        try:
+            return hook(grant)
+        except EndGrant as refusal:
+            return refusal
+        except Exception as error:
+            raise self._hook_failed(error) from None
+
+    async def _aclaims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
+        try:
+            if not iscoroutinefunction(hook):
+                return await self._in_executor(hook, grant)
+            return await hook(grant)
+        except EndGrant as refusal:
+            return refusal
+        except Exception as error:
+            raise self._hook_failed(error) from None
+
+    def _hook_failed(self, error: Exception) -> Unavailable:
+        # The client may come again; the application's own fault must be seen by those who can mend it.
+        self._log.error("claims_for raised %s", type(error).__name__, exc_info=error)
+        return Unavailable(Reason.CLAIMS_HOOK, type(error).__name__)
+
+    # --- events, beginning and end
 
     def tell(self, events: tuple[Event, ...]) -> None:
         """Log the events and hand them to the application. What its callback raises is logged, too."""
@@ -53,38 +277,101 @@ class Runtime:
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
 
+    def check(self) -> None:
+        """Check the store at start: address, rights, schema. Raises ConfigurationError."""
+        check = getattr(self.store, "check", None)
+        if check is not None and not iscoroutinefunction(check):
+            check()
+
+    async def acheck(self) -> None:
+        """Do what `check` does, for doors that await."""
+        check = getattr(self.store, "check", None)
+        if check is None:
+            return
+        if iscoroutinefunction(check):
+            await check()
+        else:
+            await self._in_executor(check)
+
+    def close(self) -> None:
+        """Close what is open. A later request opens it anew."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False)
+        close = getattr(self.store, "close", None)
+        if close is not None and not iscoroutinefunction(close):
+            close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does, for doors that await."""
+        close = getattr(self.store, "aclose", None)
+        if close is not None:
+            await close()
+        self.close()
+
+
+def _retrieve(task: "Task[None]") -> None:
+    # Whoever waited has the error already; where all have gone, nobody is to be warned.
+    if not task.cancelled():
+        task.exception()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = Lock()
+    for runtime in _runtimes:
+        runtime.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
     try:
-        step: Step = core.begin(request)
-        while isinstance(step, Ask):
-            try:
-                answer = step.call(*step.args)
-            except Unavailable as error:
-                step = _failed(step, error)
-            else:
-                step = step.then(answer)
+        step = finish(core.begin(request))
     except OAuthError as error:
         return core.refuse(request, error)
+    assert not isinstance(step, Done)
     return step
 
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
     try:
-        step: Step = core.begin(request)
-        while isinstance(step, Ask):
-            try:
-                answer = step.call(*step.args)
-                if isawaitable(answer):
-                    answer = await answer
-            except Unavailable as error:
-                step = _failed(step, error)
-            else:
-                step = step.then(answer)
+        step = core.begin(request)
+        if isinstance(step, Ask):
+            step = await afinish(step)
     except OAuthError as error:
         return core.refuse(request, error)
+    assert not isinstance(step, Ask | Done)
+    return step
+
+
+def finish(step: Step) -> Forward | Reply | Done:
+    """Carry out every ask, in this thread. Raises what the last one leaves."""
+    while isinstance(step, Ask):
+        try:
+            answer = step.call(*step.args)
+        except Unavailable as error:
+            step = _failed(step, error)
+        else:
+            step = step.then(answer)
+    return step
+
+
+async def afinish(step: Step) -> Forward | Reply | Done:
+    """Carry out every ask, in this task. Raises what the last one leaves."""
+    while isinstance(step, Ask):
+        try:
+            answer = step.call(*step.args)
+            if isawaitable(answer):
+                answer = await answer
+        except Unavailable as error:
+            step = _failed(step, error)
+        else:
+            step = step.then(answer)
     return step
 
 

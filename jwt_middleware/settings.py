@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .groups import Refresh
 from .keys import KeySet
 from .request.challenges import QUOTABLE
-from .request.origins import check_origin
+from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
 from .token.access import Check
 from .token.profiles import RFC_9068, Profile
@@ -25,6 +26,7 @@ class Settings:
         issuer: the exact `iss` of the access tokens, in general the issuer's https URL.
         audience: the name or names that this service goes by; one must be in the token's `aud`.
         keys: the issuer's keys.
+        refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only verify.
         routes: the rules for paths. What no rule names needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
@@ -45,6 +47,7 @@ class Settings:
     issuer: str
     audience: str | tuple[str, ...]
     keys: KeySet
+    refresh: Refresh | None = None
     routes: tuple[Route, ...] = ()
     profile: Profile = RFC_9068
     leeway: float = 30  # seconds; Envoy and Spring use 60
@@ -58,6 +61,20 @@ class Settings:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        if self.refresh is not None:
+            _check_issuing(self, self.refresh)
+
+    def close(self) -> None:
+        """Close what these settings opened in this process. For the end of a script or of a test."""
+        runtime = vars(self).get("_runtime")
+        if runtime is not None:
+            runtime.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does, in asynchronous code."""
+        runtime = vars(self).get("_runtime")
+        if runtime is not None:
+            await runtime.aclose()
 
     def replace(self, **changes: Any) -> "Settings":
         """Return a copy with these fields changed, checked again."""
@@ -107,6 +124,40 @@ def _key_set(name: str, value: Any) -> KeySet:
             "KeySet.load, .pem, .secret, .from_jwks or .generate",
         )
     return value
+
+
+def _refresh(name: str, value: Any) -> Refresh | None:
+    if value is not None and not isinstance(value, Refresh):
+        raise ConfigurationError(name, f"must be a Refresh group, not {type(value).__name__}")
+    return value
+
+
+def _check_issuing(settings: "Settings", group: Refresh) -> None:
+    """Check what only goes together."""
+    if settings.keys.signer is None:
+        raise ConfigurationError(
+            "keys",
+            "none of them can sign, and `refresh` issues tokens",
+            "give a private key or a secret, or leave `refresh` out",
+        )
+    if settings.profile.name != "RFC_9068":
+        raise ConfigurationError(
+            "profile", "what we issue follows RFC 9068", "leave the profile out, or `refresh`"
+        )
+    if group.cookies is not None and not (
+        settings.issuer.startswith("https://") or is_loopback(settings.issuer)
+    ):
+        raise ConfigurationError(
+            "refresh.cookies",
+            "cookies with tokens must not travel in clear (RFC 10017), and the issuer is no https URL",
+            "use https; http is only for loopback",
+        )
+    if settings.audience == (settings.issuer,):
+        raise ConfigurationError(
+            "audience",
+            "is the issuer itself, which refresh tokens name",
+            "name the service that takes the access tokens",
+        )
 
 
 def _routes(name: str, value: Any) -> tuple[Route, ...]:
@@ -171,6 +222,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "issuer": _identifier,
     "audience": _audience,
     "keys": _key_set,
+    "refresh": _refresh,
     "routes": _routes,
     "profile": _profile,
     "leeway": _leeway,

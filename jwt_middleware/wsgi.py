@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .runtime import Runtime, run
 from .settings import Settings
+from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
 from .values.model import AccessToken, Request
 from .values.steps import Forward, Reply
 
@@ -16,6 +17,7 @@ Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
 
+_PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -29,10 +31,18 @@ class JWTMiddleware:
     def __init__(self, app: Application, settings: Settings) -> None:
         self.app = app
         self._runtime = Runtime.of(settings)
+        self._core = self._runtime.core(asynchronous=False)
+        self._runtime.check()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
-        step = run(self._runtime.core, _request(environ))
+        if environ.get("wsgi.multiprocess") and self._runtime.is_for_one_process:
+            raise ConfigurationError(
+                "refresh.store",
+                "memory:// is one process's own, and this server runs several",
+                "use sqlite:///grants.db, or one worker",
+            )
+        step = run(self._core, _request(environ))
         if isinstance(step, Reply):
             self._runtime.tell(step.events)
             response = step.response
@@ -52,14 +62,35 @@ class JWTMiddleware:
 
 def _request(environ: Environ) -> Request:
     def header(name: str) -> str | None:
-        value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
-        return value
+        key = name.upper().replace("-", "_")
+        value: str | None = environ.get(key if key in _PLAIN else f"HTTP_{key}")
+        return value or None if key in _PLAIN else value
 
     path: str = environ.get("PATH_INFO", "")
     if not path.isascii():
         # PEP 3333 hands octets on as Latin-1; frameworks read them as UTF-8 in this way.
         path = path.encode("latin-1").decode("utf-8", "replace")
-    return Request(environ["REQUEST_METHOD"], path, header)
+    return Request(environ["REQUEST_METHOD"], path, header, _reader(environ))
+
+
+def _reader(environ: Environ) -> Callable[[int], bytes]:
+    """Return what reads the body of a request to an endpoint of ours, bounded in octets."""
+
+    def read(limit: int) -> bytes:
+        length = environ.get("CONTENT_LENGTH")
+        if length:
+            body: bytes = environ["wsgi.input"].read(min(int(length), limit + 1))
+            if len(body) != int(length):
+                raise InvalidRequest(Reason.BODY)  # the client has gone
+            return body
+        if not environ.get("wsgi.input_terminated"):
+            return b""
+        body = environ["wsgi.input"].read(limit + 1)
+        if len(body) > limit:
+            raise TooLarge(Reason.BODY_TOO_LARGE)
+        return body
+
+    return read
 
 
 def _hand_over(environ: Environ, step: Forward) -> None:

@@ -10,6 +10,7 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?"
 )
 _LOOPBACK = re.compile(r"localhost|(?:.+\.)?localhost|127(?:\.[0-9]+){3}|\[::1\]")
+PREFLIGHT_MAX_AGE = 600  # seconds; Chromium's most is 7200
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
@@ -24,14 +25,22 @@ def is_preflight(request: Request) -> bool:
 
 
 class Origins:
-    """The origins that may read our own answers; the application's answers are never touched."""
+    """The origins that may read our own answers; the application's answers are never touched.
 
-    __slots__ = ("_headers",)
+    With `credentials`, their scripts may send cookies; `header` is the one that these must come with.
+    """
 
-    def __init__(self, origins: Iterable[str]) -> None:
+    __slots__ = ("_header", "_headers")
+
+    def __init__(
+        self, origins: Iterable[str], *, credentials: bool = False, header: str = ""
+    ) -> None:
+        allow = (("access-control-allow-credentials", "true"),) if credentials else ()
+        self._header = header
         self._headers = {
             origin: (
                 ("access-control-allow-origin", origin),
+                *allow,
                 ("access-control-expose-headers", "WWW-Authenticate"),
                 ("vary", "Origin"),
             )
@@ -45,6 +54,30 @@ class Origins:
         # `Vary` for everyone, or a cache would hand one origin's answer to another.
         return self._headers.get(request.header("origin") or "", (("vary", "Origin"),))
 
+    def preflight(self, request: Request, methods: str) -> tuple[tuple[str, str], ...]:
+        """Return the answer to a preflight for an endpoint of ours."""
+        headers = self.headers(request)
+        if len(headers) <= 1:
+            return headers
+        allowed = ", ".join(filter(None, ("Authorization", "Content-Type", self._header)))
+        return (
+            *headers,
+            ("access-control-allow-methods", methods),
+            ("access-control-allow-headers", allowed),
+            ("access-control-max-age", str(PREFLIGHT_MAX_AGE)),
+        )
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether `url` is an http URL or origin of this very machine."""
+    match = _ORIGIN.match(url)
+    return (
+        match is not None
+        and match["scheme"] == "http"
+        and _LOOPBACK.fullmatch(match["host"]) is not None
+        and url[match.end() : match.end() + 1] in ("", "/")
+    )
+
 
 def check_origin(origin: object) -> None:
     """Check one configured origin: exact, as a browser sends it. Raises ConfigurationError."""
@@ -55,7 +88,7 @@ def check_origin(origin: object) -> None:
             f"{origin!r} is no origin as a browser sends it",
             "scheme://host, lower-case, with a port only if it isn't the scheme's; no path, no wildcard",
         )
-    if match["scheme"] == "http" and not _LOOPBACK.fullmatch(match["host"]):
+    if match["scheme"] == "http" and not is_loopback(match[0]):
         raise ConfigurationError(
             "origins",
             f"{origin!r}: pages that come in clear can be changed on the way, and would hold tokens",

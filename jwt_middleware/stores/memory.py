@@ -28,6 +28,15 @@ class MemoryStore:
         self._ended: dict[str, float] = {}  # in the order of their end
         self._admitted: dict[str, float] = {}
 
+    @classmethod
+    def from_url(
+        cls, url: str, *, clock: Callable[[], float], retention: float
+    ) -> "MemoryStore":
+        """Return an empty store; `url` is memory:// and nothing more. Raises ConfigurationError."""
+        if url != "memory://":
+            raise ConfigurationError("refresh.store", f"{url!r} has options that memory:// has not")
+        return cls(clock=clock, retention=retention)
+
     def check(self) -> None:
         """Do nothing: memory is there."""
 

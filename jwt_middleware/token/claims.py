@@ -89,7 +89,7 @@ def identifiers(claims: FrozenDict, expected: Expected, _: float) -> None:
 def scope(claims: FrozenDict, expected: Expected, _: float) -> None:
     """Check that `scope` is one string of scope tokens (RFC 9068 s2.2.3, RFC 6749 s3.3)."""
     value = claims.get("scope", "")
-    if type(value) is not str or not _SCOPE.fullmatch(value):
+    if type(value) is not str or not is_scope(value):
         _malformed("scope")
 
 
@@ -124,6 +124,13 @@ def check(claims: FrozenDict, expected: Expected, now: float) -> None:
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token ). Some
 # issuers send "" for no scope; that opens nothing.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+
+
+def is_scope(value: str) -> bool:
+    """Say whether `value` is a scope (RFC 6749 s3.3), or "" for none."""
+    return _SCOPE.fullmatch(value) is not None
+
+
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 

@@ -5,6 +5,7 @@ and tests only, because a reason told to the sender of a bad token helps the wro
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class ConfigurationError(ValueError):
@@ -95,7 +96,15 @@ class OAuthError(Exception):
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
         self.reason = reason
         self.detail = detail
+        self.grant_id: str | None = None
+        self.events: tuple[object, ...] = ()  # what else there is to tell, before the refusal
         super().__init__(reason, detail)
+
+    def of(self, grant_id: str, *events: object) -> Self:
+        """Return this error with the grant that it is about, and what happened to that grant."""
+        self.grant_id = grant_id
+        self.events = events
+        return self
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from .frozen import FrozenDict
 
@@ -10,15 +11,26 @@ class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
 
     `path` is decoded and relative to the root that the application is mounted at. `header` takes a
-    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says, or None.
+    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by "; "
+    for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only ever asked.
     """
 
-    __slots__ = ("header", "method", "path")
+    __slots__ = ("body", "header", "is_websocket", "method", "path")
 
-    def __init__(self, method: str, path: str, header: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        header: Callable[[str], str | None],
+        body: Callable[[int], Any] | None = None,
+        *,
+        is_websocket: bool = False,
+    ) -> None:
         self.method = method
         self.path = path
         self.header = header
+        self.body = body
+        self.is_websocket = is_websocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +105,49 @@ class Auth:
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
     scopes: tuple[str, ...]
+
+
+class Tokens(FrozenDict):
+    """The answer to a login: the members of RFC 6749 s5.1, ready to be sent as JSON.
+
+    With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie fields.
+    """
+
+    __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
+
+    access_token: str
+    refresh_token: str
+    grant_id: str
+    cookies: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self,
+        members: dict[str, Any],
+        *,
+        access_token: str,
+        refresh_token: str,
+        grant_id: str,
+        cookies: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(members)
+        self.access_token = access_token
+        self.refresh_token = refresh_token
+        self.grant_id = grant_id
+        self.cookies = cookies
+
+    def __repr__(self) -> str:
+        return f"<Tokens of grant {self.grant_id}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("tokens are not to be kept: send them to the client")
+
+    def set_cookies(self, response: Any) -> None:
+        """Add the Set-Cookie fields to a response of Werkzeug, Flask, Starlette, FastAPI or the like.
+
+        Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
+        """
+        headers = response.headers
+        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there.
+        add = getattr(headers, "add", None) or headers.append
+        for name, value in self.cookies:
+            add(name, value)

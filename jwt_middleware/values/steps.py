@@ -32,6 +32,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """The application's own call is carried out: this is its result."""
+
+    value: Any
+    events: tuple[Event, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Do this one piece of I/O, then go on with its answer.
 
@@ -45,6 +53,6 @@ class Ask:
     failed: Callable[[Unavailable], "Step"] | None = None
 
 
-Step: TypeAlias = Forward | Reply | Ask
+Step: TypeAlias = Forward | Reply | Done | Ask
 
 NOBODY = Forward(None, User(is_authenticated=False, display_name=""), Auth(()))

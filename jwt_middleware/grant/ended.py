@@ -1,0 +1,112 @@
+"""Which grants have ended, known without a question per request. Pure: time comes in, a plan goes out.
+
+The state has an age, counted from the start of the last completed sync. Up to `every` nothing is asked; up
+to twice that, one request asks for all; older, every request asks before it is answered.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+
+LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
+BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
+
+
+class Plan(Enum):
+    """What a request does about ended grants."""
+
+    GO_ON = "go on"
+    ASK = "ask"
+    REFUSE = "refuse"  # what is known is older than the limit, and the store doesn't answer
+
+
+class EndedGrants:
+    """The ids of grants that ended within the lifetime of any access token: a small set.
+
+    Shared by threads without a lock: every step is one assignment or one dictionary operation, and a lost
+    race costs a question more, never an answer.
+    """
+
+    __slots__ = (
+        "_every",
+        "_failures",
+        "_ids",
+        "_lease",
+        "_limit",
+        "_next_try",
+        "_open",
+        "_retention",
+        "cursor",
+        "synced_at",
+    )
+
+    def __init__(self, *, every: float, limit: float, retention: float, passing: bool) -> None:
+        self._every = every
+        self._limit = limit
+        self._retention = retention
+        self._open = passing
+        self._ids: dict[str, float] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget when the last sync was: at the start, and in a forked child. Ids are kept: an end is for ever."""
+        self.cursor: object | None = None
+        self.synced_at = float("-inf")
+        self._lease = float("-inf")
+        self._next_try = float("-inf")
+        self._failures = 0
+
+    def __contains__(self, grant_id: str) -> bool:
+        return grant_id in self._ids
+
+    def add(self, grant_ids: Iterable[str], now: float) -> None:
+        """Remember ends, learnt from the store or made by this process itself."""
+        for grant_id in grant_ids:
+            self._ids.setdefault(grant_id, now)
+
+    def plan(self, now: float) -> Plan:
+        """Say what a request does at `now`. A plan to ask may take the lease that others rely on."""
+        age = now - self.synced_at
+        # A clock that was set back makes the age negative: then nothing is known about it.
+        if 0 <= age <= self._every and self._every:
+            return Plan.GO_ON
+        if now < self._next_try:
+            return self.without_sync(now)
+        if 0 <= age <= 2 * self._every and self._every:
+            if now < self._lease:
+                return Plan.GO_ON
+            self._lease = now + LEASE
+        return Plan.ASK
+
+    def without_sync(self, now: float) -> Plan:
+        """Say what a request does when the store can't be asked: go on with what is known, for a while."""
+        return Plan.GO_ON if self._open or not self.is_late(now) else Plan.REFUSE
+
+    def is_late(self, now: float) -> bool:
+        """Say whether what is known is older than the limit."""
+        return now - self.synced_at > self._limit
+
+    def serves(self, arrival: float) -> bool:
+        """Say whether a sync that has been completed meanwhile is good enough for a request of `arrival`."""
+        return bool(self._every) and self.synced_at >= arrival - 2 * self._every
+
+    def succeeded(self, started: float, grant_ids: Iterable[str], cursor: object) -> None:
+        """Take over the answer to a sync that was asked at `started`."""
+        self.add(grant_ids, started)
+        self.cursor = cursor
+        self.synced_at = started
+        self._next_try = float("-inf")
+        self._failures = 0
+        self._lease = float("-inf")
+        self._forget(started)
+
+    def failed(self, now: float) -> None:
+        """Take note of a sync that failed: the next is tried after the back-off."""
+        self._next_try = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        self._failures += 1
+
+    def _forget(self, now: float) -> None:
+        # In the order of their arrival, so that the loop ends at the first young one.
+        for grant_id, since in list(self._ids.items()):
+            if now - since <= self._retention:
+                return
+            self._ids.pop(grant_id, None)

@@ -1,0 +1,247 @@
+"""The endpoints that are ours: refresh (RFC 6749 s6), revocation (RFC 7009) and the key set (RFC 7517)."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from json import dumps
+from typing import Any, TypeAlias
+
+from ..request import body
+from ..request.body import MAX_BODY
+from ..request.cookies import Jar, check_same_site
+from ..request.origins import Origins, is_preflight
+from ..settings import Settings
+from ..token.claims import is_scope
+from ..token.refresh import RefreshToken
+from ..values.errors import (
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidScope,
+    InvalidToken,
+    NotAllowed,
+    OAuthError,
+    Reason,
+    UnsupportedGrantType,
+    UnsupportedTokenType,
+)
+from ..values.events import Event, Revoked
+from ..values.model import AccessToken, Request, Response, Tokens
+from ..values.steps import Ask, Reply, Step
+from .exchange import Exchange
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+# RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
+NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
+KEYS_MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
+
+
+class Endpoints:
+    """Where the mounted endpoints are, and what a request to one of them leads to."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        exchange: Exchange,
+        origins: Origins,
+        verify: Callable[[str, float], AccessToken],
+    ) -> None:
+        group = settings.refresh
+        assert group is not None
+        self._exchange = exchange
+        self._origins = origins
+        self._verify = verify
+        self._clock = settings.clock
+        self._cookies = group.cookies
+        self._jar = group.cookies.refresh_jar(group, settings.issuer) if group.cookies else None
+        self._access_jar = group.cookies.access_jar(settings.issuer) if group.cookies else None
+        self._known_origins = frozenset(settings.origins)
+        self._idle = int(group.idle_limit)
+        self._paths: dict[str, Callable[[Request], Step]] = {
+            f"{group.path}/refresh": self._refresh,
+            f"{group.path}/revoke": self._revoke,
+        }
+        jwks = settings.keys.public_jwks()
+        if jwks["keys"]:
+            self._key_set = dumps(jwks, separators=(",", ":")).encode()
+            self._etag = f'"{sha256(self._key_set).hexdigest()[:32]}"'
+            self._paths[group.jwks_path] = self._jwks
+
+    def find(self, path: str) -> Callable[[Request], Step] | None:
+        """Return the endpoint at `path`, or None."""
+        return self._paths.get(path)
+
+    def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
+        """Return what a refusal by an endpoint carries beside the usual."""
+        cookies: Headers = ()
+        useless = isinstance(error, InvalidGrant) or error.reason is Reason.COOKIE_TWICE
+        if useless and self._jar is not None and request.header("cookie") is not None:
+            # A cookie that buys nothing any more would be sent for weeks.
+            cookies = self._cleared()
+        return self._origins.headers(request) + cookies
+
+    # --- refresh
+
+    def _refresh(self, request: Request) -> Step:
+        step = self._begin(request, "POST")
+        if step is not None:
+            return step
+        cookie = self._cookie(request)
+        return self._read(request, lambda found: self._exchange_token(request, found, cookie))
+
+    def _exchange_token(
+        self, request: Request, found: dict[str, str], cookie: str | None
+    ) -> Step:
+        grant_type = found.get("grant_type")
+        if grant_type is None and not (cookie and not found):
+            raise InvalidRequest(Reason.PARAMETER, "grant_type")
+        if grant_type not in (None, "refresh_token"):
+            raise UnsupportedGrantType(Reason.GRANT_TYPE)
+        text = found.get("refresh_token")
+        if text is not None and cookie is not None:
+            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+        if text is None and cookie is None:
+            raise InvalidRequest(Reason.PARAMETER, "refresh_token")
+        scope = found.get("scope", "")
+        if not is_scope(scope):
+            raise InvalidScope(Reason.PARAMETER, "scope")
+        now = self._clock()
+        token = self._exchange.check(text or cookie or "", now)
+        return self._exchange.refresh(
+            token,
+            scope=scope,
+            client_id=found.get("client_id"),
+            user_agent=request.header("user-agent"),
+            now=now,
+            then=lambda tokens, events: self._granted(request, tokens, events, cookie is not None),
+        )
+
+    def _granted(
+        self, request: Request, tokens: Tokens, events: tuple[Event, ...], by_cookie: bool
+    ) -> Step:
+        if by_cookie and self._cookies is not None:
+            tokens = self._cookies.carry(tokens, self._jar, self._access_jar, self._idle)
+        return Reply(self._json(request, tokens, tokens.cookies), events)
+
+    # --- revocation
+
+    def _revoke(self, request: Request) -> Step:
+        step = self._begin(request, "POST")
+        if step is not None:
+            return step
+        cookie = self._cookie(request)
+        return self._read(request, lambda found: self._revoke_token(request, found, cookie))
+
+    def _revoke_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
+        text = found.get("token")
+        if text is None and self._jar is None:
+            raise InvalidRequest(Reason.PARAMETER, "token")
+        # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no error.
+        reply = Reply(self._empty(request, self._cleared()))
+        now = self._clock()
+        grant_ids = []
+        for one in filter(None, (text, cookie)):
+            owner = self._owner(one, now)
+            # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can revoke its own
+            # only; the answer doesn't tell whose it was.
+            if owner is None or found.get("client_id", owner.client_id) != owner.client_id:
+                continue
+            if owner.grant_id is None:
+                raise UnsupportedTokenType(Reason.TOKEN_TYPE)
+            grant_ids.append(owner.grant_id)
+        return self._end(grant_ids, now, reply)
+
+    def _end(self, grant_ids: list[str], now: float, reply: Reply) -> Step:
+        if not grant_ids:
+            return reply
+        grant_id, *others = grant_ids
+        event = Revoked(grant_ids=(grant_id,), reason="logout")
+
+        def ended(was_alive: bool) -> Step:
+            events = (*reply.events, event) if was_alive else reply.events
+            return self._end(others, now, Reply(reply.response, events))
+
+        return self._exchange.end(grant_id, "logout", now, ended)
+
+    def _owner(self, text: str, now: float) -> RefreshToken | AccessToken | None:
+        try:
+            return self._exchange.check(text, now)
+        except InvalidGrant:
+            pass
+        try:
+            return self._verify(text, now)
+        except InvalidToken:
+            return None
+
+    # --- the key set
+
+    def _jwks(self, request: Request) -> Step:
+        step = self._begin(request, "GET", "HEAD")
+        if step is not None:
+            return step
+        headers: Headers = (
+            ("etag", self._etag),
+            ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
+            *self._origins.headers(request),
+        )
+        if self._etag in (request.header("if-none-match") or ""):
+            return Reply(Response(304, headers, b""))
+        content = (
+            ("content-type", "application/json"),
+            ("content-length", str(len(self._key_set))),
+        )
+        body_ = b"" if request.method == "HEAD" else self._key_set
+        return Reply(Response(200, (*content, *headers), body_))
+
+    # --- what they share
+
+    def _begin(self, request: Request, *methods: str) -> Step | None:
+        if request.method in methods:
+            return None
+        allow = ", ".join((*methods, "OPTIONS"))
+        if request.method != "OPTIONS":
+            raise NotAllowed(allow)
+        headers: Headers = (("allow", allow), ("cache-control", "no-store"))
+        if is_preflight(request):
+            headers += self._origins.preflight(request, ", ".join(methods))
+        return Reply(Response(204, headers, b""))
+
+    def _cookie(self, request: Request) -> str | None:
+        """Return the refresh cookie of a request that a page of ours made."""
+        if self._jar is None or self._cookies is None:
+            return None
+        cookie = self._jar.read(request)
+        if cookie is not None:
+            check_same_site(request, self._cookies.header.lower(), self._known_origins)
+        return cookie
+
+    def _read(self, request: Request, then: Callable[[dict[str, str]], Step]) -> Step:
+        # Every browser client sends its expired access token along; it buys nothing and hurts nothing.
+        authorization = (request.header("authorization") or "").strip(" \t").lower()
+        if authorization and not authorization.startswith("bearer"):
+            raise InvalidClient(Reason.CLIENT_AUTHENTICATION)
+        body.check_length(request.header("content-length"))
+        kind = request.header("content-type")
+        call: Callable[[int], Any] = request.body or _no_body
+        return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
+
+    def _cleared(self) -> Headers:
+        jars = (self._jar, self._access_jar)
+        return tuple(jar.clear() for jar in jars if isinstance(jar, Jar))
+
+    def _json(self, request: Request, members: dict[str, Any], more: Headers) -> Response:
+        content = dumps(members, separators=(",", ":")).encode()
+        headers: Headers = (
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            *NO_STORE,
+        )
+        return Response(200, (*headers, *self._origins.headers(request), *more), content)
+
+    def _empty(self, request: Request, more: Headers) -> Response:
+        headers: Headers = (("content-length", "0"), *NO_STORE)
+        return Response(200, (*headers, *self._origins.headers(request), *more), b"")
+
+
+def _no_body(_: int) -> bytes:
+    return b""

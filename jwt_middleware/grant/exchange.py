@@ -1,0 +1,383 @@
+"""Grants begin, are exchanged and end: flows of asks around the rotation rule. Nothing here waits.
+
+A flow takes what to do with its result, `then`, so that the endpoint makes a response of it and the issuer
+hands it to the application.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypeAlias
+
+from ..jose.jwk import Key
+from ..settings import Settings
+from ..stores import Advanced
+from ..token import access, refresh
+from ..token.claims import is_scope
+from ..token.refresh import RefreshKeys, RefreshToken
+from ..values.errors import (
+    ConfigurationError,
+    EndGrant,
+    InvalidGrant,
+    InvalidScope,
+    Reason,
+    StoreUnavailable,
+    Unavailable,
+)
+from ..values.events import (
+    Ahead,
+    Event,
+    Issued,
+    KeyMismatch,
+    Refreshed,
+    Restored,
+    Reused,
+    Revoked,
+)
+from ..values.frozen import FrozenDict
+from ..values.model import Grant, Tokens
+from ..values.randomness import identifier
+from ..values.steps import Ask, Done, Step
+from .ended import EndedGrants
+from .rotation import Limits, Outcome, Presented, Swap, decide, first
+
+SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
+PURGE_EVERY = 600.0  # seconds
+
+Claims: TypeAlias = Mapping[str, Any]
+ClaimsFor: TypeAlias = Callable[[Grant], Claims] | Callable[[Grant], Awaitable[Claims]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the flows may ask for, in the form that their door can wait for. See `Store` for the verbs."""
+
+    add: Callable[..., Any]
+    advance: Callable[..., Any]
+    end: Callable[..., Any]
+    end_subject: Callable[..., Any]
+    grants: Callable[..., Any]
+    purge: Callable[..., Any]
+    sync: Callable[[float], Any]  # bring `EndedGrants` up to date, for a request that arrived then
+    claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One refresh on its way."""
+
+    token: RefreshToken
+    presented: Presented
+    scope: str  # asked for; "" for all of the grant's
+    agent: str | None
+    now: float
+    then: Callable[[Tokens, tuple[Event, ...]], Step]
+
+    @property
+    def agent_changed(self) -> bool | None:
+        if self.agent is None or self.token.agent is None:
+            return None
+        return self.agent != self.token.agent
+
+
+class Exchange:
+    """What begins, exchanges and ends grants: prepared once per door."""
+
+    def __init__(self, settings: Settings, ports: Ports, ended: EndedGrants) -> None:
+        group = settings.refresh
+        assert group is not None
+        self.ports = ports
+        self.ended = ended
+        self.keys = refresh_keys(settings)
+        self._issuer = settings.issuer
+        self._audience = tuple(settings.audience)
+        self._signer: Key = _signer(settings)
+        self._group = group
+        self._limits = Limits(
+            settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
+        )
+        self._purged_at = float("-inf")
+
+    def begin(
+        self,
+        *,
+        subject: str,
+        scope: str,
+        claims: Claims | None,
+        client_id: str | None,
+        replaces: str | None,
+        now: float,
+        user_agent: str | None = None,
+    ) -> Step:
+        """Begin a grant for a login that the application has checked. Raises ValueError for bad input."""
+        grant = Grant(
+            id=identifier(),
+            subject=_subject(subject),
+            client_id=_client(client_id or self._group.client_id, subject),
+            scope=_scope(scope),
+            claims=access.own_claims(claims or {}),
+            bound_key=None,
+            generation=1,
+            parent=None,
+            rotated_at=now,
+            created_at=now,
+            expires_at=now + self._group.absolute_limit,
+        )
+
+        def fill(fresh: Any) -> Step:
+            if isinstance(fresh, EndGrant):
+                raise fresh
+            return replace_old(replace(grant, claims=access.own_claims(fresh)))
+
+        def replace_old(final: Grant) -> Step:
+            # Made before the store is asked: what is too large fails before anything has changed.
+            text = self._mint(final, now, self.keys.agent(user_agent))
+            tokens = self._tokens(final, text, final.scope, final.claims, now)
+            old = self._authentic(replaces, now)
+            if old is None:
+                return add(final, tokens)
+            # Whoever logs in anew has no use for what the browser still holds; a thief may have.
+            return self.end(old.grant_id, "replaced", now, lambda _: add(final, tokens))
+
+        def add(final: Grant, tokens: Tokens) -> Step:
+            limit = self._group.grants_per_subject
+            return Ask(self.ports.add, (final, limit), lambda ended: added(tokens, ended))
+
+        def added(tokens: Tokens, ended: tuple[str, ...]) -> Step:
+            self.ended.add(ended, now)
+            event = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)
+            return self._purge_sometimes(now, Done(tokens, (event,)))
+
+        if claims is None and self.ports.claims_for is not None:
+            return Ask(self.ports.claims_for, (grant,), fill)
+        return replace_old(grant)
+
+    def _authentic(self, text: str | None, now: float) -> RefreshToken | None:
+        if not text:
+            return None
+        try:
+            return refresh.check(text, self.keys, issuer=self._issuer, now=now)
+        except InvalidGrant:
+            return None
+
+    def check(self, text: str, now: float) -> RefreshToken:
+        """Return a refresh token of ours, or raise InvalidGrant."""
+        return refresh.check(text, self.keys, issuer=self._issuer, now=now)
+
+    def refresh(
+        self,
+        token: RefreshToken,
+        *,
+        scope: str,
+        client_id: str | None,
+        user_agent: str | None,
+        now: float,
+        then: Callable[[Tokens, tuple[Event, ...]], Step],
+    ) -> Step:
+        """Exchange a refresh token (RFC 6749 s6). What fails before the store is asked changes nothing."""
+        if client_id is not None and client_id != token.client_id:
+            # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
+            raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
+        # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
+        if not set(scope.split()) <= set(token.scope.split()):
+            raise InvalidScope(Reason.SCOPE_WIDENED).of(token.grant_id)
+        presented = Presented(
+            token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
+        )
+        attempt = _Attempt(token, presented, scope, self.keys.agent(user_agent), now, then)
+        return self._swap(attempt, first(presented, now, self._limits), SWAPS)
+
+    def _swap(self, attempt: _Attempt, swap: Swap, left: int) -> Step:
+        if not left:
+            raise StoreUnavailable("the grant moved during every try")
+        return Ask(
+            self.ports.advance,
+            (attempt.token.grant_id, *swap),
+            lambda answer: self._decide(attempt, swap, answer, left - 1),
+        )
+
+    def _decide(self, attempt: _Attempt, swap: Swap, answer: Advanced, left: int) -> Step:
+        token, (advanced, row) = attempt.token, answer
+        if token.grant_id in self.ended:
+            # Known to have ended, whatever the row says: a failover may have lost that write, so it is repeated.
+            refusal = InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
+            return self.end(token.grant_id, "ended", attempt.now, lambda _: _raise(refusal))
+        decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
+        if isinstance(decision, Swap):
+            return self._swap(attempt, decision, left)
+        if decision is Outcome.GONE or row is None:
+            raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
+        if decision is Outcome.REFUSED:
+            event = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
+            raise InvalidGrant(Reason.KEY_MISMATCH).of(row.id, event)
+        gap = token.generation - row.generation
+        if decision is Outcome.AHEAD:
+            raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
+        if decision is Outcome.REUSED:
+            # The end first, then the answer: a thief must not be told before he is out.
+            event = Reused(
+                grant_id=row.id,
+                gap=-gap,
+                seconds=max(attempt.now - row.rotated_at, 0.0),
+                user_agent_changed=attempt.agent_changed,
+            )
+            refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
+            return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
+        return self._serve(attempt, swap, decision, row)
+
+    def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
+        changed = attempt.agent_changed
+        event: Event
+        if outcome is Outcome.RESTORED:
+            event = Restored(
+                grant_id=row.id,
+                generation=row.generation,
+                lost=swap.target - swap.source,
+                user_agent_changed=changed,
+            )
+        else:
+            event = Refreshed(
+                grant_id=row.id,
+                how=outcome.value,  # type: ignore[arg-type]
+                generation=row.generation,
+                user_agent_changed=changed,
+            )
+        keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
+
+        def finish(final: Grant) -> Step:
+            text = (
+                attempt.token.text if keeps else self._mint(final, attempt.now, attempt.agent)
+            )
+            try:
+                scope = attempt.scope or final.scope
+                tokens = self._tokens(final, text, scope, final.claims, attempt.now)
+            except ValueError:
+                raise Unavailable(Reason.CLAIMS_HOOK, "the access token is too large") from None
+            return attempt.then(tokens, (event,))
+
+        if self.ports.claims_for is None:
+            return finish(row)
+        return Ask(
+            self.ports.claims_for, (row,), lambda fresh: self._given(row, fresh, attempt.now, finish)
+        )
+
+    def _given(
+        self, grant: Grant, fresh: Any, now: float, then: Callable[[Grant], Step]
+    ) -> Step:
+        """Go on with the claims that the application's hook gave, or end the grant as it wishes."""
+        if isinstance(fresh, EndGrant):
+            event = Revoked(grant_ids=(grant.id,), reason=fresh.reason)
+            refusal = InvalidGrant(Reason.GRANT_REFUSED).of(grant.id, event)
+            return self.end(grant.id, fresh.reason, now, lambda _: _raise(refusal))
+        try:
+            claims = access.own_claims(fresh)
+        except (TypeError, ValueError) as error:
+            raise Unavailable(Reason.CLAIMS_HOOK, str(error)) from None
+        return then(replace(grant, claims=claims))
+
+    def end(self, grant_id: str, reason: str, now: float, then: Callable[[bool], Step]) -> Step:
+        """End a grant; in this process its access tokens are dead when `then` is called."""
+
+        def ended(was_alive: bool) -> Step:
+            self.ended.add((grant_id,), now)
+            return then(was_alive)
+
+        return Ask(self.ports.end, (grant_id, reason), ended)
+
+    def end_subject(self, subject: str, reason: str, now: float) -> Step:
+        """End all grants of a subject."""
+
+        def ended(grant_ids: tuple[str, ...]) -> Step:
+            self.ended.add(grant_ids, now)
+            return Done(grant_ids, (Revoked(grant_ids=grant_ids, reason=reason),))
+
+        return Ask(self.ports.end_subject, (subject, reason), ended)
+
+    def grants(self, subject: str) -> Step:
+        """Return the living grants of a subject."""
+        return Ask(self.ports.grants, (subject,), Done)
+
+    def _mint(self, grant: Grant, now: float, agent: str | None) -> str:
+        return refresh.mint(
+            self.keys, issuer=self._issuer, grant=grant, jti=identifier(), now=now, agent=agent
+        )
+
+    def _tokens(
+        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
+    ) -> Tokens:
+        access_token, expires_at = access.mint(
+            self._signer,
+            issuer=self._issuer,
+            audience=self._audience,
+            grant=grant,
+            scope=scope,
+            claims=claims,
+            now=now,
+            lifetime=min(self._group.access_lifetime, max(grant.expires_at - now, 1)),
+        )
+        # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
+        members: dict[str, Any] = {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": max(int(expires_at - now), 0),
+            "refresh_token": refresh_token,
+        }
+        if scope:
+            members["scope"] = scope
+        return Tokens(
+            members,
+            access_token=access_token,
+            refresh_token=refresh_token,
+            grant_id=grant.id,
+        )
+
+    def _purge_sometimes(self, now: float, done: Done) -> Step:
+        if now - self._purged_at < PURGE_EVERY:
+            return done
+        self._purged_at = now
+        # Nobody's login fails because old rows couldn't be forgotten.
+        return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
+
+
+def refresh_keys(settings: Settings) -> RefreshKeys:
+    """Return the secrets for refresh tokens: the configured ones, else derived from the signing keys."""
+    group = settings.refresh
+    assert group is not None
+    if group.secret:
+        return RefreshKeys(refresh.from_text(one) for one in group.secret)
+    return RefreshKeys(
+        refresh.derive(key, settings.issuer) for key in settings.keys.keys if key.private is not None
+    )
+
+
+def _signer(settings: Settings) -> Key:
+    signer = settings.keys.signer
+    if signer is None:
+        raise ConfigurationError(
+            "keys", "none of them can sign, and `refresh` issues tokens", "give a private key"
+        )
+    return signer
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+def _subject(subject: str) -> str:
+    if not isinstance(subject, str) or not subject or not subject.isprintable():
+        raise ValueError("subject: must be a non-empty string of printable characters")
+    return subject
+
+
+def _client(client_id: str, subject: str) -> str:
+    if not isinstance(client_id, str) or not client_id or not client_id.isprintable():
+        raise ValueError("client_id: must be a non-empty string of printable characters")
+    if client_id == subject:
+        # RFC 9700 s4.15: who could be called what a client is called could act as that client.
+        raise ValueError("subject: is the client's name, and a token for it would be the client's own")
+    return client_id
+
+
+def _scope(scope: str) -> str:
+    if not isinstance(scope, str) or not is_scope(scope):
+        raise ValueError("scope: must be scope tokens separated by one space (RFC 6749 s3.3)")
+    return scope

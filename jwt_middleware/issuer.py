@@ -1,0 +1,168 @@
+"""The application's own door: it has checked a login, and wants tokens; or it ends what it began."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .grant.exchange import Exchange
+from .runtime import Runtime, afinish, finish
+from .settings import Settings
+from .values.errors import ConfigurationError
+from .values.events import Revoked
+from .values.model import Grant, Tokens
+from .values.steps import Done, Step
+
+
+class Issuer:
+    """Begin and end grants: `issue`, `revoke`, `revoke_all`, `grants`, and the same with `a` in async code.
+
+    It shares everything with the doors of the same settings: a revocation is in force in this process when
+    the call returns, and in every other that shares the store within about two seconds.
+
+    Raises:
+        ConfigurationError: when the settings have no `refresh` group, or the store can't be used.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.refresh is None:
+            raise ConfigurationError(
+                "refresh", "is None: these settings only verify", 'refresh=Refresh(store="...")'
+            )
+        self._settings = settings
+        self._group = settings.refresh
+        self._runtime = Runtime.of(settings)
+
+    def issue(
+        self,
+        subject: str,
+        *,
+        scope: str = "",
+        claims: Mapping[str, Any] | None = None,
+        client_id: str | None = None,
+        replaces: str | None = None,
+        user_agent: str | None = None,
+    ) -> Tokens:
+        """Begin a grant for a user whose login has been checked, and return both tokens (RFC 6749 s5.1).
+
+        Args:
+            subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
+            scope: what the tokens are good for, separated by spaces; refreshing can narrow it only.
+            claims: the application's own, such as roles. None: `Refresh.claims_for` is asked.
+            client_id: the client; `Refresh.client_id` for the application's own.
+            replaces: the refresh token that the client still holds, from its cookie say: its grant ends.
+            user_agent: the request's, so that events can say when a grant moves to another one.
+
+        Raises:
+            ValueError: for a claim that the issuer sets itself, and for tokens over 8 KiB.
+            StoreUnavailable: when the grant can't be kept; then there is none.
+            EndGrant: when `claims_for` refuses.
+
+        """
+        step = self._begin(self._exchange(), subject, scope, claims, client_id, replaces, user_agent)
+        return self._carried(self._result(finish(step)))
+
+    async def aissue(
+        self,
+        subject: str,
+        *,
+        scope: str = "",
+        claims: Mapping[str, Any] | None = None,
+        client_id: str | None = None,
+        replaces: str | None = None,
+        user_agent: str | None = None,
+    ) -> Tokens:
+        """Do what `issue` does, in asynchronous code."""
+        exchange = self._exchange(asynchronous=True)
+        step = self._begin(exchange, subject, scope, claims, client_id, replaces, user_agent)
+        return self._carried(self._result(await afinish(step)))
+
+    def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
+        """End a grant with all its tokens; say whether it was alive. Raises StoreUnavailable."""
+        alive: bool = self._result(finish(self._end(self._exchange(), grant_id, reason)))
+        return alive
+
+    async def arevoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
+        """Do what `revoke` does, in asynchronous code."""
+        exchange = self._exchange(asynchronous=True)
+        alive: bool = self._result(await afinish(self._end(exchange, grant_id, reason)))
+        return alive
+
+    def revoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
+        """End all grants of a user, say after a change of password; return their ids.
+
+        Raises:
+            StoreUnavailable: then some may have ended; to repeat is safe.
+
+        """
+        step = self._exchange().end_subject(subject, reason, self._settings.clock())
+        ended: tuple[str, ...] = self._result(finish(step))
+        return ended
+
+    async def arevoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
+        """Do what `revoke_all` does, in asynchronous code."""
+        exchange = self._exchange(asynchronous=True)
+        step = exchange.end_subject(subject, reason, self._settings.clock())
+        ended: tuple[str, ...] = self._result(await afinish(step))
+        return ended
+
+    def grants(self, subject: str) -> tuple[Grant, ...]:
+        """Return a user's living grants, the newest first: one per device or browser."""
+        found: tuple[Grant, ...] = self._result(finish(self._exchange().grants(subject)))
+        return found
+
+    async def agrants(self, subject: str) -> tuple[Grant, ...]:
+        """Do what `grants` does, in asynchronous code."""
+        step = self._exchange(asynchronous=True).grants(subject)
+        found: tuple[Grant, ...] = self._result(await afinish(step))
+        return found
+
+    def _exchange(self, *, asynchronous: bool = False) -> Exchange:
+        exchange = self._runtime.core(asynchronous=asynchronous).exchange
+        assert exchange is not None
+        return exchange
+
+    def _begin(
+        self,
+        exchange: Exchange,
+        subject: str,
+        scope: str,
+        claims: Mapping[str, Any] | None,
+        client_id: str | None,
+        replaces: str | None,
+        user_agent: str | None,
+    ) -> Step:
+        return exchange.begin(
+            subject=subject,
+            scope=scope,
+            claims=claims,
+            client_id=client_id,
+            replaces=replaces,
+            now=self._settings.clock(),
+            user_agent=user_agent,
+        )
+
+    def _end(self, exchange: Exchange, grant_id: str, reason: str) -> Step:
+        event = Revoked(grant_ids=(grant_id,), reason=reason)
+        return exchange.end(
+            grant_id,
+            reason,
+            self._settings.clock(),
+            lambda was_alive: Done(was_alive, (event,) if was_alive else ()),
+        )
+
+    def _result(self, step: Step) -> Any:
+        assert isinstance(step, Done)
+        self._runtime.tell(step.events)
+        return step.value
+
+    def _carried(self, tokens: Tokens) -> Tokens:
+        cookies = self._group.cookies
+        if cookies is None:
+            return tokens
+        issuer = self._settings.issuer
+        return cookies.carry(
+            tokens,
+            cookies.refresh_jar(self._group, issuer),
+            cookies.access_jar(issuer),
+            int(self._group.idle_limit),
+        )
