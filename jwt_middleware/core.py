@@ -27,12 +27,13 @@ from .values.errors import (
     Unavailable,
 )
 from .values.events import Refused
+from .values.frozen import FrozenDict
 from .values.model import AccessToken, Auth, Request, Response, User
 from .values.steps import NOBODY, Ask, Forward, Reply, Step
 
 
 class Core:
-    """Request -> step, error -> answer. Everything that doesn't depend on the request is made here, once."""
+    """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
 
     def __init__(self, settings: Settings, ports: Ports | None, ended: EndedGrants) -> None:
         self._routes = Routes(settings.routes)
@@ -67,7 +68,7 @@ class Core:
         )
 
     def begin(self, request: Request) -> Step:
-        """Return the first step for a request. Raises OAuthError, which `refuse` makes an answer of."""
+        """Return the first step for a request. Raises OAuthError, for `refuse`."""
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
             return endpoint(request)
@@ -98,7 +99,8 @@ class Core:
             return text
         if text is not None:
             raise InvalidRequest(Reason.CREDENTIALS_TWICE)
-        # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to write.
+        # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to
+        # write.
         if request.is_websocket:
             check_origin(request, self._known_origins)
         elif request.method not in SAFE_METHODS:
@@ -112,7 +114,7 @@ class Core:
         return accept(parsed, self._policy, now)
 
     def _unless_ended(self, forward: Forward, grant_id: str, now: float) -> Step:
-        """Forward a request of a grant that hasn't ended, after a question to the store if one is due."""
+        """Forward unless the grant has ended, after a question to the store if one is due."""
         ended = self._ended
 
         def go_on(_: object = None) -> Step:
@@ -134,7 +136,9 @@ class Core:
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
-        endpoints = self._endpoints if self._endpoints and self._endpoints.find(request.path) else None
+        endpoints = (
+            self._endpoints if self._endpoints and self._endpoints.find(request.path) else None
+        )
         # Derived from settings and never from what was sent, so that this can't grow without end.
         key = (type(error), endpoints is None, *error.parameters())
         response = self._answers.get(key)
@@ -186,8 +190,8 @@ class Core:
         if isinstance(error, NotAllowed):
             return (("allow", error.allow),)
         if isinstance(error, InvalidClient):
-            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field matching the
-            # authentication scheme used by the client".
+            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
+            # matching the authentication scheme used by the client".
             return (("www-authenticate", f"Basic realm={quoted(self._realm)}"),)
         if at_resource:
             return (("www-authenticate", challenge(self._realm, error)),)
@@ -205,11 +209,12 @@ _TITLES = {
 
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:
-    """Prepare what the application reads. Only a user of our own issuer is a user of the application."""
+    """Prepare what the application reads. Only our own issuer's users are its users."""
     auth = Auth((*token.scope.split(), "authenticated"))
     if token.is_client or not own:
         return Forward(token, NOBODY.user, auth)
-    return Forward(token, User(is_authenticated=True, display_name=token.subject), auth, token.subject)
+    user = User(is_authenticated=True, display_name=token.subject)
+    return Forward(token, user, auth, token.subject)
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
@@ -219,9 +224,9 @@ def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return
-    claims = forward.token.claims if forward.token is not None else {}
+    claims = forward.token.claims if forward.token is not None else FrozenDict()
     if rule.max_age is not None:
-        # RFC 9470 s4: more time than max_age has passed since `auth_time`; without one, nobody knows.
+        # RFC 9470 s4: no more than max_age since `auth_time`; without one, nobody knows.
         authenticated = time_of(claims, "auth_time")
         if authenticated is None or now > authenticated + rule.max_age + leeway:
             raise InsufficientAuthentication(

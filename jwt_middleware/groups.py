@@ -1,4 +1,4 @@
-"""The groups of settings for features that can be off. A group that is None is a feature that is off."""
+"""The groups of settings for features that can be off: a group that is None is off."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,18 +23,19 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 class Cookies:
     """Tokens in cookies, for browser clients whose scripts shall not hold them (RFC 10017).
 
-    The refresh token always, the access token with `access=True`. Every request that a cookie vouches for
-    must carry the `header`, unless its method is safe, and come from our own origin or one of
-    `Settings.origins`.
+    The refresh token always, the access token with `access=True`. Every request that a cookie
+    vouches for must carry the `header`, unless its method is safe, and come from our own origin or
+    one of `Settings.origins`.
 
     Args:
         name: the refresh cookie is called `__Secure-` and this.
         access: whether the access token travels in a cookie, too.
         access_name: the access cookie is called `__Host-` and this.
-        access_same_site: "Strict", or "Lax" where links from other sites shall find the user logged in.
+        access_same_site: "Strict", or "Lax" where links from other sites shall find the user logged
+            in.
         header: a field that scripts of ours send and forms can't.
-        mount: the path that the whole application is mounted at, "" for the root: the refresh cookie's
-            Path is this and `Refresh.path`.
+        mount: the path that the whole application is mounted at, "" for the root: the refresh
+            cookie's Path is this and `Refresh.path`.
 
     """
 
@@ -102,7 +103,8 @@ class Cookies:
         )
 
 
-# The Fetch standard's CORS-safelisted request headers: a form or a plain script of any site sends them.
+# The Fetch standard's CORS-safelisted request headers: a form or a plain script of any site sends
+# them.
 _SIMPLE_HEADERS = frozenset(
     ("accept", "accept-language", "content-language", "content-type", "range", "origin", "cookie")
 )
@@ -110,20 +112,21 @@ _SIMPLE_HEADERS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refresh:
-    """Issue tokens: logins begin grants, and refresh tokens buy new access tokens at our own endpoints.
+    """Issue tokens: logins begin grants, and refresh tokens buy new access tokens.
 
     Args:
-        store: where grants live: a URL, or an object with the verbs of `stores.Store` or `AsyncStore`.
+        store: where grants live: a URL, or an object with the verbs of `stores.Store` or
+            `AsyncStore`.
         secret: what refresh tokens are signed with, at least 32 random octets; the first signs, all
             verify. None: derived from the signing key.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
-        claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns the
-            application's claims, or raises `EndGrant`. Sync, or async for ASGI.
+        claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
+            the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
         path: where the endpoints `/refresh` and `/revoke` are.
         jwks_path: where the key set is, when tokens are signed asymmetrically.
-        access_lifetime: seconds; each token's is shortened by up to 5 %, so that a fleet doesn't refresh
-            in step.
+        access_lifetime: seconds; each token's is shortened by up to 5 %, so that a fleet doesn't
+            refresh in step.
         idle_limit: seconds without a refresh after which a grant is gone.
         absolute_limit: seconds after the login at which a grant ends, whatever happens.
         grants_per_subject: one more login ends the oldest.
@@ -142,7 +145,9 @@ class Refresh:
     client_id: str = "first-party"
     path: str = "/auth"
     jwks_path: str = "/.well-known/jwks.json"
-    access_lifetime: float = 600  # seconds; long enough to be cheap, short enough for services without a store
+    access_lifetime: float = (
+        600  # seconds; long enough to be cheap, short enough for services without a store
+    )
     idle_limit: float = 7 * DAY
     absolute_limit: float = 30 * DAY
     grants_per_subject: int = 100
@@ -155,7 +160,9 @@ class Refresh:
     def __post_init__(self) -> None:
         if not isinstance(self.store, str) and not hasattr(self.store, "advance"):
             raise _wrong(
-                "store", "must be a URL, or an object with the verbs of a store", '"sqlite:///grants.db"'
+                "store",
+                "must be a URL, or an object with the verbs of a store",
+                '"sqlite:///grants.db"',
             )
         secret = (self.secret,) if isinstance(self.secret, str | bytes) else self.secret
         object.__setattr__(self, "secret", tuple(secret or ()))
@@ -168,7 +175,11 @@ class Refresh:
             raise _wrong("cookies", "must be a Cookies group or None", "Cookies()")
         if self.claims_for is not None and not callable(self.claims_for):
             raise _wrong("claims_for", "must be a function of the Grant")
-        if not isinstance(self.client_id, str) or not is_scope(self.client_id) or not self.client_id:
+        if (
+            not isinstance(self.client_id, str)
+            or not is_scope(self.client_id)
+            or not self.client_id
+        ):
             raise _wrong("client_id", "must be visible ASCII without quotes")
         for name in ("path", "jwks_path"):
             value = getattr(self, name)

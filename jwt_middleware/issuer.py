@@ -1,4 +1,4 @@
-"""The application's own door: it has checked a login, and wants tokens; or it ends what it began."""
+"""The application's own door: it has checked a login and wants tokens, or ends what it began."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,11 @@ from .values.steps import Done, Step
 
 
 class Issuer:
-    """Begin and end grants: `issue`, `revoke`, `revoke_all`, `grants`, and the same with `a` in async code.
+    """Begin and end grants. Each verb has a twin with `a` in front, for asynchronous code.
 
-    It shares everything with the doors of the same settings: a revocation is in force in this process when
-    the call returns, and in every other that shares the store within about two seconds.
+    It shares everything with the doors of the same settings: a revocation is in force in this
+    process when the call returns, and in every other that shares the store within about two
+    seconds.
 
     Raises:
         ConfigurationError: when the settings have no `refresh` group, or the store can't be used.
@@ -42,14 +43,15 @@ class Issuer:
         replaces: str | None = None,
         user_agent: str | None = None,
     ) -> Tokens:
-        """Begin a grant for a user whose login has been checked, and return both tokens (RFC 6749 s5.1).
+        """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
 
         Args:
             subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
             scope: what the tokens are good for, separated by spaces; refreshing can narrow it only.
             claims: the application's own, such as roles. None: `Refresh.claims_for` is asked.
             client_id: the client; `Refresh.client_id` for the application's own.
-            replaces: the refresh token that the client still holds, from its cookie say: its grant ends.
+            replaces: the refresh token that the client still holds, from its cookie say: its grant
+                ends.
             user_agent: the request's, so that events can say when a grant moves to another one.
 
         Raises:
@@ -58,7 +60,9 @@ class Issuer:
             EndGrant: when `claims_for` refuses.
 
         """
-        step = self._begin(self._exchange(), subject, scope, claims, client_id, replaces, user_agent)
+        step = self._begin(
+            self._exchange(), subject, scope, claims, client_id, replaces, user_agent
+        )
         return self._carried(self._result(finish(step)))
 
     async def aissue(

@@ -1,4 +1,4 @@
-"""The live side of one Settings: store, ended grants, executor, log. One per settings object and process."""
+"""The live side of one Settings, in this process: store, ended grants, executor, log."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
 
-EXECUTOR_THREADS = 8  # for blocking stores and hooks under ASGI; the application's threads stay its own
+EXECUTOR_THREADS = (
+    8  # for blocking stores and hooks under ASGI; the application's threads stay its own
+)
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
@@ -41,7 +43,7 @@ _runtimes: "WeakSet[Runtime]" = WeakSet()
 
 
 class Runtime:
-    """What the doors of one settings object share: a revocation through one is in force in all at once."""
+    """What the doors of one settings object share: what one revokes, all refuse at once."""
 
     def __init__(self, settings: Settings) -> None:
         # Not at the top: importing the package costs what `import jwt` costs.
@@ -83,7 +85,7 @@ class Runtime:
             return runtime
 
     def reset(self) -> None:
-        """Begin with nothing open, as a forked child does: its parent's threads and locks aren't its own."""
+        """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
         self._sync_lock = Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
@@ -92,7 +94,7 @@ class Runtime:
     # --- the two kinds of doors
 
     def core(self, *, asynchronous: bool) -> Core:
-        """Return the core for doors of one kind. Raises ConfigurationError where the store doesn't fit."""
+        """Return the core for one kind of door. Raises ConfigurationError if it can't be."""
         with _lock:
             if asynchronous not in self._cores:
                 ports = self._ports(asynchronous) if self.store is not None else None
@@ -106,7 +108,9 @@ class Runtime:
         hook = group.claims_for
         if not asynchronous and awaited:
             raise ConfigurationError(
-                "refresh.store", "is asynchronous, and a WSGI door can't await", "give its sync kind"
+                "refresh.store",
+                "is asynchronous, and a WSGI door can't await",
+                "give its sync kind",
             )
         if not asynchronous and hook is not None and iscoroutinefunction(hook):
             raise ConfigurationError(
@@ -150,7 +154,8 @@ class Runtime:
         if isinstance(error, ConfigurationError):
             return error
         if not isinstance(error, StoreUnavailable | TimeoutError):
-            # The contract names one error; another is a bug of the store, and still no reason to log out.
+            # The contract names one error; another is a bug of the store, and still no reason to
+            # log out.
             self._log.error("store.%s raised %s", verb, type(error).__name__, exc_info=error)
         detail = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
         if self._failed_since is None:
@@ -176,7 +181,7 @@ class Runtime:
     # --- ended grants
 
     def _sync(self, arrival: float) -> None:
-        """Bring the ended grants up to date for a request of `arrival`; one asks for all that wait."""
+        """Bring the ended grants up to date for a request of `arrival`; one asks for all."""
         if not self._sync_lock.acquire(timeout=2 * SYNC_LIMIT):
             raise StoreUnavailable("sync: another request waits for the store")
         try:
@@ -259,21 +264,22 @@ class Runtime:
             raise self._hook_failed(error) from None
 
     def _hook_failed(self, error: Exception) -> Unavailable:
-        # The client may come again; the application's own fault must be seen by those who can mend it.
+        # The client may come again; the application's own fault must be seen by those who can mend
+        # it.
         self._log.error("claims_for raised %s", type(error).__name__, exc_info=error)
         return Unavailable(Reason.CLAIMS_HOOK, type(error).__name__)
 
     # --- events, beginning and end
 
     def tell(self, events: tuple[Event, ...]) -> None:
-        """Log the events and hand them to the application. What its callback raises is logged, too."""
+        """Log the events and hand them to the application; what its callback raises, too."""
         for event in events:
             self._log.info("%s: %s", event.name, event)
             if self._on_event is None:
                 continue
             try:
                 self._on_event(event)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
 
@@ -393,5 +399,5 @@ def _context_variable() -> "ContextVar[AccessToken | None]":
 
 
 def current_token() -> AccessToken | None:
-    """Return the verified token of the request that this code serves; None outside, and for nobody."""
+    """Return the verified token of the request that this code serves, or None."""
     return _context_variable().get()

@@ -1,4 +1,4 @@
-"""The one settings object: frozen, checked when made, copied and pickled at will, without live parts."""
+"""The one settings object: frozen, checked when made, copied and pickled at will."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -26,17 +26,20 @@ class Settings:
         issuer: the exact `iss` of the access tokens, in general the issuer's https URL.
         audience: the name or names that this service goes by; one must be in the token's `aud`.
         keys: the issuer's keys.
-        refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only verify.
+        refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
+            verify.
         routes: the rules for paths. What no rule names needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         realm: the `realm` of challenges (RFC 9110 s11.5).
-        origins: exact origins whose scripts may read our refusals (CORS). The application's answers are
-            never touched.
-        problem_details: answer with `application/problem+json` (RFC 9457) instead of the OAuth shape.
+        origins: exact origins whose scripts may read our refusals (CORS). The application's answers
+            are never touched.
+        problem_details: answer with `application/problem+json` (RFC 9457) instead of the OAuth
+            shape.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
-        on_event: called with every event, in the thread or task that serves the request. Must not wait.
+        on_event: called with every event, in the thread or task that serves the request. Must not
+            wait.
         clock: seconds since 1970-01-01 UTC.
 
     Raises:
@@ -65,7 +68,7 @@ class Settings:
             _check_issuing(self, self.refresh)
 
     def close(self) -> None:
-        """Close what these settings opened in this process. For the end of a script or of a test."""
+        """Close what these settings opened in this process, at the end of a script or a test."""
         runtime = vars(self).get("_runtime")
         if runtime is not None:
             runtime.close()
@@ -102,8 +105,8 @@ def _identifier(name: str, value: Any) -> str:
 def _audience(name: str, value: Any) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(_listed(name, value))
     if not names:
-        # RFC 9068 s4: "MUST validate that the aud claim contains a resource indicator value corresponding to an
-        # identifier the resource server expects for itself".
+        # RFC 9068 s4: "MUST validate that the aud claim contains a resource indicator value
+        # corresponding to an identifier the resource server expects for itself".
         raise ConfigurationError(
             name, "is empty: tokens for every other service would pass", "name this service"
         )
@@ -120,7 +123,7 @@ def _key_set(name: str, value: Any) -> KeySet:
     if not isinstance(value, KeySet):
         raise ConfigurationError(
             name,
-            f"must be a KeySet, not {type(value).__name__}: text and bytes never become a key by guessing",
+            f"must be a KeySet, not {type(value).__name__}: text never becomes a key by guessing",
             "KeySet.load, .pem, .secret, .from_jwks or .generate",
         )
     return value
@@ -149,7 +152,7 @@ def _check_issuing(settings: "Settings", group: Refresh) -> None:
     ):
         raise ConfigurationError(
             "refresh.cookies",
-            "cookies with tokens must not travel in clear (RFC 10017), and the issuer is no https URL",
+            "cookies with tokens must not travel in clear, and the issuer is no https URL",
             "use https; http is only for loopback",
         )
     if settings.audience == (settings.issuer,):
@@ -164,7 +167,9 @@ def _routes(name: str, value: Any) -> tuple[Route, ...]:
     routes = _listed(name, value)
     for one in routes:
         if not isinstance(one, Route):
-            raise ConfigurationError(name, f"{type(one).__name__} is no Route", 'Route("/login", ...)')
+            raise ConfigurationError(
+                name, f"{type(one).__name__} is no Route", 'Route("/login", ...)'
+            )
     Routes(routes)
     return routes
 

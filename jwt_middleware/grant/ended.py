@@ -1,7 +1,7 @@
-"""Which grants have ended, known without a question per request. Pure: time comes in, a plan goes out.
+"""Which grants have ended, known without a question per request. Pure: time in, a plan out.
 
-The state has an age, counted from the start of the last completed sync. Up to `every` nothing is asked; up
-to twice that, one request asks for all; older, every request asks before it is answered.
+The state has an age, counted from the start of the last completed sync. Up to `every` nothing is
+asked; up to twice that, one request asks for all; older, every request asks before it is answered.
 """
 
 from collections.abc import Iterable
@@ -22,8 +22,8 @@ class Plan(Enum):
 class EndedGrants:
     """The ids of grants that ended within the lifetime of any access token: a small set.
 
-    Shared by threads without a lock: every step is one assignment or one dictionary operation, and a lost
-    race costs a question more, never an answer.
+    Shared by threads without a lock: every step is one assignment or one dictionary operation, and
+    a lost race costs a question more, never an answer.
     """
 
     __slots__ = (
@@ -48,7 +48,7 @@ class EndedGrants:
         self.reset()
 
     def reset(self) -> None:
-        """Forget when the last sync was: at the start, and in a forked child. Ids are kept: an end is for ever."""
+        """Forget when the last sync was, as a forked child does. An end is for ever, and kept."""
         self.cursor: object | None = None
         self.synced_at = float("-inf")
         self._lease = float("-inf")
@@ -64,7 +64,7 @@ class EndedGrants:
             self._ids.setdefault(grant_id, now)
 
     def plan(self, now: float) -> Plan:
-        """Say what a request does at `now`. A plan to ask may take the lease that others rely on."""
+        """Say what a request does at `now`. To ask may mean to take the lease for all."""
         age = now - self.synced_at
         # A clock that was set back makes the age negative: then nothing is known about it.
         if 0 <= age <= self._every and self._every:
@@ -78,7 +78,7 @@ class EndedGrants:
         return Plan.ASK
 
     def without_sync(self, now: float) -> Plan:
-        """Say what a request does when the store can't be asked: go on with what is known, for a while."""
+        """Say what to do when the store can't be asked: go on with what is known, for a while."""
         return Plan.GO_ON if self._open or not self.is_late(now) else Plan.REFUSE
 
     def is_late(self, now: float) -> bool:
@@ -86,7 +86,7 @@ class EndedGrants:
         return now - self.synced_at > self._limit
 
     def serves(self, arrival: float) -> bool:
-        """Say whether a sync that has been completed meanwhile is good enough for a request of `arrival`."""
+        """Say whether a sync completed meanwhile is good enough for a request of `arrival`."""
         return bool(self._every) and self.synced_at >= arrival - 2 * self._every
 
     def succeeded(self, started: float, grant_ids: Iterable[str], cursor: object) -> None:

@@ -1,4 +1,4 @@
-"""The endpoints that are ours: refresh (RFC 6749 s6), revocation (RFC 7009) and the key set (RFC 7517)."""
+"""The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -89,9 +89,7 @@ class Endpoints:
         cookie = self._cookie(request)
         return self._read(request, lambda found: self._exchange_token(request, found, cookie))
 
-    def _exchange_token(
-        self, request: Request, found: dict[str, str], cookie: str | None
-    ) -> Step:
+    def _exchange_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
         grant_type = found.get("grant_type")
         if grant_type is None and not (cookie and not found):
             raise InvalidRequest(Reason.PARAMETER, "grant_type")
@@ -136,14 +134,15 @@ class Endpoints:
         text = found.get("token")
         if text is None and self._jar is None:
             raise InvalidRequest(Reason.PARAMETER, "token")
-        # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no error.
+        # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no
+        # error.
         reply = Reply(self._empty(request, self._cleared()))
         now = self._clock()
         grant_ids = []
         for one in filter(None, (text, cookie)):
             owner = self._owner(one, now)
-            # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can revoke its own
-            # only; the answer doesn't tell whose it was.
+            # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
+            # revoke its own only; the answer doesn't tell whose it was.
             if owner is None or found.get("client_id", owner.client_id) != owner.client_id:
                 continue
             if owner.grant_id is None:
@@ -216,7 +215,8 @@ class Endpoints:
         return cookie
 
     def _read(self, request: Request, then: Callable[[dict[str, str]], Step]) -> Step:
-        # Every browser client sends its expired access token along; it buys nothing and hurts nothing.
+        # Every browser client sends its expired access token along; it buys nothing and hurts
+        # nothing.
         authorization = (request.header("authorization") or "").strip(" \t").lower()
         if authorization and not authorization.startswith("bearer"):
             raise InvalidClient(Reason.CLIENT_AUTHENTICATION)

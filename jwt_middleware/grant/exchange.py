@@ -1,7 +1,7 @@
 """Grants begin, are exchanged and end: flows of asks around the rotation rule. Nothing here waits.
 
-A flow takes what to do with its result, `then`, so that the endpoint makes a response of it and the issuer
-hands it to the application.
+A flow takes what to do with its result, `then`, so that the endpoint makes a response of it and the
+issuer hands it to the application.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,7 +49,7 @@ ClaimsFor: TypeAlias = Callable[[Grant], Claims] | Callable[[Grant], Awaitable[C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What the flows may ask for, in the form that their door can wait for. See `Store` for the verbs."""
+    """What the flows may ask for, in the form that their door can wait for. See `Store`."""
 
     add: Callable[..., Any]
     advance: Callable[..., Any]
@@ -108,7 +108,7 @@ class Exchange:
         now: float,
         user_agent: str | None = None,
     ) -> Step:
-        """Begin a grant for a login that the application has checked. Raises ValueError for bad input."""
+        """Begin a grant for a login that has been checked. Raises ValueError for bad input."""
         grant = Grant(
             id=identifier(),
             subject=_subject(subject),
@@ -173,7 +173,7 @@ class Exchange:
         now: float,
         then: Callable[[Tokens, tuple[Event, ...]], Step],
     ) -> Step:
-        """Exchange a refresh token (RFC 6749 s6). What fails before the store is asked changes nothing."""
+        """Exchange a refresh token (RFC 6749 s6). What fails before the store changes nothing."""
         if client_id is not None and client_id != token.client_id:
             # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
@@ -198,7 +198,8 @@ class Exchange:
     def _decide(self, attempt: _Attempt, swap: Swap, answer: Advanced, left: int) -> Step:
         token, (advanced, row) = attempt.token, answer
         if token.grant_id in self.ended:
-            # Known to have ended, whatever the row says: a failover may have lost that write, so it is repeated.
+            # Known to have ended, whatever the row says: a failover may have lost that write, so it
+            # is repeated.
             refusal = InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
             return self.end(token.grant_id, "ended", attempt.now, lambda _: _raise(refusal))
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
@@ -244,9 +245,7 @@ class Exchange:
         keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
 
         def finish(final: Grant) -> Step:
-            text = (
-                attempt.token.text if keeps else self._mint(final, attempt.now, attempt.agent)
-            )
+            text = attempt.token.text if keeps else self._mint(final, attempt.now, attempt.agent)
             try:
                 scope = attempt.scope or final.scope
                 tokens = self._tokens(final, text, scope, final.claims, attempt.now)
@@ -257,12 +256,12 @@ class Exchange:
         if self.ports.claims_for is None:
             return finish(row)
         return Ask(
-            self.ports.claims_for, (row,), lambda fresh: self._given(row, fresh, attempt.now, finish)
+            self.ports.claims_for,
+            (row,),
+            lambda fresh: self._given(row, fresh, attempt.now, finish),
         )
 
-    def _given(
-        self, grant: Grant, fresh: Any, now: float, then: Callable[[Grant], Step]
-    ) -> Step:
+    def _given(self, grant: Grant, fresh: Any, now: float, then: Callable[[Grant], Step]) -> Step:
         """Go on with the claims that the application's hook gave, or end the grant as it wishes."""
         if isinstance(fresh, EndGrant):
             event = Revoked(grant_ids=(grant.id,), reason=fresh.reason)
@@ -339,13 +338,15 @@ class Exchange:
 
 
 def refresh_keys(settings: Settings) -> RefreshKeys:
-    """Return the secrets for refresh tokens: the configured ones, else derived from the signing keys."""
+    """Return the secrets for refresh tokens: configured, else derived from the signing keys."""
     group = settings.refresh
     assert group is not None
     if group.secret:
         return RefreshKeys(refresh.from_text(one) for one in group.secret)
     return RefreshKeys(
-        refresh.derive(key, settings.issuer) for key in settings.keys.keys if key.private is not None
+        refresh.derive(key, settings.issuer)
+        for key in settings.keys.keys
+        if key.private is not None
     )
 
 
@@ -373,11 +374,11 @@ def _client(client_id: str, subject: str) -> str:
         raise ValueError("client_id: must be a non-empty string of printable characters")
     if client_id == subject:
         # RFC 9700 s4.15: who could be called what a client is called could act as that client.
-        raise ValueError("subject: is the client's name, and a token for it would be the client's own")
+        raise ValueError("subject: is the client's name; the token would be the client's own")
     return client_id
 
 
 def _scope(scope: str) -> str:
     if not isinstance(scope, str) or not is_scope(scope):
-        raise ValueError("scope: must be scope tokens separated by one space (RFC 6749 s3.3)")
+        raise ValueError("scope: must be words separated by one space (RFC 6749 s3.3)")
     return scope

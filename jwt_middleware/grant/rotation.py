@@ -1,13 +1,14 @@
 """The rotation rule, pure: what becomes of a grant when a refresh token is presented.
 
-Every answer mints its own `jti`, and the row keeps `parent`, the `jti` that was exchanged for the present
-generation. Who presents the parent again (a lost response, a second tab, a retry after days) gets another
-*sibling* of the present generation. Who presents a sibling of the parent is a second holder: one of two is a
-thief. The rule is model-checked (`tests/test_rotation_model.py` calls these very functions): no honest client
-is ever logged out, no thief is served beside the victim for long.
+Every answer mints its own `jti`, and the row keeps `parent`, the `jti` that was exchanged for the
+present generation. Who presents the parent again (a lost response, a second tab, a retry after
+days) gets another *sibling* of the present generation. Who presents a sibling of the parent is a
+second holder: one of two is a thief. The rule is model-checked (`tests/test_rotation_model.py`
+calls these very functions): no honest client is ever logged out, no thief is served beside the
+victim for long.
 
-It is free of races because generations only grow: whatever happened since, `advance` answers with the row as
-it is, and the decision is made on that row.
+It is free of races because generations only grow: whatever happened since, `advance` answers with
+the row as it is, and the decision is made on that row.
 """
 
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ class Outcome(Enum):
 def first(presented: Presented, now: float, limits: Limits) -> Swap:
     """Return the first thing to ask: a rotation where the token alone doesn't speak against it."""
     generation = presented.generation
-    if presented.bound or _is_young(presented, now, limits) or now > presented.issued_at + limits.idle:
+    if (
+        presented.bound
+        or _is_young(presented, now, limits)
+        or now > presented.issued_at + limits.idle
+    ):
         return Swap(generation, generation, None)
     return Swap(generation, generation + 1, presented.jti)
 
@@ -103,5 +108,6 @@ def decide(
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:
-    # By the token's own `iat`, not by the row's clock: a sibling that was minted late is young, too.
+    # By the token's own `iat`, not by the row's clock: a sibling that was minted late is young,
+    # too.
     return now < presented.issued_at + limits.settle

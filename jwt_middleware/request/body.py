@@ -1,4 +1,4 @@
-"""Read the parameters of a token request from a bounded body (RFC 6749 s3.2), ours and no framework's."""
+"""Read the parameters of a token request from a bounded body (RFC 6749 s3.2)."""
 
 from urllib.parse import parse_qsl
 

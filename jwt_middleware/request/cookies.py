@@ -1,4 +1,4 @@
-"""Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared with the same attributes."""
+"""Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared alike."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jar:
-    """One cookie: its name and its attributes, prepared once so that clearing always matches setting."""
+    """One cookie: name and attributes, prepared once so that clearing matches setting."""
 
     name: str
     attributes: str
 
     def read(self, request: Request) -> str | None:
-        """Return the cookie's value, or None. Raises InvalidRequest when two cookies have its name."""
+        """Return the cookie's value, or None. Raises InvalidRequest when its name comes twice."""
         header = request.header("cookie")
         if header is None or self.name not in header:
             return None
@@ -25,8 +25,8 @@ class Jar:
             name, equals, value = pair.strip(" \t").partition("=")
             if equals and name == self.name:
                 found.append(value)
-        # A cookie that another host of the same site tossed has the same name; frameworks take the first or the
-        # last. Neither is known to be ours.
+        # A cookie that another host of the same site tossed has the same name; frameworks take the
+        # first or the last. Neither is known to be ours.
         if len(found) > 1:
             raise InvalidRequest(Reason.COOKIE_TWICE)
         return found[0] or None if found else None
@@ -45,10 +45,11 @@ class Jar:
 
 
 def check_same_site(request: Request, header: str, origins: frozenset[str]) -> None:
-    """Check that a request with cookies comes from a page of ours (RFC 10017, CSRF). Raises CrossSite.
+    """Check that a request with cookies comes from a page of ours. Raises CrossSite.
 
-    `header` is one that no form can send: another origin's script needs a preflight for it, which only
-    `origins` pass. `Origin` and `Sec-Fetch-Site` are set by browsers and can't be set by scripts.
+    `header` is one that no form can send: another origin's script needs a preflight for it, which
+    only `origins` pass. `Origin` and `Sec-Fetch-Site` are set by browsers and can't be set by
+    scripts.
     """
     if request.header(header) is None:
         raise CrossSite(Reason.CROSS_SITE, "header")

@@ -27,10 +27,10 @@ class Ended(NamedTuple):
 class Store(Protocol):
     """What the middleware needs of a store. Every verb is one atomic step, in one round trip.
 
-    Every verb raises `StoreUnavailable`, and nothing else, when the engine doesn't answer or can't write;
-    then the step may have been done or not. Every time-out is below 10 seconds. What a verb reads is what
-    the primary has: a replica may not know yet who was logged out. Rows are kept until `expires_at`. An
-    engine uses its own clock, a store inside the process `Settings.clock`.
+    Every verb raises `StoreUnavailable`, and nothing else, when the engine doesn't answer or can't
+    write; then the step may have been done or not. Every time-out is below 10 seconds. What a verb
+    reads is what the primary has: a replica may not know yet who was logged out. Rows are kept
+    until `expires_at`. An engine uses its own clock, a store inside the process `Settings.clock`.
     """
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
@@ -43,9 +43,9 @@ class Store(Protocol):
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """Set generation to `target`, `parent`, and `rotated_at` to now: a compare-and-swap.
 
-        Swaps only where the generation is `source`, the grant isn't ended and isn't past `expires_at`. Where
-        `source` is `target` this is a read: it writes nothing and says advanced=False. Returns the row as it
-        is after this step, from the primary.
+        Swaps only where the generation is `source`, the grant isn't ended and isn't past
+        `expires_at`. Where `source` is `target` this is a read: it writes nothing and says
+        advanced=False. Returns the row as it is after this step, from the primary.
         """
         ...
 
@@ -65,20 +65,20 @@ class Store(Protocol):
         ...
 
     def ended(self, cursor: Cursor | None) -> Ended:
-        """Return the grants that ended since `cursor`; for None, those of the last `retention` seconds.
+        """Return the grants that ended since `cursor`; for None, in the last `retention` seconds.
 
-        The cursor lies 60 seconds back, so that what was committed late is never missed; the reader takes
-        an id twice without harm. `retention` is given to the store when it is made: longer than any access
-        token can live.
+        The cursor lies 60 seconds back, so that what was committed late is never missed; the reader
+        takes an id twice without harm. `retention` is given to the store when it is made: longer
+        than any access token can live.
         """
         ...
 
     def admit(self, key: str, until: float) -> bool:
-        """Say whether `key` is seen for the first time; remember it until then (for single-use proofs)."""
+        """Say whether `key` is seen for the first time; remember it until then (for proofs)."""
         ...
 
     def purge(self, now: float) -> int:
-        """Forget grants past `expires_at` and keys past `until`, some thousand at most; say how many.
+        """Forget grants past `expires_at` and keys past `until`, some thousand; say how many.
 
         A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
         """

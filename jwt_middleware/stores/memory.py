@@ -1,9 +1,10 @@
-"""Grants in the memory of one process: for tests, demos and services that may forget who is logged in."""
+"""Grants in the memory of one process: for tests, demos and what may forget its logins."""
 
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
+from typing import cast
 
 from ..values.errors import ConfigurationError
 from ..values.model import Grant
@@ -29,9 +30,7 @@ class MemoryStore:
         self._admitted: dict[str, float] = {}
 
     @classmethod
-    def from_url(
-        cls, url: str, *, clock: Callable[[], float], retention: float
-    ) -> "MemoryStore":
+    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "MemoryStore":
         """Return an empty store; `url` is memory:// and nothing more. Raises ConfigurationError."""
         if url != "memory://":
             raise ConfigurationError("refresh.store", f"{url!r} has options that memory:// has not")
@@ -52,7 +51,9 @@ class MemoryStore:
             self._subjects.setdefault(grant.subject, {})[grant.id] = None
             living = self._living(grant.subject)
             return tuple(
-                one.id for one in living[: max(len(living) - limit, 0)] if self._end(one.id, "limit")
+                one.id
+                for one in living[: max(len(living) - limit, 0)]
+                if self._end(one.id, "limit")
             )
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
@@ -91,7 +92,7 @@ class MemoryStore:
         """See `Store.ended`."""
         with self._locked():
             now = self._clock()
-            since = now - self._retention if cursor is None else float(cursor)  # type: ignore[arg-type]
+            since = now - self._retention if cursor is None else cast("float", cursor)
             found: list[str] = []
             for grant_id, ended_at in reversed(self._ended.items()):
                 if ended_at < since:
@@ -132,8 +133,8 @@ class MemoryStore:
         if os.getpid() != self._pid:
             raise ConfigurationError(
                 "refresh.store",
-                "memory:// is one process's own, and this process was forked from it: each worker would "
-                "have grants that no other knows",
+                "memory:// is one process's own, and this one was forked from it: each worker "
+                "would have grants that no other knows",
                 "use sqlite:///grants.db, or one worker",
             )
         return self._lock

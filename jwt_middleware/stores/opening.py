@@ -16,7 +16,8 @@ def open_store(store: Any, *, clock: Callable[[], float], retention: float) -> A
     """Return the store at a URL; an object with the verbs of a store is returned as it is.
 
     Raises:
-        ConfigurationError: for an unknown scheme and for what the engine's own reading of the URL refuses.
+        ConfigurationError: for an unknown scheme and for what the engine's own reading of the URL
+            refuses.
 
     """
     if not isinstance(store, str):

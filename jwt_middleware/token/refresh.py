@@ -1,7 +1,8 @@
 """The refresh token: a JWT of a type of its own, under a secret of its own, without user data.
 
-Only the issuer ever reads it, so that it is signed by HMAC, and no service that verifies access tokens has a
-key that would accept it. What it opens is decided by the grant in the store, never by itself.
+Only the issuer ever reads it, so that it is signed by HMAC, and no service that verifies access
+tokens has a key that would accept it. What it opens is decided by the grant in the store, never by
+itself.
 """
 
 import hmac
@@ -65,7 +66,8 @@ class RefreshKeys:
 def derive(key: Key, issuer: str) -> Key:
     """Derive the secret for refresh tokens from a signing key (HKDF, RFC 5869)."""
     jwk = key.to_jwk()
-    # The private exponent or scalar: the one member that stays the same in every encoding of the key.
+    # The private exponent or scalar: the one member that stays the same in every encoding of the
+    # key.
     material = b64url_decode((jwk.get("d") or jwk["k"]).encode())
     info = b"jwt_middleware refresh token secret 1\0" + issuer.encode()
     return from_secret(HKDF(SHA256(), 32, salt=None, info=info).derive(material), "HS256")
@@ -107,7 +109,8 @@ def check(text: str, keys: RefreshKeys, *, issuer: str, now: float) -> RefreshTo
     except InvalidToken as error:
         raise InvalidGrant(error.reason, error.detail) from None
     claims = parsed.claims
-    # It is authentic, so that what follows only fails for another issuer's or another version's token.
+    # It is authentic, so that what follows only fails for another issuer's or another version's
+    # token.
     if claims.get("iss") != issuer or claims.get("aud") != issuer:
         raise InvalidGrant(Reason.ISSUER)
     expires_at, issued_at = time_of(claims, "exp"), time_of(claims, "iat")

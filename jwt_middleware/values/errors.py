@@ -1,7 +1,7 @@
 """Errors know their answer and keep their reason to themselves.
 
-`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events, logs
-and tests only, because a reason told to the sender of a bad token helps the wrong person.
+`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events,
+logs and tests only, because a reason told to the sender of a bad token helps the wrong person.
 """
 
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Self
 class ConfigurationError(ValueError):
     """A setting is wrong or unsafe. Raised when settings or keys are made, never by a request.
 
-    The message names the field, what is wrong, and the way out. It never holds the value of a secret.
+    The message names the field, what is wrong, and the way out. It never holds the value of a
+    secret.
     """
 
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
@@ -240,7 +241,7 @@ class UnsupportedTokenType(OAuthError):
 
 
 class EndGrant(Exception):
-    """To be raised by the application's `claims_for`: this grant shall end, say "user deactivated"."""
+    """To be raised by `claims_for`: this grant shall end, say "user deactivated"."""
 
     def __init__(self, reason: str = "refused") -> None:
         self.reason = reason
@@ -248,7 +249,7 @@ class EndGrant(Exception):
 
 
 class Unavailable(OAuthError):
-    """Something of ours can't answer now. The request may be good: it is to come again, not to log out."""
+    """Something of ours can't answer now. The request may be good: it is to come again."""
 
     status, error = 503, "temporarily_unavailable"
     description = "The request can't be checked at the moment; try again"
@@ -259,7 +260,7 @@ class Unavailable(OAuthError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store doesn't answer, or can't write. What it did before is unknown; to repeat is safe."""
+    """The store doesn't answer, or can't write. To repeat is safe."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(Reason.STORE, detail)

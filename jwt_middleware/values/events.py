@@ -1,6 +1,7 @@
 """What happened, as values: for the application's callback and for its log. The list is closed.
 
-No event ever holds a token, a secret or the value of a claim. A grant's id is none of these: it opens nothing.
+No event ever holds a token, a secret or the value of a claim. A grant's id is none of these: it
+opens nothing.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from .errors import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A request was refused. `reason` is stable and meant for alerts; the client was not told it."""
+    """A request was refused. `reason` is stable, meant for alerts, and not told to the client."""
 
     name: ClassVar[str] = "refused"
 
@@ -48,7 +49,7 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """The store had lost `lost` rotations, by a failover or a backup; the client's token brought them back."""
+    """The store had lost `lost` rotations; the client's token brought them back."""
 
     name: ClassVar[str] = "restored"
 
@@ -60,7 +61,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reused:
-    """Two hold tokens of one grant, and one of them is a thief: the grant and its access tokens ended."""
+    """Two hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
 
     name: ClassVar[str] = "reused"
 
@@ -72,7 +73,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
-    """A token is more generations ahead than failovers explain: an old backup serves as the store."""
+    """A token is further ahead than failovers explain: an old backup serves as the store."""
 
     name: ClassVar[str] = "ahead"
 
@@ -121,7 +122,7 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLate:
-    """Ended grants have not been heard of for longer than `sync_limit`. Told once, until they are."""
+    """Ended grants have not been heard of for longer than `sync_limit`. Told once."""
 
     name: ClassVar[str] = "sync_late"
 

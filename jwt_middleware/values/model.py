@@ -11,8 +11,9 @@ class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
 
     `path` is decoded and relative to the root that the application is mounted at. `header` takes a
-    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by "; "
-    for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only ever asked.
+    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by
+    "; " for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only
+    ever asked.
     """
 
     __slots__ = ("body", "header", "is_websocket", "method", "path")
@@ -56,7 +57,7 @@ class AccessToken:
 
     @property
     def principal(self) -> tuple[str, str]:
-        """Return (issuer, subject): a subject alone is unique only within its issuer (RFC 7519 s4.1.2)."""
+        """Return (issuer, subject): a subject is unique within its issuer (RFC 7519 s4.1.2)."""
         return self.issuer, self.subject
 
     @property
@@ -67,7 +68,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What all refresh tokens of one login belong to (RFC 9700 s4.14): one row, until its absolute end.
+    """What all refresh tokens of one login belong to: one row, until its absolute end.
 
     Times are seconds since 1970-01-01 UTC. Nothing in it can be presented to anybody.
     """
@@ -110,7 +111,8 @@ class Auth:
 class Tokens(FrozenDict):
     """The answer to a login: the members of RFC 6749 s5.1, ready to be sent as JSON.
 
-    With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie fields.
+    With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie
+    fields.
     """
 
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
@@ -142,7 +144,7 @@ class Tokens(FrozenDict):
         raise TypeError("tokens are not to be kept: send them to the client")
 
     def set_cookies(self, response: Any) -> None:
-        """Add the Set-Cookie fields to a response of Werkzeug, Flask, Starlette, FastAPI or the like.
+        """Add the Set-Cookie fields to a response of Flask, Starlette, FastAPI or the like.
 
         Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
         """

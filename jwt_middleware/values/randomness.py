@@ -10,7 +10,7 @@ def octets(count: int) -> bytes:
 
 
 def identifier() -> str:
-    """Return 128 random bits as base64url, for a grant or a `jti`: nobody guesses one (RFC 6749 s10.10)."""
+    """Return 128 random bits as base64url, for a grant or a `jti` (RFC 6749 s10.10)."""
     return b2a_base64(octets(16), newline=False).decode().rstrip("=\n").translate(_URL_SAFE)
 
 
