@@ -1,7 +1,7 @@
 """Access and refresh tokens in JWT for WSGI and ASGI applications.
 
-`jwt_middleware.asgi.JWTMiddleware` and `jwt_middleware.wsgi.JWTMiddleware` are the doors; one `Settings`
-object configures both.
+`jwt_middleware.asgi.JWTMiddleware` and `jwt_middleware.wsgi.JWTMiddleware` are the doors; one
+`Settings` object configures both.
 """
 
 from .keys import KeySet

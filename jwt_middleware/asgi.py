@@ -1,4 +1,4 @@
-"""The ASGI door: scopes to requests, replies to messages. What is decided is decided in the core."""
+"""The ASGI door: scopes to requests, replies to messages. The core decides."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
@@ -19,11 +19,11 @@ POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the 
 
 
 class JWTMiddleware:
-    """Check the access token of every HTTP request and WebSocket handshake, then call the application.
+    """Check the access token of every request and WebSocket handshake, then call the application.
 
-    The application reads `scope["jwt_middleware.token"]` (an `AccessToken`, or None on public routes),
-    `scope["user"]` and `scope["auth"]` as Starlette expects them, `scope["state"]["jwt"]`, or calls
-    `jwt_middleware.current_token()`.
+    The application reads `scope["jwt_middleware.token"]` (an `AccessToken`, or None on public
+    routes), `scope["user"]` and `scope["auth"]` as Starlette expects them, `scope["state"]["jwt"]`,
+    or calls `jwt_middleware.current_token()`.
 
     Put it outside everything that reads who the user is, and inside what compresses or logs.
     """
@@ -69,13 +69,13 @@ def _request(scope: Scope) -> Request:
         found = [value for key, value in headers if key == wanted]
         return b", ".join(found).decode("latin-1") if found else None
 
-    # The path as it was decoded by the server. Never the URL: it is rebuilt from what the client sent.
+    # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
     return Request(method, below_root(scope["path"], scope.get("root_path") or ""), header)
 
 
 def _hand_over(scope: Scope, step: Forward) -> Scope:
-    # A copy, so that nothing of this request is seen outside; with the request's own state, so that what
-    # stands in it already is not lost.
+    # A copy, so that nothing of this request is seen outside; with the request's own state, so that
+    # what stands in it already is not lost.
     inner = dict(scope)
     inner["jwt_middleware.token"] = step.token
     inner["user"] = step.user

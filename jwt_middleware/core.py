@@ -19,14 +19,24 @@ from .values.errors import (
     Unavailable,
 )
 from .values.events import Refused
+from .values.frozen import FrozenDict
 from .values.model import AccessToken, Auth, Request, Response, User
 from .values.steps import NOBODY, Forward, Reply, Step
 
 
 class Core:
-    """Request -> step, error -> answer. Everything that doesn't depend on the request is made here, once."""
+    """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
 
-    __slots__ = ("_answers", "_clock", "_keys", "_origins", "_policy", "_problem", "_realm", "_routes")
+    __slots__ = (
+        "_answers",
+        "_clock",
+        "_keys",
+        "_origins",
+        "_policy",
+        "_problem",
+        "_realm",
+        "_routes",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._routes = Routes(settings.routes)
@@ -45,7 +55,7 @@ class Core:
         self._answers: dict[tuple[object, ...], Response] = {}
 
     def begin(self, request: Request) -> Step:
-        """Return the first step for a request. Raises OAuthError, which `refuse` makes an answer of."""
+        """Return the first step for a request. Raises OAuthError, for `refuse`."""
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -115,11 +125,12 @@ _TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 503: "Serv
 
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:
-    """Prepare what the application reads. Only a user of our own issuer is a user of the application."""
+    """Prepare what the application reads. Only our own issuer's users are its users."""
     auth = Auth((*token.scope.split(), "authenticated"))
     if token.is_client or not own:
         return Forward(token, NOBODY.user, auth)
-    return Forward(token, User(is_authenticated=True, display_name=token.subject), auth, token.subject)
+    user = User(is_authenticated=True, display_name=token.subject)
+    return Forward(token, user, auth, token.subject)
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
@@ -129,9 +140,9 @@ def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return
-    claims = forward.token.claims if forward.token is not None else {}
+    claims = forward.token.claims if forward.token is not None else FrozenDict()
     if rule.max_age is not None:
-        # RFC 9470 s4: more time than max_age has passed since `auth_time`; without one, nobody knows.
+        # RFC 9470 s4: no more than max_age since `auth_time`; without one, nobody knows.
         authenticated = time_of(claims, "auth_time")
         if authenticated is None or now > authenticated + rule.max_age + leeway:
             raise InsufficientAuthentication(

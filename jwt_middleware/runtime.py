@@ -1,4 +1,4 @@
-"""The live side of one Settings: its core, its drivers, its log. One per settings object and process."""
+"""The live side of one Settings, in this process: its core, its drivers, its log."""
 
 from inspect import isawaitable
 from threading import Lock
@@ -42,14 +42,14 @@ class Runtime:
             return runtime
 
     def tell(self, events: tuple[Event, ...]) -> None:
-        """Log the events and hand them to the application. What its callback raises is logged, too."""
+        """Log the events and hand them to the application; what its callback raises, too."""
         for event in events:
             self._log.info("%s: %s", event.name, event)
             if self._on_event is None:
                 continue
             try:
                 self._on_event(event)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
 
@@ -106,5 +106,5 @@ def _context_variable() -> "ContextVar[AccessToken | None]":
 
 
 def current_token() -> AccessToken | None:
-    """Return the verified token of the request that this code serves; None outside, and for nobody."""
+    """Return the verified token of the request that this code serves, or None."""
     return _context_variable().get()

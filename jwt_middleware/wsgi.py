@@ -1,4 +1,4 @@
-"""The WSGI door: environments to requests, replies to responses. What is decided is decided in the core."""
+"""The WSGI door: environments to requests, replies to responses. The core decides."""
 
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
@@ -22,8 +22,8 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 class JWTMiddleware:
     """Check the access token of every request, then call the application.
 
-    The application reads `environ["jwt_middleware.token"]` (an `AccessToken`, or None on public routes),
-    `REMOTE_USER` and `AUTH_TYPE`, or calls `jwt_middleware.current_token()`.
+    The application reads `environ["jwt_middleware.token"]` (an `AccessToken`, or None on public
+    routes), `REMOTE_USER` and `AUTH_TYPE`, or calls `jwt_middleware.current_token()`.
     """
 
     def __init__(self, app: Application, settings: Settings) -> None:
@@ -80,7 +80,7 @@ def _is_file(body: Iterable[bytes], environ: Environ) -> bool:
 
 
 class _Body:
-    """The application's body, with the token current while it is being made, and never between chunks."""
+    """The application's body: the token is current while a chunk is made, never between."""
 
     __slots__ = ("_body", "_chunks", "_current", "_token")
 

@@ -1,1 +1,1 @@
-"""JSON Web Signatures and Keys (RFC 7515, 7517, 7518): strict, typed, without a clock or a policy."""
+"""JSON Web Signatures and Keys (RFC 7515, 7517, 7518): strict, typed, no clock, no policy."""

@@ -1,7 +1,7 @@
 """The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
 
-PyJWT's `Algorithm` objects sign and verify. What a key may be used for is decided here and in `jwk.py`,
-when the key is loaded, and never by a token.
+PyJWT's `Algorithm` objects sign and verify. What a key may be used for is decided here and in
+`jwk.py`, when the key is loaded, and never by a token.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """One signature algorithm: the key it takes (`kty`, `crv`, at least `bits`) and what computes it."""
+    """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it."""
 
     name: str
     kty: KeyType
@@ -49,8 +49,8 @@ _HMAC, _RSA, _PSS, _EC, _OKP = (
     OKPAlgorithm,
 )
 
-# RFC 7518 s3.2: "A key of the same size as the hash output (for instance, 256 bits for "HS256") or larger MUST
-# be used". s3.3 and s3.5: "A key of size 2048 bits or larger MUST be used".
+# RFC 7518 s3.2: "A key of the same size as the hash output (for instance, 256 bits for "HS256") or
+# larger MUST be used". s3.3 and s3.5: "A key of size 2048 bits or larger MUST be used".
 ALGORITHMS = MappingProxyType(
     {
         algorithm.name: algorithm
@@ -68,8 +68,8 @@ ALGORITHMS = MappingProxyType(
             Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384)),
             Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512)),
             Algorithm("Ed25519", "OKP", "Ed25519", 0, _OKP()),
-            # RFC 9864 deprecates this name because it leaves the curve open. It is bound to one here, and
-            # only a key that was configured under this name has it.
+            # RFC 9864 deprecates this name because it leaves the curve open. It is bound to one
+            # here, and only a key that was configured under this name has it.
             Algorithm("EdDSA", "OKP", "Ed25519", 0, _OKP()),
         )
     }

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, KeyType
+from .algorithms import ALGORITHMS, BY_CURVE, Algorithm
 from .strict import b64url_decode, b64url_encode
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -27,7 +27,7 @@ MAX_RSA_BITS = 8192  # a larger modulus is a way to keep the verifier busy
 MAX_RSA_EXPONENT = 1 << 32  # so is a larger exponent: 3071 bits of it cost 5 ms per check
 
 # RFC 7638 s3.2, RFC 8037 s2: the members that are the key, and all of the public part.
-_PUBLIC_MEMBERS: Mapping[KeyType, tuple[str, ...]] = {
+_PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "RSA": ("e", "kty", "n"),
     "EC": ("crv", "kty", "x", "y"),
     "OKP": ("crv", "kty", "x"),
@@ -94,7 +94,11 @@ class Key:
     def to_jwk(self) -> dict[str, Any]:
         """Return the whole key as a JWK: it is a secret. For a file with mode 0600, or a pickle."""
         members = _members(self.private if self.private is not None else self.public)
-        found: dict[str, Any] = members | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
+        found: dict[str, Any] = members | {
+            "kid": self.kid,
+            "alg": self.algorithm.name,
+            "use": "sig",
+        }
         if self.operations != _SIGN_AND_VERIFY:
             found["key_ops"] = sorted(self.operations)
         return found
@@ -143,7 +147,7 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
         key = from_object(read, bound.name, kid=kid)
         if any(jwk[name] != value for name, value in _members(key.public).items()):
             # A private key that bears another key's public part would sign what nobody can verify.
-            raise UnusableKey("its public part doesn't belong to its private part, or isn't minimal")
+            raise UnusableKey("its public part doesn't belong to its private part")
     key = replace(key, operations=operations)
     if not key.signs and not key.verifies:
         raise UnusableKey("its key_ops allow neither to sign nor to verify (RFC 7517 s4.3)")
@@ -168,7 +172,11 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
 
 
 def from_pem(
-    pem: bytes, algorithm: str | None = None, *, kid: str | None = None, password: bytes | None = None
+    pem: bytes,
+    algorithm: str | None = None,
+    *,
+    kid: str | None = None,
+    password: bytes | None = None,
 ) -> Key:
     """Read a private or a public key in PEM (PKCS #8, SubjectPublicKeyInfo, or the older forms)."""
     try:
@@ -229,23 +237,24 @@ def _members(key: Any) -> dict[str, str]:
         else "OKP"
     )
     found = cast("dict[str, Any]", _READERS[kind].to_jwk(key, as_dict=True))
-    names = (*_PUBLIC_MEMBERS[cast("KeyType", kind)], *_PRIVATE_MEMBERS)
+    names = (*_PUBLIC_MEMBERS[kind], *_PRIVATE_MEMBERS)
     return {name: found[name] for name in names if name in found}
 
 
 def _bind(name: object, kty: str, curve: object) -> Algorithm:
-    """Return the algorithm called `name`, after checking that it goes with the type and the curve."""
+    """Return the algorithm called `name`, if it goes with the type and the curve."""
     bound = ALGORITHMS.get(name) if isinstance(name, str) else None
     if bound is None:
         raise UnusableKey(_unsupported(name))
     # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
     if bound.kty != kty or bound.crv not in (None, curve):
-        raise UnusableKey(f"{bound.name} doesn't go with a key of type {kty} {curve or ''}".rstrip())
+        kind = f"{kty} {curve or ''}".rstrip()
+        raise UnusableKey(f"{bound.name} doesn't go with a key of type {kind}")
     return bound
 
 
 def _natural(kty: str, curve: object, fallback: str | None) -> str:
-    """Choose the algorithm of a key that doesn't say its own: the fallback if it fits, else the curve's."""
+    """Choose for a key that doesn't say its own: the fallback if it fits, else the curve's."""
     configured = ALGORITHMS.get(fallback or "")
     if configured is not None and configured.kty == kty and configured.crv in (None, curve):
         return configured.name
@@ -277,7 +286,8 @@ def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
     if len(allowed) != len(operations):
         raise UnusableKey("key_ops names an operation twice (RFC 7517 s4.3)")
     if "d" in jwk and "sign" in allowed:
-        # Whoever holds a private key for signing holds the public one, and that one is for verifying.
+        # Whoever holds a private key for signing holds the public one, and that one is for
+        # verifying.
         allowed |= {"verify"}
     return allowed & _SIGN_AND_VERIFY
 
@@ -300,8 +310,8 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
     numbers = key.public_numbers()
     if not algorithm.bits <= key.key_size <= MAX_RSA_BITS:
         raise UnusableKey(
-            f"an RSA modulus of {key.key_size} bits: {algorithm.name} needs at least {algorithm.bits} "
-            f"(RFC 7518 s3.3), and {MAX_RSA_BITS} is the most"
+            f"an RSA modulus of {key.key_size} bits: {algorithm.name} needs at least "
+            f"{algorithm.bits} (RFC 7518 s3.3), and {MAX_RSA_BITS} is the most"
         )
     if not (3 <= numbers.e < MAX_RSA_EXPONENT and numbers.e % 2):
         raise UnusableKey("the RSA exponent must be odd, at least 3 and below 2**32")
@@ -309,8 +319,9 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
         raise UnusableKey("the RSA modulus has the structure of CVE-2017-15361 (ROCA)")
 
 
-# CVE-2017-15361: the vulnerable library made primes k * M + (65537**a mod M), M a product of small primes, so
-# that such a modulus is a power of 65537 modulo every one of them. By chance that has odds of 2**-27 or so.
+# CVE-2017-15361: the vulnerable library made primes k * M + (65537**a mod M), M a product of small
+# primes, so that such a modulus is a power of 65537 modulo every one of them. By chance that has
+# odds of 2**-27 or so.
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 _ROCA_RESIDUES = {
     prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES

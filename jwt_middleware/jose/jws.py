@@ -10,9 +10,9 @@ from .strict import BASE64URL, b64url_encode, decode_segment, parse_object
 
 MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 
-# RFC 7515 s4.1.11: an extension that isn't understood makes the JWS invalid, and we understand none: so `crit`
-# in any form. `b64` is RFC 7797's, MUST NOT be in a JWT (s7). `enc` and `zip` belong to JWE; `cty` says that a
-# token is nested in this one (RFC 7519 s5.2).
+# RFC 7515 s4.1.11: an extension that isn't understood makes the JWS invalid, and we understand
+# none: so `crit` in any form. `b64` is RFC 7797's, MUST NOT be in a JWT (s7). `enc` and `zip`
+# belong to JWE; `cty` says that a token is nested in this one (RFC 7519 s5.2).
 _UNSUPPORTED = frozenset(("crit", "b64", "enc", "zip", "cty"))
 
 
@@ -38,8 +38,8 @@ def parse(token: str) -> Parsed:
         octets = token.encode("ascii")
     except UnicodeEncodeError:
         raise InvalidToken(Reason.SEGMENTS) from None
-    # RFC 8725bis s3.14: only these characters, and exactly two dots. `=`, white space, braces and five segments
-    # all end here, before anything is split or decoded.
+    # RFC 8725bis s3.14: only these characters, and exactly two dots. `=`, white space, braces and
+    # five segments all end here, before anything is split or decoded.
     if octets.translate(None, BASE64URL) != b"..":
         raise InvalidToken(Reason.SEGMENTS)
     signing_input, _, last = octets.rpartition(b".")
@@ -66,16 +66,15 @@ def _check_header(header: FrozenDict) -> tuple[str, str | None]:
     if type(algorithm) is not str:
         raise InvalidToken(Reason.ALGORITHM)
     kid = header.get("kid")
-    if kid is not None or "kid" in header:
-        if type(kid) is not str or not 0 < len(kid) <= MAX_KID:
-            raise InvalidToken(Reason.KEY_ID)
+    if "kid" in header and (type(kid) is not str or not 0 < len(kid) <= MAX_KID):
+        raise InvalidToken(Reason.KEY_ID)
     return algorithm, kid
 
 
 def check_signature(parsed: Parsed, key: Key) -> None:
-    """Check the signature with `key`, whose one algorithm must be the token's. Raises InvalidToken."""
-    # RFC 8725 s3.1: the caller's algorithm, never the token's. A key is bound to one, so equality is the whole
-    # allow-list: `none`, another case and a mere cousin of the right one all end here.
+    """Check the signature, and that the algorithm is the key's. Raises InvalidToken."""
+    # RFC 8725 s3.1: the caller's algorithm, never the token's. A key is bound to one, so equality
+    # is the whole allow-list: `none`, another case and a mere cousin of the right one all end here.
     if parsed.algorithm != key.algorithm.name:
         raise InvalidToken(Reason.ALGORITHM)
     if not key.verifies:
@@ -85,7 +84,7 @@ def check_signature(parsed: Parsed, key: Key) -> None:
 
 
 def sign(claims: dict[str, Any], key: Key, *, typ: str) -> str:
-    """Return the compact JWS of `claims`, signed by `key`, with the header `alg`, `kid` and `typ`."""
+    """Return the compact JWS of `claims` by `key`, with the header `alg`, `kid` and `typ`."""
     header = {"alg": key.algorithm.name, "kid": key.kid, "typ": typ}
     message = _segment(header) + b"." + _segment(claims)
     return (message + b"." + b64url_encode(key.sign(message))).decode("ascii")

@@ -14,8 +14,8 @@ BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 _TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
-# The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5), or one
-# token would have several texts. One character alone is never a group.
+# The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5),
+# or one token would have several texts. One character alone is never a group.
 _LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
@@ -60,8 +60,8 @@ def parse_object(octets: bytes) -> FrozenDict:
 
 def _members(pairs: list[tuple[str, Any]]) -> FrozenDict:
     members = FrozenDict(pairs)
-    # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON parser that
-    # returns only the lexically last duplicate member name". We reject.
+    # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON
+    # parser that returns only the lexically last duplicate member name". We reject.
     if len(members) != len(pairs):
         raise ValueError("a member name comes twice")
     return members
@@ -84,7 +84,8 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(octets: bytes) -> None:
-    # Before the parser runs: it recurses, and what it does at the end of the stack differs by version.
+    # Before the parser runs: it recurses, and what it does at the end of the stack differs by
+    # version.
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(octets):
         mark = match[0]
@@ -97,7 +98,8 @@ def _check_depth(octets: bytes) -> None:
 
 
 def _check_surrogates(value: Any) -> None:
-    # An escaped lone surrogate parses, and then raises wherever the text is written: in a log, in a database.
+    # An escaped lone surrogate parses, and then raises wherever the text is written: in a log, in a
+    # database.
     if isinstance(value, str):
         value.encode("utf-8")
     elif isinstance(value, dict):

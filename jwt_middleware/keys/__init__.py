@@ -26,11 +26,14 @@ class KeySet:
     def __init__(self, keys: Iterable[Key]) -> None:
         self.keys = tuple(keys)
         if not self.keys:
-            raise ConfigurationError("keys", "the key set is empty", "KeySet.generate() makes a key")
+            raise ConfigurationError(
+                "keys", "the key set is empty", "KeySet.generate() makes a key"
+            )
         self._by_kid = MappingProxyType({key.kid: key for key in self.keys})
         if len(self._by_kid) != len(self.keys):
             raise ConfigurationError("keys", "two keys have the same kid", "give each key its own")
-        # RFC 8725 s3.1; a set that has both would let a public key's name lead to a secret, or the reverse.
+        # RFC 8725 s3.1; a set that has both would let a public key's name lead to a secret, or the
+        # reverse.
         if len({key.is_symmetric for key in self.keys}) > 1:
             raise ConfigurationError(
                 "keys", "secrets and asymmetric keys in one set", "use one kind for one issuer"
@@ -46,7 +49,7 @@ class KeySet:
 
     @classmethod
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> "KeySet":
-        """Use secrets, the first to sign and all to verify. Only for one service that trusts itself.
+        """Use secrets, the first to sign and all to verify: for one service that trusts itself.
 
         Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
         """
@@ -61,7 +64,7 @@ class KeySet:
         kid: str | None = None,
         password: bytes | None = None,
     ) -> "KeySet":
-        """Read private or public keys in PEM. An RSA key needs `algorithm`, a curve says its own."""
+        """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
         raw = [one.encode() if isinstance(one, str) else one for one in pems]
         return cls(
             _usable("keys", jwk.from_pem, one, algorithm, kid=kid, password=password) for one in raw
@@ -97,7 +100,7 @@ class KeySet:
         return cls.from_jwks(file.read(path), algorithm=algorithm)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole set, secrets too, to a file that only its owner can read; all or nothing."""
+        """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
         file.write(path, (dumps(jwks, indent=2) + "\n").encode())
 
@@ -114,7 +117,8 @@ class KeySet:
     def find(self, kid: str | None) -> Key:
         """Return the key called `kid`; without one, the only key. Raises InvalidToken."""
         if kid is None:
-            # RFC 7515 s4.1.4 leaves `kid` out at will. To try every key would let a token choose the algorithm.
+            # RFC 7515 s4.1.4 leaves `kid` out at will. To try every key would let a token choose
+            # the algorithm.
             if len(self.keys) == 1:
                 return self.keys[0]
             raise InvalidToken(Reason.KEY_UNKNOWN)

@@ -1,7 +1,7 @@
 """A JWK Set in a file: read whole, written whole or not at all, for its owner only."""
 
 import os
-from pathlib import Path
+from contextlib import suppress
 
 from ..values.errors import ConfigurationError
 
@@ -11,10 +11,12 @@ MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 def read(path: str | os.PathLike[str]) -> bytes:
     """Return the contents of a key file. Raises ConfigurationError with the way out."""
     try:
-        with Path(path).open("rb") as opened:
+        with open(path, "rb") as opened:
             contents = opened.read(MAX_FILE + 1)
     except OSError as error:
-        remedy = "KeySet.generate().save(path) makes one" if isinstance(error, FileNotFoundError) else ""
+        remedy = (
+            "KeySet.generate().save(path) makes one" if isinstance(error, FileNotFoundError) else ""
+        )
         raise ConfigurationError("keys", f"{path}: {error.strerror}", remedy) from None
     if len(contents) > MAX_FILE:
         raise ConfigurationError("keys", f"{path}: larger than {MAX_FILE} octets")
@@ -23,15 +25,16 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    folder, name = os.path.split(os.fspath(path))
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(contents)
             opened.flush()
             os.fsync(opened.fileno())
-        beside.replace(path)
+        os.replace(beside, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
         raise

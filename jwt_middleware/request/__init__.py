@@ -1,1 +1,1 @@
-"""What a request carries and where it goes: credentials, routes, origins. Narrow values, no policy."""
+"""What a request carries and where it goes: credentials, routes, origins."""

@@ -1,4 +1,4 @@
-"""The `WWW-Authenticate` header (RFC 9110 s11.6.1, RFC 6750 s3), and quoting, which lives here only."""
+"""The `WWW-Authenticate` header (RFC 9110 s11.6.1, RFC 6750 s3), and the one home of quoting."""
 
 import re
 from collections.abc import Iterable

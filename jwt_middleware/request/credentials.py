@@ -1,14 +1,16 @@
-"""Take the access token out of the `Authorization` header (RFC 6750 s2.1), and from nowhere else."""
+"""Take the access token out of the `Authorization` header (RFC 6750 s2.1)."""
 
 import re
 
 from ..jose.jws import MAX_TOKEN
 from ..values.errors import InvalidRequest, InvalidToken, Reason
 
-# RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't count.
+# RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
+# count.
 _SCHEME = "bearer"
 _NOT_B64TOKEN = re.compile(r"[^A-Za-z0-9\-._~+/=]|=(?!=*$)|^=")
-# A server in front joins two header lines with a comma. No parameter of another scheme has this form.
+# A server in front joins two header lines with a comma. No parameter of another scheme has this
+# form.
 _SECOND = re.compile(r", *bearer(?: |$)", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""Cross-origin requests: which origins may read answers of ours (the Fetch standard, CORS protocol)."""
+"""Cross-origin requests: which origins may read answers of ours (Fetch standard, CORS)."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,9 @@ from ..values.errors import ConfigurationError
 from ..values.model import Request
 
 _ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?P<port>:[0-9]{1,5})?"
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
+    r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])"
+    r"(?P<port>:[0-9]{1,5})?"
 )
 _LOOPBACK = re.compile(r"localhost|(?:.+\.)?localhost|127(?:\.[0-9]+){3}|\[::1\]")
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
@@ -53,11 +55,11 @@ def check_origin(origin: object) -> None:
         raise ConfigurationError(
             "origins",
             f"{origin!r} is no origin as a browser sends it",
-            "scheme://host, lower-case, with a port only if it isn't the scheme's; no path, no wildcard",
+            "scheme://host in lower case, a port only if it isn't the scheme's, no path, no *",
         )
     if match["scheme"] == "http" and not _LOOPBACK.fullmatch(match["host"]):
         raise ConfigurationError(
             "origins",
-            f"{origin!r}: pages that come in clear can be changed on the way, and would hold tokens",
+            f"{origin!r}: pages that come in clear can be changed on the way",
             "use https; http is only for loopback",
         )

@@ -1,7 +1,8 @@
 """Which rule a path falls under. Permitting rules match narrowly, restricting rules widely.
 
-A path that no rule names needs a valid token: what was forgotten is closed. Rules are literal paths and
-prefixes, found by dictionary, so that cost doesn't grow with their number and no path can be slow.
+A path that no rule names needs a valid token: what was forgotten is closed. Rules are literal paths
+and prefixes, found by dictionary, so that cost doesn't grow with their number and no path can be
+slow.
 """
 
 import re
@@ -11,8 +12,8 @@ from typing import TypeAlias
 
 from ..values.errors import ConfigurationError, InvalidRequest, Reason
 
-# What is the same path to us and to every framework. `%` isn't here: a decoded path that still has one was
-# encoded twice.
+# What is the same path to us and to every framework. `%` isn't here: a decoded path that still has
+# one was encoded twice.
 _CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
 _ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f]")
@@ -30,13 +31,13 @@ class Route:
         methods: upper-case; none: all of them. GET implies HEAD.
         public: no token is read. Matches this very path only, in its canonical spelling.
         optional: a request without a token passes as nobody's; one with a bad token is refused.
-        scope: all of these, separated by spaces, are needed. Matches whatever follows the path, too:
-            `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
+        scope: all of these, separated by spaces, are needed. Matches whatever follows the path,
+            too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
 
-    The most specific rule wins: the longer path, then the exact one, then the one that names the method.
-    A rule without any option says that a valid token is needed, say below a public prefix.
+    The most specific rule wins: the longer path, then the exact one, then the one that names the
+    method. A rule without any option says that a valid token is needed, say below a public prefix.
 
     Raises:
         ConfigurationError: with the way out, for a path or a combination that can't be meant.
@@ -62,10 +63,11 @@ class Route:
         for method in self.methods:
             if not _METHOD.fullmatch(method):
                 raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
-        if not isinstance(self.scope, str) or not all(
-            _SCOPE_TOKEN.fullmatch(one) for one in self.scope.split(" ") if self.scope
+        scope: object = self.scope  # what an untyped caller gave
+        if not isinstance(scope, str) or not all(
+            _SCOPE_TOKEN.fullmatch(one) for one in scope.split(" ") if scope
         ):
-            raise self._wrong("scope", "must be scope tokens separated by one space (RFC 6749 s3.3)")
+            raise self._wrong("scope", "must be words separated by one space (RFC 6749 s3.3)")
         if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
             raise self._wrong("acr_values", "must be visible ASCII without quotes (RFC 9470 s3)")
         if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
@@ -97,12 +99,12 @@ class Route:
         return bool(self.scope or self.acr_values or self.max_age is not None)
 
     def _check_path(self) -> None:
-        path = self.path
+        path: object = self.path
         if not isinstance(path, str) or not path.startswith("/"):
             raise self._wrong("path", f"{path!r} must begin with /")
         literal = path.removesuffix("*") if path.endswith("/*") else path
         if _ODD.search(literal) or not literal.isprintable():
-            raise self._wrong("path", f"{path!r} can't be told apart from other paths by every server")
+            raise self._wrong("path", f"{path!r} isn't the same path for every server")
         if "*" in literal and not self.permits:
             raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
         if _PARAMETER.search(literal):
@@ -145,7 +147,8 @@ class Routes:
     __slots__ = ("_longest", "_narrow", "_narrow_below", "_restricts", "_wide", "_wide_below")
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        # Permitting rules by their exact path, `/*` by the path before it; all others by that without a last /.
+        # Permitting rules by their exact path, `/*` by the path before it; all others by that
+        # without a last /.
         self._narrow: dict[str, _ByMethod] = {}
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
@@ -211,7 +214,7 @@ class Routes:
 
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
-    """Choose among rules for one path: the one that names the method, before one for all methods."""
+    """Choose among rules for one path: one that names the method before one for all."""
     if narrow is None and wide is None:
         return None
     narrow, wide = narrow or _NONE, wide or _NONE
@@ -230,7 +233,8 @@ def _with_head(methods: tuple[str, ...]) -> tuple[str | None, ...]:
 def below_root(path: str, root: str) -> str:
     """Return `path` without the root it is mounted at, cut at a segment boundary only.
 
-    Some servers put the root in front of the path, others don't; where it isn't there, nothing is cut.
+    Some servers put the root in front of the path, others don't; where it isn't there, nothing is
+    cut.
     """
     root = root.rstrip("/")
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):

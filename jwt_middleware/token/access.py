@@ -27,7 +27,8 @@ class Policy:
 def check_type(parsed: Parsed, profile: Profile) -> None:
     """Check the header `typ`, before any key is looked up. Raises InvalidToken."""
     typ = parsed.header.get("typ", "")
-    # RFC 7515 s4.1.9: a `typ` without "/" is to be read as with "application/" in front; case doesn't count.
+    # RFC 7515 s4.1.9: a `typ` without "/" is to be read as with "application/" in front; case
+    # doesn't count.
     if type(typ) is not str or (not typ and "typ" in parsed.header):
         raise InvalidToken(Reason.TYPE)
     if typ.lower().removeprefix("application/") not in profile.types:
@@ -35,7 +36,7 @@ def check_type(parsed: Parsed, profile: Profile) -> None:
 
 
 def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
-    """Return the token, whose signature has been checked, when its claims hold. Raises InvalidToken."""
+    """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check(claims, policy, now)
     token = AccessToken(
@@ -51,8 +52,8 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
         try:
             accepted = one(token)
         except Exception as error:
-            # A check that can't decide doesn't let in. The kind of error goes to the log, its text doesn't: it
-            # may quote a claim.
+            # A check that can't decide doesn't let in. The kind of error goes to the log, its text
+            # doesn't: it may quote a claim.
             raise InvalidToken(Reason.CHECK_FAILED, type(error).__name__) from error
         # `True` and nothing that is merely true or that was forgotten to be returned.
         if accepted is not True:

@@ -8,7 +8,9 @@ from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
 from .profiles import Profile
 
-MAX_TIME = 253402300800  # seconds: the end of the year 9999; what lies beyond is an attack or a mistake
+MAX_TIME = (
+    253402300800  # seconds: the end of the year 9999; what lies beyond is an attack or a mistake
+)
 
 
 class Expected(Protocol):
@@ -36,15 +38,15 @@ class Expected(Protocol):
 
 
 def issuer(claims: FrozenDict, expected: Expected, _: float) -> None:
-    """Compare code points and nothing else: no normalization, no case, no trailing slash (RFC 9068 s4)."""
+    """Compare code points: no normalization, no case, no trailing slash (RFC 9068 s4)."""
     if claims["iss"] != expected.issuer:
         raise InvalidToken(Reason.ISSUER)
 
 
 def audience(claims: FrozenDict, expected: Expected, _: float) -> None:
     """Look for ourselves among the audience (RFC 7519 s4.1.3)."""
-    # "If the principal processing the claim does not identify itself with a value in the "aud" claim when this
-    # claim is present, then the JWT MUST be rejected."
+    # "If the principal processing the claim does not identify itself with a value in the "aud"
+    # claim when this claim is present, then the JWT MUST be rejected."
     given = claims["aud"]
     if type(given) is str:
         if given in expected.audience:
@@ -71,7 +73,7 @@ def not_before(claims: FrozenDict, expected: Expected, now: float) -> None:
 
 
 def issued_at(claims: FrozenDict, expected: Expected, now: float) -> None:
-    """Refuse a token from the future: its issuer's clock or its issuer is wrong (RFC 7519 s4.1.6)."""
+    """Refuse a token from the future: its issuer's clock is wrong (RFC 7519 s4.1.6)."""
     if "iat" in claims and now < _time(claims, "iat") - expected.leeway:
         raise InvalidToken(Reason.ISSUED_IN_FUTURE)
 
@@ -121,14 +123,15 @@ def check(claims: FrozenDict, expected: Expected, now: float) -> None:
         one(claims, expected, now)
 
 
-# RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token ). Some
-# issuers send "" for no scope; that opens nothing.
+# RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
+# ). Some issuers send "" for no scope; that opens nothing.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _is_clean(value: str) -> bool:
-    # `isprintable` is the fast path; a few printable-looking letters fail it, so that the pattern decides.
+    # `isprintable` is the fast path; a few printable-looking letters fail it, so that the pattern
+    # decides.
     return value.isprintable() or not _CONTROL.search(value)
 
 

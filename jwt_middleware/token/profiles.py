@@ -7,9 +7,9 @@ from dataclasses import dataclass
 class Profile:
     """The header type and the claims that an issuer's access tokens must have.
 
-    `types` are values of the header `typ`, lower-case and without "application/" (RFC 7515 s4.1.9); ""
-    stands for a token without `typ`. Every other type is refused, which keeps ID tokens, refresh tokens,
-    logout tokens and proofs out (RFC 8725 s3.11, s3.12).
+    `types` are values of the header `typ`, lower-case and without "application/" (RFC 7515 s4.1.9);
+    "" stands for a token without `typ`. Every other type is refused, which keeps ID tokens, refresh
+    tokens, logout tokens and proofs out (RFC 8725 s3.11, s3.12).
     """
 
     name: str
@@ -27,7 +27,8 @@ RFC_9068 = Profile(
 
 FOREIGN = Profile(
     name="FOREIGN",
-    # For issuers that don't follow RFC 9068. Their ID tokens look alike, so that the audience must tell.
+    # For issuers that don't follow RFC 9068. Their ID tokens look alike, so that the audience must
+    # tell.
     types=frozenset(("", "jwt", "at+jwt")),
     required=frozenset(("iss", "exp", "aud", "sub")),
 )

@@ -1,7 +1,7 @@
 """Errors know their answer and keep their reason to themselves.
 
-`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events, logs
-and tests only, because a reason told to the sender of a bad token helps the wrong person.
+`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events,
+logs and tests only, because a reason told to the sender of a bad token helps the wrong person.
 """
 
 from enum import StrEnum
@@ -10,7 +10,8 @@ from enum import StrEnum
 class ConfigurationError(ValueError):
     """A setting is wrong or unsafe. Raised when settings or keys are made, never by a request.
 
-    The message names the field, what is wrong, and the way out. It never holds the value of a secret.
+    The message names the field, what is wrong, and the way out. It never holds the value of a
+    secret.
     """
 
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
@@ -146,7 +147,7 @@ class InsufficientAuthentication(OAuthError):
 
 
 class Unavailable(OAuthError):
-    """Something of ours can't answer now. The request may be good: it is to come again, not to log out."""
+    """Something of ours can't answer now. The request may be good: it is to come again."""
 
     status, error = 503, "temporarily_unavailable"
     description = "The request can't be checked at the moment; try again"

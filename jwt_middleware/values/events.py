@@ -11,7 +11,7 @@ from .errors import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A request was refused. `reason` is stable and meant for alerts; the client was not told it."""
+    """A request was refused. `reason` is stable, meant for alerts, and not told to the client."""
 
     name: ClassVar[str] = "refused"
 

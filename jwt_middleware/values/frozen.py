@@ -15,8 +15,8 @@ class FrozenDict(dict[str, Any]):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError("claims are read-only: change a copy, dict(claims)")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)
@@ -27,7 +27,7 @@ class FrozenDict(dict[str, Any]):
 
 
 def freeze(value: FrozenDict) -> None:
-    """Make a tuple of every array in a freshly parsed JSON object, in place, before anyone else has it."""
+    """Make a tuple of every array in a freshly parsed JSON object, in place."""
     for name, member in value.items():
         if type(member) is list:
             # The same name gets another value: the dictionary may be walked meanwhile.

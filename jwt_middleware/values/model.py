@@ -10,7 +10,8 @@ class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
 
     `path` is decoded and relative to the root that the application is mounted at. `header` takes a
-    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says, or None.
+    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says, or
+    None.
     """
 
     __slots__ = ("header", "method", "path")
@@ -44,7 +45,7 @@ class AccessToken:
 
     @property
     def principal(self) -> tuple[str, str]:
-        """Return (issuer, subject): a subject alone is unique only within its issuer (RFC 7519 s4.1.2)."""
+        """Return (issuer, subject): a subject is unique within its issuer (RFC 7519 s4.1.2)."""
         return self.issuer, self.subject
 
     @property

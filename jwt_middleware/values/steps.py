@@ -1,7 +1,7 @@
 """What the core answers to a request: a step, as a value. Nothing here waits.
 
-`run` and `arun` (in `runtime.py`) carry the asks out; they are all that differs between the synchronous and
-the asynchronous world.
+`run` and `arun` (in `runtime.py`) carry the asks out; they are all that differs between the
+synchronous and the asynchronous world.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,9 @@ class Reply:
 class Ask:
     """Do this one piece of I/O, then go on with its answer.
 
-    `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an `Unavailable`
-    where the flow can go on without the answer; without it, the error becomes the reply.
+    `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an
+    `Unavailable` where the flow can go on without the answer; without it, the error becomes the
+    reply.
     """
 
     call: Callable[..., Any]
