@@ -2,20 +2,25 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
+from os import PathLike
 from typing import Any
 
+from . import sources
 from .groups import Refresh
 from .keys import KeySet
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
 from .token.access import Check
+from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
 from .values.errors import ConfigurationError
 from .values.events import Event
 
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
+MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,13 +39,12 @@ class Settings:
         realm: the `realm` of challenges (RFC 9110 s11.5).
         origins: exact origins whose scripts may read our refusals (CORS). The application's answers
             are never touched.
-        problem_details: answer with `application/problem+json` (RFC 9457) instead of the OAuth
-            shape.
+        problem_details: refuse with `application/problem+json` (RFC 9457) instead of OAuth's JSON.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
-        clock: seconds since 1970-01-01 UTC.
+        clock: a function that returns the seconds since 1970-01-01 UTC.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -53,7 +57,8 @@ class Settings:
     refresh: Refresh | None = None
     routes: tuple[Route, ...] = ()
     profile: Profile = RFC_9068
-    leeway: float = 30  # seconds; Envoy and Spring use 60
+    # seconds; Envoy and Spring use 60
+    leeway: float = field(default=30, metadata={"minimum": 0, "maximum": MAX_LEEWAY})
     realm: str = "api"
     origins: tuple[str, ...] = ()
     problem_details: bool = False
@@ -79,6 +84,45 @@ class Settings:
         if runtime is not None:
             await runtime.aclose()
 
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, prefix: str = "JWT_MIDDLEWARE_"
+    ) -> "Settings":
+        """Make settings of environment variables, by default those of this process.
+
+        `JWT_MIDDLEWARE_LEEWAY=60` is the field `leeway`, `__` leads into a group
+        (`JWT_MIDDLEWARE_KEYS__PEM`), arrays are JSON, and with `_FILE` behind the name the value is
+        the text of that file, without the newline at its end. An unknown name is an error; what
+        Kubernetes adds for a service is not.
+        """
+        found = sources.from_env(cls, environ, prefix)
+        del environ  # see `sources.made`
+        return sources.made(found)
+
+    @classmethod
+    def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> "Settings":
+        """Make settings of one table of a TOML file; "a.b" is one in another, "" the whole file.
+
+        Relative paths in it count from the folder of the file.
+        """
+        return sources.made(sources.from_toml(cls, path, table))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Settings":
+        """Make settings of a mapping as JSON or YAML gives it, for which `json_schema` is.
+
+        A value may also be the real thing: a KeySet, a Route, a function. In all sources a function
+        can be named, "module:function": who writes the configuration chooses code that runs here.
+        """
+        found = sources.from_mapping(cls, mapping)
+        del mapping  # see `sources.made`
+        return sources.made(found)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema (draft 2020-12) of what `from_mapping` and `from_toml` take."""
+        return sources.json_schema(cls)
+
     def replace(self, **changes: Any) -> "Settings":
         """Return a copy with these fields changed, checked again."""
         return replace(self, **changes)
@@ -96,14 +140,16 @@ _FIELDS = frozenset(Settings.__dataclass_fields__)
 
 def _identifier(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(name, "must be a non-empty string")
+        raise ConfigurationError(name, "must be a non-empty string", "as the tokens have it")
     if not value.isprintable() or " " in value:
-        raise ConfigurationError(name, f"{value!r} has white space or a character nobody can see")
+        raise ConfigurationError(
+            name, f"{value!r} has white space or a character nobody can see", "leave it out"
+        )
     return value
 
 
 def _audience(name: str, value: Any) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else tuple(_listed(name, value))
+    names = (value,) if isinstance(value, str) else _listed(name, value)
     if not names:
         # RFC 9068 s4: "MUST validate that the aud claim contains a resource indicator value
         # corresponding to an identifier the resource server expects for itself".
@@ -126,16 +172,22 @@ def _key_set(name: str, value: Any) -> KeySet:
             f"must be a KeySet, not {type(value).__name__}: text never becomes a key by guessing",
             "KeySet.load, .pem, .secret, .from_jwks or .generate",
         )
+    if not any(key.verifies for key in value.keys):
+        raise ConfigurationError(
+            name, "no key may verify: every token would be refused", 'key_ops needs "verify"'
+        )
     return value
 
 
 def _refresh(name: str, value: Any) -> Refresh | None:
     if value is not None and not isinstance(value, Refresh):
-        raise ConfigurationError(name, f"must be a Refresh group, not {type(value).__name__}")
+        raise ConfigurationError(
+            name, f"must be a Refresh group, not {type(value).__name__}", 'Refresh(store="...")'
+        )
     return value
 
 
-def _check_issuing(settings: "Settings", group: Refresh) -> None:
+def _check_issuing(settings: Settings, group: Refresh) -> None:
     """Check what only goes together."""
     if settings.keys.signer is None:
         raise ConfigurationError(
@@ -155,10 +207,10 @@ def _check_issuing(settings: "Settings", group: Refresh) -> None:
             "cookies with tokens must not travel in clear, and the issuer is no https URL",
             "use https; http is only for loopback",
         )
-    if settings.audience == (settings.issuer,):
+    if settings.issuer in settings.audience:
         raise ConfigurationError(
             "audience",
-            "is the issuer itself, which refresh tokens name",
+            "has the issuer itself, which is whom refresh tokens are for",
             "name the service that takes the access tokens",
         )
 
@@ -174,9 +226,45 @@ def _routes(name: str, value: Any) -> tuple[Route, ...]:
     return routes
 
 
+# What is read without asking whether it is there. Without `exp` and `aud` a token would be good for
+# ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
+_NEEDED = frozenset(("iss", "sub", "aud", "exp"))
+# RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
+_OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
+
+
 def _profile(name: str, value: Any) -> Profile:
     if not isinstance(value, Profile):
         raise ConfigurationError(name, "must be a Profile", "profiles.RFC_9068 or profiles.FOREIGN")
+    for which in ("types", "required"):
+        names = getattr(value, which)
+        if not isinstance(names, frozenset) or not all(isinstance(one, str) for one in names):
+            raise ConfigurationError(
+                name,
+                f"`{which}` of {value.name} must be a frozenset of text",
+                'frozenset(("iss",))',
+            )
+    missing = _NEEDED - value.required
+    if missing:
+        raise ConfigurationError(
+            name,
+            f"{value.name} doesn't require {', '.join(sorted(missing))}",
+            "add to `required`, as profiles.FOREIGN has it",
+        )
+    unusable = [typ for typ in value.types if typ != typ.lower().removeprefix("application/")]
+    if unusable or not value.types:
+        raise ConfigurationError(
+            name,
+            f"the types of {value.name} match no token",
+            'lower-case and without "application/", as in "at+jwt"',
+        )
+    others = _OTHER_KINDS.intersection(value.types)
+    if others:
+        raise ConfigurationError(
+            name,
+            f"{', '.join(sorted(others))} is another kind of token (RFC 8725 s3.12)",
+            "an access token's type is at+jwt, or JWT, or absent",
+        )
     return value
 
 
@@ -192,7 +280,11 @@ def _leeway(name: str, value: Any) -> float:
 
 def _realm(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value or not QUOTABLE.fullmatch(value):
-        raise ConfigurationError(name, "must be visible ASCII without quotes (RFC 6750 s3)")
+        raise ConfigurationError(
+            name,
+            "must be ASCII without quotes, backslashes and control characters (RFC 6750 s3)",
+            'a plain name, as in "api"',
+        )
     return value
 
 
@@ -205,7 +297,7 @@ def _origins(name: str, value: Any) -> tuple[str, ...]:
 
 def _bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigurationError(name, "must be True or False")
+        raise ConfigurationError(name, "must be True or False", "a text is neither")
     return value
 
 
@@ -216,11 +308,33 @@ def _callables(name: str, value: Any) -> tuple[Check, ...]:
 def _callable(name: str, value: Any) -> Any:
     if not callable(value):
         raise ConfigurationError(name, f"{type(value).__name__} can't be called", "give a function")
+    if iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__):
+        # Nothing would await it: a check would refuse every token, an event would be lost.
+        raise ConfigurationError(
+            name, "is asynchronous, and must not wait", "give a plain function"
+        )
     return value
 
 
 def _callable_or_none(name: str, value: Any) -> Any:
     return None if value is None else _callable(name, value)
+
+
+def _clock(name: str, value: Any) -> Any:
+    try:
+        now = _callable(name, value)()
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            name, f"raised {type(error).__name__}", "it is called without arguments"
+        ) from error
+    # With another epoch, or in milliseconds, `exp` would mean another day.
+    if type(now) not in (int, float) or not MIN_CLOCK <= now < MAX_TIME:
+        raise ConfigurationError(
+            name, "doesn't return the seconds since 1970-01-01 UTC", "time.time does"
+        )
+    return value
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -236,5 +350,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "problem_details": _bool,
     "checks": _callables,
     "on_event": _callable_or_none,
-    "clock": _callable,
+    "clock": _clock,
 }

@@ -99,7 +99,9 @@ class World:
         self, method: str, path: str = "/", token: str | None = None, *, headers: Headers = ()
     ) -> Answer:
         """Send one request through both doors. `path` is decoded, as a server hands it on."""
-        sent = [(name, value.encode() if isinstance(value, str) else value) for name, value in headers]
+        sent = [
+            (name, value.encode() if isinstance(value, str) else value) for name, value in headers
+        ]
         if token is not None:
             sent.append(("Authorization", b"Bearer " + token.encode("utf-8", "surrogatepass")))
         by_wsgi = self.through_wsgi(method, path, sent)
@@ -141,7 +143,9 @@ class World:
 
         self._seen, before = None, len(self.events)
         # wsgiref's validator refuses methods and paths that hostile clients send; they are ours to refuse.
-        app = self.wsgi if _is_plain(method, path) else WSGIMiddleware(self._wsgi_app, self.settings)
+        app = (
+            self.wsgi if _is_plain(method, path) else WSGIMiddleware(self._wsgi_app, self.settings)
+        )
         chunks = app(environ, start_response)
         body = b"".join(chunks)
         if hasattr(chunks, "close"):
@@ -200,4 +204,12 @@ class World:
 
 
 def _is_plain(method: str, path: str) -> bool:
-    return method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH") and path.startswith("/")
+    return method in (
+        "GET",
+        "HEAD",
+        "POST",
+        "OPTIONS",
+        "PUT",
+        "DELETE",
+        "PATCH",
+    ) and path.startswith("/")

@@ -1,0 +1,89 @@
+# `make demo` and `make test` do all the set-up themselves: they need Python 3.11 or newer, git and make.
+# Another interpreter, in an environment of its own:  make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+STAMP := $(VENV)/.stamp
+BIN := $(VENV)/bin
+LOCK := requirements/dev.txt
+CODE := $(wildcard jwt_middleware tests examples benchmarks)
+# A system-wide uv where there is one, else the one that the set-up puts into the environment.
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check long suite setup format lock clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
+		printf '  make %-8s %s\n' "$$goal" "$$text"; done
+
+demo: $(STAMP)  ## start the Starlette example and say how to call it
+	@$(BIN)/python examples/starlette_app.py
+
+test: $(STAMP)  ## run the tests, with branch coverage of the package at 100 %
+	$(BIN)/pytest -n auto --cov $(ARGS)
+
+check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, README
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/basedpyright $(CODE)
+	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
+
+long: $(STAMP)  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
+	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
+	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto $(ARGS)
+	@tools/interpreters $(BIN)/python | while read -r version python; do \
+		$(MAKE) suite PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
+
+suite: $(STAMP)
+	$(BIN)/pytest -n auto $(ARGS)
+
+setup: $(STAMP)  ## only make the environment
+
+format: $(STAMP)  ## format the code and mend what the linter can
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+NEEDS_PYTHON = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo 'This needs Python 3.11 or newer: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+# Debian keeps a part of the standard library in a package of its own. Root, in a container say, gets it.
+NEEDS_ENSUREPIP = @$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	echo 'Installing python3-venv, which this Python needs to make an environment.' && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; } || { \
+	echo 'This Python can make no environment: sudo apt-get install python3-venv, or put uv on the PATH.' >&2; \
+	exit 1; }
+
+# With uv at hand the environment needs no pip, and so not Debian's python3-venv either. The editable
+# install needs no network: its build backend, flit_core, is locked with the rest.
+$(STAMP): $(LOCK) pyproject.toml | $(UV)
+	$(NEEDS_PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip $(VENV)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python $(LOCK)
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+$(BIN)/uv: requirements/uv.txt
+	$(NEEDS_PYTHON)
+	$(NEEDS_ENSUREPIP)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# `make lock ARGS=--upgrade` takes newer versions. Hashes pin the content, so no index address is kept.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(ARGS) --output-file
+
+lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
+	$(COMPILE) requirements/runtime.txt pyproject.toml
+	$(COMPILE) requirements/floor.txt pyproject.toml --resolution lowest-direct --no-deps --upgrade
+	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
+	$(COMPILE) requirements/uv.txt --group uv
+
+clean:  ## remove the environments and all that the tools leave
+	rm -rf .venv .venv-* .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

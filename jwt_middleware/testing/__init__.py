@@ -1,0 +1,20 @@
+"""Test an application that wears the middleware: real tokens, and a catalogue of hostile requests.
+
+    factory = TokenFactory()
+    client = TestClient(make_app(factory.settings(routes=...)))
+
+    def test_the_answer_is_for_alice() -> None:
+        assert client.get("/", headers=factory.bearer(sub="alice")).status_code == 200
+
+    @pytest.mark.parametrize("attack", factory.attacks(), ids=str)
+    def test_an_attack_is_refused(attack: Attack) -> None:
+        assert client.get("/", headers=attack.raw).status_code in attack.statuses
+
+Nothing here needs a network, a test framework or a web framework.
+"""
+
+from .attacks import Attack
+from .factory import TokenFactory
+from .mint import ABSENT
+
+__all__ = ["ABSENT", "Attack", "TokenFactory"]

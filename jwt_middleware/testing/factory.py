@@ -1,0 +1,122 @@
+"""Mint access tokens that a Settings accepts, and by choice such as none should accept."""
+
+import time
+from collections.abc import Callable, Mapping
+from os import urandom
+from typing import Any
+
+from ..jose.jwk import Key
+from ..jose.jws import sign
+from ..keys import KeySet
+from ..settings import Settings
+from .attacks import Attack, catalogue
+from .mint import present, seal, to_json
+
+LIFETIME = 600  # seconds; as long as a real access token's
+
+
+class TokenFactory:
+    """Make tokens, and the settings that accept them. Every factory has a key of its own.
+
+    Give an application of yours the settings of the same factory whose tokens and attacks you send:
+    what another factory made is refused for its key alone, which would show nothing.
+
+    Args:
+        algorithm: what the tokens are signed with, as in `KeySet.generate`.
+        issuer: the `iss` of the tokens.
+        audience: the `aud` of the tokens.
+        clock: seconds since 1970-01-01 UTC, for the tokens and for `settings()`.
+
+    Raises:
+        ConfigurationError: for an algorithm that isn't supported.
+
+    To test with settings of your own, let them trust the factory:
+    `settings.replace(issuer=factory.issuer, audience=factory.audience, keys=factory.keys)`.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        algorithm: str = "ES256",
+        issuer: str = "https://login.example",
+        audience: str = "https://api.example",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.keys = KeySet.generate(algorithm)
+        self.issuer = issuer
+        self.audience = audience
+        self.clock = clock
+
+    @property
+    def key(self) -> Key:
+        """Return the one key, with its private part."""
+        return self.keys.keys[0]
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Return settings that accept this factory's tokens; a keyword sets any other field.
+
+        Raises:
+            ConfigurationError: for a wrong or unsafe value, as from `Settings`.
+
+        """
+        mine: dict[str, Any] = {
+            "issuer": self.issuer,
+            "audience": self.audience,
+            "keys": self.keys,
+            "clock": self.clock,
+        }
+        return Settings(**(mine | overrides))
+
+    def claims(self, **claims: Any) -> dict[str, Any]:
+        """Return the claims of a token that is good for 600 seconds (RFC 9068 s2.2).
+
+        A keyword sets a claim; `ABSENT` leaves it out. Times are seconds since 1970-01-01 UTC.
+        """
+        now = int(self.clock())
+        return present(
+            {
+                "iss": self.issuer,
+                "aud": self.audience,
+                "sub": "alice",
+                "client_id": "test-client",
+                "iat": now,
+                "exp": now + LIFETIME,
+                "jti": urandom(16).hex(),
+            },
+            claims,
+        )
+
+    def header(self, **members: Any) -> dict[str, Any]:
+        """Return the header of a good token (RFC 9068 s2.1); keywords as in `claims`."""
+        return present(
+            {"alg": self.key.algorithm.name, "kid": self.key.kid, "typ": "at+jwt"}, members
+        )
+
+    def token(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
+        """Return a signed token, good unless a keyword spoils it.
+
+        Args:
+            header: members that the header has besides or instead of its own; `ABSENT` drops one.
+            claims: the same for the claims: `token(sub="bob", scope="read", nbf=ABSENT)`.
+
+        Raises:
+            ValueError: for a value that isn't JSON, such as NaN. (Attacks write such text by hand.)
+
+        """
+        found = self.claims(**claims)
+        if header is None:
+            return sign(found, self.key, typ="at+jwt")
+        return seal(to_json(self.header(**header)), to_json(found), self.key)
+
+    def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
+        """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
+        return {"Authorization": f"Bearer {self.token(header=header, **claims)}"}
+
+    def attacks(self) -> tuple[Attack, ...]:
+        """Return hostile requests, each spoilt in one way and otherwise good.
+
+        Send them where a token is needed. They are for the default `RFC_9068` profile and for
+        tokens in the Authorization header; `Attack` says what to expect.
+        """
+        return tuple(catalogue(self))

@@ -1,0 +1,44 @@
+"""Write tokens of any contents, good JSON or not."""
+
+from collections.abc import Mapping
+from enum import Enum
+from json import dumps
+from typing import Any, Final
+
+from ..jose.jwk import Key
+from ..jose.strict import b64url_encode
+
+
+class _Absent(Enum):
+    ABSENT = "ABSENT"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+ABSENT: Final = _Absent.ABSENT  # as a claim or a header member: leave it out (None is JSON's null)
+
+
+def present(members: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `members` with these changes, without those that are `ABSENT`."""
+    return {name: value for name, value in (members | changes).items() if value is not ABSENT}
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """Return `value` as a token writes it. Raises ValueError for what isn't JSON."""
+    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def seal(header: bytes, claims: bytes, key: Key) -> str:
+    """Return the compact JWS (RFC 7515 s3.1) of exactly these octets, be they what they may."""
+    return sealed(b64url_encode(header) + b"." + b64url_encode(claims), key)
+
+
+def sealed(message: bytes, key: Key) -> str:
+    """Return the compact JWS of a signing input that is written already."""
+    return joined(message, key.sign(message))
+
+
+def joined(message: bytes, signature: bytes) -> str:
+    """Return the compact JWS that has this signature, right or wrong."""
+    return (message + b"." + b64url_encode(signature)).decode("ascii")

@@ -1,0 +1,59 @@
+"""What every test shares: one event loop backend, how hard Hypothesis tries, and no skips in CI."""
+
+import os
+from typing import cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Two busy cores make no statement about slowness: a test has the time-out of pyproject.toml only.
+settings.register_profile(
+    "default", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+# CI judges a change, so it must not fail by luck; `make long` seeks new counterexamples.
+settings.register_profile(
+    "ci", settings.get_profile("default"), derandomize=True, database=None, print_blob=True
+)
+settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
+
+# Set by nearly every CI service. "false" and "0" are how people switch it off.
+CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "default"))
+
+# A test that did not run, or may fail, shows nothing.
+NOT_SHOWN = ("skipped", "xfailed", "xpassed")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run asynchronous tests on asyncio, which all the servers that we test with use."""
+    return "asyncio"
+
+
+def _not_shown(config: pytest.Config) -> list[str]:
+    """Return a line for every test, or module, that was skipped or expected to fail."""
+    reporter = cast("pytest.TerminalReporter", config.pluginmanager.get_plugin("terminalreporter"))
+    return [
+        f"{outcome}: {report.nodeid}"
+        for outcome in NOT_SHOWN
+        for report in reporter.stats.get(outcome, ())
+    ]
+
+
+# Not in the workers of xdist: they report to this process, and only it sees everything.
+if CI and "PYTEST_XDIST_WORKER" not in os.environ:
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(session: pytest.Session) -> None:
+        """Fail a run in which anything was skipped: in CI a skip is a hole that nobody sees."""
+        if _not_shown(session.config) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(
+        terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        """Name what was skipped, loudly."""
+        if lines := _not_shown(config):
+            terminalreporter.section("SKIPPED OR XFAILED, WHICH CI FORBIDS", red=True, bold=True)
+            for line in lines:
+                terminalreporter.line(line, red=True)
