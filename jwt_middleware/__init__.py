@@ -4,8 +4,9 @@
 `Settings` object configures both.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .groups import Cookies, Refresh
-from .issuer import Issuer
 from .keys import KeySet
 from .request.routes import Route
 from .runtime import current_token
@@ -33,3 +34,15 @@ __all__ = [
     "profiles",
 ]
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .issuer import Issuer
+
+
+def __getattr__(name: str) -> Any:
+    # A door, that stands above what is imported here.
+    if name == "Issuer":
+        from .issuer import Issuer
+
+        return Issuer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -60,12 +60,12 @@ class Core:
         self._answers: dict[tuple[object, ...], Response] = {}
         self._ended = ended
         self._ports = ports
-        self.exchange = Exchange(settings, ports, ended) if ports is not None else None
-        self._endpoints = (
-            Endpoints(settings, self.exchange, self._origins, self._token)
-            if self.exchange is not None
-            else None
-        )
+        self.exchange: Exchange | None = None
+        self._endpoints: Endpoints | None = None
+        if settings.refresh is not None and ports is not None:
+            group = settings.refresh
+            self.exchange = Exchange(settings, group, ports, ended)
+            self._endpoints = Endpoints(settings, group, self.exchange, self._origins, self._token)
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""

@@ -48,7 +48,7 @@ class Cookies:
 
     def __post_init__(self) -> None:
         for name in ("name", "access_name", "header"):
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if not isinstance(value, str) or not _TOKEN.fullmatch(value):
                 raise _wrong(f"cookies.{name}", "must be a token of RFC 9110 s5.6.2")
         if self.name == self.access_name:
@@ -64,7 +64,8 @@ class Cookies:
                 f"{self.header!r} can be sent from other sites without a preflight",
                 "use one of your own, such as X-Requested-With",
             )
-        if not isinstance(self.mount, str) or (self.mount and not _PATH.fullmatch(self.mount)):
+        mount: Any = self.mount
+        if not isinstance(mount, str) or (mount and not _PATH.fullmatch(mount)):
             raise _wrong("cookies.mount", "must be like /app, without a slash at its end")
 
     def refresh_jar(self, group: "Refresh", issuer: str) -> Jar:
@@ -158,44 +159,12 @@ class Refresh:
     sync_failure: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.store, str) and not hasattr(self.store, "advance"):
-            raise _wrong(
-                "store",
-                "must be a URL, or an object with the verbs of a store",
-                '"sqlite:///grants.db"',
-            )
-        secret = (self.secret,) if isinstance(self.secret, str | bytes) else self.secret
-        object.__setattr__(self, "secret", tuple(secret or ()))
-        for one in self.secret:
-            try:
-                from_text(one)
-            except UnusableKey as error:
-                raise _wrong("secret", str(error)) from None
-        if self.cookies is not None and not isinstance(self.cookies, Cookies):
-            raise _wrong("cookies", "must be a Cookies group or None", "Cookies()")
-        if self.claims_for is not None and not callable(self.claims_for):
-            raise _wrong("claims_for", "must be a function of the Grant")
-        if (
-            not isinstance(self.client_id, str)
-            or not is_scope(self.client_id)
-            or not self.client_id
-        ):
-            raise _wrong("client_id", "must be visible ASCII without quotes")
-        for name in ("path", "jwks_path"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not _PATH.fullmatch(value):
-                raise _wrong(name, f"{value!r} must be like /auth, of letters, digits and ._~-")
+        for name, check in _CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        for name, (least, most) in _RANGES.items():
+            _in_range(name, getattr(self, name), least, most)
         if self.jwks_path in (f"{self.path}/refresh", f"{self.path}/revoke"):
             raise _wrong("jwks_path", "is another endpoint's path")
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not least <= value <= most:
-                raise _wrong(name, f"must be a number from {least} to {most}")
-        for name in ("grants_per_subject", "restore_limit"):
-            if type(getattr(self, name)) is not int:
-                raise _wrong(name, "must be a whole number")
-        if self.sync_failure not in ("closed", "open"):
-            raise _wrong("sync_failure", 'must be "closed" or "open"')
         if self.idle_limit > self.absolute_limit:
             raise _wrong("idle_limit", "is longer than absolute_limit, which no rotation moves")
         if self.access_lifetime + self.settle > self.idle_limit:
@@ -205,6 +174,82 @@ class Refresh:
                 "make it at least twice access_lifetime",
             )
 
+
+def _store(name: str, value: Any) -> Any:
+    if not isinstance(value, str) and not hasattr(value, "advance"):
+        raise _wrong(
+            name,
+            "must be a URL, or an object with the verbs of a store",
+            '"sqlite:///grants.db"',
+        )
+    return value
+
+
+def _secret(name: str, value: Any) -> tuple[str | bytes, ...]:
+    secrets = (value,) if isinstance(value, str | bytes) else tuple(value or ())
+    for one in secrets:
+        if not isinstance(one, str | bytes):
+            raise _wrong(name, "must be text or octets, or several in a tuple")
+        try:
+            from_text(one)
+        except UnusableKey as error:
+            raise _wrong(name, str(error)) from None
+    return secrets
+
+
+def _cookies(name: str, value: Any) -> Cookies | None:
+    if value is not None and not isinstance(value, Cookies):
+        raise _wrong(name, "must be a Cookies group or None", "Cookies()")
+    return value
+
+
+def _hook(name: str, value: Any) -> Any:
+    if value is not None and not callable(value):
+        raise _wrong(name, "must be a function of the Grant")
+    return value
+
+
+def _client_id(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or not is_scope(value) or " " in value:
+        raise _wrong(name, "must be visible ASCII without quotes")
+    return value
+
+
+def _path(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        raise _wrong(name, f"{value!r} must be like /auth, of letters, digits and ._~-")
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    if type(value) is not int:
+        raise _wrong(name, "must be a whole number")
+    return value
+
+
+def _closed_or_open(name: str, value: Any) -> Any:
+    if value not in ("closed", "open"):
+        raise _wrong(name, 'must be "closed" or "open"')
+    return value
+
+
+def _in_range(name: str, value: Any, least: float, most: float) -> None:
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise _wrong(name, f"must be a number from {least} to {most}")
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "store": _store,
+    "secret": _secret,
+    "cookies": _cookies,
+    "claims_for": _hook,
+    "client_id": _client_id,
+    "path": _path,
+    "jwks_path": _path,
+    "grants_per_subject": _whole,
+    "restore_limit": _whole,
+    "sync_failure": _closed_or_open,
+}
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "access_lifetime": (10, DAY),

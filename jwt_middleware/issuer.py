@@ -1,7 +1,7 @@
 """The application's own door: it has checked a login and wants tokens, or ends what it began."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from .grant.exchange import Exchange
 from .runtime import Runtime, afinish, finish
@@ -121,9 +121,8 @@ class Issuer:
         return found
 
     def _exchange(self, *, asynchronous: bool = False) -> Exchange:
-        exchange = self._runtime.core(asynchronous=asynchronous).exchange
-        assert exchange is not None
-        return exchange
+        # There is one: the settings have a `refresh` group.
+        return cast("Exchange", self._runtime.core(asynchronous=asynchronous).exchange)
 
     def _begin(
         self,
@@ -155,9 +154,9 @@ class Issuer:
         )
 
     def _result(self, step: Step) -> Any:
-        assert isinstance(step, Done)
-        self._runtime.tell(step.events)
-        return step.value
+        done = cast("Done", step)
+        self._runtime.tell(done.events)
+        return done.value
 
     def _carried(self, tokens: Tokens) -> Tokens:
         cookies = self._group.cookies

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from .core import Core
 from .grant.ended import EndedGrants
 from .grant.exchange import Ports
+from .groups import Refresh
 from .settings import Settings
 from .stores.opening import open_store
 from .values.errors import (
@@ -97,13 +98,12 @@ class Runtime:
         """Return the core for one kind of door. Raises ConfigurationError if it can't be."""
         with _lock:
             if asynchronous not in self._cores:
-                ports = self._ports(asynchronous) if self.store is not None else None
+                group = self._settings.refresh
+                ports = self._ports(group, asynchronous) if group is not None else None
                 self._cores[asynchronous] = Core(self._settings, ports, self.ended)
             return self._cores[asynchronous]
 
-    def _ports(self, asynchronous: bool) -> Ports:
-        group = self._settings.refresh
-        assert group is not None
+    def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         awaited = iscoroutinefunction(self.store.advance)
         hook = group.claims_for
         if not asynchronous and awaited:
@@ -129,7 +129,7 @@ class Runtime:
     def _call(self, verb: str, *args: Any) -> Any:
         try:
             answer = getattr(self.store, verb)(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error) from None
         self._store_answered()
         return answer
@@ -145,7 +145,7 @@ class Runtime:
                 answer = await wait_for(call(*args), CALL_LIMIT)
             else:
                 answer = await wait_for(self._in_executor(call, *args), CALL_LIMIT)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error) from None
         self._store_answered()
         return answer
@@ -176,7 +176,9 @@ class Runtime:
 
         if self._executor is None:
             self._executor = ThreadPoolExecutor(EXECUTOR_THREADS, "jwt_middleware")
-        return get_running_loop().run_in_executor(self._executor, copy_context().run, call, *args)
+        # With the context of the request, in which `current_token` knows it.
+        work = partial(copy_context().run, call, *args)
+        return get_running_loop().run_in_executor(self._executor, work)
 
     # --- ended grants
 
@@ -250,7 +252,7 @@ class Runtime:
             return hook(grant)
         except EndGrant as refusal:
             return refusal
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(error) from None
 
     async def _aclaims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
@@ -260,7 +262,7 @@ class Runtime:
             return await hook(grant)
         except EndGrant as refusal:
             return refusal
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(error) from None
 
     def _hook_failed(self, error: Exception) -> Unavailable:
@@ -336,23 +338,17 @@ if hasattr(os, "register_at_fork"):
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
     try:
-        step = finish(core.begin(request))
+        return cast("Forward | Reply", finish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    assert not isinstance(step, Done)
-    return step
 
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
     try:
-        step = core.begin(request)
-        if isinstance(step, Ask):
-            step = await afinish(step)
+        return cast("Forward | Reply", await afinish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    assert not isinstance(step, Ask | Done)
-    return step
 
 
 def finish(step: Step) -> Forward | Reply | Done:

@@ -24,7 +24,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"values": {"values"}},
     {"jose": {"jose"}},
     {"token": {"token"}, "request": {"request"}, "keys": {"keys"}, "stores": {"stores"}},
-    {"settings": {"settings", "sources"}},
+    {"settings": {"settings", "sources", "groups"}},
     {"grant": {"grant"}},
     {"core": {"core"}},
     {"runtime": {"runtime"}},

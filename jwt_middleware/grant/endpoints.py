@@ -5,6 +5,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any, TypeAlias
 
+from ..groups import Refresh
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
@@ -42,12 +43,11 @@ class Endpoints:
     def __init__(
         self,
         settings: Settings,
+        group: Refresh,
         exchange: Exchange,
         origins: Origins,
         verify: Callable[[str, float], AccessToken],
     ) -> None:
-        group = settings.refresh
-        assert group is not None
         self._exchange = exchange
         self._origins = origins
         self._verify = verify
@@ -117,7 +117,7 @@ class Endpoints:
     def _granted(
         self, request: Request, tokens: Tokens, events: tuple[Event, ...], by_cookie: bool
     ) -> Step:
-        if by_cookie and self._cookies is not None:
+        if by_cookie and self._cookies is not None and self._jar is not None:
             tokens = self._cookies.carry(tokens, self._jar, self._access_jar, self._idle)
         return Reply(self._json(request, tokens, tokens.cookies), events)
 

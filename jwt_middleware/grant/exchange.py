@@ -4,10 +4,11 @@ A flow takes what to do with its result, `then`, so that the endpoint makes a re
 issuer hands it to the application.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
+from ..groups import Refresh
 from ..jose.jwk import Key
 from ..settings import Settings
 from ..stores import Advanced
@@ -43,8 +44,13 @@ from .rotation import Limits, Outcome, Presented, Swap, decide, first
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
 PURGE_EVERY = 600.0  # seconds
 
+_HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
+    Outcome.ROTATED: "rotated",
+    Outcome.KEPT: "kept",
+    Outcome.REPEATED: "repeated",
+}
+
 Claims: TypeAlias = Mapping[str, Any]
-ClaimsFor: TypeAlias = Callable[[Grant], Claims] | Callable[[Grant], Awaitable[Claims]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +88,12 @@ class _Attempt:
 class Exchange:
     """What begins, exchanges and ends grants: prepared once per door."""
 
-    def __init__(self, settings: Settings, ports: Ports, ended: EndedGrants) -> None:
-        group = settings.refresh
-        assert group is not None
+    def __init__(
+        self, settings: Settings, group: Refresh, ports: Ports, ended: EndedGrants
+    ) -> None:
         self.ports = ports
         self.ended = ended
-        self.keys = refresh_keys(settings)
+        self.keys = refresh_keys(settings, group)
         self._issuer = settings.issuer
         self._audience = tuple(settings.audience)
         self._signer: Key = _signer(settings)
@@ -208,8 +214,8 @@ class Exchange:
         if decision is Outcome.GONE or row is None:
             raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
         if decision is Outcome.REFUSED:
-            event = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
-            raise InvalidGrant(Reason.KEY_MISMATCH).of(row.id, event)
+            mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
+            raise InvalidGrant(Reason.KEY_MISMATCH).of(row.id, mismatch)
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
             raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
@@ -238,7 +244,7 @@ class Exchange:
         else:
             event = Refreshed(
                 grant_id=row.id,
-                how=outcome.value,  # type: ignore[arg-type]
+                how=_HOW[outcome],
                 generation=row.generation,
                 user_agent_changed=changed,
             )
@@ -337,10 +343,8 @@ class Exchange:
         return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
 
 
-def refresh_keys(settings: Settings) -> RefreshKeys:
+def refresh_keys(settings: Settings, group: Refresh) -> RefreshKeys:
     """Return the secrets for refresh tokens: configured, else derived from the signing keys."""
-    group = settings.refresh
-    assert group is not None
     if group.secret:
         return RefreshKeys(refresh.from_text(one) for one in group.secret)
     return RefreshKeys(
@@ -363,13 +367,13 @@ def _raise(error: Exception) -> NoReturn:
     raise error
 
 
-def _subject(subject: str) -> str:
+def _subject(subject: Any) -> str:
     if not isinstance(subject, str) or not subject or not subject.isprintable():
         raise ValueError("subject: must be a non-empty string of printable characters")
     return subject
 
 
-def _client(client_id: str, subject: str) -> str:
+def _client(client_id: Any, subject: str) -> str:
     if not isinstance(client_id, str) or not client_id or not client_id.isprintable():
         raise ValueError("client_id: must be a non-empty string of printable characters")
     if client_id == subject:
@@ -378,7 +382,7 @@ def _client(client_id: str, subject: str) -> str:
     return client_id
 
 
-def _scope(scope: str) -> str:
+def _scope(scope: Any) -> str:
     if not isinstance(scope, str) or not is_scope(scope):
         raise ValueError("scope: must be words separated by one space (RFC 6749 s3.3)")
     return scope

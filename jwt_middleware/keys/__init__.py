@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from json import dumps
-from os import PathLike, urandom
+from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, InvalidToken, Reason
+from ..values.randomness import octets
 from . import file
 
 __all__ = ["Key", "KeySet"]
@@ -45,7 +46,7 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
-        return cls((_usable("keys", jwk.generate, algorithm, kid=kid, secret=urandom(64)),))
+        return cls((_usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
 
     @classmethod
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> "KeySet":

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 
 from ..values.errors import ConfigurationError
+from ..values.randomness import octets
 
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 
@@ -26,7 +27,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
     folder, name = os.path.split(os.fspath(path))
-    beside = os.path.join(folder, f".{name}.{os.getpid()}.{os.urandom(4).hex()}")
+    beside = os.path.join(folder, f".{name}.{os.getpid()}.{octets(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as opened:

@@ -1,15 +1,10 @@
 """From a URL to a store. An engine is imported when its URL is opened, and never otherwise."""
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..values.errors import ConfigurationError
-
-_ENGINES = {
-    "memory": ("memory", "MemoryStore"),
-    "sqlite": ("sqlite", "SQLiteStore"),
-}
+from . import Store
 
 
 def open_store(store: Any, *, clock: Callable[[], float], retention: float) -> Any:
@@ -27,6 +22,19 @@ def open_store(store: Any, *, clock: Callable[[], float], retention: float) -> A
         raise ConfigurationError(
             "refresh.store", f"no store has the scheme {scheme!r}", f"one of {', '.join(_ENGINES)}"
         )
-    module, name = _ENGINES[scheme]
-    engine = getattr(import_module(f".{module}", __package__), name)
-    return engine.from_url(store, clock=clock, retention=retention)
+    return _ENGINES[scheme](store, clock=clock, retention=retention)
+
+
+def _memory(url: str, **given: Any) -> Store:
+    from .memory import MemoryStore
+
+    return MemoryStore.from_url(url, **given)
+
+
+def _sqlite(url: str, **given: Any) -> Store:
+    from .sqlite import SQLiteStore
+
+    return SQLiteStore.from_url(url, **given)
+
+
+_ENGINES: Mapping[str, Callable[..., Store]] = {"memory": _memory, "sqlite": _sqlite}

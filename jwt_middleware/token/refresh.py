@@ -5,13 +5,9 @@ tokens has a key that would accept it. What it opens is decided by the grant in 
 itself.
 """
 
-import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
@@ -57,14 +53,16 @@ class RefreshKeys:
         """Return 24 bits that tell one User-Agent from another and say nothing about it."""
         if user_agent is None:
             return None
-        secret = self.signer.private
-        assert isinstance(secret, bytes)
-        digest = hmac.digest(secret, b"agent\0" + user_agent.encode("utf-8", "replace"), "sha256")
-        return b64url_encode(digest[:3]).decode()
+        keyed = self.signer.sign(b"agent\0" + user_agent.encode("utf-8", "replace"))
+        return b64url_encode(keyed[:3]).decode()
 
 
 def derive(key: Key, issuer: str) -> Key:
     """Derive the secret for refresh tokens from a signing key (HKDF, RFC 5869)."""
+    # Not at the top: a service that only verifies has no use for it.
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     jwk = key.to_jwk()
     # The private exponent or scalar: the one member that stays the same in every encoding of the
     # key.

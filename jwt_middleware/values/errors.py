@@ -5,7 +5,10 @@ logs and tests only, because a reason told to the sender of a bad token helps th
 """
 
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from .events import Event
 
 
 class ConfigurationError(ValueError):
@@ -98,10 +101,10 @@ class OAuthError(Exception):
         self.reason = reason
         self.detail = detail
         self.grant_id: str | None = None
-        self.events: tuple[object, ...] = ()  # what else there is to tell, before the refusal
+        self.events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
         super().__init__(reason, detail)
 
-    def of(self, grant_id: str, *events: object) -> Self:
+    def of(self, grant_id: str, *events: "Event") -> Self:
         """Return this error with the grant that it is about, and what happened to that grant."""
         self.grant_id = grant_id
         self.events = events
