@@ -1,8 +1,10 @@
 """Grants in the memory of one process: for tests, demos and what may forget its logins."""
 
 import os
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import heappop, heappush
 from threading import Lock
 from typing import cast
 
@@ -11,7 +13,7 @@ from ..values.model import Grant
 from . import Advanced, Cursor, Ended
 
 OVERLAP = 60.0  # seconds that a cursor lies back
-PURGE_AT_MOST = 5000  # rows
+PURGE_AT_MOST = 5000  # rows of a kind
 
 
 class MemoryStore:
@@ -26,8 +28,10 @@ class MemoryStore:
         self._pid = os.getpid()
         self._grants: dict[str, Grant] = {}
         self._subjects: dict[str, dict[str, None]] = {}  # ids in the order of their beginning
-        self._ended: dict[str, float] = {}  # in the order of their end
+        self._ended: list[tuple[float, str]] = []  # sorted, also when the clock was set back
         self._admitted: dict[str, float] = {}
+        self._due: list[tuple[float, str]] = []  # heaps of what `purge` may forget, and from when
+        self._due_keys: list[tuple[float, str]] = []
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "MemoryStore":
@@ -49,12 +53,10 @@ class MemoryStore:
                 return ()
             self._grants[grant.id] = grant
             self._subjects.setdefault(grant.subject, {})[grant.id] = None
+            heappush(self._due, (grant.expires_at, grant.id))
             living = self._living(grant.subject)
-            return tuple(
-                one.id
-                for one in living[: max(len(living) - limit, 0)]
-                if self._end(one.id, "limit")
-            )
+            oldest = [one.id for one in living[: max(len(living) - limit, 0)]]
+            return tuple(one for one in oldest if self._end(one, "limit"))
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
@@ -92,42 +94,50 @@ class MemoryStore:
         """See `Store.ended`."""
         with self._locked():
             now = self._clock()
-            since = now - self._retention if cursor is None else cast("float", cursor)
-            found: list[str] = []
-            for grant_id, ended_at in reversed(self._ended.items()):
-                if ended_at < since:
-                    break
-                found.append(grant_id)
-            return Ended(tuple(found), now - OVERLAP)
+            start = bisect_left(self._ended, (since(cursor, now, self._retention), ""))
+            return Ended(tuple(one for _, one in self._ended[start:]), now - OVERLAP)
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
         with self._locked():
-            if self._admitted.get(key, 0.0) > self._clock():
+            if self._admitted.get(key, float("-inf")) > self._clock():
                 return False
             self._admitted[key] = until
+            heappush(self._due_keys, (until, key))
             return True
 
     def purge(self, now: float) -> int:
         """See `Store.purge`."""
         with self._locked():
-            dead = [
-                one
-                for one in self._grants.values()
-                if now >= one.expires_at
-                and (one.ended_at is None or now >= one.ended_at + self._retention)
-            ][:PURGE_AT_MOST]
-            for grant in dead:
-                del self._grants[grant.id]
-                self._ended.pop(grant.id, None)
-                ids = self._subjects[grant.subject]
-                del ids[grant.id]
-                if not ids:
-                    del self._subjects[grant.subject]
-            old = [key for key, until in self._admitted.items() if now >= until][:PURGE_AT_MOST]
-            for key in old:
+            return self._purge_grants(now) + self._purge_keys(now)
+
+    def _purge_grants(self, now: float) -> int:
+        count = 0
+        while self._due and self._due[0][0] <= now and count < PURGE_AT_MOST:
+            _, grant_id = heappop(self._due)
+            grant = self._grants[grant_id]
+            if grant.ended_at is not None and now < grant.ended_at + self._retention:
+                heappush(self._due, (grant.ended_at + self._retention, grant_id))
+                continue
+            count += 1
+            del self._grants[grant_id]
+            ids = self._subjects[grant.subject]
+            del ids[grant_id]
+            if not ids:
+                del self._subjects[grant.subject]
+        if count:
+            self._ended = [one for one in self._ended if one[1] in self._grants]
+        return count
+
+    def _purge_keys(self, now: float) -> int:
+        count = 0
+        while self._due_keys and self._due_keys[0][0] <= now and count < PURGE_AT_MOST:
+            until, key = heappop(self._due_keys)
+            # Not if it was admitted once more since: that has an entry of its own.
+            if self._admitted.get(key) == until:
+                count += 1
                 del self._admitted[key]
-            return len(dead) + len(old)
+        return count
 
     def _locked(self) -> Lock:
         if os.getpid() != self._pid:
@@ -150,5 +160,13 @@ class MemoryStore:
             return False
         now = self._clock()
         self._grants[grant_id] = replace(grant, ended_at=now, end_reason=reason)
-        self._ended[grant_id] = now
+        insort(self._ended, (now, grant_id))
         return True
+
+
+def since(cursor: Cursor | None, now: float, retention: float) -> float:
+    """Return the time from which ends are to be read. A cursor is a time, some seconds back."""
+    if cursor is None:
+        return now - retention
+    # A clock that was set back stamps ends with times that the cursor has passed already.
+    return min(cast("float", cursor), now - OVERLAP)

@@ -1,0 +1,1 @@
+"""The command line: `jwt-middleware demo` and `jwt-middleware keys new`."""

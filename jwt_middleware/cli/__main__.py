@@ -1,0 +1,106 @@
+"""Read the command line and do what it says. What goes wrong is one line on stderr, and exit 2."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .. import ConfigurationError, KeySet, __version__
+from ..jose.algorithms import ALGORITHMS
+
+PROG = "jwt-middleware"
+
+
+class _Refusal(Exception):
+    """What the user asked for can't be done; the message says why, and what can."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Refusal(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status. `--help` and `--version` exit themselves."""
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+    except (_Refusal, ConfigurationError) as refusal:
+        sys.stderr.write(f"{PROG}: {refusal}\n")
+        return 2
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(PROG, description="Access and refresh tokens for WSGI and ASGI applications.")
+    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    about = "watch logins, refreshes, a theft and its end, in a browser"
+    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
+    demo.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    demo.add_argument("--port", type=int, default=8000, help="0: a free one (default %(default)s)")
+    demo.add_argument("--no-browser", action="store_true", help="only print the address")
+    for option, default, text in (
+        ("--access-lifetime", 20, "of an access token, 10 or more (default %(default)s)"),
+        ("--settle", 3, "for which a fresh refresh token is kept (default %(default)s)"),
+    ):
+        demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
+    demo.set_defaults(run=_demo)
+
+    keys = commands.add_parser("keys", help="make signing keys")
+    about = "make a key set of one new key, in a file that its owner alone can read"
+    new = keys.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "new", help=about, description=about.capitalize() + "."
+    )
+    new.add_argument(
+        "--algorithm",
+        choices=sorted(ALGORITHMS),
+        default="ES256",
+        metavar="NAME",
+        help=f"one of {', '.join(ALGORITHMS)} (default %(default)s)",
+    )
+    new.add_argument("--out", type=Path, default=Path("keys.json"), metavar="FILE")
+    new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
+    new.set_defaults(run=_new_keys)
+    return parser
+
+
+def _new_keys(arguments: Namespace) -> None:
+    path: Path = arguments.out
+    if path.exists() and not arguments.force:
+        raise _Refusal(f"{path} is there already; --force replaces it, and ends every login")
+    key_set = KeySet.generate(arguments.algorithm)
+    try:
+        key_set.save(path)
+    except OSError as error:
+        raise _Refusal(f"{path}: {error.strerror}") from None
+    (key,) = key_set.keys
+    sys.stdout.write(
+        f"Wrote {path}: one {key.algorithm.name} key, kid {key.kid}, readable by you alone.\n"
+        f'Next: Settings(..., keys=KeySet.load("{path}")). Never commit the file, and keep a copy\n'
+        "as you keep a password: without it everybody is logged out.\n"
+    )
+
+
+def _demo(arguments: Namespace) -> None:
+    # Here, so that making a key doesn't wait for a server, a database and a browser.
+    from .demo import run
+
+    try:
+        run(
+            arguments.host,
+            arguments.port,
+            opens_browser=not arguments.no_browser,
+            access_lifetime=arguments.access_lifetime,
+            settle=arguments.settle,
+        )
+    except (OSError, OverflowError) as error:
+        where = f"{arguments.host} port {arguments.port}"
+        problem = error.strerror if isinstance(error, OSError) else "no such port"
+        raise _Refusal(f"{where}: {problem}; another one: --port 8001") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The demo: a login from its first token to its end, on one page, with nothing to install."""
+
+import os
+import signal
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from threading import Thread
+from urllib.parse import quote
+
+from .app import Demo
+from .server import Server
+
+__all__ = ["Demo", "has_screen", "run", "serving"]
+
+
+def run(
+    host: str, port: int, *, opens_browser: bool, access_lifetime: float, settle: float
+) -> None:
+    """Serve the demo until the terminal or the system says that it is enough.
+
+    Raises:
+        OSError: when the address can't be listened on.
+        ConfigurationError: for a lifetime that can't be meant.
+
+    """
+    # As by Ctrl-C, so that no grants stay behind in the temporary directory.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with serving(host, port, access_lifetime=access_lifetime, settle=settle) as server:
+            sys.stdout.write(f"The demo is at {server.url} until you press Ctrl-C.\n")
+            sys.stdout.flush()
+            if opens_browser and has_screen(os.environ):
+                # Beside us: where this takes time, or waits for the browser's end, we serve.
+                Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+            server.serve_forever()
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def serving(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    access_lifetime: float = 20,
+    settle: float = 3,
+    clock: Callable[[], float] = time.time,
+) -> Generator[Server, None, None]:
+    """Give a server that listens, with a demo on its own database. The caller lets it serve."""
+    with TemporaryDirectory(prefix="jwt-middleware-") as directory, Server(host, port) as server:
+        demo = Demo(
+            server.url,
+            f"sqlite:///{quote(directory)}/grants.db",
+            access_lifetime=access_lifetime,
+            settle=settle,
+            clock=clock,
+        )
+        server.set_app(demo)
+        try:
+            yield server
+        finally:
+            demo.settings.close()
+
+
+def has_screen(environ: Mapping[str, str]) -> bool:
+    """Say whether a browser opens beside the terminal, and not in it, where Ctrl-C comes from."""
+    return sys.platform in ("darwin", "win32") or any(
+        environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )

@@ -1,0 +1,804 @@
+"""The contract of `jwt_middleware.stores.Store` as cases that run against any store, yours too.
+
+    import pytest
+    from jwt_middleware.testing import store_contract
+
+    @pytest.mark.parametrize("case", store_contract.CASES, ids=str)
+    def test_my_store_keeps_the_contract(case: store_contract.Case) -> None:
+        case.run(lambda clock, retention: MyStore(..., clock=clock, retention=retention))
+
+Give every case an empty store, made for it. A `Store` is called from many threads at once. An
+`AsyncStore` is awaited on one event loop, which runs in a thread of its own; what makes it may be
+`async def`, and then runs in that loop, too. At the end `aclose` or `close` is called, if there is
+one.
+
+The cases move time: a store inside the process asks `clock()`, an engine that uses its own clock
+adds `clock.offset` to it, in seconds. The two may differ by `SKEW`.
+
+No case can show that an end survives a power cut, or that no replica answers: that is yours to
+see to. Nothing here needs a test framework; a broken promise is a `ContractBroken`, which is an
+AssertionError.
+"""
+
+import time
+from asyncio import AbstractEventLoop, Event, get_running_loop, run, run_coroutine_threadsafe
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from itertools import pairwise
+from threading import Barrier, Thread
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from ..stores import AsyncStore, Store
+from ..values.frozen import FrozenDict
+from ..values.model import Grant
+from ..values.randomness import identifier
+
+RETENTION: Final = 700.0  # seconds; what the store is made with
+SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
+RACERS: Final = 50  # threads that ask for one thing at once
+LIFE: Final = 1000.0  # seconds that the grants of the cases last
+PATIENCE: Final = 30.0  # seconds that a single verb of an AsyncStore may take
+
+T = TypeVar("T")
+
+
+class ContractBroken(AssertionError):
+    """A store didn't do what the contract says."""
+
+
+class Clock:
+    """Time that runs and can be set, forward and back."""
+
+    offset: float = 0.0  # seconds
+
+    def __call__(self) -> float:
+        """Return seconds since 1970-01-01 UTC."""
+        return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.offset += seconds
+
+
+AnyStore: TypeAlias = Store | AsyncStore
+Make: TypeAlias = Callable[[Clock, float], AnyStore | Awaitable[AnyStore]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One promise of the contract. `str(case)` is its name."""
+
+    name: str
+    promise: str = field(repr=False)
+    check: Callable[[Store, Clock], None] = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def run(self, make: Make) -> None:
+        """Check the store that `make(clock, retention)` returns; it must be empty.
+
+        Raises:
+            ContractBroken: says what was promised, what was found and what was expected.
+
+        """
+        clock = Clock()
+        with _opened(make, clock) as store:
+            try:
+                self.check(store, clock)
+            except ContractBroken as error:
+                raise ContractBroken(f"{self.promise} {error}") from None
+
+
+_cases: list[Case] = []
+
+
+def _case(check: Callable[[Store, Clock], None]) -> Callable[[Store, Clock], None]:
+    promise = " ".join((check.__doc__ or "").split())
+    _cases.append(Case(check.__name__.strip("_"), promise, check))
+    return check
+
+
+# --- add
+
+
+@_case
+def _add_keeps_every_field(store: Store, clock: Clock) -> None:
+    """A row comes back as it was added, whatever characters are in it."""
+    for grant in (_grant(clock), *_odd_grants(clock)):
+        _same(store.add(grant, 100), (), "ids that `add` ended")
+        _same_row(_read(store, grant), grant)
+
+
+@_case
+def _claims_come_back_read_only(store: Store, clock: Clock) -> None:
+    """Claims come back as they were: objects read-only, arrays as tuples."""
+    grant = _grant(clock, claims=_CLAIMS)
+    store.add(grant, 100)
+    claims = _row(store, grant).claims
+    _same(claims, _CLAIMS, "claims")
+    for one in (claims, claims["address"], claims["list"][1]):
+        _same(type(one), FrozenDict, "the type of an object in the claims")
+
+
+@_case
+def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
+    """To add an id twice changes nothing, neither the row nor who is over the limit."""
+    grant = _grant(clock)
+    store.add(grant, 1)
+    store.advance(grant.id, 1, 2, "parent")
+    before = _row(store, grant)
+    _same(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
+    _same_row(_read(store, grant), before)
+    store.end(grant.id, "logout")
+    before = _row(store, grant)
+    store.add(grant, 1)
+    _same_row(_read(store, grant), before)
+
+
+@_case
+def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
+    """`add` ends the oldest of its subject that are over the limit, and returns their ids."""
+    subject = identifier()
+    grants = [_grant(clock, subject=subject, after=number) for number in range(5)]
+    for number, grant in enumerate(grants):
+        _same(store.add(grant, 3), _ids(grants[max(number - 3, 0) : max(number - 2, 0)]), "ended")
+    _same(_ids(store.grants(subject)), _ids(reversed(grants[2:])), "living")
+    for grant in grants[:2]:
+        row = _row(store, grant)
+        _same(row.end_reason, "limit", "end_reason")
+        _is_now(row.ended_at, clock, "ended_at")
+    _has(store.ended(None).grant_ids, grants[:2], "`ended` after `add`")
+
+
+@_case
+def _add_ends_all_over_a_smaller_limit(store: Store, clock: Clock) -> None:
+    """Where the limit has become smaller, `add` ends several."""
+    subject = identifier()
+    grants = [_grant(clock, subject=subject, after=number) for number in range(6)]
+    for grant in grants[:5]:
+        store.add(grant, 100)
+    _same(set(store.add(grants[5], 2)), set(_ids(grants[:4])), "ended")
+    _same(_ids(store.grants(subject)), _ids((grants[5], grants[4])), "living")
+
+
+@_case
+def _add_counts_the_living_of_one_subject(store: Store, clock: Clock) -> None:
+    """The limit counts the living grants of one subject: none that ended or expired, no others."""
+    subject = identifier()
+    other, ended, expired, living = (
+        _grant(clock),
+        _grant(clock, subject=subject),
+        _grant(clock, subject=subject, life=100, after=1),
+        _grant(clock, subject=subject, after=2),
+    )
+    for grant in (other, ended, expired, living):
+        store.add(grant, 100)
+    store.end(ended.id, "logout")
+    clock.advance(101)
+    _same(store.add(_grant(clock, subject=subject), 2), (), "ids that `add` ended")
+    _same(_row(store, living).ended_at, None, "ended_at")
+    _same(_row(store, other).ended_at, None, "ended_at of another subject's grant")
+
+
+@_case
+def _adds_at_once_keep_to_the_limit(store: Store, clock: Clock) -> None:
+    """However many logins come at once, no more live than the limit allows, and none is lost."""
+    subject = identifier()
+    grants = [_grant(clock, subject=subject) for _ in range(RACERS)]
+    ended = _race(len(grants), lambda number: store.add(grants[number], 5))
+    living = _ids(store.grants(subject))
+    _same(len(living), 5, "living")
+    found = sorted([*living, *(one for ids in ended for one in ids)])
+    _same(found, sorted(_ids(grants)), "living or ended, each once")
+
+
+# --- advance
+
+
+@_case
+def _advance_swaps_and_returns_the_new_row(store: Store, clock: Clock) -> None:
+    """`advance` sets generation, parent and rotated_at, and returns the row as it now is."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    clock.advance(100)
+    advanced, row = store.advance(grant.id, 1, 2, "parent")
+    _same(advanced, True, "advanced")
+    row = _there(row)
+    _is_now(row.rotated_at, clock, "rotated_at")
+    expected = replace(grant, generation=2, parent="parent", rotated_at=row.rotated_at)
+    _same_row(row, expected)
+    _same_row(_read(store, grant), expected)
+    advanced, row = store.advance(grant.id, 2, 9, None)
+    _same((advanced, _there(row).generation, _there(row).parent), (True, 9, None), "a restore")
+
+
+@_case
+def _advance_to_the_same_generation_reads(store: Store, clock: Clock) -> None:
+    """Where source is target `advance` writes nothing and says so, whatever the generation is."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    clock.advance(100)
+    for generation in (1, 1, 2, 0):
+        advanced, row = store.advance(grant.id, generation, generation, "parent")
+        _same(advanced, False, "advanced")
+        _same_row(row, grant)
+
+
+@_case
+def _advance_from_another_generation_does_nothing(store: Store, clock: Clock) -> None:
+    """`advance` swaps only where the generation is the source; else it returns the row as it is."""
+    grant = _grant(clock, generation=5)
+    store.add(grant, 100)
+    for source, target in ((4, 5), (4, 6), (6, 7), (1, 2)):
+        advanced, row = store.advance(grant.id, source, target, "parent")
+        _same(advanced, False, f"advanced from {source}")
+        _same_row(row, grant)
+
+
+@_case
+def _advance_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
+    """What has ended never advances, and the row says that it has ended."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    store.end(grant.id, "logout")
+    for _ in range(2):
+        advanced, row = store.advance(grant.id, 1, 2, "parent")
+        _same(advanced, False, "advanced")
+        row = _there(row)
+        _same((row.generation, row.parent, row.end_reason), (1, None, "logout"), "row")
+        _is_now(row.ended_at, clock, "ended_at")
+
+
+@_case
+def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
+    """What is past its end never advances; the row is kept until then."""
+    grant = _grant(clock, life=100)
+    store.add(grant, 100)
+    clock.advance(100 - SKEW - 1)
+    _same(store.advance(grant.id, 1, 2, None).advanced, True, "advanced shortly before")
+    clock.advance(2 * SKEW + 2)
+    advanced, row = store.advance(grant.id, 2, 3, None)
+    _same(advanced, False, "advanced")
+    _same(row is None or row.generation == 2, True, "untouched")
+
+
+@_case
+def _advance_of_nothing_returns_nothing(store: Store, clock: Clock) -> None:
+    """For an id that there isn't `advance` returns no row, and makes none."""
+    for target in (1, 2, 1):
+        _same(tuple(store.advance(identifier(), 1, target, None)), (False, None), "answer")
+
+
+@_case
+def _one_of_many_advances_wins(store: Store, clock: Clock) -> None:
+    """Of many that swap the same generation one wins, and all get the row that the winner made."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    answers = _race(RACERS, lambda number: store.advance(grant.id, 1, 2, f"parent {number}"))
+    winners = [number for number, answer in enumerate(answers) if answer.advanced]
+    _same(len(winners), 1, "winners")
+    for answer in answers:
+        row = _there(answer.grant)
+        _same((row.generation, row.parent), (2, f"parent {winners[0]}"), "row")
+
+
+@_case
+def _no_advance_is_lost_or_done_twice(store: Store, clock: Clock) -> None:
+    """A grant that many advance has as many generations as there were wins."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+
+    def climb(_: int) -> list[int]:
+        won, seen = [], 1
+        for _ in range(10):
+            advanced, row = store.advance(grant.id, seen, seen + 1, None)
+            if advanced:
+                won.append(seen)
+            seen = _there(row).generation
+        return won
+
+    won = [one for wins in _race(8, climb) for one in wins]
+    generation = _row(store, grant).generation
+    _same(sorted(won), list(range(1, generation)), f"wins for generation {generation}")
+
+
+@_case
+def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
+    """Once `end` has returned nothing advances, however closely the two met."""
+    grants = [_grant(clock) for _ in range(10)]
+    for grant in grants:
+        store.add(grant, 100)
+        ended_at: list[int] = []
+
+        def work(number: int, grant: Grant = grant, ended_at: list[int] = ended_at) -> None:
+            if number == 0:
+                store.end(grant.id, "logout")
+                ended_at.append(_row(store, grant).generation)
+                return
+            seen = 1
+            for _ in range(5):
+                seen = _there(store.advance(grant.id, seen, seen + 1, None).grant).generation
+
+        _race(4, work)
+        row = _row(store, grant)
+        _same(row.generation, ended_at[0], "generation after the end")
+        _same(row.end_reason, "logout", "end_reason")
+
+
+# --- end, end_subject
+
+
+@_case
+def _end_is_for_ever(store: Store, clock: Clock) -> None:
+    """`end` says whether the grant was alive; a second end is no error and changes nothing."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    clock.advance(100)
+    _same(store.end(grant.id, "logout"), True, "the first `end`")
+    before = _row(store, grant)
+    _same(before.end_reason, "logout", "end_reason")
+    _is_now(before.ended_at, clock, "ended_at")
+    _same_row(before, replace(grant, ended_at=before.ended_at, end_reason="logout"))
+    clock.advance(100)
+    _same(store.end(grant.id, "reused"), False, "the second `end`")
+    _same(store.end_subject(grant.subject, "reused"), (), "`end_subject` after it")
+    _same_row(_read(store, grant), before)
+
+
+@_case
+def _end_of_nothing_is_no_error(store: Store, clock: Clock) -> None:
+    """To end what doesn't exist is no error, and whoever comes by that id later isn't ended."""
+    grant = _grant(clock)
+    _same(store.end(grant.id, "logout"), False, "`end`")
+    _same(store.end_subject(grant.subject, "logout"), (), "`end_subject`")
+    store.add(grant, 100)
+    _same_row(_read(store, grant), grant)
+
+
+@_case
+def _one_of_many_ends_is_the_first(store: Store, clock: Clock) -> None:
+    """Of many that end a grant one is told that it was alive, and its reason stays."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    answers = _race(RACERS, lambda number: store.end(grant.id, f"reason {number}"))
+    _same(answers.count(True), 1, "told that it was alive")
+    _same(_row(store, grant).end_reason, f"reason {answers.index(True)}", "end_reason")
+
+
+@_case
+def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
+    """`end_subject` ends all living grants of a subject, returns their ids, touches no others."""
+    subject = identifier()
+    ended, expired, other = (
+        _grant(clock, subject=subject),
+        _grant(clock, subject=subject, life=100, after=1),
+        _grant(clock),
+    )
+    living = [_grant(clock, subject=subject, after=2 + number) for number in range(3)]
+    for grant in (ended, expired, other, *living):
+        store.add(grant, 100)
+    store.end(ended.id, "logout")
+    clock.advance(101)
+    _same(set(store.end_subject(subject, "disabled")), set(_ids(living)), "ids")
+    for grant in living:
+        row = _row(store, grant)
+        _same(row.end_reason, "disabled", "end_reason")
+        _is_now(row.ended_at, clock, "ended_at")
+    _same(_row(store, ended).end_reason, "logout", "end_reason of what had ended before")
+    _same_row(_read(store, other), other)
+    _same(store.end_subject(subject, "disabled"), (), "ids at the second time")
+    _has(store.ended(None).grant_ids, living, "`ended` after `end_subject`")
+
+
+# --- grants
+
+
+@_case
+def _grants_are_the_living_newest_first(store: Store, clock: Clock) -> None:
+    """`grants` returns the living grants of a subject as they are now, the newest first."""
+    subject = identifier()
+    rows = [_grant(clock, subject=subject, after=number) for number in range(5)]
+    expired = _grant(clock, subject=subject, life=100)
+    for grant in (*rows, expired, _grant(clock)):
+        store.add(grant, 100)
+    store.end(rows[3].id, "logout")
+    rows[1] = _there(store.advance(rows[1].id, 1, 2, "parent").grant)
+    clock.advance(101)
+    found = store.grants(subject)
+    expected = [rows[4], rows[2], rows[1], rows[0]]
+    _same(_ids(found), _ids(expected), "ids")
+    for row, grant in zip(found, expected, strict=True):
+        _same_row(row, grant)
+    _same(store.grants(identifier()), (), "grants of nobody")
+
+
+@_case
+def _grants_are_complete(store: Store, clock: Clock) -> None:
+    """`grants` returns all of them, however many there are."""
+    subject = identifier()
+    grants = [_grant(clock, subject=subject, after=number) for number in range(120)]
+    for grant in grants:
+        store.add(grant, 1000)
+    _same(_ids(store.grants(subject)), _ids(reversed(grants)), "ids")
+
+
+@_case
+def _subjects_are_exact(store: Store, clock: Clock) -> None:
+    """Two subjects are one only if every character is the same."""
+    subjects = (
+        "Ann",
+        "ann",
+        "ann ",
+        " ann",
+        "an%",
+        "a_n",
+        "\u00e1n",
+        "a\u0301n",
+        "\u0430nn",
+        "ann'",
+    )
+    grants = {subject: _grant(clock, subject=subject) for subject in subjects}
+    for grant in grants.values():
+        store.add(grant, 1)
+    for subject, grant in grants.items():
+        _same(_ids(store.grants(subject)), (grant.id,), f"grants of {subject!r}")
+    _same(store.end_subject("an%", "logout"), (grants["an%"].id,), "ended for 'an%'")
+    _same(_ids(store.grants("ann")), (grants["ann"].id,), "grants of 'ann'")
+
+
+# --- ended
+
+
+@_case
+def _ended_begins_with_the_last_retention(store: Store, clock: Clock) -> None:
+    """For None `ended` returns what ended in the last `retention` seconds, and nothing older."""
+    old, young, living = (_grant(clock, life=10 * RETENTION) for _ in range(3))
+    for grant in (old, young, living):
+        store.add(grant, 100)
+    store.end(old.id, "logout")
+    clock.advance(120)
+    store.end(young.id, "logout")
+    clock.advance(RETENTION - 120 - SKEW)
+    _has(store.ended(None).grant_ids, (old, young), "within the retention")
+    clock.advance(120)
+    found = store.ended(None).grant_ids
+    _has(found, (young,), "within the retention")
+    _has_none(found, (old, living), "beyond the retention, or alive")
+
+
+@_case
+def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
+    """With a cursor `ended` returns what has ended since, and what ended long before no more."""
+    grants = [_grant(clock) for _ in range(4)]
+    for grant in grants:
+        store.add(grant, 100)
+    store.end(grants[0].id, "logout")
+    cursor = store.ended(None).cursor
+    for before, grant in pairwise(grants):
+        clock.advance(100)
+        store.end(grant.id, "logout")
+        found, cursor = store.ended(cursor)
+        _has(found, (grant,), "since the cursor")
+        clock.advance(100)
+        found, cursor = store.ended(cursor)
+        _has_none(found, (before,), "since the cursor")
+
+
+@_case
+def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
+    """The cursor lies 60 seconds back: an end stamped shortly before it was made isn't missed."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    cursor = store.ended(None).cursor
+    clock.advance(-50 + SKEW)
+    store.end(grant.id, "logout")
+    clock.advance(50 - SKEW)
+    _has(store.ended(cursor).grant_ids, (grant,), "stamped before the cursor was made")
+
+
+@_case
+def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
+    """Who follows the cursor while others end grants finds every one."""
+    grants = [_grant(clock) for _ in range(40)]
+    for grant in grants:
+        store.add(grant, 100)
+    begin = store.ended(None).cursor
+    done: list[int] = []
+
+    def read() -> set[str]:
+        found: set[str] = set()
+        cursor = begin
+        while True:
+            is_last = len(done) == 4
+            ids, cursor = store.ended(cursor)
+            found.update(ids)
+            if is_last:
+                return found
+
+    def work(number: int) -> set[str]:
+        if number == 4:
+            return read()
+        try:
+            for grant in grants[number::4]:
+                store.end(grant.id, "logout")
+                time.sleep(0.001)  # seconds, so that the reader is in their midst
+        finally:
+            done.append(number)
+        return set()
+
+    _has(_race(5, work)[4], grants, "what the reader found")
+
+
+# --- admit
+
+
+@_case
+def _admit_lets_a_key_pass_once(store: Store, clock: Clock) -> None:
+    """`admit` says whether a key is seen for the first time, and remembers it until then."""
+    for key in (identifier(), *_ODD_TEXTS):
+        until = clock() + 100
+        _same(store.admit(key, until), True, "the first time")
+        _same(store.admit(key, until), False, "the second time")
+        _same(store.admit(key, until + 1000), False, "the second time, until later")
+        _same(store.admit(key + "x", until), True, "another key")
+        clock.advance(100 + SKEW)
+        _same(store.admit(key, clock() + 100), True, "the first time after it was forgotten")
+        _same(store.admit(key, clock() + 100), False, "the second time after that")
+
+
+@_case
+def _one_of_many_is_admitted(store: Store, clock: Clock) -> None:
+    """Of many that bring the same key one is admitted."""
+    key, until = identifier(), clock() + 100
+    answers = _race(RACERS, lambda _: store.admit(key, until))
+    _same(answers.count(True), 1, "admitted")
+
+
+# --- purge
+
+
+@_case
+def _purge_forgets_what_has_expired(store: Store, clock: Clock) -> None:
+    """`purge` forgets grants past their end and keys past theirs, says how many, and no others."""
+    subject = identifier()
+    expired = [_grant(clock, subject=subject, life=100) for _ in range(3)]
+    living, ended = _grant(clock, subject=subject), _grant(clock, subject=subject)
+    for grant in (*expired, living, ended):
+        store.add(grant, 100)
+    store.end(ended.id, "logout")
+    before = _row(store, ended)
+    young, old = identifier(), identifier()
+    store.admit(young, clock() + LIFE)
+    store.admit(old, clock() + 100)
+    clock.advance(100 + RETENTION)
+    # Fewer where an engine has dropped some by itself.
+    _same(_purge(store, clock) in range(5), True, "as many as there were")
+    for grant in expired:
+        _same(_read(store, grant), None, "an expired row")
+    _same_row(_read(store, living), living)
+    _same_row(_read(store, ended), before)
+    _same(_ids(store.grants(subject)), (living.id,), "grants")
+    _same(store.admit(young, clock() + LIFE), False, "a key that isn't past its time")
+    _same(store.admit(old, clock() + LIFE), True, "a key past its time")
+    _same(_purge(store, clock), 0, "forgotten at the second time")
+
+
+@_case
+def _purge_keeps_ends_for_the_readers(store: Store, clock: Clock) -> None:
+    """A grant that ended is kept for `retention` after its end, or a reader would miss it."""
+    grants = [_grant(clock, life=100) for _ in range(2)]
+    for grant in grants:
+        store.add(grant, 100)
+    clock.advance(100 - SKEW - 1)
+    store.end(grants[0].id, "logout")
+    store.end_subject(grants[1].subject, "logout")
+    clock.advance(2 * SKEW + 2)
+    _purge(store, clock)
+    _has(store.ended(None).grant_ids, grants, "ended shortly before they expired")
+    clock.advance(RETENTION + SKEW)
+    _purge(store, clock)
+    _has_none(store.ended(None).grant_ids, grants, "ended before the retention")
+    for grant in grants:
+        _same(_read(store, grant), None, "a row that nobody needs")
+
+
+CASES: Final = tuple(_cases)
+
+
+# --- what the cases are made of
+
+_ODD_TEXTS = (
+    "'; DROP TABLE grants; --",
+    'back\\slash "quoted" %s %(x)s {0} $1 :name ?',
+    "Zoë Ωmega 李雷 🧑‍💻 \u202eright to left\u202c",
+    "{grants}:*?[a-z]",
+    "long " * 1000,
+    "  spaces  ",
+)
+_CLAIMS = FrozenDict(
+    roles=("editor", "Zoë 🧑‍💻"),
+    address=FrozenDict({"": None, "street": 'a "b" \\ c\n\u2028'}),
+    list=((), FrozenDict(deep=((1, 2.5, 1e300),)), False),
+    large=2**60 + 1,
+    empty=FrozenDict(),
+)
+
+
+def _grant(
+    clock: Clock,
+    *,
+    subject: str | None = None,
+    life: float = LIFE,
+    after: float = 0,
+    claims: FrozenDict | None = None,
+    generation: int = 1,
+) -> Grant:
+    # `after`: milliseconds, so that it is clear which one is older.
+    now = clock() + after / 1000
+    return Grant(
+        id=identifier(),
+        subject=identifier() if subject is None else subject,
+        client_id="web",
+        scope="read write",
+        claims=FrozenDict() if claims is None else claims,
+        bound_key=None,
+        generation=generation,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=now + life,
+    )
+
+
+def _odd_grants(clock: Clock) -> Iterable[Grant]:
+    for text in _ODD_TEXTS:
+        claims = FrozenDict({text: text})
+        yield replace(
+            _grant(clock, subject=text, claims=claims),
+            client_id=text,
+            scope=text,
+            bound_key=text,
+            parent=text,
+        )
+    # The rule of rotation looks a few generations around; a client of ten years has 5 million.
+    yield replace(_grant(clock, claims=_CLAIMS, generation=2**31 + 1), scope="", client_id="")
+
+
+def _read(store: Store, grant: Grant) -> Grant | None:
+    return store.advance(grant.id, grant.generation, grant.generation, None).grant
+
+
+def _row(store: Store, grant: Grant) -> Grant:
+    return _there(_read(store, grant))
+
+
+def _purge(store: Store, clock: Clock) -> int:
+    total = 0
+    for _ in range(1000):
+        count = store.purge(clock())
+        total += count
+        if not count:
+            return total
+    raise ContractBroken("`purge` never comes to an end")
+
+
+def _ids(grants: Iterable[Grant]) -> tuple[str, ...]:
+    return tuple(grant.id for grant in grants)
+
+
+def _there(row: Grant | None) -> Grant:
+    if row is None:
+        raise ContractBroken("There is no row.")
+    return row
+
+
+def _same(found: object, expected: object, what: str) -> None:
+    if found != expected:
+        raise ContractBroken(f"{what}: found {found!r}, expected {expected!r}")
+
+
+def _same_row(found: Grant | None, expected: Grant) -> None:
+    row = _there(found)
+    for one in fields(Grant):
+        mine, yours = getattr(expected, one.name), getattr(row, one.name)
+        if isinstance(mine, float) and isinstance(yours, float) and abs(mine - yours) < 0.001:
+            continue
+        _same(yours, mine, one.name)
+
+
+def _is_now(found: float | None, clock: Clock, what: str) -> None:
+    if found is None or abs(found - clock()) > SKEW:
+        raise ContractBroken(f"{what}: found {found!r}, expected {clock()!r} or nearly so")
+
+
+def _has(found: Iterable[str], grants: Iterable[Grant], what: str) -> None:
+    _same(set(_ids(grants)) - set(found), set(), f"{what}: missing")
+
+
+def _has_none(found: Iterable[str], grants: Iterable[Grant], what: str) -> None:
+    _same(set(_ids(grants)) & set(found), set(), what)
+
+
+def _race(count: int, work: Callable[[int], T]) -> list[T]:
+    """Do something in many threads that begin at the same moment; return what each returned."""
+    barrier = Barrier(count)
+
+    def start(number: int) -> T:
+        barrier.wait(PATIENCE)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(start, range(count)))
+
+
+# --- both kinds of stores
+
+Wait: TypeAlias = Callable[..., Any]
+
+
+@contextmanager
+def _opened(make: Make, clock: Clock) -> Generator[Store, None, None]:
+    made: Any = make(clock, RETENTION)
+    if not isawaitable(made) and not iscoroutinefunction(made.advance):
+        try:
+            yield made
+        finally:
+            _closing(made)()
+        return
+    with _loop() as wait:
+        store = wait(lambda: made)
+        try:
+            yield cast("Store", _Synchronous(store, wait))
+        finally:
+            wait(_closing(store))
+
+
+def _closing(store: Any) -> Callable[[], Any]:
+    for name in ("aclose", "close"):
+        if hasattr(store, name):
+            return cast("Callable[[], Any]", getattr(store, name))
+    return lambda: None
+
+
+class _Synchronous:
+    """An AsyncStore as the cases call it: every verb is awaited on the one loop."""
+
+    def __init__(self, store: AsyncStore, wait: Wait) -> None:
+        self._store = store
+        self._wait = wait
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        return partial(self._wait, getattr(self._store, verb))
+
+
+@contextmanager
+def _loop() -> Generator[Wait, None, None]:
+    """Run an event loop in a thread of its own, and yield what calls and awaits there."""
+    ready: Future[tuple[AbstractEventLoop, Event]] = Future()
+
+    async def serve() -> None:
+        stop = Event()
+        ready.set_result((get_running_loop(), stop))
+        await stop.wait()
+
+    thread = Thread(target=lambda: run(serve()))
+    thread.start()
+    loop, stop = ready.result(PATIENCE)
+
+    def wait(call: Callable[..., Any], *args: Any) -> Any:
+        async def step() -> Any:
+            answer = call(*args)
+            return await answer if isawaitable(answer) else answer
+
+        return run_coroutine_threadsafe(step(), loop).result(PATIENCE)
+
+    try:
+        yield wait
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(PATIENCE)

@@ -1,0 +1,1 @@
+"""What happens in a browser: the demo, and cookie mode across origins, played in Chromium."""

@@ -1,0 +1,554 @@
+"""RT-01 to RT-05, RT-16 and RT-23: what the refresh endpoint takes, gives and refuses."""
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from jwt_middleware import EndGrant, Grant, KeySet
+from jwt_middleware.jose.jwk import Key, from_secret
+from jwt_middleware.testing import ABSENT
+from jwt_middleware.testing.mint import present, seal, to_json
+from tests.issuing import (
+    AUDIENCE,
+    FAULTY,
+    FORM,
+    HOUR,
+    ISSUER,
+    JSON,
+    KEYS,
+    MINUTE,
+    REFRESH,
+    REVOKE,
+    SITES,
+    World,
+    memory,
+    opened,
+    single,
+)
+from tests.rules import accepts, refuses
+from tests.world import Answer
+
+SECRET = sha256(b"what refresh tokens are signed with").digest()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with opened(refresh={"secret": SECRET}) as one:
+        yield one
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    found: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return found
+
+
+def refused(answer: Answer) -> tuple[int, str]:
+    """Return the status and the code of an error, after checking what all of them share."""
+    assert set(answer.json) == {"error", "error_description"}
+    assert answer.header("content-type") == JSON
+    assert answer.header("cache-control") == "no-store"
+    assert not answer.reached
+    return answer.status, answer.json["error"]
+
+
+BAD_REQUEST, BAD_GRANT = (400, "invalid_request"), (400, "invalid_grant")
+
+
+# --- RT-01: the request
+
+
+@accepts("RT-01")
+@pytest.mark.parametrize(
+    "kind", [FORM, FORM.upper(), f"{FORM};charset=UTF-8", f"{FORM} ; charset=utf-8"]
+)
+def test_a_form_refreshes_whatever_its_charset_says(world: World, kind: str) -> None:
+    body = f"grant_type=refresh_token&refresh_token={world.login().refresh_token}".encode()
+    assert world.post_octets(REFRESH, body, kind).status == 200
+
+
+@accepts("RT-01")
+def test_the_same_as_json_refreshes(world: World) -> None:
+    token = world.login().refresh_token
+    members = {"grant_type": "refresh_token", "refresh_token": token}
+    assert world.post_json(REFRESH, members).json["token_type"] == "Bearer"
+
+
+@accepts("RT-01")
+@pytest.mark.parametrize(
+    "more",
+    [{"resource": "x"}, {"scope": ""}, {"client_id": ""}, {"": "x"}, {"client_secret": "x"}],
+    ids=str,
+)
+def test_what_is_unknown_or_empty_counts_as_absent(world: World, more: dict[str, str]) -> None:
+    assert world.renewed(world.login(scope="read").refresh_token, **more)["scope"] == "read"
+
+
+@accepts("RT-01")
+def test_an_expired_bearer_token_beside_it_does_no_harm(world: World) -> None:
+    tokens = world.login()
+    world.clock.forward(2 * HOUR)
+    bearer = [("Authorization", f"Bearer {tokens.access_token}")]
+    for headers in (bearer, [("Authorization", "bearer")], [*bearer, *bearer]):
+        assert world.refresh(tokens.refresh_token, headers=headers).status == 200
+
+
+@refuses("RT-01")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "post", "X"])
+def test_no_other_method_refreshes(world: World, method: str) -> None:
+    query = f"grant_type=refresh_token&refresh_token={world.login().refresh_token}"
+    answer = world.send(method, REFRESH, query=query)
+    assert (answer.status, answer.header("allow")) == (405, "POST, OPTIONS")
+
+
+TOKEN = "grant_type=refresh_token&refresh_token={0}"
+BAD_BODIES = {
+    "nothing": (FORM, ""),
+    "no-grant-type": (FORM, "refresh_token={0}"),
+    "an-empty-grant-type": (FORM, "grant_type=&refresh_token={0}"),
+    "no-token": (FORM, "grant_type=refresh_token"),
+    "an-empty-token": (FORM, "grant_type=refresh_token&refresh_token="),
+    "the-token-twice": (FORM, TOKEN + "&refresh_token={0}"),
+    "another-token-before": (FORM, "refresh_token=x&" + TOKEN),
+    "twice-in-another-spelling": (FORM, TOKEN + "&refresh%5Ftoken={0}"),
+    "an-empty-one-twice": (FORM, TOKEN + "&refresh_token="),
+    "an-unknown-one-twice": (FORM, TOKEN + "&a=1&a=2"),
+    "semicolons": (FORM, "grant_type=refresh_token&a=b;refresh_token={0}"),
+    "no-type": ("", TOKEN),
+    "text": ("text/plain", TOKEN),
+    "multipart": ("multipart/form-data; boundary=x", TOKEN),
+    "a-form-as-json": (JSON, TOKEN),
+    "json-twice": (
+        JSON,
+        '{"grant_type":"refresh_token","refresh_token":"x","refresh_token":"{0}"}',
+    ),
+    "json-of-another-type": (JSON, '{"grant_type":"refresh_token","refresh_token":["{0}"]}'),
+    "json-array": (JSON, '["refresh_token","{0}"]'),
+    "json-as-a-form": (FORM, '{"grant_type":"refresh_token","refresh_token":"{0}"}'),
+    "utf-16": (FORM, "\ufeffgrant_type=refresh_token&refresh_token={0}"),
+}
+
+
+@refuses("RT-01")
+@pytest.mark.parametrize(("kind", "body"), BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_malformed_request_changes_nothing(world: World, kind: str, body: str) -> None:
+    tokens = world.login()
+    world.clock.forward(HOUR)
+    octets = body.replace("{0}", tokens.refresh_token).encode()
+    assert refused(world.post_octets(REFRESH, octets, kind)) == BAD_REQUEST
+    assert world.row(tokens.grant_id).generation == 1
+
+
+@refuses("RT-01")
+def test_parameters_in_the_query_are_none(world: World) -> None:
+    query = TOKEN.format(world.login().refresh_token)
+    assert refused(world.send("POST", REFRESH, query=query)) == BAD_REQUEST
+
+
+# --- RT-02 and RT-03: the answer
+
+
+@accepts("RT-02", "RT-03")
+def test_the_answer_is_the_rfcs_and_no_cache_keeps_it(world: World) -> None:
+    world_scope = "read write"
+    answer = world.refresh(world.login(scope=world_scope).refresh_token)
+    assert (answer.status, answer.header("content-type")) == (200, JSON)
+    assert set(answer.json) == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "refresh_token",
+        "scope",
+    }
+    assert (answer.json["token_type"], answer.json["scope"]) == ("Bearer", world_scope)
+    # RFC 6749 s5.1; up to 5 % of the lifetime are taken off at random.
+    assert type(answer.json["expires_in"]) is int
+    assert 570 <= answer.json["expires_in"] <= 600
+    assert answer.header("cache-control") == "no-store"
+    assert answer.header("pragma") == "no-cache"
+    assert answer.header("content-length") == str(len(answer.body))
+
+
+@accepts("RT-02")
+def test_without_a_scope_none_is_named(world: World) -> None:
+    tokens = world.login()
+    assert "scope" not in tokens
+    assert "scope" not in world.renewed(tokens.refresh_token)
+    assert "scope" not in claims_of(tokens.access_token)
+
+
+@accepts("RT-02")
+def test_expires_in_is_counted_from_before_the_store_was_asked(world: World) -> None:
+    found = world.renewed(world.login().refresh_token)
+    expires_at = claims_of(found["access_token"])["exp"]
+    assert world.clock.now + found["expires_in"] <= expires_at
+    world.clock.forward(found["expires_in"] - 1)
+    assert world.call(found["access_token"]).status == 200
+
+
+ERRORS: dict[str, tuple[dict[str, str], dict[str, str], tuple[int, str]]] = {
+    "no-parameter": ({}, {}, BAD_REQUEST),
+    "another-grant-type": (
+        {"grant_type": "password", "username": "a", "password": "b"},
+        {},
+        (400, "unsupported_grant_type"),
+    ),
+    "grant-types-are-case-sensitive": (
+        {"grant_type": "Refresh_Token", "refresh_token": "x"},
+        {},
+        (400, "unsupported_grant_type"),
+    ),
+    "garbage": ({"grant_type": "refresh_token", "refresh_token": "x"}, {}, BAD_GRANT),
+    "latin-1": ({"grant_type": "refresh_token", "refresh_token": "é"}, {}, BAD_GRANT),
+    "basic": (
+        {"grant_type": "refresh_token", "refresh_token": "x"},
+        {"Authorization": "Basic YTpi"},
+        (401, "invalid_client"),
+    ),
+    "digest": (
+        {"grant_type": "refresh_token", "refresh_token": "x"},
+        {"Authorization": 'Digest username="a"'},
+        (401, "invalid_client"),
+    ),
+    "a-malformed-scope": (
+        {"grant_type": "refresh_token", "refresh_token": "x", "scope": 'a "b"'},
+        {},
+        (400, "invalid_scope"),
+    ),
+}
+
+
+@refuses("RT-02", "RT-03")
+@pytest.mark.parametrize(("form", "headers", "expected"), ERRORS.values(), ids=ERRORS)
+@pytest.mark.parametrize("as_json", [False, True], ids=["form", "json"])
+def test_an_error_is_one_of_the_rfcs(
+    world: World,
+    form: dict[str, str],
+    headers: dict[str, str],
+    expected: tuple[int, str],
+    as_json: bool,
+) -> None:
+    post = world.post_json if as_json else world.post
+    answer = post(REFRESH, form, headers=headers.items())
+    assert refused(answer) == expected
+    assert answer.header("pragma") == "no-cache"
+    # RFC 6749 s5.2: %x20-21 / %x23-5B / %x5D-7E.
+    text = answer.json["error_description"]
+    assert text.isascii()
+    assert text.isprintable()
+    assert not set('"\\') & set(text)
+    assert (answer.header("www-authenticate") is not None) is (expected[0] == 401)
+
+
+@refuses("RT-03")
+def test_every_useless_refresh_token_gets_the_same_answer(world: World) -> None:
+    ended, idle, foreign = world.login(), world.login(), world.login()
+    world.each(lambda site: site.ask("revoke", ended.grant_id))
+    answers = [
+        world.refresh("x"),
+        world.refresh(ended.refresh_token),
+        world.refresh(foreign.refresh_token, client_id="another"),
+        world.refresh(foreign.access_token),
+    ]
+    world.clock.forward(8 * 24 * HOUR)
+    answers.append(world.refresh(idle.refresh_token))
+    assert len({answer.reason for answer in answers}) == 4
+    assert {(answer.status, answer.headers, answer.body) for answer in answers} == {
+        (400, answers[0].headers, answers[0].body)
+    }
+
+
+# --- RT-04: scope and client
+
+
+@accepts("RT-04")
+def test_scope_narrows_for_one_access_token_and_the_grant_keeps_all(world: World) -> None:
+    token = world.login(scope="read write admin").refresh_token
+    for _ in range(2):
+        world.clock.forward(2 * MINUTE)
+        found = world.renewed(token, scope="write")
+        assert (found["scope"], claims_of(found["access_token"])["scope"]) == ("write", "write")
+        # RFC 6749 s6: "the refresh token scope MUST be identical to that of the refresh token
+        # included by the client in the request".
+        token = found["refresh_token"]
+        assert claims_of(token)["scope"] == "read write admin"
+    assert world.renewed(token)["scope"] == "read write admin"
+
+
+@accepts("RT-04")
+def test_its_own_client_may_name_itself(world: World) -> None:
+    token = world.login(client_id="mobile").refresh_token
+    found = world.renewed(token, client_id="mobile")
+    assert claims_of(found["access_token"])["client_id"] == "mobile"
+
+
+@refuses("RT-04")
+@pytest.mark.parametrize("scope", ["admin", "read admin", "READ", "rea", "readwrite"])
+def test_scope_never_widens(world: World, scope: str) -> None:
+    tokens = world.login(scope="read write")
+    world.clock.forward(HOUR)
+    assert refused(world.refresh(tokens.refresh_token, scope=scope)) == (400, "invalid_scope")
+    assert world.row(tokens.grant_id).generation == 1
+
+
+@refuses("RT-04")
+def test_another_client_gets_nothing_and_changes_nothing(world: World) -> None:
+    tokens = world.login()
+    world.clock.forward(HOUR)
+    assert refused(world.refresh(tokens.refresh_token, client_id="another")) == BAD_GRANT
+    row = world.row(tokens.grant_id)
+    assert (row.generation, row.ended_at) == (1, None)
+
+
+@refuses("RT-04")
+def test_a_scope_repeated_a_thousand_times_is_no_fault_of_ours(world: World) -> None:
+    # It would make an access token that no server takes.
+    tokens = world.login(scope="read write")
+    world.clock.forward(HOUR)
+    answer = world.refresh(tokens.refresh_token, scope=" ".join(["read"] * 2000))
+    if answer.status == 200:
+        assert answer.json["scope"] == "read"
+    else:
+        assert refused(answer) == (400, "invalid_scope")
+        assert world.row(tokens.grant_id).generation == 1
+
+
+# --- RT-05 and RT-23: authenticity and kind
+
+
+@accepts("RT-05")
+def test_no_two_refresh_tokens_or_grants_are_alike() -> None:
+    with single(("wsgi", memory), refresh={"grants_per_subject": 10000}) as site:
+        tokens = [site.issuer.issue("alice") for _ in range(500)]
+    seen = [claims_of(one.refresh_token) for one in tokens]
+    for name in ("sid", "jti"):
+        assert len({one[name] for one in seen}) == len(seen)
+        # RFC 6749 s10.10: 128 random bits, and every bit of them varies.
+        octets = [urlsafe_b64decode(one[name] + "==") for one in seen]
+        numbers = [int.from_bytes(one, "big") for one in octets]
+        assert {len(one) for one in octets} == {16}
+        assert all(0 < sum(number >> bit & 1 for number in numbers) < 500 for bit in range(128))
+    assert all(one.refresh_token.isascii() and one.refresh_token.isprintable() for one in tokens)
+
+
+@accepts("RT-05")
+def test_no_user_data_is_in_a_refresh_token(world: World) -> None:
+    tokens = world.login("alice", claims={"email": "alice@example.org"}, user_agent="Browser/1")
+    claims = claims_of(tokens.refresh_token)
+    assert set(claims) == {
+        *("iss", "aud", "sid", "gen", "jti", "client_id", "scope", "iat", "exp", "agent")
+    }
+    assert (claims["iss"], claims["aud"]) == (ISSUER, ISSUER)
+    assert "alice" not in json.dumps(claims)
+    assert len(claims["agent"]) == 4  # 24 bits: enough to tell two apart, too few to name one
+
+
+def forge(text: str, key: Key, header: dict[str, Any], **claims: Any) -> str:
+    """Return the token with other claims or another header, signed anew."""
+    own = {"alg": key.algorithm.name, "kid": key.kid, "typ": "rt+jwt"}
+    return seal(to_json(present(own, header)), to_json(present(claims_of(text), claims)), key)
+
+
+OURS = from_secret(SECRET, "HS256")
+THEIRS = from_secret(sha256(b"another secret").digest(), "HS256", kid=OURS.kid)
+# Loading one would be refused; a thief has his own tools.
+PUBLIC = Key(KEYS.keys[0].kid, OURS.algorithm, None, json.dumps(KEYS.public_jwks()).encode())
+FORGERIES: dict[str, tuple[Key, dict[str, Any], dict[str, Any]]] = {
+    "another-secret": (THEIRS, {}, {}),
+    "another-secret-and-name": (from_secret(THEIRS.private, "HS256"), {}, {}),  # type: ignore[arg-type]
+    "the-public-key-as-secret": (PUBLIC, {}, {}),
+    "the-signing-key": (KEYS.keys[0], {}, {}),
+    "no-name": (OURS, {"kid": ABSENT}, {}),
+    "no-algorithm": (OURS, {"alg": "none"}, {}),
+    "another-algorithm": (OURS, {"alg": "HS384"}, {}),
+    "no-type": (OURS, {"typ": ABSENT}, {}),
+    "an-access-tokens-type": (OURS, {"typ": "at+jwt"}, {}),
+    "critical": (OURS, {"crit": ["exp"]}, {}),
+    "another-issuer": (OURS, {}, {"iss": "https://other.example"}),
+    "another-audience": (OURS, {}, {"aud": AUDIENCE}),
+    "past": (OURS, {}, {"exp": 1}),
+    "no-end": (OURS, {}, {"exp": ABSENT}),
+    "an-end-as-text": (OURS, {}, {"exp": "4102444800"}),
+    "no-begin": (OURS, {}, {"iat": ABSENT}),
+    "no-generation": (OURS, {}, {"gen": ABSENT}),
+    "a-generation-as-text": (OURS, {}, {"gen": "1"}),
+    "a-generation-that-is-true": (OURS, {}, {"gen": True}),
+    "no-grant": (OURS, {}, {"sid": ABSENT}),
+    "a-grant-of-another-type": (OURS, {}, {"sid": 1}),
+    "an-unknown-grant": (OURS, {}, {"sid": "AAAAAAAAAAAAAAAAAAAAAA"}),
+    "no-jti": (OURS, {}, {"jti": ABSENT}),
+    "no-client": (OURS, {}, {"client_id": ABSENT}),
+    "no-scope": (OURS, {}, {"scope": ABSENT}),
+}
+
+
+@refuses("RT-05")
+@pytest.mark.parametrize(("key", "header", "claims"), FORGERIES.values(), ids=FORGERIES)
+def test_a_forged_refresh_token_buys_nothing(
+    world: World, key: Key, header: dict[str, Any], claims: dict[str, Any]
+) -> None:
+    tokens = world.login()
+    assert refused(world.refresh(forge(tokens.refresh_token, key, header, **claims))) == BAD_GRANT
+    assert world.is_alive(tokens.grant_id)
+
+
+@refuses("RT-05")
+def test_a_forged_token_never_reaches_the_store() -> None:
+    with opened(FAULTY, refresh={"secret": SECRET}) as world:
+        token = world.login().refresh_token
+        world.each(lambda site: site.store.calls.clear())
+        for forgery in (token[:-4], token + "A", forge(token, THEIRS, {}, gen=7), "x", "..", ""):
+            world.refresh(forgery)
+            world.revoke(forgery)
+        assert world.each(lambda site: list(site.store.calls)) == []
+        assert world.refresh(token).status == 200
+        assert world.each(lambda site: list(site.store.calls)) == ["advance"]
+
+
+@accepts("RT-05")
+def test_a_new_secret_signs_and_the_old_one_still_verifies() -> None:
+    old, new = SECRET, sha256(b"the next secret").digest()
+    with opened(refresh={"secret": (new, old)}) as world:
+        tokens = world.login()
+        world.clock.forward(HOUR)
+        by_old = forge(tokens.refresh_token, OURS, {})
+        found = world.renewed(by_old)["refresh_token"]
+        kid = json.loads(urlsafe_b64decode(found.split(".")[0] + "=="))["kid"]
+        assert kid == from_secret(new, "HS256").kid
+
+
+@accepts("RT-23")
+def test_each_token_opens_what_it_is_for(world: World) -> None:
+    tokens = world.login()
+    assert world.call(tokens.access_token).user == "alice"
+    assert world.refresh(tokens.refresh_token).status == 200
+
+
+@refuses("RT-23")
+def test_no_token_opens_what_another_is_for(world: World) -> None:
+    tokens = world.login()
+    assert (world.call(tokens.refresh_token).reason, world.refresh(tokens.access_token).reason) == (
+        "type_not_allowed",
+        "type_not_allowed",
+    )
+    # Whatever its type says: the keys differ, too.
+    as_access = forge(tokens.refresh_token, OURS, {"typ": "at+jwt"}, aud=AUDIENCE, sub="alice")
+    as_refresh = forge(tokens.access_token, KEYS.keys[0], {"typ": "rt+jwt"}, gen=1, aud=ISSUER)
+    assert world.call(as_access).reason == "key_unknown"
+    assert world.refresh(as_refresh).reason == "key_unknown"
+    for kind in ("id+jwt", "JWT", "dpop+jwt", "logout+jwt", "application/rt+jwt", "RT+JWT"):
+        other = forge(tokens.refresh_token, OURS, {"typ": kind})
+        assert world.refresh(other).reason == "type_not_allowed"
+    for path in (REFRESH, REVOKE):
+        assert world.post(path, headers=[("Authorization", f"Bearer {tokens.access_token}")]) == (
+            world.post(path)
+        )
+
+
+@refuses("RT-23")
+def test_one_secret_for_both_kinds_still_tells_them_apart() -> None:
+    with opened(keys=KeySet.secret(SECRET), refresh={"secret": SECRET}) as world:
+        tokens = world.login()
+        assert world.call(tokens.refresh_token).reason == "type_not_allowed"
+        assert world.refresh(tokens.access_token).reason == "type_not_allowed"
+        assert world.call(tokens.access_token).status == 200
+
+
+# --- RT-16: the application's hook
+
+
+class Directory:
+    """An application's users, as its hook sees them."""
+
+    def __init__(self) -> None:
+        self.roles = ["editor"]
+        self.is_active = True
+        self.is_broken = False
+
+    def claims_for(self, grant: Grant) -> dict[str, Any]:
+        assert grant.subject == "alice"
+        if self.is_broken:
+            raise LookupError("no such table")
+        if not self.is_active:
+            raise EndGrant("deactivated")
+        return {"roles": list(self.roles)}
+
+    async def aclaims_for(self, grant: Grant) -> dict[str, Any]:
+        return self.claims_for(grant)
+
+
+@accepts("RT-16")
+def test_fresh_claims_come_with_every_refresh() -> None:
+    users = Directory()
+    with opened(refresh={"claims_for": users.claims_for}) as world:
+        tokens = world.login()
+        assert claims_of(tokens.access_token)["roles"] == ["editor"]
+        users.roles = ["reader"]
+        found = world.renewed(tokens.refresh_token)
+        answer = world.call(found["access_token"])
+        assert answer.token is not None
+        assert answer.token.claims["roles"] == ("reader",)
+        assert "roles" not in claims_of(found["refresh_token"])
+
+
+@accepts("RT-16")
+def test_an_asynchronous_hook_is_awaited() -> None:
+    asynchronous = tuple(kind for kind in SITES if kind[0] == "asgi")
+    with opened(asynchronous, refresh={"claims_for": Directory().aclaims_for}) as world:
+        found = world.renewed(world.login().refresh_token)
+        assert claims_of(found["access_token"])["roles"] == ["editor"]
+
+
+@refuses("RT-16")
+def test_a_user_whom_the_hook_refuses_is_out_everywhere() -> None:
+    users = Directory()
+    with opened(refresh={"claims_for": users.claims_for}) as world:
+        tokens = world.login()
+        users.is_active = False
+        assert refused(world.refresh(tokens.refresh_token)) == BAD_GRANT
+        row = world.row(tokens.grant_id)
+        assert (row.ended_at, row.end_reason) == (world.clock.now, "deactivated")
+        users.is_active = True
+        assert refused(world.refresh(tokens.refresh_token)) == BAD_GRANT
+        assert world.call(tokens.access_token).reason == "grant_ended"
+
+
+@refuses("RT-16")
+def test_a_hook_that_fails_logs_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
+    users = Directory()
+    with opened(refresh={"claims_for": users.claims_for}) as world:
+        tokens = world.login()
+        world.clock.forward(HOUR)
+        users.is_broken = True
+        answer = world.refresh(tokens.refresh_token)
+        assert refused(answer) == (503, "temporarily_unavailable")
+        assert answer.header("retry-after") == "1"
+        assert "claims_for raised LookupError" in caplog.text
+        users.is_broken = False
+        assert world.refresh(tokens.refresh_token).status == 200
+
+
+@refuses("RT-16")
+@pytest.mark.parametrize(
+    "claims",
+    [
+        None,
+        5,
+        "text",
+        {"sub": "root"},
+        {"sid": "x"},
+        {"a": float("nan")},
+        {"a": {1, 2}},
+        [("sub", "root")],
+    ],
+    ids=str,
+)
+def test_a_hook_cannot_forge_what_the_issuer_says(claims: Any) -> None:
+    answers: list[Any] = [{}, claims]
+    with opened((("wsgi", memory),), refresh={"claims_for": lambda _: answers.pop(0)}) as world:
+        token = world.login().refresh_token
+        assert refused(world.refresh(token)) == (503, "temporarily_unavailable")

@@ -1,0 +1,203 @@
+"""Both stores and a small model, led through the same steps, always answer the same."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from jwt_middleware.stores import Advanced, Store
+from jwt_middleware.stores.memory import MemoryStore
+from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.values.model import Grant
+from tests.stores import LIFE, RETENTION, SetClock, new_grant
+
+SUBJECTS = st.sampled_from(["alice", "Alice", "bob"])
+REASONS = st.sampled_from(["logout", "reused"])
+SECONDS = st.sampled_from([0.001, 1, 59, 60, 61, LIFE / 2, RETENTION, LIFE - 1, LIFE])
+
+
+class Model:
+    """What a store is, as briefly as it can be said: rows in the order of their beginning."""
+
+    def __init__(self, clock: SetClock) -> None:
+        self.clock = clock
+        self.rows: dict[str, Grant] = {}
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        if grant.id in self.rows:
+            return ()
+        self.rows[grant.id] = grant
+        over = self.grants(grant.subject)[limit:]
+        return tuple(one.id for one in over if self.end(one.id, "limit"))
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        row = self.rows.get(grant_id)
+        if row is None or row not in self._living() or row.generation != source or source == target:
+            return Advanced(False, row)
+        row = replace(row, generation=target, parent=parent, rotated_at=self.clock())
+        self.rows[grant_id] = row
+        return Advanced(True, row)
+
+    def end(self, grant_id: str, reason: str) -> bool:
+        row = self.rows.get(grant_id)
+        if row is None or row.ended_at is not None:
+            return False
+        self.rows[grant_id] = replace(row, ended_at=self.clock(), end_reason=reason)
+        return True
+
+    def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
+        return tuple(one.id for one in self.grants(subject) if self.end(one.id, reason))
+
+    def grants(self, subject: str) -> tuple[Grant, ...]:
+        return tuple(one for one in self._living() if one.subject == subject)[::-1]
+
+    def ended_since(self, since: float) -> set[str]:
+        rows = self.rows.values()
+        return {one.id for one in rows if one.ended_at is not None and one.ended_at >= since}
+
+    def purge(self, now: float) -> int:
+        before = len(self.rows)
+        self.rows = {
+            one.id: one
+            for one in self.rows.values()
+            if now < max(one.expires_at, (one.ended_at or 0) + RETENTION)
+        }
+        return before - len(self.rows)
+
+    def _living(self) -> list[Grant]:
+        rows = self.rows.values()
+        return [one for one in rows if one.ended_at is None and self.clock() < one.expires_at]
+
+
+class Stores(RuleBasedStateMachine):
+    """Every step goes to the model, to memory and to SQLite."""
+
+    grant_ids = Bundle("grant_ids")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = SetClock()
+        self.model = Model(self.clock)
+        self.memory = MemoryStore(clock=self.clock, retention=RETENTION)
+        self.folder = tempfile.TemporaryDirectory()
+        self.sqlite = self.open()
+        self.cursors: dict[str, Any] = {}
+        self.read_at: float | None = None
+        self.seen: dict[str, Grant] = {}
+        self.generations = {1}
+        self.admitted: dict[str, float] = {}
+
+    def open(self) -> SQLiteStore:
+        path = Path(self.folder.name, "grants.db")
+        return SQLiteStore(path, clock=self.clock, retention=RETENTION, synchronous="NORMAL")
+
+    def stores(self) -> dict[str, Store]:
+        return {"memory": self.memory, "sqlite": self.sqlite}
+
+    def both(self, verb: str, *args: Any) -> Any:
+        one, other = (getattr(store, verb)(*args) for store in self.stores().values())
+        if verb in ("add", "end_subject"):  # ids in any order
+            one, other = set(one), set(other)
+        assert one == other
+        return one
+
+    @rule(target=grant_ids, subject=SUBJECTS, limit=st.integers(1, 3))
+    def add(self, subject: str, limit: int) -> str:
+        grant = new_grant(self.clock(), subject=subject)
+        assert self.both("add", grant, limit) == set(self.model.add(grant, limit))
+        return grant.id
+
+    @rule(grant_id=grant_ids, limit=st.integers(1, 3))
+    def add_again(self, grant_id: str, limit: int) -> None:
+        grant = new_grant(self.clock(), id=grant_id, scope="other")
+        assert self.both("add", grant, limit) == set(self.model.add(grant, limit))
+        self.seen.pop(grant_id, None)  # begun anew, where it had been forgotten
+
+    @rule(
+        grant_id=grant_ids,
+        choose=st.data(),
+        gap=st.sampled_from([0, 1, 1, 1, 3]),
+        parent=st.sampled_from([None, "a", "b"]),
+    )
+    def advance(self, grant_id: str, choose: Any, gap: int, parent: str | None) -> None:
+        source = choose.draw(st.sampled_from(sorted(self.generations, reverse=True)))
+        self.generations.add(source + gap)
+        args = (grant_id, source, source + gap, parent)
+        assert self.both("advance", *args) == self.model.advance(*args)
+
+    @rule(grant_id=grant_ids, reason=REASONS)
+    def end(self, grant_id: str, reason: str) -> None:
+        assert self.both("end", grant_id, reason) == self.model.end(grant_id, reason)
+
+    @rule(subject=SUBJECTS, reason=REASONS)
+    def end_subject(self, subject: str, reason: str) -> None:
+        found = self.both("end_subject", subject, reason)
+        assert found == set(self.model.end_subject(subject, reason))
+
+    @rule(key=st.sampled_from(["one", "two"]), seconds=SECONDS)
+    def admit(self, key: str, seconds: float) -> None:
+        expected = self.admitted.get(key, 0.0) <= self.clock()
+        assert self.both("admit", key, self.clock() + seconds) is expected
+        if expected:
+            self.admitted[key] = self.clock() + seconds
+
+    @rule(seconds=SECONDS)
+    def let_time_pass(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def purge(self) -> None:
+        now = self.clock()
+        keys = len(self.admitted)
+        self.admitted = {key: until for key, until in self.admitted.items() if now < until}
+        forgotten = self.model.purge(now) + keys - len(self.admitted)
+        assert self.both("purge", now) == forgotten
+        self.seen = {one: row for one, row in self.seen.items() if one in self.model.rows}
+
+    @rule()
+    def restart(self) -> None:
+        self.sqlite.close()
+        self.sqlite = self.open()
+
+    @rule()
+    def follow_the_ended(self) -> None:
+        since = self.clock() - RETENTION if self.read_at is None else self.read_at - 60
+        expected = self.model.ended_since(since)
+        for name, store in self.stores().items():
+            found, self.cursors[name] = store.ended(self.cursors.get(name))
+            assert set(found) == expected
+        self.read_at = self.clock()
+
+    @invariant()
+    def all_agree(self) -> None:
+        for subject in ("alice", "Alice", "bob"):
+            assert self.both("grants", subject) == self.model.grants(subject)
+        expected = self.model.ended_since(self.clock() - RETENTION)
+        for store in self.stores().values():
+            assert set(store.ended(None).grant_ids) == expected
+
+    @invariant()
+    def generations_only_grow_and_ended_stays_ended(self) -> None:
+        for grant_id in self.model.rows:
+            row: Grant = self.both("advance", grant_id, 0, 0, None).grant
+            before = self.seen.get(grant_id, row)
+            assert row.generation >= before.generation
+            if before.ended_at is not None:
+                assert row == before
+            assert row.expires_at == before.expires_at
+            self.seen[grant_id] = row
+
+    def teardown(self) -> None:
+        self.sqlite.close()
+        self.folder.cleanup()
+
+
+TestStores = Stores.TestCase
+# A step is some 30 verbs, and an example a file: a third of the examples that others have.
+TestStores.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=40)
