@@ -23,6 +23,8 @@ from .values.frozen import FrozenDict
 from .values.model import AccessToken, Auth, Request, Response, User
 from .values.steps import NOBODY, Forward, Reply, Step
 
+MAX_HEADERS = 64
+
 
 class Core:
     """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
@@ -30,6 +32,7 @@ class Core:
     __slots__ = (
         "_answers",
         "_clock",
+        "_headers",
         "_keys",
         "_origins",
         "_policy",
@@ -52,6 +55,7 @@ class Core:
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
+        self._headers: dict[bytes, jws.Header] = {}
         self._answers: dict[tuple[object, ...], Response] = {}
 
     def begin(self, request: Request) -> Step:
@@ -71,9 +75,13 @@ class Core:
         return forward
 
     def _verify(self, text: str, now: float) -> Forward:
-        parsed = jws.parse(text)
-        check_type(parsed, self._policy.profile)
-        jws.check_signature(parsed, self._keys.find(parsed.kid))
+        parsed = jws.parse(text, self._headers)
+        if parsed.header_segment not in self._headers:
+            check_type(parsed, self._policy.profile)
+        jws.check_signature(parsed, self._keys.find(parsed.header.kid))
+        # Only what a key of the issuer's has signed is remembered, and the issuer has few headers.
+        if len(self._headers) < MAX_HEADERS:
+            self._headers[parsed.header_segment] = parsed.header
         return _hand_over(accept(parsed, self._policy, now), own=self._policy.own)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:

@@ -1,4 +1,4 @@
-"""Settings: what is wrong or unsafe is refused when they are made, with the field and the way out."""
+"""What is wrong or unsafe in settings is refused when they are made, with the way out."""
 
 import copy
 import pickle
@@ -228,7 +228,8 @@ def test_an_origin_as_a_browser_sends_it_is_taken(origin: str) -> None:
 def test_a_representation_shows_no_secret() -> None:
     made = settings(keys=KeySet.secret(SECRET))
     assert "alg=HS256 secret" in repr(made)
-    assert SECRET not in repr(made) and SECRET not in str(made)
+    assert SECRET not in repr(made)
+    assert SECRET not in str(made)
 
 
 def test_the_documentation_has_every_field_its_default_and_its_variable() -> None:

@@ -16,7 +16,7 @@ _TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
 # The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5),
 # or one token would have several texts. One character alone is never a group.
-_LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def b64url_decode(segment: bytes) -> bytes:
@@ -29,9 +29,13 @@ def b64url_decode(segment: bytes) -> bytes:
 def decode_segment(segment: bytes) -> bytes:
     """Decode a segment whose characters have been checked already."""
     rest = len(segment) & 3
-    if not segment or segment[-1] not in _LAST[rest]:
-        raise ValueError("not canonical base64url")
-    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
+    if rest:
+        if segment[-1] not in _LAST[rest]:
+            raise ValueError("not canonical base64url")
+        return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
+    if not segment:
+        raise ValueError("nothing")
+    return a2b_base64(segment.translate(_TO_BASE64))
 
 
 def b64url_encode(octets: bytes) -> bytes:

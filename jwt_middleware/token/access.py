@@ -26,10 +26,10 @@ class Policy:
 
 def check_type(parsed: Parsed, profile: Profile) -> None:
     """Check the header `typ`, before any key is looked up. Raises InvalidToken."""
-    typ = parsed.header.get("typ", "")
+    typ = parsed.header.members.get("typ", "")
     # RFC 7515 s4.1.9: a `typ` without "/" is to be read as with "application/" in front; case
     # doesn't count.
-    if type(typ) is not str or (not typ and "typ" in parsed.header):
+    if type(typ) is not str or (not typ and "typ" in parsed.header.members):
         raise InvalidToken(Reason.TYPE)
     if typ.lower().removeprefix("application/") not in profile.types:
         raise InvalidToken(Reason.TYPE)
