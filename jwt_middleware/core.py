@@ -76,12 +76,15 @@ class Core:
 
     def _verify(self, text: str, now: float) -> Forward:
         parsed = jws.parse(text, self._headers)
-        if parsed.header_segment not in self._headers:
+        header = parsed.header
+        if parsed.header_segment in self._headers:
+            jws.check_signature(parsed, self._keys.find(header.kid))
+        else:
             check_type(parsed, self._policy.profile)
-        jws.check_signature(parsed, self._keys.find(parsed.header.kid))
-        # Only what a key of the issuer's has signed is remembered, and the issuer has few headers.
-        if len(self._headers) < MAX_HEADERS:
-            self._headers[parsed.header_segment] = parsed.header
+            jws.check_signature(parsed, self._keys.find(header.kid))
+            # Only what a key of the issuer's has signed is remembered, and it has few headers.
+            if len(self._headers) < MAX_HEADERS:
+                self._headers[parsed.header_segment] = header
         return _hand_over(accept(parsed, self._policy, now), own=self._policy.own)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:

@@ -59,7 +59,7 @@ class Inside:
     scope: dict[str, Any]
     calls = 0
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.calls += 1
         self.current = current_token()
@@ -236,6 +236,7 @@ async def test_tasks_side_by_side_see_their_own_token() -> None:
         for _ in range(3):
             await everyone.wait()
             token = current_token()
+            assert token is not None
             assert token is mine
             seen.append((mine.subject, token.subject))
 
@@ -265,9 +266,7 @@ async def test_a_task_that_the_application_starts_keeps_the_token() -> None:
     assert await started[0] == "alice"
 
 
-async def test_one_door_inside_another_has_its_own_word(
-    app: JWTMiddleware, inside: Inside
-) -> None:
+async def test_one_door_inside_another_has_its_own_word(app: JWTMiddleware, inside: Inside) -> None:
     outer = JWTMiddleware(app, SETTINGS.replace(routes=()))
     await call(outer, http())
     assert inside.current is inside.scope["jwt_middleware.token"]

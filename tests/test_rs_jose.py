@@ -306,20 +306,17 @@ def test_typ_is_at_jwt_in_any_case_with_or_without_application(typ: str) -> None
     assert WORLD.get(token=with_header(typ=typ)).reached
 
 
-TYPES = [
-    "JWT",
-    "jwt",
-    "JOSE",
-    "at",
-    "at-jwt",
-    "at+jwt;",
-    "at+jwt;a=b",
-    "xat+jwt",
-    "/at+jwt",
+TYPES = ["JWT", "jwt", "JOSE", "at", "at-jwt", "at+jwt;", "at+jwt;a=b", "xat+jwt", "/at+jwt"]
+ODD_TYPES = [
+    "application/application/at+jwt",
     "text/at+jwt",
     "application/",
+    "at+jwt ",
+    " at+jwt",
+    "at+jwt\0",
+    "at+jw\uff54",
+    "",
 ]
-ODD_TYPES = ["application/application/at+jwt", "at+jwt ", " at+jwt", "at+jwt\0", "at+jw\uff54", ""]
 NO_TYPES = [5, True, ["at+jwt"], {"typ": "at+jwt"}, None, ABSENT]
 
 

@@ -2,9 +2,10 @@
 
 import re
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from json import JSONDecoder
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..values.frozen import FrozenDict, freeze
 
@@ -49,15 +50,18 @@ def parse_object(octets: bytes) -> FrozenDict:
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    if octets.count(b"{") + octets.count(b"[") > MAX_DEPTH:
+    if len(octets) - len(octets.translate(None, b"{[")) > MAX_DEPTH:
         _check_depth(octets)
     text = octets.decode("utf-8").strip(" \t\n\r")
-    value, end = _DECODER.raw_decode(text)
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("no JSON value") from None
     if end != len(text) or type(value) is not FrozenDict:
         raise ValueError("not one JSON object")
-    if b"\\u" in octets:
+    if "\\u" in text:
         _check_surrogates(value)
-    if b"[" in octets:
+    if "[" in text:
         freeze(value)
     return value
 
@@ -82,7 +86,9 @@ def _float(text: str) -> float:
     return number
 
 
-_DECODER = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+_decoder = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+# What `raw_decode` calls; it raises StopIteration where no value begins.
+_scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 

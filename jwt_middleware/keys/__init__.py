@@ -89,9 +89,12 @@ class KeySet:
         members = jwks.get("keys")
         if not isinstance(members, list | tuple):
             raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
+        # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
+        # are not understood": a newer kind of key must not keep the others from being used.
         return cls(
             _usable(f"keys[{position}]", _from_member, member, algorithm)
             for position, member in enumerate(members)
+            if not (isinstance(member, Mapping) and jwk.is_foreign(member))
         )
 
     @classmethod

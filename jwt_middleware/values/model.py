@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .frozen import FrozenDict
 
@@ -31,7 +32,7 @@ class Response:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
@@ -54,8 +55,7 @@ class AccessToken:
         return self.subject == self.client_id
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """What Starlette expects at `request.user`."""
 
     is_authenticated: bool
@@ -67,8 +67,7 @@ class User:
         return self.display_name
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(NamedTuple):
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
     scopes: tuple[str, ...]
