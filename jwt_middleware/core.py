@@ -90,7 +90,7 @@ class Core:
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), *error.parameters())
+        key = (type(error), error.retry_after, *error.parameters())
         response = self._answers.get(key)
         if response is None:
             response = self._answers[key] = self._answer(error)

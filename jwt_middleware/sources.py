@@ -193,8 +193,6 @@ def _octets(path: str, place: Place, remedy: str = "") -> bytes:
         # Without the path: people put a secret where the path of its file belongs.
         problem = error.problem.removeprefix(f"{path}: ")
         raise place.wrong(f"the file can't be read: {problem}", remedy) from None
-    except ValueError:
-        raise place.wrong("is no path", remedy) from None
 
 
 # -- From values to dataclasses.

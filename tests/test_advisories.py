@@ -587,6 +587,12 @@ def test_envoy_cors_bypass_only_a_whole_preflight_is_one(
     assert WORLD.request("OPTIONS", "/", "bad", headers=PREFLIGHT).status == 401
 
 
+def test_envoy_cors_bypass_a_preflight_is_no_way_around_the_token() -> None:
+    # Plain applications and Django's views answer any method: what a preflight reaches is served.
+    for path in ("/", "/admin"):
+        assert not WORLD.request("OPTIONS", path, headers=PREFLIGHT).reached
+
+
 # -- WebSockets and other scopes
 
 

@@ -9,6 +9,7 @@ import pytest
 from jwt_middleware import Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
 
+from .rules import refuses
 from .wrapped import FACTORY, SETTINGS, forged
 
 Messages = list[dict[str, Any]]
@@ -140,6 +141,7 @@ async def test_the_first_parameter_is_called_app(inside: Inside) -> None:
     assert inside.calls == 1
 
 
+@refuses("RS-37")
 async def test_a_client_that_speaks_for_itself_is_no_user(
     app: JWTMiddleware, inside: Inside
 ) -> None:

@@ -52,7 +52,7 @@ def test_every_refusal_can_be_read_by_an_origin_that_is_named(
     assert (answer.status, answer.reached) == (status, False)
     assert answer.header("access-control-allow-origin") == SHOP
     # Without this, a script can't see whether to refresh or to log in.
-    assert answer.header("access-control-expose-headers") == "WWW-Authenticate"
+    assert answer.header("access-control-expose-headers") == "WWW-Authenticate, Retry-After"
     assert answer.header("vary") == "Origin"
     # Tokens come in a header that a script sets: no credentials in the sense of the Fetch standard.
     assert answer.header("access-control-allow-credentials") is None
@@ -205,7 +205,7 @@ def test_inside_us_it_answers_for_the_application_and_we_for_ourselves(make: Any
     assert refused.status_code == 401
     assert cors(refused) == {
         "allow-origin": [SHOP],
-        "expose-headers": ["WWW-Authenticate"],
+        "expose-headers": ["WWW-Authenticate, Retry-After"],
         "vary": ["Origin"],
     }
     # An origin that only the application allows reads the application's answers, and not ours.

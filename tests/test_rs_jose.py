@@ -414,7 +414,7 @@ def test_kid_finds_its_own_key_or_none() -> None:
         ([FACTORY.key.kid], "kid_malformed"),
         ({}, "kid_malformed"),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: "its own kid in a list" if value == [FACTORY.key.kid] else repr(value)[:30],
 )
 def test_kid_is_a_bounded_string_and_nothing_more(kid: object, reason: str) -> None:
     assert refused(with_header(kid=kid)) == reason

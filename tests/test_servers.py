@@ -17,6 +17,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from .rules import refuses
 from .wrapped import FACTORY, forged
 
 ROOT = Path(__file__).parent.parent
@@ -191,6 +192,7 @@ def test_a_request_that_is_refused_with_its_body_unread_spoils_no_other(server: 
             assert (answer.status, json.loads(answer.read())["same"]) == (200, True)
 
 
+@refuses("RS-03")
 @everywhere
 def test_two_authorization_fields_are_refused(server: Server) -> None:
     good, other = FACTORY.bearer()["Authorization"], FACTORY.bearer(sub="bob")["Authorization"]

@@ -227,3 +227,25 @@ def test_a_representation_shows_no_secret() -> None:
     assert "alg=HS256 secret" in repr(made)
     assert SECRET not in repr(made)
     assert SECRET not in str(made)
+
+
+@pytest.mark.parametrize("option", ["public", "optional"])
+@pytest.mark.parametrize("value", ["false", 1, None, []])
+def test_only_true_opens_a_route(option: str, value: Any) -> None:
+    # "false" is a text, and every text is true.
+    with pytest.raises(ConfigurationError) as found:
+        Route("/admin", **{option: value})
+    assert found.value.field.endswith(f".{option}")
+
+
+def test_a_route_reads_its_methods_once() -> None:
+    # Read to its end by a check, a generator would leave none, and none means all.
+    methods: Any = (method for method in ("GET",))
+    assert Route("/login", methods=methods, public=True).methods == ("GET",)
+
+
+@pytest.mark.parametrize("name", ["methods", "acr_values"])
+@pytest.mark.parametrize("value", [None, 5])
+def test_what_is_no_tuple_in_a_route_is_a_mistake_and_no_crash(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"\.{name}: must be a tuple"):
+        Route("/login", **{name: value})

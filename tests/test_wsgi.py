@@ -13,6 +13,7 @@ import pytest
 from jwt_middleware import AccessToken, Route, current_token
 from jwt_middleware.wsgi import JWTMiddleware
 
+from .rules import accepts, refuses
 from .wrapped import FACTORY, SETTINGS, forged
 
 Environ = dict[str, Any]
@@ -94,6 +95,7 @@ def read(given: Environ, *, routes: tuple[Route, ...] = SETTINGS.routes) -> Envi
     return seen[0] if seen else None
 
 
+@accepts("RS-37")
 def test_the_user_of_our_own_issuer_is_the_remote_user() -> None:
     seen = read(environ())
     assert seen is not None
@@ -110,6 +112,7 @@ def test_a_subject_beyond_ascii_is_handed_on_in_octets() -> None:
     assert seen["jwt_middleware.token"].subject == "Žofie 🦊"
 
 
+@refuses("RS-37")
 def test_a_client_that_speaks_for_itself_is_no_remote_user() -> None:
     robot = FACTORY.bearer(sub="robot", client_id="robot")
     seen = read(environ(fields=robot, REMOTE_USER="root"))

@@ -5,9 +5,11 @@ A key that can't be used says why, once, at load. A request never meets a weak o
 
 import math
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from json import dumps
 from typing import Any, TypeAlias, cast
 
@@ -218,9 +220,9 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
     return Key(_name(kid, members), bound, None, secret)
 
 
-def generate(algorithm: str, *, kid: str | None = None, secret: bytes = b"") -> Key:
+def generate(algorithm: Any, *, kid: str | None = None, secret: bytes = b"") -> Key:
     """Make a new key for `algorithm`; `secret` is the randomness of an HMAC key."""
-    bound = ALGORITHMS.get(algorithm)
+    bound = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
     if bound is None:
         raise UnusableKey(_unsupported(algorithm))
     if bound.kty == "oct":
@@ -356,7 +358,7 @@ def _has_weak_structure(modulus: int) -> bool:
     return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
 
 
-_OTHER_KEYS = re.compile(rb'-----BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh)|"kty"')
+_OTHER_KEYS = re.compile(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
 _MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
@@ -364,15 +366,15 @@ def _check_secret(secret: bytes) -> None:
     """Refuse what is plainly no random secret. RFC 8725 s3.5: human passwords MUST NOT be keys.
 
     It is measured on what is left of chance: of 1,000 random secrets in any alphabet, none is
-    refused. A long passphrase in another language than English passes; a length can't show all.
+    refused. A long passphrase in another language than English passes: not all can be seen.
     """
-    if _OTHER_KEYS.search(secret) or _is_der(secret):
+    if _OTHER_KEYS.search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
         raise UnusableKey(
             "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
             "(KeySet.pem, KeySet.from_jwks)"
         )
-    if _repeats(secret):
-        raise UnusableKey(f"this secret repeats itself: {_MAKE_ONE}")
+    if _repeats(secret) or _counts(secret):
+        raise UnusableKey(f"this secret repeats itself or counts: {_MAKE_ONE}")
     text = secret.decode("latin-1").lower()
     if _is_made_of_words(text) or _is_typed_along_a_row(text):
         raise UnusableKey(f"this secret can be guessed, it is words or a row of keys: {_MAKE_ONE}")
@@ -387,6 +389,13 @@ def _repeats(secret: bytes) -> bool:
     return entropy < 96 or len(triples) < 0.75 * (len(secret) - 2)
 
 
+def _counts(secret: bytes) -> bool:
+    # Neighbours that are equal or next to each other: a fifth of random hexadecimal digits.
+    near = sum(abs(left - right) <= 1 for left, right in pairwise(secret))
+    return near > 0.6 * len(secret)
+
+
+_FAVOURITES = re.compile("secret|password|passphrase|changeme|insecure|example|default|letmein")
 # The pairs of letters that make up more than half of English, and a seventh of random letters.
 _PAIRS = frozenset(
     re.findall(
@@ -400,6 +409,8 @@ _BY_CHANCE = 0.14
 
 
 def _is_made_of_words(text: str) -> bool:
+    if _FAVOURITES.search(text):
+        return True
     pairs = [text[at : at + 2] for at in range(len(text) - 1)]
     letters = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
     if not set(text) - set("0123456789abcdef"):
@@ -410,18 +421,27 @@ def _is_made_of_words(text: str) -> bool:
     return sum(pair in _PAIRS for pair in letters) > max(expected + spread, 6)
 
 
-_ROWS = ("qwertyuiopasdfghjklzxcvbnm", "abcdefghijklmnopqrstuvwxyz", "01234567890")
-_RUN = 4  # neighbours in a row; random letters have that many once in 100,000 places
+_ROW = "qwertyuiopasdfghjklzxcvbnm"
+_RUN = 4  # neighbours on the keyboard; random letters have that many once in 20,000 places
 
 
 def _is_typed_along_a_row(text: str) -> bool:
-    runs = sum(
-        any(text[at : at + _RUN] in row for row in _ROWS) for at in range(len(text) - _RUN + 1)
-    )
+    runs = sum(text[at : at + _RUN] in _ROW for at in range(len(text) - _RUN + 1))
     return runs > len(text) / 3
 
 
+def _without_base64(secret: bytes) -> bytes:
+    """Return what a PEM without its first and last line holds; nothing where it is no base64."""
+    try:
+        return a2b_base64(secret)
+    except ValueError:
+        return b""
+
+
 def _is_der(secret: bytes) -> bool:
+    # X.690 s8.1.3: a SEQUENCE, two octets of length, and as many octets: an encrypted key, too.
+    if secret[:2] == b"\x30\x82" and int.from_bytes(secret[2:4], "big") == len(secret) - 4:
+        return True
     for load in (
         serialization.load_der_public_key,
         lambda data: serialization.load_der_private_key(data, None),

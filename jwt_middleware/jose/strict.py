@@ -90,7 +90,8 @@ _decoder = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, par
 # What `raw_decode` calls; it raises StopIteration where no value begins.
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A string without an end takes all that is left, or every quote in it would be tried anew.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(octets: bytes) -> None:

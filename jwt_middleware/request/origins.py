@@ -34,7 +34,7 @@ class Origins:
         self._headers = {
             origin: (
                 ("access-control-allow-origin", origin),
-                ("access-control-expose-headers", "WWW-Authenticate"),
+                ("access-control-expose-headers", "WWW-Authenticate, Retry-After"),
                 ("vary", "Origin"),
             )
             for origin in origins

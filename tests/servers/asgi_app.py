@@ -90,7 +90,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": f"lifespan.{event}.complete"})
 
 
-PATHS = {
+PATHS: dict[str, Any] = {
     "/stream": stream,
     "/go": go,
     "/endless": endless,

@@ -69,7 +69,7 @@ def written(environ: Environ, start: Start) -> Iterable[bytes]:
     return [b"returned"]
 
 
-PATHS = {
+PATHS: dict[str, Any] = {
     "/me": me,
     "/stream": stream,
     "/go": go,
