@@ -60,11 +60,14 @@ def measure(
 
 
 def _calls(function: Callable[[], object], burst: int, clock: Callable[[], int]) -> int:
-    """Return how many calls fill a burst. This warms up, too."""
+    """Return how many calls fill a burst, seen when all is warm. This warms up, too."""
     calls = 1
-    while (cost := _cost(function, calls, clock)) * calls < burst / 4:
+    while True:
+        # The quickest of a few: the first call of anything is slow, and so is one interrupted.
+        cost = min(_cost(function, calls, clock) for _ in range(5))
+        if cost * calls >= burst / 4:
+            return max(1, round(burst / cost))
         calls *= 2
-    return max(1, round(burst / cost))
 
 
 def _cost(function: Callable[[], object], calls: int, clock: Callable[[], int]) -> float:

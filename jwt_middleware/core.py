@@ -66,7 +66,11 @@ class Core:
         token = bearer(request.header("authorization"))
         if token is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
-            if rule.optional or is_preflight(request):
+            if rule.optional:
+                return NOBODY
+            # A preflight never carries credentials; it reaches the application only where its
+            # origin was configured, because an application may serve OPTIONS like any method.
+            if is_preflight(request) and self._origins.knows(request):
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()

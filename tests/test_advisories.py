@@ -233,7 +233,8 @@ def test_cve_2022_39227_json_and_compact_at_once_is_refused_before_it_is_read() 
 
 
 def test_cve_2020_26160_aud_of_another_type_does_not_skip_its_check() -> None:
-    for aud in ([], {}, 1, True, None, [1], [None], [[FACTORY.audience]], ABSENT):
+    others: list[Any] = [[], {}, 1, True, None, [1], [None], [[FACTORY.audience]], ABSENT]
+    for aud in others:
         assert not WORLD.get(token=FACTORY.token(aud=aud)).reached
 
 
@@ -618,7 +619,12 @@ def through(scope: dict[str, Any], *received: dict[str, Any]) -> tuple[list[str]
 @pytest.mark.parametrize("number", ["headroom-3281", "sglang-30800", "pocketpaw-905", "vllm-38294"])
 def test_a_websocket_without_a_token_is_closed_before_it_is_accepted(number: str) -> None:
     # vllm-38294: such a scope has no method.
-    scope = {"type": "websocket", "path": f"/{number}", "headers": [], "root_path": ""}
+    scope: dict[str, Any] = {
+        "type": "websocket",
+        "path": f"/{number}",
+        "headers": [],
+        "root_path": "",
+    }
     assert through(scope, {"type": "websocket.connect"}) == (["websocket.close"], False)
     assert through(scope, {"type": "websocket.disconnect"}) == ([], False)
     bad = scope | {"headers": [(b"authorization", b"Bearer bad")], "extensions": {}}

@@ -4,6 +4,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -141,7 +142,11 @@ def test_all_bad_tokens_get_one_and_the_same_answer(*, problem_details: bool) ->
 
 @refuses("RS-08")
 def test_no_answer_repeats_what_was_sent_or_why_it_was_refused() -> None:
-    sent = {"sub": "marker-sub", "jti": "marker-jti", "iss": "https://marker.example"}
+    sent: dict[str, Any] = {
+        "sub": "marker-sub",
+        "jti": "marker-jti",
+        "iss": "https://marker.example",
+    }
     for token in (FACTORY.token(**sent), FACTORY.token(header={"kid": "marker-kid"}, **sent)):
         answer = WORLD.request("GET", "/marker-path", token)
         text = repr(told(answer))
@@ -204,7 +209,11 @@ def test_an_old_or_weak_login_is_told_what_to_do(
 
 
 SECRET = "N7v2Qx9LrT4bKw8ZfY1mHc6DgJ3sPaE5uVtXoR0i"
-MARKED = {"sub": "marker-sub", "email": "marker@example.com", "roles": ["marker-role"]}
+MARKED: dict[str, Any] = {
+    "sub": "marker-sub",
+    "email": "marker@example.com",
+    "roles": ["marker-role"],
+}
 
 
 def broken(token: AccessToken) -> bool:

@@ -36,13 +36,17 @@ def refused(*, world: World = WORLD, **claims: Any) -> str | None:
     return answer.reason
 
 
+def one(name: str, value: object) -> dict[str, Any]:
+    return {name: value}
+
+
 def literal(name: str, text: bytes) -> str:
     """Return a token in whose claims `name` is written just so."""
     claims = to_json(FACTORY.claims(**{name: "@"})).replace(b'"@"', text)
     return seal(to_json(FACTORY.header()), claims, FACTORY.key)
 
 
-NO_TIMES = [
+NO_TIMES: list[Any] = [
     True,
     False,
     None,
@@ -277,14 +281,14 @@ def test_the_claims_of_rfc_9068_are_enough() -> None:
 @refuses("RS-35")
 @pytest.mark.parametrize("claim", REQUIRED)
 def test_each_claim_of_rfc_9068_is_required(claim: str) -> None:
-    assert refused(**{claim: ABSENT}) == "claim_missing"
+    assert refused(**one(claim, ABSENT)) == "claim_missing"
 
 
 @refuses("RS-35")
 @pytest.mark.parametrize("claim", ["sub", "client_id", "jti", "sid"])
 @pytest.mark.parametrize("value", [5, 0, 1.5, True, None, "", [], ["alice"], {}], ids=repr)
 def test_an_identifier_is_a_string(claim: str, value: object) -> None:
-    assert refused(**{claim: value}) == "claim_malformed"
+    assert refused(**one(claim, value)) == "claim_malformed"
 
 
 @accepts("RS-35")
@@ -293,9 +297,9 @@ def test_the_foreign_profile_requires_fewer() -> None:
     world = World(FACTORY.settings(profile=profiles.FOREIGN))
     assert let_in(client_id=ABSENT, iat=ABSENT, jti=ABSENT, world=world).client_id is None
     for claim in ("iss", "exp", "aud", "sub"):
-        assert refused(world=world, **{claim: ABSENT}) == "claim_missing"
+        assert refused(world=world, **one(claim, ABSENT)) == "claim_missing"
     for claim in ("client_id", "jti"):
-        assert refused(world=world, **{claim: 5}) == "claim_malformed"
+        assert refused(world=world, **one(claim, 5)) == "claim_malformed"
 
 
 @accepts("RS-36")
@@ -325,7 +329,7 @@ def test_one_subject_of_two_issuers_is_two_users() -> None:
 def test_an_identifier_with_a_control_character_is_refused(
     claim: str, before: str, control: str, after: str
 ) -> None:
-    assert refused(**{claim: before + control + after}) == "claim_malformed"
+    assert refused(**one(claim, before + control + after)) == "claim_malformed"
 
 
 @refuses("RS-36")
@@ -404,15 +408,13 @@ def test_what_we_do_not_know_is_ignored_in_claims_and_header(extra: dict[str, An
 
 @refuses("RS-40")
 def test_an_unknown_member_excuses_nothing() -> None:
-    for extra in (
+    headers = [
         {"crit": ["x"], "x": 1},
-        {"typ": "JWT", "x": "at+jwt"},
-        {"ALG": "none", "alg": "none"},
-    ):
-        assert WORLD.get(token=FACTORY.token(header=extra)).status == 401
-    for extra in (
-        {"EXP": NOW + 600, "exp": NOW - 600},
-        {"Aud": US, "aud": "x"},
-        {"exp ": 1, "exp": 1},
-    ):
-        assert WORLD.get(token=FACTORY.token(**extra)).status == 401
+        {"typ": "JWT", "Typ": "at+jwt"},
+        {"ALG": "ES256", "alg": "none"},
+    ]
+    for header in headers:
+        assert WORLD.get(token=FACTORY.token(header=header)).status == 401
+    assert refused(EXP=NOW + 600, exp=NOW - 600) == "expired"
+    assert refused(Aud=US, AUD=US, aud="x") == "audience_not_ours"
+    assert refused(expires_in=600, exp=ABSENT) == "claim_missing"

@@ -100,11 +100,14 @@ def test_a_key_checks_one_algorithm_even_if_the_signature_of_another_is_right(na
 
 @refuses("RS-16")
 def test_a_key_that_could_serve_several_algorithms_must_be_told_which() -> None:
+    key = KEYS["RS256"].public
+    assert key is not None
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
     for make in (
         lambda: read(public("RS256", alg=None)),
         lambda: read(public("RS256", alg=None), algorithm="ES256"),
         lambda: read({"kty": "oct", "k": octets(SECRET)["k"]}),
-        lambda: KeySet.pem(KEYS["RS256"].public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)),
+        lambda: KeySet.pem(pem),
     ):
         with pytest.raises(ConfigurationError, match="name one"):
             make()

@@ -40,6 +40,10 @@ class Origins:
             for origin in origins
         }
 
+    def knows(self, request: Request) -> bool:
+        """Say whether the request comes from a page of one of the origins, by its own word."""
+        return request.header("origin") in self._headers
+
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return what our answer to this request says about who may read it."""
         if not self._headers:

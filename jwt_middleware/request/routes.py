@@ -18,7 +18,7 @@ _CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
 _ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f]")
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
-_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2 token, in upper case
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
 _PARAMETER = re.compile(r"[{}<>]")
 
 
@@ -177,7 +177,8 @@ class Routes:
         self._wide_below: dict[str, _ByMethod] = {}
         self._restricts = False
         self._longest = 0
-        seen: set[tuple[str, bool, str | None]] = set()
+        exact: set[tuple[str, bool, str | None]] = set()
+        stems: dict[tuple[str, bool, str | None], bool] = {}  # whether its rule permits
         for route in routes:
             below = route.path.endswith("/*")
             path = route.path.removesuffix("/*") if below else route.path
@@ -188,13 +189,17 @@ class Routes:
                 table, key = (self._wide_below if below else self._wide), stem
             rule = Rule(route)
             for method in _with_head(route.methods):
-                if (stem, below, method) in seen:
+                # A rule that isn't narrow covers its path with and without a last slash.
+                whole, bare = (path, below, method), (stem, below, method)
+                both_permit = stems.get(bare, route.permits) and route.permits
+                if whole in exact or (bare in stems and not both_permit):
                     raise ConfigurationError(
                         "routes",
                         f"two rules for {method or 'all methods of'} {route.path}",
                         "keep one, or give each its own methods",
                     )
-                seen.add((stem, below, method))
+                exact.add(whole)
+                stems[bare] = route.permits
                 table.setdefault(key, {})[method] = rule
             self._restricts |= route.restricts
             self._longest = max(self._longest, len(stem))
