@@ -159,7 +159,9 @@ def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     if rule.max_age is not None:
         # RFC 9470 s4: no more than max_age since `auth_time`; without one, nobody knows.
         authenticated = time_of(claims, "auth_time")
-        if authenticated is None or now > authenticated + rule.max_age + leeway:
+        if authenticated is None or not (
+            authenticated - leeway <= now <= authenticated + rule.max_age + leeway
+        ):
             raise InsufficientAuthentication(
                 Reason.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
             )

@@ -572,6 +572,7 @@ def test_fastmcp_3704_what_no_rule_names_is_closed(path: str) -> None:
 
 
 PREFLIGHT = (("Origin", "https://a.example"), ("Access-Control-Request-Method", "GET"))
+CORS = World(FACTORY.settings(routes=ROUTES, origins=("https://a.example",)))
 
 
 @pytest.mark.parametrize(
@@ -580,18 +581,22 @@ PREFLIGHT = (("Origin", "https://a.example"), ("Access-Control-Request-Method", 
 def test_envoy_cors_bypass_only_a_whole_preflight_is_one(
     present: tuple[tuple[str, str], ...],
 ) -> None:
+    assert CORS.request("OPTIONS", "/", headers=PREFLIGHT).reached
     for method in ("OPTIONS", "options", "GET", "POST"):
-        assert WORLD.request(method, "/", headers=present).status == 401
+        assert CORS.request(method, "/", headers=present).status == 401
     for method in ("options", "GET", "OPTIONS "):
-        assert WORLD.request(method, "/", headers=PREFLIGHT).status == 401
+        assert CORS.request(method, "/", headers=PREFLIGHT).status == 401
     # With credentials it is no preflight: they are checked like any others.
-    assert WORLD.request("OPTIONS", "/", "bad", headers=PREFLIGHT).status == 401
+    assert CORS.request("OPTIONS", "/", "bad", headers=PREFLIGHT).status == 401
 
 
-def test_envoy_cors_bypass_a_preflight_is_no_way_around_the_token() -> None:
+@pytest.mark.parametrize("origin", ["https://b.example", "https://a.example.evil", "null", ""])
+def test_envoy_cors_bypass_a_preflight_is_no_way_around_the_token(origin: str) -> None:
     # Plain applications and Django's views answer any method: what a preflight reaches is served.
     for path in ("/", "/admin"):
         assert not WORLD.request("OPTIONS", path, headers=PREFLIGHT).reached
+        foreign = (("Origin", origin), PREFLIGHT[1])
+        assert not CORS.request("OPTIONS", path, headers=foreign).reached
 
 
 # -- WebSockets and other scopes

@@ -311,7 +311,7 @@ def test_a_rule_that_can_not_be_meant_says_what_is_wrong(
     options: dict[str, Any], field: str, words: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=words) as caught:
-        Route(**{"path": "/a", **options})
+        Route(options.get("path", "/a"), **{k: v for k, v in options.items() if k != "path"})
     assert caught.value.field == f"Route({options.get('path', '/a')!r}).{field}"
 
 

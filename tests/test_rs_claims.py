@@ -408,7 +408,7 @@ def test_what_we_do_not_know_is_ignored_in_claims_and_header(extra: dict[str, An
 
 @refuses("RS-40")
 def test_an_unknown_member_excuses_nothing() -> None:
-    headers = [
+    headers: list[dict[str, Any]] = [
         {"crit": ["x"], "x": 1},
         {"typ": "JWT", "Typ": "at+jwt"},
         {"ALG": "ES256", "alg": "none"},

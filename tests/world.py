@@ -1,4 +1,4 @@
-"""Both doors, one world: every request goes through WSGI and ASGI, and both must answer the same."""
+"""Both doors, one world: each request goes through WSGI and ASGI, and both must answer the same."""
 
 from __future__ import annotations
 
@@ -142,14 +142,13 @@ class World:
             return lambda chunk: None
 
         self._seen, before = None, len(self.events)
-        # wsgiref's validator refuses methods and paths that hostile clients send; they are ours to refuse.
+        # wsgiref's validator refuses hostile methods and paths; they are ours to refuse.
         app = (
             self.wsgi if _is_plain(method, path) else WSGIMiddleware(self._wsgi_app, self.settings)
         )
         chunks = app(environ, start_response)
         body = b"".join(chunks)
-        if hasattr(chunks, "close"):
-            chunks.close()
+        getattr(chunks, "close", lambda: None)()
         ((status, found),) = started
         return self._result(int(status[:3]), found, body, before)
 

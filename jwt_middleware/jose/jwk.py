@@ -13,7 +13,6 @@ from itertools import pairwise
 from json import dumps
 from typing import Any, TypeAlias, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -199,8 +198,6 @@ def from_pem(
         return from_object(serialization.load_pem_public_key(pem), algorithm, kid=kid)
     except UnusableKey:
         raise
-    except UnsupportedAlgorithm:
-        raise UnusableKey("a key of this type or on this curve is not supported") from None
     except TypeError:
         raise UnusableKey("it is encrypted and no password was given, or the reverse") from None
     except Exception:  # noqa: BLE001  (OpenSSL's reasons vary by version, and may quote the input)

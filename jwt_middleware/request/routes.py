@@ -263,7 +263,7 @@ def below_root(path: str, root: str) -> str:
     Some servers put the root in front of the path, others don't; where it isn't there, nothing is
     cut.
     """
-    root = root.rstrip("/")
+    # A root that ends with a slash is none to frameworks either: they see the whole path.
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
+        return path[len(root) :] if root != "/" else path
     return path
