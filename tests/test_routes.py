@@ -203,7 +203,7 @@ def test_a_path_outside_the_canonical_characters_is_public_to_no_rule(path: str)
     ("path", "root", "expected"),
     [
         ("/api/a", "/api", "/a"),
-        ("/api/a", "/api/", "/a"),
+        ("/api/a", "/api/", "/api/a"),
         ("/api", "/api", ""),
         ("/api/", "/api", "/"),
         ("/apis/a", "/api", "/apis/a"),
