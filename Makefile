@@ -23,7 +23,7 @@ demo: $(STAMP)  ## start the Starlette example and say how to call it
 	@$(BIN)/python examples/starlette_app.py
 
 test: $(STAMP)  ## run the tests, with branch coverage of the package at 100 %
-	$(BIN)/pytest -n auto --cov $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup --cov $(ARGS)
 
 check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, README
 	$(BIN)/ruff format --check $(CODE)
@@ -33,14 +33,14 @@ check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, RE
 	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
 long: $(STAMP)  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
 	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
-	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@tools/interpreters $(BIN)/python | while read -r version python; do \
 		$(MAKE) suite PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
 
 suite: $(STAMP)
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
 setup: $(STAMP)  ## only make the environment
 

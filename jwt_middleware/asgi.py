@@ -14,7 +14,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# As wide as frameworks type theirs: Litestar and Quart name message types of their own.
+Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
 
 BODY_SECONDS = 10.0  # for the whole body of a token request
 POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake

@@ -31,6 +31,8 @@ from .values.frozen import FrozenDict
 from .values.model import AccessToken, Auth, Request, Response, User
 from .values.steps import NOBODY, Ask, Forward, Reply, Step
 
+MAX_HEADERS = 64
+
 
 class Core:
     """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
@@ -57,6 +59,7 @@ class Core:
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
+        self._headers: dict[bytes, jws.Header] = {}
         self._answers: dict[tuple[object, ...], Response] = {}
         self._ended = ended
         self._ports = ports
@@ -78,7 +81,11 @@ class Core:
         text = self._credentials(request)
         if text is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
-            if rule.optional or is_preflight(request):
+            if rule.optional:
+                return NOBODY
+            # A preflight never carries credentials; it reaches the application only where its
+            # origin was configured, because an application may serve OPTIONS like any method.
+            if is_preflight(request) and self._origins.knows(request):
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
@@ -108,9 +115,16 @@ class Core:
         return cookie
 
     def _token(self, text: str, now: float) -> AccessToken:
-        parsed = jws.parse(text)
-        check_type(parsed, self._policy.profile)
-        jws.check_signature(parsed, self._keys.find(parsed.kid))
+        parsed = jws.parse(text, self._headers)
+        header = parsed.header
+        if parsed.header_segment in self._headers:
+            jws.check_signature(parsed, self._keys.find(header.kid))
+        else:
+            check_type(parsed, self._policy.profile)
+            jws.check_signature(parsed, self._keys.find(header.kid))
+            # Only what a key of the issuer's has signed is remembered, and it has few headers.
+            if len(self._headers) < MAX_HEADERS:
+                self._headers[parsed.header_segment] = header
         return accept(parsed, self._policy, now)
 
     def _unless_ended(self, forward: Forward, grant_id: str, now: float) -> Step:
@@ -140,7 +154,7 @@ class Core:
             self._endpoints if self._endpoints and self._endpoints.find(request.path) else None
         )
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), endpoints is None, *error.parameters())
+        key = (type(error), error.retry_after, endpoints is None, *error.parameters())
         response = self._answers.get(key)
         if response is None:
             response = self._answers[key] = self._answer(error, at_resource=endpoints is None)
@@ -228,7 +242,9 @@ def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     if rule.max_age is not None:
         # RFC 9470 s4: no more than max_age since `auth_time`; without one, nobody knows.
         authenticated = time_of(claims, "auth_time")
-        if authenticated is None or now > authenticated + rule.max_age + leeway:
+        if authenticated is None or not (
+            authenticated - leeway <= now <= authenticated + rule.max_age + leeway
+        ):
             raise InsufficientAuthentication(
                 Reason.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
             )

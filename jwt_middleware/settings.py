@@ -38,7 +38,8 @@ class Settings:
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         realm: the `realm` of challenges (RFC 9110 s11.5).
         origins: exact origins whose scripts may read our refusals (CORS). The application's answers
-            are never touched.
+            are never touched. Their preflights reach the application without a token, and anyone
+            can send one by hand: what it does for OPTIONS must be nothing but to answer it.
         problem_details: refuse with `application/problem+json` (RFC 9457) instead of OAuth's JSON.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.

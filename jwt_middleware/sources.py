@@ -20,7 +20,6 @@ from typing import (
     TypeGuard,
     TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -125,8 +124,8 @@ def _from_env(cls: type[T], environ: Mapping[str, str], prefix: str) -> T:
         if name == variable or (found is None and _SERVICE_LINK.fullmatch(name)):
             continue
         if found is None:
-            names = [prefix + one for one in known]
-            raise ConfigurationError(variable, "no such setting", _suggestion(variable, names))
+            remedy = _suggestion(name.upper(), known, prefix)
+            raise ConfigurationError(variable, "no such setting", remedy)
         path, is_path = found
         place = Place(variable, ".", ".")
         # The text of a key set is a path already: KEYS_FILE is another spelling of KEYS.
@@ -194,8 +193,6 @@ def _octets(path: str, place: Place, remedy: str = "") -> bytes:
         # Without the path: people put a secret where the path of its file belongs.
         problem = error.problem.removeprefix(f"{path}: ")
         raise place.wrong(f"the file can't be read: {problem}", remedy) from None
-    except ValueError:
-        raise place.wrong("is no path", remedy) from None
 
 
 # -- From values to dataclasses.
@@ -288,12 +285,12 @@ def _words(kinds: "list[_Kind]") -> str:
     return " or ".join(dict.fromkeys(kind.words for kind in kinds))
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
+def _suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
     from difflib import get_close_matches
 
-    names = list(known)
-    close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    for close in get_close_matches(name, known, n=1):
+        return f"did you mean {prefix}{close}?"
+    return f"there are {', '.join(prefix + one for one in known)}"
 
 
 # -- Keys: what no annotation can say.
@@ -590,7 +587,8 @@ def _descriptions(cls: type) -> dict[str, str]:
 def _plain(value: Any) -> Any:
     """Return a default as a document would write it."""
     if isinstance(value, tuple):
-        return [_plain(one) for one in cast("tuple[Any, ...]", value)]
+        items: tuple[Any, ...] = value
+        return [_plain(one) for one in items]
     if isinstance(value, Profile):
         return value.name
     if is_dataclass(value):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
-Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+Application: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
 
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -52,10 +52,12 @@ class JWTMiddleware:
         current = self._runtime.current
         before = current.set(step.token)
         try:
-            body = self.app(environ, start_response)
+            body: Iterable[bytes] = self.app(environ, start_response)
         finally:
             current.reset(before)
-        if step.token is None or isinstance(body, list | tuple) or _is_file(body, environ):
+        if isinstance(body, list | tuple) or _is_file(body, environ):
+            return body
+        if step.token is None and current.get() is None:
             return body
         return _Body(body, step.token, current)
 
@@ -116,7 +118,10 @@ class _Body:
     __slots__ = ("_body", "_chunks", "_current", "_token")
 
     def __init__(
-        self, body: Iterable[bytes], token: AccessToken, current: "ContextVar[AccessToken | None]"
+        self,
+        body: Iterable[bytes],
+        token: AccessToken | None,
+        current: "ContextVar[AccessToken | None]",
     ) -> None:
         self._body = body
         self._chunks: Iterator[bytes] | None = None

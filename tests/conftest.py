@@ -6,6 +6,9 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Their asserts are a test's own.
+pytest.register_assert_rewrite("tests.wrapped", "tests.world")
+
 # Two busy cores make no statement about slowness: a test has the time-out of pyproject.toml only.
 settings.register_profile(
     "default", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]

@@ -17,7 +17,7 @@ from django.urls import path
 from starlette.testclient import TestClient
 from werkzeug.test import Client
 
-from jwt_middleware import Route, current_token
+from jwt_middleware import Route, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
@@ -26,7 +26,7 @@ from .wrapped import FACTORY, SETTINGS, Promises, report
 django_settings.configure(
     ALLOWED_HOSTS=["*"],
     AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.RemoteUserBackend"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "see users()"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -49,11 +49,11 @@ def view(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: Any) -> HttpResponse:
     return JsonResponse({"user": request.user.get_username(), "type": request.META["AUTH_TYPE"]})
 
 
-def shop(request: HttpRequest) -> HttpResponse:
+def shop(request: Any) -> HttpResponse:
     return JsonResponse({"anonymous": request.user.is_anonymous})
 
 
@@ -84,35 +84,44 @@ urlpatterns = [
 ]
 
 
+def wsgi_client(settings: Settings = SETTINGS) -> Client:
+    app: Any = get_wsgi_application()
+    return Client(WSGIMiddleware(app, settings))
+
+
+def asgi_client() -> TestClient:
+    return TestClient(ASGIMiddleware(get_asgi_application(), SETTINGS))
+
+
 @pytest.fixture
 def calls() -> list[str]:
     CALLS.clear()
     return CALLS
 
 
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> None:
+    connection.settings_dict["NAME"] = str(tmp_path_factory.mktemp("django") / "users.db")
+    call_command("migrate", verbosity=0)
+    connection.close()
+
+
+@pytest.mark.usefixtures("users")
 class TestWSGI(Promises):
     @pytest.fixture
     def client(self) -> Client:
-        return Client(WSGIMiddleware(get_wsgi_application(), SETTINGS))
+        return wsgi_client()
 
 
 class TestASGI(Promises):
     @pytest.fixture
     def client(self) -> TestClient:
-        return TestClient(ASGIMiddleware(get_asgi_application(), SETTINGS))
-
-
-@pytest.fixture
-def users() -> Iterator[None]:
-    call_command("migrate", verbosity=0)
-    yield
-    connection.close()
+        return asgi_client()
 
 
 @pytest.mark.usefixtures("users")
 def test_remote_user_logs_in_for_the_request_that_carries_the_token() -> None:
-    routes = (Route("/shop", optional=True),)
-    client = Client(WSGIMiddleware(get_wsgi_application(), SETTINGS.replace(routes=routes)))
+    client = wsgi_client(SETTINGS.replace(routes=(Route("/shop", optional=True),)))
 
     def whose(**claims: Any) -> Any:
         return client.get("/account", headers=FACTORY.bearer(**claims)).json
@@ -121,17 +130,25 @@ def test_remote_user_logs_in_for_the_request_that_carries_the_token() -> None:
     assert client.get("/shop", headers=FACTORY.bearer()).json == {"anonymous": False}
     # Django keeps a session in a cookie. It doesn't outlive the token, nor outweigh another one's.
     assert client.get_cookie("sessionid") is not None
-    assert whose(sub="Žofie") == {"user": "Žofie", "type": "Bearer"}
+    assert whose(sub="bob") == {"user": "bob", "type": "Bearer"}
     assert client.get("/shop").json == {"anonymous": True}
     # A client that speaks for itself isn't the user of the same name.
     machine = FACTORY.bearer(sub="alice", client_id="alice")
     assert client.get("/shop", headers=machine).json == {"anonymous": True}
 
 
+@pytest.mark.usefixtures("users")
+def test_remote_user_beyond_ascii_comes_as_pep_3333_hands_all_strings_on() -> None:
+    client = wsgi_client()
+    seen = client.get("/account", headers=FACTORY.bearer(sub="Žofie")).json
+    assert seen is not None
+    # As behind every server: Django takes it as it is. `token.subject` has no such form.
+    assert seen["user"].encode("latin-1").decode() == "Žofie"
+
+
+@pytest.mark.usefixtures("users")
 def test_the_token_is_current_in_a_stream_of_either_kind() -> None:
-    by_wsgi = Client(WSGIMiddleware(get_wsgi_application(), SETTINGS))
-    by_asgi = TestClient(ASGIMiddleware(get_asgi_application(), SETTINGS))
     headers = FACTORY.bearer()
-    assert by_wsgi.get("/stream", headers=headers).text == "alice alice "
-    assert by_asgi.get("/astream", headers=headers).text == "alice alice "
+    assert wsgi_client().get("/stream", headers=headers).text == "alice alice "
+    assert asgi_client().get("/astream", headers=headers).text == "alice alice "
     assert current_token() is None

@@ -1,5 +1,7 @@
 """Falcon has applications of both kinds; each is wrapped as a whole."""
 
+from typing import Any
+
 import falcon
 import falcon.asgi
 import pytest
@@ -41,7 +43,7 @@ class TestASGI(Promises):
                 calls.append(req.path)
                 resp.media = report(req.scope["jwt_middleware.token"])
 
-        app = falcon.asgi.App()
+        app: Any = falcon.asgi.App()
         for path in PATHS:
             app.add_route(path, View())
         return TestClient(ASGIMiddleware(app, SETTINGS))

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask, jsonify, request, stream_with_context
 from flask.testing import FlaskClient
 from flask.typing import ResponseReturnValue
+from werkzeug.test import Client
 
 from jwt_middleware import AccessToken, current_token
 from jwt_middleware.wsgi import JWTMiddleware
@@ -59,19 +60,18 @@ def test_the_token_is_current_in_views_and_streams_and_gone_afterwards(app: Flas
     async def view() -> ResponseReturnValue:  # Flask runs an `async def` view in a loop of its own
         seen.append(current_token())
 
-        @stream_with_context
         def chunks() -> Iterator[str]:
             for _ in range(2):
                 seen.append(current_token())
                 assert request.environ["jwt_middleware.token"] is current_token()
                 yield "chunk "
 
-        response = app.response_class(chunks())
+        response = app.response_class(stream_with_context(chunks()))
         response.call_on_close(lambda: seen.append(current_token()))
         return response
 
-    with app.test_client().get("/me", headers=FACTORY.bearer(), buffered=True) as answer:
-        assert answer.text == "chunk chunk "
+    answer = app.test_client().get("/me", headers=FACTORY.bearer(), buffered=True)
+    assert answer.text == "chunk chunk "
     assert [one.subject for one in seen if one is not None] == ["alice"] * 4
     assert len({id(one) for one in seen}) == 1
     assert current_token() is None
@@ -89,15 +89,11 @@ def test_what_flask_raises_passes_and_leaves_nothing_behind(app: Flask) -> None:
     assert current_token() is None
 
 
-def test_flasks_double_slash_does_not_lead_around_a_scope(app: Flask) -> None:
-    @app.get("/admin/users")
-    def view() -> ResponseReturnValue:
-        return "never called"
-
-    client = app.test_client()
-    for path in ("//admin/users", "/%2fadmin/users", "/./admin/users", "/x/..//admin/users"):
-        # As a server hands it on: the test client would make a host of `//admin`.
-        answer = client.get(
-            "/", environ_overrides={"PATH_INFO": path.replace("%2f", "/")}, headers=FACTORY.bearer()
-        )
-        assert answer.status_code == 400, path
+def test_a_path_that_flask_reads_as_another_does_not_lead_around_a_scope() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/admin/users", view_func=lambda: "for admins")
+    plain, wrapped = Client(app), Client(JWTMiddleware(app, SETTINGS))
+    # Given as a server decodes it; the test client would read a host out of `//admin`.
+    odd = {"environ_overrides": {"PATH_INFO": "//admin/users"}, "headers": FACTORY.bearer()}
+    assert plain.get(**odd).text == "for admins"
+    assert wrapped.get(**odd).status_code == 400

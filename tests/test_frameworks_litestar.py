@@ -5,13 +5,21 @@ from typing import Any
 
 import pytest
 from litestar import Litestar, Request, WebSocket, get, websocket
+from litestar.connection import ASGIConnection
+from litestar.exceptions import PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.testing import TestClient
 
-from jwt_middleware import AccessToken, current_token
+from jwt_middleware import current_token
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.values.model import Auth, User
 
 from .wrapped import FACTORY, SETTINGS, Promises, report
+
+# Litestar's types know its own TypedDicts only.
+MIDDLEWARE: Any = JWTMiddleware
+OURS = DefineMiddleware(MIDDLEWARE, settings=SETTINGS)
 
 
 @pytest.fixture
@@ -24,9 +32,9 @@ def handler(calls: list[str]) -> Any:
     @get(["/me", "/open", "/admin/users"])
     async def view(request: Request) -> dict[str, Any]:
         calls.append(request.url.path)
-        token = request.scope["jwt_middleware.token"]  # type: ignore[typeddict-item]
-        assert request.state["jwt"] is token
-        return report(token)
+        scope: Any = request.scope
+        assert request.state["jwt"] is scope["jwt_middleware.token"]
+        return report(request.state["jwt"])
 
     return view
 
@@ -34,8 +42,9 @@ def handler(calls: list[str]) -> Any:
 class TestAround(Promises):
     @pytest.fixture
     def client(self, handler: Any) -> Iterator[Any]:
-        app = JWTMiddleware(Litestar([handler], logging_config=None), SETTINGS)  # type: ignore[arg-type]
-        with TestClient(app) as client:  # type: ignore[arg-type]
+        inside: Any = Litestar([handler], logging_config=None)
+        app: Any = JWTMiddleware(inside, SETTINGS)
+        with TestClient(app) as client:
             yield client
 
     def test_what_litestar_cannot_route_needs_a_token_too(self, client: Any) -> None:
@@ -46,6 +55,29 @@ class TestAround(Promises):
 class TestWithin(Promises):
     @pytest.fixture
     def client(self, handler: Any) -> Iterator[Any]:
-        ours = DefineMiddleware(JWTMiddleware, settings=SETTINGS)
-        with TestClient(Litestar([handler], middleware=[ours], logging_config=None)) as client:
+        with TestClient(Litestar([handler], middleware=[OURS], logging_config=None)) as client:
             yield client
+
+
+def test_handlers_in_threads_guards_and_websockets_read_the_token() -> None:
+    def editors(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if "editor" not in connection.auth.scopes:
+            raise PermissionDeniedException
+
+    @get("/edit", guards=[editors], sync_to_thread=True)
+    def edit(request: Request[User, Auth, Any]) -> list[Any]:
+        token = current_token()
+        return [token.subject if token else None, request.user.identity, request.auth.scopes]
+
+    @websocket("/ws")
+    async def echo(socket: WebSocket[User, Auth, Any]) -> None:
+        await socket.accept()
+        await socket.send_json(report(current_token())["subject"])
+        await socket.close()
+
+    with TestClient(Litestar([edit, echo], middleware=[OURS], logging_config=None)) as client:
+        answer = client.get("/edit", headers=FACTORY.bearer(scope="editor"))
+        assert answer.json() == ["alice", "alice", ["editor", "authenticated"]]
+        assert client.get("/edit", headers=FACTORY.bearer(scope="read")).status_code == 403
+        with client.websocket_connect("/ws", headers=FACTORY.bearer(sub="bob")) as session:
+            assert session.receive_json() == "bob"

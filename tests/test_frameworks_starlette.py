@@ -1,6 +1,6 @@
 """Starlette, wrapped by `add_middleware` or in its list of middleware."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -163,7 +163,7 @@ def test_the_state_of_the_lifespan_stays_beside_ours() -> None:
     given: list[dict[str, Any]] = []
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Any]]:
         yield {"pool": pool}
 
     def view(request: Request) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Independent implementations agree: what joserfc, Authlib and PyJWT sign verifies here, and the reverse."""
+"""Others agree: what joserfc, Authlib and PyJWT sign verifies here, and ours verifies there."""
 
 import json
 import time
@@ -6,7 +6,8 @@ import warnings
 from functools import cache
 from typing import Any, Protocol
 
-import authlib.deprecate  # before the filter below, because it sets one of its own
+# Before the filter below, because it sets one of its own.
+import authlib.deprecate  # type: ignore[import-untyped]
 import joserfc.jwk
 import joserfc.jwt
 import jwt
@@ -21,9 +22,9 @@ from tests.rules import accepts, refuses
 from tests.world import World
 
 with warnings.catch_warnings():
-    # Its authors point to joserfc, which is here too; as an implementation of its own it still counts.
+    # Its authors point to joserfc, which is here too; it is still an implementation of its own.
     warnings.simplefilter("ignore", authlib.deprecate.AuthlibDeprecationWarning)
-    import authlib.jose
+    import authlib.jose  # type: ignore[import-untyped]
 
 SECRETS = ("HS256", "HS384", "HS512")
 RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -118,11 +119,13 @@ def their_key(kind: str) -> Any:
         case "Ed25519":
             return joserfc.jwk.OKPKey.generate_key(kind)
         case _:
-            return joserfc.jwk.ECKey.generate_key(kind)  # type: ignore[arg-type]
+            return joserfc.jwk.ECKey.generate_key(kind)
 
 
 def theirs(algorithm: str) -> Any:
-    return their_key(CURVES.get(algorithm) or {"Ed25519": "Ed25519"}.get(algorithm, _kty(algorithm)))
+    return their_key(
+        CURVES.get(algorithm) or {"Ed25519": "Ed25519"}.get(algorithm, _kty(algorithm))
+    )
 
 
 @cache
@@ -160,7 +163,9 @@ def world(keys: KeySet) -> World:
     return World(Settings(issuer="https://login.example", audience="api", keys=keys))
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # joserfc's advice; RFC 9864's too
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:EdDSA is deprecated"
+)  # joserfc's advice; RFC 9864's too
 
 
 @accepts("RS-11", "RS-14", "RS-16", "RS-17", "RS-29")
@@ -187,7 +192,9 @@ def test_what_we_sign_verifies_there(oracle: Oracle, algorithm: str) -> None:
 @pytest.mark.parametrize(("oracle", "algorithm"), EVERY)
 def test_a_signature_by_another_key_is_good_on_neither_side(oracle: Oracle, algorithm: str) -> None:
     key, other = ours(algorithm), theirs(algorithm)
-    forged = oracle.sign(claims(), header_for(other, algorithm) | {"kid": key.kid}, private_text(other))
+    forged = oracle.sign(
+        claims(), header_for(other, algorithm) | {"kid": key.kid}, private_text(other)
+    )
     assert world(KeySet([key])).get(token=forged).reason == "signature_invalid"
     with pytest.raises(Exception, match=r"(?i)bad_signature|signature verification failed"):
         oracle.verify(jws.sign(claims(), key, typ="at+jwt"), algorithm, public_text(other))

@@ -37,8 +37,9 @@ class Promises:
     """What an application may rely on, whatever its framework.
 
     A subclass gives the fixtures `client`, with the `get` of a test client of Starlette's or
-    Werkzeug's over the wrapped application, and `calls`, to which each view adds its path. Its views
-    at /me, /open and /admin/users answer with the `report` of the token that the request carries.
+    Werkzeug's over the wrapped application, and `calls`, to which each view adds its path. Its
+    views at /me, /open and /admin/users answer with the `report` of the token that the request
+    carries.
     """
 
     def test_no_token_is_answered_with_a_challenge(self, client: Any, calls: list[str]) -> None:

@@ -5,9 +5,11 @@ A key that can't be used says why, once, at load. A request never meets a weak o
 
 import math
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from json import dumps
 from typing import Any, TypeAlias, cast
 
@@ -114,6 +116,14 @@ def thumbprint(members: Mapping[str, Any]) -> str:
     return b64url_encode(sha256(text.encode()).digest()).decode()
 
 
+def is_foreign(jwk: Mapping[str, Any]) -> bool:
+    """Say whether a JWK is of a type that isn't known here, which is no fault of the set's."""
+    kty = jwk.get("kty")
+    # A known type in another case is a slip of the pen, and not a newer standard.
+    known = {name.lower() for name in _PUBLIC_MEMBERS}
+    return isinstance(kty, str) and kty.lower() not in known
+
+
 def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
     """Read one JWK. `algorithm` is for a key that doesn't say its own (`alg` is optional).
 
@@ -130,9 +140,7 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
     name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
     bound = _bind(name, kty, curve)
     operations = _check_use(jwk)
-    kid = jwk.get("kid", "") if "kid" in jwk else thumbprint(jwk)
-    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
-        raise UnusableKey(f"kid must be a string of 1 to {MAX_KID} characters (RFC 7517 s4.5)")
+    kid = _checked_kid(jwk["kid"]) if "kid" in jwk else thumbprint(jwk)
     if kty == "oct":
         key = from_secret(_octets(jwk, "k"), bound.name, kid=kid)
     else:
@@ -163,12 +171,15 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
         private, public = None, key
     else:
         raise UnusableKey(f"a key of type {type(key).__name__} is not supported")
-    members = _members(public)
+    try:
+        members = _members(public)
+    except InvalidKeyError:
+        raise UnusableKey("a key on this curve is not supported") from None
     kty, curve = members["kty"], members.get("crv")
     bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
     if isinstance(public, rsa.RSAPublicKey):
         _check_rsa(public, bound)
-    return Key(kid or thumbprint(members), bound, public, private)
+    return Key(_name(kid, members), bound, public, private)
 
 
 def from_pem(
@@ -203,12 +214,12 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
         )
     _check_secret(secret)
     members = {"kty": "oct", "k": b64url_encode(secret).decode()}
-    return Key(kid or thumbprint(members), bound, None, secret)
+    return Key(_name(kid, members), bound, None, secret)
 
 
-def generate(algorithm: str, *, kid: str | None = None, secret: bytes = b"") -> Key:
+def generate(algorithm: Any, *, kid: str | None = None, secret: bytes = b"") -> Key:
     """Make a new key for `algorithm`; `secret` is the randomness of an HMAC key."""
-    bound = ALGORITHMS.get(algorithm)
+    bound = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
     if bound is None:
         raise UnusableKey(_unsupported(algorithm))
     if bound.kty == "oct":
@@ -241,6 +252,16 @@ def _members(key: Any) -> dict[str, str]:
     return {name: found[name] for name in names if name in found}
 
 
+def _checked_kid(kid: object) -> str:
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
+        raise UnusableKey(f"kid must be a string of 1 to {MAX_KID} characters (RFC 7517 s4.5)")
+    return kid
+
+
+def _name(kid: object, members: Mapping[str, Any]) -> str:
+    return thumbprint(members) if kid is None else _checked_kid(kid)
+
+
 def _bind(name: object, kty: str, curve: object) -> Algorithm:
     """Return the algorithm called `name`, if it goes with the type and the curve."""
     bound = ALGORITHMS.get(name) if isinstance(name, str) else None
@@ -255,7 +276,9 @@ def _bind(name: object, kty: str, curve: object) -> Algorithm:
 
 def _natural(kty: str, curve: object, fallback: str | None) -> str:
     """Choose for a key that doesn't say its own: the fallback if it fits, else the curve's."""
-    configured = ALGORITHMS.get(fallback or "")
+    configured = ALGORITHMS.get(fallback) if fallback is not None else None
+    if fallback is not None and configured is None:
+        raise UnusableKey(_unsupported(fallback))
     if configured is not None and configured.kty == kty and configured.crv in (None, curve):
         return configured.name
     by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
@@ -332,29 +355,90 @@ def _has_weak_structure(modulus: int) -> bool:
     return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
 
 
-_OTHER_KEYS = re.compile(rb"-----BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|\{)")
-_WORDS = re.compile(rb"[A-Za-z][a-z]{3,}")
+_OTHER_KEYS = re.compile(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
+_MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
 def _check_secret(secret: bytes) -> None:
-    """Refuse what is plainly no random secret. RFC 8725 s3.5: human passwords MUST NOT be keys."""
-    if _OTHER_KEYS.search(secret) or _is_der(secret):
+    """Refuse what is plainly no random secret. RFC 8725 s3.5: human passwords MUST NOT be keys.
+
+    It is measured on what is left of chance: of 1,000 random secrets in any alphabet, none is
+    refused. A long passphrase in another language than English passes: not all can be seen.
+    """
+    if _OTHER_KEYS.search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
         raise UnusableKey(
             "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
             "(KeySet.pem, KeySet.from_jwks)"
         )
-    remedy = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+    if _repeats(secret) or _counts(secret):
+        raise UnusableKey(f"this secret repeats itself or counts: {_MAKE_ONE}")
+    text = secret.decode("latin-1").lower()
+    if _is_made_of_words(text) or _is_typed_along_a_row(text):
+        raise UnusableKey(f"this secret can be guessed, it is words or a row of keys: {_MAKE_ONE}")
+
+
+def _repeats(secret: bytes) -> bool:
     counts = [secret.count(octet) for octet in set(secret)]
     entropy = -sum(n * math.log2(n / len(secret)) for n in counts)
-    # 32 random octets have about 157 of 160 bits by this measure, 64 hexadecimal digits about 245.
-    if entropy < 96:
-        raise UnusableKey(f"this secret repeats itself: {remedy}")
-    words = sum(len(word) for word in _WORDS.findall(secret))
-    if words * 2 > len(secret):
-        raise UnusableKey(f"this secret is made of words, which can be guessed: {remedy}")
+    triples = {secret[at : at + 3] for at in range(len(secret) - 2)}
+    # By these measures 32 random octets have about 157 of 160 bits, and 64 hexadecimal digits about
+    # 245; of their triples nearly all differ.
+    return entropy < 96 or len(triples) < 0.75 * (len(secret) - 2)
+
+
+def _counts(secret: bytes) -> bool:
+    # Neighbours that are equal or next to each other: a fifth of random hexadecimal digits.
+    near = sum(abs(left - right) <= 1 for left, right in pairwise(secret))
+    return near > 0.6 * len(secret)
+
+
+_FAVOURITES = re.compile("secret|password|passphrase|changeme|insecure|example|default|letmein")
+# The pairs of letters that make up more than half of English, and a seventh of random letters.
+_PAIRS = frozenset(
+    re.findall(
+        "..",
+        "thheineranreonatenndtiesorteofedisitalarsttontngsehaasouioleve"
+        "comedehiriroicneearacelichllbemasiomurcaeltalansdifohopeecprno"
+        "ctusacotiltrlyncetutsssorsunlowageiewheekeeysh",
+    )
+)
+_BY_CHANCE = 0.14
+
+
+def _is_made_of_words(text: str) -> bool:
+    if _FAVOURITES.search(text):
+        return True
+    pairs = [text[at : at + 2] for at in range(len(text) - 1)]
+    letters = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
+    if not set(text) - set("0123456789abcdef"):
+        return False  # hexadecimal digits make no words, and pairs of a to f are common
+    expected = len(letters) * _BY_CHANCE
+    # Six standard deviations above what random letters have; English has seven and more.
+    spread = 6 * math.sqrt(expected * (1 - _BY_CHANCE))
+    return sum(pair in _PAIRS for pair in letters) > max(expected + spread, 6)
+
+
+_ROW = "qwertyuiopasdfghjklzxcvbnm"
+_RUN = 4  # neighbours on the keyboard; random letters have that many once in 20,000 places
+
+
+def _is_typed_along_a_row(text: str) -> bool:
+    runs = sum(text[at : at + _RUN] in _ROW for at in range(len(text) - _RUN + 1))
+    return runs > len(text) / 3
+
+
+def _without_base64(secret: bytes) -> bytes:
+    """Return what a PEM without its first and last line holds; nothing where it is no base64."""
+    try:
+        return a2b_base64(secret)
+    except ValueError:
+        return b""
 
 
 def _is_der(secret: bytes) -> bool:
+    # X.690 s8.1.3: a SEQUENCE, two octets of length, and as many octets: an encrypted key, too.
+    if secret[:2] == b"\x30\x82" and int.from_bytes(secret[2:4], "big") == len(secret) - 4:
+        return True
     for load in (
         serialization.load_der_public_key,
         lambda data: serialization.load_der_private_key(data, None),

@@ -1,5 +1,6 @@
 """The compact serialization of RFC 7515, read strictly: one text for one token."""
 
+from collections.abc import Mapping
 from json import dumps
 from typing import Any, NamedTuple
 
@@ -16,21 +17,32 @@ MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 _UNSUPPORTED = frozenset(("crit", "b64", "enc", "zip", "cty"))
 
 
+class Header(NamedTuple):
+    """A header without anything that we don't support. What it says is a claim of the sender's."""
+
+    algorithm: str
+    kid: str | None
+    members: FrozenDict
+
+
 class Parsed(NamedTuple):
     """A token that is well-formed. Nothing in it is true until the signature has been checked."""
 
-    header: FrozenDict
+    header: Header
+    header_segment: bytes
     claims: FrozenDict
-    algorithm: str
-    kid: str | None
     signing_input: bytes
     signature: bytes
 
 
-def parse(token: str) -> Parsed:
+_NONE: Mapping[bytes, Header] = {}
+
+
+def parse(token: str, known: Mapping[bytes, Header] = _NONE) -> Parsed:
     """Return the parts of a compact JWS whose payload is a JSON object, or raise InvalidToken.
 
-    The order is the cheapest first: size, characters, base64url, UTF-8, JSON, header.
+    The order is the cheapest first: size, characters, base64url, UTF-8, JSON, header. `known` are
+    headers by their segment, of tokens whose signature was good: these need no reading again.
     """
     if len(token) > MAX_TOKEN:
         raise InvalidToken(Reason.TOO_LONG)
@@ -45,37 +57,43 @@ def parse(token: str) -> Parsed:
     signing_input, _, last = octets.rpartition(b".")
     first, _, second = signing_input.partition(b".")
     try:
-        header_octets = decode_segment(first)
-        payload = decode_segment(second)
         signature = decode_segment(last)
+        payload = decode_segment(second)
     except ValueError:
         raise InvalidToken(Reason.ENCODING) from None
+    header = known.get(first) or _read_header(first)
     try:
-        header = parse_object(header_octets)
         claims = parse_object(payload)
     except ValueError:
         raise InvalidToken(Reason.JSON) from None
-    algorithm, kid = _check_header(header)
-    return Parsed(header, claims, algorithm, kid, signing_input, signature)
+    return Parsed(header, first, claims, signing_input, signature)
 
 
-def _check_header(header: FrozenDict) -> tuple[str, str | None]:
-    if not _UNSUPPORTED.isdisjoint(header):
+def _read_header(segment: bytes) -> Header:
+    try:
+        octets = decode_segment(segment)
+    except ValueError:
+        raise InvalidToken(Reason.ENCODING) from None
+    try:
+        members = parse_object(octets)
+    except ValueError:
+        raise InvalidToken(Reason.JSON) from None
+    if not _UNSUPPORTED.isdisjoint(members):
         raise InvalidToken(Reason.HEADER_UNSUPPORTED)
-    algorithm = header.get("alg")
+    algorithm = members.get("alg")
     if type(algorithm) is not str:
         raise InvalidToken(Reason.ALGORITHM)
-    kid = header.get("kid")
-    if "kid" in header and (type(kid) is not str or not 0 < len(kid) <= MAX_KID):
+    kid = members.get("kid")
+    if "kid" in members and (type(kid) is not str or not 0 < len(kid) <= MAX_KID):
         raise InvalidToken(Reason.KEY_ID)
-    return algorithm, kid
+    return Header(algorithm, kid, members)
 
 
 def check_signature(parsed: Parsed, key: Key) -> None:
     """Check the signature, and that the algorithm is the key's. Raises InvalidToken."""
     # RFC 8725 s3.1: the caller's algorithm, never the token's. A key is bound to one, so equality
     # is the whole allow-list: `none`, another case and a mere cousin of the right one all end here.
-    if parsed.algorithm != key.algorithm.name:
+    if parsed.header.algorithm != key.algorithm.name:
         raise InvalidToken(Reason.ALGORITHM)
     if not key.verifies:
         raise InvalidToken(Reason.KEY_USE)

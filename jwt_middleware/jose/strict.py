@@ -2,9 +2,10 @@
 
 import re
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from json import JSONDecoder
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..values.frozen import FrozenDict, freeze
 
@@ -16,7 +17,7 @@ _TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
 # The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5),
 # or one token would have several texts. One character alone is never a group.
-_LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def b64url_decode(segment: bytes) -> bytes:
@@ -29,9 +30,13 @@ def b64url_decode(segment: bytes) -> bytes:
 def decode_segment(segment: bytes) -> bytes:
     """Decode a segment whose characters have been checked already."""
     rest = len(segment) & 3
-    if not segment or segment[-1] not in _LAST[rest]:
-        raise ValueError("not canonical base64url")
-    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
+    if rest:
+        if segment[-1] not in _LAST[rest]:
+            raise ValueError("not canonical base64url")
+        return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
+    if not segment:
+        raise ValueError("nothing")
+    return a2b_base64(segment.translate(_TO_BASE64))
 
 
 def b64url_encode(octets: bytes) -> bytes:
@@ -45,15 +50,18 @@ def parse_object(octets: bytes) -> FrozenDict:
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    if octets.count(b"{") + octets.count(b"[") > MAX_DEPTH:
+    if len(octets) - len(octets.translate(None, b"{[")) > MAX_DEPTH:
         _check_depth(octets)
     text = octets.decode("utf-8").strip(" \t\n\r")
-    value, end = _DECODER.raw_decode(text)
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("no JSON value") from None
     if end != len(text) or type(value) is not FrozenDict:
         raise ValueError("not one JSON object")
-    if b"\\u" in octets:
+    if "\\u" in text:
         _check_surrogates(value)
-    if b"[" in octets:
+    if "[" in text:
         freeze(value)
     return value
 
@@ -78,9 +86,12 @@ def _float(text: str) -> float:
     return number
 
 
-_DECODER = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+_decoder = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+# What `raw_decode` calls; it raises StopIteration where no value begins.
+_scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A string without an end takes all that is left, or every quote in it would be tried anew.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(octets: bytes) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
+from ..values import randomness
 from ..values.errors import ConfigurationError, InvalidToken, Reason
-from ..values.randomness import octets
 from . import file
 
 __all__ = ["Key", "KeySet"]
@@ -26,6 +26,10 @@ class KeySet:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self.keys = tuple(keys)
+        if not all(isinstance(key, Key) for key in self.keys):
+            raise ConfigurationError(
+                "keys", "a KeySet is made of keys", "KeySet.load, .pem, .secret or .from_jwks"
+            )
         if not self.keys:
             raise ConfigurationError(
                 "keys", "the key set is empty", "KeySet.generate() makes a key"
@@ -46,7 +50,9 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
-        return cls((_usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
+        return cls(
+            (_usable("keys", jwk.generate, algorithm, kid=kid, secret=randomness.octets(64)),)
+        )
 
     @classmethod
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> "KeySet":
@@ -54,8 +60,7 @@ class KeySet:
 
         Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
         """
-        raw = [one.encode() if isinstance(one, str) else one for one in secrets]
-        return cls(_usable("keys", jwk.from_secret, one, algorithm) for one in raw)
+        return cls(_usable("keys", jwk.from_secret, _octets(one), algorithm) for one in secrets)
 
     @classmethod
     def pem(
@@ -66,9 +71,9 @@ class KeySet:
         password: bytes | None = None,
     ) -> "KeySet":
         """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
-        raw = [one.encode() if isinstance(one, str) else one for one in pems]
         return cls(
-            _usable("keys", jwk.from_pem, one, algorithm, kid=kid, password=password) for one in raw
+            _usable("keys", jwk.from_pem, _octets(one), algorithm, kid=kid, password=password)
+            for one in pems
         )
 
     @classmethod
@@ -80,9 +85,9 @@ class KeySet:
         A key that can't be used is an error, because somebody configured it.
         """
         if not isinstance(jwks, Mapping):
-            raw = jwks.encode() if isinstance(jwks, str) else jwks
+            octets = _octets(jwks)
             try:
-                jwks = parse_object(raw)
+                jwks = parse_object(octets)
             except ValueError:
                 raise ConfigurationError(
                     "keys", "not one JSON object without duplicate members", "give a JWK Set"
@@ -90,9 +95,12 @@ class KeySet:
         members = jwks.get("keys")
         if not isinstance(members, list | tuple):
             raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
+        # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
+        # are not understood": a newer kind of key must not keep the others from being used.
         return cls(
             _usable(f"keys[{position}]", _from_member, member, algorithm)
             for position, member in enumerate(members)
+            if not (isinstance(member, Mapping) and jwk.is_foreign(member))
         )
 
     @classmethod
@@ -137,6 +145,22 @@ class KeySet:
 
     def __reduce__(self) -> tuple[type["KeySet"], tuple[tuple[Key, ...]]]:
         return KeySet, (self.keys,)
+
+
+def _octets(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            "keys",
+            f"must be text or octets, not {type(value).__name__}",
+            "is the environment variable set?",
+        )
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        # Without its cause, which holds the text.
+        raise ConfigurationError("keys", "the text can't be encoded", "give octets") from None
 
 
 def _from_member(member: object, algorithm: str | None) -> Key:

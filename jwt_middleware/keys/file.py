@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from ..values.errors import ConfigurationError
 from ..values.randomness import octets
@@ -9,11 +10,15 @@ from ..values.randomness import octets
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 
 
-def read(path: str | os.PathLike[str]) -> bytes:
+def read(path: Any) -> bytes:
     """Return the contents of a key file. Raises ConfigurationError with the way out."""
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError("keys", f"{type(path).__name__} is no path of a file")
     try:
         with open(path, "rb") as opened:
             contents = opened.read(MAX_FILE + 1)
+    except ValueError:
+        raise ConfigurationError("keys", "the path can't be that of a file") from None
     except OSError as error:
         remedy = (
             "KeySet.generate().save(path) makes one" if isinstance(error, FileNotFoundError) else ""

@@ -44,11 +44,15 @@ class Origins:
             origin: (
                 ("access-control-allow-origin", origin),
                 *allow,
-                ("access-control-expose-headers", "WWW-Authenticate"),
+                ("access-control-expose-headers", "WWW-Authenticate, Retry-After"),
                 ("vary", "Origin"),
             )
             for origin in origins
         }
+
+    def knows(self, request: Request) -> bool:
+        """Say whether the request comes from a page of one of the origins, by its own word."""
+        return request.header("origin") in self._headers
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return what our answer to this request says about who may read it."""

@@ -8,7 +8,7 @@ slow.
 import re
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ..values.errors import ConfigurationError, InvalidRequest, Reason
 
@@ -18,7 +18,7 @@ _CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
 _ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f]")
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
-_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2 token, in upper case
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
 _PARAMETER = re.compile(r"[{}<>]")
 
 
@@ -54,11 +54,7 @@ class Route:
     acr_values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("methods", "acr_values"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-                raise self._wrong(name, "must be a tuple of strings")
-            object.__setattr__(self, name, tuple(value))
+        self._check_types()
         self._check_path()
         for method in self.methods:
             if not _METHOD.fullmatch(method):
@@ -67,11 +63,21 @@ class Route:
         if not isinstance(scope, str) or not all(
             _SCOPE_TOKEN.fullmatch(one) for one in scope.split(" ") if scope
         ):
-            raise self._wrong("scope", "must be words separated by one space (RFC 6749 s3.3)")
+            raise self._wrong(
+                "scope",
+                "must be words separated by one space (RFC 6749 s3.3)",
+                'as in "read write"',
+            )
         if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
-            raise self._wrong("acr_values", "must be visible ASCII without quotes (RFC 9470 s3)")
+            raise self._wrong(
+                "acr_values",
+                "must be visible ASCII without quotes (RFC 9470 s3)",
+                "as the issuer names them",
+            )
         if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
-            raise self._wrong("max_age", "must be a whole number of seconds, 0 or more")
+            raise self._wrong(
+                "max_age", "must be a whole number of seconds, 0 or more", "300 is five minutes"
+            )
         if self.public and self.optional:
             raise self._wrong("public", "excludes optional", "a public route reads no credentials")
         if self.permits and self.restricts:
@@ -98,13 +104,29 @@ class Route:
         """Say whether this rule asks for more than a valid token."""
         return bool(self.scope or self.acr_values or self.max_age is not None)
 
+    def _check_types(self) -> None:
+        for name in ("methods", "acr_values"):
+            value: object = getattr(self, name)
+            listed = isinstance(value, Iterable) and not isinstance(value, str)
+            values = tuple(cast("Iterable[object]", value)) if listed else (None,)
+            if not all(isinstance(one, str) for one in values):
+                raise self._wrong(name, "must be a tuple of strings", 'as in ("GET", "POST")')
+            object.__setattr__(self, name, values)
+        for name in ("public", "optional"):
+            if not isinstance(getattr(self, name), bool):
+                raise self._wrong(name, "must be True or False", "a text is neither")
+
     def _check_path(self) -> None:
         path: object = self.path
         if not isinstance(path, str) or not path.startswith("/"):
-            raise self._wrong("path", f"{path!r} must begin with /")
+            raise self._wrong("path", f"{path!r} must begin with /", "as the router sees it")
         literal = path.removesuffix("*") if path.endswith("/*") else path
         if _ODD.search(literal) or not literal.isprintable():
-            raise self._wrong("path", f"{path!r} isn't the same path for every server")
+            raise self._wrong(
+                "path",
+                f"{path!r} isn't the same path for every server",
+                "without //, dot segments, \\, ; and characters nobody can see",
+            )
         if "*" in literal and not self.permits:
             raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
         if _PARAMETER.search(literal):
@@ -155,7 +177,8 @@ class Routes:
         self._wide_below: dict[str, _ByMethod] = {}
         self._restricts = False
         self._longest = 0
-        seen: set[tuple[str, bool, str | None]] = set()
+        exact: set[tuple[str, bool, str | None]] = set()
+        stems: dict[tuple[str, bool, str | None], bool] = {}  # whether its rule permits
         for route in routes:
             below = route.path.endswith("/*")
             path = route.path.removesuffix("/*") if below else route.path
@@ -166,13 +189,17 @@ class Routes:
                 table, key = (self._wide_below if below else self._wide), stem
             rule = Rule(route)
             for method in _with_head(route.methods):
-                if (stem, below, method) in seen:
+                # A rule that isn't narrow covers its path with and without a last slash.
+                whole, bare = (path, below, method), (stem, below, method)
+                both_permit = stems.get(bare, route.permits) and route.permits
+                if whole in exact or (bare in stems and not both_permit):
                     raise ConfigurationError(
                         "routes",
                         f"two rules for {method or 'all methods of'} {route.path}",
                         "keep one, or give each its own methods",
                     )
-                seen.add((stem, below, method))
+                exact.add(whole)
+                stems[bare] = route.permits
                 table.setdefault(key, {})[method] = rule
             self._restricts |= route.restricts
             self._longest = max(self._longest, len(stem))
@@ -236,7 +263,7 @@ def below_root(path: str, root: str) -> str:
     Some servers put the root in front of the path, others don't; where it isn't there, nothing is
     cut.
     """
-    root = root.rstrip("/")
+    # A root that ends with a slash is none to frameworks either: they see the whole path.
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
+        return path[len(root) :] if root != "/" else path
     return path

@@ -33,10 +33,10 @@ class Policy:
 
 def check_type(parsed: Parsed, profile: Profile) -> None:
     """Check the header `typ`, before any key is looked up. Raises InvalidToken."""
-    typ = parsed.header.get("typ", "")
+    typ = parsed.header.members.get("typ", "")
     # RFC 7515 s4.1.9: a `typ` without "/" is to be read as with "application/" in front; case
     # doesn't count.
-    if type(typ) is not str or (not typ and "typ" in parsed.header):
+    if type(typ) is not str or (not typ and "typ" in parsed.header.members):
         raise InvalidToken(Reason.TYPE)
     if typ.lower().removeprefix("application/") not in profile.types:
         raise InvalidToken(Reason.TYPE)
@@ -47,13 +47,14 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
     claims = parsed.claims
     check(claims, policy, now)
     token = AccessToken(
-        issuer=claims["iss"],
-        subject=claims["sub"],
-        scope=claims.get("scope", ""),
-        client_id=claims.get("client_id"),
-        grant_id=claims.get("sid") if policy.own else None,
-        expires_at=claims["exp"],
-        claims=claims,
+        # By position, which is a third cheaper; in the order of the fields.
+        claims["iss"],
+        claims["sub"],
+        claims.get("scope", ""),
+        claims.get("client_id"),
+        claims.get("sid") if policy.own else None,
+        claims["exp"],
+        claims,
     )
     for one in policy.checks:
         try:

@@ -98,9 +98,9 @@ def check(text: str, keys: RefreshKeys, *, issuer: str, now: float) -> RefreshTo
     """Return the token if it is one of ours and not past its end. Raises InvalidGrant."""
     try:
         parsed = jws.parse(text)
-        if parsed.header.get("typ") != TYPE:
+        if parsed.header.members.get("typ") != TYPE:
             raise InvalidToken(Reason.TYPE)
-        key = keys.find(parsed.kid)
+        key = keys.find(parsed.header.kid)
         if key is None:
             raise InvalidToken(Reason.KEY_UNKNOWN)
         jws.check_signature(parsed, key)

@@ -95,6 +95,7 @@ class OAuthError(Exception):
     status: int = 400
     error: str | None = None
     description: str = ""
+    retry_after: int | None = None  # seconds
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
@@ -256,7 +257,7 @@ class Unavailable(OAuthError):
 
     status, error = 503, "temporarily_unavailable"
     description = "The request can't be checked at the moment; try again"
-    retry_after: int = 1  # seconds
+    retry_after = 1
 
     def __init__(self, reason: Reason = Reason.UNAVAILABLE, detail: str = "") -> None:
         super().__init__(reason, detail)

@@ -30,11 +30,9 @@ class FrozenDict(dict[str, Any]):
 def freeze(value: FrozenDict) -> None:
     """Make a tuple of every array in a freshly parsed JSON object, in place."""
     for name, member in value.items():
-        if type(member) is list:
+        if type(member) is list or type(member) is FrozenDict:
             # The same name gets another value: the dictionary may be walked meanwhile.
             dict.__setitem__(value, name, _frozen(member))
-        elif type(member) is FrozenDict:
-            freeze(member)
 
 
 def _frozen(member: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .frozen import FrozenDict
 
@@ -43,7 +43,7 @@ class Response:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
@@ -88,8 +88,7 @@ class Grant:
     end_reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """What Starlette expects at `request.user`."""
 
     is_authenticated: bool
@@ -101,8 +100,7 @@ class User:
         return self.display_name
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(NamedTuple):
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
     scopes: tuple[str, ...]

@@ -6,15 +6,14 @@ synchronous and the asynchronous world.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """Call the application, with this verified token (None: a public route, or nobody)."""
 
     token: AccessToken | None

@@ -164,7 +164,7 @@ class Demo:
             self._events.append(
                 {
                     "number": self._count,
-                    "at": time.time(),
+                    "at": self.settings.clock(),
                     "tone": words.tone,
                     "title": words.title,
                     "text": words.text,

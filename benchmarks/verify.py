@@ -1,0 +1,200 @@
+"""What verifying costs, over the raw signature check of the same token: `python -m benchmarks.verify`.
+
+Ours is `Core.begin` on a request whose token has not been seen before: routes, header, strict parser,
+key, signature, every claim. Raw is the call of `cryptography` alone, on parts that are decoded already.
+"""
+
+import argparse
+import gc
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from json import dumps, loads
+from typing import Any
+
+import cryptography
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from jwt_middleware import Settings
+from jwt_middleware.core import Core
+from jwt_middleware.jose.jws import MAX_TOKEN
+from jwt_middleware.jose.strict import b64url_decode, b64url_encode
+from jwt_middleware.testing import TokenFactory
+from jwt_middleware.values.errors import OAuthError
+from jwt_middleware.values.model import Request
+
+from .measure import Times, measure
+
+Function = Callable[[], object]
+
+NOW = 1_800_000_000
+TWELVE = {
+    "scope": "read write",
+    "sid": "zq4yJ3b9TfK2mWv7",
+    "auth_time": NOW - 300,
+    "roles": ["editor", "author"],
+    "email": "alice@example.com",
+}  # with the seven that RFC 9068 requires
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what is compared with which raw check, and how much it may cost."""
+
+    what: str
+    base: str
+    gate: float | None = None
+
+
+LINES = (
+    Line("RS256", "raw RS256", 1.75),
+    Line("ES256", "raw ES256", 1.4),
+    Line("Ed25519", "raw Ed25519", 1.2),
+    Line("HS256", "raw HS256", 7),
+    Line("RS256, 8 KB", "raw RS256, 8 KB", 4),
+    Line("malformed: five segments", "raw RS256", 0.15),
+    Line("malformed: padding", "raw RS256", 0.15),
+    Line("malformed: not canonical", "raw RS256", 0.15),
+    Line("malformed: a claim twice", "raw RS256"),
+    Line("unknown kid", "raw RS256", 0.5),
+    Line("bad signature", "raw RS256"),
+)
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    """Yield everything that is measured, by the names in LINES."""
+    for algorithm in ("RS256", "ES256", "Ed25519", "HS256"):
+        factory = TokenFactory(algorithm=algorithm, clock=lambda: NOW)
+        token = factory.token(**TWELVE)
+        yield f"raw {algorithm}", raw(factory, token)
+        yield algorithm, good(factory, token)
+        if algorithm == "RS256":
+            yield from of_rs256(factory, token)
+
+
+def of_rs256(factory: TokenFactory, token: str) -> Iterator[tuple[str, Function]]:
+    """Yield what is compared with the check of one RS256 signature."""
+    large = large_token(factory)
+    yield "raw RS256, 8 KB", raw(factory, large)
+    yield "RS256, 8 KB", good(factory, large)
+    header, payload, signature = token.split(".")
+    twice = dumps(loads(b64url_decode(payload.encode()))).replace('"sub"', '"iss": "x", "sub"')
+    bad = "A" * 10 + signature[10:]
+    for what, text in {
+        "malformed: five segments": f"{token}.{signature}.{signature}",
+        "malformed: padding": token + "==",
+        "malformed: not canonical": token[:-1] + chr(ord(token[-1]) + 1),
+        "malformed: a claim twice": f"{header}.{b64url_encode(twice.encode()).decode()}.{signature}",
+        "unknown kid": factory.token(header={"kid": "another"}, **TWELVE),
+        "bad signature": f"{header}.{payload}.{bad}",
+    }.items():
+        yield what, refused(factory, text)
+
+
+def large_token(factory: TokenFactory) -> str:
+    """Return a token that is nearly as long as one may be: a user in many groups."""
+    groups: list[str] = []
+    token = factory.token(**TWELVE, groups=groups)
+    while len(token) <= MAX_TOKEN - 60:
+        groups.append(f"{len(groups):08x}-7d2b-4f0e-9c61-3b9a5e8f1d24")
+        token = factory.token(**TWELVE, groups=groups)
+    return token
+
+
+def good(factory: TokenFactory, token: str) -> Function:
+    """Return our whole check of a token, after seeing that the token passes."""
+    core, request = prepared(factory, token)
+    assert core.begin(request)
+    return lambda: core.begin(request)
+
+
+def refused(factory: TokenFactory, token: str) -> Function:
+    """Return our whole check of a token that is refused, up to the error."""
+    core, request = prepared(factory, token)
+
+    def check() -> bool:
+        try:
+            core.begin(request)
+        except OAuthError:
+            return True
+        return False
+
+    # Once a good one, as in life: the issuer's header is known.
+    good_one = f"Bearer {factory.token()}"
+    core.begin(Request("GET", "/", {"authorization": good_one}.get))
+    assert check(), token
+    return check
+
+
+def prepared(factory: TokenFactory, token: str) -> tuple[Core, Request]:
+    settings: Settings = factory.settings()
+    return Core(settings), Request("GET", "/", {"authorization": f"Bearer {token}"}.get)
+
+
+def raw(factory: TokenFactory, token: str) -> Function:
+    """Return the check of the signature and nothing else, everything before it done."""
+    key: Any = factory.key.public or factory.key.private
+    signing_input, _, last = token.encode().rpartition(b".")
+    signature, sha256 = b64url_decode(last), hashes.SHA256()
+    match factory.key.algorithm.name:
+        case "RS256":
+            pkcs1 = padding.PKCS1v15()
+            return lambda: key.verify(signature, signing_input, pkcs1, sha256)
+        case "ES256":
+            r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+            der, ecdsa = encode_dss_signature(r, s), ec.ECDSA(sha256)
+            return lambda: key.verify(der, signing_input, ecdsa)
+        case "HS256":
+
+            def check() -> None:
+                mac = hmac.HMAC(key, sha256)
+                mac.update(signing_input)
+                mac.verify(signature)
+
+            return check
+        case _:
+            return lambda: key.verify(signature, signing_input)
+
+
+def table(times: Times) -> tuple[str, bool]:
+    """Return the Markdown table, and whether every gate was kept."""
+    rows = [
+        "| token | ours, µs | raw, µs | ratio | quartiles | gate | |",
+        "|---|--:|--:|--:|:-:|--:|---|",
+    ]
+    kept = True
+    for line in LINES:
+        ratio = times.ratio(line.what, line.base)
+        low, high = times.spread(line.what, line.base)
+        passed = line.gate is None or ratio <= line.gate
+        kept &= passed
+        verdict = "" if line.gate is None else "PASS" if passed else "FAIL"
+        ours, base = (times.typical(name) / 1000 for name in (line.what, line.base))
+        rows.append(
+            f"| {line.what} | {ours:.1f} | {base:.1f} | {ratio:.2f} | {low:.2f} to {high:.2f} "
+            f"| {line.gate or ''} | {verdict} |"
+        )
+    return "\n".join(rows), kept
+
+
+def main() -> int:
+    """Measure, print, and return 1 if a gate was asked for and missed."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--gate", action="store_true", help="exit with 1 if a gate is missed")
+    options.add_argument("--rounds", type=int, default=200, help="how often each is measured")
+    given = options.parse_args()
+    prepared_functions = dict(functions())
+    gc.freeze()
+    text, kept = table(measure(prepared_functions, rounds=given.rounds))
+    machine = f"{platform.python_implementation()} {platform.python_version()}, cryptography"
+    print(f"{machine} {cryptography.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
+    print(text)
+    return 1 if given.gate and not kept else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

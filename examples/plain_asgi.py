@@ -1,0 +1,51 @@
+"""An ASGI application without a framework.
+
+Start it with `python examples/plain_asgi.py`, then try:
+
+curl -i http://127.0.0.1:8000/notes                                      # 401, no token
+curl -i http://127.0.0.1:8000/notes -H "Authorization: Bearer $TOKEN"    # 200
+curl -i http://127.0.0.1:8000/admin -H "Authorization: Bearer $TOKEN"    # 403, it lacks a scope
+
+The token is printed at the start. PORT=9000 in the environment sets another port.
+"""
+
+import os
+from typing import Any
+
+import uvicorn
+
+from jwt_middleware import Route
+from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.testing import TokenFactory
+
+# Here a factory for tests plays the issuer. In earnest tokens come from your issuer, and its public
+# keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"), routes=...).
+issuer = TokenFactory()
+settings = issuer.settings(
+    routes=(
+        Route("/", public=True),
+        Route("/admin/*", scope="admin"),
+    )
+)
+
+
+async def hello(scope: Any, receive: Any, send: Any) -> None:
+    """Greet whoever the token says it is."""
+    token = scope["jwt_middleware.token"]
+    body = f"Hello {token.subject if token else 'world'}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+app = JWTMiddleware(hello, settings)
+
+if __name__ == "__main__":
+    port = int(os.environ.get("PORT", "8000"))
+    url = f"http://127.0.0.1:{port}"
+    token = issuer.token(sub="alice", scope="notes")
+    print("Try these; the token is good for ten minutes:\n")
+    print(f"curl -i {url}/notes")
+    print(f"curl -i {url}/notes -H 'Authorization: Bearer {token}'")
+    print(f"curl -i {url}/admin -H 'Authorization: Bearer {token}'\n", flush=True)
+    uvicorn.run(app, port=port, log_level="warning", lifespan="off")

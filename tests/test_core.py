@@ -1,0 +1,69 @@
+"""What only the core decides: the application's own checks, and the size of what it remembers."""
+
+import pickle
+from typing import Any
+
+import pytest
+
+from jwt_middleware import AccessToken, ConfigurationError
+from jwt_middleware.core import MAX_HEADERS
+from jwt_middleware.jose import jws
+from jwt_middleware.testing import TokenFactory
+from jwt_middleware.values.errors import InvalidToken
+from tests.world import World
+
+FACTORY = TokenFactory()
+
+
+def is_editor(token: AccessToken) -> bool:
+    return "editor" in token.claims["roles"]
+
+
+def forgets_to_answer(token: AccessToken) -> Any:
+    return None
+
+
+def answers_something_true(token: AccessToken) -> Any:
+    return "yes"
+
+
+def test_a_check_that_returns_true_lets_in() -> None:
+    world = World(FACTORY.settings(checks=(is_editor,)))
+    answer = world.get("/", FACTORY.token(roles=["editor"]))
+    assert (answer.status, answer.reached) == (200, True)
+
+
+@pytest.mark.parametrize("check", [is_editor, forgets_to_answer, answers_something_true])
+def test_a_check_that_returns_anything_else_refuses(check: Any) -> None:
+    world = World(FACTORY.settings(checks=(check,)))
+    answer = world.get("/", FACTORY.token(roles=["reader"]))
+    assert (answer.status, answer.error, answer.reason) == (401, "invalid_token", "check_refused")
+    assert getattr(answer.events[-1], "detail", "") == check.__name__
+
+
+def test_a_check_that_raises_refuses_and_tells_the_kind_of_error_only() -> None:
+    world = World(FACTORY.settings(checks=(is_editor,)))
+    answer = world.get("/", FACTORY.token())
+    assert (answer.status, answer.reason) == (401, "check_failed")
+    assert getattr(answer.events[-1], "detail", "") == "KeyError"
+
+
+def test_headers_are_remembered_after_a_good_signature_only_and_not_without_end() -> None:
+    world = World(FACTORY.settings())
+    core = world.asgi._core if hasattr(world.asgi, "_core") else world.asgi._runtime.core
+    world.get("/", FACTORY.token(header={"x": "unsigned"})[:-8] + "AAAAAAAA")
+    assert not core._headers
+    for number in range(MAX_HEADERS + 5):
+        assert world.get("/", FACTORY.token(header={"x": number})).status == 200
+    assert len(core._headers) == MAX_HEADERS
+
+
+def test_the_parser_has_its_own_limit() -> None:
+    with pytest.raises(InvalidToken, match="token_too_long"):
+        jws.parse("a" * (jws.MAX_TOKEN + 1))
+
+
+def test_a_configuration_error_survives_a_process_pool() -> None:
+    error = ConfigurationError("keys", "is empty", "make one")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.field, str(again)) == ("keys", "keys: is empty (make one)")

@@ -1,0 +1,297 @@
+"""The live side of settings: the drivers that carry asks out, one runtime each, and who is told."""
+
+import asyncio
+import copy
+import logging
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jwt_middleware import Event, Settings, current_token
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.core import Core
+from jwt_middleware.runtime import Runtime, arun, run
+from jwt_middleware.values.errors import InvalidToken, Reason, Unavailable
+from jwt_middleware.values.model import Request
+from jwt_middleware.values.steps import NOBODY, Ask, Forward, Reply, Step
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+
+from .world import World
+from .wrapped import FACTORY
+
+REQUEST = Request("GET", "/me", lambda _: None)
+
+
+class Asking(Core):
+    """A core whose flow is a given one, with the real core's answers to errors."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, first: Step, settings: Settings | None = None) -> None:
+        super().__init__(settings or FACTORY.settings())
+        self._first = first
+
+    def begin(self, request: Request) -> Step:
+        return self._first
+
+
+def arun_at_once(core: Core, request: Request) -> Forward | Reply:
+    return asyncio.run(arun(core, request))
+
+
+both = pytest.mark.parametrize("drive", [run, arun_at_once])
+Drive = Callable[[Core, Request], Forward | Reply]
+
+
+def unavailable(*_: object) -> Any:
+    raise Unavailable(detail="store")
+
+
+def never(*_: object) -> Any:
+    raise AssertionError("the flow must not come here")
+
+
+# The drivers
+
+
+@both
+def test_a_flow_that_asks_nothing_is_at_its_end(drive: Drive) -> None:
+    assert drive(Asking(NOBODY), REQUEST) is NOBODY
+
+
+@both
+def test_each_answer_leads_to_the_next_step(drive: Drive) -> None:
+    asked: list[Any] = []
+
+    def store(*args: Any) -> int:
+        asked.append(args)
+        return len(asked)
+
+    def second(answer: int) -> Step:
+        return Ask(store, (answer, "again"), third)
+
+    def third(answer: int) -> Step:
+        asked.append(answer)
+        return NOBODY
+
+    assert drive(Asking(Ask(store, (), second)), REQUEST) is NOBODY
+    assert asked == [(), (1, "again"), 2]
+
+
+def test_what_can_be_awaited_is_awaited_under_asgi() -> None:
+    seen: list[str] = []
+
+    async def store(name: str) -> str:
+        await asyncio.sleep(0)
+        return f"row of {name}"
+
+    def then(answer: str) -> Step:
+        seen.append(answer)
+        return NOBODY
+
+    assert arun_at_once(Asking(Ask(store, ("alice",), then)), REQUEST) is NOBODY
+    assert seen == ["row of alice"]
+
+
+@both
+def test_the_leg_for_failure_goes_on_without_the_answer(drive: Drive) -> None:
+    error = Unavailable(detail="store")
+    failures: list[Unavailable] = []
+
+    def store() -> None:
+        raise error
+
+    def failed(given: Unavailable) -> Step:
+        failures.append(given)
+        return NOBODY
+
+    step = Ask(store, (), then=never, failed=failed)
+    assert drive(Asking(step), REQUEST) is NOBODY
+    assert failures == [error]
+
+
+def test_an_awaitable_that_fails_takes_the_same_leg() -> None:
+    async def store() -> None:
+        await asyncio.sleep(0)
+        unavailable()
+
+    step = Ask(store, (), then=never, failed=lambda _: NOBODY)
+    assert arun_at_once(Asking(step), REQUEST) is NOBODY
+
+
+@both
+def test_the_leg_is_for_the_call_and_not_for_what_follows_it(drive: Drive) -> None:
+    step = Ask(lambda: "row", (), then=unavailable, failed=never)
+    reply = drive(Asking(step), REQUEST)
+    assert isinstance(reply, Reply)
+    assert reply.response.status == 503
+
+
+@both
+def test_a_leg_that_fails_too_is_the_end(drive: Drive) -> None:
+    reply = drive(Asking(Ask(unavailable, (), then=never, failed=unavailable)), REQUEST)
+    assert isinstance(reply, Reply)
+    assert reply.response.status == 503
+
+
+@both
+def test_an_error_with_an_answer_becomes_the_answer(drive: Drive) -> None:
+    def store() -> None:
+        raise InvalidToken(Reason.KEY_UNKNOWN)
+
+    reply = drive(Asking(Ask(store, (), then=never, failed=never)), REQUEST)
+    assert isinstance(reply, Reply)
+    assert (reply.response.status, reply.events[0].reason) == (401, Reason.KEY_UNKNOWN)
+
+
+@both
+@pytest.mark.parametrize("error", [ZeroDivisionError("ours"), asyncio.CancelledError()])
+def test_any_other_error_is_nobodys_answer(drive: Drive, error: BaseException) -> None:
+    def store() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        drive(Asking(Ask(store, (), then=never, failed=never)), REQUEST)
+
+
+@pytest.mark.parametrize("problem_details", [False, True])
+def test_what_is_unavailable_is_503_through_both_doors(problem_details: bool) -> None:
+    world = World(FACTORY.settings(problem_details=problem_details))
+    core = Asking(Ask(unavailable, (), then=never), world.settings)
+    Runtime.of(world.settings).core = core
+    answer = world.get(token=FACTORY.token())
+    assert (answer.status, answer.reached, answer.reason) == (503, False, "unavailable")
+    assert answer.json["error"] == "temporarily_unavailable"
+    assert answer.header("retry-after") == "1"
+    # The token may be good: nothing asks the client for another one.
+    assert answer.header("www-authenticate") is None
+    assert answer.header("cache-control") == "no-store"
+
+
+# One runtime for one settings object
+
+
+def test_both_doors_share_the_runtime_of_their_settings() -> None:
+    settings = FACTORY.settings()
+
+    async def inside(scope: Any, receive: Any, send: Any) -> None: ...
+
+    doors = (
+        ASGIMiddleware(inside, settings),
+        ASGIMiddleware(inside, settings),
+        WSGIMiddleware(lambda environ, start_response: [], settings),
+    )
+    assert {id(door._runtime) for door in doors} == {id(Runtime.of(settings))}
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda settings: pickle.loads(pickle.dumps(settings)),
+        lambda settings: settings.replace(),
+        lambda settings: settings.replace(leeway=0),
+    ],
+    ids=["copy", "deepcopy", "pickle", "replace", "change"],
+)
+def test_a_copy_gets_a_runtime_of_its_own(copied: Callable[[Settings], Settings]) -> None:
+    settings = FACTORY.settings()
+    runtime = Runtime.of(settings)
+    twin = copied(settings)
+    assert vars(twin).keys() == Settings.__dataclass_fields__.keys()
+    assert Runtime.of(twin) is not runtime
+    assert Runtime.of(settings) is runtime
+    assert World(twin).get(token=FACTORY.token()).status == 200
+
+
+def test_threads_that_race_for_a_runtime_get_one() -> None:
+    for _ in range(20):
+        settings = FACTORY.settings()
+        start = threading.Barrier(8)
+        found: list[Runtime] = []
+
+        def find(settings: Settings = settings, start: Any = start, found: Any = found) -> None:
+            start.wait()
+            found.append(Runtime.of(settings))
+
+        threads = [threading.Thread(target=find) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({id(one) for one in found}) == 1
+        assert len(found) == 8
+
+
+def test_outside_of_a_request_no_token_is_current() -> None:
+    assert current_token() is None
+
+
+# Who is told
+
+
+def test_each_refusal_is_one_event_and_what_passes_is_none() -> None:
+    told: list[Event] = []
+    world = World(FACTORY.settings(on_event=told.append))
+    assert world.get(token=FACTORY.token()).status == 200
+    assert told == []
+    world.request("PUT", "/page/1", FACTORY.token(exp=1))
+    assert told[0] == told[1]  # one by each door
+    (event,) = told[1:]
+    assert (event.name, event.reason, event.status) == ("refused", Reason.EXPIRED, 401)
+    assert (event.method, event.path) == ("PUT", "/page/1")
+
+
+def test_the_log_has_one_line_for_an_event_whatever_was_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = World(FACTORY.settings())
+    world.request("GET\r\n", "/\r\nINFO root logged in\x1b[2J\u2028", "no token")
+    for record in caplog.records:
+        assert (record.name, record.levelno) == ("jwt_middleware", logging.INFO)
+        message = record.getMessage()
+        assert message.startswith("refused: ")
+        assert "credentials_malformed" in message
+        assert message.isprintable()
+        assert "no token" not in message
+    assert len(caplog.records) == 2
+
+
+def test_a_callback_that_fails_is_logged_and_the_answer_stands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(event: Event) -> None:
+        raise ZeroDivisionError("a counter of theirs")
+
+    answer = World(FACTORY.settings(on_event=broken)).get()
+    assert (answer.status, answer.reason) == (401, "credentials_missing")
+    failures = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.getMessage() for record in failures] == ["on_event failed for refused"] * 2
+    for record in failures:
+        assert record.exc_info is not None
+        assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_one_event_after_a_failing_callback_is_told_all_the_same() -> None:
+    told: list[Event] = []
+
+    def broken(event: Event) -> None:
+        told.append(event)
+        raise ZeroDivisionError
+
+    settings = FACTORY.settings(on_event=broken)
+    reply = Runtime.of(settings).core.refuse(REQUEST, InvalidToken(Reason.EXPIRED))
+    Runtime.of(settings).tell(reply.events * 2)
+    assert told == list(reply.events * 2)
+
+
+def test_the_callback_runs_where_the_request_is_served() -> None:
+    threads: list[int] = []
+    world = World(FACTORY.settings(on_event=lambda _: threads.append(threading.get_ident())))
+    world.get()
+    assert threads == [threading.get_ident()] * 2
