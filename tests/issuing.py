@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from hashlib import sha256
+from os import urandom
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -32,7 +33,7 @@ from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.world import Answer, Application, Headers, Raw, Sent, by_asgi, by_wsgi, encoded
 
 T = TypeVar("T")
-Form = Mapping[str, str] | Iterable[tuple[str, str]]
+Form = Mapping[str, str]
 
 ISSUER, AUDIENCE = "https://login.example", "https://api.example"
 KEYS = KeySet.generate("Ed25519")  # RFC 8032: signing the same twice gives the same
@@ -42,7 +43,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 
 
 def form_octets(form: Form) -> bytes:
-    return urlencode(list(form.items() if isinstance(form, Mapping) else form)).encode()
+    return urlencode(form).encode()
 
 
 def refresh_form(token: str, **parameters: str) -> dict[str, str]:
@@ -140,12 +141,8 @@ def sqlite(_: Clock, folder: Path) -> str:
 Kind = tuple[str, Callable[[Clock, Path], Any]]  # a door, and what makes its store
 
 DURABLE: tuple[Kind, ...] = (("wsgi", sqlite), ("asgi", sqlite))
-SITES: tuple[Kind, ...] = (
-    ("wsgi", memory),
-    ("asgi", memory),
-    *DURABLE,
-    ("asgi", AwaitedStore),
-)
+DOORS: tuple[Kind, ...] = (("wsgi", memory), ("asgi", memory))  # where the store is no matter
+SITES: tuple[Kind, ...] = (*DOORS, *DURABLE, ("asgi", AwaitedStore))
 FAULTY: tuple[Kind, ...] = (("wsgi", FaultyStore), ("asgi", FaultyStore))
 
 
@@ -233,36 +230,50 @@ class Site:
     def row(self, grant_id: str) -> Grant:
         """Return a grant as it stands in the store."""
         answer = self.store.advance(grant_id, 0, 0, None)
+        grant: Grant | None
         _, grant = self.runner.run(answer) if asyncio.iscoroutine(answer) else answer
         assert grant is not None
-        return grant  # type: ignore[no-any-return]
+        return grant
 
     def put_back(self, grant: Grant) -> None:
         """Make the store forget what happened since: a failover to what was written by then."""
-        if (
-            isinstance(self.settings.refresh and self.settings.refresh.store, str)
-            and (path := self.folder / "grants.db").exists()
-        ):
-            with sqlite3.connect(path) as db:
-                db.execute(
-                    "UPDATE grants SET generation = ?, parent = ?, rotated_at = ?, ended_at = ?"
-                    " WHERE id = ?",
-                    (grant.generation, grant.parent, grant.rotated_at, grant.ended_at, grant.id),
-                )
-            db.close()
+        path = self.folder / "grants.db"
+        if not path.exists():
+            getattr(self.store, "_store", self.store)._grants[grant.id] = grant
             return
-        store = getattr(self.store, "_store", self.store)
-        store._grants[grant.id] = replace(grant)
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute(
+            "UPDATE grants SET generation = ?, parent = ?, rotated_at = ?, ended_at = ?, "
+            "end_reason = ? WHERE id = ?",
+            (
+                *(grant.generation, grant.parent, grant.rotated_at),
+                *(grant.ended_at, grant.end_reason, grant.id),
+            ),
+        )
+        db.close()
 
 
 class Randomness:
     """What looks random and is the same in every site: its count, hashed."""
 
-    site: Site
+    site: Site | None = None
 
     def octets(self, count: int) -> bytes:
+        if self.site is None:
+            return urandom(count)
         self.site.numbers += 1
         return sha256(str(self.site.numbers).encode()).digest()[:count]
+
+
+def _whole(value: object) -> object:
+    """Return all of a value that is to be compared."""
+    match value:
+        case Answer():
+            return value, value.events
+        case Tokens():
+            return dict(value), value.access_token, value.refresh_token, value.cookies
+        case _:
+            return value
 
 
 class World:
@@ -276,6 +287,7 @@ class World:
     @property
     def site(self) -> Site:
         """Return the site that is at work."""
+        assert self._source.site is not None
         return self._source.site
 
     @property
@@ -285,21 +297,14 @@ class World:
 
     def each(self, step: Callable[[Site], T]) -> T:
         """Do a step in every site; return what it gave, in all of them alike."""
-        first: T
-        for position, site in enumerate(self.sites):
+        found: list[T] = []
+        for site in self.sites:
             self._source.site = site
-            found = step(site)
-            if not position:
-                first = found
-                continue
-            assert found == first, f"{site.name} differs from {self.sites[0].name}"
-            if isinstance(found, Answer) and isinstance(first, Answer):
-                assert found.events == first.events, site.name
-            if isinstance(found, Tokens) and isinstance(first, Tokens):
-                assert found.refresh_token == first.refresh_token, site.name
-                assert found.access_token == first.access_token, site.name
-                assert found.cookies == first.cookies, site.name
-        return first
+            found.append(step(site))
+            assert _whole(found[-1]) == _whole(found[0]), (
+                f"{site.name} differs from {self.sites[0].name}"
+            )
+        return found[0]
 
     def send(
         self,
@@ -318,7 +323,7 @@ class World:
     def get(self, path: str = "/", token: str | None = None, *, headers: Headers = ()) -> Answer:
         return self.send("GET", path, headers=headers, token=token)
 
-    def post(self, path: str, form: Form = (), **more: Any) -> Answer:
+    def post(self, path: str, form: Form = MappingProxyType({}), **more: Any) -> Answer:
         """Send a form, with its type and length."""
         return self.post_octets(path, form_octets(form), FORM, **more)
 
@@ -340,11 +345,11 @@ class World:
         return self.post(REFRESH, refresh_form(token, **parameters), headers=headers)
 
     def renewed(self, token: str, **more: Any) -> dict[str, Any]:
-        """Return the tokens of a refresh that is answered."""
+        """Return what a client has after a refresh that is answered."""
         answer = self.refresh(token, **more)
         assert answer.status == 200, (answer.reason, answer.body)
-        found: dict[str, Any] = answer.json
-        return found
+        # RFC 6749 s6: where no new refresh token comes, the old one stays.
+        return {"refresh_token": token, **answer.json}
 
     def revoke(self, token: str, *, headers: Headers = (), **parameters: str) -> Answer:
         return self.post(REVOKE, {"token": token, **parameters}, headers=headers)
@@ -366,7 +371,7 @@ class World:
 @contextmanager
 def opened(
     kinds: Iterable[Kind] = SITES, *, refresh: Mapping[str, Any] | None = None, **settings: Any
-) -> Iterator[World]:
+) -> Generator[World]:
     """Open a site of every kind; `refresh` are options of that group, the rest of `Settings`."""
     source, clock = Randomness(), Clock()
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -386,7 +391,7 @@ def opened(
 @contextmanager
 def single(
     kind: Kind, *, refresh: Mapping[str, Any] | None = None, **settings: Any
-) -> Iterator[Site]:
+) -> Generator[Site]:
     """Open one site, with real randomness: for what runs at the same time."""
     with TemporaryDirectory() as folder:
         site = Site(kind, Clock(), Path(folder), refresh=dict(refresh or {}), **settings)

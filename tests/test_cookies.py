@@ -20,12 +20,12 @@ from jwt_middleware.values.model import Request
 from tests.issuing import (
     AUDIENCE,
     DAY,
+    DOORS,
     FAULTY,
     HOUR,
     KEYS,
     REFRESH,
     REVOKE,
-    SITES,
     Site,
     World,
     memory,
@@ -40,7 +40,6 @@ if not django.conf.settings.configured:
     django.conf.settings.configure()
 
 SHOP, EVIL = "https://shop.login.example", "https://evil.example"
-BOTH: tuple[Any, ...] = SITES[:2]
 
 FIELD = ("X-Requested-With", "fetch")
 OWN_PAGE = (FIELD, ("Origin", "https://login.example"), ("Sec-Fetch-Site", "same-origin"))
@@ -61,11 +60,11 @@ class Browser:
         for field in fields:
             pair, *attributes = field.split("; ")
             name, _, value = pair.partition("=")
-            found = dict(one.partition("=")[::2] for one in attributes)
-            if found["Max-Age"] == "0":
+            (path,) = (one[5:] for one in attributes if one.startswith("Path="))
+            if "Max-Age=0" in attributes:
                 self.cookies.pop(name, None)
             else:
-                self.cookies[name] = value, found["Path"]
+                self.cookies[name] = value, path
 
     def login(self, subject: str = "alice", **options: Any) -> Tokens:
         tokens = self.world.login(subject, **options)
@@ -90,7 +89,7 @@ class Browser:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with opened(refresh={"cookies": Cookies(access=True)}, origins=(SHOP,)) as one:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}, origins=(SHOP,)) as one:
         yield one
 
 
@@ -154,7 +153,7 @@ COOKIES = {
 @accepts("RT-20")
 @pytest.mark.parametrize(("group", "expected"), COOKIES.values(), ids=COOKIES)
 def test_options_change_what_they_name(group: dict[str, Any], expected: list[str]) -> None:
-    with opened(BOTH, refresh=group) as world:
+    with opened(DOORS, refresh=group) as world:
         tokens = world.login()
         found = [
             field.replace(tokens.refresh_token, "*")
@@ -176,7 +175,7 @@ LOOPBACK = (
 @accepts("RT-20")
 @pytest.mark.parametrize("issuer", LOOPBACK)
 def test_on_loopback_the_prefix_and_secure_fall_away(issuer: str) -> None:
-    with opened(BOTH, issuer=issuer, refresh={"cookies": Cookies(access=True)}) as world:
+    with opened(DOORS, issuer=issuer, refresh={"cookies": Cookies(access=True)}) as world:
         browser = Browser(world)
         tokens = browser.login()
         for field in set_cookies(tokens):
@@ -194,7 +193,7 @@ def test_on_loopback_the_prefix_and_secure_fall_away(issuer: str) -> None:
 @accepts("RT-20")
 @pytest.mark.parametrize("issuer", ["https://localhost", "https://127.0.0.1:8443"])
 def test_https_on_loopback_is_as_safe_as_anywhere(issuer: str) -> None:
-    with opened(BOTH, issuer=issuer, refresh={"cookies": Cookies()}) as world:
+    with opened(DOORS, issuer=issuer, refresh={"cookies": Cookies()}) as world:
         assert set_cookies(world.login())[0].startswith("__Secure-")
 
 
@@ -244,9 +243,10 @@ def test_a_session_in_cookies(browser: Browser, page: Page) -> None:
 
 @accepts("RT-20")
 def test_the_access_token_is_in_the_body_where_it_has_no_cookie() -> None:
-    with opened(BOTH, refresh={"cookies": Cookies()}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies()}) as world:
         browser = Browser(world)
         browser.login()
+        world.clock.forward(HOUR)
         answer = browser.refresh()
         assert set(answer.json) == {"access_token", "token_type", "expires_in"}
         assert len(answer.cookies) == 1
@@ -269,8 +269,9 @@ def test_the_cookie_takes_the_tokens_place_in_the_form(browser: Browser, body: s
 @accepts("RT-20")
 def test_a_client_without_cookies_keeps_its_tokens_itself(world: World) -> None:
     tokens = world.login()
+    world.clock.forward(HOUR)
     answer = world.refresh(tokens.refresh_token)
-    assert answer.json["refresh_token"] == tokens.refresh_token
+    assert {"access_token", "refresh_token"} <= answer.json.keys()
     assert answer.cookies == ()
     assert world.call(answer.json["access_token"]).user == "alice"
     assert world.revoke(tokens.refresh_token).status == 200
@@ -412,7 +413,7 @@ def test_a_cookie_beside_a_header_is_two_credentials(browser: Browser) -> None:
 
 def test_a_bad_access_cookie_is_a_bad_token() -> None:
     routes = (Route("/open", public=True), Route("/maybe", optional=True))
-    with opened(BOTH, refresh={"cookies": Cookies(access=True)}, routes=routes) as world:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}, routes=routes) as world:
         browser = Browser(world)
         browser.login()
         world.clock.forward(2 * HOUR)
@@ -570,7 +571,7 @@ def attributes(field: str) -> list[str]:
 def test_a_cookie_is_cleared_with_the_attributes_it_was_set_with(
     group: dict[str, Any], _: object
 ) -> None:
-    with opened(BOTH, refresh=group) as world:
+    with opened(DOORS, refresh=group) as world:
         tokens = world.login()
         cookie = ("Cookie", set_cookies(tokens)[0].partition(";")[0])
         path = f"{group.get('path', '/auth')}/revoke"
@@ -724,7 +725,7 @@ def test_without_cookie_mode_there_are_none_to_set() -> None:
 @pytest.mark.parametrize("claims", [{"a": "x" * 4000}, {"a": ["x"] * 1200}], ids=["long", "many"])
 def test_a_cookie_that_browsers_drop_is_refused_when_it_is_made(claims: dict[str, Any]) -> None:
     # RFC 6265bis s5.6: name and value over 4096 octets are ignored, without a word to anybody.
-    with opened(BOTH, refresh={"cookies": Cookies(access=True)}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
 
         def issue(site: Site) -> str:
             with pytest.raises(ValueError, match="claims") as caught:
@@ -792,7 +793,7 @@ def test_a_field_that_comes_by_itself_proves_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", ["X-Requested-With", "X-CSRF", "x-my-app"])
 def test_a_field_of_ones_own_is_taken(name: str) -> None:
     page = ((name, "1"), *OWN_PAGE[1:])
-    with opened(BOTH, refresh={"cookies": Cookies(header=name)}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies(header=name)}) as world:
         browser = Browser(world)
         browser.login()
         assert browser.refresh(page).status == 200

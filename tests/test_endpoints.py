@@ -11,6 +11,7 @@ from jwt_middleware import ConfigurationError, Cookies, KeySet, Refresh, Route
 from jwt_middleware.values.events import StoreBack, StoreFailed
 from tests.issuing import (
     AUDIENCE,
+    DOORS,
     FAULTY,
     HOUR,
     ISSUER,
@@ -19,7 +20,6 @@ from tests.issuing import (
     KEYS,
     REFRESH,
     REVOKE,
-    SITES,
     World,
     memory,
     opened,
@@ -30,12 +30,11 @@ from tests.world import Answer, Sent, shake_hands
 from tests.world import World as Verifying
 
 SHOP, EVIL = "https://shop.example", "https://evil.example"
-BOTH: tuple[Any, ...] = SITES[:2]
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with opened(origins=(SHOP,)) as one:
+    with opened(DOORS, origins=(SHOP,)) as one:
         yield one
 
 
@@ -96,7 +95,7 @@ def test_a_known_origins_preflight_is_answered(world: World) -> None:
         "access-control-allow-methods": "POST",
         "access-control-allow-headers": "Authorization, Content-Type",
         "access-control-max-age": "600",
-        "access-control-expose-headers": "WWW-Authenticate",
+        "access-control-expose-headers": "WWW-Authenticate, Retry-After",
         "vary": "Origin",
     }
     answer = world.send("OPTIONS", KEY_SET, headers=preflight(SHOP, "GET"))
@@ -138,7 +137,7 @@ def test_every_answer_of_an_endpoint_can_be_read_by_a_known_origin(world: World)
 
 
 def test_without_origins_nothing_is_said_about_them() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         for answer in (
             world.send("OPTIONS", REFRESH, headers=preflight(SHOP)),
             world.post(REFRESH, headers=from_(SHOP)),
@@ -226,7 +225,7 @@ def test_a_write_that_was_done_before_the_fault_loses_nothing() -> None:
 
 
 def test_problem_details_keep_the_codes_of_oauth() -> None:
-    with opened(BOTH, problem_details=True) as world:
+    with opened(DOORS, problem_details=True) as world:
         answer = world.post(REFRESH, refresh_form("x"))
         assert answer.header("content-type") == "application/problem+json"
         assert answer.json == {
@@ -247,7 +246,7 @@ def test_problem_details_keep_the_codes_of_oauth() -> None:
 
 def test_the_paths_are_configured() -> None:
     paths = {"path": "/api/v1/token.d", "jwks_path": "/keys"}
-    with opened(BOTH, refresh=paths) as world:
+    with opened(DOORS, refresh=paths) as world:
         tokens = world.login()
         form = refresh_form(tokens.refresh_token)
         assert world.post("/api/v1/token.d/refresh", form).status == 200
@@ -281,7 +280,7 @@ def test_whatever_is_not_the_very_path_is_the_applications(world: World, path: s
 
 def test_a_rule_for_the_path_neither_opens_nor_closes_an_endpoint() -> None:
     routes = (Route("/auth/*", scope="admin"), Route("/.well-known/*", public=True))
-    with opened(BOTH, routes=routes) as world:
+    with opened(DOORS, routes=routes) as world:
         assert world.refresh(world.login().refresh_token).status == 200
         assert not world.get(KEY_SET).reached
 
@@ -335,7 +334,7 @@ def test_the_key_set_verifies_our_tokens_for_another_library() -> None:
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256", "Ed25519"])
 def test_the_key_set_is_public_only(algorithm: str) -> None:
-    with opened(BOTH, keys=KeySet.generate(algorithm)) as world:
+    with opened(DOORS, keys=KeySet.generate(algorithm)) as world:
         (key,) = world.get(KEY_SET).json["keys"]
         assert not key.keys() & {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
         assert (key["alg"], key["use"]) == (algorithm, "sig")
@@ -344,14 +343,14 @@ def test_the_key_set_is_public_only(algorithm: str) -> None:
 def test_a_key_that_only_verifies_is_published_beside_the_one_that_signs() -> None:
     old = KeySet.generate("ES256")
     keys = KeySet((*KEYS.keys, *KeySet.from_jwks(old.public_jwks()).keys))
-    with opened(BOTH, keys=keys) as world:
+    with opened(DOORS, keys=keys) as world:
         published = [one["kid"] for one in world.get(KEY_SET).json["keys"]]
         assert published == [KEYS.keys[0].kid, old.keys[0].kid]
         assert world.refresh(world.login().refresh_token).status == 200
 
 
 def test_secrets_are_no_key_set() -> None:
-    with opened(BOTH, keys=KeySet.generate("HS256")) as world:
+    with opened(DOORS, keys=KeySet.generate("HS256")) as world:
         assert world.get(KEY_SET).reason == "credentials_missing"
         tokens = world.login()
         assert world.get(KEY_SET, tokens.access_token).reached  # it is the application's path
@@ -379,7 +378,7 @@ def test_the_key_set_is_kept_for_ten_minutes_and_confirmed_by_its_tag(world: Wor
 
 
 def test_another_key_has_another_tag(world: World) -> None:
-    with opened(BOTH, keys=KeySet.generate()) as other:
+    with opened(DOORS, keys=KeySet.generate()) as other:
         assert other.get(KEY_SET).header("etag") != world.get(KEY_SET).header("etag")
 
 

@@ -17,6 +17,7 @@ from jwt_middleware.values.events import Refreshed
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import (
     AUDIENCE,
+    DOORS,
     DURABLE,
     FORM,
     HOUR,
@@ -39,7 +40,6 @@ from tests.issuing import (
 )
 from tests.test_rt_exchange import claims_of
 
-BOTH: tuple[Any, ...] = SITES[:2]
 PAGE = (("X-Requested-With", "fetch"), ("Sec-Fetch-Site", "same-origin"))
 
 
@@ -223,11 +223,11 @@ def test_fastmcp_5037_who_loses_a_benign_race_keeps_the_session() -> None:
 
 
 def test_mcp_python_sdk_1454_the_audience_is_checked() -> None:
-    with opened(BOTH) as world, opened(BOTH, audience="https://other.example") as other:
+    with opened(DOORS) as world, opened(DOORS, audience="https://other.example") as other:
         tokens = other.login()
         assert world.call(tokens.access_token).reason == "audience_not_ours"
     foreign = "https://login.other.example"
-    with opened(BOTH) as world, opened(BOTH, issuer=foreign) as other:
+    with opened(DOORS) as world, opened(DOORS, issuer=foreign) as other:
         # Even of one signing key: the derived secret differs by issuer.
         assert world.refresh(other.login().refresh_token).reason == "key_unknown"
 
@@ -261,7 +261,7 @@ def forgeries(token: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", forgeries("x.e30.x"))
 def test_advisories_of_forgery_hold_for_refresh_tokens_too(name: str) -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         tokens = world.login()
         answer = world.refresh(forgeries(tokens.refresh_token)[name])
         assert (answer.status, answer.json["error"]) == (400, "invalid_grant")
@@ -277,7 +277,7 @@ def attempt(world: World, body: bytes, kind: str = FORM) -> tuple[int, str]:
 
 
 def test_python_multipart_ghsa_6jv3_a_semicolon_separates_nothing() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         token = world.login().refresh_token
         body = f"grant_type=refresh_token&a=1;refresh_token={token}".encode()
         assert attempt(world, body) == (400, "invalid_request")
@@ -285,20 +285,20 @@ def test_python_multipart_ghsa_6jv3_a_semicolon_separates_nothing() -> None:
 
 
 def test_starlette_cve_2026_54283_fields_are_counted_in_every_form() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         assert attempt(world, b"a=&" * 5000) == (400, "invalid_request")
         assert attempt(world, b"a=&" * 100_000) == (413, "invalid_request")
 
 
 def test_werkzeug_cve_2023_25577_multipart_is_never_parsed() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         part = b'--b\r\nContent-Disposition: form-data; name="refresh_token"\r\n\r\nx\r\n--b--\r\n'
         kind = "multipart/form-data; boundary=b"
         assert attempt(world, part, kind) == (400, "invalid_request")
 
 
 def test_python_multipart_pysec_2026_3040_a_negative_length_is_malformed() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         for length in ("-1", "-16384", "0\r\n"):
             headers = [("Content-Type", FORM), ("Content-Length", length)]
             answer = world.send("POST", REFRESH, body=b"a=1", headers=headers)
@@ -306,7 +306,7 @@ def test_python_multipart_pysec_2026_3040_a_negative_length_is_malformed() -> No
 
 
 def test_pyjwt_recursion_deep_json_is_malformed() -> None:
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         assert attempt(world, b'{"a":' * 2000, JSON) == (400, "invalid_request")
         assert attempt(world, b"[" * 16000, JSON) == (400, "invalid_request")
 
@@ -315,8 +315,9 @@ def test_pyjwt_recursion_deep_json_is_malformed() -> None:
 
 
 def test_nextjs_auth0_2100_no_cache_keeps_what_sets_a_cookie() -> None:
-    with opened(BOTH, refresh={"cookies": Cookies()}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies()}) as world:
         cookie = world.login().cookies[0][1].partition(";")[0]
+        world.clock.forward(HOUR)
         for path in (REFRESH, REVOKE, REFRESH):  # set, cleared, cleared by an error
             answer = world.send("POST", path, headers=[*PAGE, ("Cookie", cookie)])
             assert answer.cookies
@@ -324,7 +325,7 @@ def test_nextjs_auth0_2100_no_cache_keeps_what_sets_a_cookie() -> None:
 
 
 def test_fastapi_cve_2021_32677_a_form_of_another_site_is_no_json() -> None:
-    with opened(BOTH, refresh={"cookies": Cookies(access=True)}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
         tokens = world.login()
         cookies = [("Cookie", pair.partition(";")[0]) for _, pair in tokens.cookies]
         for kind in ("text/plain", FORM, "multipart/form-data", ""):
@@ -336,7 +337,7 @@ def test_fastapi_cve_2021_32677_a_form_of_another_site_is_no_json() -> None:
 
 
 def test_werkzeug_cve_2023_23934_a_nameless_cookie_is_no_cookie_of_ours() -> None:
-    with opened(BOTH, refresh={"cookies": Cookies(access=True)}) as world:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
         evil = world.login("mallory")
         refresh, access = (pair.partition(";")[0] for _, pair in evil.cookies)
         headers = [*PAGE, ("Cookie", f"={refresh}; ={access}")]
@@ -352,7 +353,7 @@ def test_uvicorn_cve_2020_7694_nothing_that_was_sent_breaks_a_line_of_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "jwt_middleware")
-    with opened(BOTH) as world:
+    with opened(DOORS) as world:
         world.refresh("x\r\nforged line\x1b[31m", client_id="a\nforged", scope="b")
         world.refresh(world.login().refresh_token, client_id="a\r\nforged\u2028line")
         world.refresh("x", headers=[("User-Agent", "a\x1b[2Jb")])

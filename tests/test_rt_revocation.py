@@ -185,21 +185,21 @@ def test_a_refresh_that_a_revocation_overtakes_gives_nothing_that_lives() -> Non
     def claims_for(grant: Grant) -> dict[str, Any]:
         # The hook is asked after the swap and before the tokens are made.
         if is_logged_in:
-            world.site.issuer.revoke(grant.id)
+            around.site.issuer.revoke(grant.id)
         return {}
 
-    with opened(SITES[:4], refresh={"claims_for": claims_for}) as world:
-        tokens = world.login()
+    with opened(SITES[:4], refresh={"claims_for": claims_for}) as around:
+        tokens = around.login()
         is_logged_in.append(True)
-        world.clock.forward(HOUR)
-        answer = world.refresh(tokens.refresh_token)
-        assert world.row(tokens.grant_id).end_reason == "revoked"
+        around.clock.forward(HOUR)
+        answer = around.refresh(tokens.refresh_token)
+        assert around.row(tokens.grant_id).end_reason == "revoked"
         if answer.status == 200:
-            assert world.call(answer.json["access_token"]).reason == "grant_ended"
-            assert world.refresh(answer.json["refresh_token"]).reason == "grant_ended"
+            assert around.call(answer.json["access_token"]).reason == "grant_ended"
+            assert around.refresh(answer.json["refresh_token"]).reason == "grant_ended"
         else:
             assert answer.reason == "grant_ended"
-        assert world.refresh(tokens.refresh_token).reason == "grant_ended"
+        assert around.refresh(tokens.refresh_token).reason == "grant_ended"
 
 
 @pytest.fixture(params=SITES, ids=lambda kind: f"{kind[0]}-{kind[1].__name__}")
@@ -273,8 +273,9 @@ def test_what_a_row_holds_opens_nothing(world: World) -> None:
     world.clock.forward(HOUR)
     world.renewed(tokens.refresh_token)
     row = world.row(tokens.grant_id)
-    assert row.parent == claims_of(tokens.refresh_token)["jti"]
-    for value in (row.id, row.parent, f"{row.id}.{row.generation}.{row.parent}"):
+    parent = str(row.parent)
+    assert parent == claims_of(tokens.refresh_token)["jti"]
+    for value in (row.id, parent, f"{row.id}.{row.generation}.{parent}"):
         assert world.refresh(value).json["error"] == "invalid_grant"
         assert world.call(value).status == 401
         world.revoke(value)

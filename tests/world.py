@@ -162,7 +162,7 @@ def by_wsgi(app: Any, sent: Sent, **more: Any) -> Raw:
         return lambda chunk: None
 
     # wsgiref's validator refuses requests that hostile clients send; they are ours to refuse.
-    chunks = (validator(app) if _is_plain(environ) else app)(environ, start_response)
+    chunks: Any = (validator(app) if _is_plain(environ) else app)(environ, start_response)
     body = b"".join(chunks)
     if hasattr(chunks, "close"):
         chunks.close()

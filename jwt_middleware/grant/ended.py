@@ -87,7 +87,7 @@ class EndedGrants:
 
     def serves(self, arrival: float) -> bool:
         """Say whether a sync completed meanwhile is good enough for a request of `arrival`."""
-        return bool(self._every) and self.synced_at >= arrival - 2 * self._every
+        return bool(self._every) and self.synced_at >= arrival - self._every
 
     def succeeded(self, started: float, grant_ids: Iterable[str], cursor: object) -> None:
         """Take over the answer to a sync that was asked at `started`."""

@@ -1,7 +1,7 @@
 """Play the demo from a login to a thief's end, and take its picture.
 
-    python -m tests.e2e.screenshot docs/demo.png
-    python -m tests.e2e.screenshot --dark --width 360 phone.png
+python -m tests.e2e.screenshot docs/demo.png
+python -m tests.e2e.screenshot --dark --width 360 phone.png
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--scale", type=float, default=1.5)
+    parser.add_argument("--scale", type=float, default=1)
     arguments = parser.parse_args()
     with browsing() as browser, demo(browser) as stage:
         page = stage.open(

@@ -147,6 +147,15 @@ def test_a_page_of_another_origin_logs_in_refreshes_and_logs_out(site: Site) -> 
     assert site.service.count(Revoked) == 1
 
 
+def test_a_token_goes_to_no_other_origin(site: Site) -> None:
+    page = site.log_in()
+    with page.expect_request("**/me") as sent:
+        page.evaluate("fetch('/me')")
+    assert "authorization" not in sent.value.headers
+    refused = page.evaluate("client.fetch(location.href).catch((error) => error.message)")
+    assert refused.startswith(f"tokens are for {site.service.settings.issuer}")
+
+
 def test_a_reload_finds_the_login_by_the_cookie(site: Site) -> None:
     site.log_in().close()
     page = site.open(site.page)

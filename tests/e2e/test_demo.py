@@ -9,7 +9,7 @@ import pytest
 from .browsing import Demo, cookies
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 YOUNG = 5  # seconds; more than the demo's settle time, so that a refresh token rotates
 
@@ -163,6 +163,35 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_token(demo: Demo) -> Non
     wait_for_event(page, "Rotated", 2)
 
 
+def test_a_server_in_trouble_is_asked_again_with_the_same_token(demo: Demo) -> None:
+    page = demo.open()
+    demo.log_in(page)
+    demo.wait(YOUNG)
+    sent: list[str | None] = []
+
+    def trouble(route: Route) -> None:
+        sent.append(route.request.post_data)
+        match len(sent):
+            case 1:
+                route.fulfill(status=503)
+            case 2:  # a captive portal
+                route.fulfill(status=200, content_type="text/html", body="<h1>Welcome</h1>")
+            case 3:
+                route.abort()
+            case _:
+                route.continue_()
+
+    page.route("**/auth/refresh", trouble)
+    press(page, "Refresh now")
+    for tries in (1, 2, 3):
+        page.locator("#requests li").nth(tries - 1).wait_for()
+        status(page, "goes out again")
+        page.clock.fast_forward(6000)
+    wait_for_event(page, "Rotated")
+    assert len(sent) == 4
+    assert len(set(sent)) == 1
+
+
 def test_without_a_network_nobody_is_logged_out(demo: Demo) -> None:
     device = demo.device()
     page = demo.open(device)
@@ -311,7 +340,8 @@ def test_everything_works_by_keyboard_and_shows_where_it_is(demo: Demo) -> None:
     page.keyboard.press("Space")
     status(page, "/api/admin answered")
     tab_to("steal")
-    tab_to("events")
+    tab_to("requests-frame")
+    tab_to("events-frame")
     tab_to("silent")  # around again
     tab_to("logout")
     page.keyboard.press("Enter")

@@ -438,9 +438,9 @@ function requestLine({ who, what, at, status, challenge, note }) {
 function renderEvents(events, isFirst) {
   const list = $("events");
   // What was there before the page is nothing new, and isn't read out.
-  if (isFirst) list.setAttribute("aria-live", "off");
+  if (isFirst) list.parentElement.setAttribute("aria-live", "off");
   list.prepend(...events.map(eventLine).reverse());
-  if (isFirst) setTimeout(() => list.setAttribute("aria-live", "polite"), POLL);
+  if (isFirst) setTimeout(() => list.parentElement.removeAttribute("aria-live"), POLL);
   while (list.childElementCount > EVENTS) list.lastChild.remove();
 }
 

@@ -1,0 +1,284 @@
+"""The rotation rule keeps its two promises in every run of a small world; simpler rules don't.
+
+What the world is, and why it is enough, stands in rotation_model.py. `pytest -s` shows the bounds,
+and the counterexamples to the rules that are broken on purpose.
+"""
+
+import math
+import sys
+from dataclasses import replace
+
+import pytest
+
+from jwt_middleware import Cookies
+from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide
+from jwt_middleware.values.model import Grant
+from tests.issuing import DOORS, REFRESH, opened
+from tests.rotation_model import (
+    Flight,
+    Model,
+    Row,
+    Rule,
+    Search,
+    State,
+    Token,
+    World,
+    find_logout,
+    find_windows,
+    on_the_tick,
+)
+from tests.rules import accepts, refuses
+
+RULE = Rule()  # ticks of 15 seconds
+COARSE = Rule(settle=2)  # of 30 seconds: requests may be late by as much
+FINE = Rule(settle=12)  # of 5 seconds
+
+
+def show(*lines: str) -> None:
+    sys.stdout.write("\n".join(("", *lines, "")))
+
+
+# --- (a) Without a thief nobody is logged out
+
+HONEST = [World(tabs=tabs, lost_writes=lost) for tabs in (1, 2) for lost in (0, 1, 2)]
+HONEST += [World(tabs=3)]
+MORE_HONEST = [World(tabs=3, lost_writes=1), World(tabs=3, lost_writes=2), World(tabs=4)]
+
+
+def name(world: World) -> str:
+    return f"{world.tabs} tabs, {world.lost_writes} writes lost"
+
+
+def check_honest(rule: Rule, world: World) -> None:
+    found = find_logout(rule, world)
+    show(f"{name(world)}: no honest logout in {found.states} states")
+    assert found.trace == ""
+    # It would be easy to log nobody out where nothing happens.
+    expected = {Outcome.KEPT, Outcome.ROTATED, Outcome.REPEATED}
+    assert found.outcomes == expected | ({Outcome.RESTORED} if world.lost_writes else set())
+
+
+@accepts("RT-11", "RT-12")
+@pytest.mark.parametrize("world", HONEST, ids=name)
+def test_no_honest_client_is_logged_out(world: World) -> None:
+    check_honest(RULE, world)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("world", MORE_HONEST, ids=name)
+def test_no_honest_client_is_logged_out_in_a_larger_world(world: World) -> None:
+    check_honest(RULE, world)
+
+
+@accepts("RT-12")
+def test_a_client_may_lose_what_its_store_was_given_in_the_last_ten_seconds() -> None:
+    check_honest(FINE, World(tabs=2, late=3, crash=2))
+
+
+@pytest.mark.long
+def test_three_tabs_may_lose_what_their_store_was_given() -> None:
+    check_honest(FINE, World(tabs=3, late=3, crash=2))
+
+
+@pytest.mark.parametrize(("late", "crash"), [(4, 0), (3, 3)])
+def test_settle_is_longer_than_three_late_requests_and_a_crash(late: int, crash: int) -> None:
+    """With `settle` = 60 s it holds for 3 x 15 s + 10 s, as above; here are 3 x 20, 3 x 15 + 15."""
+    found = find_logout(on_the_tick(FINE), World(tabs=2, late=late, crash=crash))
+    show(f"settle is 60 s, requests are up to {late * 5} s late, a crash loses {crash * 5} s")
+    show(found.trace)
+    assert found.trace.endswith("reused")
+
+
+# --- (b) Victim and thief are not both served for long
+
+# The world, its ticks, and the most windows in which both are served: as many as some run has that
+# is surely real, and as many as no run exceeds.
+THEFTS = {
+    "one copy": (World(copies=1), RULE, 4, 5),
+    "two copies, from the second on": (World(copies=2), COARSE, 5, 6),
+    "one copy, and all that it brought": (World(copies=1, hoards=True), COARSE, 6, 6),
+    "one copy, and a client that crashes": (World(copies=1, crash=1), COARSE, 5, 7),
+    "one copy, and a failover": (World(copies=1, lost_writes=1), COARSE, 7, 8),
+}
+MORE_THEFTS = {
+    "one copy, finer ticks": (World(copies=1, late=3), FINE, 4, 5),
+    "one copy, two tabs": (World(copies=1, tabs=2), RULE, 4, 5),
+    "two copies, two tabs": (World(copies=2, tabs=2), COARSE, 5, 7),
+    "two copies, and all that they brought": (World(copies=2, hoards=True), COARSE, 6, 6),
+    "one copy, and two failovers": (World(copies=1, lost_writes=2), COARSE, 9, 11),
+}
+a_theft = pytest.mark.parametrize(("world", "rule", "least", "most"), THEFTS.values(), ids=THEFTS)
+more = pytest.mark.parametrize(
+    ("world", "rule", "least", "most"), MORE_THEFTS.values(), ids=MORE_THEFTS
+)
+
+
+@refuses("RT-13")
+@a_theft
+def test_victim_and_thief_are_not_both_served_for_long(
+    world: World, rule: Rule, least: int, most: int
+) -> None:
+    found = find_windows(rule, world)
+    show(f"{world}: {found.states} states", f"both are served in {found.windows} windows at most")
+    assert least <= found.windows == most
+    assert Outcome.REUSED in found.outcomes
+
+
+@pytest.mark.long
+@more
+def test_victim_and_thief_are_not_both_served_in_a_larger_world(
+    world: World, rule: Rule, least: int, most: int
+) -> None:
+    assert least <= find_windows(rule, world).windows == most
+
+
+@pytest.mark.long
+@a_theft
+def test_the_bound_is_hardly_lower(world: World, rule: Rule, least: int, most: int) -> None:
+    found = find_windows(on_the_tick(rule), world)
+    show(f"{world}: this run has {found.windows} windows, none has more than {most}", found.trace)
+    assert found.windows == least
+
+
+# --- The rule can't be simpler: what is broken on purpose is found
+
+
+def strict(
+    presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
+) -> Outcome | Swap:
+    """Every second use is reuse."""
+    decision = decide(presented, swap, advanced, row, now, limits)
+    return Outcome.REUSED if decision is Outcome.REPEATED else decision
+
+
+def lenient(
+    presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
+) -> Outcome | Swap:
+    """The predecessor is good, whichever it is."""
+    decision = decide(presented, swap, advanced, row, now, limits)
+    is_last = row is not None and presented.generation == row.generation - 1
+    return Outcome.REPEATED if decision is Outcome.REUSED and is_last else decision
+
+
+def sliding(
+    presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
+) -> Outcome | Swap:
+    """A token that is used while young is young again: its window slides."""
+    decision = decide(presented, swap, advanced, row, now, limits)
+    return Outcome.REPEATED if decision is Outcome.KEPT else decision
+
+
+def ask_only(presented: Presented, now: float, limits: Limits) -> Swap:
+    return Swap(presented.generation, presented.generation, None)
+
+
+def by_row(
+    presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
+) -> Outcome | Swap:
+    """What is young, the row's clock says."""
+    if row is not None:
+        presented = presented._replace(issued_at=row.rotated_at)
+    return decide(presented, swap, advanced, row, now, limits)
+
+
+TABS, FAILOVERS = World(tabs=2), World(lost_writes=2)
+BROKEN = {
+    "strict": (Rule(decide=strict), World(), "honest"),
+    "accept the predecessor": (Rule(decide=lenient), TABS, "theft"),
+    "the same successor for all": (Rule(one_successor=True), TABS, "theft"),
+    "sliding window": (Rule(decide=sliding), TABS, "honest theft"),
+    "the row's clock": (Rule(first=ask_only, decide=by_row, row_clock=True), TABS, "honest"),
+    "restore limit 1": (Rule(restore=1), FAILOVERS, "honest"),
+    "Kept brings the token again": (Rule(kept_brings_token=True), TABS, "honest"),
+}
+
+
+@pytest.mark.parametrize(("rule", "world", "fails"), BROKEN.values(), ids=BROKEN)
+def test_a_rule_that_is_broken_on_purpose_is_found(rule: Rule, world: World, fails: str) -> None:
+    # On the tick: what is found isn't owed to the model, it can happen.
+    logout = find_logout(on_the_tick(rule), world)
+    theft = find_windows(on_the_tick(replace(rule, settle=2)), World(copies=1))
+    assert (logout.trace != "") is ("honest" in fails)
+    assert (theft.windows == math.inf) is ("theft" in fails)
+    if logout.trace:
+        show("An honest client is logged out:", logout.trace)
+    if theft.windows == math.inf:
+        show("Victim and thief are both served for ever:", theft.trace)
+
+
+def test_a_counterexample_is_told_in_words() -> None:
+    assert find_logout(on_the_tick(Rule(decide=strict)), World()).trace == (
+        "  45 s a tab sends 1a\n"
+        "  60 s the server takes 1a: rotated, answers 2a\n"
+        "  60 s the answer is lost: 2a\n"
+        "  60 s a tab sends 1a\n"
+        "  60 s the server takes 1a: reused"
+    )
+
+
+def test_a_cycle_is_told_in_words() -> None:
+    told = find_windows(on_the_tick(Rule(settle=2, one_successor=True)), World(copies=1)).trace
+    begin, cycle = told.split("\n       and from here on for ever:\n")
+    assert begin.count("THE THIEF COPIES") == 1
+    assert "COPIES" not in cycle
+    assert "rotated" in cycle
+    assert cycle.count("--- both were served in this window ---") >= 1
+
+
+# --- The model is what it says
+
+
+def renamed(state: State) -> State:
+    """Return the state as it is after five more generations, with other names."""
+
+    def token(one: Token) -> Token:
+        return Token(one.generation + 5, one.jti + 50, one.age)
+
+    def row(one: Row) -> Row:
+        return Row(one.generation + 5, None if one.parent is None else one.parent + 50, one.rotated)
+
+    def flight(one: Flight) -> Flight:
+        pending = one.pending
+        if pending:
+            source, target, parent = pending.swap
+            parent = None if parent is None else str(int(parent) + 50)
+            pending = pending._replace(swap=Swap(source + 5, target + 5, parent))
+        return Flight(token(one.token), one.waited, pending, one.answer and token(one.answer))
+
+    return state._replace(
+        row=row(state.row),
+        past=tuple(map(row, state.past)),
+        store=token(state.store),
+        disk=token(state.disk),
+        flights=tuple(map(flight, state.flights)),
+        copies=tuple(map(token, state.copies)),
+    )
+
+
+def test_names_and_generations_make_no_difference_to_what_can_happen() -> None:
+    model = Model(RULE, World(tabs=2, lost_writes=1, copies=1))
+
+    def future(state: State) -> set[tuple[object, ...]]:
+        return {
+            (move.what, move.served, move.ended, model.canonical(move.after)[0])
+            for move in model.moves(state)
+        }
+
+    for state in Search(RULE, World(tabs=2, lost_writes=1)).states[::20]:
+        stolen = state._replace(copies=(state.store,))
+        assert model.canonical(renamed(stolen))[0] == model.canonical(stolen)[0]
+        assert future(renamed(stolen)) == future(model.canonical(stolen)[0])
+
+
+def test_the_answer_to_a_token_that_is_kept_brings_no_refresh_token() -> None:
+    """What the model takes for granted, and what `kept_brings_token` above is about."""
+    with opened() as world:
+        answer = world.refresh(world.login().refresh_token)
+        assert answer.status == 200
+        assert "refresh_token" not in answer.json
+    with opened(DOORS, refresh={"cookies": Cookies()}) as world:
+        cookie = f"__Secure-refresh_token={world.login().refresh_token}"
+        headers = (("Cookie", cookie), ("X-Requested-With", "fetch"))
+        answer = world.send("POST", REFRESH, headers=headers)
+        assert answer.status == 200
+        assert answer.cookies == ()
