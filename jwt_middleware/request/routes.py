@@ -212,7 +212,7 @@ class Routes:
                 application might read it as a path that such a rule names.
 
         """
-        if self._restricts and _ODD.search(path):
+        if self._restricts and is_odd(path):
             raise InvalidRequest(Reason.PATH_ODD)
         whole = path.rstrip("/")
         rule = _choose(self._narrow.get(path), self._wide.get(whole), method)
@@ -223,13 +223,14 @@ class Routes:
         return self._find_above(method, path, whole)
 
     def _find_above(self, method: str, path: str, whole: str) -> Rule:
-        canonical = _CANONICAL.fullmatch(path) is not None and not _ODD.search(path)
         stem = whole
         if len(stem) > self._longest:
             # No rule is longer: thousands of segments cost no more than a few.
             stem = whole[: max(whole.rfind("/", 0, self._longest + 1), 0)]
         while True:
-            narrow = self._narrow_below.get(stem) if canonical and len(path) > len(stem) else None
+            narrow = self._narrow_below.get(stem) if len(path) > len(stem) else None
+            if narrow is not None and (is_odd(path) or not _CANONICAL.fullmatch(path)):
+                narrow = None
             rule = _choose(narrow, self._wide_below.get(stem), method)
             if rule is None and stem != whole:
                 rule = _choose(None, self._wide.get(stem), method)
@@ -238,6 +239,21 @@ class Routes:
             if not stem:
                 return _TOKEN_NEEDED
             stem = stem[: max(stem.rfind("/"), 0)]
+
+
+def is_odd(path: str) -> bool:
+    """Say whether servers and frameworks read this path in different ways."""
+    # What nearly every path passes without the pattern.
+    if (
+        path.isprintable()
+        and path[:1] == "/"
+        and "//" not in path
+        and "/." not in path
+        and ";" not in path
+        and "\\" not in path
+    ):
+        return False
+    return _ODD.search(path) is not None
 
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
