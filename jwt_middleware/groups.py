@@ -2,21 +2,29 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from inspect import iscoroutinefunction
+from typing import Any, Literal, cast
 
 from .jose.jwk import UnusableKey
 from .request.cookies import Jar
 from .request.origins import is_loopback
+from .stores import AsyncStore, Store
 from .token.claims import is_scope
 from .token.refresh import from_text
 from .values.errors import ConfigurationError
 from .values.model import Grant, Tokens
 
 DAY = 86400  # seconds
+MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2
-_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+# RFC 6265bis s4.1.3: what these promise about a cookie, we say ourselves; case doesn't count.
+_PREFIX = re.compile(r"__(?:secure|host|http)-", re.IGNORECASE)
+# Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+# No dot segment: a client takes it away before it asks (RFC 3986 s5.2.4).
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,9 +41,13 @@ class Cookies:
         access_name: the access cookie is called `__Host-` and this.
         access_same_site: "Strict", or "Lax" where links from other sites shall find the user logged
             in.
-        header: a field that scripts of ours send and forms can't.
+        header: a field that scripts of ours send, and that neither forms nor browsers by themselves
+            do.
         mount: the path that the whole application is mounted at, "" for the root: the refresh
             cookie's Path is this and `Refresh.path`.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
 
     """
 
@@ -47,26 +59,12 @@ class Cookies:
     mount: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("name", "access_name", "header"):
-            value: Any = getattr(self, name)
-            if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-                raise _wrong(f"cookies.{name}", "must be a token of RFC 9110 s5.6.2")
+        for name, check in _COOKIE_CHECKS.items():
+            check(f"cookies.{name}", getattr(self, name))
         if self.name == self.access_name:
-            raise _wrong("cookies.access_name", "is the refresh cookie's name, too")
-        if not isinstance(self.access, bool):
-            raise _wrong("cookies.access", "must be True or False")
-        if self.access_same_site not in ("Strict", "Lax"):
-            # SameSite=None would send the cookie from every site.
-            raise _wrong("cookies.access_same_site", 'must be "Strict" or "Lax"')
-        if self.header.lower() in _SIMPLE_HEADERS:
             raise _wrong(
-                "cookies.header",
-                f"{self.header!r} can be sent from other sites without a preflight",
-                "use one of your own, such as X-Requested-With",
+                "cookies.access_name", "is the refresh cookie's name, too", "give each its own"
             )
-        mount: Any = self.mount
-        if not isinstance(mount, str) or (mount and not _PATH.fullmatch(mount)):
-            raise _wrong("cookies.mount", "must be like /app, without a slash at its end")
 
     def refresh_jar(self, group: "Refresh", issuer: str) -> Jar:
         """Return the refresh cookie: it goes to our own endpoints only."""
@@ -104,10 +102,17 @@ class Cookies:
         )
 
 
-# The Fetch standard's CORS-safelisted request headers: a form or a plain script of any site sends
-# them.
-_SIMPLE_HEADERS = frozenset(
-    ("accept", "accept-language", "content-language", "content-type", "range", "origin", "cookie")
+# What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
+# request headers, what else browsers add by themselves, and what proxies add.
+_AUTOMATIC = re.compile(
+    r"accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
+    r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
+    r"keep-alive|last-event-id|origin|pragma|priority|proxy-.*|purpose|range|referer|rtt|save-data|"
+    r"sec-.*|set-cookie|te|trace(parent|state)|trailer|transfer-encoding|true-client-ip|"
+    r"upgrade(-.*)?|user-agent|via|viewport-width|width|"
+    r"x-(amz|amzn|arr|azure|b3|client|cloud|cluster|correlation|envoy|forwarded|http|original|real|"
+    r"request|scheme|ssl)(-.*)?",
+    re.IGNORECASE,
 )
 
 
@@ -118,8 +123,8 @@ class Refresh:
     Args:
         store: where grants live: a URL, or an object with the verbs of `stores.Store` or
             `AsyncStore`.
-        secret: what refresh tokens are signed with, at least 32 random octets; the first signs, all
-            verify. None: derived from the signing key.
+        secret: what refresh tokens are signed with, at least 32 random octets; of several the first
+            signs, and all verify. None: derived from the signing key.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
         claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
             the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
@@ -131,137 +136,226 @@ class Refresh:
         idle_limit: seconds without a refresh after which a grant is gone.
         absolute_limit: seconds after the login at which a grant ends, whatever happens.
         grants_per_subject: one more login ends the oldest.
-        settle: seconds for which a fresh refresh token is answered with itself, 0 to 300.
+        settle: seconds for which a fresh refresh token stays as it is, 0 to 300.
         restore_limit: rotations that a failover of the store may lose without logging anyone out.
         sync_every: seconds between questions for ended grants; 0: every request asks.
         sync_limit: seconds without an answer after which `sync_failure` holds.
         sync_failure: "closed" refuses tokens of our own grants then (503), "open" lets them pass.
 
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
     """
 
-    store: Any
-    secret: tuple[str | bytes, ...] = field(default=(), repr=False)
+    # Not shown: a URL may hold the password of an engine.
+    store: str | Store | AsyncStore = field(repr=False)
+    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
     cookies: Cookies | None = None
     claims_for: Callable[[Grant], Any] | None = None
     client_id: str = "first-party"
     path: str = "/auth"
     jwks_path: str = "/.well-known/jwks.json"
-    access_lifetime: float = (
-        600  # seconds; long enough to be cheap, short enough for services without a store
+    # seconds; long enough to be cheap, short enough for services without a store
+    access_lifetime: float = field(default=600, metadata={"minimum": 10, "maximum": DAY})
+    # seconds; a week's holiday is no reason to log in anew
+    idle_limit: float = field(default=7 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY})
+    # seconds; the longest that a thief whose victim never comes back has
+    absolute_limit: float = field(
+        default=30 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY}
     )
-    idle_limit: float = 7 * DAY
-    absolute_limit: float = 30 * DAY
-    grants_per_subject: int = 100
-    settle: float = 60  # seconds; a burst of tabs, a restart of a browser
-    restore_limit: int = 8
-    sync_every: float = 1  # seconds
-    sync_limit: float = 120  # seconds; a failover of most engines takes 30
+    # more devices than anyone has, fewer than a script that logs in for ever makes
+    grants_per_subject: int = field(default=100, metadata={"minimum": 1, "maximum": 10000})
+    # seconds; a burst of tabs, a restart of a browser
+    settle: float = field(default=60, metadata={"minimum": 0, "maximum": 300})
+    restore_limit: int = field(default=8, metadata={"minimum": 0, "maximum": 64})
+    # seconds; a log-out is in force everywhere after twice that
+    sync_every: float = field(default=1, metadata={"minimum": 0, "maximum": 60})
+    # seconds; a failover of most engines takes 30
+    sync_limit: float = field(default=120, metadata={"minimum": 1, "maximum": 3600})
     sync_failure: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
-        for name, (least, most) in _RANGES.items():
-            _in_range(name, getattr(self, name), least, most)
+            check(name, getattr(self, name))
+        for one in fields(self):
+            if one.metadata:
+                _in_range(one.name, getattr(self, one.name), **one.metadata)
+        object.__setattr__(self, "secret", _secrets("secret", self.secret))
         if self.jwks_path in (f"{self.path}/refresh", f"{self.path}/revoke"):
-            raise _wrong("jwks_path", "is another endpoint's path")
+            raise _wrong("jwks_path", "is another endpoint's path", "give it one of its own")
         if self.idle_limit > self.absolute_limit:
-            raise _wrong("idle_limit", "is longer than absolute_limit, which no rotation moves")
+            raise _wrong(
+                "idle_limit",
+                "is longer than absolute_limit, which no rotation moves",
+                "make it shorter, or absolute_limit longer",
+            )
         if self.access_lifetime + self.settle > self.idle_limit:
             raise _wrong(
                 "idle_limit",
                 "is shorter than access_lifetime and settle: honest clients would be logged out",
                 "make it at least twice access_lifetime",
             )
+        if self.sync_limit < 2 * self.sync_every:
+            raise _wrong(
+                "sync_limit",
+                "is shorter than twice sync_every: a single late answer would count as a failure",
+                "make it longer, or sync_every shorter",
+            )
+
+    @property
+    def secrets(self) -> tuple[str | bytes, ...]:
+        """Return all secrets for refresh tokens; none: they are derived."""
+        return cast("tuple[str | bytes, ...]", self.secret)
 
 
-def _store(name: str, value: Any) -> Any:
-    if not isinstance(value, str) and not hasattr(value, "advance"):
+def _cookie_name(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise _wrong(name, "must be a token of RFC 9110 s5.6.2", "letters, digits, - and _")
+    if _PREFIX.match(value):
+        raise _wrong(name, "has the prefix already, which is put in front of it", "leave it out")
+
+
+def _header(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _FIELD.fullmatch(value):
+        raise _wrong(name, "must be the name of a header: letters, digits and -", _HEADER)
+    if _AUTOMATIC.fullmatch(value):
         raise _wrong(
-            name,
-            "must be a URL, or an object with the verbs of a store",
-            '"sqlite:///grants.db"',
+            name, f"{value!r} comes from other sites, too: from a form, or by itself", _HEADER
         )
-    return value
 
 
-def _secret(name: str, value: Any) -> tuple[str | bytes, ...]:
-    secrets = (value,) if isinstance(value, str | bytes) else tuple(value or ())
-    for one in secrets:
-        if not isinstance(one, str | bytes):
-            raise _wrong(name, "must be text or octets, or several in a tuple")
-        try:
-            from_text(one)
-        except UnusableKey as error:
-            raise _wrong(name, str(error)) from None
-    return secrets
+_HEADER = "use one of your own, such as X-Requested-With"
 
 
-def _cookies(name: str, value: Any) -> Cookies | None:
+def _mount(name: str, value: Any) -> None:
+    if not isinstance(value, str) or (value and not _PATH.fullmatch(value)):
+        raise _wrong(
+            name, "must be a path of letters, digits and ._~-", 'like "/app", or "" for the root'
+        )
+
+
+def _bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise _wrong(name, "must be True or False", "a text is neither")
+
+
+def _same_site(name: str, value: Any) -> None:
+    # SameSite=None would send the cookie from every site.
+    if value not in ("Strict", "Lax"):
+        raise _wrong(name, 'must be "Strict" or "Lax"', "None would be an invitation")
+
+
+_COOKIE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+    "name": _cookie_name,
+    "access": _bool,
+    "access_name": _cookie_name,
+    "access_same_site": _same_site,
+    "header": _header,
+    "mount": _mount,
+}
+
+_VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
+_STORE = "sqlite:///grants.db, memory://, or an object of yours; see docs/stores.md"
+
+
+def _store(name: str, value: Any) -> None:
+    if isinstance(value, str):
+        # Which schemes there are, and what follows them, is for the engines to say.
+        if not re.match(r"[a-z][a-z0-9+.-]*://", value):
+            raise _wrong(name, "is no URL", _STORE)
+        return
+    verbs = {verb: getattr(value, verb, None) for verb in _VERBS}
+    missing = [verb for verb, call in verbs.items() if not callable(call)]
+    if missing or isinstance(value, type):
+        what = f"and has no {missing[0]}" if missing else "not a class"
+        raise _wrong(name, f"must be a URL, or an object with the verbs of a store, {what}", _STORE)
+    if len({iscoroutinefunction(call) for call in verbs.values()}) > 1:
+        raise _wrong(name, "has verbs that are awaited, and others that aren't", "choose one kind")
+
+
+def _secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
+    secrets = (value,) if isinstance(value, str | bytes) else value
+    if not isinstance(secrets, list | tuple) or not all(
+        isinstance(one, str | bytes) for one in secrets
+    ):
+        raise _wrong(
+            name, "must be text or octets, or several in a tuple", "leave it out to derive one"
+        )
+    try:
+        kids = [from_text(one).kid for one in secrets]
+    except UnusableKey as error:
+        raise _wrong(name, str(error), "or leave it out to derive one") from None
+    if len(set(kids)) < len(kids):
+        raise _wrong(name, "has one secret twice", "the first signs, all verify")
+    return tuple(secrets)
+
+
+def _cookies(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, Cookies):
         raise _wrong(name, "must be a Cookies group or None", "Cookies()")
-    return value
 
 
-def _hook(name: str, value: Any) -> Any:
-    if value is not None and not callable(value):
-        raise _wrong(name, "must be a function of the Grant")
-    return value
+def _hook(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not callable(value):
+        raise _wrong(name, "must be a function of the Grant", "def claims_for(grant): ...")
+    # That it must be awaited, `inspect` sees in functions and methods only.
+    if iscoroutinefunction(type(value).__call__):
+        raise _wrong(name, "is an object that is awaited when called", "give its method __call__")
 
 
-def _client_id(name: str, value: Any) -> str:
+def _client_id(name: str, value: Any) -> None:
     if not isinstance(value, str) or not value or not is_scope(value) or " " in value:
-        raise _wrong(name, "must be visible ASCII without quotes")
-    return value
+        raise _wrong(name, "must be visible ASCII without quotes", "a plain name, as in web-app")
 
 
-def _path(name: str, value: Any) -> str:
+def _path(name: str, value: Any) -> None:
     if not isinstance(value, str) or not _PATH.fullmatch(value):
-        raise _wrong(name, f"{value!r} must be like /auth, of letters, digits and ._~-")
-    return value
+        raise _wrong(name, f"{value!r} is no path of letters, digits and ._~-", 'like "/auth"')
 
 
-def _whole(name: str, value: Any) -> int:
-    if type(value) is not int:
-        raise _wrong(name, "must be a whole number")
-    return value
-
-
-def _closed_or_open(name: str, value: Any) -> Any:
+def _closed_or_open(name: str, value: Any) -> None:
     if value not in ("closed", "open"):
-        raise _wrong(name, 'must be "closed" or "open"')
-    return value
+        raise _wrong(name, 'must be "closed" or "open"', "closed is the safe one")
 
 
-def _in_range(name: str, value: Any, least: float, most: float) -> None:
-    if type(value) not in (int, float) or not least <= value <= most:
-        raise _wrong(name, f"must be a number from {least} to {most}")
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "store": _store,
-    "secret": _secret,
     "cookies": _cookies,
     "claims_for": _hook,
     "client_id": _client_id,
     "path": _path,
     "jwks_path": _path,
-    "grants_per_subject": _whole,
-    "restore_limit": _whole,
     "sync_failure": _closed_or_open,
 }
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "access_lifetime": (10, DAY),
-    "idle_limit": (60, 400 * DAY),
-    "absolute_limit": (60, 400 * DAY),  # browsers keep no cookie longer than 400 days
-    "grants_per_subject": (1, 10000),
-    "settle": (0, 300),
-    "restore_limit": (0, 64),
-    "sync_every": (0, 60),
-    "sync_limit": (1, 3600),
+# What a number counts, and why it has its limits.
+_COUNTS: Mapping[str, tuple[str, str]] = {
+    "access_lifetime": ("seconds", "a log-out doesn't reach services without a store before that"),
+    "idle_limit": ("seconds", "browsers keep no cookie longer than 400 days"),
+    "absolute_limit": ("seconds", "browsers keep no cookie longer than 400 days"),
+    "grants_per_subject": ("grants", "each login is one"),
+    "settle": ("seconds", "for that long a thief's copy is served like the original"),
+    "restore_limit": ("rotations", "for that many an old copy of the store passes"),
+    "sync_every": ("seconds", "a log-out elsewhere is in force after twice that"),
+    "sync_limit": ("seconds", "what ended meanwhile is not known"),
 }
 
 
-def _wrong(field_: str, problem: str, remedy: str = "") -> ConfigurationError:
+def _in_range(name: str, value: Any, minimum: float, maximum: float) -> None:
+    default = Refresh.__dataclass_fields__[name].default
+    kinds = (int,) if name in ("grants_per_subject", "restore_limit") else (int, float)
+    # `type`, because True is an int; NaN is between no two numbers.
+    if type(value) not in kinds or not minimum <= value <= maximum:
+        unit, why = _COUNTS[name]
+        whole = "a whole number of " if kinds == (int,) else ""
+        raise _wrong(
+            name,
+            f"must be {whole}{minimum} to {maximum} {unit}: {why}",
+            f"the default is {default}",
+        )
+
+
+def _wrong(field_: str, problem: str, remedy: str) -> ConfigurationError:
     return ConfigurationError(f"refresh.{field_}", problem, remedy)

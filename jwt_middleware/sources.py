@@ -41,6 +41,7 @@ _SERVICE_LINK = re.compile(
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_STEPS = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*\Z")
 _ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
@@ -258,10 +259,23 @@ def _build(cls: type[T], data: Mapping[Any, Any], place: Place) -> T:
     try:
         return cls(**values)
     except ConfigurationError as error:
-        # "leeway", "Route('/login').path": the same field, as this source calls it.
-        name = error.field.rpartition(".")[2]
-        where = place.field(name) if name in known else place
+        where = _named(error.field, known, place)
         raise where.wrong(error.problem, error.remedy) from None
+
+
+def _named(name: str, known: Mapping[str, Any], place: Place) -> Place:
+    """Return the place of the field that an error names, as this source calls it.
+
+    From inside of a group, "refresh.cookies.name" is its field `name`; "Route('/login').path" is
+    `path`; and from the settings, "refresh.cookies" is a field of a field.
+    """
+    found = _STEPS.search(name)
+    steps = found[0].split(".") if found else []
+    while steps and steps[0] not in known:
+        del steps[0]
+    for step in steps:
+        place = place.field(step)
+    return place
 
 
 def _fields(cls: Any) -> Iterator[tuple[Field[Any], Any]]:
@@ -490,6 +504,8 @@ def _keys_schema(_: Any, defs: Schema) -> Schema:
     return {"anyOf": [path, _group_schema(Keys, defs) | {"oneOf": exactly_one}]}
 
 
+_NO_FORM: Schema = {"not": {}}  # what a document can't hold
+
 _STRING = _Kind("text", _of(str), _string, _fixed(type="string"), _text)
 _BOOLEAN = _Kind("true or false", _exactly(bool), _same, _fixed(type="boolean"), _truth)
 _INTEGER = _Kind("a whole number", _exactly(int), _same, _fixed(type="integer"), _digits)
@@ -497,7 +513,8 @@ _FLOAT = _Kind("a number", _exactly(int, float), _same, _fixed(type="number"), _
 _ARRAY = _Kind("an array", _of(list, tuple), _array, _array_schema, opener="[")
 _TABLE = _Kind("a table", _is_mapping, _same, _fixed(type="object"), opener="{")
 _GROUP = _Kind("a table", _is_group, _group, _group_schema, opener="{")
-_OBJECT = _Kind("an object", _is_object, _same, _fixed(**{"not": {}}))
+_OCTETS = _Kind("octets", _of(bytes), _same, _fixed(**_NO_FORM))
+_OBJECT = _Kind("an object", _is_object, _same, _fixed(**_NO_FORM))
 _CHOICE = _Kind("text", _of(str), _choice, _choice_schema, _text)
 _CALLABLE = _Kind(
     'a function or "module:function"',
@@ -520,6 +537,7 @@ _PROFILE = _Kind(
 
 _KINDS: Mapping[Any, _Kind] = {
     str: _STRING,
+    bytes: _OCTETS,
     bool: _BOOLEAN,
     int: _INTEGER,
     float: _FLOAT,
@@ -573,6 +591,7 @@ def _object_schema(cls: type, defs: Schema) -> Schema:
 
 def _schema(hint: Any, defs: Schema) -> Schema:
     found = [_kind(one).schema(one, defs) for one in _alternatives(hint)]
+    found = [one for one in found if one != _NO_FORM] or [_NO_FORM]
     if _alternatives(hint) != _options(hint):
         found.append({"type": "null"})
     return found[0] if len(found) == 1 else {"anyOf": found}

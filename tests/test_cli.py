@@ -101,8 +101,8 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ("keys new --out /nowhere/keys.json", "/nowhere/keys.json: No such file"),
         ("demo --port many", "many"),
         ("demo --port 99999", "99999: no such port"),
-        ("demo --port 0 --access-lifetime 1", "access_lifetime: must be a number from 10"),
-        ("demo --port 0 --settle 301", "settle: must be a number from 0 to 300"),
+        ("demo --port 0 --access-lifetime 1", "refresh.access_lifetime: must be"),
+        ("demo --port 0 --settle 301", "refresh.settle: must be"),
         ("demo --port 0 --host 192.0.2.1", "192.0.2.1"),
     ],
 )

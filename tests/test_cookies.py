@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from typing import Any
 
-import django.conf
 import pytest
 from django.http import HttpResponse
 from flask import Flask
@@ -34,10 +33,8 @@ from tests.issuing import (
     single,
 )
 from tests.rules import accepts, refuses
+from tests.test_rt_revocation import of_no_grant
 from tests.world import Answer, shake_hands
-
-if not django.conf.settings.configured:
-    django.conf.settings.configure()
 
 SHOP, EVIL = "https://shop.login.example", "https://evil.example"
 
@@ -461,6 +458,16 @@ def test_a_handshake_with_a_cookie_comes_from_a_page_of_ours(page: Page, is_let_
         assert message["type"] == "websocket.accept"
 
 
+@pytest.mark.parametrize(("page", "is_let_in"), PAGES.values(), ids=PAGES)
+def test_so_does_one_that_is_only_an_upgrade(browser: Browser, page: Page, is_let_in: bool) -> None:
+    # Under WSGI a handshake is a GET, for libraries that take the connection over.
+    browser.login()
+    upgrade = (*page, ("Connection", "Upgrade"), ("Upgrade", "WebSocket"))
+    assert browser.request("GET", "/chat", upgrade).reached is is_let_in
+    # It takes nothing from what other methods need.
+    assert browser.request("POST", "/chat", upgrade).status == 403
+
+
 # --- RT-21 and other odd Cookie headers
 
 
@@ -622,6 +629,11 @@ def test_a_token_in_the_body_does_not_keep_the_cookies_grant_alive(browser: Brow
     assert answer.cookies == CLEARED
     assert not browser.world.is_alive(tokens.grant_id)
     assert not browser.world.is_alive(other.grant_id)
+    tokens = browser.login()
+    machine = of_no_grant(tokens.access_token)
+    answer = browser.world.revoke(machine, headers=browser.sent(REVOKE, OWN_PAGE))
+    assert (answer.status, answer.cookies) == (200, CLEARED)
+    assert not browser.world.is_alive(tokens.grant_id)
 
 
 def test_without_the_store_the_cookies_stay_for_another_try() -> None:
@@ -687,6 +699,10 @@ def starlette_response() -> Any:
     return JSONResponse({})
 
 
+def django_response() -> Any:
+    return HttpResponse(b"in", content_type="text/plain; charset=utf-8")  # asks for no settings
+
+
 def fields(response: Any) -> list[str]:
     if hasattr(response.headers, "getlist"):
         return list(response.headers.getlist("set-cookie"))
@@ -701,7 +717,7 @@ def parsed(values: list[str]) -> dict[str, dict[str, Any]]:
     return {name: {"value": one.value, **dict(one)} for name, one in found.items()}
 
 
-@pytest.mark.parametrize("make", [flask_response, starlette_response, HttpResponse])
+@pytest.mark.parametrize("make", [flask_response, starlette_response, django_response])
 def test_a_frameworks_response_takes_the_cookies(make: Any) -> None:
     with single(("wsgi", memory), refresh={"cookies": Cookies(access=True)}) as site:
         tokens = site.issuer.issue("alice")

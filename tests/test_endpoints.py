@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 
-from jwt_middleware import ConfigurationError, Cookies, KeySet, Refresh, Route
+from jwt_middleware import ConfigurationError, Cookies, Issuer, KeySet, Refresh, Route
+from jwt_middleware.stores import Advanced
 from jwt_middleware.values.events import StoreBack, StoreFailed
 from tests.issuing import (
     AUDIENCE,
@@ -20,6 +22,7 @@ from tests.issuing import (
     KEYS,
     REFRESH,
     REVOKE,
+    FaultyStore,
     World,
     memory,
     opened,
@@ -224,6 +227,33 @@ def test_a_write_that_was_done_before_the_fault_loses_nothing() -> None:
         world.renewed(found["refresh_token"])
 
 
+class RestlessStore(FaultyStore):
+    """A store whose grants are always a generation behind, and never where they were."""
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        self.calls.append("advance")
+        _, row = self._store.advance(grant_id, 0, 0, None)
+        assert row is not None
+        return Advanced(False, replace(row, generation=row.generation - 1))
+
+
+def test_a_grant_that_moves_during_every_try_is_to_be_tried_again() -> None:
+    with opened((("wsgi", RestlessStore), ("asgi", RestlessStore))) as world:
+        tokens = world.login()
+        world.clock.forward(HOUR)
+        answer = world.refresh(tokens.refresh_token)
+        assert (answer.status, answer.header("retry-after")) == (503, "1")
+        assert world.each(lambda site: site.store.calls.count("advance")) == 3
+
+
+def test_claims_that_are_too_large_are_our_fault() -> None:
+    roles = [{}, {"roles": ["x" * 9000]}, {"roles": ["x"]}]
+    with opened((("wsgi", memory),), refresh={"claims_for": lambda _: roles.pop(0)}) as world:
+        token = world.login().refresh_token
+        assert world.refresh(token).reason == "claims_hook_failed"
+        assert world.refresh(token).status == 200
+
+
 def test_problem_details_keep_the_codes_of_oauth() -> None:
     with opened(DOORS, problem_details=True) as world:
         answer = world.post(REFRESH, refresh_form("x"))
@@ -299,6 +329,8 @@ def test_a_mounted_application_has_its_endpoints_below_its_root(world: World, ro
 def test_a_service_that_only_verifies_has_no_endpoints() -> None:
     with single(("wsgi", memory)) as site:
         verifying = Verifying(site.settings.replace(refresh=None))
+        with pytest.raises(ConfigurationError, match="refresh"):
+            Issuer(verifying.settings)
         for path in (REFRESH, REVOKE, KEY_SET):
             assert verifying.request("POST", path).reason == "credentials_missing"
         assert verifying.get(token=site.issuer.issue("alice").access_token).user == "alice"

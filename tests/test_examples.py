@@ -9,97 +9,166 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+LOGINS = [path for path in EXAMPLES if path.stem.endswith("_login")]
+CHECKS = [path for path in EXAMPLES if path not in LOGINS]
 PATIENCE = 30  # seconds until a server on a busy machine answers
 
 
-def promised(example: Path) -> list[tuple[str, int, bool]]:
-    """Return what an example's first lines promise: path, status, and whether a token is sent."""
-    text = ast.get_docstring(ast.parse(example.read_text("utf-8"))) or ""
-    found = re.findall(r"^curl -i http://127.0.0.1:8000(/\w*)(.*)# (\d{3})", text, re.MULTILINE)
-    return [(path, int(status), "$TOKEN" in options) for path, options, status in found]
+def docstring(example: Path) -> str:
+    return ast.get_docstring(ast.parse(example.read_text("utf-8"))) or ""
 
 
 @contextmanager
-def started(example: Path, log: Path) -> Generator[list[str]]:
-    """Start an example in a process of its own; yield the curl lines that it prints."""
+def started(command: Sequence[str], log: Path) -> Generator[tuple[int, list[str]]]:
+    """Start an example in a process of its own; yield its port and the lines that it prints."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, str(example)],
+            [sys.executable, *command],
             env=os.environ | {"PORT": str(port)},
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
         ) as process,
     ):
         try:
+            wait_for(port, process, log)
             assert process.stdout is not None
-            lines: list[str] = []
-            while len(lines) < 3:
-                line = process.stdout.readline()
-                assert line, log.read_text()
-                lines += [line] if line.startswith("curl") else []
-            wait_for(port)
-            yield lines
+            # They print first and listen then: it is all there, and the end isn't waited for.
+            printed = os.read(process.stdout.fileno(), 1 << 16).decode()
+            yield port, printed.splitlines()
         finally:
             process.terminate()
 
 
-def wait_for(port: int) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
+            assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "the server doesn't listen"
             time.sleep(0.02)
         else:
             return
 
 
-def status_of(line: str) -> int:
-    """Run a curl line and return the status; where there is no curl, send the same by hand."""
-    if shutil.which("curl"):
-        command = [*shlex.split(line), "--silent", "--show-error", "--noproxy", "*"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return int(answer.split()[1])
-    return by_hand(line)
+# --- Those that check tokens
+
+CURLS = {"curl": "curl -s --noproxy '*'"} if shutil.which("curl") else {}
+CURLS["by hand"] = f"{shlex.quote(sys.executable)} {Path(__file__).parent / 'curl.py'}"
+FIRST = next(iter(CURLS))
 
 
-def by_hand(line: str) -> int:
-    _, _, url, *options = shlex.split(line)
-    headers = dict(option.split(": ", 1) for option in options[1::2])
-    there = urlsplit(url)
-    connection = HTTPConnection(there.hostname or "", there.port, timeout=PATIENCE)
-    try:
-        connection.request("GET", there.path, headers=headers)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+def answers(lines: list[str], curl: str, folder: Path) -> list[str]:
+    """Run the lines in a shell; return what each of those prints that promise a status."""
+    script = ["curl() { command " + curl + ' "$@"; }', 'sleep() { echo "$1" > slept; }']
+    for line in lines:
+        script += [line, f"printf '\\n{END}'"] if re.search(r"# \d{3}", line) else [line]
+    command = ["sh", "-e", "-c", "\n".join(script)]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    return shown.stdout.split(END)[:-1]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+END = "=== end of the answer ==="
+
+
+def statuses(shown: list[str]) -> list[int]:
+    found = [re.findall(r"^HTTP/1\.[01] (\d{3})", one, re.MULTILINE) for one in shown]
+    assert all(len(one) == 1 for one in found), shown
+    return [int(one) for (one,) in found]
+
+
+def promised(example: Path) -> list[tuple[str, int, bool]]:
+    """Return what an example's first lines promise: path, status, and whether a token is sent."""
+    pattern = r"^curl -i http://127.0.0.1:8000(/\w*)(.*)# (\d{3})"
+    found = re.findall(pattern, docstring(example), re.MULTILINE)
+    return [(path, int(status), "$TOKEN" in options) for path, options, status in found]
+
+
+@pytest.mark.parametrize("example", CHECKS, ids=[path.stem for path in CHECKS])
 def test_an_example_does_what_its_first_lines_say(example: Path, tmp_path: Path) -> None:
-    with started(example, tmp_path / "log") as lines:
-        shown = [
-            (urlsplit(line.split()[2]).path, status_of(line), "Bearer" in line) for line in lines
-        ]
-        assert shown == promised(example)
-        assert [by_hand(line) for line in lines] == [401, 200, 403]
-        assert by_hand(lines[0].replace("/notes", "/")) == 200  # the public route
+    with started([str(example)], tmp_path / "log") as (_, printed):
+        lines = [line for line in printed if line.startswith("curl")]
+        public = lines[0].replace("/notes", "/")
+        promises = [*promised(example), ("/", 200, False)]
+        for line, (path, _, has_token) in zip([*lines, public], promises, strict=True):
+            assert (urlsplit(line.split()[2]).path, "Bearer" in line) == (path, has_token)
+        shown = answers([f"{one}  # 000" for one in (*lines, public)], CURLS[FIRST], tmp_path)
+        assert statuses(shown) == [status for _, status, _ in promises]
+
+
+# --- Those that issue them
+
+# A program whose clock is ahead by the seconds in a file: what takes ten takes none.
+AHEAD = """
+import runpy, sys, time
+from pathlib import Path
+file, really = Path(sys.argv[1]), time.time
+time.time = lambda: really() + (float(file.read_text() or 0) if file.exists() else 0)
+sys.argv[:2] = []
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+MODES: dict[str, list[str]] = {"headers": [], "cookies": ["--cookies"]}
+
+
+def story(printed: list[str], mode: str) -> list[str]:
+    """Return the lines to try: those without --cookies come first."""
+    first, second = re.findall(r"(?:^    .*\n)+", "\n".join([*printed, ""]), re.MULTILINE)
+    return [line[4:] for line in (second if mode == "cookies" else first).splitlines()]
+
+
+def told(example: Path, mode: str, curl: str, folder: Path) -> None:
+    """Play the story of one example in one mode."""
+    command = ["-c", AHEAD, str(folder / "slept"), str(example), *MODES[mode]]
+    with started(command, folder / "log") as (port, printed):
+        lines = story(printed, mode)
+        assert lines[0].startswith(f"URL=http://127.0.0.1:{port} ")
+        promises = [found for line in lines if (found := re.search(r"# (\d{3})(.*)", line))]
+        shown = answers(lines, CURLS[curl], folder)
+        assert statuses(shown) == [int(one[1]) for one in promises]
+        for promise, answer in zip(promises, shown, strict=True):
+            if "new role" in promise[2]:
+                assert '"editor"' in answer
+            if "a reader" in promise[2]:
+                assert '"alice"' in answer
+                assert '"editor"' not in answer
+    assert (folder / "slept").read_text() == "10\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("example", LOGINS, ids=[path.stem for path in LOGINS])
+def test_a_login_goes_from_its_first_tokens_to_its_end(
+    example: Path, mode: str, tmp_path: Path
+) -> None:
+    told(example, mode, FIRST, tmp_path)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_story_needs_no_curl(mode: str, tmp_path: Path) -> None:
+    told(LOGINS[0], mode, "by hand", tmp_path)
+
+
+def test_the_story_is_the_same_in_every_framework() -> None:
+    first, *others = [docstring(example).split("\n", 1) for example in LOGINS]
+    assert others
+    for title, lines in others:
+        assert title != first[0]
+        assert lines == first[1]
 
 
 def test_there_is_an_example_for_each_way_to_run() -> None:
     names = {"fastapi_app", "flask_app", "plain_asgi", "plain_wsgi", "starlette_app"}
-    assert {path.stem for path in EXAMPLES} == names
+    assert {path.stem for path in CHECKS} == names
+    assert {path.stem for path in LOGINS} == {"fastapi_login", "flask_login"}

@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import EndGrant, Grant, KeySet
+from jwt_middleware import (
+    ConfigurationError,
+    EndGrant,
+    Grant,
+    KeySet,
+    Refresh,
+    Settings,
+    StoreUnavailable,
+)
 from jwt_middleware.jose.jwk import Key, from_secret
 from jwt_middleware.testing import ABSENT
 from jwt_middleware.testing.mint import present, seal, to_json
+from jwt_middleware.token.refresh import derive
 from tests.issuing import (
     AUDIENCE,
     DOORS,
@@ -25,6 +34,7 @@ from tests.issuing import (
     REFRESH,
     REVOKE,
     SITES,
+    Site,
     World,
     memory,
     opened,
@@ -460,12 +470,32 @@ def test_no_token_opens_what_another_is_for(world: World) -> None:
 
 
 @refuses("RT-23")
-def test_one_secret_for_both_kinds_still_tells_them_apart() -> None:
-    with opened(keys=KeySet.secret(SECRET), refresh={"secret": SECRET}) as world:
+def test_one_secret_for_both_kinds_is_refused_at_start() -> None:
+    # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
+    other = sha256(b"another secret").digest()
+    for secrets in (SECRET, (other, SECRET), (SECRET.hex(), SECRET)):
+        with pytest.raises(ConfigurationError, match=r"refresh\.secret"):
+            Settings(
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                keys=KeySet.secret(SECRET),
+                refresh=Refresh(store="memory://", secret=secrets),
+            )
+
+
+@accepts("RT-23")
+def test_a_secret_that_signs_access_tokens_has_another_derived_from_it() -> None:
+    keys = KeySet.secret(SECRET)
+    with opened(keys=keys) as world:
         tokens = world.login()
+        assert world.call(tokens.access_token).status == 200
+        assert world.refresh(tokens.refresh_token).status == 200
         assert world.call(tokens.refresh_token).reason == "type_not_allowed"
         assert world.refresh(tokens.access_token).reason == "type_not_allowed"
-        assert world.call(tokens.access_token).status == 200
+        derived = derive(keys.keys[0], ISSUER)
+        typ = {"typ": "at+jwt"}
+        as_access = forge(tokens.refresh_token, derived, typ, aud=AUDIENCE, sub="alice")
+        assert world.call(as_access).reason == "key_unknown"
 
 
 # --- RT-16: the application's hook
@@ -562,3 +592,57 @@ def test_a_hook_cannot_forge_what_the_issuer_says(claims: Any) -> None:
     with opened((("wsgi", memory),), refresh={"claims_for": lambda _: answers.pop(0)}) as world:
         token = world.login().refresh_token
         assert refused(world.refresh(token)) == (503, "temporarily_unavailable")
+
+
+# --- at the login
+
+BAD_LOGINS: dict[str, tuple[str, dict[str, Any]]] = {
+    "no-subject": ("", {}),
+    "a-newline": ("alice\n", {}),
+    "a-lone-surrogate": ("\ud800", {}),
+    "the-clients-name": ("first-party", {}),
+    "a-clients-name": ("mobile", {"client_id": "mobile"}),
+    "a-client-with-newline": ("alice", {"client_id": "a\r\nb"}),
+    "a-scope-with-quotes": ("alice", {"scope": 'read "write"'}),
+    "a-scope-with-newline": ("alice", {"scope": "read\nwrite"}),
+    "two-spaces": ("alice", {"scope": "read  write"}),
+    "a-scope-as-a-list": ("alice", {"scope": ["read"]}),
+    "nan": ("alice", {"claims": {"a": float("nan")}}),
+    "no-json": ("alice", {"claims": {"a": object()}}),
+    "too-large": ("alice", {"claims": {"a": "x" * 8000}}),
+    **{
+        f"the-claim-{name}": ("alice", {"claims": {name: "x"}})
+        for name in ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid")
+    },
+    "the-claim-cnf": ("alice", {"claims": {"cnf": {"jkt": "x"}}}),
+    "pairs-of-claims": ("alice", {"claims": [("sub", "root")]}),
+}
+
+
+@refuses("RT-05")
+@pytest.mark.parametrize(("subject", "options"), BAD_LOGINS.values(), ids=BAD_LOGINS)
+def test_a_login_with_bad_input_begins_nothing(subject: str, options: dict[str, Any]) -> None:
+    with opened(DOORS) as world:
+        old = world.login("bob")
+
+        def issue(site: Site) -> None:
+            with pytest.raises(ValueError, match=r"subject|client_id|scope|claims"):
+                site.ask("issue", subject, replaces=old.refresh_token, **options)
+
+        world.each(issue)
+        assert world.each(lambda site: site.ask("grants", subject)) == ()
+        assert world.is_alive(old.grant_id)
+
+
+def test_a_login_without_the_store_begins_nothing() -> None:
+    with opened(FAULTY) as world:
+        world.each(lambda site: site.store.fails.add("add"))
+
+        def issue(site: Site) -> None:
+            with pytest.raises(StoreUnavailable):
+                site.ask("issue", "alice")
+
+        world.each(issue)
+        world.each(lambda site: site.store.fails.clear())
+        assert world.each(lambda site: site.ask("grants", "alice")) == ()
+        assert world.call(world.login().access_token).status == 200

@@ -38,6 +38,14 @@ def world() -> Iterator[World]:
         yield one
 
 
+def of_no_grant(access_token: str) -> str:
+    """Return the token without its grant, as a client that acts for itself has it."""
+    claims = claims_of(access_token)
+    del claims["sid"]
+    header = {"alg": "Ed25519", "kid": KEYS.keys[0].kid, "typ": "at+jwt"}
+    return seal(to_json(header), to_json(claims), KEYS.keys[0])
+
+
 # --- RT-17: the answers of RFC 7009
 
 
@@ -108,10 +116,7 @@ def test_a_revocation_without_one_token_is_malformed(world: World, body: str) ->
 
 @refuses("RT-17")
 def test_a_token_of_no_grant_is_of_an_unsupported_type(world: World) -> None:
-    claims = claims_of(world.login().access_token)
-    del claims["sid"]
-    header = {"alg": "Ed25519", "kid": KEYS.keys[0].kid, "typ": "at+jwt"}
-    machine = seal(to_json(header), to_json(claims), KEYS.keys[0])
+    machine = of_no_grant(world.login().access_token)
     assert world.call(machine).status == 200
     answer = world.revoke(machine)
     assert (answer.status, answer.json["error"]) == (400, "unsupported_token_type")

@@ -292,7 +292,7 @@ def test_an_empty_prefix_is_refused() -> None:
 # -- What is wrong, named as its source names it
 
 
-HOOKS = ("CHECKS", "ON_EVENT", "CLOCK")
+HOOKS = ("CHECKS", "ON_EVENT", "CLOCK", "REFRESH__CLAIMS_FOR")
 WRONG_VARIABLES: list[tuple[dict[str, str], str, str]] = [
     ({"ISSUER": ""}, "ISSUER", "is empty"),
     ({"ISSUER": "a\udc80b"}, "ISSUER", "is not text in UTF-8"),
@@ -495,6 +495,12 @@ def told(error: BaseException) -> str:
         {"KEYS__PEM": LOCKED_PEM, "KEYS__PASSWORD": SECRET},
         {"KEYS__PASSWORD": SECRET},
         {"SECRET": SECRET},
+        {"REFRESH__STORE": "memory://", "REFRESH__SECRET": SECRET[:20]},
+        {"REFRESH__STORE": "memory://", "REFRESH__SECRET": f'["{SECRET}", "{SECRET}"]'},
+        {"REFRESH__STORE": "memory://", "REFRESH__SECRET": SECRET, "REFRESH__SETTLE": "x"},
+        {"REFRESH__STORE": "memory://", "REFRESH__SECRET_FILE": SECRET},
+        {"REFRESH__STORE": f"postgresql:{SECRET}"},
+        {"REFRESH": f'{{"store": "memory://", "secret": "{SECRET}"'},
     ],
 )
 def test_no_error_shows_a_secret(folder: Path, variables: dict[str, str]) -> None:

@@ -83,7 +83,10 @@ class Application:
     def __init__(self) -> None:
         self.seen: tuple[AccessToken | None, str | None] | None = None
 
-    def wsgi(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return checked(self._wsgi, environ)(environ, start_response)
+
+    def _wsgi(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         token = environ["jwt_middleware.token"]
         assert current_token() is token
         user = environ.get("REMOTE_USER")
@@ -161,8 +164,7 @@ def by_wsgi(app: Any, sent: Sent, **more: Any) -> Raw:
         started.append((status, found))
         return lambda chunk: None
 
-    # wsgiref's validator refuses requests that hostile clients send; they are ours to refuse.
-    chunks: Any = (validator(app) if _is_plain(environ) else app)(environ, start_response)
+    chunks = checked(app, environ)(environ, start_response)
     body = b"".join(chunks)
     if hasattr(chunks, "close"):
         chunks.close()
@@ -220,7 +222,7 @@ class World:
 
         self.settings = settings.replace(on_event=on_event)
         self.application = Application()
-        self.wsgi = WSGIMiddleware(validator(self.application.wsgi), self.settings)
+        self.wsgi = WSGIMiddleware(self.application.wsgi, self.settings)
         self.asgi = ASGIMiddleware(self.application.asgi, self.settings)
 
     def get(self, path: str = "/", token: str | None = None, *, headers: Headers = ()) -> Answer:
@@ -248,13 +250,18 @@ class World:
         return self.application.answer(raw, self.events[before:])
 
 
-def _is_plain(environ: dict[str, Any]) -> bool:
+def checked(app: Any, environ: dict[str, Any]) -> Any:
+    """Return the application inside wsgiref's validator, for requests that this one takes.
+
+    It refuses some that hostile clients send; those are ours to refuse.
+    """
     path, length = environ["PATH_INFO"], environ.get("CONTENT_LENGTH", "")
-    return (
+    is_plain = (
         environ["REQUEST_METHOD"] in _METHODS
         and (path.startswith("/") or (not path and environ["SCRIPT_NAME"] != ""))
         and (not length or (length.isascii() and length.isdigit() and len(length) < 20))
     )
+    return validator(app) if is_plain else app
 
 
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")

@@ -492,13 +492,14 @@ def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
 @_case
 def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
     """The cursor lies 60 seconds back: an end stamped shortly before it was made isn't missed."""
-    grant = _grant(clock)
-    store.add(grant, 100)
-    cursor = store.ended(None).cursor
-    clock.advance(-50 + SKEW)
-    store.end(grant.id, "logout")
-    clock.advance(50 - SKEW)
-    _has(store.ended(cursor).grant_ids, (grant,), "stamped before the cursor was made")
+    for seconds in (0, 200):  # until the reader comes again
+        grant = _grant(clock)
+        store.add(grant, 100)
+        cursor = store.ended(None).cursor
+        clock.advance(-50 + SKEW)
+        store.end(grant.id, "logout")
+        clock.advance(50 - SKEW + seconds)
+        _has(store.ended(cursor).grant_ids, (grant,), "stamped before the cursor was made")
 
 
 @_case

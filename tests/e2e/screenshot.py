@@ -35,10 +35,10 @@ def play(stage: Demo, page: Page) -> None:
     wait(1, "Repeated", 1)
     wait(15, "Rotated", 2)
     press("Steal my refresh token")
-    wait(3.5, "Rotated", 3)
-    wait(6, "Rotated", 4)
-    wait(6, "Reuse found", 1)
-    wait(6, "Refused with 401", 1)
+    wait(3.5, "Rotated", 3)  # the thief
+    wait(6.1, "Rotated", 4)  # again
+    wait(5, "Reuse found", 1)  # the page, silently
+    wait(2, "Refused with 401", 1)  # the thief, too late
     page.locator("#thief-state", has_text="out").wait_for()
     page.locator("#banner", has_text="Reuse found").wait_for()
 

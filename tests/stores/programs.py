@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -156,6 +157,9 @@ def fork(path: str) -> None:
 
 def fork_in_a_verb(path: str) -> None:
     """Fork while another thread's verb hangs longer than it may."""
+    warnings.simplefilter(
+        "ignore", DeprecationWarning
+    )  # of Python 3.12: not to fork beside threads
     entered, leave = Event(), Event()
     hangs = False
 

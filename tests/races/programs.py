@@ -1,0 +1,172 @@
+"""What other processes do: `python -m tests.races.programs NAME ARGUMENT ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+from jwt_middleware import Issuer, KeySet, Refresh, Settings
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.issuing import REFRESH, form_octets, posted, refresh_form
+from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
+
+from . import NOW, SECRET
+
+Send = Callable[[Sent], Raw]
+
+
+def say(what: object) -> None:
+    sys.stdout.write(f"{json.dumps(what)}\n")
+    sys.stdout.flush()
+
+
+def hear() -> Any:
+    line = sys.stdin.readline()
+    return json.loads(line) if line else None
+
+
+def settings_at(store: Any, now: float = NOW, **refresh: Any) -> Settings:
+    return Settings(
+        issuer="https://login.example",
+        audience="https://api.example",
+        keys=KeySet.secret(SECRET),
+        clock=lambda: now,
+        refresh=Refresh(store=store, access_lifetime=7200, **refresh),
+    )
+
+
+def through(door: str, settings: Settings) -> Send:
+    """Return what sends a request through a door."""
+    if door == "wsgi":
+        wsgi = WSGIMiddleware(Application().wsgi, settings)
+        return lambda sent: by_wsgi(wsgi, sent)
+    asgi = ASGIMiddleware(Application().asgi, settings)
+    return lambda sent: asyncio.run(by_asgi(asgi, sent))
+
+
+def fork_and_revoke(door: str, path: str) -> None:
+    """Fork when all is known; then the parent ends a grant of which the child has a token."""
+    settings = settings_at(f"sqlite:///{path}?synchronous=NORMAL")
+    issuer, send = Issuer(settings), through(door, settings)
+    tokens, other = issuer.issue("alice"), issuer.issue("bob")
+    sent = Sent("GET", "/", encoded((), tokens.access_token))
+    assert send(sent)[0] == 200
+    go, tell = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go[0], 1)
+        os.write(tell[1], str(send(sent)[0]).encode())
+        os._exit(0)
+    issuer.revoke(tokens.grant_id)
+    os.write(go[1], b".")
+    status = int(os.read(tell[0], 3))
+    os.waitpid(child, 0)
+    others = send(Sent("GET", "/", encoded((), other.access_token)))[0]
+    say({"child": status, "parent": send(sent)[0], "other": others})
+    settings.close()
+
+
+def present(door: str, path: str, now: str, count: str) -> None:
+    """Present one refresh token so many times at once, at the same moment as other processes."""
+    settings = settings_at(f"sqlite:///{path}?synchronous=NORMAL", float(now))
+    say("ready")
+    refresh = refreshing(hear())
+    if door == "wsgi":
+        send, barrier = through(door, settings), Barrier(int(count))
+
+        def one(_: int) -> Raw:
+            barrier.wait()
+            return send(refresh)
+
+        with ThreadPoolExecutor(int(count)) as pool:
+            answers = list(pool.map(one, range(int(count))))
+    else:
+        app = ASGIMiddleware(Application().asgi, settings)
+
+        async def all_at_once() -> list[Raw]:
+            try:
+                return await asyncio.gather(*(by_asgi(app, refresh) for _ in range(int(count))))
+            finally:
+                await settings.aclose()
+
+        answers = asyncio.run(all_at_once())
+    say([[status, json.loads(body)] for status, _, body in answers])
+    settings.close()
+
+
+def refreshing(token: str) -> Sent:
+    return posted(REFRESH, form_octets(refresh_form(token)))
+
+
+class Mortal:
+    """A store whose process is killed at a point: before or after a verb, or a statement of it."""
+
+    blocking = True
+
+    def __init__(self, store: SQLiteStore, point: int) -> None:
+        self._store = store
+        self._left = point
+        for line in (store._reader, store._writer):
+            opened = line._open
+
+            def watch(opened: Callable[[], sqlite3.Connection] = opened) -> sqlite3.Connection:
+                db = opened()
+                db.set_trace_callback(self.passes)
+                return db
+
+            line._open = watch
+
+    def passes(self, _: str = "") -> None:
+        """Come past a point; die at the one that was chosen."""
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        real: Callable[..., Any] = getattr(self._store, verb)
+        if verb in ("check", "close", "ended", "purge"):
+            return real
+
+        def call(*args: Any) -> Any:
+            self.passes()
+            answer = real(*args)
+            self.passes()
+            return answer
+
+        return call
+
+
+def die() -> None:
+    """Serve one request and be killed at a point; say how it ended. Again and again, as asked."""
+    while (asked := hear()) is not None:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            clock = float(asked["now"])
+            store = SQLiteStore(asked["path"], clock=lambda: clock, retention=700)
+            store.check()
+            settings = settings_at(Mortal(store, asked["point"]), clock)
+            sent = posted(asked["at"], form_octets(asked["form"]))
+            status, _, _ = through(asked["door"], settings)(sent)
+            os.write(write, str(status).encode())
+            os._exit(0)
+        os.close(write)
+        _, how = os.waitpid(child, 0)
+        status = os.read(read, 3)
+        os.close(read)
+        assert bool(status) is not (os.WIFSIGNALED(how) and os.WTERMSIG(how) == signal.SIGKILL)
+        say(int(status) if status else "killed")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

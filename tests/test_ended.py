@@ -1,0 +1,204 @@
+"""What is known of ended grants has an age, and the age says what a request does."""
+
+import pytest
+
+from jwt_middleware.grant.ended import BACK_OFF, LEASE, EndedGrants, Plan
+
+EVERY, LIMIT, RETENTION = 10.0, 120.0, 700.0
+GO_ON, ASK, REFUSE = Plan.GO_ON, Plan.ASK, Plan.REFUSE
+
+
+def new(*, every: float = EVERY, passing: bool = False) -> EndedGrants:
+    return EndedGrants(every=every, limit=LIMIT, retention=RETENTION, passing=passing)
+
+
+def synced(at: float = 1000, *, every: float = EVERY, passing: bool = False) -> EndedGrants:
+    ended = new(every=every, passing=passing)
+    ended.succeeded(at, (), "cursor")
+    return ended
+
+
+# --- the three ages
+
+
+def test_nothing_is_known_at_the_start() -> None:
+    ended = new()
+    assert [ended.plan(1000), ended.plan(1000)] == [ASK, ASK]
+    assert ended.cursor is None
+
+
+def test_what_is_young_is_not_asked_for() -> None:
+    ended = synced(1000)
+    assert [ended.plan(now) for now in (1000, 1005, 1000 + EVERY)] == [GO_ON] * 3
+    assert ended.cursor == "cursor"
+
+
+def test_later_one_asks_for_all() -> None:
+    ended = synced(1000)
+    plans = [ended.plan(1000 + EVERY + 0.1) for _ in range(4)]
+    assert plans == [ASK, GO_ON, GO_ON, GO_ON]
+
+
+def test_who_never_comes_back_holds_nobody_up_for_longer_than_his_lease() -> None:
+    ended = synced(1000)
+    begin = 1000 + EVERY + 0.1
+    assert ended.plan(begin) is ASK
+    assert ended.plan(begin + LEASE - 0.01) is GO_ON
+    assert [ended.plan(begin + LEASE), ended.plan(begin + LEASE)] == [ASK, GO_ON]
+
+
+def test_who_comes_back_gives_the_lease_back() -> None:
+    ended = synced(1000)
+    assert ended.plan(1019) is ASK
+    ended.succeeded(1019, (), None)
+    assert ended.plan(1019 + EVERY) is GO_ON
+    assert ended.plan(1019 + EVERY + 0.1) is ASK
+
+
+def test_what_is_old_is_asked_for_by_everyone() -> None:
+    ended = synced(1000)
+    assert ended.plan(1000 + 2 * EVERY) is ASK, "the one with the lease"
+    assert ended.plan(1000 + 2 * EVERY) is GO_ON
+    assert [ended.plan(1000 + 2 * EVERY + 0.01) for _ in range(3)] == [ASK] * 3
+    assert [ended.plan(1600) for _ in range(3)] == [ASK] * 3, "idle for ten minutes"
+
+
+def test_the_age_counts_from_the_start_of_a_sync() -> None:
+    ended = synced(1000)
+    assert ended.plan(1019) is ASK
+    ended.succeeded(1019, (), None)  # which came back at 1025, say
+    assert ended.plan(1030) is ASK
+
+
+def test_every_zero_asks_for_every_request() -> None:
+    ended = synced(1000, every=0)
+    assert [ended.plan(now) for now in (1000, 1000, 1000.001, 1001)] == [ASK] * 4
+
+
+def test_nothing_is_known_when_the_clock_was_set_back() -> None:
+    ended = synced(1000)
+    assert [ended.plan(900), ended.plan(900)] == [ASK, ASK]
+    assert not ended.serves(900), "what was heard in the future"
+    ended.succeeded(900, (), None)
+    assert [ended.plan(900), ended.serves(900)] == [GO_ON, True]
+
+
+def test_a_forked_child_knows_the_ends_and_not_their_age() -> None:
+    ended = synced(1000)
+    ended.add(("a",), 1000)
+    ended.failed(1001)
+    ended.reset()
+    assert "a" in ended
+    assert [ended.plan(1001), ended.cursor] == [ASK, None]
+
+
+# --- who waited while another asked
+
+
+def test_a_sync_serves_all_who_waited_for_it() -> None:
+    ended = synced(1000)
+    assert not ended.serves(1000 + EVERY + 0.1), "who has the lease really asks"
+    assert not ended.serves(1600)
+    ended.succeeded(1600, (), None)
+    assert ended.serves(1600)
+    assert ended.serves(1600.4), "that came while it was under way"
+
+
+def test_with_every_zero_only_a_sync_that_began_later_serves() -> None:
+    ended = synced(1000, every=0)
+    assert not ended.serves(1000), "it may have read before"
+    assert not ended.serves(1000.4)
+    ended.succeeded(1000.5, (), None)
+    assert ended.serves(1000.4)
+
+
+# --- the store doesn't answer
+
+
+def test_the_next_try_backs_off_from_one_to_five_seconds() -> None:
+    ended = synced(1000, passing=True)
+    now, waits = 1600.0, []
+    for _ in range(6):
+        assert ended.plan(now) is ASK
+        ended.failed(now)
+        waited = next(one for one in range(100) if ended.plan(now + one / 4) is ASK) / 4
+        waits.append(waited)
+        now += waited
+    assert waits == [*BACK_OFF, 5, 5] == [1, 2, 4, 5, 5, 5]
+    ended.succeeded(now, (), None)
+    ended.failed(now + 100)
+    assert ended.plan(now + 101) is ASK, "begins anew"
+
+
+def test_a_failure_makes_what_is_young_no_older() -> None:
+    ended = synced(1000)
+    ended.failed(1001)
+    assert ended.plan(1002) is GO_ON
+    assert [ended.plan(1015), ended.plan(1015)] == [ASK, GO_ON]
+
+
+@pytest.mark.parametrize(("passing", "late"), [(False, REFUSE), (True, GO_ON)])
+def test_without_the_store_it_goes_on_until_the_limit(passing: bool, late: Plan) -> None:
+    ended = synced(1000, passing=passing)
+    for now in (1030, 1000 + LIMIT):
+        ended.failed(now - 0.5)
+        assert not ended.is_late(now)
+        assert (ended.plan(now), ended.without_sync(now)) == (GO_ON, GO_ON)
+    now = 1000 + LIMIT + 0.1
+    ended.failed(now)
+    assert ended.is_late(now)
+    assert (ended.plan(now), ended.without_sync(now)) == (late, late)
+
+
+def test_a_process_that_never_heard_of_ends_refuses_at_once() -> None:
+    ended = new()
+    ended.failed(1000)
+    assert [ended.plan(1000), ended.plan(1000.9)] == [REFUSE, REFUSE]
+    assert ended.plan(1001) is ASK
+
+
+def test_open_is_open_from_the_start() -> None:
+    ended = new(passing=True)
+    ended.failed(1000)
+    assert ended.plan(1000.5) is GO_ON
+
+
+def test_a_clock_that_was_set_back_prolongs_no_back_off() -> None:
+    ended = synced(1000)
+    ended.failed(1100)
+    assert ended.plan(500) is ASK
+    # How old it is, nobody knows: too old.
+    ended.failed(500)
+    assert ended.plan(500.5) is REFUSE
+    never = new()
+    never.failed(1100)
+    assert never.plan(500) is ASK
+
+
+# --- the set itself
+
+
+def test_an_end_is_forgotten_when_no_token_of_it_can_live() -> None:
+    ended = synced(1000)
+    ended.succeeded(1010, ("a",), None)
+    ended.add(("b",), 1500)
+    ended.succeeded(1010 + RETENTION, (), None)
+    assert "a" in ended
+    ended.succeeded(1010 + RETENTION + 1, (), None)
+    assert ("a" in ended, "b" in ended) == (False, True)
+
+
+def test_to_hear_of_an_end_again_keeps_it_no_longer() -> None:
+    ended = synced(1000)
+    for now in range(1000, 1100, 10):  # syncs overlap
+        ended.succeeded(now, ("a",), None)
+    ended.succeeded(1000 + RETENTION + 1, (), None)
+    assert "a" not in ended
+
+
+def test_it_stays_as_large_as_what_ended_lately() -> None:
+    ended = new()
+    for number in range(3000):
+        now = 1000.0 + number
+        ended.succeeded(now, (f"grant {number}",), None)
+    assert sum(f"grant {number}" in ended for number in range(3000)) == RETENTION + 1

@@ -1,0 +1,578 @@
+"""A log-out is in force everywhere within two seconds, and hardly anybody asks the store for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from jwt_middleware import Route, StoreUnavailable, Tokens, runtime
+from jwt_middleware.stores.memory import MemoryStore
+from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate
+from tests.issuing import HOUR, Clock, Kind, Site, memory, single
+from tests.races import Process
+from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
+
+LIVES_LONG = {"access_lifetime": 2 * HOUR}
+CROWD = 100
+
+
+class Watched:
+    """A store that counts what is asked, and fails or hangs when told to."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.blocking = store.blocking
+        self.calls: Counter[str] = Counter()
+        self.fails = False
+        self.hangs: Event | None = None
+        self.takes = 0.0  # seconds
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        real: Callable[..., Any] = getattr(self._store, verb)
+        if verb in ("check", "close"):
+            return real
+
+        def call(*args: Any) -> Any:
+            self.calls[verb] += 1
+            if self.hangs is not None:
+                assert self.hangs.wait(20)
+            time.sleep(self.takes)
+            if self.fails:
+                raise StoreUnavailable("no route to the engine")
+            return real(*args)
+
+        return call
+
+
+class WatchedAwaited:
+    """The same, awaited: every verb lets others run before it answers."""
+
+    def __init__(self, clock: Clock, _: Path) -> None:
+        self._store = MemoryStore(clock=clock, retention=HOUR)
+        self.calls: Counter[str] = Counter()
+        self.fails = False
+        self.hangs: asyncio.Event | None = None
+
+    async def _do(self, verb: str, *args: Any) -> Any:
+        self.calls[verb] += 1
+        await (asyncio.sleep(0) if self.hangs is None else self.hangs.wait())
+        if self.fails:
+            raise StoreUnavailable("no route to the engine")
+        return getattr(self._store, verb)(*args)
+
+    async def add(self, *args: Any) -> Any:
+        return await self._do("add", *args)
+
+    async def advance(self, *args: Any) -> Any:
+        return await self._do("advance", *args)
+
+    async def end(self, *args: Any) -> Any:
+        return await self._do("end", *args)
+
+    async def end_subject(self, *args: Any) -> Any:
+        return await self._do("end_subject", *args)
+
+    async def grants(self, *args: Any) -> Any:
+        return await self._do("grants", *args)
+
+    async def ended(self, *args: Any) -> Any:
+        return await self._do("ended", *args)
+
+    async def admit(self, *args: Any) -> Any:
+        return await self._do("admit", *args)
+
+    async def purge(self, *args: Any) -> Any:
+        return await self._do("purge", *args)
+
+
+def in_memory(clock: Clock, _: Path) -> Watched:
+    return Watched(MemoryStore(clock=clock, retention=3 * HOUR))
+
+
+def in_a_file(clock: Clock, folder: Path) -> Watched:
+    path = folder / "grants.db"
+    return Watched(SQLiteStore(path, clock=clock, retention=3 * HOUR, synchronous="NORMAL"))
+
+
+MEMORY: tuple[Kind, ...] = (("wsgi", in_memory), ("asgi", in_memory))
+FILES: tuple[Kind, ...] = (("wsgi", in_a_file), ("asgi", in_a_file))
+ALL: tuple[Kind, ...] = (*MEMORY, *FILES, ("asgi", WatchedAwaited))
+
+
+def named(kind: Kind) -> str:
+    return f"{kind[0]}-{kind[1].__name__}"
+
+
+def opened_sites(kinds: tuple[Kind, ...], **options: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", kinds, ids=named)
+
+
+@pytest.fixture
+def site(kind: Kind) -> Iterator[Site]:
+    with single(kind, refresh=LIVES_LONG, routes=(Route("/open", public=True),)) as one:
+        yield one
+
+
+def call(site: Site, tokens: Tokens | str) -> Answer:
+    text = tokens if isinstance(tokens, str) else tokens.access_token
+    return site.send(Sent("GET", "/", encoded((), text)))
+
+
+def crowd(site: Site, tokens: Tokens, count: int = CROWD) -> list[int]:
+    """Call so often at the same moment; return the statuses."""
+    sent = Sent("GET", "/", encoded((), tokens.access_token))
+    return [status for status, _, _ in site.at_once([sent] * count)]
+
+
+# --- how often is asked
+
+
+@opened_sites(ALL)
+def test_a_request_with_a_known_token_asks_nothing(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    assert call(site, tokens).status == 200
+    site.store.calls.clear()
+    for _ in range(50):
+        assert call(site, tokens).status == 200
+    site.clock.forward(1)
+    assert call(site, tokens).status == 200
+    assert site.store.calls == {}
+
+
+@opened_sites(ALL)
+def test_a_busy_process_asks_once_a_second(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    call(site, tokens)
+    site.store.calls.clear()
+    for _ in range(200):
+        site.clock.forward(0.05)
+        assert call(site, tokens).status == 200
+    assert 9 <= site.store.calls["ended"] <= 10
+    assert set(site.store.calls) == {"ended"}
+
+
+@opened_sites(ALL)
+def test_a_request_that_needs_no_token_of_ours_never_asks(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    site.store.calls.clear()
+    site.send(Sent("GET", "/open", encoded((), tokens.access_token)))
+    for text in ("x", tokens.refresh_token, tokens.access_token[:-5]):
+        assert call(site, text).status == 401
+    assert site.send(Sent("GET", "/")).status == 401
+    assert site.store.calls == {}
+
+
+@opened_sites(ALL)
+def test_after_ten_idle_minutes_a_crowd_asks_once_and_no_one_slips_through(site: Site) -> None:
+    tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
+    assert crowd(site, tokens, 3) == [200] * 3
+    site.clock.forward(600)
+    end_behind_its_back(site, tokens.grant_id)
+    site.store.calls.clear()
+    assert crowd(site, tokens) == [401] * CROWD
+    assert site.store.calls == {"ended": 1}
+    assert crowd(site, other) == [200] * CROWD
+
+
+@opened_sites(ALL)
+def test_sync_every_zero_asks_for_each_request_and_once_for_those_that_wait(kind: Kind) -> None:
+    with single(kind, refresh={**LIVES_LONG, "sync_every": 0}) as site:
+        tokens = site.ask("issue", "alice")
+        for _ in range(3):
+            site.store.calls.clear()
+            assert call(site, tokens).status == 200
+            assert site.store.calls == {"ended": 1}
+        end_behind_its_back(site, tokens.grant_id)
+        assert call(site, tokens).status == 401
+
+
+def test_sync_every_zero_shares_a_question_among_those_who_wait() -> None:
+    # Who came before a question was asked needs none of his own.
+    with single(("asgi", WatchedAwaited), refresh={"sync_every": 0}) as site:
+        ticking = site.settings.replace(clock=lambda: time.time() + 1e6)
+        site.settings = ticking
+        site._open()
+        tokens = site.ask("issue", "alice")
+        site.store.calls.clear()
+        assert crowd(site, tokens) == [200] * CROWD
+        assert site.store.calls["ended"] <= 5
+
+
+def end_behind_its_back(site: Site, grant_id: str) -> None:
+    """End a grant as another process would: in the store, and without a word to this one."""
+    site.store._store.end(grant_id, "logout")
+
+
+# --- how soon it is known
+
+
+@opened_sites(ALL)
+def test_in_its_own_process_a_log_out_holds_at_once(site: Site) -> None:
+    for end in ("revoke", "revoke_all"):
+        tokens = site.ask("issue", "alice")
+        assert call(site, tokens).status == 200
+        site.ask(end, tokens.grant_id if end == "revoke" else "alice")
+        assert call(site, tokens).reason == "grant_ended"
+
+
+@opened_sites(ALL)
+def test_elsewhere_it_holds_within_twice_sync_every(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    assert call(site, tokens).status == 200
+    end_behind_its_back(site, tokens.grant_id)
+    # What DESIGN allows: what was heard a second ago is good enough.
+    site.clock.forward(1)
+    assert call(site, tokens).status == 200
+    site.clock.forward(1.001)
+    assert call(site, tokens).reason == "grant_ended"
+
+
+@opened_sites(ALL)
+def test_with_any_traffic_at_all_it_holds_after_sync_every(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    assert call(site, tokens).status == 200
+    end_behind_its_back(site, tokens.grant_id)
+    site.clock.forward(1.001)
+    assert call(site, tokens).reason == "grant_ended", "the one that asks for all"
+
+
+@opened_sites(ALL)
+def test_a_clock_that_is_set_back_keeps_nobody_from_asking(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    assert call(site, tokens).status == 200
+    end_behind_its_back(site, tokens.grant_id)
+    site.clock.forward(-20)
+    assert call(site, tokens).reason == "grant_ended"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Callable[[str], Site]]:
+    """Open sites that share one file and one clock, as processes of one machine do."""
+    sites: list[Site] = []
+    clock = Clock()
+
+    def open_site(door: str) -> Site:
+        sites.append(Site((door, in_a_file), clock, tmp_path, refresh=LIVES_LONG))
+        return sites[-1]
+
+    yield open_site
+    for one in sites:
+        one.close()
+
+
+@pytest.mark.parametrize("here", ["wsgi", "asgi"])
+@pytest.mark.parametrize("there", ["wsgi", "asgi"])
+def test_another_runtime_hears_of_it(pair: Callable[[str], Site], here: str, there: str) -> None:
+    first, second = pair(here), pair(there)
+    tokens, other = first.ask("issue", "alice"), first.ask("issue", "bob")
+    assert call(second, tokens).status == 200
+    first.ask("revoke", tokens.grant_id)
+    assert call(first, tokens).reason == "grant_ended"
+    first.clock.forward(2.001)
+    assert call(second, tokens).reason == "grant_ended"
+    # Whatever else happens meanwhile, and for as long as the token lives.
+    for _ in range(30):
+        first.clock.forward(240)
+        assert call(second, other).status == 200 or first.clock.now > other_end(other)
+        assert call(second, tokens).status == 401
+
+
+def other_end(tokens: Tokens) -> float:
+    return 1_800_000_000 + float(tokens["expires_in"])
+
+
+@pytest.mark.parametrize("door", ["wsgi", "asgi"])
+def test_a_process_that_just_started_hears_of_it_first(
+    pair: Callable[[str], Site], door: str
+) -> None:
+    first = pair("wsgi")
+    tokens = first.ask("issue", "alice")
+    first.ask("revoke", tokens.grant_id)
+    first.clock.forward(HOUR)  # longer ago than any sync looks back
+    assert call(pair(door), tokens).reason == "grant_ended"
+
+
+def test_a_reuse_found_by_another_process_ends_the_access_tokens_here(
+    pair: Callable[[str], Site],
+) -> None:
+    first, second = pair("wsgi"), pair("asgi")
+    tokens = first.ask("issue", "alice")
+    call(second, tokens)
+    token = tokens.refresh_token
+    for _ in range(2):
+        first.clock.forward(61)
+        token = refreshed(first, token)["refresh_token"]
+    assert call(second, tokens).status == 200
+    assert first.send(refresh(tokens.refresh_token)).reason == "refresh_token_reused"
+    first.clock.forward(2.001)
+    assert call(second, tokens).reason == "grant_ended"
+
+
+def refresh(token: str) -> Sent:
+    from tests.issuing import REFRESH, form_octets, posted, refresh_form
+
+    return posted(REFRESH, form_octets(refresh_form(token)))
+
+
+def refreshed(site: Site, token: str) -> dict[str, Any]:
+    answer = site.send(refresh(token))
+    assert answer.status == 200
+    found: dict[str, Any] = answer.json
+    return found
+
+
+@pytest.mark.parametrize("door", ["wsgi", "asgi"])
+def test_a_forked_child_asks_before_it_answers(tmp_path: Path, door: str) -> None:
+    with Process("fork_and_revoke", door, tmp_path / "grants.db") as process:
+        # The clock stands: what the parent knew would be young.
+        assert process.hear() == {"child": 401, "parent": 401, "other": 200}
+        assert process.wait() == 0
+
+
+# --- without the store
+
+
+def fail(site: Site, *, fails: bool) -> None:
+    site.store.fails = fails
+
+
+@opened_sites(ALL)
+def test_without_the_store_it_goes_on_for_two_minutes_and_then_refuses(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    assert call(site, tokens).status == 200
+    begin = site.clock.now
+    fail(site, fails=True)
+    site.store.calls.clear()
+    while site.clock.now < begin + 119:
+        site.clock.forward(1)
+        assert call(site, tokens).status == 200
+    assert site.store.calls["ended"] <= 30, "it backs off"
+    assert not [one for one in site.events if isinstance(one, SyncLate)]
+    site.clock.forward(1.5)
+    answer = call(site, tokens)
+    site.clock.forward(5)
+    answer = call(site, tokens)
+    assert (answer.status, answer.error, answer.reached) == (503, "temporarily_unavailable", False)
+    assert answer.header("retry-after") == "1"
+    assert answer.header("www-authenticate") is None
+    for _ in range(20):
+        site.clock.forward(1)
+        assert call(site, tokens).status == 503
+    fail(site, fails=False)
+    site.clock.forward(5)
+    assert call(site, tokens).status == 200
+    told = [one for one in site.events if isinstance(one, StoreFailed | StoreBack | SyncLate)]
+    assert [type(one) for one in told] == [StoreFailed, SyncLate, StoreBack]
+    assert told[0] == StoreFailed(verb="ended", detail="no route to the engine")
+    assert isinstance(told[1], SyncLate)
+    assert not told[1].passing
+    assert told[1].seconds > 120
+    assert isinstance(told[2], StoreBack)
+    assert told[2].seconds == pytest.approx(site.clock.now - begin, abs=3)
+
+
+@opened_sites(ALL)
+def test_open_goes_on_for_ever_but_for_what_is_known_to_have_ended(kind: Kind) -> None:
+    with single(kind, refresh={**LIVES_LONG, "sync_failure": "open"}) as site:
+        tokens, ended = site.ask("issue", "alice"), site.ask("issue", "alice")
+        site.ask("revoke", ended.grant_id)
+        fail(site, fails=True)
+        for _ in range(60):
+            site.clock.forward(10)
+            assert call(site, tokens).status == 200
+            assert call(site, ended).reason == "grant_ended"
+        (late,) = [one for one in site.events if isinstance(one, SyncLate)]
+        assert late.passing
+
+
+@opened_sites(ALL)
+def test_what_is_known_to_have_ended_is_refused_without_a_question(site: Site) -> None:
+    # An end is for ever; who holds a dead token must not make us ask.
+    ended = site.ask("issue", "alice")
+    site.ask("revoke", ended.grant_id)
+    fail(site, fails=True)
+    site.store.calls.clear()
+    for _ in range(3):
+        site.clock.forward(300)
+        assert call(site, ended).reason == "grant_ended"
+    assert site.store.calls == {}
+
+
+@opened_sites(MEMORY)
+def test_it_is_late_once_each_time(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    for _ in range(2):
+        fail(site, fails=False)
+        site.clock.forward(10)
+        assert call(site, tokens).status == 200
+        fail(site, fails=True)
+        for _ in range(4):
+            site.clock.forward(100)
+            call(site, tokens)
+    assert len([one for one in site.events if isinstance(one, SyncLate)]) == 2
+    assert len([one for one in site.events if isinstance(one, StoreFailed)]) == 2
+
+
+@opened_sites(ALL)
+def test_what_needs_no_token_of_ours_is_served_without_the_store(site: Site) -> None:
+    fail(site, fails=True)
+    site.clock.forward(HOUR)
+    assert site.send(Sent("GET", "/open")).status == 200
+    assert site.send(Sent("GET", "/")).status == 401
+
+
+@opened_sites(ALL)
+def test_a_crowd_before_a_store_that_is_down_asks_it_once(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    call(site, tokens)
+    fail(site, fails=True)
+    site.store.calls.clear()
+    site.clock.forward(60)
+    assert crowd(site, tokens) == [200] * CROWD
+    assert site.store.calls["ended"] <= 3
+    # And who is late is answered: no thread waits for its turn to hear the same.
+    site.clock.forward(600)
+    assert crowd(site, tokens) == [503] * CROWD
+    assert site.store.calls["ended"] <= 6
+    told = Counter(type(one) for one in site.events)
+    assert (told[StoreFailed], told[SyncLate]) == (1, 1)
+
+
+# --- a store that hangs
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a sync for a twentieth of a second only."""
+    monkeypatch.setattr(runtime, "SYNC_LIMIT", 0.05)
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on() -> None:
+    with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        assert call(site, tokens).status == 200
+        site.store.hangs = Event()
+        site.clock.forward(1.5)
+        sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
+        waiting = Thread(target=lambda: answers.append(by_wsgi(site.wsgi, sent)))
+        waiting.start()
+        while not site.store.calls["ended"] > 1:
+            time.sleep(0.001)
+        for _ in range(20):
+            assert call(site, tokens).status == 200
+        # Later everyone has to ask; nobody waits for long behind the one who does.
+        site.clock.forward(30)
+        begin = time.monotonic()
+        assert crowd(site, tokens, 20) == [200] * 20
+        assert time.monotonic() - begin < 2
+        assert answers == []
+        site.store.hangs.set()
+        waiting.join()
+        ((status, _, _),) = answers
+        assert status == 200
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("make", [in_a_file, WatchedAwaited])
+def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any) -> None:
+    with single(("asgi", make), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        sent = Sent("GET", "/", encoded((), tokens.access_token))
+
+        async def play() -> None:
+            is_async = make is WatchedAwaited
+            assert (await by_asgi(site.asgi, sent))[0] == 200
+            site.store.hangs = asyncio.Event() if is_async else Event()
+            site.clock.forward(1.5)
+            waiting = asyncio.create_task(by_asgi(site.asgi, sent))
+            while site.store.calls["ended"] < 2:
+                await asyncio.sleep(0.001)
+            for _ in range(20):
+                assert (await by_asgi(site.asgi, sent))[0] == 200
+            assert not waiting.done()
+            assert (await waiting)[0] == 200, "heard nothing, and went on"
+            site.clock.forward(60)
+            crowd = await asyncio.gather(*(by_asgi(site.asgi, sent) for _ in range(CROWD)))
+            assert {status for status, _, _ in crowd} == {200}
+            site.clock.forward(600)
+            assert (await by_asgi(site.asgi, sent))[0] == 503
+            site.store.hangs.set()
+
+        site.runner.run(play())
+        assert site.store.calls["ended"] <= 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_who_goes_away_takes_the_answer_from_nobody() -> None:
+    with single(("asgi", WatchedAwaited), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        sent = Sent("GET", "/", encoded((), tokens.access_token))
+
+        async def play() -> list[int]:
+            assert (await by_asgi(site.asgi, sent))[0] == 200
+            site.store.hangs = asyncio.Event()
+            site.clock.forward(600)
+            waiting = [asyncio.create_task(by_asgi(site.asgi, sent)) for _ in range(10)]
+            while site.store.calls["ended"] < 2:
+                await asyncio.sleep(0)
+            for task in waiting[:5]:  # the first of them is the one that asked
+                task.cancel()
+            await asyncio.sleep(0)
+            site.store.hangs.set()
+            gone = await asyncio.gather(*waiting[:5], return_exceptions=True)
+            assert {type(one) for one in gone} == {asyncio.CancelledError}
+            return [(await task)[0] for task in waiting[5:]]
+
+        assert site.runner.run(play()) == [200] * 5
+        assert site.store.calls["ended"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_where_all_go_away_the_next_one_asks() -> None:
+    with single(("asgi", WatchedAwaited), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        sent = Sent("GET", "/", encoded((), tokens.access_token))
+
+        async def play() -> int:
+            site.store.hangs = asyncio.Event()
+            site.store.fails = True
+            waiting = [asyncio.create_task(by_asgi(site.asgi, sent)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            site.store.hangs.set()
+            await asyncio.sleep(0.01)
+            site.store.fails = False
+            site.clock.forward(2)
+            return (await by_asgi(site.asgi, sent))[0]
+
+        assert site.runner.run(play()) == 200
+
+
+def test_one_settings_object_serves_two_event_loops_at_once() -> None:
+    with single(("asgi", in_a_file), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        site.store.takes = 0.02
+        sent = Sent("GET", "/", encoded((), tokens.access_token))
+        statuses: list[int] = []
+
+        async def some() -> None:
+            found = await asyncio.gather(*(by_asgi(site.asgi, sent) for _ in range(20)))
+            statuses.extend(status for status, _, _ in found)
+
+        threads = [Thread(target=lambda: asyncio.run(some())) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 80
