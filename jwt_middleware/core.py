@@ -107,11 +107,11 @@ class Core:
         if text is not None:
             raise InvalidRequest(Reason.CREDENTIALS_TWICE)
         # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to
-        # write.
-        if request.is_websocket:
-            check_origin(request, self._known_origins)
-        elif request.method not in SAFE_METHODS:
+        # write. Under WSGI nothing but its header tells it from others.
+        if request.method not in SAFE_METHODS:
             check_same_site(request, self._cookies.header.lower(), self._known_origins)
+        elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
+            check_origin(request, self._known_origins)
         return cookie
 
     def _token(self, text: str, now: float) -> AccessToken:
@@ -150,9 +150,10 @@ class Core:
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
-        endpoints = (
-            self._endpoints if self._endpoints and self._endpoints.find(request.path) else None
+        is_ours = (
+            self._endpoints and not request.is_websocket and self._endpoints.find(request.path)
         )
+        endpoints = self._endpoints if is_ours else None
         # Derived from settings and never from what was sent, so that this can't grow without end.
         key = (type(error), error.retry_after, endpoints is None, *error.parameters())
         response = self._answers.get(key)
@@ -199,17 +200,19 @@ class Core:
 
     def _way_on(self, error: OAuthError, *, at_resource: bool) -> tuple[tuple[str, str], ...]:
         """Return the field that says what to do next."""
+        # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
+        pragma = () if at_resource else (("pragma", "no-cache"),)
         if isinstance(error, Unavailable):
-            return (("retry-after", str(error.retry_after)),)
+            return (("retry-after", str(error.retry_after)), *pragma)
         if isinstance(error, NotAllowed):
-            return (("allow", error.allow),)
+            return (("allow", error.allow), *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
             # matching the authentication scheme used by the client".
-            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"),)
+            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
         if at_resource:
             return (("www-authenticate", challenge(self._realm, error)),)
-        return (("pragma", "no-cache"),)
+        return pragma
 
 
 _TITLES = {

@@ -86,6 +86,12 @@ class Cookies:
             + ("" if plain else "; Secure"),
         )
 
+    def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
+        """Check that a browser takes the cookies. Raises ValueError."""
+        refresh.check_size(tokens.refresh_token)
+        if access is not None:
+            access.check_size(tokens.access_token)
+
     def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry."""
         cookies = [refresh.set(tokens.refresh_token, idle)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 from . import sources
 from .groups import Refresh
@@ -16,6 +16,7 @@ from .request.routes import Route, Routes
 from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
+from .token.refresh import from_text
 from .values.errors import ConfigurationError
 from .values.events import Event
 
@@ -207,6 +208,14 @@ def _check_issuing(settings: Settings, group: Refresh) -> None:
             "refresh.cookies",
             "cookies with tokens must not travel in clear, and the issuer is no https URL",
             "use https; http is only for loopback",
+        )
+    # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
+    shared = {key.private for key in settings.keys.keys if key.is_symmetric}
+    if any(from_text(one).private in shared for one in cast("tuple[str | bytes]", group.secret)):
+        raise ConfigurationError(
+            "refresh.secret",
+            "signs access tokens, too: who verifies those could make refresh tokens",
+            "give it one of its own, or leave it out to derive one",
         )
     if settings.issuer in settings.audience:
         raise ConfigurationError(

@@ -80,16 +80,16 @@ def _reader(environ: Environ) -> Callable[[int], bytes]:
 
     def read(limit: int) -> bytes:
         length = environ.get("CONTENT_LENGTH")
-        if length:
-            body: bytes = environ["wsgi.input"].read(min(int(length), limit + 1))
-            if len(body) != int(length):
-                raise InvalidRequest(Reason.BODY)  # the client has gone
-            return body
-        if not environ.get("wsgi.input_terminated"):
+        if not length and not environ.get("wsgi.input_terminated"):
             return b""
-        body = environ["wsgi.input"].read(limit + 1)
+        try:
+            body: bytes = environ["wsgi.input"].read(int(length) if length else limit + 1)
+        except OSError:
+            raise InvalidRequest(Reason.BODY) from None  # so servers say that the client has gone
         if len(body) > limit:
             raise TooLarge(Reason.BODY_TOO_LARGE)
+        if length and len(body) != int(length):
+            raise InvalidRequest(Reason.BODY)  # the client has gone
         return body
 
     return read

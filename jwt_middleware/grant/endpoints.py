@@ -14,6 +14,7 @@ from ..settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
 from ..values.errors import (
+    CrossSite,
     InvalidClient,
     InvalidGrant,
     InvalidRequest,
@@ -75,9 +76,9 @@ class Endpoints:
         """Return what a refusal by an endpoint carries beside the usual."""
         cookies: Headers = ()
         useless = isinstance(error, InvalidGrant) or error.reason is Reason.COOKIE_TWICE
-        if useless and self._jar is not None and request.header("cookie") is not None:
+        if useless and self._jar is not None and self._jar.name in (request.header("cookie") or ""):
             # A cookie that buys nothing any more would be sent for weeks.
-            cookies = self._cleared()
+            cookies = self._cleared_for(request)
         return self._origins.headers(request) + cookies
 
     # --- refresh
@@ -86,7 +87,7 @@ class Endpoints:
         step = self._begin(request, "POST")
         if step is not None:
             return step
-        cookie = self._cookie(request)
+        cookie = self._cookie(request, self._jar)
         return self._read(request, lambda found: self._exchange_token(request, found, cookie))
 
     def _exchange_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
@@ -127,7 +128,8 @@ class Endpoints:
         step = self._begin(request, "POST")
         if step is not None:
             return step
-        cookie = self._cookie(request)
+        # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
+        cookie = self._cookie(request, self._jar) or self._cookie(request, self._access_jar)
         return self._read(request, lambda found: self._revoke_token(request, found, cookie))
 
     def _revoke_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
@@ -136,9 +138,9 @@ class Endpoints:
             raise InvalidRequest(Reason.PARAMETER, "token")
         # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no
         # error.
-        reply = Reply(self._empty(request, self._cleared()))
+        reply = Reply(self._json(request, {}, self._cleared_for(request)))
         now = self._clock()
-        grant_ids = []
+        grant_ids, is_unsupported = [], False
         for one in filter(None, (text, cookie)):
             owner = self._owner(one, now)
             # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
@@ -146,8 +148,12 @@ class Endpoints:
             if owner is None or found.get("client_id", owner.client_id) != owner.client_id:
                 continue
             if owner.grant_id is None:
-                raise UnsupportedTokenType(Reason.TOKEN_TYPE)
-            grant_ids.append(owner.grant_id)
+                is_unsupported = True
+            else:
+                grant_ids.append(owner.grant_id)
+        # Whatever else came: who logs out is logged out.
+        if is_unsupported and not grant_ids:
+            raise UnsupportedTokenType(Reason.TOKEN_TYPE)
         return self._end(grant_ids, now, reply)
 
     def _end(self, grant_ids: list[str], now: float, reply: Reply) -> Step:
@@ -183,7 +189,9 @@ class Endpoints:
             ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
             *self._origins.headers(request),
         )
-        if self._etag in (request.header("if-none-match") or ""):
+        # RFC 9110 s13.1.2: "*" stands for whatever there is.
+        known = request.header("if-none-match") or ""
+        if self._etag in known or known.strip(" \t") == "*":
             return Reply(Response(304, headers, b""))
         content = (
             ("content-type", "application/json"),
@@ -205,11 +213,11 @@ class Endpoints:
             headers += self._origins.preflight(request, ", ".join(methods))
         return Reply(Response(204, headers, b""))
 
-    def _cookie(self, request: Request) -> str | None:
-        """Return the refresh cookie of a request that a page of ours made."""
-        if self._jar is None or self._cookies is None:
+    def _cookie(self, request: Request, jar: Jar | None) -> str | None:
+        """Return the cookie of a request that a page of ours made."""
+        if jar is None or self._cookies is None:
             return None
-        cookie = self._jar.read(request)
+        cookie = jar.read(request)
         if cookie is not None:
             check_same_site(request, self._cookies.header.lower(), self._known_origins)
         return cookie
@@ -225,7 +233,14 @@ class Endpoints:
         call: Callable[[int], Any] = request.body or _no_body
         return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
 
-    def _cleared(self) -> Headers:
+    def _cleared_for(self, request: Request) -> Headers:
+        """Return what removes the cookies, for a page of ours: other sites log nobody out."""
+        if self._cookies is None:
+            return ()
+        try:
+            check_same_site(request, self._cookies.header.lower(), self._known_origins)
+        except CrossSite:
+            return ()
         jars = (self._jar, self._access_jar)
         return tuple(jar.clear() for jar in jars if isinstance(jar, Jar))
 
@@ -237,10 +252,6 @@ class Endpoints:
             *NO_STORE,
         )
         return Response(200, (*headers, *self._origins.headers(request), *more), content)
-
-    def _empty(self, request: Request, more: Headers) -> Response:
-        headers: Headers = (("content-length", "0"), *NO_STORE)
-        return Response(200, (*headers, *self._origins.headers(request), *more), b"")
 
 
 def _no_body(_: int) -> bytes:

@@ -102,6 +102,10 @@ class Exchange:
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )
         self._purged_at = float("-inf")
+        self._cookies = group.cookies
+        if group.cookies is not None:
+            self._refresh_jar = group.cookies.refresh_jar(group, settings.issuer)
+            self._access_jar = group.cookies.access_jar(settings.issuer)
 
     def begin(
         self,
@@ -142,16 +146,22 @@ class Exchange:
             if old is None:
                 return add(final, tokens)
             # Whoever logs in anew has no use for what the browser still holds; a thief may have.
-            return self.end(old.grant_id, "replaced", now, lambda _: add(final, tokens))
+            event = Revoked(grant_ids=(old.grant_id,), reason="replaced")
+            return self.end(
+                old.grant_id,
+                "replaced",
+                now,
+                lambda was_alive: add(final, tokens, (event,) if was_alive else ()),
+            )
 
-        def add(final: Grant, tokens: Tokens) -> Step:
+        def add(final: Grant, tokens: Tokens, events: tuple[Event, ...] = ()) -> Step:
             limit = self._group.grants_per_subject
-            return Ask(self.ports.add, (final, limit), lambda ended: added(tokens, ended))
+            return Ask(self.ports.add, (final, limit), lambda ended: added(tokens, ended, events))
 
-        def added(tokens: Tokens, ended: tuple[str, ...]) -> Step:
+        def added(tokens: Tokens, ended: tuple[str, ...], events: tuple[Event, ...]) -> Step:
             self.ended.add(ended, now)
             event = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)
-            return self._purge_sometimes(now, Done(tokens, (event,)))
+            return self._purge_sometimes(now, Done(tokens, (*events, event)))
 
         if claims is None and self.ports.claims_for is not None:
             return Ask(self.ports.claims_for, (grant,), fill)
@@ -184,8 +194,11 @@ class Exchange:
             # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
         # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
-        if not set(scope.split()) <= set(token.scope.split()):
+        asked = set(scope.split())
+        if not asked <= set(token.scope.split()):
             raise InvalidScope(Reason.SCOPE_WIDENED).of(token.grant_id)
+        # In the grant's own words: what was asked for may name one a thousand times.
+        scope = " ".join(one for one in token.scope.split() if one in asked)
         presented = Presented(
             token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
         )
@@ -328,12 +341,15 @@ class Exchange:
         }
         if scope:
             members["scope"] = scope
-        return Tokens(
+        tokens = Tokens(
             members,
             access_token=access_token,
             refresh_token=refresh_token,
             grant_id=grant.id,
         )
+        if self._cookies is not None:
+            self._cookies.check_sizes(tokens, self._refresh_jar, self._access_jar)
+        return tokens
 
     def _purge_sometimes(self, now: float, done: Done) -> Step:
         if now - self._purged_at < PURGE_EVERY:

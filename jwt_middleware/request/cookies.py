@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..values.errors import CrossSite, InvalidRequest, Reason
 from ..values.model import Request
 
+MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
 
 
@@ -30,6 +31,16 @@ class Jar:
         if len(found) > 1:
             raise InvalidRequest(Reason.COOKIE_TWICE)
         return found[0] or None if found else None
+
+    def check_size(self, value: str) -> None:
+        """Check that a browser takes this value. Raises ValueError."""
+        size = len(self.name) + len(value)
+        if size > MAX_COOKIE:
+            raise ValueError(
+                f"claims, scope: they make a cookie of {size} octets, and browsers drop those of "
+                f"more than {MAX_COOKIE}: put an identifier into the token and the rest into a "
+                "database"
+            )
 
     def set(self, value: str, max_age: int) -> tuple[str, str]:
         """Return the Set-Cookie field; `max_age` is in seconds."""

@@ -80,13 +80,15 @@ JITTER = 0.05  # of the lifetime, so that a fleet that logged in together doesn'
 
 def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
     """Return the application's claims, read-only and as they will be read. Raises ValueError."""
-    taken = RESERVED.intersection(claims)
-    if taken:
-        raise ValueError(f"claims: {min(taken)!r} is set by the issuer and can't be given")
     try:
-        return parse_object(dumps(dict(claims), ensure_ascii=False, allow_nan=False).encode())
+        # Read back before they are looked at: pairs make an object, too.
+        found = parse_object(dumps(dict(claims), ensure_ascii=False, allow_nan=False).encode())
     except (TypeError, ValueError) as error:
         raise ValueError(f"claims: not JSON: {type(error).__name__}") from None
+    taken = RESERVED.intersection(found)
+    if taken:
+        raise ValueError(f"claims: {min(taken)!r} is set by the issuer and can't be given")
+    return found
 
 
 def mint(

@@ -142,12 +142,16 @@ class Tokens(FrozenDict):
         raise TypeError("tokens are not to be kept: send them to the client")
 
     def set_cookies(self, response: Any) -> None:
-        """Add the Set-Cookie fields to a response of Flask, Starlette, FastAPI or the like.
+        """Add the Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like.
 
         Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
         """
         headers = response.headers
-        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there.
-        add = getattr(headers, "add", None) or headers.append
+        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
+        # headers have one field of a name, so that its cookies are kept apart.
+        add = getattr(headers, "add", None) or getattr(headers, "append", None)
         for name, value in self.cookies:
-            add(name, value)
+            if add is None:
+                response.cookies.load(value)
+            else:
+                add(name, value)
