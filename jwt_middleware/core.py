@@ -20,7 +20,7 @@ from .values.errors import (
 )
 from .values.events import Refused
 from .values.frozen import FrozenDict
-from .values.model import AccessToken, Auth, Request, Response, User
+from .values.model import AccessToken, Request, Response, User
 from .values.steps import NOBODY, Forward, Reply, Step
 
 MAX_HEADERS = 64
@@ -141,17 +141,15 @@ _TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 503: "Serv
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:
     """Prepare what the application reads. Only our own issuer's users are its users."""
-    auth = Auth((*token.scope.split(), "authenticated"))
     if token.is_client or not own:
-        return Forward(token, NOBODY.user, auth)
-    user = User(is_authenticated=True, display_name=token.subject)
-    return Forward(token, user, auth, token.subject)
+        return Forward(token, NOBODY.user)
+    return Forward(token, User(True, token.subject))
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if not rule.scopes.issubset(forward.auth.scopes):
+    if rule.scopes and not rule.scopes.issubset(forward.auth.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return

@@ -27,12 +27,13 @@ class FrozenDict(dict[str, Any]):
         return self
 
 
+_CONTAINERS = frozenset((list, FrozenDict))
+
+
 def freeze(value: FrozenDict) -> None:
     """Make a tuple of every array in a freshly parsed JSON object, in place."""
-    for name, member in value.items():
-        if type(member) is list or type(member) is FrozenDict:
-            # The same name gets another value: the dictionary may be walked meanwhile.
-            dict.__setitem__(value, name, _frozen(member))
+    for name in [name for name, member in value.items() if type(member) in _CONTAINERS]:
+        dict.__setitem__(value, name, _frozen(value[name]))
 
 
 def _frozen(member: Any) -> Any:
