@@ -74,11 +74,12 @@ class Core:
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
-        forward = self._verify(token, now)
+        forward = _hand_over(self.verify(token, now), own=self._policy.own)
         _authorize(rule, forward, now, self._policy.leeway)
         return forward
 
-    def _verify(self, text: str, now: float) -> Forward:
+    def verify(self, text: str, now: float) -> AccessToken:
+        """Return the access token that a text is. Raises InvalidToken."""
         parsed = jws.parse(text, self._headers)
         header = parsed.header
         if parsed.header_segment in self._headers:
@@ -89,7 +90,7 @@ class Core:
             # Only what a key of the issuer's has signed is remembered, and it has few headers.
             if len(self._headers) < MAX_HEADERS:
                 self._headers[parsed.header_segment] = header
-        return _hand_over(accept(parsed, self._policy, now), own=self._policy.own)
+        return accept(parsed, self._policy, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""

@@ -324,8 +324,9 @@ def _string(jwk: Mapping[str, Any], name: str) -> str:
 
 
 def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
+    text = _string(jwk, name)
     try:
-        return b64url_decode(_string(jwk, name).encode())
+        return b64url_decode(text.encode())
     except ValueError:
         raise UnusableKey(f"member {name!r} must be canonical base64url") from None
 

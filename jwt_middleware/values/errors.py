@@ -75,7 +75,6 @@ class OAuthError(Exception):
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
         self.reason = reason
         self.detail = detail
-        super().__init__(reason, detail)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)

@@ -25,20 +25,3 @@ class FrozenDict(dict[str, Any]):
     def copy(self) -> "FrozenDict":
         """Return this very object: there is nothing that a copy could protect."""
         return self
-
-
-_CONTAINERS = frozenset((list, FrozenDict))
-
-
-def freeze(value: FrozenDict) -> None:
-    """Make a tuple of every array in a freshly parsed JSON object, in place."""
-    for name in [name for name, member in value.items() if type(member) in _CONTAINERS]:
-        dict.__setitem__(value, name, _frozen(value[name]))
-
-
-def _frozen(member: Any) -> Any:
-    if type(member) is list:
-        return tuple([_frozen(one) for one in member])
-    if type(member) is FrozenDict:
-        freeze(member)
-    return member
