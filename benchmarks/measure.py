@@ -1,8 +1,11 @@
 """Compare the cost of functions side by side: in turns, in CPU time of this thread, by medians.
 
-A machine's speed changes while one looks: other processes, clock rates, caches. So the functions run in
-short bursts one after the other, each round gives one ratio of neighbours in time, and the median of
-those is the answer. Time that this thread doesn't run doesn't count.
+A machine's speed changes while one looks: other processes, clock rates, caches. So the functions
+run in short bursts one after the other, each round gives one ratio of neighbours in time, and the
+median of those is the answer. Time that this thread doesn't run doesn't count.
+
+What shares the core slows both all the same, and Python more than OpenSSL: gates are for a machine
+at rest.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -28,7 +28,7 @@ from .values.errors import (
 )
 from .values.events import Refused
 from .values.frozen import FrozenDict
-from .values.model import AccessToken, Auth, Request, Response, User
+from .values.model import AccessToken, Request, Response, User
 from .values.steps import NOBODY, Ask, Forward, Reply, Step
 
 MAX_HEADERS = 64
@@ -68,7 +68,7 @@ class Core:
         if settings.refresh is not None and ports is not None:
             group = settings.refresh
             self.exchange = Exchange(settings, group, ports, ended)
-            self._endpoints = Endpoints(settings, group, self.exchange, self._origins, self._token)
+            self._endpoints = Endpoints(settings, group, self.exchange, self._origins, self.verify)
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
@@ -89,7 +89,7 @@ class Core:
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
-        token = self._token(text, now)
+        token = self.verify(text, now)
         forward = _hand_over(token, own=self._policy.own)
         _authorize(rule, forward, now, self._policy.leeway)
         if token.grant_id is None or self._ports is None:
@@ -114,7 +114,8 @@ class Core:
             check_origin(request, self._known_origins)
         return cookie
 
-    def _token(self, text: str, now: float) -> AccessToken:
+    def verify(self, text: str, now: float) -> AccessToken:
+        """Return the access token that a text is. Raises InvalidToken."""
         parsed = jws.parse(text, self._headers)
         header = parsed.header
         if parsed.header_segment in self._headers:
@@ -227,17 +228,15 @@ _TITLES = {
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:
     """Prepare what the application reads. Only our own issuer's users are its users."""
-    auth = Auth((*token.scope.split(), "authenticated"))
     if token.is_client or not own:
-        return Forward(token, NOBODY.user, auth)
-    user = User(is_authenticated=True, display_name=token.subject)
-    return Forward(token, user, auth, token.subject)
+        return Forward(token, NOBODY.user)
+    return Forward(token, User(True, token.subject))
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if not rule.scopes.issubset(forward.auth.scopes):
+    if rule.scopes and not rule.scopes.issubset(forward.auth.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return

@@ -88,13 +88,16 @@ class Cookies:
 
     def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
         """Check that a browser takes the cookies. Raises ValueError."""
-        refresh.check_size(tokens.refresh_token)
+        if tokens.refresh_token is not None:
+            refresh.check_size(tokens.refresh_token)
         if access is not None:
             access.check_size(tokens.access_token)
 
     def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry."""
-        cookies = [refresh.set(tokens.refresh_token, idle)]
+        cookies = []
+        if tokens.refresh_token is not None:
+            cookies.append(refresh.set(tokens.refresh_token, idle))
         hidden = {"refresh_token"}
         if access is not None:
             cookies.append(access.set(tokens.access_token, tokens["expires_in"]))

@@ -102,8 +102,8 @@ def _hand_over(environ: Environ, step: Forward) -> None:
     environ.pop("AUTH_TYPE", None)
     if step.token is not None:
         environ["AUTH_TYPE"] = "Bearer"
-        if step.user_name is not None:
-            environ["REMOTE_USER"] = step.user_name.encode().decode("latin-1")
+        if step.user.is_authenticated:
+            environ["REMOTE_USER"] = step.user.display_name.encode().decode("latin-1")
 
 
 def _is_file(body: Iterable[bytes], environ: Environ) -> bool:

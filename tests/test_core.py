@@ -8,6 +8,7 @@ import pytest
 from jwt_middleware import AccessToken, ConfigurationError
 from jwt_middleware.core import MAX_HEADERS
 from jwt_middleware.jose import jws
+from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import InvalidToken
 from tests.world import World
@@ -50,7 +51,7 @@ def test_a_check_that_raises_refuses_and_tells_the_kind_of_error_only() -> None:
 
 def test_headers_are_remembered_after_a_good_signature_only_and_not_without_end() -> None:
     world = World(FACTORY.settings())
-    core = world.asgi._core if hasattr(world.asgi, "_core") else world.asgi._runtime.core
+    core = Runtime.of(world.settings).core
     world.get("/", FACTORY.token(header={"x": "unsigned"})[:-8] + "AAAAAAAA")
     assert not core._headers
     for number in range(MAX_HEADERS + 5):
@@ -67,3 +68,10 @@ def test_a_configuration_error_survives_a_process_pool() -> None:
     error = ConfigurationError("keys", "is empty", "make one")
     again = pickle.loads(pickle.dumps(error))
     assert (again.field, str(again)) == ("keys", "keys: is empty (make one)")
+
+
+def test_a_grant_is_known_by_its_id_in_our_own_tokens_only() -> None:
+    answer = World(FACTORY.settings()).get("/", FACTORY.token(sid="grant"))
+    assert answer.token is not None
+    assert answer.token.grant_id == "grant"
+    assert AccessToken(answer.token.claims, own=False).grant_id is None

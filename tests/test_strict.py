@@ -5,13 +5,17 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from os import urandom
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jwt_middleware.jose import jws
+from jwt_middleware.jose.jwk import from_jwk, generate
 from jwt_middleware.jose.strict import MAX_DEPTH, b64url_decode, b64url_encode, parse_object
+from jwt_middleware.values.errors import InvalidToken, Reason
 from jwt_middleware.values.frozen import FrozenDict
 from tests.rules import accepts, refuses
 
@@ -168,6 +172,28 @@ def test_brackets_behind_a_broken_string_are_refused_without_recursion() -> None
     for octets in (b'{"a":"' + b"[" * 4000, b'{"a":"\\"' + b"[" * 4000, b"]" * 40 + b"[" * 4000):
         with pytest.raises(ValueError):
             parse_object(octets)
+
+
+@refuses("RS-10")
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [("a" * (jws.MAX_TOKEN + 1), Reason.TOO_LONG), ("é.e30.AA", Reason.SEGMENTS)],
+)
+def test_a_token_that_did_not_come_through_a_door_is_parsed_as_strictly(
+    token: str, reason: Reason
+) -> None:
+    with pytest.raises(InvalidToken) as refused:
+        jws.parse(token)
+    assert refused.value.reason is reason
+
+
+@refuses("RS-18")
+def test_a_key_that_may_only_sign_verifies_nothing() -> None:
+    members = generate("HS256", secret=urandom(64)).to_jwk()
+    key = from_jwk(members | {"key_ops": ["sign"]})
+    with pytest.raises(InvalidToken) as refused:
+        jws.check_signature(jws.parse(jws.sign({}, key, typ="at+jwt")), key)
+    assert refused.value.reason is Reason.KEY_USE
 
 
 CLAIMS = b'{"sub":"alice","roles":["a",["b",{"c":[1]}]],"address":{"lines":["x"]}}'

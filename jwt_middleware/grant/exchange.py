@@ -6,7 +6,7 @@ issuer hands it to the application.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 from ..groups import Refresh
 from ..jose.jwk import Key
@@ -261,10 +261,12 @@ class Exchange:
                 generation=row.generation,
                 user_agent_changed=changed,
             )
+        # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
+        # a new refresh token"): such an answer, come late, would put an old token over a newer one.
         keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
 
         def finish(final: Grant) -> Step:
-            text = attempt.token.text if keeps else self._mint(final, attempt.now, attempt.agent)
+            text = None if keeps else self._mint(final, attempt.now, attempt.agent)
             try:
                 scope = attempt.scope or final.scope
                 tokens = self._tokens(final, text, scope, final.claims, attempt.now)
@@ -320,7 +322,7 @@ class Exchange:
         )
 
     def _tokens(
-        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
+        self, grant: Grant, refresh_token: str | None, scope: str, claims: FrozenDict, now: float
     ) -> Tokens:
         access_token, expires_at = access.mint(
             self._signer,
@@ -337,8 +339,9 @@ class Exchange:
             "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": max(int(expires_at - now), 0),
-            "refresh_token": refresh_token,
         }
+        if refresh_token is not None:
+            members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
         tokens = Tokens(
@@ -362,7 +365,8 @@ class Exchange:
 def refresh_keys(settings: Settings, group: Refresh) -> RefreshKeys:
     """Return the secrets for refresh tokens: configured, else derived from the signing keys."""
     if group.secret:
-        return RefreshKeys(refresh.from_text(one) for one in group.secret)
+        secrets = cast("tuple[str | bytes, ...]", group.secret)  # made one when it was checked
+        return RefreshKeys(refresh.from_text(one) for one in secrets)
     return RefreshKeys(
         refresh.derive(key, settings.issuer)
         for key in settings.keys.keys

@@ -50,7 +50,7 @@ class Outcome(Enum):
 
     GONE = "gone"
     REFUSED = "refused"  # a bound grant, another key: the grant stays untouched
-    KEPT = "kept"  # the same refresh token, a new access token
+    KEPT = "kept"  # a new access token; the client keeps the refresh token that it has
     ROTATED = "rotated"
     REPEATED = "repeated"  # another sibling of the present generation
     RESTORED = "restored"  # the store had lost a write; then as kept

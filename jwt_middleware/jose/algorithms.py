@@ -36,10 +36,6 @@ class Algorithm:
         """Return the signature of `message` in the form that JWS wants."""
         return self.primitive.sign(message, key)
 
-    def verify(self, key: Any, message: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is one of `message`."""
-        return self.primitive.verify(message, key, signature)
-
 
 _HMAC, _RSA, _PSS, _EC, _OKP = (
     HMACAlgorithm,

@@ -80,11 +80,12 @@ class Key:
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature of `message`. The caller has seen that there is a private part."""
-        return self.algorithm.sign(self.private, message)
+        return self.algorithm.primitive.sign(message, self.private)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Say whether `signature` is this key's for `message`."""
-        return self.algorithm.verify(self.public or self.private, message, signature)
+        key = self.private if self.public is None else self.public
+        return self.algorithm.primitive.verify(message, key, signature)
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
@@ -323,8 +324,9 @@ def _string(jwk: Mapping[str, Any], name: str) -> str:
 
 
 def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
+    text = _string(jwk, name)
     try:
-        return b64url_decode(_string(jwk, name).encode())
+        return b64url_decode(text.encode())
     except ValueError:
         raise UnusableKey(f"member {name!r} must be canonical base64url") from None
 

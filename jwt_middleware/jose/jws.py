@@ -95,7 +95,7 @@ def check_signature(parsed: Parsed, key: Key) -> None:
     # is the whole allow-list: `none`, another case and a mere cousin of the right one all end here.
     if parsed.header.algorithm != key.algorithm.name:
         raise InvalidToken(Reason.ALGORITHM)
-    if not key.verifies:
+    if "verify" not in key.operations:
         raise InvalidToken(Reason.KEY_USE)
     if not key.verify(parsed.signing_input, parsed.signature):
         raise InvalidToken(Reason.SIGNATURE)

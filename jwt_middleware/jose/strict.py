@@ -5,11 +5,14 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from json import JSONDecoder
 from math import isfinite
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
-from ..values.frozen import FrozenDict, freeze
+from ..values.frozen import FrozenDict
 
 MAX_DEPTH = 32  # objects and arrays inside each other; real tokens have two or three
+
+_Pairs: TypeAlias = tuple[tuple[str, Any], ...]
+_NESTING = frozenset((list, tuple))
 
 BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
@@ -33,10 +36,13 @@ def decode_segment(segment: bytes) -> bytes:
     if rest:
         if segment[-1] not in _LAST[rest]:
             raise ValueError("not canonical base64url")
-        return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest])
-    if not segment:
+        segment += _PADDING[rest]
+    elif not segment:
         raise ValueError("nothing")
-    return a2b_base64(segment.translate(_TO_BASE64))
+    # JSON seldom has these two: to look for them costs less than to translate.
+    if b"_" in segment or b"-" in segment:
+        segment = segment.translate(_TO_BASE64)
+    return a2b_base64(segment)
 
 
 def b64url_encode(octets: bytes) -> bytes:
@@ -50,29 +56,44 @@ def parse_object(octets: bytes) -> FrozenDict:
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    if len(octets) - len(octets.translate(None, b"{[")) > MAX_DEPTH:
+    brackets = len(octets) - len(octets.translate(None, b"{["))
+    if brackets > MAX_DEPTH:
         _check_depth(octets)
     text = octets.decode("utf-8").strip(" \t\n\r")
     try:
-        value, end = _scan(text, 0)
+        pairs, end = _scan(text, 0)
     except StopIteration:
         raise ValueError("no JSON value") from None
-    if end != len(text) or type(value) is not FrozenDict:
+    if end != len(text) or type(pairs) is not tuple:
         raise ValueError("not one JSON object")
-    if "\\u" in text:
+    value = _object(pairs, flat=brackets == 1)
+    if "\\" in text:
         _check_surrogates(value)
-    if "[" in text:
-        freeze(value)
     return value
 
 
-def _members(pairs: list[tuple[str, Any]]) -> FrozenDict:
+def _object(pairs: _Pairs, *, flat: bool = False) -> FrozenDict:
+    """Make an object of its members, with tuples for its arrays."""
     members = FrozenDict(pairs)
     # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON
     # parser that returns only the lexically last duplicate member name". We reject.
     if len(members) != len(pairs):
         raise ValueError("a member name comes twice")
+    if not flat:
+        for name, member in pairs:
+            if type(member) in _NESTING:
+                dict.__setitem__(members, name, _nested(member))
     return members
+
+
+def _nested(member: Any) -> Any:
+    if type(member) is tuple:
+        return _object(member)
+    if type(member) is not list:
+        return member
+    if _NESTING.isdisjoint(map(type, member)):
+        return tuple(member)
+    return tuple([_nested(one) for one in member])
 
 
 def _constant(_: str) -> NoReturn:
@@ -86,7 +107,9 @@ def _float(text: str) -> float:
     return number
 
 
-_decoder = JSONDecoder(object_pairs_hook=_members, parse_constant=_constant, parse_float=_float)
+# The scanner gives an object as the tuple of its members, an array as a list: one pass over them
+# finds names that come twice and freezes what is nested.
+_decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_float=_float)
 # What `raw_decode` calls; it raises StopIteration where no value begins.
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
@@ -117,6 +140,6 @@ def _check_surrogates(value: Any) -> None:
         for name, member in value.items():
             name.encode("utf-8")
             _check_surrogates(member)
-    elif isinstance(value, list):
+    elif isinstance(value, tuple):
         for member in value:
             _check_surrogates(member)

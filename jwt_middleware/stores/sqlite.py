@@ -12,15 +12,16 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from json import dumps, loads
+from json import dumps
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 from weakref import ReferenceType, ref
 
+from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.frozen import FrozenDict, freeze
+from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from . import Advanced, Cursor, Ended
 from .memory import OVERLAP, PURGE_AT_MOST, since
@@ -600,11 +601,9 @@ def _from_json(text: str | None) -> FrozenDict:
     if text is None:
         return _NOTHING
     try:
-        claims: FrozenDict = loads(text, object_hook=FrozenDict)
-        freeze(claims)  # fails for anything but an object
-    except (AttributeError, TypeError, ValueError):
+        return parse_object(text.encode("utf-8"))
+    except ValueError:
         raise StoreUnavailable("a damaged row") from None
-    return claims
 
 
 _NOTHING = FrozenDict()

@@ -46,16 +46,7 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
     """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check(claims, policy, now)
-    token = AccessToken(
-        # By position, which is a third cheaper; in the order of the fields.
-        claims["iss"],
-        claims["sub"],
-        claims.get("scope", ""),
-        claims.get("client_id"),
-        claims.get("sid") if policy.own else None,
-        claims["exp"],
-        claims,
-    )
+    token = AccessToken(claims, policy.own)
     for one in policy.checks:
         try:
             accepted = one(token)

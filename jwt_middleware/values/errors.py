@@ -103,7 +103,6 @@ class OAuthError(Exception):
         self.detail = detail
         self.grant_id: str | None = None
         self.events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
-        super().__init__(reason, detail)
 
     def of(self, grant_id: str, *events: "Event") -> Self:
         """Return this error with the grant that it is about, and what happened to that grant."""

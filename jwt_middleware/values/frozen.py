@@ -25,19 +25,3 @@ class FrozenDict(dict[str, Any]):
     def copy(self) -> "FrozenDict":
         """Return this very object: there is nothing that a copy could protect."""
         return self
-
-
-def freeze(value: FrozenDict) -> None:
-    """Make a tuple of every array in a freshly parsed JSON object, in place."""
-    for name, member in value.items():
-        if type(member) is list or type(member) is FrozenDict:
-            # The same name gets another value: the dictionary may be walked meanwhile.
-            dict.__setitem__(value, name, _frozen(member))
-
-
-def _frozen(member: Any) -> Any:
-    if type(member) is list:
-        return tuple([_frozen(one) for one in member])
-    if type(member) is FrozenDict:
-        freeze(member)
-    return member

@@ -43,17 +43,49 @@ class Response:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
-    issuer: str = field(repr=False)
-    subject: str = field(repr=False)
-    scope: str = field(repr=False)  # space-delimited and case-sensitive (RFC 6749 s3.3), may be ""
-    client_id: str | None = field(repr=False)
-    grant_id: str | None = field(repr=False)  # the claim `sid`, in our own issuer's tokens
-    expires_at: float  # seconds since 1970-01-01 UTC
-    claims: FrozenDict = field(repr=False)  # all of them, as signed
+    claims: FrozenDict  # all of them, as signed
+    own: bool = True  # of our own issuer: its subjects are our users, its `sid` is a grant of ours
+
+    @property
+    def issuer(self) -> str:
+        """Return the claim `iss`."""
+        issuer: str = self.claims["iss"]
+        return issuer
+
+    @property
+    def subject(self) -> str:
+        """Return the claim `sub`: a user of the issuer's, or a client that acts for itself."""
+        subject: str = self.claims["sub"]
+        return subject
+
+    @property
+    def scope(self) -> str:
+        """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or ""."""
+        scope: str = self.claims.get("scope", "")
+        return scope
+
+    @property
+    def client_id(self) -> str | None:
+        """Return the client; None where a foreign issuer doesn't say."""
+        return self.claims.get("client_id")
+
+    @property
+    def grant_id(self) -> str | None:
+        """Return the grant, the claim `sid`: in our own issuer's tokens only."""
+        return self.claims.get("sid") if self.own else None
+
+    @property
+    def expires_at(self) -> float:
+        """Return the end, in seconds since 1970-01-01 UTC."""
+        expires_at: float = self.claims["exp"]
+        return expires_at
+
+    def __repr__(self) -> str:
+        return f"AccessToken(expires_at={self.expires_at})"
 
     @property
     def principal(self) -> tuple[str, str]:
@@ -116,7 +148,7 @@ class Tokens(FrozenDict):
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
 
     access_token: str
-    refresh_token: str
+    refresh_token: str | None  # None: the client keeps the one it has
     grant_id: str
     cookies: tuple[tuple[str, str], ...]
 
@@ -125,7 +157,7 @@ class Tokens(FrozenDict):
         members: dict[str, Any],
         *,
         access_token: str,
-        refresh_token: str,
+        refresh_token: str | None,
         grant_id: str,
         cookies: tuple[tuple[str, str], ...] = (),
     ) -> None:

@@ -6,20 +6,33 @@ synchronous and the asynchronous world.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
 
 
-class Forward(NamedTuple):
-    """Call the application, with this verified token (None: a public route, or nobody)."""
+class Forward:
+    """Call the application, with this verified token (None: a public route, or nobody).
 
-    token: AccessToken | None
-    user: User
-    auth: Auth
-    user_name: str | None = None  # REMOTE_USER: only for users of our own issuer
+    `user` is a user of ours, or nobody: another issuer's names and a client's own are none of ours.
+    """
+
+    __slots__ = ("_auth", "token", "user")
+
+    def __init__(self, token: AccessToken | None, user: User) -> None:
+        self.token = token
+        self.user = user
+        self._auth: Auth | None = None
+
+    @property
+    def auth(self) -> Auth:
+        """Return the token's scopes, as Starlette reads them. Made when first asked for."""
+        if self._auth is None:
+            scopes = () if self.token is None else (*self.token.scope.split(), "authenticated")
+            self._auth = Auth(scopes)
+        return self._auth
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +68,4 @@ class Ask:
 
 Step: TypeAlias = Forward | Reply | Done | Ask
 
-NOBODY = Forward(None, User(is_authenticated=False, display_name=""), Auth(()))
+NOBODY = Forward(None, User(is_authenticated=False, display_name=""))

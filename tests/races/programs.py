@@ -10,10 +10,10 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event, Thread
 from typing import Any
 
-from jwt_middleware import Issuer, KeySet, Refresh, Settings
+from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -166,6 +166,65 @@ def die() -> None:
         os.close(read)
         assert bool(status) is not (os.WIFSIGNALED(how) and os.WTERMSIG(how) == signal.SIGKILL)
         say(int(status) if status else "killed")
+
+
+def fork_memory(door: str) -> None:
+    """Fork with grants in memory: the child's would be others than the parent's."""
+    settings = settings_at("memory://", settle=0)
+    issuer, send = Issuer(settings), through(door, settings)
+    tokens = issuer.issue("alice")
+    call = Sent("GET", "/", encoded((), tokens.access_token))
+    child = os.fork()
+    if child == 0:
+        for do in (
+            lambda: send(refreshing(tokens.refresh_token)),
+            lambda: send(call),
+            lambda: issuer.issue("alice"),
+        ):
+            try:
+                say(f"no error: {do()}")
+            except ConfigurationError as error:
+                say(str(error))
+        os._exit(0)
+    os.waitpid(child, 0)
+    say(f"the parent goes on: {send(call)[0]}")
+
+
+def fork_in_the_middle(door: str, path: str) -> None:
+    """Fork while threads are at every verb; parent and child go on."""
+    settings = settings_at(f"sqlite:///{path}?synchronous=NORMAL", settle=0, sync_every=0)
+    issuer, send = Issuer(settings), through(door, settings)
+    tokens = issuer.issue("alice")
+    call = Sent("GET", "/", encoded((), tokens.access_token))
+    is_over = Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            assert send(call)[0] == 200
+            issuer.issue("bob")
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    children = []
+    for _ in range(5):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            found = [send(call)[0], send(refreshing(tokens.refresh_token))[0]]
+            os.write(write, json.dumps(found).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        children.append(json.loads(os.read(read, 100)))
+        os.close(read)
+        os.close(write)
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    assert all(one == children[0] for one in children)
+    found = [send(call)[0], send(refreshing(tokens.refresh_token))[0]]
+    say({"child": children[0], "parent": found})
+    settings.close()
 
 
 if __name__ == "__main__":
