@@ -27,6 +27,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "defa
 NOT_SHOWN = ("skipped", "xfailed", "xpassed")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a parameter without its address: the workers must agree on the names of all tests."""
+    if " at 0x" in repr(val):
+        return getattr(val, "__name__", type(val).__name__)
+    return None
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which all the servers that we test with use."""

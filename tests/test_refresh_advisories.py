@@ -43,6 +43,15 @@ from tests.test_rt_exchange import claims_of
 PAGE = (("X-Requested-With", "fetch"), ("Sec-Fetch-Site", "same-origin"))
 
 
+def named(value: object) -> str:
+    """Name a parameter without its address: the workers must agree on the names of all tests."""
+    if isinstance(value, tuple):
+        return "-".join(named(one) for one in value)
+    return getattr(
+        value, "__name__", str(value) if "0x" not in repr(value) else type(value).__name__
+    )
+
+
 def presented(site: Site, token: str, times: int) -> list[int]:
     """Present a token several times at once; return the statuses."""
     sent = posted(REFRESH, form_octets(refresh_form(token)))
@@ -52,7 +61,7 @@ def presented(site: Site, token: str, times: int) -> list[int]:
 # --- rotation
 
 
-@pytest.mark.parametrize("kind", [*DURABLE, ("wsgi", memory)], ids=str)
+@pytest.mark.parametrize("kind", [*DURABLE, ("wsgi", memory)], ids=named)
 def test_keycloak_cve_2026_1035_of_many_at_once_one_rotates(kind: Any) -> None:
     with single(kind) as site:
         tokens = site.ask("issue", "alice")
@@ -141,7 +150,9 @@ class HalfAStore:
 
 
 @pytest.mark.parametrize(
-    "store", [None, 5, object(), "", "grants.db", "mysql://x", "memory://x", HalfAStore()], ids=str
+    "store",
+    [None, 5, object(), "", "grants.db", "mysql://x", "memory://x", HalfAStore()],
+    ids=named,
 )
 def test_simplejwt_985_a_store_that_cannot_work_is_refused_at_start(store: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"refresh\.store"):

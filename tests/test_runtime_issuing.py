@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from jwt_middleware.values.events import StoreBack, StoreFailed
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import HOUR, REFRESH, Clock, form_octets, posted, refresh_form
 from tests.races import Process
+from tests.test_rt_exchange import claims_of
 from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
 
 KEYS = KeySet.generate("Ed25519")
@@ -280,7 +282,7 @@ def test_a_store_that_breaks_its_contract_logs_nobody_out(
     settings.close()
 
 
-def test_what_ends_a_program_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_a_program_ends_it() -> None:
     store = Plain()
     settings = settings_with(store)
     tokens = Issuer(settings).issue("alice")
@@ -300,7 +302,8 @@ def test_a_store_fails_and_comes_back_once_whatever_number_of_threads_sees_it() 
         time.sleep(0.001)  # here, another thread gets its turn
         return time.time()
 
-    settings = settings_with(store).replace(clock=slow, on_event=(events := []).append)
+    events: list[Event] = []
+    settings = settings_with(store).replace(clock=slow, on_event=events.append)
     tokens = Issuer(settings).issue("alice")
     app = WSGIMiddleware(Application().wsgi, settings)
 
@@ -339,10 +342,6 @@ class Roles:
 
 
 def claims_in(answer: Raw) -> dict[str, Any]:
-    from tests.test_rt_exchange import claims_of
-
-    import json  # noqa: PLC0415
-
     status, _, body = answer
     assert status == 200, body
     return claims_of(json.loads(body)["access_token"])
@@ -365,7 +364,7 @@ def test_a_plain_hook_runs_in_a_thread_of_ours_under_asgi() -> None:
 
 ASYNCHRONOUS: dict[str, Hook] = {
     "a function": aroles,
-    "an object": Roles(),
+    "a method": Roles().__call__,
     "what returns an awaitable": lambda grant: aroles(grant),
 }
 
@@ -384,7 +383,7 @@ def test_under_wsgi_a_hook_runs_in_the_thread_of_the_request() -> None:
     assert claims["where"] == threading.current_thread().name
 
 
-@pytest.mark.parametrize("hook", [aroles, Roles()], ids=["function", "object"])
+@pytest.mark.parametrize("hook", [aroles, Roles().__call__], ids=["function", "method"])
 def test_an_asynchronous_hook_before_a_wsgi_door_is_a_configuration_error(hook: Hook) -> None:
     settings = settings_with("memory://", claims_for=hook)
     with pytest.raises(ConfigurationError, match=r"refresh\.claims_for: is asynchronous"):
@@ -471,8 +470,6 @@ def test_a_forked_child_begins_with_nothing_open(tmp_path: Path, door: str) -> N
 
 
 def test_a_runtime_that_is_gone_is_kept_by_nobody() -> None:
-    import gc  # noqa: PLC0415
-
     settings = settings_with("memory://")
     Issuer(settings).issue("alice")
     before = len(runtime._runtimes)
@@ -687,6 +684,3 @@ def test_many_threads_that_come_first_make_one_runtime() -> None:
     for thread in threads:
         thread.join()
     assert found == {id(Runtime.of(settings)), id(settings)}
-
-
-NOTHING: Any = MappingProxyType({})
