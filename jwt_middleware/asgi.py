@@ -40,7 +40,8 @@ class JWTMiddleware:
         """Serve one connection. What the application raises passes untouched."""
         token = None
         if scope["type"] == "lifespan":
-            receive, send = _watched(self._runtime, receive, send)
+            if self._runtime.store is not None:
+                receive, send = _watched(self._runtime, receive, send)
         else:
             step = await arun(self._core, _request(scope, receive))
             if isinstance(step, Reply):

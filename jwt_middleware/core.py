@@ -37,7 +37,12 @@ MAX_HEADERS = 64
 class Core:
     """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
 
-    def __init__(self, settings: Settings, ports: Ports | None, ended: EndedGrants) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports | None = None,
+        ended: EndedGrants | None = None,
+    ) -> None:
         self._routes = Routes(settings.routes)
         self._keys = settings.keys
         self._policy = Policy(
@@ -61,12 +66,12 @@ class Core:
         self._clock = settings.clock
         self._headers: dict[bytes, jws.Header] = {}
         self._answers: dict[tuple[object, ...], Response] = {}
-        self._ended = ended
-        self._ports = ports
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
-        if settings.refresh is not None and ports is not None:
+        self._known: tuple[Ports, EndedGrants] | None = None
+        if settings.refresh is not None and ports is not None and ended is not None:
             group = settings.refresh
+            self._known = ports, ended
             self.exchange = Exchange(settings, group, ports, ended)
             self._endpoints = Endpoints(settings, group, self.exchange, self._origins, self.verify)
 
@@ -92,9 +97,9 @@ class Core:
         token = self.verify(text, now)
         forward = _hand_over(token, own=self._policy.own)
         _authorize(rule, forward, now, self._policy.leeway)
-        if token.grant_id is None or self._ports is None:
+        if token.grant_id is None or self._known is None:
             return forward
-        return self._unless_ended(forward, token.grant_id, now)
+        return _unless_ended(forward, token.grant_id, now, *self._known)
 
     def _credentials(self, request: Request) -> str | None:
         """Return the access token of the request, from the one place that has it."""
@@ -127,27 +132,6 @@ class Core:
             if len(self._headers) < MAX_HEADERS:
                 self._headers[parsed.header_segment] = header
         return accept(parsed, self._policy, now)
-
-    def _unless_ended(self, forward: Forward, grant_id: str, now: float) -> Step:
-        """Forward unless the grant has ended, after a question to the store if one is due."""
-        ended = self._ended
-
-        def go_on(_: object = None) -> Step:
-            if grant_id in ended:
-                raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
-            return forward
-
-        def without(error: Unavailable) -> Step:
-            if ended.without_sync(now) is Plan.REFUSE:
-                raise Unavailable(Reason.SYNC).of(grant_id)
-            return go_on()
-
-        plan = ended.plan(now)
-        if plan is Plan.ASK and self._ports is not None:
-            return Ask(self._ports.sync, (now,), go_on, without)
-        if plan is Plan.REFUSE:
-            raise Unavailable(Reason.SYNC).of(grant_id)
-        return go_on()
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
@@ -231,6 +215,29 @@ def _hand_over(token: AccessToken, *, own: bool) -> Forward:
     if token.is_client or not own:
         return Forward(token, NOBODY.user)
     return Forward(token, User(True, token.subject))
+
+
+def _unless_ended(
+    forward: Forward, grant_id: str, now: float, ports: Ports, ended: EndedGrants
+) -> Step:
+    """Forward unless the grant has ended, after a question to the store if one is due."""
+
+    def go_on(_: object = None) -> Step:
+        if grant_id in ended:
+            raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
+        return forward
+
+    def without(_: Unavailable) -> Step:
+        if ended.without_sync(now) is Plan.REFUSE:
+            raise Unavailable(Reason.SYNC).of(grant_id)
+        return go_on()
+
+    plan = ended.plan(now)
+    if plan is Plan.ASK:
+        return Ask(ports.sync, (now,), go_on, without)
+    if plan is Plan.REFUSE:
+        raise Unavailable(Reason.SYNC).of(grant_id)
+    return go_on()
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:

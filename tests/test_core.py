@@ -51,7 +51,7 @@ def test_a_check_that_raises_refuses_and_tells_the_kind_of_error_only() -> None:
 
 def test_headers_are_remembered_after_a_good_signature_only_and_not_without_end() -> None:
     world = World(FACTORY.settings())
-    core = Runtime.of(world.settings).core
+    core = Runtime.of(world.settings).core(asynchronous=True)
     world.get("/", FACTORY.token(header={"x": "unsigned"})[:-8] + "AAAAAAAA")
     assert not core._headers
     for number in range(MAX_HEADERS + 5):

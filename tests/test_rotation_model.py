@@ -276,7 +276,7 @@ def test_names_and_generations_make_no_difference_to_what_can_happen() -> None:
 def test_the_answer_to_a_token_that_is_kept_brings_no_refresh_token() -> None:
     """What the model takes for granted, and what `kept_brings_token` above is about."""
     with opened() as world:
-        answer = world.refresh(world.login().refresh_token)
+        answer = world.refresh(world.login()["refresh_token"])
         assert answer.status == 200
         assert "refresh_token" not in answer.json
     with opened(DOORS, refresh={"cookies": Cookies()}) as world:

@@ -161,7 +161,7 @@ def test_any_other_error_is_nobodys_answer(drive: Drive, error: BaseException) -
 def test_what_is_unavailable_is_503_through_both_doors(problem_details: bool) -> None:
     world = World(FACTORY.settings(problem_details=problem_details))
     core = Asking(Ask(unavailable, (), then=never), world.settings)
-    Runtime.of(world.settings).core = core
+    world.asgi._core = world.wsgi._core = core
     answer = world.get(token=FACTORY.token())
     assert (answer.status, answer.reached, answer.reason) == (503, False, "unavailable")
     assert answer.json["error"] == "temporarily_unavailable"
@@ -285,7 +285,7 @@ def test_one_event_after_a_failing_callback_is_told_all_the_same() -> None:
         raise ZeroDivisionError
 
     settings = FACTORY.settings(on_event=broken)
-    reply = Runtime.of(settings).core.refuse(REQUEST, InvalidToken(Reason.EXPIRED))
+    reply = Runtime.of(settings).core(asynchronous=False).refuse(REQUEST, InvalidToken(Reason.EXPIRED))
     Runtime.of(settings).tell(reply.events * 2)
     assert told == list(reply.events * 2)
 
