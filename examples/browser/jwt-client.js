@@ -245,7 +245,9 @@ export class JWTClient extends EventTarget {
     // Somebody logged out, or in anew, while this was on its way.
     if (!answer || !isStill()) return this.tokens;
     if (answer.ok) {
-      this.#store.write(held(answer.body, login, answer.sentAt));
+      // RFC 6749 s6: a new refresh token may come. Where none does, the one that was sent stays good.
+      const members = { refresh_token: seen?.refresh_token, ...answer.body };
+      this.#store.write(held(members, login, answer.sentAt));
       this.#emit("refresh", { elsewhere: false });
       return this.tokens;
     }
