@@ -19,8 +19,8 @@ help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
 		printf '  make %-8s %s\n' "$$goal" "$$text"; done
 
-demo: $(STAMP)  ## start the Starlette example and say how to call it
-	@$(BIN)/python examples/starlette_app.py
+demo: $(STAMP)  ## see it in a browser: log in, refresh, lose a response, steal a token, log out
+	@$(BIN)/python -m jwt_middleware.cli demo $(ARGS)
 
 test: $(STAMP)  ## run the tests, with branch coverage of the package at 100 %
 	$(BIN)/pytest -n auto --dist loadgroup --cov $(ARGS)

@@ -102,7 +102,7 @@ async function actAsThief() {
     const bought = await send("thief", REFRESH, { method: "POST", body, credentials: "omit" });
     if (bought.ok) {
       const tokens = await bought.json();
-      thief.refresh = tokens.refresh_token;
+      thief.refresh = tokens.refresh_token ?? thief.refresh;
       thief.access = tokens.access_token;
       thief.refreshes += 1;
     }
