@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from .request.routes import below_root
 from .runtime import Runtime, arun
 from .settings import Settings
-from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
+from .values.errors import InvalidRequest, Reason, TooLarge
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -66,7 +66,7 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
         if message["type"] == "lifespan.startup":
             try:
                 await runtime.acheck()
-            except ConfigurationError as error:
+            except Exception as error:
                 # A server that only sees an exception takes it for "no lifespan here" and goes on.
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 raise

@@ -232,7 +232,8 @@ def _unless_ended(
             raise Unavailable(Reason.SYNC).of(grant_id)
         return go_on()
 
-    plan = ended.plan(now)
+    # An end is for ever: nothing the store could say would change it.
+    plan = Plan.GO_ON if grant_id in ended else ended.plan(now)
     if plan is Plan.ASK:
         return Ask(ports.sync, (now,), go_on, without)
     if plan is Plan.REFUSE:

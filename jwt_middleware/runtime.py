@@ -4,6 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
@@ -56,6 +57,9 @@ class Runtime:
         self._settings = settings
         self._cores: dict[bool, Core] = {}
         self._failed_since: float | None = None
+        self._turn = 0  # of the last change between answering and failing
+        self._turns = count(1)
+        self._state_lock = Lock()
         self._late = False
         self.store: Any = None
         group = settings.refresh
@@ -88,7 +92,7 @@ class Runtime:
     def reset(self) -> None:
         """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
         self._sync_lock = Lock()
-        self._executor: ThreadPoolExecutor | None = None
+        self._executors: dict[str, ThreadPoolExecutor] = {}
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
         self.ended.reset()
 
@@ -112,7 +116,7 @@ class Runtime:
                 "is asynchronous, and a WSGI door can't await",
                 "give its sync kind",
             )
-        if not asynchronous and hook is not None and iscoroutinefunction(hook):
+        if not asynchronous and hook is not None and _is_async(hook):
             raise ConfigurationError(
                 "refresh.claims_for", "is asynchronous, and a WSGI door can't await", "use def"
             )
@@ -127,16 +131,18 @@ class Runtime:
     # --- the store
 
     def _call(self, verb: str, *args: Any) -> Any:
+        turn = next(self._turns)
         try:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
-            raise self._store_failed(verb, error) from None
-        self._store_answered()
+            raise self._store_failed(verb, error, turn) from None
+        self._store_answered(turn)
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
         from asyncio import wait_for
 
+        turn = next(self._turns)
         call = getattr(self.store, verb)
         try:
             if not getattr(self.store, "blocking", True):
@@ -144,13 +150,13 @@ class Runtime:
             elif iscoroutinefunction(call):
                 answer = await wait_for(call(*args), CALL_LIMIT)
             else:
-                answer = await wait_for(self._in_executor(call, *args), CALL_LIMIT)
+                answer = await wait_for(self._in_executor("store", call, *args), CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
-            raise self._store_failed(verb, error) from None
-        self._store_answered()
+            raise self._store_failed(verb, error, turn) from None
+        self._store_answered(turn)
         return answer
 
-    def _store_failed(self, verb: str, error: Exception) -> Exception:
+    def _store_failed(self, verb: str, error: Exception, turn: int) -> Exception:
         if isinstance(error, ConfigurationError):
             return error
         if not isinstance(error, StoreUnavailable | TimeoutError):
@@ -158,27 +164,40 @@ class Runtime:
             # log out.
             self._log.error("store.%s raised %s", verb, type(error).__name__, exc_info=error)
         detail = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
-        if self._failed_since is None:
-            self._failed_since = self._settings.clock()
+        with self._state_lock:
+            # What began before the last change says nothing about what is now.
+            is_news = self._failed_since is None and turn > self._turn
+            if is_news:
+                self._failed_since = self._settings.clock()
+                self._turn = next(self._turns)
+        if is_news:
             self.tell((StoreFailed(verb=verb, detail=detail),))
         return StoreUnavailable(f"{verb}: {detail}")
 
-    def _store_answered(self) -> None:
-        since = self._failed_since
-        if since is not None:
+    def _store_answered(self, turn: int) -> None:
+        if self._failed_since is None:
+            return
+        with self._state_lock:
+            since: float | None = self._failed_since  # another may have been here first
+            if since is None or turn <= self._turn:
+                return
             self._failed_since = None
-            self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))
+            self._turn = next(self._turns)
+        self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))
 
-    def _in_executor(self, call: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    def _in_executor(self, kind: str, call: Callable[..., Any], *args: Any) -> Awaitable[Any]:
         from asyncio import get_running_loop
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
 
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(EXECUTOR_THREADS, "jwt_middleware")
+        # One for each kind: a hook that hangs must not keep a log-out from the store.
+        executor = self._executors.get(kind)
+        if executor is None:
+            executor = ThreadPoolExecutor(EXECUTOR_THREADS, f"jwt_middleware_{kind}")
+            self._executors[kind] = executor
         # With the context of the request, in which `current_token` knows it.
         work = partial(copy_context().run, call, *args)
-        return get_running_loop().run_in_executor(self._executor, work)
+        return get_running_loop().run_in_executor(executor, work)
 
     # --- ended grants
 
@@ -188,6 +207,7 @@ class Runtime:
             raise StoreUnavailable("sync: another request waits for the store")
         try:
             if not self.ended.serves(arrival):
+                self._check_not_resting()
                 started = self._settings.clock()
                 self._synced(started, lambda: self._call("ended", self.ended.cursor))
         finally:
@@ -200,6 +220,11 @@ class Runtime:
             self._sync_failed()
             raise
         self._sync_succeeded(started, found)
+
+    def _check_not_resting(self) -> None:
+        # Whoever was waiting while another's question failed doesn't ask it again.
+        if self.ended.is_resting(self._settings.clock()):
+            raise StoreUnavailable("sync: the store has just failed")
 
     def _sync_succeeded(self, started: float, found: Any) -> None:
         self.ended.succeeded(started, *found)
@@ -219,6 +244,7 @@ class Runtime:
 
         loop = get_running_loop()
         while not self.ended.serves(arrival):
+            self._check_not_resting()
             before = self._syncing
             joined = before is not None and before[0] is loop and not before[1].done()
             if before is None or not joined:
@@ -242,7 +268,7 @@ class Runtime:
             self._sync_failed()
             if isinstance(error, StoreUnavailable):
                 raise
-            raise self._store_failed("ended", error) from None
+            raise self._store_failed("ended", error, next(self._turns)) from None
         self._sync_succeeded(started, found)
 
     # --- the application's hook
@@ -257,9 +283,10 @@ class Runtime:
 
     async def _aclaims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
         try:
-            if not iscoroutinefunction(hook):
-                return await self._in_executor(hook, grant)
-            return await hook(grant)
+            if _is_async(hook):
+                return await hook(grant)
+            answer = await self._in_executor("hook", hook, grant)
+            return await answer if isawaitable(answer) else answer
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
@@ -299,12 +326,12 @@ class Runtime:
         if iscoroutinefunction(check):
             await check()
         else:
-            await self._in_executor(check)
+            await self._in_executor("store", check)
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
+        executors, self._executors = self._executors, {}
+        for executor in executors.values():
             executor.shutdown(wait=False)
         close = getattr(self.store, "close", None)
         if close is not None and not iscoroutinefunction(close):
@@ -312,10 +339,14 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Do what `close` does, for doors that await."""
-        close = getattr(self.store, "aclose", None)
-        if close is not None:
+        close = getattr(self.store, "aclose", None) or getattr(self.store, "close", None)
+        if iscoroutinefunction(close):
             await close()
         self.close()
+
+
+def _is_async(hook: Callable[..., Any]) -> bool:
+    return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
 
 
 def _retrieve(task: "Task[None]") -> None:

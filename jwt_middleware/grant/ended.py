@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
+AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 
 
@@ -69,13 +70,17 @@ class EndedGrants:
         # A clock that was set back makes the age negative: then nothing is known about it.
         if 0 <= age <= self._every and self._every:
             return Plan.GO_ON
-        if now < self._next_try:
+        if self.is_resting(now):
             return self.without_sync(now)
         if 0 <= age <= 2 * self._every and self._every:
-            if now < self._lease:
+            if 0 < self._lease - now <= LEASE:
                 return Plan.GO_ON
             self._lease = now + LEASE
         return Plan.ASK
+
+    def is_resting(self, now: float) -> bool:
+        """Say whether a sync has failed just now, so that nobody asks for a while."""
+        return 0 < self._next_try - now <= BACK_OFF[-1]
 
     def without_sync(self, now: float) -> Plan:
         """Say what to do when the store can't be asked: go on with what is known, for a while."""
@@ -83,11 +88,15 @@ class EndedGrants:
 
     def is_late(self, now: float) -> bool:
         """Say whether what is known is older than the limit."""
-        return now - self.synced_at > self._limit
+        return not 0 <= now - self.synced_at <= self._limit
 
     def serves(self, arrival: float) -> bool:
         """Say whether a sync completed meanwhile is good enough for a request of `arrival`."""
-        return bool(self._every) and self.synced_at >= arrival - self._every
+        # With `every` at zero only what was asked after the request came may serve it.
+        since = arrival - self._every
+        heard = self.synced_at >= since if self._every else self.synced_at > since
+        # What was heard in the future was heard before the clock was set back.
+        return heard and self.synced_at <= arrival + AHEAD
 
     def succeeded(self, started: float, grant_ids: Iterable[str], cursor: object) -> None:
         """Take over the answer to a sync that was asked at `started`."""
