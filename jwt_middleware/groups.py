@@ -305,13 +305,8 @@ def _cookies(name: str, value: Any) -> None:
 
 
 def _hook(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if not callable(value):
+    if value is not None and not callable(value):
         raise _wrong(name, "must be a function of the Grant", "def claims_for(grant): ...")
-    # That it must be awaited, `inspect` sees in functions and methods only.
-    if iscoroutinefunction(type(value).__call__):
-        raise _wrong(name, "is an object that is awaited when called", "give its method __call__")
 
 
 def _client_id(name: str, value: Any) -> None:

@@ -1,10 +1,13 @@
 """What every test shares: one event loop backend, how hard Hypothesis tries, and no skips in CI."""
 
 import os
+from collections.abc import Iterator
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.told import Told, known_secrets
 
 # Their asserts are a test's own.
 pytest.register_assert_rewrite("tests.wrapped", "tests.world")
@@ -32,6 +35,16 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     if " at 0x" in repr(val):
         return getattr(val, "__name__", type(val).__name__)
     return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def told() -> Iterator[Told]:
+    """Fail the run if anything that was logged or told in it holds a token or a secret."""
+    one = Told()
+    with one.watching():
+        yield one
+    assert one.tokens == []
+    assert one.secrets(known_secrets()) == []
 
 
 @pytest.fixture(scope="session")
