@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Route, current_token
+from jwt_middleware import ConfigurationError, Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
 
 from .rules import refuses
