@@ -368,4 +368,4 @@ def test_an_application_that_changes_the_path_inside_us_is_refused_at_constructi
     class Foldered(Rooted):
         import_name = "flask_like"  # there, `root_path` is a folder
 
-    assert JWTMiddleware(Foldered(), SETTINGS)
+    assert isinstance(JWTMiddleware(Foldered(), SETTINGS).app, Foldered)
