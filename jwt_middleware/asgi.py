@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from .request.routes import below_root
 from .runtime import Runtime, arun
 from .settings import Settings
-from .values.errors import InvalidRequest, Reason, TooLarge
+from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -32,6 +32,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: Application, settings: Settings) -> None:
+        _check_root(app)
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=True)
@@ -56,6 +57,18 @@ class JWTMiddleware:
             await self.app(scope, receive, send)
         finally:
             current.reset(before)
+
+
+def _check_root(app: Any) -> None:
+    # Starlette and FastAPI add this root to the scope inside us: the router would see another path
+    # than the rules do. In Flask's family the same name is a folder.
+    root = getattr(app, "root_path", "")
+    if isinstance(root, str) and root and not hasattr(app, "import_name"):
+        raise ConfigurationError(
+            "app",
+            f"has root_path={root!r}, which changes the path after the rules have seen it",
+            "give the root to the server (--root-path), or use app.add_middleware",
+        )
 
 
 def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, Send]:

@@ -178,9 +178,9 @@ class Runtime:
         if self._failed_since is None:
             return
         with self._state_lock:
-            since: float | None = self._failed_since  # another may have been here first
-            if since is None or turn <= self._turn:
+            if turn <= self._turn:
                 return
+            since = self._failed_since
             self._failed_since = None
             self._turn = next(self._turns)
         self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))

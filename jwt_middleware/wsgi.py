@@ -68,10 +68,12 @@ def _request(environ: Environ) -> Request:
         value: str | None = environ.get(key if key in _PLAIN else f"HTTP_{key}")
         return value or None if key in _PLAIN else value
 
-    path: str = environ.get("PATH_INFO", "")
+    # RFC 3986 s6.2.3: an empty path is "/"; it is the root of an application that is mounted.
+    path: str = environ.get("PATH_INFO", "") or "/"
     if not path.isascii():
-        # PEP 3333 hands octets on as Latin-1; frameworks read them as UTF-8 in this way.
-        path = path.encode("latin-1").decode("utf-8", "replace")
+        # PEP 3333 hands octets on as Latin-1, for UTF-8 that was decoded so. What is neither can't
+        # be told apart by all frameworks: it becomes U+FFFD, and with it an odd path.
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
     return Request(environ["REQUEST_METHOD"], path, header, _reader(environ))
 
 

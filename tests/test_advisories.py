@@ -480,7 +480,7 @@ SCOPE, ODD, OTHER = 403, 400, 200
         case("tlbx-153", "/admin/x.png", {}, SCOPE),
         case("CVE-2025-29927", "/admin", {"X-Middleware-Subrequest": "middleware"}, SCOPE),
         case("CVE-2020-25032", "/health/../admin", {"Origin": "https://evil.example"}, ODD),
-        case("empty", "", {}, ODD),
+        case("empty", "", {}, OTHER),
     ],
 )
 def test_no_spelling_of_a_path_and_no_header_opens_it(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Route, current_token
+from jwt_middleware import ConfigurationError, Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
 
 from .rules import refuses
@@ -355,3 +355,17 @@ async def test_a_websocket_counts_as_a_get(inside: Inside) -> None:
     assert await call(app, websocket({}, path="/chat"), CONNECT) == []
     (closed,) = await call(app, websocket({}, path="/news"), CONNECT)
     assert (closed["type"], inside.calls) == ("websocket.close", 1)
+
+
+def test_an_application_that_changes_the_path_inside_us_is_refused_at_construction() -> None:
+    # FastAPI(root_path=...) moves the root after the rules have read the path.
+    class Rooted(Inside):
+        root_path = "/api"
+
+    with pytest.raises(ConfigurationError, match="root_path='/api'"):
+        JWTMiddleware(Rooted(), SETTINGS)
+
+    class Foldered(Rooted):
+        import_name = "flask_like"  # there, `root_path` is a folder
+
+    assert isinstance(JWTMiddleware(Foldered(), SETTINGS).app, Foldered)

@@ -245,7 +245,9 @@ def test_paths_beyond_ascii_are_the_same_paths_everywhere(server: Server) -> Non
     for path in ("/stra%C3%9Fe", "/stra%c3%9fe/", "/stra%C3%9Fe/1"):
         assert server.get(path, FACTORY.bearer(scope="read"))[0] == 403
         assert server.get(path, FACTORY.bearer(scope="admin"))[0] == 200
-    for path in ("/%FF", "/%C5%BE", "/%F0%9F%A6%8A", "/%ED%A0%80"):
+    # What is no UTF-8 is read in different ways: Bottle reads /%FFadmin as /admin.
+    assert server.get("/stra%FFe", FACTORY.bearer(scope="admin"))[0] == 400
+    for path in ("/%C5%BE", "/%F0%9F%A6%8A"):
         assert server.get(path)[0] == 401, path
         assert server.get(path, FACTORY.bearer())[0] == 200, path
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 from ..values.frozen import FrozenDict
 
+MAX_BRACKETS = 1024  # objects and arrays in one text; thousands cost more than a signature
 MAX_DEPTH = 32  # objects and arrays inside each other; real tokens have two or three
 
 _Pairs: TypeAlias = tuple[tuple[str, Any], ...]
@@ -57,6 +58,8 @@ def parse_object(octets: bytes) -> FrozenDict:
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
     brackets = len(octets) - len(octets.translate(None, b"{["))
+    if brackets > MAX_BRACKETS:
+        raise ValueError("too many objects and arrays")
     if brackets > MAX_DEPTH:
         _check_depth(octets)
     text = octets.decode("utf-8").strip(" \t\n\r")

@@ -21,7 +21,9 @@ def read(path: Any) -> bytes:
         raise ConfigurationError("keys", "the path can't be that of a file") from None
     except OSError as error:
         remedy = (
-            "KeySet.generate().save(path) makes one" if isinstance(error, FileNotFoundError) else ""
+            "save the issuer's key set there; a new one: KeySet.generate().save(path)"
+            if isinstance(error, FileNotFoundError)
+            else ""
         )
         raise ConfigurationError("keys", f"{path}: {error.strerror}", remedy) from None
     if len(contents) > MAX_FILE:

@@ -16,10 +16,12 @@ from ..values.errors import ConfigurationError, InvalidRequest, Reason
 # one was encoded twice.
 _CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
-_ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f]")
+# Bottle drops octets that are no UTF-8, others put U+FFFD in their place.
+_ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
-_PARAMETER = re.compile(r"[{}<>]")
+_PARAMETER = re.compile(r"[{}<>]|/:")
+MAX_PATH = 8192  # characters; what is longer is no path of an application's
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +253,11 @@ def is_odd(path: str) -> bool:
         and "/." not in path
         and ";" not in path
         and "\\" not in path
+        and "\ufffd" not in path
+        and len(path) <= MAX_PATH
     ):
         return False
-    return _ODD.search(path) is not None
+    return len(path) > MAX_PATH or _ODD.search(path) is not None
 
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
@@ -277,9 +281,11 @@ def below_root(path: str, root: str) -> str:
     """Return `path` without the root it is mounted at, cut at a segment boundary only.
 
     Some servers put the root in front of the path, others don't; where it isn't there, nothing is
-    cut.
+    cut. Where the root stands anywhere else in the path, frameworks cut in different ways, and some
+    servers let the client name the root: such a path becomes odd, so that no rule lets it in.
     """
-    # A root that ends with a slash is none to frameworks either: they see the whole path.
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :] if root != "/" else path
-    return path
+    if not root or root == "/":
+        return path or "/"
+    if root[0] == "/" and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return "\\" + path if root in path else path or "/"
