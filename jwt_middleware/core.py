@@ -1,5 +1,6 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
+import re
 from json import dumps
 
 from .grant.ended import EndedGrants, Plan
@@ -155,8 +156,8 @@ class Core:
         event = Refused(
             reason=error.reason,
             status=error.status,
-            method=request.method,
-            path=request.path,
+            method=_told(request.method),
+            path=_told(request.path),
             detail=error.detail,
             grant_id=error.grant_id,
         )
@@ -208,6 +209,15 @@ _TITLES = {
     413: "Content Too Large",
     503: "Service Unavailable",
 }
+
+
+# What people put into a URL by mistake must not come into a log by it.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+MAX_TOLD = 512  # characters of what a client sent, in an event
+
+
+def _told(text: str) -> str:
+    return _TOKEN.sub("[token]", text[:MAX_TOLD])
 
 
 def _hand_over(token: AccessToken, *, own: bool) -> Forward:

@@ -1,4 +1,4 @@
-"""What happened is told once, in order, with what is known of it: to the callback and to the log."""
+"""What happened is told once, in order, with what is known of it: to a callback and to the log."""
 
 from __future__ import annotations
 
@@ -159,9 +159,7 @@ def test_what_a_failover_lost_is_told(world: World, lost: int) -> None:
     token = rotated(world, tokens.refresh_token, lost)
     world.each(lambda site: site.put_back(before))
     assert refreshed(world, token, UPDATED).events == (
-        Restored(
-            grant_id=tokens.grant_id, generation=1 + lost, lost=lost, user_agent_changed=True
-        ),
+        Restored(grant_id=tokens.grant_id, generation=1 + lost, lost=lost, user_agent_changed=True),
     )
 
 

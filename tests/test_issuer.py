@@ -1,4 +1,4 @@
-"""The application's own door: logins begin grants, hooks fill their tokens, revocations end them."""
+"""The application's own door: logins begin grants, hooks fill tokens, revocations end them."""
 
 from __future__ import annotations
 
@@ -149,6 +149,8 @@ BAD: dict[str, dict[str, Any]] = {
     **{f"the claim {name}": {"claims": {name: {}}} for name in ("scope", "sid", "cnf")},
     "a reserved claim in pairs": {"claims": [("sub", "root")]},
 }
+
+
 @refuses("RT-05")
 @pytest.mark.parametrize("given", BAD.values(), ids=BAD)
 def test_what_cannot_be_issued_is_a_value_error_and_changes_nothing(
@@ -184,9 +186,7 @@ GOOD: dict[str, dict[str, Any]] = {
 
 @accepts("RT-05")
 @pytest.mark.parametrize("given", GOOD.values(), ids=GOOD)
-def test_what_can_be_issued_comes_back_from_the_token(
-    world: World, given: dict[str, Any]
-) -> None:
+def test_what_can_be_issued_comes_back_from_the_token(world: World, given: dict[str, Any]) -> None:
     options = {name: value for name, value in given.items() if name != "subject"}
     tokens = world.login(given.get("subject", "alice"), **options)
     answer = world.call(tokens.access_token)
@@ -639,7 +639,7 @@ def test_starlette_sends_tokens_as_they_are() -> None:
 
 
 def kid(token: str) -> str:
-    found: str = json.loads(urlsafe_b64decode(token.split(".")[0] + "=="))["kid"]
+    found: str = json.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))["kid"]
     return found
 
 

@@ -222,7 +222,7 @@ def test_nothing_is_alive_after_a_race_of_tasks() -> None:
                 site.clock.forward(2 * MINUTE)
                 end = posted(REVOKE, form_octets({"token": tokens.refresh_token}))
 
-                async def race(sent: Sent, end: Sent, turns: tuple[int, int]) -> list[Raw]:
+                async def race(sent: Sent, end: Sent, turns: tuple[int, int]) -> tuple[Raw, Raw]:
                     return await asyncio.gather(one(sent, turns[0]), one(end, turns[1]))
 
                 refresh = refreshing(tokens.refresh_token)

@@ -298,8 +298,8 @@ class Tabs:
 
 
 STEPS = st.sampled_from(
-    [*[Tabs.send, Tabs.handle, Tabs.arrive, Tabs.wait] * 3, Tabs.lose, Tabs.wait_long]
-    + [Tabs.fail_over]
+    [Tabs.send, Tabs.handle, Tabs.arrive, Tabs.wait] * 3
+    + [Tabs.lose, Tabs.wait_long, Tabs.fail_over]
 )
 SHARES = st.floats(0, 1, exclude_max=True)
 HALF = settings(max_examples=settings().max_examples // 2)

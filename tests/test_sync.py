@@ -491,6 +491,15 @@ def test_a_crowd_before_a_store_that_is_down_asks_it_once(site: Site) -> None:
 # --- a store that hangs
 
 
+async def asked(site: Site, count: int) -> None:
+    """Wait until the store has been asked so often."""
+    for _ in range(10_000):
+        if site.store.calls["ended"] >= count:
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("nobody asks")
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a sync for a twentieth of a second only."""
@@ -536,8 +545,7 @@ def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any) -> None:
             site.store.hangs = asyncio.Event() if is_async else Event()
             site.clock.forward(1.5)
             waiting = asyncio.create_task(by_asgi(site.asgi, sent))
-            while site.store.calls["ended"] < 2:
-                await asyncio.sleep(0.001)
+            await asked(site, 2)
             for _ in range(20):
                 assert (await by_asgi(site.asgi, sent))[0] == 200
             assert not waiting.done()
@@ -566,8 +574,7 @@ def test_who_goes_away_takes_the_answer_from_nobody() -> None:
             site.store.hangs = asyncio.Event()
             site.clock.forward(600)
             waiting = [asyncio.create_task(by_asgi(site.asgi, sent)) for _ in range(10)]
-            while site.store.calls["ended"] < 2:
-                await asyncio.sleep(0)
+            await asked(site, 2)
             for task in waiting[:5]:  # the first of them is the one that asked
                 task.cancel()
             await asyncio.sleep(0)

@@ -74,15 +74,10 @@ class _Attempt:
     token: RefreshToken
     presented: Presented
     scope: str  # asked for; "" for all of the grant's
-    agent: str | None
+    agent: str | None  # of the answer
+    agent_changed: bool | None
     now: float
     then: Callable[[Tokens, tuple[Event, ...]], Step]
-
-    @property
-    def agent_changed(self) -> bool | None:
-        if self.agent is None or self.token.agent is None:
-            return None
-        return self.agent != self.token.agent
 
 
 class Exchange:
@@ -202,7 +197,10 @@ class Exchange:
         presented = Presented(
             token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
         )
-        attempt = _Attempt(token, presented, scope, self.keys.agent(user_agent), now, then)
+        before, seen = token.agent, self.keys.agent(user_agent, token.kid)
+        changed = None if before is None or seen is None else before != seen
+        agent = self.keys.agent(user_agent)
+        attempt = _Attempt(token, presented, scope, agent, changed, now, then)
         return self._swap(attempt, first(presented, now, self._limits), SWAPS)
 
     def _swap(self, attempt: _Attempt, swap: Swap, left: int) -> Step:
@@ -212,6 +210,7 @@ class Exchange:
             self.ports.advance,
             (attempt.token.grant_id, *swap),
             lambda answer: self._decide(attempt, swap, answer, left - 1),
+            lambda error: _raise(error.of(attempt.token.grant_id)),
         )
 
     def _decide(self, attempt: _Attempt, swap: Swap, answer: Advanced, left: int) -> Step:
@@ -271,7 +270,8 @@ class Exchange:
                 scope = attempt.scope or final.scope
                 tokens = self._tokens(final, text, scope, final.claims, attempt.now)
             except ValueError:
-                raise Unavailable(Reason.CLAIMS_HOOK, "the access token is too large") from None
+                error = Unavailable(Reason.CLAIMS_HOOK, "the access token is too large")
+                raise error.of(final.id) from None
             return attempt.then(tokens, (event,))
 
         if self.ports.claims_for is None:
@@ -280,6 +280,7 @@ class Exchange:
             self.ports.claims_for,
             (row,),
             lambda fresh: self._given(row, fresh, attempt.now, finish),
+            lambda error: _raise(error.of(row.id)),
         )
 
     def _given(self, grant: Grant, fresh: Any, now: float, then: Callable[[Grant], Step]) -> Step:
@@ -291,7 +292,7 @@ class Exchange:
         try:
             claims = access.own_claims(fresh)
         except (TypeError, ValueError) as error:
-            raise Unavailable(Reason.CLAIMS_HOOK, str(error)) from None
+            raise Unavailable(Reason.CLAIMS_HOOK, str(error)).of(grant.id) from None
         return then(replace(grant, claims=claims))
 
     def end(self, grant_id: str, reason: str, now: float, then: Callable[[bool], Step]) -> Step:
@@ -301,14 +302,20 @@ class Exchange:
             self.ended.add((grant_id,), now)
             return then(was_alive)
 
-        return Ask(self.ports.end, (grant_id, reason), ended)
+        return Ask(
+            self.ports.end,
+            (grant_id, reason),
+            ended,
+            lambda error: _raise(error.of(grant_id)),
+        )
 
     def end_subject(self, subject: str, reason: str, now: float) -> Step:
         """End all grants of a subject."""
 
         def ended(grant_ids: tuple[str, ...]) -> Step:
             self.ended.add(grant_ids, now)
-            return Done(grant_ids, (Revoked(grant_ids=grant_ids, reason=reason),))
+            events = (Revoked(grant_ids=grant_ids, reason=reason),) if grant_ids else ()
+            return Done(grant_ids, events)
 
         return Ask(self.ports.end_subject, (subject, reason), ended)
 

@@ -32,6 +32,7 @@ class RefreshToken:
     issued_at: float
     bound_key: str | None
     agent: str | None  # keyed hash of the User-Agent that it was given to
+    kid: str  # the secret that signed it
     text: str = field(repr=False)
 
 
@@ -49,11 +50,16 @@ class RefreshKeys:
         """Return the key called `kid`, or None."""
         return self._by_kid.get(kid) if kid is not None else None
 
-    def agent(self, user_agent: str | None) -> str | None:
-        """Return 24 bits that tell one User-Agent from another and say nothing about it."""
+    def agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
+        """Return 24 bits that tell one User-Agent from another and say nothing about it.
+
+        They are keyed by the secret called `kid`, else by the one that signs.
+        """
         if user_agent is None:
             return None
-        keyed = self.signer.sign(b"agent\0" + user_agent.encode("utf-8", "replace"))
+        keyed = (self.find(kid) or self.signer).sign(
+            b"agent\0" + user_agent.encode("utf-8", "replace")
+        )
         return b64url_encode(keyed[:3]).decode()
 
 
@@ -124,6 +130,7 @@ def check(text: str, keys: RefreshKeys, *, issuer: str, now: float) -> RefreshTo
         issued_at=issued_at,
         bound_key=_bound_key(claims),
         agent=claims.get("agent"),
+        kid=key.kid,
         text=text,
     )
     if now >= expires_at:

@@ -152,13 +152,7 @@ def die() -> None:
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
-            clock = float(asked["now"])
-            store = SQLiteStore(asked["path"], clock=lambda: clock, retention=700)
-            store.check()
-            settings = settings_at(Mortal(store, asked["point"]), clock)
-            sent = posted(asked["at"], form_octets(asked["form"]))
-            status, _, _ = through(asked["door"], settings)(sent)
-            os.write(write, str(status).encode())
+            os.write(write, str(served(**asked)).encode())
             os._exit(0)
         os.close(write)
         _, how = os.waitpid(child, 0)
@@ -166,6 +160,14 @@ def die() -> None:
         os.close(read)
         assert bool(status) is not (os.WIFSIGNALED(how) and os.WTERMSIG(how) == signal.SIGKILL)
         say(int(status) if status else "killed")
+
+
+def served(door: str, path: str, now: float, point: int, at: str, form: dict[str, str]) -> int:
+    """Serve one request; return its status, if the process comes so far."""
+    store = SQLiteStore(path, clock=lambda: now, retention=700)
+    store.check()
+    send = through(door, settings_at(Mortal(store, point), now))
+    return send(posted(at, form_octets(form)))[0]
 
 
 def fork_memory(door: str) -> None:
