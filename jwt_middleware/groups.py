@@ -88,7 +88,7 @@ class Cookies:
 
     def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
         """Check that a browser takes the cookies. Raises ValueError."""
-        if tokens.refresh_token is not None:
+        if tokens.refresh_token:
             refresh.check_size(tokens.refresh_token)
         if access is not None:
             access.check_size(tokens.access_token)
@@ -96,7 +96,7 @@ class Cookies:
     def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry."""
         cookies = []
-        if tokens.refresh_token is not None:
+        if tokens.refresh_token:
             cookies.append(refresh.set(tokens.refresh_token, idle))
         hidden = {"refresh_token"}
         if access is not None:

@@ -362,8 +362,7 @@ def _after_fork() -> None:
         runtime.reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def run(core: Core, request: Request) -> Forward | Reply:

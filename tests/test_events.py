@@ -107,9 +107,11 @@ def test_a_refresh_is_told_with_whether_the_user_agent_changed(
 ) -> None:
     tokens = world.login(user_agent=at_login)
     grant_id, first = tokens.grant_id, tokens.refresh_token
+    whose: Any = {"grant_id": grant_id, "user_agent_changed": changed}
     expected = [
-        Refreshed(grant_id=grant_id, how=how, generation=generation, user_agent_changed=changed)
-        for how, generation in (("kept", 1), ("rotated", 2), ("repeated", 2))
+        Refreshed(how="kept", generation=1, **whose),
+        Refreshed(how="rotated", generation=2, **whose),
+        Refreshed(how="repeated", generation=2, **whose),
     ]
     found = list(refreshed(world, first, later).events)
     world.clock.forward(HOUR)

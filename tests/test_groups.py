@@ -238,6 +238,14 @@ VERIFIES_ONLY = KeySet.from_jwks(KEYS.public_jwks())
         ({"keys": VERIFIES_ONLY}, "keys", "none of them can sign"),
         ({"profile": profiles.FOREIGN}, "profile", "what we issue follows RFC 9068"),
         ({"audience": ("api", ISSUER)}, "audience", "has the issuer itself"),
+        (
+            {
+                "keys": KeySet.secret(OTHER, SECRET),
+                "refresh": refresh(secret=(b"x" + OTHER.encode(), SECRET)),
+            },
+            "refresh.secret",
+            "signs access tokens, too",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(

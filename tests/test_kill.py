@@ -76,6 +76,7 @@ def bench(tmp_path: Path, program: Process) -> Iterator[Bench]:
 
 
 doors = pytest.mark.parametrize("door", ["wsgi", "asgi"])
+KILLED: Any = "killed"
 Prepare = Callable[[Bench], tuple[Tokens, str]]
 
 
@@ -114,8 +115,8 @@ BEFORE: dict[str, tuple[Prepare, int]] = {
 def test_the_retry_succeeds_wherever_the_process_was_killed(
     bench: Bench, prepare: Prepare, verbs: int, door: str
 ) -> None:
-    point, how = -1, "killed"
-    while how == "killed":
+    point, how = -1, KILLED
+    while how == KILLED:
         point += 1
         tokens, token = prepare(bench)
         how = bench.ends(point, door, REFRESH, refresh_form(token))
@@ -136,8 +137,8 @@ def test_the_retry_succeeds_wherever_the_process_was_killed(
 @refuses("RT-13")
 @doors
 def test_a_thief_wins_nothing_by_a_process_that_was_killed(bench: Bench, door: str) -> None:
-    point, how = -1, "killed"
-    while how == "killed":
+    point, how = -1, KILLED
+    while how == KILLED:
         point += 1
         tokens, stolen = logged_in(bench)
         newest = bench.renewed(bench.renewed(stolen))
@@ -153,13 +154,13 @@ def test_a_thief_wins_nothing_by_a_process_that_was_killed(bench: Bench, door: s
 @refuses("RT-14")
 @doors
 def test_a_log_out_is_done_or_to_be_repeated(bench: Bench, door: str) -> None:
-    point, how = -1, "killed"
-    while how == "killed":
+    point, how = -1, KILLED
+    while how == KILLED:
         point += 1
         tokens, token = logged_in(bench)
         how = bench.ends(point, door, REVOKE, {"token": token})
         was_done = bench.site.row(tokens.grant_id).ended_at is not None
-        assert was_done or how == "killed", "an answer that went out holds"
+        assert was_done or how == KILLED, "an answer that went out holds"
         assert bench.send(REVOKE, {"token": token}).status == 200
         assert bench.refresh(token).status == 400
     assert (how, point >= 4) == (200, True)

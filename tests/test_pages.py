@@ -2,14 +2,19 @@
 
 import re
 from dataclasses import fields
+from inspect import isfunction, signature
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from jwt_middleware import Route, Settings, sources
+from jwt_middleware import Cookies, Event, Refresh, Route, Settings, sources
 from jwt_middleware.jose.algorithms import ALGORITHMS
+from jwt_middleware.request.body import MAX_BODY
+from jwt_middleware.stores import Store
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import Reason
+from tests.issuing import DAY, DOORS, opened
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent
@@ -20,21 +25,37 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text("utf-8")
 
 
-def rows(name: str) -> list[list[str]]:
-    """Return the cells of every table row whose first cell is code."""
-    lines = re.findall(r"^\| (`.+) \|$", page(name), re.MULTILINE)
-    return [line.split(" | ") for line in lines]
+def rows(name: str, heading: str = "") -> list[list[str]]:
+    """Return the cells of every table row whose first cell is code: on a page, or in a section."""
+    text = page(name)
+    if heading:
+        _, _, below = text.partition(f"\n## {heading}\n")
+        text = below.partition("\n## ")[0]
+    lines = re.findall(r"^\| (`.+?) +\|$", text, re.MULTILINE)
+    return [re.split(r" +\| +| +\|$", line) for line in lines]
 
 
-def test_settings_has_every_field_with_its_variable_and_default() -> None:
-    found = {cells[0].strip("`"): cells for cells in rows("settings.md")}
-    assert list(found) == [field.name for field in fields(Settings)]
-    for field in fields(Settings):
-        _, variable, _, default, reason = found[field.name]
-        assert variable == f"`JWT_MIDDLEWARE_{field.name.upper()}`"
+@pytest.mark.parametrize(
+    ("group", "heading", "prefix"),
+    [
+        (Settings, "The fields", "JWT_MIDDLEWARE_"),
+        (Refresh, "Refresh", "JWT_MIDDLEWARE_REFRESH__"),
+        (Cookies, "Cookies", "JWT_MIDDLEWARE_REFRESH__COOKIES__"),
+    ],
+)
+def test_settings_has_every_field_with_its_variable_and_default(
+    group: Any, heading: str, prefix: str
+) -> None:
+    found = {cells[0].strip("`"): cells for cells in rows("settings.md", heading)}
+    assert list(found) == [field.name for field in fields(group)]
+    for field in fields(group):
+        _, variable, takes, default, reason = found[field.name]
+        assert variable == f"`{prefix}{field.name.upper()}`"
         assert reason
         if isinstance(field.default, str | float | int | tuple):
             assert default == f"`{field.default!r}`"
+        most = field.metadata.get("maximum")
+        assert most is None or str(most if most < 100_000 else most // DAY) in takes
 
 
 def test_keys_has_every_way_with_its_variable() -> None:
@@ -57,10 +78,14 @@ def test_keys_has_the_words_of_the_refusals() -> None:
     assert [one for one in words if one not in CODE] == []
 
 
-def test_errors_has_every_reason_with_its_status() -> None:
-    found = {cells[0].strip("`"): cells[1] for cells in rows("errors.md")}
-    assert found.keys() == set(Reason)
-    assert set(found.values()) == {"400", "401", "403", "503"}
+def test_errors_has_every_reason_once() -> None:
+    found = [cells[0].strip("`") for cells in rows("errors.md", "At two in the morning")]
+    assert sorted(found) == sorted(Reason)
+
+
+def status_of(reason: str) -> str:
+    (found,) = [one[1] for one in rows("errors.md") if one[0] == f"`{reason}`"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -80,7 +105,93 @@ def test_errors_has_the_status_that_is_sent(
         path, headers=headers
     )
     assert answer.reason == reason
-    assert f"| `{reason}` | {answer.status} |" in page("errors.md")
+    assert status_of(reason) == str(answer.status)
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+FIELD = {"X-Requested-With": "x"}
+GOOD = "grant_type=refresh_token&refresh_token="
+REQUESTS: list[tuple[Reason, str, str, dict[str, str]]] = [
+    (Reason.METHOD, "GET /auth/refresh", "", {}),
+    (Reason.CLIENT_AUTHENTICATION, "POST /auth/refresh", "", {"Authorization": "Basic eDp5"}),
+    (Reason.GRANT_TYPE, "POST /auth/refresh", "grant_type=password", FORM),
+    (Reason.PARAMETER, "POST /auth/refresh", "grant_type=refresh_token", FORM),
+    (Reason.CONTENT_TYPE, "POST /auth/refresh", "x", {"Content-Type": "text/plain"}),
+    (Reason.BODY, "POST /auth/refresh", "\xff", FORM),
+    (Reason.BODY_TOO_LARGE, "POST /auth/refresh", "x" * 17000, FORM),
+    (Reason.SCOPE_WIDENED, "POST /auth/refresh", f"scope=admin&{GOOD}%s", FORM),
+    (Reason.CLIENT, "POST /auth/refresh", f"client_id=other&{GOOD}%s", FORM),
+    (Reason.CROSS_SITE, "POST /auth/refresh", "", {"Cookie": "__Secure-refresh_token=x"}),
+    (
+        Reason.COOKIE_TWICE,
+        "POST /auth/refresh",
+        "",
+        {"Cookie": "__Secure-refresh_token=x; __Secure-refresh_token=y"},
+    ),
+    (
+        Reason.CREDENTIALS_TWICE,
+        "POST /auth/refresh",
+        f"{GOOD}%s",
+        {"Cookie": "__Secure-refresh_token=x", **FORM, **FIELD},
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "line", "body", "headers"), REQUESTS)
+def test_errors_has_the_status_that_an_endpoint_sends(
+    reason: Reason, line: str, body: str, headers: dict[str, str]
+) -> None:
+    with opened(DOORS, refresh={"cookies": Cookies()}) as world:
+        octets = body.replace("%s", world.login().refresh_token or "").encode("latin-1")
+        length = {"Content-Length": str(len(octets))}
+        answer = world.send(*line.split(), body=octets, headers=(headers | length).items())
+        assert answer.reason == reason
+        assert status_of(reason) == str(answer.status)
+
+
+def test_errors_has_both_statuses_of_a_grant_that_has_ended() -> None:
+    with opened(DOORS) as world:
+        tokens = world.login()
+        world.revoke(tokens.access_token)
+        answers = [world.call(tokens.access_token), world.refresh(tokens.refresh_token or "")]
+        assert {answer.reason for answer in answers} == {Reason.GRANT_ENDED}
+        told = ", ".join(str(answer.status) for answer in answers)
+        assert status_of(Reason.GRANT_ENDED) == told
+
+
+def test_events_has_every_event_with_its_fields() -> None:
+    found = {one[0].strip("`"): re.findall(r"`(\w+)`", one[1]) for one in rows("events.md")}
+    assert found == {one.name: [field.name for field in fields(one)] for one in get_args(Event)}
+
+
+def test_refresh_has_the_defaults_and_the_limits() -> None:
+    text = page("refresh.md")
+    group = Refresh(store="memory://")
+    assert f"{group.access_lifetime // 60} minutes" in text
+    assert f"{group.idle_limit // DAY} idle days, {group.absolute_limit // DAY} days" in text
+    assert f"up to {group.restore_limit} generations" in text
+    assert f"over {MAX_BODY // 1024} KiB" in text
+
+
+def test_the_table_of_scenarios_is_the_same_everywhere() -> None:
+    def cells(text: str) -> list[list[str]]:
+        lines = re.findall(r"^\| (?:answer lost|two tabs|client used|browser|failover|thief|two cl"
+                           r").*$", text, re.MULTILINE)  # fmt: skip
+        return [line.strip("| ").split(" | ")[1:] for line in lines]
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert len(cells(readme)) == 7
+    assert cells(readme) == cells(page("refresh.md"))
+
+
+def test_stores_has_every_verb_of_the_contract() -> None:
+    found = [one[0].strip("`") for one in rows("stores.md", "A store of your own")]
+    verbs = {
+        f"{name}({', '.join(list(signature(verb).parameters)[1:])})"
+        for name, verb in vars(Store).items()
+        if isfunction(verb) and not name.startswith("_")
+    }
+    assert set(found) == verbs
 
 
 def test_routes_has_the_answers_that_are_sent() -> None:

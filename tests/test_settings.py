@@ -56,7 +56,7 @@ def test_three_fields_are_enough_and_the_rest_is_strict() -> None:
     assert made.profile is profiles.RFC_9068
     assert (made.leeway, made.routes, made.origins, made.checks) == (30, (), (), ())
     assert (made.realm, made.problem_details, made.on_event) == ("api", False, None)
-    assert made.clock is time.time
+    assert (made.refresh, made.clock) == (None, time.time)
 
 
 def test_lists_become_tuples_so_that_nothing_changes_later() -> None:

@@ -501,16 +501,18 @@ async def asked(site: Site, count: int) -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a sync for a twentieth of a second only."""
-    monkeypatch.setattr(runtime, "SYNC_LIMIT", 0.05)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what makes requests wait for a sync for a tenth of a second only."""
+    return lambda: monkeypatch.setattr(runtime, "SYNC_LIMIT", 0.1)
 
 
-@pytest.mark.usefixtures("quick")
-def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on() -> None:
+def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on(
+    quick: Callable[[], None],
+) -> None:
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         assert call(site, tokens).status == 200
+        quick()
         site.store.hangs = Event()
         site.clock.forward(1.5)
         sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
@@ -524,7 +526,7 @@ def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on() -> None:
         site.clock.forward(30)
         begin = time.monotonic()
         assert crowd(site, tokens, 20) == [200] * 20
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
         assert answers == []
         site.store.hangs.set()
         waiting.join()
@@ -532,9 +534,10 @@ def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on() -> None:
         assert status == 200
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("make", [in_a_file, WatchedAwaited])
-def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any) -> None:
+def test_a_store_that_hangs_under_asgi_stops_no_known_token(
+    make: Any, quick: Callable[[], None]
+) -> None:
     with single(("asgi", make), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         sent = Sent("GET", "/", encoded((), tokens.access_token))
@@ -542,6 +545,7 @@ def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any) -> None:
         async def play() -> None:
             is_async = make is WatchedAwaited
             assert (await by_asgi(site.asgi, sent))[0] == 200
+            quick()
             site.store.hangs = asyncio.Event() if is_async else Event()
             site.clock.forward(1.5)
             waiting = asyncio.create_task(by_asgi(site.asgi, sent))
@@ -560,10 +564,9 @@ def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any) -> None:
         begin = time.monotonic()
         site.runner.run(play())
         assert site.store.calls["ended"] <= 4
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 10
 
 
-@pytest.mark.usefixtures("quick")
 def test_who_goes_away_takes_the_answer_from_nobody() -> None:
     with single(("asgi", WatchedAwaited), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
@@ -587,7 +590,6 @@ def test_who_goes_away_takes_the_answer_from_nobody() -> None:
         assert site.store.calls["ended"] == 2
 
 
-@pytest.mark.usefixtures("quick")
 def test_where_all_go_away_the_next_one_asks() -> None:
     with single(("asgi", WatchedAwaited), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")

@@ -16,7 +16,6 @@ from ..token import access, refresh
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
 from ..values.errors import (
-    ConfigurationError,
     EndGrant,
     InvalidGrant,
     InvalidScope,
@@ -91,7 +90,8 @@ class Exchange:
         self.keys = refresh_keys(settings, group)
         self._issuer = settings.issuer
         self._audience = tuple(settings.audience)
-        self._signer: Key = _signer(settings)
+        # There is one: settings that issue are checked for it.
+        self._signer = cast("Key", settings.keys.signer)
         self._group = group
         self._limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
@@ -265,7 +265,7 @@ class Exchange:
         keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
 
         def finish(final: Grant) -> Step:
-            text = None if keeps else self._mint(final, attempt.now, attempt.agent)
+            text = "" if keeps else self._mint(final, attempt.now, attempt.agent)
             try:
                 scope = attempt.scope or final.scope
                 tokens = self._tokens(final, text, scope, final.claims, attempt.now)
@@ -329,7 +329,7 @@ class Exchange:
         )
 
     def _tokens(
-        self, grant: Grant, refresh_token: str | None, scope: str, claims: FrozenDict, now: float
+        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
     ) -> Tokens:
         access_token, expires_at = access.mint(
             self._signer,
@@ -347,7 +347,7 @@ class Exchange:
             "token_type": "Bearer",
             "expires_in": max(int(expires_at - now), 0),
         }
-        if refresh_token is not None:
+        if refresh_token:
             members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
@@ -379,15 +379,6 @@ def refresh_keys(settings: Settings, group: Refresh) -> RefreshKeys:
         for key in settings.keys.keys
         if key.private is not None
     )
-
-
-def _signer(settings: Settings) -> Key:
-    signer = settings.keys.signer
-    if signer is None:
-        raise ConfigurationError(
-            "keys", "none of them can sign, and `refresh` issues tokens", "give a private key"
-        )
-    return signer
 
 
 def _raise(error: Exception) -> NoReturn:

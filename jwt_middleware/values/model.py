@@ -148,7 +148,7 @@ class Tokens(FrozenDict):
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
 
     access_token: str
-    refresh_token: str | None  # None: the client keeps the one it has
+    refresh_token: str  # "" where the client keeps the one it has
     grant_id: str
     cookies: tuple[tuple[str, str], ...]
 
@@ -157,7 +157,7 @@ class Tokens(FrozenDict):
         members: dict[str, Any],
         *,
         access_token: str,
-        refresh_token: str | None,
+        refresh_token: str,
         grant_id: str,
         cookies: tuple[tuple[str, str], ...] = (),
     ) -> None:

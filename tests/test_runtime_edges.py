@@ -1,0 +1,67 @@
+"""Corners of the runtime that only a fork, a cancelled task or a late answer comes to."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable, runtime
+from jwt_middleware.runtime import Runtime
+from jwt_middleware.testing import TokenFactory
+
+FACTORY = TokenFactory()
+
+
+class Failing:
+    """A store whose every verb fails in one way."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def advance(self, *_: Any) -> Any:
+        raise self._error
+
+    add = end = end_subject = grants = ended = admit = purge = advance
+
+
+def issuer(error: Exception, **options: Any) -> Issuer:
+    store: Any = Failing(error)
+    return Issuer(FACTORY.settings(refresh=Refresh(store=store), **options))
+
+
+def test_a_forked_child_begins_with_locks_of_its_own() -> None:
+    settings = FACTORY.settings(refresh=Refresh(store="memory://"))
+    live = Runtime.of(settings)
+    lock, of_one = runtime._lock, live._sync_lock
+    runtime._after_fork()
+    assert runtime._lock is not lock
+    assert live._sync_lock is not of_one
+    assert Runtime.of(settings) is live
+
+
+def test_a_task_that_was_cancelled_has_no_error_to_be_taken() -> None:
+    async def play() -> None:
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.add_done_callback(runtime._retrieve)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(play())
+
+
+def test_what_only_the_configuration_can_mend_is_told_as_such() -> None:
+    with pytest.raises(ConfigurationError, match="one process"):
+        issuer(ConfigurationError("refresh.store", "is for one process")).issue("alice", claims={})
+
+
+def test_an_answer_that_was_asked_for_before_the_failure_says_nothing_of_now() -> None:
+    told: list[str] = []
+    failing = issuer(StoreUnavailable("gone"), on_event=lambda event: told.append(event.name))
+    with pytest.raises(StoreUnavailable):
+        failing.issue("alice", claims={})
+    failing._runtime._store_answered(0)
+    assert told == ["store_failed"]
+    failing._runtime._store_answered(next(failing._runtime._turns))
+    assert told == ["store_failed", "store_back"]
