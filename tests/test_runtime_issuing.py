@@ -24,6 +24,7 @@ from jwt_middleware import (
     Refresh,
     Settings,
     StoreUnavailable,
+    Tokens,
     runtime,
 )
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
@@ -31,7 +32,7 @@ from jwt_middleware.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.values.events import StoreBack, StoreFailed
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
-from tests.issuing import HOUR, REFRESH, Clock, form_octets, posted, refresh_form
+from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
 from tests.races import Process
 from tests.test_rt_exchange import claims_of
 from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
@@ -257,6 +258,84 @@ def test_an_asynchronous_store_that_hangs_is_given_up(monkeypatch: pytest.Monkey
     assert ("retry-after", "1") in headers
 
 
+class Slow(Awaited):
+    """An awaited store that a task can be cancelled in the middle of, as a driver's query is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_ending = asyncio.Event()
+
+    async def _slowly(self, verb: str, *args: Any) -> Any:
+        if verb.startswith("end"):
+            self.is_ending.set()
+        await asyncio.sleep(0.01)
+        return getattr(self.plain, verb)(*args)
+
+    async def advance(self, *args: Any) -> Any:
+        return await self._slowly("advance", *args)
+
+    async def end(self, *args: Any) -> Any:
+        return await self._slowly("end", *args)
+
+    async def end_subject(self, *args: Any) -> Any:
+        return await self._slowly("end_subject", *args)
+
+
+ENDINGS: dict[str, Callable[[Any, Issuer, Tokens], Any]] = {
+    # A page that logs out and closes: some servers cancel a request when its client goes away.
+    "a log-out": lambda app, _, tokens: by_asgi(
+        app, posted(REVOKE, form_octets({"token": tokens.refresh_token}))
+    ),
+    # A thief who hangs up as soon as he has sent what he stole.
+    "a reuse": lambda app, _, tokens: by_asgi(app, refreshing(tokens.refresh_token)),
+    "a revocation": lambda _, issuer, tokens: issuer.arevoke(tokens.grant_id),
+    "a revocation of all": lambda _, issuer, __: issuer.arevoke_all("alice"),
+}
+
+
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
+def test_what_ends_a_grant_is_carried_out_though_the_client_has_gone(end: Any) -> None:
+    store = Slow()
+    settings = settings_with(store)
+
+    async def play() -> list[int]:
+        issuer, app = Issuer(settings), ASGIMiddleware(Application().asgi, settings)
+        tokens = await issuer.aissue("alice")
+        token = tokens.refresh_token
+        for _ in range(2):
+            _, _, body = await by_asgi(app, refreshing(token))
+            token = json.loads(body)["refresh_token"]
+        task = asyncio.ensure_future(end(app, issuer, tokens))
+        await store.is_ending.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.05)
+        answers = [await by_asgi(app, refreshing(token))]
+        answers.append(await by_asgi(app, calling(tokens.access_token)))
+        return [status for status, _, _ in answers]
+
+    # The refresh meets what has ended; the access token, two seconds later at the latest.
+    assert asyncio.run(play()) == [400, 401]
+
+
+def test_a_client_that_goes_away_in_the_middle_of_a_refresh_comes_again() -> None:
+    settings = settings_with(Slow())
+
+    async def play() -> None:
+        app = ASGIMiddleware(Application().asgi, settings)
+        token = (await Issuer(settings).aissue("alice")).refresh_token
+        for after in (0, 0.005, 0.012, 0.02):
+            task = asyncio.create_task(by_asgi(app, refreshing(token)))
+            await asyncio.sleep(after)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            status, _, body = await by_asgi(app, refreshing(token))
+            assert status == 200
+            token = json.loads(body)["refresh_token"]
+
+    asyncio.run(play())
+
+
 def test_an_asynchronous_store_before_a_wsgi_door_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match=r"refresh\.store: is asynchronous"):
         WSGIMiddleware(Application().wsgi, settings_with(Awaited()))
@@ -479,6 +558,18 @@ def test_a_forked_child_begins_with_nothing_open(tmp_path: Path, door: str) -> N
     with Process("fork_in_the_middle", door, tmp_path / "grants.db") as process:
         assert process.hear() == {"child": [200, 200], "parent": [200, 200]}
         assert process.wait() == 0
+
+
+def test_after_a_fork_no_lock_is_held_by_a_thread_that_is_not_there() -> None:
+    live = Runtime.of(settings_with("memory://"))
+    kind = type(threading.Lock())
+    locks = [one for one in vars(live).values() if isinstance(one, kind)]
+    assert locks
+    for lock in locks:
+        lock.acquire()
+    runtime._after_fork()
+    held = [name for name, one in vars(live).items() if isinstance(one, kind) and one.locked()]
+    assert held == []
 
 
 def test_a_runtime_that_is_gone_is_kept_by_nobody() -> None:
