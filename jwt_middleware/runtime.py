@@ -40,6 +40,7 @@ SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
+_ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
 _runtimes: "WeakSet[Runtime]" = WeakSet()
 
@@ -59,7 +60,6 @@ class Runtime:
         self._failed_since: float | None = None
         self._turn = 0  # of the last change between answering and failing
         self._turns = count(1)
-        self._state_lock = Lock()
         self._late = False
         self.store: Any = None
         group = settings.refresh
@@ -92,6 +92,7 @@ class Runtime:
     def reset(self) -> None:
         """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
         self._sync_lock = Lock()
+        self._state_lock = Lock()
         self._executors: dict[str, ThreadPoolExecutor] = {}
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
         self.ended.reset()
@@ -140,17 +141,20 @@ class Runtime:
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
-        from asyncio import wait_for
+        from asyncio import ensure_future, shield, wait_for
 
         turn = next(self._turns)
         call = getattr(self.store, verb)
         try:
             if not getattr(self.store, "blocking", True):
                 answer = call(*args)
-            elif iscoroutinefunction(call):
-                answer = await wait_for(call(*args), CALL_LIMIT)
             else:
-                answer = await wait_for(self._in_executor("store", call, *args), CALL_LIMIT)
+                awaited = iscoroutinefunction(call)
+                doing: Any = call(*args) if awaited else self._in_executor("store", call, *args)
+                if verb in _ENDINGS:
+                    # A client that hangs up must not keep its grant from ending.
+                    doing = shield(ensure_future(doing))
+                answer = await wait_for(doing, CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
         self._store_answered(turn)

@@ -374,7 +374,10 @@ def opened(
 ) -> Generator[World]:
     """Open a site of every kind; `refresh` are options of that group, the rest of `Settings`."""
     source, clock = Randomness(), Clock()
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(randomness, "octets", source.octets)
         sites: list[Site] = []
         try:
@@ -393,7 +396,7 @@ def single(
     kind: Kind, *, refresh: Mapping[str, Any] | None = None, **settings: Any
 ) -> Generator[Site]:
     """Open one site, with real randomness: for what runs at the same time."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         site = Site(kind, Clock(), Path(folder), refresh=dict(refresh or {}), **settings)
         try:
             yield site
