@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
+from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import Grant
@@ -35,10 +36,10 @@ def open_store(path: Path, synchronous: str = "NORMAL") -> SQLiteStore:
 
 
 def new_grant(claims: FrozenDict) -> Grant:
-    now = time.time()
+    now, subject = time.time(), str(uuid.uuid4())
     return Grant(
-        id=identifier(),
-        subject=str(uuid.uuid4()),
+        id=new_grant_id(subject),
+        subject=subject,
         client_id="web",
         scope="read write",
         claims=claims,

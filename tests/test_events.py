@@ -13,6 +13,7 @@ import pytest
 
 from jwt_middleware import EndGrant, Event, Grant
 from jwt_middleware.runtime import Runtime
+from jwt_middleware.stores import new_grant_id
 from jwt_middleware.token import refresh
 from jwt_middleware.values import events
 from jwt_middleware.values.errors import Reason
@@ -29,7 +30,6 @@ from jwt_middleware.values.events import (
     StoreFailed,
     SyncLate,
 )
-from jwt_middleware.values.randomness import identifier
 from tests.issuing import DOORS, FAULTY, HOUR, MINUTE, REFRESH, REVOKE, Site, World, opened
 from tests.world import Answer
 
@@ -208,7 +208,7 @@ def test_a_proof_by_another_key_is_told(world: World) -> None:
     bound = world.row(world.login().grant_id)
 
     def add(site: Site) -> tuple[str, str]:
-        grant = replace(bound, id=identifier(), bound_key="thumbprint")
+        grant = replace(bound, id=new_grant_id(bound.subject), bound_key="thumbprint")
         site.ask("grants", "alice")
         core = Runtime.of(site.settings).core(asynchronous=site.door == "asgi")
         assert core.exchange is not None

@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, TypeAlias, cast
 from ..groups import Refresh
 from ..jose.jwk import Key
 from ..settings import Settings
-from ..stores import Advanced
+from ..stores import Advanced, new_grant_id
 from ..token import access, refresh
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
@@ -114,9 +114,10 @@ class Exchange:
         user_agent: str | None = None,
     ) -> Step:
         """Begin a grant for a login that has been checked. Raises ValueError for bad input."""
+        subject = _subject(subject)
         grant = Grant(
-            id=identifier(),
-            subject=_subject(subject),
+            id=new_grant_id(subject),
+            subject=subject,
             client_id=_client(client_id or self._group.client_id, subject),
             scope=_scope(scope),
             claims=access.own_claims(claims or {}),

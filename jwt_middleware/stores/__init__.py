@@ -3,11 +3,29 @@
 A store of your own is as good as ours when it passes `jwt_middleware.testing.store_contract`.
 """
 
-from typing import NamedTuple, Protocol, TypeAlias
+from hashlib import sha256
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ..values.model import Grant
+from ..values.randomness import identifier
+
+SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
 Cursor: TypeAlias = object  # opaque: where a reader of ended grants has come to
+
+
+def shard(subject: str) -> str:
+    """Return the letter of the shard that all grants of a subject belong to."""
+    return SHARDS[sha256(subject.encode()).digest()[0] % len(SHARDS)]
+
+
+def new_grant_id(subject: str) -> str:
+    """Return the id of a new grant: its shard's letter, then 128 random bits.
+
+    So a store that is spread over machines finds a grant by its id alone, and beside it all others
+    of its subject. Where there is one machine, the letter means nothing.
+    """
+    return shard(subject) + identifier()
 
 
 class Advanced(NamedTuple):
@@ -37,6 +55,7 @@ class Store(Protocol):
         """Add a new grant, and end the oldest of its subject that are over `limit`.
 
         Returns the ids that were ended for it (reason "limit"). To add an id twice changes nothing.
+        The id is one that `new_grant_id(grant.subject)` has made.
         """
         ...
 

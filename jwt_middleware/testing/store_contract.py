@@ -32,7 +32,7 @@ from itertools import pairwise
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from ..stores import AsyncStore, Store
+from ..stores import AsyncStore, Store, new_grant_id
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from ..values.randomness import identifier
@@ -641,9 +641,10 @@ def _grant(
 ) -> Grant:
     # `after`: milliseconds, so that it is clear which one is older.
     now = clock() + after / 1000
+    subject = identifier() if subject is None else subject
     return Grant(
-        id=identifier(),
-        subject=identifier() if subject is None else subject,
+        id=new_grant_id(subject),
+        subject=subject,
         client_id="web",
         scope="read write",
         claims=FrozenDict() if claims is None else claims,

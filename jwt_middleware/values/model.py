@@ -105,7 +105,7 @@ class Grant:
     Times are seconds since 1970-01-01 UTC. Nothing in it can be presented to anybody.
     """
 
-    id: str  # at least 128 random bits; travels as the claim `sid`
+    id: str  # a letter and 128 random bits; travels as the claim `sid`
     subject: str = field(repr=False)
     client_id: str
     scope: str  # space-delimited, may be ""

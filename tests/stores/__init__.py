@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import Grant
-from jwt_middleware.values.randomness import identifier
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = 1_800_000_000.0
@@ -34,7 +34,7 @@ class SetClock:
 def new_grant(now: float = NOW, **changes: Any) -> Grant:
     """Return a grant that begins now and lives 1,000 seconds."""
     fields: dict[str, Any] = {
-        "id": identifier(),
+        "id": new_grant_id(changes.get("subject", "alice")),
         "subject": "alice",
         "client_id": "web",
         "scope": "read write",
