@@ -120,7 +120,7 @@ def test_what_a_client_writes_is_what_is_read(members: dict[str, str]) -> None:
     assert found == {name: value for name, value in members.items() if value}
 
 
-@given(st.text("ab=&%61+;", max_size=40))
+@given(st.text("ab=&;", max_size=40) | st.text("ab=&%61+;", max_size=40))
 def test_two_readers_of_one_form_never_disagree(body: str) -> None:
     # A parser that takes the first of two, one that takes the last, and ours: all say the same.
     pairs = parse_qsl(body, keep_blank_values=True, separator="&")

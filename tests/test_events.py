@@ -216,10 +216,8 @@ def test_a_proof_by_another_key_is_told(world: World) -> None:
         if hasattr(answer, "__await__"):
             site.runner.run(answer)
         keys, now = core.exchange.keys, world.clock.now
-        issuer = site.settings.issuer
         agent = keys.agent(BROWSER)
-        given: Any = {"issuer": issuer, "grant": grant, "jti": "j", "now": now, "agent": agent}
-        return grant.id, refresh.mint(keys, **given)
+        return grant.id, refresh.mint(keys, grant=grant, jti="j", now=now, agent=agent)
 
     grant_id, token = world.each(add)
     world.clock.forward(HOUR)

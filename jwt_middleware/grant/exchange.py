@@ -6,7 +6,7 @@ issuer hands it to the application.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
 from ..groups import Refresh
 from ..jose.jwk import Key
@@ -66,8 +66,7 @@ class Ports:
     claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """One refresh on its way."""
 
     token: RefreshToken
@@ -88,10 +87,10 @@ class Exchange:
         self.ports = ports
         self.ended = ended
         self.keys = refresh_keys(settings, group)
-        self._issuer = settings.issuer
-        self._audience = tuple(settings.audience)
         # There is one: settings that issue are checked for it.
-        self._signer = cast("Key", settings.keys.signer)
+        signer = cast("Key", settings.keys.signer)
+        audience = tuple(settings.audience)
+        self._access = access.Mint(signer, issuer=settings.issuer, audience=audience)
         self._group = group
         self._limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
@@ -167,13 +166,13 @@ class Exchange:
         if not text:
             return None
         try:
-            return refresh.check(text, self.keys, issuer=self._issuer, now=now)
+            return refresh.check(text, self.keys, now=now)
         except InvalidGrant:
             return None
 
     def check(self, text: str, now: float) -> RefreshToken:
         """Return a refresh token of ours, or raise InvalidGrant."""
-        return refresh.check(text, self.keys, issuer=self._issuer, now=now)
+        return refresh.check(text, self.keys, now=now)
 
     def refresh(
         self,
@@ -189,18 +188,15 @@ class Exchange:
         if client_id is not None and client_id != token.client_id:
             # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
-        # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
-        asked = set(scope.split())
-        if not asked <= set(token.scope.split()):
-            raise InvalidScope(Reason.SCOPE_WIDENED).of(token.grant_id)
-        # In the grant's own words: what was asked for may name one a thousand times.
-        scope = " ".join(one for one in token.scope.split() if one in asked)
+        if scope:
+            scope = _narrowed(scope, token)
         presented = Presented(
             token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
         )
-        before, seen = token.agent, self.keys.agent(user_agent, token.kid)
-        changed = None if before is None or seen is None else before != seen
         agent = self.keys.agent(user_agent)
+        is_signer = token.kid == self.keys.signer.kid
+        seen = agent if is_signer else self.keys.agent(user_agent, token.kid)
+        changed = None if token.agent is None or seen is None else token.agent != seen
         attempt = _Attempt(token, presented, scope, agent, changed, now, then)
         return self._swap(attempt, first(presented, now, self._limits), SWAPS)
 
@@ -325,18 +321,13 @@ class Exchange:
         return Ask(self.ports.grants, (subject,), Done)
 
     def _mint(self, grant: Grant, now: float, agent: str | None) -> str:
-        return refresh.mint(
-            self.keys, issuer=self._issuer, grant=grant, jti=identifier(), now=now, agent=agent
-        )
+        return refresh.mint(self.keys, grant=grant, jti=identifier(), now=now, agent=agent)
 
     def _tokens(
         self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
     ) -> Tokens:
-        access_token, expires_at = access.mint(
-            self._signer,
-            issuer=self._issuer,
-            audience=self._audience,
-            grant=grant,
+        access_token, expires_at = self._access.token(
+            grant,
             scope=scope,
             claims=claims,
             now=now,
@@ -374,12 +365,20 @@ def refresh_keys(settings: Settings, group: Refresh) -> RefreshKeys:
     """Return the secrets for refresh tokens: configured, else derived from the signing keys."""
     if group.secret:
         secrets = cast("tuple[str | bytes, ...]", group.secret)  # made one when it was checked
-        return RefreshKeys(refresh.from_text(one) for one in secrets)
-    return RefreshKeys(
-        refresh.derive(key, settings.issuer)
-        for key in settings.keys.keys
-        if key.private is not None
-    )
+        return RefreshKeys(map(refresh.from_text, secrets), settings.issuer)
+    signers = (key for key in settings.keys.keys if key.private is not None)
+    derived = (refresh.derive(key, settings.issuer) for key in signers)
+    return RefreshKeys(derived, settings.issuer)
+
+
+def _narrowed(scope: str, token: RefreshToken) -> str:
+    """Return the scope that is asked for, in the grant's words. Raises InvalidScope."""
+    # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
+    asked, granted = set(scope.split()), token.scope.split()
+    if not asked.issubset(granted):
+        raise InvalidScope(Reason.SCOPE_WIDENED).of(token.grant_id)
+    # What was asked for may name one a thousand times.
+    return " ".join(one for one in granted if one in asked)
 
 
 def _raise(error: Exception) -> NoReturn:

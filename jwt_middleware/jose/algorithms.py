@@ -1,13 +1,16 @@
 """The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
 
-PyJWT's `Algorithm` objects sign and verify. What a key may be used for is decided here and in
-`jwk.py`, when the key is loaded, and never by a token.
+PyJWT's `Algorithm` objects sign and verify; for secrets, `cryptography` itself does. What a key may
+be used for is decided here and in `jwk.py`, when the key is loaded, and never by a token.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from jwt.algorithms import (
     Algorithm as Primitive,
 )
@@ -36,6 +39,38 @@ class Algorithm:
         """Return the signature of `message` in the form that JWS wants."""
         return self.primitive.sign(message, key)
 
+
+class Mac:
+    """HMAC (RFC 2104) under one secret: keyed once, because that costs more than a token does."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, secret: bytes, algorithm: Algorithm) -> None:
+        # Not at the top: whoever imports the package need not have a secret.
+        from cryptography.hazmat.primitives.hmac import HMAC
+
+        self._keyed = HMAC(secret, _HASHES[algorithm.bits]())
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the code of `message`."""
+        code = self._keyed.copy()
+        code.update(message)
+        return code.finalize()
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Say whether `signature` is the code of `message`, in constant time."""
+        code = self._keyed.copy()
+        code.update(message)
+        try:
+            code.verify(signature)
+        except InvalidSignature:
+            return False
+        return True
+
+
+_HASHES: Mapping[int, Callable[[], hashes.HashAlgorithm]] = MappingProxyType(
+    {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
+)
 
 _HMAC, _RSA, _PSS, _EC, _OKP = (
     HMACAlgorithm,

@@ -7,7 +7,7 @@ import math
 import re
 from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from json import dumps
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from .algorithms import ALGORITHMS, BY_CURVE, Algorithm
+from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
 from .strict import b64url_decode, b64url_encode
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -58,6 +58,11 @@ class Key:
     public: PublicKey | None
     private: PrivateKey | bytes | None
     operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
+    _mac: Mac | None = field(init=False, default=None)  # of a secret
+
+    def __post_init__(self) -> None:
+        if isinstance(self.private, bytes):
+            object.__setattr__(self, "_mac", Mac(self.private, self.algorithm))
 
     def __repr__(self) -> str:
         part = "secret" if self.is_symmetric else "private" if self.private else "public"
@@ -80,12 +85,15 @@ class Key:
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature of `message`. The caller has seen that there is a private part."""
+        if self._mac is not None:
+            return self._mac.sign(message)
         return self.algorithm.primitive.sign(message, self.private)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Say whether `signature` is this key's for `message`."""
-        key = self.private if self.public is None else self.public
-        return self.algorithm.primitive.verify(message, key, signature)
+        if self._mac is not None:
+            return self._mac.verify(message, signature)
+        return self.algorithm.primitive.verify(message, self.public, signature)
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""

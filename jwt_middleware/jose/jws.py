@@ -1,13 +1,19 @@
 """The compact serialization of RFC 7515, read strictly: one text for one token."""
 
 from collections.abc import Mapping
-from json import dumps
 from typing import Any, NamedTuple
 
 from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
 from .jwk import MAX_KID, Key
-from .strict import BASE64URL, b64url_encode, decode_segment, parse_object
+from .strict import (
+    BASE64URL,
+    b64url_encode,
+    check_segment,
+    decode_segment,
+    parse_object,
+    to_json,
+)
 
 MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 
@@ -32,7 +38,7 @@ class Parsed(NamedTuple):
     header_segment: bytes
     claims: FrozenDict
     signing_input: bytes
-    signature: bytes
+    signature_segment: bytes  # canonical, and decoded when there is a key to check it with
 
 
 _NONE: Mapping[bytes, Header] = {}
@@ -57,19 +63,20 @@ def parse(token: str, known: Mapping[bytes, Header] = _NONE) -> Parsed:
     signing_input, _, last = octets.rpartition(b".")
     first, _, second = signing_input.partition(b".")
     try:
-        signature = decode_segment(last)
+        check_segment(last)
         payload = decode_segment(second)
     except ValueError:
         raise InvalidToken(Reason.ENCODING) from None
-    header = known.get(first) or _read_header(first)
+    header = known.get(first) or read_header(first)
     try:
         claims = parse_object(payload)
     except ValueError:
         raise InvalidToken(Reason.JSON) from None
-    return Parsed(header, first, claims, signing_input, signature)
+    return Parsed(header, first, claims, signing_input, last)
 
 
-def _read_header(segment: bytes) -> Header:
+def read_header(segment: bytes) -> Header:
+    """Return the header in a segment whose characters have been checked. Raises InvalidToken."""
     try:
         octets = decode_segment(segment)
     except ValueError:
@@ -97,17 +104,27 @@ def check_signature(parsed: Parsed, key: Key) -> None:
         raise InvalidToken(Reason.ALGORITHM)
     if "verify" not in key.operations:
         raise InvalidToken(Reason.KEY_USE)
-    if not key.verify(parsed.signing_input, parsed.signature):
+    if not key.verify(parsed.signing_input, decode_segment(parsed.signature_segment)):
         raise InvalidToken(Reason.SIGNATURE)
 
 
-def sign(claims: dict[str, Any], key: Key, *, typ: str) -> str:
+class Signer:
+    """A key, and the header of what it signs, written once: `alg`, `kid` and `typ`."""
+
+    __slots__ = ("_begin", "_key", "header_segment")
+
+    def __init__(self, key: Key, typ: str) -> None:
+        header = {"alg": key.algorithm.name, "kid": key.kid, "typ": typ}
+        self._key = key
+        self.header_segment = b64url_encode(to_json(header).encode())
+        self._begin = self.header_segment + b"."
+
+    def sign(self, payload: str) -> str:
+        """Return the compact JWS of a payload, the text of a JSON object. Raises ValueError."""
+        message = self._begin + b64url_encode(payload.encode())
+        return (message + b"." + b64url_encode(self._key.sign(message))).decode("ascii")
+
+
+def sign(claims: Mapping[str, Any], key: Key, *, typ: str) -> str:
     """Return the compact JWS of `claims` by `key`, with the header `alg`, `kid` and `typ`."""
-    header = {"alg": key.algorithm.name, "kid": key.kid, "typ": typ}
-    message = _segment(header) + b"." + _segment(claims)
-    return (message + b"." + b64url_encode(key.sign(message))).decode("ascii")
-
-
-def _segment(value: dict[str, Any]) -> bytes:
-    text = dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return b64url_encode(text.encode("utf-8"))
+    return Signer(key, typ).sign(to_json(claims))

@@ -3,7 +3,7 @@
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
-from json import JSONDecoder
+from json import JSONDecoder, JSONEncoder, encoder
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -31,15 +31,20 @@ def b64url_decode(segment: bytes) -> bytes:
     return decode_segment(segment)
 
 
-def decode_segment(segment: bytes) -> bytes:
-    """Decode a segment whose characters have been checked already."""
+def check_segment(segment: bytes) -> None:
+    """Check that a segment whose characters have been checked is canonical. Raises ValueError."""
     rest = len(segment) & 3
     if rest:
         if segment[-1] not in _LAST[rest]:
             raise ValueError("not canonical base64url")
-        segment += _PADDING[rest]
     elif not segment:
         raise ValueError("nothing")
+
+
+def decode_segment(segment: bytes) -> bytes:
+    """Decode a segment whose characters have been checked already. Raises ValueError."""
+    check_segment(segment)
+    segment += _PADDING[len(segment) & 3]
     # JSON seldom has these two: to look for them costs less than to translate.
     if b"_" in segment or b"-" in segment:
         segment = segment.translate(_TO_BASE64)
@@ -49,6 +54,14 @@ def decode_segment(segment: bytes) -> bytes:
 def b64url_encode(octets: bytes) -> bytes:
     """Return the base64url text of `octets`, without padding (RFC 7515 s2)."""
     return b2a_base64(octets, newline=False).translate(_TO_BASE64URL).rstrip(b"=")
+
+
+# A value as JSON, in the one way that we write it, and a string alone. Both raise ValueError or
+# TypeError for what isn't JSON, a lone surrogate only when the text becomes octets.
+to_json: Callable[[Any], str] = JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+quote: Callable[[str], str] = cast("Any", encoder).encode_basestring
 
 
 def parse_object(octets: bytes) -> FrozenDict:

@@ -71,7 +71,7 @@ class MemoryStore:
                 or now >= grant.expires_at
             ):
                 return Advanced(False, grant)
-            grant = replace(grant, generation=target, parent=parent, rotated_at=now)
+            grant = grant.rotated(target, parent, now)
             self._grants[grant_id] = grant
             return Advanced(True, grant)
 

@@ -6,45 +6,51 @@ itself.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
-from ..jose.strict import b64url_decode, b64url_encode
+from ..jose.strict import b64url_decode, b64url_encode, quote, to_json
 from ..values.errors import InvalidGrant, InvalidToken, Reason
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
-from .claims import time_of
 
 TYPE = "rt+jwt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshToken:
+class RefreshToken(NamedTuple):
     """An authentic refresh token. Whether it buys anything, the grant's row says."""
 
     grant_id: str
     generation: int
-    jti: str = field(repr=False)
+    jti: str
     client_id: str
     scope: str
     issued_at: float
     bound_key: str | None
     agent: str | None  # keyed hash of the User-Agent that it was given to
     kid: str  # the secret that signed it
-    text: str = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
 
 
 class RefreshKeys:
-    """The secrets that refresh tokens are signed with: the first signs, all verify."""
+    """The secrets of one issuer's refresh tokens: the first signs, all verify."""
 
-    __slots__ = ("_by_kid", "signer")
+    __slots__ = ("_by_kid", "beginning", "headers", "issuer", "signer", "writer")
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], issuer: str) -> None:
         found = tuple(keys)
+        self.issuer = issuer
         self.signer = found[0]
         self._by_kid: Mapping[str, Key] = {key.kid: key for key in found}
+        # What is the same in every token: to write once, and to recognize.
+        writers = [jws.Signer(key, TYPE) for key in found]
+        self.writer = writers[0]
+        self.beginning = to_json({"iss": issuer, "aud": issuer}).removesuffix("}")
+        segments = (writer.header_segment for writer in writers)
+        self.headers = {segment: jws.read_header(segment) for segment in segments}
 
     def find(self, kid: str | None) -> Key | None:
         """Return the key called `kid`, or None."""
@@ -77,33 +83,38 @@ def derive(key: Key, issuer: str) -> Key:
     return from_secret(HKDF(SHA256(), 32, salt=None, info=info).derive(material), "HS256")
 
 
-def mint(
-    keys: RefreshKeys, *, issuer: str, grant: Grant, jti: str, now: float, agent: str | None
-) -> str:
+# What every refresh token of ours has.
+_MEMBERS = {
+    "exp": int,
+    "sid": str,
+    "gen": int,
+    "jti": str,
+    "client_id": str,
+    "scope": str,
+    "iat": int,
+}
+_TYPES = [*_MEMBERS.values()]
+
+
+def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | None) -> str:
     """Return a refresh token of the grant's present generation."""
-    claims: dict[str, Any] = {
-        "iss": issuer,
-        "aud": issuer,
-        "sid": grant.id,
-        "gen": grant.generation,
-        "jti": jti,
-        "client_id": grant.client_id,
-        "scope": grant.scope,
-        "iat": int(now),
-        # The absolute end of the grant, which no rotation moves.
-        "exp": int(grant.expires_at),
-    }
+    # `exp` is the absolute end of the grant, which no rotation moves.
+    claims = (
+        f'{keys.beginning},"sid":{quote(grant.id)},"gen":{grant.generation},"jti":{quote(jti)},'
+        f'"client_id":{quote(grant.client_id)},"scope":{quote(grant.scope)},'
+        f'"iat":{int(now)},"exp":{int(grant.expires_at)}'
+    )
     if agent is not None:
-        claims["agent"] = agent
+        claims += f',"agent":{quote(agent)}'
     if grant.bound_key is not None:
-        claims["cnf"] = {"jkt": grant.bound_key}
-    return jws.sign(claims, keys.signer, typ=TYPE)
+        claims += f',"cnf":{{"jkt":{quote(grant.bound_key)}}}'
+    return keys.writer.sign(claims + "}")
 
 
-def check(text: str, keys: RefreshKeys, *, issuer: str, now: float) -> RefreshToken:
+def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
     """Return the token if it is one of ours and not past its end. Raises InvalidGrant."""
     try:
-        parsed = jws.parse(text)
+        parsed = jws.parse(text, keys.headers)
         if parsed.header.members.get("typ") != TYPE:
             raise InvalidToken(Reason.TYPE)
         key = keys.find(parsed.header.kid)
@@ -115,39 +126,27 @@ def check(text: str, keys: RefreshKeys, *, issuer: str, now: float) -> RefreshTo
     claims = parsed.claims
     # It is authentic, so that what follows only fails for another issuer's or another version's
     # token.
-    if claims.get("iss") != issuer or claims.get("aud") != issuer:
+    if claims.get("iss") != keys.issuer or claims.get("aud") != keys.issuer:
         raise InvalidGrant(Reason.ISSUER)
-    expires_at, issued_at = time_of(claims, "exp"), time_of(claims, "iat")
-    generation = claims.get("gen")
-    if expires_at is None or issued_at is None or type(generation) is not int:
+    members: list[Any] = [claims.get(name) for name in _MEMBERS]
+    if [*map(type, members)] != _TYPES:
         raise InvalidGrant(Reason.CLAIM_MALFORMED)
+    expires_at, grant_id, generation, jti, client_id, scope, issued_at = members
+    confirmation = claims.get("cnf")
     token = RefreshToken(
-        grant_id=_text(claims, "sid"),
+        grant_id=grant_id,
         generation=generation,
-        jti=_text(claims, "jti"),
-        client_id=_text(claims, "client_id"),
-        scope=_text(claims, "scope"),
+        jti=jti,
+        client_id=client_id,
+        scope=scope,
         issued_at=issued_at,
-        bound_key=_bound_key(claims),
+        bound_key=confirmation.get("jkt") if type(confirmation) is FrozenDict else None,
         agent=claims.get("agent"),
         kid=key.kid,
-        text=text,
     )
     if now >= expires_at:
         raise InvalidGrant(Reason.EXPIRED).of(token.grant_id)
     return token
-
-
-def _text(claims: FrozenDict, name: str) -> str:
-    value = claims.get(name)
-    if type(value) is not str:
-        raise InvalidGrant(Reason.CLAIM_MALFORMED, name)
-    return value
-
-
-def _bound_key(claims: FrozenDict) -> str | None:
-    confirmation = claims.get("cnf")
-    return _text(confirmation, "jkt") if type(confirmation) is FrozenDict else None
 
 
 def from_text(secret: str | bytes) -> Key:

@@ -11,7 +11,7 @@ def octets(count: int) -> bytes:
 
 def identifier() -> str:
     """Return 128 random bits as base64url, for a grant or a `jti` (RFC 6749 s10.10)."""
-    return b2a_base64(octets(16), newline=False).decode().rstrip("=\n").translate(_URL_SAFE)
+    return b2a_base64(octets(16), newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def fraction() -> float:
@@ -19,4 +19,4 @@ def fraction() -> float:
     return int.from_bytes(octets(4), "big") / (1 << 32)
 
 
-_URL_SAFE = str.maketrans("+/", "-_")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")

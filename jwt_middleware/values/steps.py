@@ -5,8 +5,7 @@ synchronous and the asynchronous world.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
@@ -35,24 +34,21 @@ class Forward:
         return self._auth
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Answer the request ourselves."""
 
     response: Response
-    events: tuple[Event, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The application's own call is carried out: this is its result."""
 
     value: Any
-    events: tuple[Event, ...] = field(default=())
+    events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Do this one piece of I/O, then go on with its answer.
 
     `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an
