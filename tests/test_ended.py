@@ -118,8 +118,8 @@ def test_with_every_zero_only_a_sync_that_began_later_serves() -> None:
 def test_the_next_try_backs_off_from_one_to_five_seconds() -> None:
     ended = synced(1000, passing=True)
     now, waits = 1600.0, []
+    assert ended.plan(now) is ASK
     for _ in range(6):
-        assert ended.plan(now) is ASK
         ended.failed(now)
         waited = next(one for one in range(100) if ended.plan(now + one / 4) is ASK) / 4
         waits.append(waited)
@@ -128,6 +128,21 @@ def test_the_next_try_backs_off_from_one_to_five_seconds() -> None:
     ended.succeeded(now, (), None)
     ended.failed(now + 100)
     assert ended.plan(now + 101) is ASK, "begins anew"
+
+
+@pytest.mark.parametrize(("passing", "others"), [(False, REFUSE), (True, GO_ON)])
+def test_while_it_fails_one_tries_again_for_all(passing: bool, others: Plan) -> None:
+    ended = synced(1000, passing=passing)
+    for now in (1030.0, 1032.0, 1035.0):
+        ended.failed(now - 5)
+        assert [ended.plan(now) for _ in range(4)] == [ASK, GO_ON, GO_ON, GO_ON]
+        assert ended.plan(now + LEASE - 0.01) is GO_ON
+        assert ended.plan(now + LEASE) is ASK, "who tried never came back"
+    now = 1000 + LIMIT + 6
+    ended.failed(now - 5)
+    assert [ended.plan(now) for _ in range(4)] == [ASK, others, others, others]
+    ended.succeeded(now, (), None)
+    assert [ended.plan(now + 3 * EVERY) for _ in range(3)] == [ASK] * 3, "it answers again"
 
 
 def test_a_failure_makes_what_is_young_no_older() -> None:

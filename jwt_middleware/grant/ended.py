@@ -2,6 +2,7 @@
 
 The state has an age, counted from the start of the last completed sync. Up to `every` nothing is
 asked; up to twice that, one request asks for all; older, every request asks before it is answered.
+While the store fails, one request tries again after each back-off, and the others go on.
 """
 
 from collections.abc import Iterable
@@ -72,9 +73,10 @@ class EndedGrants:
             return Plan.GO_ON
         if self.is_resting(now):
             return self.without_sync(now)
-        if 0 <= age <= 2 * self._every and self._every:
+        # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
+        if self._failures or (0 <= age <= 2 * self._every and self._every):
             if 0 < self._lease - now <= LEASE:
-                return Plan.GO_ON
+                return self.without_sync(now)
             self._lease = now + LEASE
         return Plan.ASK
 
@@ -112,6 +114,7 @@ class EndedGrants:
         """Take note of a sync that failed: the next is tried after the back-off."""
         self._next_try = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
         self._failures += 1
+        self._lease = float("-inf")
 
     def _forget(self, now: float) -> None:
         # In the order of their arrival, so that the loop ends at the first young one.
