@@ -73,8 +73,11 @@ class Core:
         if settings.refresh is not None and ports is not None and ended is not None:
             group = settings.refresh
             self._known = ports, ended
-            self.exchange = Exchange(settings, group, ports, ended)
-            self._endpoints = Endpoints(settings, group, self.exchange, self._origins, self.verify)
+            if group.serve:
+                self.exchange = Exchange(settings, group, ports, ended)
+                self._endpoints = Endpoints(
+                    settings, group, self.exchange, self._origins, self.verify
+                )
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""

@@ -132,6 +132,8 @@ class Refresh:
     Args:
         store: where grants live: a URL, or an object with the verbs of `stores.Store` or
             `AsyncStore`.
+        serve: False for a service that shares the store and issues nothing: it has no endpoints,
+            needs public keys only, and asks the store for what has ended and nothing else.
         secret: what refresh tokens are signed with, at least 32 random octets; of several the first
             signs, and all verify. None: derived from the signing key.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
@@ -158,6 +160,7 @@ class Refresh:
 
     # Not shown: a URL may hold the password of an engine.
     store: str | Store | AsyncStore = field(repr=False)
+    serve: bool = True
     secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
     cookies: Cookies | None = None
     claims_for: Callable[[Grant], Any] | None = None
@@ -190,6 +193,18 @@ class Refresh:
             if one.metadata:
                 _in_range(one.name, getattr(self, one.name), **one.metadata)
         object.__setattr__(self, "secret", _secrets("secret", self.secret))
+        if not self.serve and (self.secret or self.claims_for is not None):
+            raise _wrong(
+                "serve",
+                "is False, and who issues nothing has no use for a secret or claims_for",
+                "leave them out, or serve",
+            )
+        if not self.serve and self.store == "memory://":
+            raise _wrong(
+                "serve",
+                "is False, and memory:// is this process's own: nobody would end a grant in it",
+                "give the store that the issuer has",
+            )
         if self.jwks_path in (f"{self.path}/refresh", f"{self.path}/revoke"):
             raise _wrong("jwks_path", "is another endpoint's path", "give it one of its own")
         if self.idle_limit > self.absolute_limit:
@@ -264,7 +279,7 @@ _COOKIE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
 }
 
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
-_STORE = "sqlite:///grants.db, memory://, or an object of yours; see docs/stores.md"
+_STORE = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
 
 
 def _store(name: str, value: Any) -> None:
@@ -326,6 +341,7 @@ def _closed_or_open(name: str, value: Any) -> None:
 
 _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "store": _store,
+    "serve": _bool,
     "cookies": _cookies,
     "claims_for": _hook,
     "client_id": _client_id,

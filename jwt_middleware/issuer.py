@@ -29,6 +29,10 @@ class Issuer:
             raise ConfigurationError(
                 "refresh", "is None: these settings only verify", 'refresh=Refresh(store="...")'
             )
+        if not settings.refresh.serve:
+            raise ConfigurationError(
+                "refresh.serve", "is False: these settings issue nothing", "leave it out here"
+            )
         self._settings = settings
         self._group = settings.refresh
         self._runtime = Runtime.of(settings)

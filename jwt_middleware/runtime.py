@@ -61,12 +61,15 @@ class Runtime:
         self._turn = 0  # of the last change between answering and failing
         self._turns = count(1)
         self._late = False
-        self.store: Any = None
+        self.store: Any = None  # for who waits
+        self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
         retention = MARGIN
         if group is not None:
             retention += group.access_lifetime + settings.leeway
-            self.store = open_store(group.store, clock=settings.clock, retention=retention)
+            self.store, self.astore = open_store(
+                group.store, clock=settings.clock, retention=retention, serve=group.serve
+            )
         self.ended = EndedGrants(
             every=group.sync_every if group is not None else 0,
             limit=group.sync_limit if group is not None else 0,
@@ -109,9 +112,8 @@ class Runtime:
             return self._cores[asynchronous]
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
-        awaited = iscoroutinefunction(self.store.advance)
         hook = group.claims_for
-        if not asynchronous and awaited:
+        if not asynchronous and iscoroutinefunction(self.store.advance):
             raise ConfigurationError(
                 "refresh.store",
                 "is asynchronous, and a WSGI door can't await",
@@ -144,9 +146,9 @@ class Runtime:
         from asyncio import ensure_future, shield, wait_for
 
         turn = next(self._turns)
-        call = getattr(self.store, verb)
+        call = getattr(self.astore, verb)
         try:
-            if not getattr(self.store, "blocking", True):
+            if not getattr(self.astore, "blocking", True):
                 answer = call(*args)
             else:
                 awaited = iscoroutinefunction(call)
@@ -324,7 +326,7 @@ class Runtime:
 
     async def acheck(self) -> None:
         """Do what `check` does, for doors that await."""
-        check = getattr(self.store, "check", None)
+        check = getattr(self.astore, "check", None)
         if check is None:
             return
         if iscoroutinefunction(check):
@@ -343,7 +345,7 @@ class Runtime:
 
     async def aclose(self) -> None:
         """Do what `close` does, for doors that await."""
-        close = getattr(self.store, "aclose", None) or getattr(self.store, "close", None)
+        close = getattr(self.astore, "aclose", None) or getattr(self.astore, "close", None)
         if iscoroutinefunction(close):
             await close()
         self.close()

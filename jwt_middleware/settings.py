@@ -72,7 +72,7 @@ class Settings:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.refresh is not None:
-            _check_issuing(self, self.refresh)
+            _check_group(self, self.refresh)
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -189,13 +189,13 @@ def _refresh(name: str, value: Any) -> Refresh | None:
     return value
 
 
-def _check_issuing(settings: Settings, group: Refresh) -> None:
+def _check_group(settings: Settings, group: Refresh) -> None:
     """Check what only goes together."""
-    if settings.keys.signer is None:
+    if group.serve and settings.keys.signer is None:
         raise ConfigurationError(
             "keys",
             "none of them can sign, and `refresh` issues tokens",
-            "give a private key or a secret, or leave `refresh` out",
+            "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
         )
     if settings.profile.name != "RFC_9068":
         raise ConfigurationError(

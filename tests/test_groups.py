@@ -398,6 +398,7 @@ def from_mapping(group: Any) -> Settings:
 
 FULL: dict[str, Any] = {
     "store": "sqlite:///grants.db?synchronous=NORMAL",
+    "serve": True,
     "secret": [SECRET, OTHER],
     "cookies": {"access": True, "access_same_site": "Lax", "header": "X-Shop", "mount": "/shop"},
     "claims_for": "tests.test_groups:claims_for",
@@ -416,6 +417,7 @@ FULL: dict[str, Any] = {
 TOML = """
 [jwt_middleware.refresh]
 store = "sqlite:///grants.db?synchronous=NORMAL"
+serve = true
 secret = ["%s", "%s"]
 claims_for = "tests.test_groups:claims_for"
 client_id = "shop"

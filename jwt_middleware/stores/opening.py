@@ -1,14 +1,28 @@
 """From a URL to a store. An engine is imported when its URL is opened, and never otherwise."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..values.errors import ConfigurationError
-from . import Store
+
+Clock = Callable[[], float]
 
 
-def open_store(store: Any, *, clock: Callable[[], float], retention: float) -> Any:
+class Opened(NamedTuple):
+    """One store, in the kinds that the two kinds of doors need. Nothing is connected yet."""
+
+    plain: Any
+    awaited: Any  # the plain one, where the engine has one kind only
+
+
+def open_store(store: Any, *, clock: Clock, retention: float, serve: bool = True) -> Opened:
     """Return the store at a URL; an object with the verbs of a store is returned as it is.
+
+    Args:
+        store: a URL, or an object.
+        clock: seconds since 1970-01-01 UTC, for stores inside the process.
+        retention: seconds for which an end is remembered.
+        serve: False for who only reads what has ended, with the least rights.
 
     Raises:
         ConfigurationError: for an unknown scheme and for what the engine's own reading of the URL
@@ -16,25 +30,30 @@ def open_store(store: Any, *, clock: Callable[[], float], retention: float) -> A
 
     """
     if not isinstance(store, str):
-        return store
+        return Opened(store, store)
     scheme = store.partition("://")[0]
     if scheme not in _ENGINES:
         raise ConfigurationError(
             "refresh.store", f"no store has the scheme {scheme!r}", f"one of {', '.join(_ENGINES)}"
         )
-    return _ENGINES[scheme](store, clock=clock, retention=retention)
+    return _ENGINES[scheme](store, clock, retention, serve)
 
 
-def _memory(url: str, **given: Any) -> Store:
+def _memory(url: str, clock: Clock, retention: float, _: bool) -> Opened:
     from .memory import MemoryStore
 
-    return MemoryStore.from_url(url, **given)
+    store = MemoryStore.from_url(url, clock=clock, retention=retention)
+    return Opened(store, store)
 
 
-def _sqlite(url: str, **given: Any) -> Store:
+def _sqlite(url: str, clock: Clock, retention: float, _: bool) -> Opened:
     from .sqlite import SQLiteStore
 
-    return SQLiteStore.from_url(url, **given)
+    store = SQLiteStore.from_url(url, clock=clock, retention=retention)
+    return Opened(store, store)
 
 
-_ENGINES: Mapping[str, Callable[..., Store]] = {"memory": _memory, "sqlite": _sqlite}
+_ENGINES: Mapping[str, Callable[[str, Clock, float, bool], Opened]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+}
