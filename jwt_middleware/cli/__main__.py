@@ -4,21 +4,18 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import ConfigurationError, KeySet, __version__
 from ..jose.algorithms import ALGORITHMS
+from . import Refusal, grants
 
 PROG = "jwt-middleware"
 
 
-class _Refusal(Exception):
-    """What the user asked for can't be done; the message says why, and what can."""
-
-
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _Refusal(f"{message} (see {self.prog} --help)")
+        raise Refusal(f"{message} (see {self.prog} --help)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
-    except (_Refusal, ConfigurationError) as refusal:
+    except (Refusal, ConfigurationError) as refusal:
         sys.stderr.write(f"{PROG}: {refusal}\n")
         return 2
     return 0
@@ -49,6 +46,12 @@ def _parser() -> ArgumentParser:
         demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
     demo.set_defaults(run=_demo)
 
+    _add_keys(commands)
+    grants.add_commands(commands)
+    return parser
+
+
+def _add_keys(commands: Any) -> None:
     keys = commands.add_parser("keys", help="make signing keys")
     about = "make a key set of one new key, in a file that its owner alone can read"
     new = keys.add_subparsers(metavar="COMMAND", required=True).add_parser(
@@ -64,18 +67,17 @@ def _parser() -> ArgumentParser:
     new.add_argument("--out", type=Path, default=Path("keys.json"), metavar="FILE")
     new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
     new.set_defaults(run=_new_keys)
-    return parser
 
 
 def _new_keys(arguments: Namespace) -> None:
     path: Path = arguments.out
     if path.exists() and not arguments.force:
-        raise _Refusal(f"{path} is there already; --force replaces it, and ends every login")
+        raise Refusal(f"{path} is there already; --force replaces it, and ends every login")
     key_set = KeySet.generate(arguments.algorithm)
     try:
         key_set.save(path)
     except OSError as error:
-        raise _Refusal(f"{path}: {error.strerror}") from None
+        raise Refusal(f"{path}: {error.strerror}") from None
     (key,) = key_set.keys
     sys.stdout.write(
         f"Wrote {path}: one {key.algorithm.name} key, kid {key.kid}, readable by you alone.\n"
@@ -99,7 +101,7 @@ def _demo(arguments: Namespace) -> None:
     except (OSError, OverflowError) as error:
         where = f"{arguments.host} port {arguments.port}"
         problem = error.strerror if isinstance(error, OSError) else "no such port"
-        raise _Refusal(f"{where}: {problem}; another one: --port 8001") from None
+        raise Refusal(f"{where}: {problem}; another one: --port 8001") from None
 
 
 if __name__ == "__main__":

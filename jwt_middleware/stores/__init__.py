@@ -42,6 +42,13 @@ class Ended(NamedTuple):
     cursor: Cursor
 
 
+class Page(NamedTuple):
+    """Some living grants, and where to go on; None: these were the last."""
+
+    grants: tuple[Grant, ...]
+    position: Cursor | None
+
+
 class Store(Protocol):
     """What the middleware needs of a store. Every verb is one atomic step, in one round trip.
 
@@ -100,6 +107,17 @@ class Store(Protocol):
         """Forget grants past `expires_at` and keys past `until`, some thousand; say how many.
 
         A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
+        """
+        ...
+
+
+class Listing(Protocol):
+    """What the command line needs beside: a store need not have it. No request ever asks."""
+
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """Return about `count` living grants, in any order; None: the first of them.
+
+        Whoever lives from the first page to the last is on one of them, and may be on two.
         """
         ...
 

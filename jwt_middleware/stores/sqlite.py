@@ -23,7 +23,7 @@ from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
-from . import Advanced, Cursor, Ended
+from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST, since
 
 OLDEST: Final = (3, 35)  # the first with RETURNING
@@ -99,6 +99,10 @@ SQL: Final = {
         "UPDATE grants SET ended_at = :now, end_reason = :reason WHERE <living> RETURNING id"
     ),
     "grants": _sql("SELECT <row> FROM grants WHERE <living> ORDER BY number DESC"),
+    "page": _sql(
+        "SELECT number, <row> FROM grants WHERE number > :position AND ended_at IS NULL "
+        "AND expires_at > :now ORDER BY number LIMIT :count"
+    ),
     "ended": _sql("SELECT id FROM grants WHERE ended_at >= :since"),
     "admit": _sql(
         "INSERT INTO admitted (key, until) VALUES (:key, :until) "
@@ -363,6 +367,13 @@ class SQLiteStore:
             if count < PURGE_BATCH:
                 break
         return total
+
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """See `Listing.page`: in the order of their beginning."""
+        with self._reading() as db:
+            asked = {"position": position or 0, "count": count, "now": self._clock()}
+            rows = db.execute(SQL["page"], asked).fetchall()
+            return Page(tuple(_grant(row[1:]) for row in rows), rows[-1][0] if rows else None)
 
     # --- turns
 

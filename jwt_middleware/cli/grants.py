@@ -1,0 +1,200 @@
+"""`jwt-middleware grants`: see who is logged in, end it, and clear away what is over."""
+
+import json
+import os
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..stores.opening import open_store
+from ..values.errors import StoreUnavailable
+from ..values.model import Grant
+from . import Refusal
+
+VARIABLE = "JWT_MIDDLEWARE_REFRESH__STORE"
+PAGE = 500  # grants of one question
+# seconds; what ended is remembered longer than the longest-lived access token that settings allow
+RETENTION = 86400 + 300 + 60
+REASON = "operator"
+
+
+def add_commands(commands: Any) -> None:
+    """Add `grants list`, `grants end` and `grants purge` to the command line."""
+    grants = commands.add_parser("grants", help="see who is logged in, and end it")
+    verbs = grants.add_subparsers(metavar="COMMAND", required=True)
+
+    about = "list the living grants: one for each login, the newest first for a subject"
+    listing = _add(verbs, "list", about, _list)
+    listing.add_argument("--subject", metavar="NAME", help="only those of one user")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line, claims too")
+
+    about = "end grants for ever, with all their tokens, in every process within two seconds"
+    ending = _add(verbs, "end", about, _end)
+    which = ending.add_mutually_exclusive_group(required=True)
+    which.add_argument("id", nargs="*", default=[], metavar="ID", help="as `list` shows it")
+    which.add_argument("--subject", metavar="NAME", help="all of one user: log out everywhere")
+    which.add_argument(
+        "--all-before",
+        type=_moment,
+        metavar="TIME",
+        help="all that began before, say 2027-01-31T04:00Z or now: after restoring a backup, "
+        "which brings back who had logged out",
+    )
+
+    _add(verbs, "purge", "forget what is over; logins do it, too, a little at a time", _purge)
+
+
+def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) -> ArgumentParser:
+    parser: ArgumentParser = verbs.add_parser(
+        name, help=about, description=about.capitalize() + "."
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help=f"default: ${VARIABLE}, or the file that ${VARIABLE}_FILE names; other users of the "
+        "machine can read a password on the command line",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _list(arguments: Namespace) -> None:
+    with _opened(arguments) as store:
+        found = store.grants(arguments.subject) if arguments.subject else _every(store)
+        if arguments.json:
+            _write(map(_object, found))
+            return
+        count = _write(_line(one) for one in found)
+        sys.stderr.write(f"{count:,} living grants\n")
+
+
+def _end(arguments: Namespace) -> None:
+    progress = _Progress("ended")
+    with _opened(arguments) as store:
+        if arguments.subject is not None:
+            count = len(store.end_subject(arguments.subject, REASON))
+        elif arguments.all_before is not None:
+            count = 0
+            for one in progress.over(_every(store)):
+                if one.created_at < arguments.all_before:
+                    count += store.end(one.id, REASON)
+                    progress.done = count
+        else:
+            count = sum(store.end(one, REASON) for one in arguments.id)
+    sys.stdout.write(f"Ended {count:,} grants.\n")
+
+
+def _purge(arguments: Namespace) -> None:
+    progress = _Progress("forgot")
+    with _opened(arguments) as store:
+        for count in progress.over(iter(lambda: store.purge(time.time()), 0)):
+            progress.done += count
+    sys.stdout.write(f"Forgot {progress.done:,} rows that were over.\n")
+
+
+# --- the store
+
+
+@contextmanager
+def _opened(arguments: Namespace) -> Iterator[Any]:
+    url = arguments.store or _from_environment()
+    if url.startswith("memory:"):
+        raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
+    store = open_store(url, clock=time.time, retention=RETENTION).plain
+    try:
+        store.check()
+        yield store
+    except StoreUnavailable as error:
+        raise Refusal(
+            f"the store doesn't answer: {error.detail}; to run it again is safe"
+        ) from None
+    finally:
+        store.close()
+
+
+def _from_environment() -> str:
+    path = os.environ.get(f"{VARIABLE}_FILE")
+    try:
+        url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(VARIABLE)
+    except OSError as error:
+        raise Refusal(f"{VARIABLE}_FILE: {path}: {error.strerror}") from None
+    if not url:
+        raise Refusal(f"which store? --store sqlite:///grants.db, or {VARIABLE}")
+    return url
+
+
+def _every(store: Any) -> Iterator[Grant]:
+    """Yield the living grants, page by page, so that a million need no room."""
+    position: object | None = None
+    while True:
+        grants, position = store.page(position, PAGE)
+        yield from grants
+        if position is None:
+            return
+
+
+# --- what is shown
+
+
+def _write(lines: Iterable[str]) -> int:
+    count = 0
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+            count += 1
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return count
+
+
+def _line(grant: Grant) -> str:
+    times = f"begun {_time(grant.created_at)}  used {_time(grant.rotated_at)}"
+    scope = f"  scope {grant.scope}" if grant.scope else ""
+    # A subject may hold what a terminal would obey; `issue` takes printable ones only, others' rows
+    # may have any.
+    subject = grant.subject if grant.subject.isprintable() else repr(grant.subject)
+    return f"{grant.id}  {subject}  {grant.client_id}  {times}{scope}"
+
+
+def _object(grant: Grant) -> str:
+    return json.dumps(asdict(grant))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _moment(text: str) -> float:
+    if text == "now":
+        return time.time()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no time like 2027-01-31T04:00Z") from None
+    if moment.tzinfo is None:
+        raise ArgumentTypeError(f"{text!r} names no zone; with a Z behind it is UTC")
+    return moment.timestamp()
+
+
+class _Progress:
+    """A line on stderr every second, for who waits."""
+
+    def __init__(self, verb: str) -> None:
+        self.done = 0
+        self._verb = verb
+
+    def over(self, steps: Iterable[Any]) -> Iterator[Any]:
+        told = time.monotonic()
+        for seen, one in enumerate(steps, 1):
+            yield one
+            if time.monotonic() - told >= 1:
+                told = time.monotonic()
+                sys.stderr.write(f"{self._verb} {self.done:,} so far, looked at {seen:,}\n")
