@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ def _purge(arguments: Namespace) -> None:
 
 
 @contextmanager
-def _opened(arguments: Namespace) -> Iterator[Any]:
+def _opened(arguments: Namespace) -> Generator[Any, None, None]:
     url = arguments.store or _from_environment()
     if url.startswith("memory:"):
         raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
