@@ -20,7 +20,7 @@ from jwt_middleware import (
 from jwt_middleware.jose.jwk import Key, from_secret
 from jwt_middleware.testing import ABSENT
 from jwt_middleware.testing.mint import present, seal, to_json
-from jwt_middleware.token.refresh import derive
+from jwt_middleware.token.refresh import RefreshKeys, check, derive, from_text, mint
 from tests.issuing import (
     AUDIENCE,
     DOORS,
@@ -354,6 +354,16 @@ def test_no_two_refresh_tokens_or_grants_are_alike() -> None:
         assert {len(one) for one in octets} == {16}
         assert all(0 < sum(number >> bit & 1 for number in numbers) < 500 for bit in range(128))
     assert all(one.refresh_token.isascii() and one.refresh_token.isprintable() for one in tokens)
+
+
+def test_what_was_read_of_a_refresh_token_shows_nothing_that_can_be_presented() -> None:
+    keys = RefreshKeys([from_text("8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd")], ISSUER)
+    with single(("wsgi", memory)) as site:
+        grant = site.row(site.issuer.issue("alice").grant_id)
+    text = mint(keys, grant=grant, jti="never-shown", now=1_800_000_000, agent=None)
+    token = check(text, keys, now=1_800_000_000)
+    assert token.jti == "never-shown"
+    assert repr(token) == f"<RefreshToken of grant {grant.id}, generation 1>"
 
 
 @accepts("RT-05")
