@@ -17,7 +17,7 @@ from jwt_middleware.testing import ABSENT, Attack, TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.world import World
 
-# With a clock that stands: attacks are made when tests are collected, and run when it is their turn.
+# With a clock that stands: attacks are made when tests are collected, and run much later.
 FACTORY = TokenFactory(clock=lambda: 1_800_000_000.0)
 WORLD = World(FACTORY.settings())
 ATTACKS = FACTORY.attacks()
