@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from operator import methodcaller
+from threading import Lock
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -299,6 +300,7 @@ class RedisStore(_Rules):
     def __init__(self, client: Any, *, retention: float, **options: Any) -> None:
         super().__init__(client, retention=retention, **options)
         self._links: dict[int, Any] = {}
+        self._locks: dict[int, Lock] = {}
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "RedisStore":
@@ -322,17 +324,19 @@ class RedisStore(_Rules):
             link.close()
 
     def _link(self) -> Any:
-        # One of each process: what a parent's threads do to its own at a fork isn't seen here.
+        # One of each process: what a parent's threads do at a fork to its client, and to its lock,
+        # isn't seen here.
         pid = os.getpid()
         link = self._links.get(pid)
         if link is None:
-            client = self._client() if callable(self._client) else self._client
-            kind = Cluster if isinstance(client, WAITING.cluster) else Server
-            made = kind(client, owned=callable(self._client), patience=self._timeout / 2)
-            link = self._links.setdefault(pid, made)
-            if link is not made:
-                made.close()  # another thread was faster
+            with self._locks.setdefault(pid, Lock()):
+                link = self._links.get(pid) or self._links.setdefault(pid, self._opened())
         return link
+
+    def _opened(self) -> Any:
+        client = self._client() if callable(self._client) else self._client
+        kind = Cluster if isinstance(client, WAITING.cluster) else Server
+        return kind(client, owned=callable(self._client), patience=self._timeout / 2)
 
     def _do(self, talk: Talk[T]) -> T:
         try:
