@@ -174,7 +174,9 @@ def measure_one(
     report.line(what, times, ROTATION_OVER_GET, "{:.2f}".format)
     for count in SIZES:
         for state, size in sizes(server, store, count):
-            report.line(f"{engine}: bytes of a grant, {state}, of {count:,}", size, BYTES, "{:.0f}".format)
+            report.line(
+                f"{engine}: bytes of a grant, {state}, of {count:,}", size, BYTES, "{:.0f}".format
+            )
     if given.millions:
         count = round(1_000_000 * given.millions)
         load(server, count)

@@ -12,7 +12,7 @@ that it sent elsewhere (MOVED, ASK, TRYAGAIN).
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha1
+from hashlib import sha256
 from operator import methodcaller
 from threading import Lock
 from typing import Any, Final, TypeVar, cast
@@ -39,7 +39,17 @@ from .redis_links import (
     kind_of,
     lead,
 )
-from .redis_scripts import DIGESTS, TEXTS, milliseconds, packed, sized, texts, unpacked
+from .redis_scripts import (
+    DIGESTS,
+    TEXTS,
+    digest,
+    milliseconds,
+    packed,
+    parent_field,
+    six,
+    texts,
+    unpacked,
+)
 
 
 def _wrong(problem: str, remedy: str) -> ConfigurationError:
@@ -93,12 +103,13 @@ class _Rules:
         self._serve = serve
         self._wait = wait_replicas
         self._wait_command: tuple[Command, ...] = (
-            ((b"WAIT", wait_replicas, round(1000 * wait_timeout)),) if wait_replicas else ()
+            ((b"WAIT", b"%d" % wait_replicas, b"%d" % milliseconds(wait_timeout)),)
+            if wait_replicas
+            else ()
         )
         self._shifted = offset
-        self._keep = round(
-            1000 * (retention + OVERLAP)
-        )  # ms that the log of ended grants goes back
+        # Milliseconds that a log of ended grants goes back.
+        self._keep = b"%d" % milliseconds(retention + OVERLAP)
         # One character behind the letter makes each sixteenth of a Cluster's slots have a shard.
         self._open = f"{{{prefix}".encode()
         self._logs = {letter: self._open + f"{letter}:}}e".encode() for letter in SHARDS}
@@ -110,30 +121,27 @@ class _Rules:
         return b"%b%b:}g%b" % (self._open, octets[:1], octets[1:])
 
     def _index(self, subject: str) -> bytes:
-        # A digest, so that a key is short, whatever a subject is: SHA-1, for scripts have no other.
-        # Who finds two subjects that share one has two accounts that end together.
-        digest = sha1(subject.encode(), usedforsecurity=False).hexdigest()[:22]
-        return self._open + f"{shard(subject)}:}}s{digest}".encode()
+        return self._open + f"{shard(subject)}:}}s{digest(subject)}".encode()
 
-    def _offset(self) -> int:
-        return milliseconds(self._shifted())
+    def _offset(self) -> bytes:
+        return b"%d" % milliseconds(self._shifted())
 
     # --- the verbs
 
     def _add(self, grant: Grant, limit: int) -> Talk[tuple[str, ...]]:
         keys = self._index(grant.subject), self._logs[shard(grant.subject)], self._row(grant.id)
-        row = packed(grant), milliseconds(grant.expires_at), limit
+        row = packed(grant), b"%d" % milliseconds(grant.expires_at), b"%d" % limit
         ids = yield from self._script("add", keys, self._keep, grant.id.encode(), *row)
         return texts(ids)
 
     def _advance(
         self, grant_id: str, source: int, target: int, parent: str | None
     ) -> Talk[Advanced]:
-        keys = (self._row(grant_id),)
-        found = yield from self._script("advance", keys, source, target, sized(parent))
+        given = six(source), six(target), parent_field(parent)
+        found = yield from self._script("advance", (self._row(grant_id),), *given)
         if found is None:
             return Advanced(False, None)
-        return Advanced(found[:1] == b"1", unpacked(grant_id, found, 1))
+        return Advanced(found[0] == ord("1"), unpacked(grant_id, found, 1))
 
     def _end(self, grant_id: str, reason: str) -> Talk[bool]:
         keys = self._row(grant_id), self._open + grant_id.encode()[:1] + b":}e"
@@ -161,7 +169,10 @@ class _Rules:
                 now = yield from self._time(letters[0])
                 since = dict.fromkeys(letters, now - self._retention)
             first, begin = self._logs[letters[0]], b"ZRANGEBYSCORE"
-            asked = [(begin, self._logs[one], milliseconds(since[one]), b"+inf") for one in letters]
+            asked = [
+                (begin, self._logs[one], b"%d" % milliseconds(since[one]), b"+inf")
+                for one in letters
+            ]
             clock, *lists = yield methodcaller("send", first, ((b"TIME",), *asked), None)
             now = self._now(clock)
             for letter, command, answer in zip(letters, asked, lists, strict=True):
@@ -173,9 +184,11 @@ class _Rules:
         return Ended(texts(found), after)
 
     def _admit(self, key: str, until: float) -> Talk[bool]:
-        digest = sha1(key.encode(), usedforsecurity=False).hexdigest()
-        keys = (f"{self._prefix}:k:{digest}".encode(),)
-        return bool((yield from self._script("admit", keys, milliseconds(until))))
+        # A digest, because a client may have chosen it, long and strange. Nobody gains by two that
+        # share one: the second isn't admitted.
+        name = f"{self._prefix}:k:{sha256(key.encode()).hexdigest()[:32]}".encode()
+        ends = b"%d" % milliseconds(until)
+        return bool((yield from self._script("admit", (name,), ends)))
 
     # --- what is said to the engine
 
@@ -183,7 +196,7 @@ class _Rules:
         self, name: str, keys: Sequence[bytes], *given: Any, lasting: bool = False
     ) -> Talk[Any]:
         wait = self._wait_command if lasting else ()
-        script = b"EVALSHA", DIGESTS[name], len(keys), *keys, self._offset(), *given
+        script = b"EVALSHA", DIGESTS[name], b"%d" % len(keys), *keys, self._offset(), *given
         found, *acknowledged = yield from self._follow(keys[0], (script, *wait))
         if acknowledged and acknowledged[0] < self._wait:
             raise StoreUnavailable(f"WAIT: {acknowledged[0]} of {self._wait} replicas")
@@ -199,8 +212,8 @@ class _Rules:
                 case None:
                     return cast("list[Any]", replies)
                 case errors.NoScriptError():
-                    (_, digest, *rest), *others = commands
-                    commands = ((b"EVAL", TEXTS[digest], *rest), *others)
+                    (_, name, *rest), *others = commands
+                    commands = ((b"EVAL", TEXTS[name], *rest), *others)
                 case errors.MovedError():
                     where = None
                     yield methodcaller("find", key)

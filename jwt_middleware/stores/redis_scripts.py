@@ -1,33 +1,38 @@
 """The rows of grants in Redis, and the scripts that change them: both know each octet.
 
+A row: generation, rotated_at, created_at, expires_at, 6 octets each, times in milliseconds. Then in
+UTF-8 parent, subject, client_id, scope, claims as JSON and, if any, bound_key, with an octet 255
+between two; 254 is a parent that isn't known. Once the grant has ended: 253, ended_at in decimal,
+255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
+
 First a script reads everything, then it writes: should a read fail, because a Cluster is just
 moving the slot, nothing is done by half. And its first write is a SET, which a full memory or disk
 refuses.
 """
 
-import struct
 from collections.abc import Iterable
 from hashlib import sha1
-from json import dumps, loads
-from typing import Any, Final
+from json import dumps
+from struct import Struct, error
+from typing import Final
 
 from ..jose.strict import parse_object
 from ..values.errors import StoreUnavailable
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
 
-# A row: generation, rotated_at, created_at, expires_at, ended_at (0: alive), 6 octets each, times
-# in milliseconds; parent, with its length + 1 in 3 octets (0: None); then [subject, client_id,
-# scope, bound_key if any] as JSON, a line feed, the claims as JSON if any, and once the grant has
-# ended a line feed and the reason. JSON on one line has no line feed in it.
-HEAD: Final = struct.Struct(">HIHIHIHIHIBH")
+_HEAD: Final = Struct(">HIHIHIHI")
+_BETWEEN, _UNKNOWN, _ENDED = b"\xff", b"\xfe", b"\xfd"
+# What these three decode to with "surrogateescape": a row is read by one call.
+_BETWEEN_TEXT, _UNKNOWN_TEXT, _ENDED_TEXT = "\udcff", "\udcfe", "\udcfd"
 
-# A script finds the engine's time in milliseconds, shifted by ARGV[1], in `now`.
+# The engine's time in milliseconds, shifted by ARGV[1]: tests do.
 _NOW: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
 """
-_ENDING: Final = """
+# KEYS[2] is the shard's log, KEYS[1] mostly the subject's index, ARGV[2] what the log is kept for.
+_GRANTS: Final = """
 local head = string.match(KEYS[2], '^(.-).:}')
 local index, log, keep = KEYS[1], KEYS[2], tonumber(ARGV[2])
 local function living()
@@ -35,9 +40,9 @@ local function living()
   for _, id in ipairs(packed and cmsgpack.unpack(packed) or {}) do
     local key = head .. string.sub(id, 1, 1) .. ':}g' .. string.sub(id, 2)
     local row = redis.call('GET', key)
-    if row then
-      local expires, ended = struct.unpack('>I6I6', row, 19)
-      if ended == 0 and now < expires then
+    if row and not string.find(row, '\\253', 25, true) then
+      local expires = struct.unpack('>I6', row, 19)
+      if now < expires then
         found[#found + 1] = {id = id, key = key, row = row, expires = expires}
       end
     end
@@ -45,10 +50,9 @@ local function living()
   return found
 end
 local function finish(grants, reason)
-  local ids = {}
+  local ids, mark = {}, string.format('\\253%.0f\\255', now)
   for i, one in ipairs(grants) do
-    local row = string.sub(one.row, 1, 24) .. struct.pack('>I6', now) .. string.sub(one.row, 31)
-    redis.call('SET', one.key, row .. '\\n' .. reason, 'KEEPTTL')
+    redis.call('SET', one.key, one.row .. mark .. reason, 'KEEPTTL')
     redis.call('ZADD', log, now, one.id)
     ids[i] = one.id
   end
@@ -74,7 +78,7 @@ end
 _SCRIPTS: Final = {
     # KEYS index, log, row; ARGV offset, keep, id, row, expires_at, limit
     "add": _NOW
-    + _ENDING
+    + _GRANTS
     + """
 if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
 local grants, over, rest = living(), {}, {}
@@ -91,30 +95,27 @@ local ids = finish(over, 'limit')
 remember(rest)
 return ids
 """,
-    # KEYS row; ARGV offset, source, target, parent
+    # KEYS row; ARGV offset, source, target (both as in a row), parent
     "advance": _NOW
     + """
 local row = redis.call('GET', KEYS[1])
-if not row then return false end
-local generation, _, _, expires, ended, length = struct.unpack('>I6I6I6I6I6I3', row)
-if now >= expires then return false end
-if ended > 0 or generation ~= tonumber(ARGV[2]) or ARGV[2] == ARGV[3] then return '0' .. row end
-row = struct.pack('>I6I6', ARGV[3], now) .. string.sub(row, 13, 30) .. ARGV[4]
-  .. string.sub(row, 34 + math.max(length - 1, 0))
+if not row or now >= struct.unpack('>I6', row, 19) then return false end
+local can = ARGV[2] ~= ARGV[3] and string.sub(row, 1, 6) == ARGV[2]
+if not can or string.find(row, '\\253', 25, true) then return '0' .. row end
+row = ARGV[3] .. struct.pack('>I6', now) .. string.sub(row, 13, 24) .. ARGV[4]
+  .. string.sub(row, string.find(row, '\\255', 25, true), -1)
 redis.call('SET', KEYS[1], row, 'KEEPTTL')
 return '1' .. row
 """,
     # KEYS row, log; ARGV offset, keep, id, reason
     "end": _NOW
-    + _ENDING
+    + _GRANTS
     + """
 local row = redis.call('GET', KEYS[1])
-if not row then return 0 end
-local expires, ended, length = struct.unpack('>I6I6I3', row, 19)
-if ended > 0 or now >= expires then return 0 end
-local whose = string.match(row, '^[^\\n]*', 34 + math.max(length - 1, 0))
-local digest = string.sub(redis.sha1hex(cjson.decode(whose)[1]), 1, 22)
-index = string.match(log, '^.-}') .. 's' .. digest
+if not row or now >= struct.unpack('>I6', row, 19) then return 0 end
+if string.find(row, '\\253', 25, true) then return 0 end
+local subject = string.match(row, '\\255(.-)\\255', 25)
+index = string.match(log, '^.-}') .. 's' .. string.sub(redis.sha1hex(subject), 1, 22)
 local rest = {}
 for _, one in ipairs(living()) do
   if one.id ~= ARGV[3] then rest[#rest + 1] = one end
@@ -125,17 +126,15 @@ return 1
 """,
     # KEYS index, log; ARGV offset, keep, reason
     "end_subject": _NOW
-    + _ENDING
+    + _GRANTS
     + """
-local grants = living()
-if #grants == 0 then return {} end
-local ids = finish(grants, ARGV[3])
-redis.call('DEL', index)
+local ids = finish(living(), ARGV[3])
+if #ids > 0 then redis.call('DEL', index) end
 return ids
 """,
     # KEYS index, log; ARGV offset, keep
     "grants": _NOW
-    + _ENDING
+    + _GRANTS
     + """
 local found = {}
 for _, one in ipairs(living()) do
@@ -144,7 +143,7 @@ for _, one in ipairs(living()) do
 end
 return found
 """,
-    # KEYS key; ARGV offset, until. Later than the engine would forget it: its time may be shifted.
+    # KEYS key; ARGV offset, until. Asked, too, for the engine can't know of a shifted time.
     "admit": _NOW
     + """
 local before, ends = redis.call('GET', KEYS[1]), tonumber(ARGV[2])
@@ -161,61 +160,74 @@ TEXTS: Final = {DIGESTS[name]: text for name, text in SCRIPTS.items()}
 
 
 def milliseconds(seconds: float) -> int:
+    """Return the nearest number of milliseconds."""
     return round(1000 * seconds)
 
 
-def sized(text: str | None) -> bytes:
-    if text is None:
-        return b"\0\0\0"
-    octets = text.encode()
-    return (len(octets) + 1).to_bytes(3, "big") + octets
+def digest(subject: str) -> str:
+    """Return what an index is called, as the script "end" finds it.
+
+    So a key is short, whatever a subject is. SHA-1, for scripts have no other; who finds two
+    subjects that share a digest has two accounts that end together.
+    """
+    return sha1(subject.encode(), usedforsecurity=False).hexdigest()[:22]
+
+
+def six(number: int) -> bytes:
+    """Return a number as it stands in a row."""
+    return number.to_bytes(6, "big")
+
+
+def parent_field(parent: str | None) -> bytes:
+    """Return the field as it stands in a row."""
+    return _UNKNOWN if parent is None else parent.encode()
 
 
 def packed(grant: Grant) -> bytes:
-    times = [milliseconds(one) for one in (grant.rotated_at, grant.created_at, grant.expires_at)]
-    whose = [grant.subject, grant.client_id, grant.scope]
+    """Return the row of a grant that hasn't ended."""
+    times = (grant.rotated_at, grant.created_at, grant.expires_at)
+    fields = [grant.subject, grant.client_id, grant.scope, _to_json(grant.claims)]
     if grant.bound_key is not None:
-        whose.append(grant.bound_key)
-    claims = _json(grant.claims) if grant.claims else b""
-    head = b"".join(one.to_bytes(6, "big") for one in (grant.generation, *times, 0))
-    return b"%b%b%b\n%b" % (head, sized(grant.parent), _json(whose), claims)
+        fields.append(grant.bound_key)
+    head = b"".join(map(six, (grant.generation, *map(milliseconds, times))))
+    parts = [parent_field(grant.parent), *(one.encode() for one in fields)]
+    return head + _BETWEEN.join(parts)
 
 
-def _json(value: Any) -> bytes:
-    return dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def unpacked(grant_id: str, octets: bytes, start: int = 0) -> Grant:
+def unpacked(grant_id: str, row: bytes, start: int = 0) -> Grant:
+    """Return the grant that a row is about. Raises StoreUnavailable for a damaged one."""
     try:
-        a, generation, b, rotated, c, created, d, expires, e, ended, f, length = HEAD.unpack_from(
-            octets, start
-        )
-        start += HEAD.size
-        size = (f << 16) + length
-        end = start + size - 1 if size else start
-        whose, claims, *reason = octets[end:].split(b"\n", 2)
-        subject, client_id, scope, *key = loads(whose)
+        a, generation, b, rotated, c, created, d, expires = _HEAD.unpack_from(row, start)
+        text = row[start + 24 :].decode("utf-8", "surrogateescape")
+        text, _, ending = text.partition(_ENDED_TEXT)
+        parent, subject, client_id, scope, claims, *key = text.split(_BETWEEN_TEXT)
+        ended_at, _, reason = ending.partition(_BETWEEN_TEXT)
         return Grant(
             id=grant_id,
             subject=subject,
             client_id=client_id,
             scope=scope,
-            claims=parse_object(claims) if claims else NOTHING,
+            claims=parse_object(claims.encode()) if claims else _NOTHING,
             bound_key=key[0] if key else None,
             generation=(a << 32) + generation,
-            parent=octets[start:end].decode() if size else None,
+            parent=None if parent == _UNKNOWN_TEXT else parent,
             rotated_at=((b << 32) + rotated) / 1000,
             created_at=((c << 32) + created) / 1000,
             expires_at=((d << 32) + expires) / 1000,
-            ended_at=((e << 32) + ended) / 1000 if reason else None,
-            end_reason=reason[0].decode() if reason else None,
+            ended_at=int(ended_at) / 1000 if ending else None,
+            end_reason=reason if ending else None,
         )
-    except (ValueError, struct.error):
+    except (ValueError, error):
         raise StoreUnavailable("a damaged row") from None
 
 
+def _to_json(claims: FrozenDict) -> str:
+    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else ""
+
+
 def texts(found: Iterable[bytes]) -> tuple[str, ...]:
+    """Return what a list of ids says."""
     return tuple([one.decode() for one in found])
 
 
-NOTHING: Final = FrozenDict()
+_NOTHING: Final = FrozenDict()
