@@ -69,7 +69,7 @@ RIGHTS: Final = (
     "+zadd +zrangebyscore +zremrangebyscore +pexpire +wait"
 )
 RIGHTS_TO_HEAR: Final = "~{<prefix>?:}e +time +zrangebyscore +exists"
-RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots"
+RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots +command"
 
 
 class _Rules:
@@ -205,12 +205,16 @@ class _Rules:
     def _follow(self, key: bytes, commands: tuple[Command, ...]) -> Talk[list[Any]]:
         """Send commands to where a key is, and once more only if nothing was done."""
         where: tuple[str, int] | None = None
-        for _ in range(HOPS):
-            replies = yield methodcaller("send", key, commands, where)
+        hops = 0
+        while True:
+            replies: list[Any] = yield methodcaller("send", key, commands, where)
             error = next((one for one in replies if isinstance(one, Exception)), None)
+            if error is None:
+                return replies
+            hops += 1
+            if hops == HOPS:
+                raise error
             match error:
-                case None:
-                    return cast("list[Any]", replies)
                 case errors.NoScriptError():
                     (_, name, *rest), *others = commands
                     commands = ((b"EVAL", TEXTS[name], *rest), *others)
@@ -223,7 +227,6 @@ class _Rules:
                     yield methodcaller("pause", PAUSE)
                 case _:
                     raise error
-        raise StoreUnavailable("the slot is moving")
 
     def _time(self, letter: str) -> Talk[float]:
         (clock,) = yield from self._follow(self._logs[letter], ((b"TIME",),))
@@ -240,11 +243,9 @@ class _Rules:
         for letters in (yield methodcaller("groups", self._logs)):
             log = self._logs[letters[0]]
             (hello,) = yield from self._follow(log, ((b"HELLO",),))
-            _check_server(
-                hello
-                if isinstance(hello, dict)
-                else dict(zip(hello[::2], hello[1::2], strict=True))
-            )
+            if not isinstance(hello, dict):  # RESP2 has lists only
+                hello = dict(zip(hello[::2], hello[1::2], strict=True))
+            _check_server(hello)
             if self._serve:
                 (memory,) = yield methodcaller("send", log, ((b"INFO", b"memory"),), None)
                 _check_memory(memory)
@@ -284,7 +285,7 @@ class _Rules:
         if kind == "NoPermissionError":
             rights = (RIGHTS if self._serve else RIGHTS_TO_HEAR).replace("<prefix>", self._prefix)
             remedy = f"ACL SETUSER <user> {rights}, and in a Cluster {RIGHTS_IN_A_CLUSTER}"
-        return _wrong(f"Redis can't be used: {kind}", remedy)
+        return _wrong(f"it can't be used: {kind}", remedy)
 
 
 class RedisStore(_Rules):
@@ -327,7 +328,7 @@ class RedisStore(_Rules):
             link = self._link()
             link.check_timeout()
             lead(self._checked(), link)
-        except FAULTS as error:
+        except (*FAULTS, StoreUnavailable) as error:
             raise self._refused(error) from None
 
     def close(self) -> None:
@@ -416,7 +417,7 @@ class AsyncRedisStore(_Rules):
         try:
             async with timeout(2 * self._timeout):
                 await alead(self._checked(), self._link())
-        except FAULTS as error:
+        except (*FAULTS, StoreUnavailable) as error:
             raise self._refused(error) from None
 
     async def aclose(self) -> None:
@@ -486,6 +487,8 @@ class AsyncRedisStore(_Rules):
 # --- what the server says
 
 _REMEDIES: Final = {
+    "MovedError": "this is a Cluster: redis+cluster://host1:6379,host2:6379",
+    "RedisClusterException": "are these nodes of a Cluster, and is one of them up?",
     "AuthenticationError": "is the password right? In a URL %40 stands for an @, and so on",
     "MasterNotFoundError": "no Sentinel that answers knows a primary of this name",
     "ReadOnlyError": "this is a replica: give the primary's address, or Sentinel's",

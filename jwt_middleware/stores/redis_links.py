@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
-from ..values.errors import ConfigurationError
+from ..values.errors import ConfigurationError, StoreUnavailable
 
 try:
     import redis
@@ -205,7 +205,7 @@ class AsyncServer:
                     replies.append(await connection.read_response(disable_decoding=True))
                 except errors.ResponseError as error:
                     replies.append(error)
-            is_done = True
+            is_done = _is_still_primary(replies)
         finally:
             if not is_done:
                 await connection.disconnect(nowait=True)
@@ -323,12 +323,17 @@ def _exchange(pool: Any, commands: Sequence[Command], patience: float) -> list[A
                 replies.append(connection.read_response(disable_decoding=True))
             except errors.ResponseError as error:
                 replies.append(error)
-        is_done = True
+        is_done = _is_still_primary(replies)
     finally:
         if not is_done:
             connection.disconnect()
         pool.release(connection)
     return replies
+
+
+def _is_still_primary(replies: Sequence[Any]) -> bool:
+    # Else the connection is closed: by its name, or by Sentinel, another may be found now.
+    return not any(isinstance(one, errors.ReadOnlyError) for one in replies)
 
 
 def _grouped(logs: Mapping[str, bytes], node_of: Callable[[bytes], Any]) -> list[list[str]]:
@@ -348,10 +353,18 @@ def _check_timeout(pool: Any) -> None:
         )
 
 
+_NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-NOPERM")
+
+
 def kind_of(error: Exception) -> str:
     """Return the server's word, or the error's name. Never the message: it could quote a value."""
-    # A script's error has the word within: "ERR Error running script ...: -OOM command ...".
-    match = re.match(r"(?:.*: -)?([A-Z]{3,})\b", str(error))
-    if type(error) is errors.ResponseError and match:
-        return match[1]
+    if isinstance(error, StoreUnavailable):
+        return error.detail
+    if type(error) is errors.ResponseError:
+        # Of a script before Redis 7: "ERR Error running script ...: -OOM command not allowed ...".
+        text = str(error)
+        if _NO_RIGHT.search(text):
+            return "NoPermissionError"
+        if match := re.match(r"(?:.*: -)?([A-Z]{3,})\b", text):
+            return match[1]
     return type(error).__name__

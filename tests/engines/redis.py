@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
 
 import pytest
@@ -269,6 +270,61 @@ class _Sentinel(Server):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+
+class Wire:
+    """A proxy that counts what is said, and can hang up once the server has done it."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.packets = 0  # from the client
+        self.connections = 0
+        self.hang_up = False  # instead of an answer
+        self._open: list[socket.socket] = []
+        Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}"
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                server = socket.create_connection((HOST, self._to))
+                for one in (client, server):
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open += [client, server]
+                for args in ((client, server, True), (server, client, False)):
+                    Thread(target=self._pass_on, args=args, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
+        with suppress(OSError):
+            while octets := source.recv(1 << 16):
+                if is_client:
+                    self.packets += 1
+                elif self.hang_up:
+                    break
+                target.sendall(octets)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in self._open:
+            one.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Park:
