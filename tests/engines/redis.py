@@ -31,6 +31,7 @@ from jwt_middleware.stores.redis_address import parse_url
 ENGINES = ("redis", "valkey")
 HOST = "127.0.0.1"
 PATIENCE = 20.0  # seconds for a server to come up, or a cluster to agree
+CLUSTERED = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 QUIET = ("--save", "", "--loglevel", "warning", "--repl-diskless-sync-delay", "0")
 
 
@@ -128,7 +129,8 @@ class Server:
             self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        self.kill()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -169,7 +171,7 @@ class Group:
         self.close()
 
 
-def _follows(replica: Server) -> bool:
+def follows(replica: Server) -> bool:
     return bool(replica.do("INFO", "replication")["master_link_status"] == "up")
 
 
@@ -177,7 +179,7 @@ class Cluster(Group):
     """Three primaries, and replicas if wanted. `servers[i + 3]` follows `servers[i]`."""
 
     def __init__(self, engine: str, *options: str, replicas: bool = False) -> None:
-        given = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options)
+        given = (*CLUSTERED, *options)
         super().__init__([])
         for _ in range(6 if replicas else 3):
             self.add(engine, *given)
@@ -188,18 +190,18 @@ class Cluster(Group):
             server.do("CLUSTER SET-CONFIG-EPOCH", number + 1)
         for server in others:
             server.do("CLUSTER MEET", HOST, first.port)
-        until(lambda: all(self._knows_all(one) for one in self.servers))
+        until(lambda: all(self.knows_all(one) for one in self.servers))
         for primary, replica in zip(self.servers, self.servers[3:], strict=False):
             replica.do("CLUSTER REPLICATE", self.node_id(primary))
         until(lambda: all(self.is_ok(one) for one in self.servers))
-        until(lambda: all(_follows(one) for one in self.servers[3:]))
+        until(lambda: all(follows(one) for one in self.servers[3:]))
 
     def add(self, engine: str, *options: str) -> Server:
         server = Server(engine, *options)
         self.servers.append(server)
         return server
 
-    def _knows_all(self, server: Server) -> bool:
+    def knows_all(self, server: Server) -> bool:
         nodes = server.do("CLUSTER NODES")
         return len(nodes) == len(self.servers) and not any(
             "handshake" in one["flags"] for one in nodes.values()
@@ -228,12 +230,12 @@ class Sentinels(Group):
         primary = Server(engine, *options)
         follow = ("--replicaof", f"{HOST} {primary.port}", *options)
         self.data = [primary, *(Server(engine, *follow) for _ in range(2))]
-        until(lambda: all(_follows(one) for one in self.data[1:]))
+        until(lambda: all(follows(one) for one in self.data[1:]))
         self.sentinels = [_Sentinel(engine, primary.port) for _ in range(3)]
         super().__init__([*self.data, *self.sentinels])
-        until(lambda: all(self._knows_all(one) for one in self.sentinels))
+        until(lambda: all(self.knows_all(one) for one in self.sentinels))
 
-    def _knows_all(self, sentinel: Server) -> bool:
+    def knows_all(self, sentinel: Server) -> bool:
         found = sentinel.do("SENTINEL MASTERS")["grants"]
         return found["num-other-sentinels"] == 2 and found["num-slaves"] == 2
 
@@ -276,7 +278,7 @@ class Wire:
     """A proxy that counts what is said, and can hang up once the server has done it."""
 
     def __init__(self, port: int) -> None:
-        self._to = port
+        self.to = port  # where new connections lead: a failover, for those who know one name
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self.packets = 0  # from the client
@@ -294,7 +296,11 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
-                server = socket.create_connection((HOST, self._to))
+                try:
+                    server = socket.create_connection((HOST, self.to))
+                except OSError:
+                    client.close()
+                    continue
                 for one in (client, server):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._open += [client, server]
@@ -310,6 +316,12 @@ class Wire:
                     break
                 target.sendall(octets)
         for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        for one in self._open:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
