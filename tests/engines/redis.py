@@ -175,6 +175,12 @@ def follows(replica: Server) -> bool:
     return bool(replica.do("INFO", "replication")["master_link_status"] == "up")
 
 
+def offset(server: Server) -> int:
+    """Return how far a primary has written, or a replica has followed."""
+    found = server.do("INFO", "replication")
+    return int(found.get("slave_repl_offset", found["master_repl_offset"]))
+
+
 class Cluster(Group):
     """Three primaries, and replicas if wanted. `servers[i + 3]` follows `servers[i]`."""
 
