@@ -140,20 +140,21 @@ class Cluster:
         self._client = client
         self._owned = owned
         self._patience = patience
-        self._is_lost = False
+        self._lost: set[int] = set()  # slots whose node didn't answer
         self._strangers: dict[tuple[str, int], Any] = {}  # a slot goes to them, they have none yet
 
     def send(
         self, key: bytes, commands: Sequence[Command], where: tuple[str, int] | None
     ) -> list[Any]:
-        if self._is_lost:
+        slot = self._client.keyslot(key)
+        if slot in self._lost:
             self.find(key)
         asking = () if where is None else ((b"ASKING",),)
         try:
             pool = self._pool(key, where)
             return _exchange(pool, (*asking, *commands), self._patience)[len(asking) :]
         except FAULTS:
-            self._is_lost = True
+            self._lost.add(slot)
             raise
 
     def _pool(self, key: bytes, where: tuple[str, int] | None) -> Any:
@@ -166,11 +167,14 @@ class Cluster:
         return self._client.get_redis_connection(node).connection_pool
 
     def groups(self, logs: Mapping[str, bytes]) -> list[list[str]]:
+        for log in logs.values():
+            if self._client.keyslot(log) in self._lost:
+                self.find(log)
         return _grouped(logs, self._client.get_node_from_key)
 
     def find(self, key: bytes) -> None:
         self._client.execute_command("EXISTS", key)
-        self._is_lost = False
+        self._lost.discard(self._client.keyslot(key))
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -234,13 +238,14 @@ class AsyncCluster:
     def __init__(self, client: Any, *, owned: bool) -> None:
         self._client = client
         self._owned = owned
-        self._is_lost = False
+        self._lost: set[int] = set()
         self._strangers: dict[tuple[str, int], Any] = {}
 
     async def send(
         self, key: bytes, commands: Sequence[Command], where: tuple[str, int] | None
     ) -> list[Any]:
-        if self._is_lost:
+        slot = self._client.keyslot(key)
+        if slot in self._lost:
             await self.find(key)
         asking = () if where is None else ((b"ASKING",),)
         raw = {redis.client.NEVER_DECODE: True}
@@ -256,7 +261,7 @@ class AsyncCluster:
                 ):
                     raise one.result
         except BaseException:
-            self._is_lost = True
+            self._lost.add(slot)
             raise
         return [one.result for one in sent[len(asking) :]]
 
@@ -271,11 +276,14 @@ class AsyncCluster:
 
     async def groups(self, logs: Mapping[str, bytes]) -> list[list[str]]:
         await self._client.initialize()
+        for log in logs.values():
+            if self._client.keyslot(log) in self._lost:
+                await self.find(log)
         return _grouped(logs, self._client.get_node_from_key)
 
     async def find(self, key: bytes) -> None:
         await self._client.execute_command("EXISTS", key)
-        self._is_lost = False
+        self._lost.discard(self._client.keyslot(key))
 
     async def pause(self, seconds: float) -> None:
         await _sleep(seconds)
