@@ -54,11 +54,13 @@ class Rotating:
         self._store = store
         self.grant = new_grant()
         self._generation = 1
+        self._parents = [identifier() for _ in range(1000)]
         store.add(self.grant, 100)
 
     def __call__(self) -> None:
         target = self._generation + 1
-        answer = self._store.advance(self.grant.id, self._generation, target, identifier())
+        parent = self._parents[target % 1000]
+        answer = self._store.advance(self.grant.id, self._generation, target, parent)
         assert answer.advanced
         self._generation = target
 

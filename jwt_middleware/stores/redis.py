@@ -72,6 +72,9 @@ RIGHTS_TO_HEAR: Final = "~{<prefix>?:}e +time +zrangebyscore +exists"
 RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots +command"
 
 
+_ADVANCE: Final = DIGESTS["advance"]
+
+
 class _Rules:
     """What both kinds of stores share: keys, what is said to the engine, what its answers mean."""
 
@@ -85,7 +88,7 @@ class _Rules:
         serve: bool = True,
         wait_replicas: int = 0,
         wait_timeout: float = 1.0,
-        offset: Callable[[], float] = lambda: 0.0,
+        offset: Callable[[], float] | None = None,
     ) -> None:
         if not prefix or not re.fullmatch(r"[\x21-\x7e]+", prefix) or set(prefix) & set("{}*?[]\\"):
             raise _wrong("prefix must be visible ASCII without {}*?[]\\", "prefix=jwt")
@@ -124,7 +127,7 @@ class _Rules:
         return self._open + f"{shard(subject)}:}}s{digest(subject)}".encode()
 
     def _offset(self) -> bytes:
-        return b"%d" % milliseconds(self._shifted())
+        return b"%d" % milliseconds(self._shifted()) if self._shifted is not None else b"0"
 
     # --- the verbs
 
@@ -137,8 +140,11 @@ class _Rules:
     def _advance(
         self, grant_id: str, source: int, target: int, parent: str | None
     ) -> Talk[Advanced]:
+        # Written out, for this is what is done most.
+        key = self._row(grant_id)
         given = six(source), six(target), parent_field(parent)
-        found = yield from self._script("advance", (self._row(grant_id),), *given)
+        command = b"EVALSHA", _ADVANCE, b"1", key, self._offset(), *given
+        (found,) = yield from self._follow(key, (command,))
         if found is None:
             return Advanced(False, None)
         return Advanced(found[0] == ord("1"), unpacked(grant_id, found, 1))
@@ -208,8 +214,10 @@ class _Rules:
         hops = 0
         while True:
             replies: list[Any] = yield methodcaller("send", key, commands, where)
-            error = next((one for one in replies if isinstance(one, Exception)), None)
-            if error is None:
+            for error in replies:
+                if isinstance(error, Exception):
+                    break
+            else:
                 return replies
             hops += 1
             if hops == HOPS:
@@ -234,7 +242,7 @@ class _Rules:
 
     def _now(self, clock: Sequence[bytes]) -> float:
         seconds, micros = map(int, clock)
-        return seconds + micros / 1e6 + self._shifted()
+        return seconds + micros / 1e6 + int(self._offset()) / 1000
 
     # --- at start
 

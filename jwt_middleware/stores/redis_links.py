@@ -200,7 +200,7 @@ class AsyncServer:
     async def send(self, _: bytes, commands: Sequence[Command], __: Any) -> list[Any]:
         pool = self._client.connection_pool
         connection = await pool.get_connection()
-        is_done = False
+        is_fit = False
         try:
             await connection.send_packed_command(_packet(commands))
             replies = []
@@ -209,9 +209,9 @@ class AsyncServer:
                     replies.append(await connection.read_response(disable_decoding=True))
                 except errors.ResponseError as error:
                     replies.append(error)
-            is_done = _is_still_primary(replies)
+            is_fit = _is_primary(replies[0])
         finally:
-            if not is_done:
+            if not is_fit:
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
         return replies
@@ -320,28 +320,28 @@ def _exchange(pool: Any, commands: Sequence[Command], patience: float) -> list[A
     """Send commands and read their answers: each once, on a connection that was found alive."""
     begun = time.monotonic()
     connection = pool.get_connection()
-    is_done = False
+    replies: list[Any] = []
+    is_fit = False
     try:
         if time.monotonic() - begun > patience:
             raise errors.TimeoutError("to connect took too long")
         connection.send_packed_command(_packet(commands))
-        replies = []
         for _ in commands:
             try:
                 replies.append(connection.read_response(disable_decoding=True))
             except errors.ResponseError as error:
                 replies.append(error)
-        is_done = _is_still_primary(replies)
+        is_fit = _is_primary(replies[0])
     finally:
-        if not is_done:
+        if not is_fit:
             connection.disconnect()
         pool.release(connection)
     return replies
 
 
-def _is_still_primary(replies: Sequence[Any]) -> bool:
+def _is_primary(reply: Any) -> bool:
     # Else the connection is closed: by its name, or by Sentinel, another may be found now.
-    return not any(isinstance(one, errors.ReadOnlyError) for one in replies)
+    return not isinstance(reply, errors.ReadOnlyError)
 
 
 def _grouped(logs: Mapping[str, bytes], node_of: Callable[[bytes], Any]) -> list[list[str]]:
