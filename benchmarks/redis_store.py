@@ -1,0 +1,191 @@
+"""What a grant costs in Redis or Valkey: `python -m benchmarks.redis_store [--engine E] [--gate]`.
+
+A rotation is compared with a GET of a row of the same size through the same client, in turns, by
+wall clock: both wait for the same socket. Bytes are the server's `used_memory`, its tables and the
+slack of its allocator included. `--millions 1` loads so many grants and compares again; `--gate`
+says by its exit code whether all limits hold. Give it a machine at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from time import perf_counter_ns
+
+from benchmarks.measure import measure
+from jwt_middleware.stores import new_grant_id
+from jwt_middleware.stores.redis import RedisStore
+from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import Grant
+from jwt_middleware.values.randomness import identifier
+from tests.engines.redis import ENGINES, Server, a_store
+
+ROTATION_OVER_GET = 1.35
+BYTES = 450
+LOADED_OVER_EMPTY = 1.1  # "unchanged", as far as this can be measured
+DAY = 86400  # seconds
+SIZES = (20_000, 40_000, 66_000)  # the last one just after a table of the server has doubled
+
+
+def new_grant() -> Grant:
+    now, subject = time.time(), str(uuid.uuid4())
+    return Grant(
+        id=new_grant_id(subject),
+        subject=subject,
+        client_id="web",
+        scope="read write",
+        claims=FrozenDict(),
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=now + 30 * DAY,
+    )
+
+
+class Rotating:
+    """One grant on its way through the generations."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self.grant = new_grant()
+        self._generation = 1
+        self._parents = [identifier() for _ in range(1000)]
+        store.add(self.grant, 100)
+
+    def __call__(self) -> None:
+        target = self._generation + 1
+        parent = self._parents[target % 1000]
+        answer = self._store.advance(self.grant.id, self._generation, target, parent)
+        assert answer.advanced
+        self._generation = target
+
+
+def ratio(server: Server, store: RedisStore, rounds: int) -> tuple[float, float, float]:
+    """Return the microseconds of a rotation and of a GET, and their ratio."""
+    with server.client() as client:
+        # The store's own connections are configured like those of any client.
+        own = RedisStore(client, retention=700)
+        rotate = Rotating(own)
+        row = f"{{jwt{rotate.grant.id[0]}:}}g{rotate.grant.id[1:]}"
+
+        def get() -> None:
+            assert client.get(row)
+
+        rotate()
+        times = measure(
+            {"rotate": rotate, "get": get}, rounds=rounds, burst=5_000_000, clock=perf_counter_ns
+        )
+        own.close()
+    return times.typical("rotate") / 1000, times.typical("get") / 1000, times.ratio("rotate", "get")
+
+
+def sizes(server: Server, store: RedisStore, count: int) -> Iterable[tuple[str, float]]:
+    """Yield bytes per grant: as begun, rotated often, and ended."""
+    server.do("FLUSHALL")
+    empty = used(server)
+    ids = []
+    for _ in range(count):
+        grant = new_grant()
+        store.add(grant, 100)
+        ids.append(grant.id)
+    yield "begun", (used(server) - empty) / count
+    for generation in range(1, 4):
+        for grant_id in ids:
+            store.advance(grant_id, generation, generation + 1, identifier())
+    yield "rotated 3 times", (used(server) - empty) / count
+    for grant_id in ids:
+        store.end(grant_id, "logout")
+    yield "ended, in the log", (used(server) - empty) / count
+
+
+def used(server: Server) -> int:
+    # A table that is growing is moved bit by bit: when it has come to rest there is one of it.
+    time.sleep(1.5)
+    return int(server.do("INFO", "memory")["used_memory"])
+
+
+def load(server: Server, count: int) -> None:
+    """Add grants as fast as may be: many `add` in one packet."""
+    server.do("FLUSHALL")
+    loader = RedisStore(None, retention=700)
+    with server.client() as client:
+        for begin in range(0, count, 1000):
+            pipe = client.pipeline(transaction=False)
+            for _ in range(min(1000, count - begin)):
+                talk = loader._add(new_grant(), 100)
+                recorded = Recorder()
+                next(talk)(recorded)
+                (command,) = recorded.commands
+                pipe.execute_command(*((b"EVAL", add_text(), *command[2:])))
+            pipe.execute()
+
+
+class Recorder:
+    """A link that keeps what it is to send."""
+
+    def send(self, key: bytes, commands: tuple[tuple[object, ...], ...], where: object) -> None:
+        self.commands = commands
+
+
+def add_text() -> bytes:
+    from jwt_middleware.stores.redis_scripts import SCRIPTS
+
+    return SCRIPTS["add"]
+
+
+class Report:
+    """Lines of a table, and whether all is within its limits."""
+
+    def __init__(self) -> None:
+        self.passed = True
+        print("| | measured | limit | |\n|---|---:|---:|---|")
+
+    def line(self, what: str, measured: float, limit: float, form: Callable[[float], str]) -> None:
+        passed = measured <= limit
+        self.passed &= passed
+        print(f"| {what} | {form(measured)} | {form(limit)} | {'PASS' if passed else 'FAIL'} |")
+        sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=ENGINES, action="append")
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--millions", type=float, default=0)
+    parser.add_argument("--gate", action="store_true")
+    given = parser.parse_args()
+    report = Report()
+    for engine in given.engine or ENGINES:
+        with Server(engine) as server:
+            store = a_store(server.url)
+            measure_one(report, engine, server, store, given)
+            store.close()
+    return 0 if report.passed or not given.gate else 1
+
+
+def measure_one(
+    report: Report, engine: str, server: Server, store: RedisStore, given: argparse.Namespace
+) -> None:
+    rotate, get, times = ratio(server, store, given.rounds)
+    what = f"{engine}: a rotation ({rotate:.0f} µs) over a GET ({get:.0f} µs)"
+    report.line(what, times, ROTATION_OVER_GET, "{:.2f}".format)
+    for count in SIZES:
+        for state, size in sizes(server, store, count):
+            report.line(
+                f"{engine}: bytes of a grant, {state}, of {count:,}", size, BYTES, "{:.0f}".format
+            )
+    if given.millions:
+        count = round(1_000_000 * given.millions)
+        load(server, count)
+        loaded, _, _ = ratio(server, store, given.rounds)
+        what = f"{engine}: a rotation with {count:,} grants ({loaded:.0f} µs) over one with few"
+        report.line(what, loaded / rotate, LOADED_OVER_EMPTY, "{:.2f}".format)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

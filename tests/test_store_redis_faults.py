@@ -1,0 +1,509 @@
+"""What Redis and Valkey may do to a store: a verb is done, or it is StoreUnavailable, in time.
+
+And what was answered stands, where the engine keeps what it has acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from threading import Event as Flag
+from threading import Thread
+from typing import Any, Self, cast
+
+import pytest
+import redis
+
+from jwt_middleware import Issuer, Refresh, Settings, StoreUnavailable
+from jwt_middleware.stores import SHARDS, new_grant_id
+from jwt_middleware.stores.redis import RedisStore
+from jwt_middleware.values.events import Event, Restored
+from jwt_middleware.wsgi import JWTMiddleware
+from tests.engines import redis as engines
+from tests.issuing import AUDIENCE, ISSUER, KEYS, REFRESH, form_octets, posted, refresh_form
+from tests.stores import new_grant
+from tests.world import Application, by_wsgi
+
+park = engines.park
+
+each_kind = pytest.mark.parametrize("kind", ["waiting", "awaited"])
+on_each_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(engine, marks=pytest.mark.xdist_group(f"faults-{engine}"))
+        for engine in engines.ENGINES
+    ],
+)
+
+
+class Awaited:
+    """An AsyncRedisStore, called as the other kind is."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._store = engines.an_async_store(url, **options)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        async def call(*args: Any) -> Any:
+            return await getattr(self._store, verb)(*args)
+
+        return lambda *args: self._runner.run(call(*args))
+
+    def rest(self, seconds: float) -> None:
+        self._runner.run(asyncio.sleep(seconds))
+
+    def close(self) -> None:
+        self._runner.run(self._store.aclose())
+        self._runner.close()
+
+
+@contextmanager
+def opened(kind: str, url: str, **options: Any) -> Generator[Any, None, None]:
+    """Open a store of either kind, and close it."""
+    store: Any = Awaited(url, **options) if kind == "awaited" else engines.a_store(url, **options)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def a_grant(letter: str | None = None, **changes: Any) -> Any:
+    """Return a grant that begins now, in a certain shard if wanted."""
+    number = 0
+    while True:
+        subject = f"user {number}"
+        if letter is None or new_grant_id(subject)[0] == letter:
+            return new_grant(time.time(), subject=subject, **changes)
+        number += 1
+
+
+def fails(call: Callable[..., object], *args: object) -> str:
+    """Return why it fails: by StoreUnavailable, in less than 10 seconds."""
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable) as caught:
+        call(*args)
+    assert time.monotonic() - begun < 10
+    return caught.value.detail
+
+
+class Load:
+    """Someone who refreshes all the time, and keeps count of what was answered."""
+
+    def __init__(self, store: Any, grants: Iterable[Any]) -> None:
+        self._store = store
+        self.seen = {grant.id: 1 for grant in grants}  # acknowledged generations
+        self.faults: list[str] = []
+        self.rounds = 0  # in which all were refreshed
+        self.strange: list[BaseException] = []
+        self._stop = Flag()
+        self._thread = Thread(target=self._work)
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                before = len(self.faults)
+                for grant_id in self.seen:
+                    self._advance(grant_id)
+                self.rounds += before == len(self.faults)
+        except BaseException as error:  # noqa: BLE001
+            self.strange.append(error)
+
+    def _advance(self, grant_id: str) -> None:
+        seen = self.seen[grant_id]
+        try:
+            _, row = self._store.advance(grant_id, seen, seen + 1, f"parent {seen}")
+        except StoreUnavailable as error:
+            self.faults.append(error.detail)
+            time.sleep(0.02)
+            return
+        assert row is not None, "a grant is lost"
+        assert row.generation >= seen, "an acknowledged rotation is lost"
+        assert row.generation <= seen + 1, "nobody else rotates it"
+        self.seen[grant_id] = row.generation
+
+    def goes_on(self) -> bool:
+        """Wait until all are refreshed again."""
+        before = self.rounds
+        return bool(engines.until(lambda: self.strange or self.rounds >= before + 2))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert self.strange == []
+
+
+# --- the server goes, and comes back
+
+
+@each_kind
+@on_each_engine
+def test_killed_and_started_anew_under_load(engine: str, kind: str) -> None:
+    always = ("--appendonly", "yes", "--appendfsync", "always")
+    with engines.Server(engine, *always) as server, opened(kind, server.url) as store:
+        grants = [a_grant() for _ in range(5)]
+        for grant in grants:
+            store.add(grant, 100)
+        ended = a_grant()
+        store.add(ended, 100)
+        with Load(store, grants) as load:
+            load.goes_on()
+            server.kill()
+            engines.until(lambda: load.faults)
+            server.start()
+            load.goes_on()
+        for grant_id, generation in load.seen.items():
+            row = store.advance(grant_id, 0, 0, None).grant
+            assert row is not None
+            assert row.generation == generation
+        assert store.end(ended.id, "logout")
+        server.kill()
+        assert fails(store.end, ended.id, "logout") == "ConnectionError"
+        server.start()
+        assert ended.id in store.ended(None).grant_ids
+
+
+@each_kind
+@on_each_engine
+def test_what_was_done_and_not_answered_is_not_done_again(
+    park: engines.Park, engine: str, kind: str
+) -> None:
+    with (
+        engines.Wire(park("single", engine).port) as wire,
+        opened(kind, wire.url) as store,
+    ):
+        grant = a_grant()
+        store.add(grant, 100)
+        assert store.advance(grant.id, 1, 2, "first").advanced
+        before = wire.packets
+        wire.hang_up = True
+        assert fails(store.advance, grant.id, 2, 3, "second") == "ConnectionError"
+        wire.hang_up = False
+        assert wire.packets - before == 1
+        advanced, row = store.advance(grant.id, 2, 3, "second")
+        assert not advanced, "it was done"
+        assert (row.generation, row.parent) == (3, "second")
+
+
+@each_kind
+@on_each_engine
+def test_an_applications_client_that_repeats_does_not_here(
+    park: engines.Park, engine: str, kind: str
+) -> None:
+    with engines.Wire(park("single", engine).port) as wire:
+        grant = a_grant()
+        with redis.Redis(port=wire.port) as client:  # which repeats 10 times
+            store = RedisStore(client, retention=700)
+            store.add(grant, 100)
+            store.advance(grant.id, 1, 1, None)
+            before = wire.packets
+            wire.hang_up = True
+            fails(store.advance, grant.id, 1, 2, "parent")
+            assert wire.packets - before == 1
+
+
+@each_kind
+@on_each_engine
+def test_a_connection_found_dead_is_replaced(park: engines.Park, engine: str, kind: str) -> None:
+    server = park("single", engine)
+    with opened(kind, server.url) as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        for seen in range(1, 4):
+            server.do("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
+            # An event loop hears of it only when it runs.
+            getattr(store, "rest", time.sleep)(0.05)
+            assert store.advance(grant.id, seen, seen + 1, None).advanced
+
+
+@each_kind
+@on_each_engine
+def test_a_paused_server_costs_no_more_than_the_timeout(
+    park: engines.Park, engine: str, kind: str
+) -> None:
+    server = park("single", engine)
+    with opened(kind, f"{server.url}?timeout=0.4&wait_timeout=0.1") as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        with server.paused():
+            begun = time.monotonic()
+            assert fails(store.advance, grant.id, 1, 2, "parent") == "TimeoutError"
+            assert fails(store.grants, grant.subject) == "TimeoutError"
+            assert time.monotonic() - begun < 1.5
+        engines.until(lambda: store.grants(grant.subject))
+
+
+@on_each_engine
+def test_who_connects_too_slowly_sends_nothing(
+    park: engines.Park, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = park("single", engine)
+    with opened("waiting", server.url) as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        pool = store._link()._client.connection_pool
+        real = pool.get_connection
+
+        def slowly() -> Any:
+            time.sleep(0.3)
+            return real()
+
+        monkeypatch.setattr(pool, "get_connection", slowly)
+        store._link()._patience = 0.2
+        assert fails(store.end, grant.id, "logout") == "TimeoutError"
+        store._link()._patience = 2
+        assert store.advance(grant.id, 1, 2, None).advanced
+
+
+@each_kind
+@on_each_engine
+def test_forgotten_scripts_are_told_again(park: engines.Park, engine: str, kind: str) -> None:
+    server = park("single", engine)
+    with opened(kind, server.url) as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        server.do("SCRIPT FLUSH")
+        assert store.advance(grant.id, 1, 2, "parent").advanced
+        server.do("SCRIPT FLUSH")
+        assert store.end(grant.id, "logout")
+
+
+# --- the server can't write
+
+
+@each_kind
+@on_each_engine
+def test_a_primary_that_became_a_replica_is_told(engine: str, kind: str) -> None:
+    with (
+        engines.Server(engine) as other,
+        engines.Server(engine) as server,
+        opened(kind, server.url) as store,
+    ):
+        grant = a_grant()
+        store.add(grant, 100)
+        server.do("REPLICAOF", engines.HOST, other.port)
+        assert fails(store.advance, grant.id, 1, 2, None) == "ReadOnlyError"
+        server.do("REPLICAOF", "NO", "ONE")
+        store.add(grant, 100)
+        assert store.advance(grant.id, 1, 2, None).advanced
+
+
+FULL = {
+    "memory": ("OutOfMemoryError", "maxmemory", "1", "0"),
+    "replicas": ("NOREPLICAS", "min-replicas-to-write", "1", "0"),
+}
+
+
+@each_kind
+@on_each_engine
+@pytest.mark.parametrize("lack", FULL)
+def test_nothing_is_done_by_half_for_lack_of(
+    park: engines.Park, engine: str, kind: str, lack: str
+) -> None:
+    word, setting, bad, good = FULL[lack]
+    server = park("single", engine)
+    with opened(kind, server.url) as store:
+        grants = [a_grant() for _ in range(3)]
+        for grant in grants:
+            store.add(grant, 100)
+        before = store.grants(grants[0].subject)
+        server.do("CONFIG SET", setting, bad)
+        try:
+            assert fails(store.add, a_grant(), 1) == word
+            assert fails(store.advance, grants[0].id, 1, 2, None) == word
+            assert fails(store.end, grants[0].id, "logout") == word
+            assert fails(store.end_subject, grants[0].subject, "logout") == word
+            assert fails(store.admit, "key", time.time() + 100) == word
+            assert store.grants(grants[0].subject) == before, "to read is possible"
+            assert store.ended(None).grant_ids == ()
+        finally:
+            server.do("CONFIG SET", setting, good)
+        assert store.end(grants[0].id, "logout")
+        assert store.grants(grants[0].subject) == before[:-1]
+
+
+@each_kind
+@on_each_engine
+def test_a_full_disk_is_told(engine: str, kind: str) -> None:
+    snapshots = ("--save", "3600", "1000000")
+    with engines.Server(engine, *snapshots) as server, opened(kind, server.url) as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        shutil.rmtree(server.folder)  # so that no snapshot can be written there
+        server.do("BGSAVE")
+        engines.until(lambda: "err" in server.do("INFO", "persistence")["rdb_last_bgsave_status"])
+        assert fails(store.advance, grant.id, 1, 2, None) == "MISCONF"
+        assert fails(store.end, grant.id, "logout") == "MISCONF"
+        assert [one.generation for one in store.grants(grant.subject)] == [1]
+        server.do("CONFIG SET", "stop-writes-on-bgsave-error", "no")
+        assert store.end(grant.id, "logout")
+
+
+@each_kind
+@on_each_engine
+def test_too_few_replicas_for_an_end_are_told(park: engines.Park, engine: str, kind: str) -> None:
+    url = f"{park('single', engine).url}?wait_replicas=1&wait_timeout=0.05"
+    with opened(kind, url) as store:
+        grant = a_grant()
+        store.add(grant, 100)
+        assert store.advance(grant.id, 1, 2, None).advanced, "only ends wait"
+        assert fails(store.end, grant.id, "logout") == "WAIT: 0 of 1 replicas"
+        assert store.ended(None).grant_ids == (grant.id,), "it may be done"
+        with pytest.raises(Exception, match="WAIT"):
+            store.check()
+
+
+# --- another takes its place
+
+
+@each_kind
+@on_each_engine
+def test_sentinels_failover_under_load(engine: str, kind: str) -> None:
+    with (
+        engines.Sentinels(engine) as found,
+        opened(kind, f"{found.url}?wait_replicas=1") as store,
+    ):
+        grants, ended = [a_grant() for _ in range(3)], a_grant()
+        for grant in (*grants, ended):
+            store.add(grant, 100)
+        assert store.end(ended.id, "logout")
+        with Load(store, grants) as load:
+            load.goes_on()
+            before = found.primary
+            # The last acknowledged writes are on their way for an instant: let them arrive, as
+            # Redis loses what was acknowledged and not yet replicated (the next test).
+            before.do("CLIENT PAUSE", "200", "WRITE")
+            time.sleep(0.1)
+            before.kill()
+            engines.until(lambda: found.primary is not before)
+            load.goes_on()
+        assert load.faults
+        assert ended.id in store.ended(None).grant_ids
+
+
+@on_each_engine
+def test_a_rotation_that_a_failover_lost_is_restored(engine: str) -> None:
+    events: list[Event] = []
+    with (
+        engines.Server(engine) as primary,
+        engines.Server(engine, "--replicaof", f"{engines.HOST} {primary.port}") as replica,
+        engines.Wire(primary.port) as wire,
+        opened("waiting", wire.url) as store,
+    ):
+        engines.until(lambda: engines.follows(replica))
+        settings = Settings(
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            keys=KEYS,
+            refresh=Refresh(store=store, settle=0, cookies=None),
+            on_event=events.append,
+        )
+        tokens = Issuer(settings).issue("alice", client_id="web", scope="read")
+        door: Any = JWTMiddleware(cast("Any", Application()), settings)
+
+        def refresh(token: str) -> tuple[int, Any, dict[str, str]]:
+            status, headers, body = by_wsgi(door, posted(REFRESH, form_octets(refresh_form(token))))
+            return status, json.loads(body), dict(headers)
+
+        status, first, _ = refresh(tokens.refresh_token)
+        assert status == 200
+        engines.until(lambda: engines.offset(replica) == engines.offset(primary))
+        replica.do("REPLICAOF", "NO", "ONE")
+        status, second, _ = refresh(first["refresh_token"])
+        assert status == 200, "acknowledged, and lost"
+        primary.kill()
+        status, _, headers = refresh(second["refresh_token"])
+        assert status == 503
+        assert "retry-after" in headers
+        wire.to = replica.port
+        status, _, _ = refresh(second["refresh_token"])
+        assert status == 200
+        assert [one.lost for one in events if isinstance(one, Restored)] == [1]
+
+
+# --- in a Cluster
+
+
+def migrate(source: Any, target: Any, found: engines.Cluster, key: str) -> None:
+    """Move a slot with its keys from one node to another, slowly."""
+    slot = source.do("CLUSTER KEYSLOT", key)
+    target.do("CLUSTER SETSLOT", slot, "IMPORTING", found.node_id(source))
+    source.do("CLUSTER SETSLOT", slot, "MIGRATING", found.node_id(target))
+    while keys := source.do("CLUSTER GETKEYSINSLOT", slot, 1):
+        source.do("MIGRATE", engines.HOST, target.port, "", 0, 5000, "KEYS", *keys)
+        time.sleep(0.01)
+    for node in (target, source):
+        node.do("CLUSTER SETSLOT", slot, "NODE", found.node_id(target))
+
+
+def owner(found: engines.Cluster, key: str) -> engines.Server:
+    """Return who has the slot of a key in a Cluster that is as it was made."""
+    slot = found.servers[0].do("CLUSTER KEYSLOT", key)
+    return found.servers[slot * 3 // 16384]
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=[pytest.mark.long, pytest.mark.xdist_group("migration-redis")]),
+        pytest.param("valkey", marks=pytest.mark.xdist_group("migration-valkey")),
+    ],
+)
+def test_slots_migrate_under_load(engine: str, kind: str) -> None:
+    with engines.Cluster(engine) as found, opened(kind, found.url) as store:
+        grants = [a_grant("a") for _ in range(8)]
+        for grant in grants:
+            store.add(grant, 100)
+        key = "{jwta:}"
+        source = owner(found, key)
+        target = next(one for one in found.servers if one is not source)
+        with Load(store, grants) as load:
+            load.goes_on()
+            migrate(source, target, found, key)
+            load.goes_on()
+            # On to a node that has no slots yet, so that no client knows of it.
+            new = found.add(engine, *engines.CLUSTERED)
+            new.do("CLUSTER MEET", engines.HOST, found.servers[0].port)
+            engines.until(lambda: all(found.knows_all(one) for one in found.servers))
+            engines.until(lambda: found.is_ok(new))
+            migrate(target, new, found, key)
+            load.goes_on()
+        ended = store.end_subject(grants[0].subject, "logout")
+        assert set(ended) == {grant.id for grant in grants}
+        assert set(store.ended(None).grant_ids) == set(ended)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=pytest.mark.xdist_group("failover")),
+        pytest.param("valkey", marks=[pytest.mark.long, pytest.mark.xdist_group("failover")]),
+    ],
+)
+def test_a_clusters_failover_under_load(engine: str, kind: str) -> None:
+    with engines.Cluster(engine, replicas=True) as found, opened(kind, found.url) as store:
+        grants = [a_grant(letter) for letter in SHARDS]
+        for grant in grants:
+            store.add(grant, 100)
+        assert store.end(grants[0].id, "logout")
+        cursor = store.ended(None).cursor
+        with Load(store, grants[1:]) as load:
+            load.goes_on()
+            first = found.servers[1]
+            first.do("CLIENT PAUSE", "200", "WRITE")
+            time.sleep(0.1)
+            first.kill()
+            engines.until(lambda: load.faults)
+            load.goes_on()
+        for grant in grants[1:]:
+            assert store.end(grant.id, "logout")
+        assert set(store.ended(cursor).grant_ids) == {grant.id for grant in grants}
