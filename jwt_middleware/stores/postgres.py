@@ -1,234 +1,46 @@
 """Grants in PostgreSQL: shared by all machines that reach its primary.
 
-What is asked, what an answer means and what is asked again stands here once, as generators: they
-yield a statement and are sent its rows, or have its error thrown at them. The two stores carry that
-out, one by waiting and one by awaiting. A verb is one prepared statement in a transaction of its
-own, and one round trip; time is the server's.
+A verb is one prepared statement in a transaction of its own, and one round trip; time is the
+server's. Two stores carry the same verbs out, one by waiting and one by awaiting.
 """
 
 import math
 import os
-import re
 import time
 from asyncio import AbstractEventLoop, get_running_loop
 from asyncio import sleep as asleep
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from hashlib import sha256
-from json import dumps
 from threading import Lock
-from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
-from urllib.parse import unquote
+from typing import Any, Final, Self
 from weakref import WeakSet
 
-from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.frozen import FrozenDict
 from ..values.model import Grant
-from ..values.randomness import fraction
 from . import Advanced, Cursor, Ended
-from .memory import OVERLAP, PURGE_AT_MOST
-
-
-def _wrong(problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError("refresh.store", problem, remedy)
-
+from .postgres_sql import rights_sql, schema_sql, wrong
 
 try:
     import psycopg
     import psycopg_pool
     from psycopg import waiting
-    from psycopg.conninfo import conninfo_to_dict, make_conninfo
     from psycopg.rows import tuple_row
-    from psycopg.types.numeric import Int8
+
+    from .postgres_address import conninfo, parse_url
+    from .postgres_verbs import Flow, Rows, Statement, T, Verbs
 except ImportError:
-    raise _wrong(
+    raise wrong(
         "postgresql:// needs psycopg and its pool",
         "pip install 'wsgi-asgi-jwt-middleware[postgres]'",
     ) from None
 
-OLDEST: Final = 13  # of the server
+__all__ = ["AsyncPostgresStore", "PostgresStore", "rights_sql", "schema_sql"]
+
 TIMEOUT: Final = 5.0  # seconds for a verb, whatever it waits for; every store's is below 10
 LONGEST: Final = 9.0  # seconds; beside it there is the time to cancel what hangs
 CANCELLING: Final = 0.5  # seconds to ask a server to give up
 REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has failed meanwhile
 LOOK_EVERY: Final = 0.1  # seconds between two looks at the time while waiting for an answer
-TRIES: Final = 4
-PAUSE: Final = 0.05  # seconds, at most, before the second try
-PURGE_BATCH: Final = 500  # rows of one transaction: others wait no longer than that
-
-# Locks of the database are numbers that all its users share: ours have this as their first.
-LOCKS: Final = 0x4A575447
-# The schema's versions, each made from the one before. What has been released is never changed.
-# Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
-# rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
-# (heap-only tuples). The living of a subject are found by a hash: half of what its text would take.
-MIGRATIONS: Final = (
-    (
-        "CREATE TABLE <schema>.version (number integer NOT NULL)",
-        "INSERT INTO <schema>.version VALUES (0)",
-        """CREATE TABLE <schema>.grants (
-            generation bigint NOT NULL,
-            rotated_at double precision NOT NULL,
-            created_at double precision NOT NULL,
-            expires_at double precision NOT NULL,
-            ended_at double precision,
-            id text COLLATE "C" PRIMARY KEY,
-            subject text COLLATE "C" NOT NULL,
-            client_id text COLLATE "C" NOT NULL,
-            scope text COLLATE "C" NOT NULL,
-            parent text COLLATE "C",
-            claims text COLLATE "C",  -- JSON; NULL for {}
-            bound_key text COLLATE "C",
-            end_reason text COLLATE "C"
-        ) WITH (fillfactor = 80)""",
-        "CREATE INDEX grants_living ON <schema>.grants USING hash (subject) WHERE ended_at IS NULL",
-        "CREATE INDEX grants_ended ON <schema>.grants (ended_at) WHERE ended_at IS NOT NULL",
-        "CREATE INDEX grants_expiring ON <schema>.grants (expires_at)",
-        """CREATE TABLE <schema>.admitted (
-            key bytea PRIMARY KEY,  -- its SHA-256: an index takes no long text
-            until double precision NOT NULL
-        )""",
-        "CREATE INDEX admitted_until ON <schema>.admitted (until)",
-        # Each statement of a function sees what was committed before it began; so whoever waited
-        # for the lock counts the grants of whoever had it. A single statement would not.
-        """CREATE FUNCTION <schema>.add_grant(
-            fresh <schema>.grants, most bigint, shift double precision
-        ) RETURNS SETOF text LANGUAGE plpgsql AS $$
-        BEGIN
-            PERFORM pg_advisory_xact_lock(<locks>, hashtext(fresh.subject));
-            INSERT INTO <schema>.grants SELECT fresh.* ON CONFLICT (id) DO NOTHING;
-            IF FOUND THEN
-                PERFORM <durable>;
-                RETURN QUERY UPDATE <schema>.grants SET
-                    ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = 'limit'
-                WHERE ended_at IS NULL AND id IN (
-                    SELECT id FROM <schema>.grants
-                    WHERE subject = fresh.subject AND ended_at IS NULL
-                        AND expires_at > date_part('epoch', now()) + shift AND id <> fresh.id
-                    ORDER BY created_at DESC, id DESC OFFSET most - 1
-                ) RETURNING id;
-            END IF;
-        END $$""",
-    ),
-)
-
-_FIELDS = tuple(Grant.__dataclass_fields__)
-_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
-_NAMES = {
-    "<locks>": str(LOCKS),
-    # Whatever the role's default is, what ended stays ended. A stricter default stays.
-    "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
-    "'off', 'on'), true)",
-    "<row>": ", ".join(_FIELDS),
-    "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
-    "<living>": "subject = %(subject)s AND ended_at IS NULL AND expires_at > <now>",
-    "<open>": "generation = %(source)s AND ended_at IS NULL AND expires_at > <now>",
-    # When it is done, not when it began to wait: a reader of ended grants goes by that time.
-    "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
-    "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
-}
-# All that is ever asked. A test holds that none of it reads a whole table.
-SQL: Final = {
-    "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
-    "read": "SELECT <row> FROM <schema>.grants WHERE id = %(id)s",
-    # One snapshot for both halves. Where the first half had to wait for another's write, and then
-    # found the row changed, the second half returns it as it was: that one is <open> still.
-    "advance": "WITH swapped AS (UPDATE <schema>.grants "
-    "SET generation = %(target)s, parent = %(parent)s, rotated_at = <stamp> "
-    "WHERE id = %(id)s AND <open> RETURNING <row>, true, <rotation>) SELECT * FROM swapped "
-    "UNION ALL SELECT <row>, false, <open> FROM <schema>.grants "
-    "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
-    "end": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
-    "WHERE id = %(id)s AND ended_at IS NULL RETURNING <durable>",
-    "end_subject": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
-    "WHERE <living> RETURNING id, <durable>",
-    "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
-    # A clock that was set back stamps ends with times that the cursor has passed already.
-    "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
-    "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(retention)s "
-    "ELSE least(%(cursor)s::float8, <now> - %(overlap)s) END)",
-    "admit": "INSERT INTO <schema>.admitted (key, until) VALUES (%(key)s, %(until)s) "
-    "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= <now> "
-    "RETURNING true",
-    "purge": "DELETE FROM <schema>.grants WHERE ctid = ANY (ARRAY(SELECT ctid FROM <schema>.grants "
-    "WHERE expires_at <= %(at)s AND (ended_at IS NULL OR ended_at + %(retention)s <= %(at)s) "
-    "ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
-    "version": "SELECT number FROM <schema>.version",
-    "purge_keys": "DELETE FROM <schema>.admitted WHERE ctid = ANY (ARRAY(SELECT ctid "
-    "FROM <schema>.admitted WHERE until <= %(at)s "
-    "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
-}
-# What a role needs that doesn't own the schema: all verbs, or `ended` alone.
-RIGHTS: Final = {
-    True: (
-        ("USAGE", "SCHEMA <schema>"),
-        ("SELECT", "<schema>.version"),
-        ("SELECT, INSERT, UPDATE, DELETE", "<schema>.grants"),
-        ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
-    ),
-    False: (
-        ("USAGE", "SCHEMA <schema>"),
-        ("SELECT", "<schema>.version"),
-        ("SELECT (id, ended_at)", "<schema>.grants"),
-    ),
-}
-
-T = TypeVar("T")
-Rows: TypeAlias = list[tuple[Any, ...]]
-
-
-class Statement(NamedTuple):
-    """One question to the server: one round trip."""
-
-    sql: str
-    params: Mapping[str, Any] | None = None  # None: any number of statements, never prepared
-
-
-# What a verb or a check is made of: a number is a pause, in seconds.
-Flow: TypeAlias = Generator[Statement | float, Rows, T]
-
-
-def schema_sql(schema: str = "jwt_middleware", *, since: int = 0) -> str:
-    """Return the SQL that brings the schema up to date, for a team that runs such itself.
-
-    It does what `check` does where the role may: in one transaction, one worker at a time. `since`
-    is the version that is there, 0 for none. The version is the number in the table `version`.
-    """
-    name = _quoted(schema)
-    make = [f"CREATE SCHEMA IF NOT EXISTS {name}"] if not since else []
-    scripts = [statement for script in MIGRATIONS[since:] for statement in script]
-    statements = ["BEGIN", _lock_sql(schema), *make, *scripts, _NUMBER, "COMMIT"]
-    return "".join(f"{_sql(one).replace('<schema>', name)};\n" for one in statements)
-
-
-def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True) -> str:
-    """Return the GRANTs for a role that doesn't own the schema.
-
-    With `serve=False`, for a service of `Refresh(serve=False)`: it can call `ended`, and nothing
-    else; it can't read who is logged in.
-    """
-    name = _quoted(schema)
-    return "".join(
-        f"GRANT {right} ON {where.replace('<schema>', name)} TO {role};\n"
-        for right, where in RIGHTS[serve]
-    )
-
-
-def _quoted(schema: str) -> str:
-    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
-        raise _wrong("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
-    return f'"{schema}"'
-
-
-def _sql(text: str) -> str:
-    for name, meaning in _NAMES.items():
-        text = text.replace(name, meaning)
-    return text
-
-
-def _lock_sql(schema: str) -> str:
-    return f"SELECT pg_advisory_xact_lock({LOCKS}, hashtext('{schema}'))"
 
 
 class _Postgres:
@@ -248,28 +60,21 @@ class _Postgres:
         offset: Callable[[], float] = float,
     ) -> None:
         if not 0 < timeout <= LONGEST:
-            raise _wrong("timeout must be more than 0 and at most 9 seconds", "5 is usual")
+            raise wrong("timeout must be more than 0 and at most 9 seconds", "5 is usual")
         if not 0 <= pool_min <= pool_max or not pool_max:
-            raise _wrong("pool_max must be at least 1, and pool_min not more", "0 and 10 are usual")
+            raise wrong("pool_max must be at least 1, and pool_min not more", "0 and 10 are usual")
         if synchronous_commit not in ("on", "off"):
-            raise _wrong("synchronous_commit must be on or off", "off may lose rotations only")
-        name = _quoted(schema)
-        rotation = "set_config('synchronous_commit', 'off', true) IS NULL"
-        names = {
-            "<schema>": name,
-            "<rotation>": rotation if synchronous_commit == "off" else "false",
-        }
-        self._statements = {key: _sql(text) for key, text in SQL.items()}
-        for key, meaning in names.items():
-            for verb, text in self._statements.items():
-                self._statements[verb] = text.replace(key, meaning)
-        self._schema = schema
-        self._retention = float(retention)
+            raise wrong("synchronous_commit must be on or off", "off may lose rotations only")
+        self._verbs = Verbs(
+            schema,
+            retention=retention,
+            serve=serve,
+            is_waiting=synchronous_commit == "on",
+            offset=offset,
+        )
         self._timeout = timeout
-        self._serve = serve
-        self._offset = offset
         self._sizes = {"min_size": pool_min, "max_size": pool_max}
-        self._conninfo = _conninfo(address, timeout)
+        self._conninfo = conninfo(address, timeout)
         self._refused_at = -math.inf  # when the last attempt to connect failed
         self._is_prepared = False
         self._begin()
@@ -289,175 +94,11 @@ class _Postgres:
 
     def _begin(self) -> None:
         """Have nothing open, as a forked child does."""
-        raise NotImplementedError
-
-    # --- the verbs
-
-    def _add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
-        row = {name: getattr(grant, name) for name in _FIELDS}
-        row["claims"] = _to_json(grant.claims)
-        row["generation"] = Int8(grant.generation)
-        rows = yield from self._ask("add", **row, limit=Int8(limit), offset=self._shift())
-        return tuple(one for (one,) in rows)
-
-    def _advance(
-        self, grant_id: str, source: int, target: int, parent: str | None
-    ) -> Flow[Advanced]:
-        if source == target:
-            return (yield from self._read(grant_id))
-        rows = yield from self._ask(
-            "advance",
-            id=grant_id,
-            source=Int8(source),
-            target=Int8(target),
-            parent=parent,
-            offset=self._shift(),
-        )
-        if not rows:
-            return Advanced(False, None)
-        *row, advanced, is_stale = rows[0]
-        if not advanced and is_stale:
-            return (yield from self._read(grant_id))
-        return Advanced(advanced, _grant(row))
-
-    def _read(self, grant_id: str) -> Flow[Advanced]:
-        rows = yield from self._ask("read", reads=True, id=grant_id)
-        return Advanced(False, _grant(rows[0]) if rows else None)
-
-    def _end(self, grant_id: str, reason: str) -> Flow[bool]:
-        rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
-        return bool(rows)
-
-    def _end_subject(self, subject: str, reason: str) -> Flow[tuple[str, ...]]:
-        rows = yield from self._ask(
-            "end_subject", subject=subject, reason=reason, offset=self._shift()
-        )
-        return tuple(one for one, _ in rows)
-
-    def _grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
-        rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
-        return tuple(map(_grant, rows))
-
-    def _ended(self, cursor: Cursor | None) -> Flow[Ended]:
-        ((cursor, grant_ids),) = yield from self._ask(
-            "ended",
-            reads=True,
-            cursor=cursor,
-            overlap=OVERLAP,
-            retention=self._retention,
-            offset=self._shift(),
-        )
-        return Ended(tuple(grant_ids), cursor)
-
-    def _admit(self, key: str, until: float) -> Flow[bool]:
-        digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
-        rows = yield from self._ask("admit", key=digest, until=float(until), offset=self._shift())
-        return bool(rows)
-
-    def _purge(self, now: float) -> Flow[int]:
-        total = 0
-        asked = {"at": float(now), "retention": self._retention, "batch": Int8(PURGE_BATCH)}
-        for verb in ("purge", "purge_keys"):
-            most = total + PURGE_AT_MOST
-            while total < most:
-                rows = yield from self._ask(verb, **asked)
-                total += len(rows)
-                if len(rows) < PURGE_BATCH:
-                    break
-        return total
-
-    def _shift(self) -> float:
-        return float(self._offset())
-
-    def _ask(self, verb: str, *, reads: bool = False, **params: Any) -> Flow[Rows]:
-        """Ask, and again where that can't do anything twice.
-
-        A transaction that the server took back may be tried again. What was sent when a connection
-        broke may have been done: a read is asked again, a write is not, for the answer would not be
-        the one to what was asked.
-        """
-        tries = 0
-        while True:
-            try:
-                return (yield Statement(self._statements[verb], params))
-            except psycopg.Error as error:
-                tries += 1
-                is_undone = (error.sqlstate or "").startswith("40")
-                if tries == TRIES or not (is_undone or (reads and _is_lost(error))):
-                    raise
-            yield PAUSE * tries * fraction()
-
-    # --- beginning
-
-    def _prepare(self) -> Flow[None]:
-        """Look at the server, and make the schema or bring it up to date."""
-        schema = _quoted(self._schema)
-        ((number, encoding, is_standby, is_read_only, role),) = yield Statement(_SERVER, {})
-        if number < OLDEST * 10000:
-            raise _wrong(f"PostgreSQL {number // 10000} is too old", f"{OLDEST} is the first")
-        if encoding != "UTF8":
-            raise _wrong(f"the database's encoding is {encoding}", "make one with ENCODING 'UTF8'")
-        if is_standby or (self._serve and is_read_only):
-            raise _wrong(
-                "the server is read-only",
-                "give the primary's address; of several hosts, libpq takes the one that is",
-            )
-        version = yield from self._version()
-        if version < len(MIGRATIONS):
-            if not self._serve:
-                raise _wrong(
-                    f"the schema {self._schema} isn't there or not up to date",
-                    "start the service that issues tokens first",
-                )
-            yield from self._upgrade()
-        missing = []
-        for right, where in RIGHTS[self._serve]:
-            ((has,),) = yield Statement(*_right(right, where, self._schema))
-            if not has:
-                missing.append(f"GRANT {right} ON {where.replace('<schema>', schema)} TO {role}")
-        if missing:
-            raise _wrong(f"the role {role} lacks rights", "; ".join(missing))
-
-    def _version(self) -> Flow[int]:
-        """Return the schema's version; 0: there is none."""
-        if not (yield Statement(_TABLE, {"schema": self._schema})):
-            return 0
-        try:
-            ((version,),) = yield Statement(self._statements["version"])
-        except psycopg.errors.InsufficientPrivilege:
-            return len(MIGRATIONS)  # the rights are looked at next, and named
-        if version > len(MIGRATIONS):
-            raise _wrong(
-                f"the schema {self._schema} was made by a newer version of this package: it is "
-                f"{version}, and {len(MIGRATIONS)} is known here",
-                "update this one, too",
-            )
-        return int(version)
-
-    def _upgrade(self) -> Flow[None]:
-        yield Statement("BEGIN")
-        yield Statement(_lock_sql(self._schema))
-        # Looked at again: another process may have been faster.
-        version = yield from self._version()
-        if version < len(MIGRATIONS):
-            # The statements, without the BEGIN and the lock that have been and the COMMIT to come.
-            statements = schema_sql(self._schema, since=version).splitlines(keepends=True)[2:-1]
-            if not version and (yield Statement(_SCHEMA, {"schema": self._schema})):
-                statements = statements[1:]  # to make it needs rights even where it is there
-            try:
-                yield Statement("".join(statements))
-            except psycopg.errors.InsufficientPrivilege:
-                raise _wrong(
-                    f"the schema {self._schema} isn't there or not up to date, and this role may "
-                    "not make it",
-                    "let its owner run what jwt_middleware.stores.postgres.schema_sql returns",
-                ) from None
-        yield Statement("COMMIT")
 
     def _refused(self, error: Exception) -> ConfigurationError:
         kind = _kind(error)
         remedy = next((text for name, text in _REMEDIES.items() if name in kind), _REMEDY)
-        return _wrong(f"PostgreSQL can't be used: {kind}", remedy)
+        return wrong(f"PostgreSQL can't be used: {kind}", remedy)
 
     # --- connections
 
@@ -569,7 +210,7 @@ class PostgresStore(_Postgres):
 
     def _make_ready(self, deadline: float) -> None:
         with self._own(deadline) as connection:
-            _drive(self._prepare(), lambda one: _fetch(connection, one, deadline))
+            _drive(self._verbs.prepare(), lambda one: _fetch(connection, one, deadline))
         self._is_prepared = True
 
     def _run(self, flow: Flow[T]) -> T:
@@ -650,35 +291,35 @@ class PostgresStore(_Postgres):
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
-        return self._run(self._add(grant, limit))
+        return self._run(self._verbs.add(grant, limit))
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
-        return self._run(self._advance(grant_id, source, target, parent))
+        return self._run(self._verbs.advance(grant_id, source, target, parent))
 
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
-        return self._run(self._end(grant_id, reason))
+        return self._run(self._verbs.end(grant_id, reason))
 
     def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
         """See `Store.end_subject`."""
-        return self._run(self._end_subject(subject, reason))
+        return self._run(self._verbs.end_subject(subject, reason))
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """See `Store.grants`."""
-        return self._run(self._grants(subject))
+        return self._run(self._verbs.grants(subject))
 
     def ended(self, cursor: Cursor | None) -> Ended:
         """See `Store.ended`."""
-        return self._run(self._ended(cursor))
+        return self._run(self._verbs.ended(cursor))
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
-        return self._run(self._admit(key, until))
+        return self._run(self._verbs.admit(key, until))
 
     def purge(self, now: float) -> int:
         """See `Store.purge`."""
-        return self._run(self._purge(now))
+        return self._run(self._verbs.purge(now))
 
 
 class AsyncPostgresStore(_Postgres):
@@ -724,7 +365,7 @@ class AsyncPostgresStore(_Postgres):
 
     async def _make_ready(self, deadline: float) -> None:
         async with self._own(deadline) as connection:
-            await _adrive(self._prepare(), lambda one: _afetch(connection, one, deadline))
+            await _adrive(self._verbs.prepare(), lambda one: _afetch(connection, one, deadline))
         self._is_prepared = True
 
     async def _run(self, flow: Flow[T]) -> T:
@@ -816,37 +457,37 @@ class AsyncPostgresStore(_Postgres):
 
     async def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
-        return await self._run(self._add(grant, limit))
+        return await self._run(self._verbs.add(grant, limit))
 
     async def advance(
         self, grant_id: str, source: int, target: int, parent: str | None
     ) -> Advanced:
         """See `Store.advance`."""
-        return await self._run(self._advance(grant_id, source, target, parent))
+        return await self._run(self._verbs.advance(grant_id, source, target, parent))
 
     async def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
-        return await self._run(self._end(grant_id, reason))
+        return await self._run(self._verbs.end(grant_id, reason))
 
     async def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
         """See `Store.end_subject`."""
-        return await self._run(self._end_subject(subject, reason))
+        return await self._run(self._verbs.end_subject(subject, reason))
 
     async def grants(self, subject: str) -> tuple[Grant, ...]:
         """See `Store.grants`."""
-        return await self._run(self._grants(subject))
+        return await self._run(self._verbs.grants(subject))
 
     async def ended(self, cursor: Cursor | None) -> Ended:
         """See `Store.ended`."""
-        return await self._run(self._ended(cursor))
+        return await self._run(self._verbs.ended(cursor))
 
     async def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
-        return await self._run(self._admit(key, until))
+        return await self._run(self._verbs.admit(key, until))
 
     async def purge(self, now: float) -> int:
         """See `Store.purge`."""
-        return await self._run(self._purge(now))
+        return await self._run(self._verbs.purge(now))
 
 
 # --- carrying a flow out
@@ -946,16 +587,6 @@ def _is_dead(connection: Any) -> bool:
     return False
 
 
-def _is_lost(error: psycopg.Error) -> bool:
-    """Say whether the connection broke; not where none could be had."""
-    if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed):
-        return False
-    state = error.sqlstate
-    return isinstance(error, psycopg.OperationalError) and (
-        state is None or state.startswith(("08", "57P"))
-    )
-
-
 def _leaves_sound(error: psycopg.Error) -> bool:
     """Say whether the connection may do better next time. On any other error it is thrown away."""
     # Rolled back, short of something, waited too long. Not "read-only": that was the primary once.
@@ -965,19 +596,6 @@ def _leaves_sound(error: psycopg.Error) -> bool:
 def _kind(error: Exception) -> str:
     # Never the message: it could quote a value.
     return type(error).__name__
-
-
-def _right(right: str, where: str, schema: str) -> tuple[str, dict[str, str]]:
-    """Return the question whether the role has a right of `RIGHTS`."""
-    name = where.replace("<schema>", _quoted(schema))
-    if right.startswith("SELECT ("):
-        columns = right.removeprefix("SELECT (").removesuffix(")").split(", ")
-        asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
-    elif where.startswith("SCHEMA"):
-        asked = [f"has_schema_privilege('{schema}', '{right}')"]
-    else:
-        asked = [f"has_table_privilege('{name}', '{one}')" for one in right.split(", ")]
-    return f"SELECT {' AND '.join(asked)}", {}
 
 
 # Fork: a child must not speak on its parent's connections. They are kept, so that nothing in the
@@ -996,105 +614,10 @@ def begin_as_child() -> None:
 getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
 
 
-def parse_url(url: str) -> tuple[str, dict[str, Any]]:
-    """Return libpq's part of `postgresql://...`, and the options that are ours.
-
-    Raises:
-        ConfigurationError: for an option of neither, and for what can't be read. It never quotes
-            the address, which may hold a password.
-
-    """
-    address, _, query = url.partition("?")
-    options: dict[str, Any] = {}
-    theirs = []
-    known = {one.keyword.decode() for one in psycopg.pq.Conninfo.get_defaults()}
-    for pair in query.split("&") if query else ():
-        name, _, value = pair.partition("=")
-        if name not in _OPTIONS:
-            if name not in known:
-                shown = repr(name) if name.isidentifier() else "what is given"
-                there = ", ".join(_OPTIONS)
-                raise _wrong(f"has no option {shown}", f"there are {there}, and those of libpq")
-            theirs.append(pair)
-            continue
-        if name in options:
-            raise _wrong(f"gives {name} twice", "give it once")
-        try:
-            options[name] = _OPTIONS[name](unquote(value))
-        except ValueError:
-            raise _wrong(f"{name} can't be read", "?timeout=2.5&pool_max=20") from None
-    return f"{address}?{'&'.join(theirs)}" if theirs else address, options
-
-
-_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "schema": str,
-    "pool_min": int,
-    "pool_max": int,
-    "timeout": float,
-    "synchronous_commit": str.lower,
-}
-
-
-def _conninfo(address: str, timeout: float) -> str:
-    try:
-        given = conninfo_to_dict(address)
-    except psycopg.Error:
-        raise _wrong(
-            "its address can't be read",
-            "postgresql://user@host:5432/database; in a password, %40 is @, and so on",
-        ) from None
-    several = "," in str(given.get("host", ""))
-    ours: dict[str, Any] = {
-        "application_name": "jwt_middleware",
-        "client_encoding": "utf8",
-        "connect_timeout": math.ceil(max(timeout, 2)),  # seconds; libpq takes no less than 2
-        # A host that is gone says nothing: seconds and, the last, ms until that is noticed.
-        "keepalives_idle": 10,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "tcp_user_timeout": math.ceil(timeout * 1000),
-        **({"target_session_attrs": "read-write"} if several else {}),
-    }
-    return make_conninfo("", **{**ours, **given})
-
-
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
-_SERVER = (
-    "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
-    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_user::text"
-)
-_NUMBER = f"UPDATE <schema>.version SET number = {len(MIGRATIONS)}"
-_SCHEMA = "SELECT true FROM pg_namespace WHERE nspname = %(schema)s"
-_TABLE = (
-    "SELECT true FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
-    "WHERE nspname = %(schema)s AND relname = 'version'"
-)
-
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
 _REMEDIES = {
     "LockNotAvailable": "end the session that holds a lock on the schema",
     "QueryCanceled": "end the session that holds a lock on the schema",
     "DiskFull": "make room on the server's disk",
 }
-
-
-def _grant(row: Any) -> Grant:
-    found = dict(zip(_FIELDS, row[: len(_FIELDS)], strict=True))
-    found["claims"] = _from_json(found["claims"])
-    return Grant(**found)
-
-
-def _to_json(claims: FrozenDict) -> str | None:
-    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else None
-
-
-def _from_json(text: str | None) -> FrozenDict:
-    if text is None:
-        return _NOTHING
-    try:
-        return parse_object(text.encode("utf-8"))
-    except ValueError:
-        raise StoreUnavailable("a damaged row") from None
-
-
-_NOTHING = FrozenDict()

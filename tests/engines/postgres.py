@@ -27,6 +27,7 @@ import psycopg
 import pytest
 
 from jwt_middleware.stores.postgres import PostgresStore
+from tests.stores import RETENTION
 
 HOST = "127.0.0.1"
 PATIENCE = 30.0  # seconds for a server to come up
@@ -82,7 +83,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         options = ("--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C")
         subprocess.run(
-            [self._bin / "initdb", "-D", self.folder / "data", *options],
+            [str(self._bin / "initdb"), "-D", str(self.folder / "data"), *options],
             check=True,
             stdout=subprocess.DEVNULL,
             **self._as_user(),
@@ -96,7 +97,7 @@ class Server:
     def _within_reach(self, found: Path) -> Path:
         """Return the programs where the server's user can run them: root's home is closed to it."""
         try:
-            version = [found / "postgres", "--version"]
+            version = [str(found / "postgres"), "--version"]
             subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self._as_user())
         except OSError:
             wheel = found.parent.parent
@@ -110,7 +111,7 @@ class Server:
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", self.folder / "data", *settings],
+                [str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
                 stdout=log,
                 stderr=log,
                 **self._as_user(),
@@ -134,7 +135,7 @@ class Server:
         return f"postgresql://postgres@{HOST}:{self.port}/postgres" + (f"?{query}" if query else "")
 
     def kill(self) -> None:
-        """End it at once, with all that it has running, as the kernel ends what is out of memory."""
+        """End it at once, with all that it has running."""
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
@@ -198,9 +199,8 @@ def fresh_schema(url: str) -> Generator[str, None, None]:
 @contextmanager
 def postgres(url: str, **options: Any) -> Generator[PostgresStore, None, None]:
     """Open a store, and close it at the end."""
-    store = PostgresStore(url, **{"retention": 700.0, **options})
+    store = PostgresStore(url, retention=RETENTION, **options)
     try:
         yield store
     finally:
         store.close()
-
