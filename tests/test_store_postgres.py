@@ -131,8 +131,7 @@ def test_whoever_waited_finds_the_schema_made(postgres_url: str, schema: str) ->
         with ThreadPoolExecutor(1) as threads:
             checking = threads.submit(store.check)
             wait_for_lock(postgres_url, "advisory")
-            for line in schema_sql(schema).split(";\n")[2:-2]:
-                db.execute(line)
+            db.execute("".join(schema_sql(schema).splitlines(keepends=True)[2:-1]))
             db.commit()
             checking.result()
         assert store.grants("alice") == ()
@@ -153,7 +152,7 @@ def wait_for_lock(url: str, kind: str) -> None:
     ("url", "expected"),
     [
         ("postgresql://h/db", ("postgresql://h/db", {})),
-        ("postgres://u:p%40@h:5/db?sslmode=require", ("postgres://u:p%40@h:5/db?sslmode=require", {})),
+        ("postgres://u:%40@h/d?port=5", ("postgres://u:%40@h/d?port=5", {})),
         ("postgresql://h/db?timeout=2.5", ("postgresql://h/db", {"timeout": 2.5})),
         (
             "postgresql://?schema=x&options=-c%20a%3Db+c&pool_min=1&pool_max=3",
@@ -167,7 +166,7 @@ def wait_for_lock(url: str, kind: str) -> None:
             ("postgresql:///db", {"synchronous_commit": "off"}),
         ),
     ],
-)  # fmt: skip
+)
 def test_an_address_is_read(url: str, expected: object) -> None:
     assert parse_url(url) == expected
 
@@ -194,7 +193,7 @@ def test_a_wrong_address_is_refused_and_never_quoted(url: str, problem: str) -> 
     with pytest.raises(ConfigurationError, match=problem) as caught:
         PostgresStore.from_url(url, clock=time.time, retention=RETENTION)
     assert caught.value.remedy
-    assert not re.search("sec|ret", str(caught.value).removeprefix("refresh.store"))
+    assert not re.search("secret|/ret|sec/", str(caught.value))
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
@@ -285,9 +284,9 @@ def test_no_verb_reads_a_whole_table(postgres_url: str, schema: str) -> None:
                 return f"${names.index(found[1]) + 1}"
 
             sql = re.sub(r"%\((\w+)\)s", number, statements[verb])
-            db.execute(f"PREPARE {verb} AS {sql}")
+            db.execute(f"PREPARE its_{verb} AS {sql}")
             nothing = ", ".join("NULL" for _ in names)
-            plan = db.execute(f"EXPLAIN EXECUTE {verb}({nothing})").fetchall()
+            plan = db.execute(f"EXPLAIN EXECUTE its_{verb}({nothing})").fetchall()
             text = "\n".join(line for (line,) in plan)
             assert "Seq Scan" not in text, (verb, text)
 
@@ -305,11 +304,16 @@ def test_a_rotation_stays_one_row_in_its_page_and_touches_no_index(
             for grant in grants:
                 store.advance(grant.id, generation, generation + 1, "p" * 22)
         assert ask(postgres_url, sizes) == before
-    hot = f"pg_stat_get_tuples_hot_updated('{schema}.grants'::regclass)"
-    deadline = time.monotonic() + 30
-    while ask(postgres_url, f"SELECT {hot}") < 900:
-        assert time.monotonic() < deadline, "statistics come a little later"
+    # What the sessions counted comes with their end.
+    updated = (
+        "SELECT CASE WHEN n_tup_upd = 900 THEN n_tup_hot_upd END FROM pg_stat_user_tables "
+        f"WHERE schemaname = '{schema}' AND relname = 'grants'"
+    )
+    deadline = time.monotonic() + 10
+    while (found := ask(postgres_url, updated)) is None:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert found > 890, "another's look may keep a page from being tidied"
 
 
 def test_a_swap_that_fails_writes_nothing(postgres_url: str, schema: str) -> None:

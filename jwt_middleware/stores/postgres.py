@@ -43,6 +43,10 @@ REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has fa
 LOOK_EVERY: Final = 0.1  # seconds between two looks at the time while waiting for an answer
 
 
+class TimedOut(psycopg.Error):
+    """The server took longer than a verb may. What it was asked may be done, or be done yet."""
+
+
 class _Postgres:
     """What both kinds share: the address, the statements, and what their answers mean."""
 
@@ -536,7 +540,7 @@ def _fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
     try:
         with connection.lock:
             waiting.wait(_executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY)
-    except TimeoutError:
+    except TimedOut:
         # It may be waiting for a lock: what is given up here must not be done much later.
         with suppress(psycopg.Error):
             connection.cancel_safe(timeout=CANCELLING)
@@ -552,7 +556,7 @@ async def _afetch(connection: Any, statement: Statement, deadline: float) -> Row
             await waiting.wait_async(
                 _executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY
             )
-    except TimeoutError:
+    except TimedOut:
         with suppress(psycopg.Error):
             await connection.cancel_safe(timeout=CANCELLING)
         raise
@@ -560,7 +564,7 @@ async def _afetch(connection: Any, statement: Statement, deadline: float) -> Row
 
 
 def _executed(cursor: Any, statement: Statement, deadline: float) -> Generator[Any, Any, None]:
-    """Execute as the cursor does, but raise TimeoutError when it takes too long.
+    """Execute as the cursor does, but raise TimedOut when it takes too long.
 
     psycopg's flow is resumed when the socket is ready and at every look at the time.
     """
@@ -571,7 +575,7 @@ def _executed(cursor: Any, statement: Statement, deadline: float) -> Generator[A
         while True:
             ready = yield flow.send(ready)
             if not ready and time.monotonic() > deadline:
-                raise TimeoutError
+                raise TimedOut
     except StopIteration:
         return
 

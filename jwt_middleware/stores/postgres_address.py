@@ -54,7 +54,9 @@ def conninfo(address: str, timeout: float) -> str:
     """Return an address for libpq, with limits for all that can hang where it gives none."""
     try:
         given = conninfo_to_dict(address)
-    except psycopg.Error:
+        # Not looked at before it connects; and then an error would quote what may be a password.
+        tuple(int(one or 0) for one in str(given.get("port", "")).split(","))
+    except (psycopg.Error, ValueError):
         raise wrong(
             "its address can't be read",
             "postgresql://user@host:5432/database; in a password, %40 is @, and so on",

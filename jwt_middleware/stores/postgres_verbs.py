@@ -196,7 +196,10 @@ class Verbs:
             yield from self._upgrade()
         missing = []
         for right, where in RIGHTS[self._serve]:
-            ((has,),) = yield Statement(right_sql(right, where, self._schema), {})
+            try:
+                ((has,),) = yield Statement(right_sql(right, where, self._schema), {})
+            except psycopg.errors.InsufficientPrivilege:  # to look into the schema
+                has = False
             if not has:
                 missing.append(f"GRANT {right} ON {where.replace('<schema>', schema)} TO {role}")
         if missing:

@@ -63,7 +63,7 @@ def free_port() -> int:
 class Server:
     """One server in a folder of its own, which outlives its process."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, wal_segment: str = "16", **settings: str) -> None:
         found = programs()
         if found is None:
             pytest.skip("no PostgreSQL: make setup, or set JWT_TEST_POSTGRES to an address")
@@ -82,8 +82,9 @@ class Server:
         }
         self._process: subprocess.Popen[bytes] | None = None
         options = ("--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C")
+        log = ("--wal-segsize", wal_segment)
         subprocess.run(
-            [str(self._bin / "initdb"), "-D", str(self.folder / "data"), *options],
+            [str(self._bin / "initdb"), "-D", str(self.folder / "data"), *options, *log],
             check=True,
             stdout=subprocess.DEVNULL,
             **self._as_user(),
@@ -106,12 +107,16 @@ class Server:
             return self.folder / "programs" / wheel.name / "pginstall" / "bin"
         return found
 
-    def start(self) -> Self:
-        """Start it, and return when it answers."""
+    def start(self, largest_file: int | None = None) -> Self:
+        """Start it, and return when it answers. With files that can't grow beyond some octets."""
+
+        limit = []
+        if largest_file is not None:
+            limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
+                [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
                 stdout=log,
                 stderr=log,
                 **self._as_user(),
@@ -155,14 +160,17 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: signal.Signals) -> None:
-        # Each of its processes is the leader of a group of its own.
-        assert self._process is not None
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=True)
-        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
-        ours = [pid for pid, parent in pairs if parent == self._process.pid]
-        for pid in (self._process.pid, *ours):
+        for pid in self._processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def _processes(self) -> list[int]:
+        # Each is the leader of a group of its own, so that no group has them all.
+        assert self._process is not None
+        first = self._process.pid
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=True)
+        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+        return [first, *(pid for pid, parent in pairs if parent == first)]
 
 
 def ask(url: str, sql: str) -> Any:
