@@ -48,6 +48,24 @@ def told() -> Iterator[Told]:
 
 
 @pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Give the address of a PostgreSQL server, one for all tests of a worker."""
+    from tests.engines import postgres
+
+    with postgres.shared() as url:
+        yield url
+
+
+@pytest.fixture
+def schema(postgres_url: str) -> Iterator[str]:
+    """Give the name of a schema that isn't there yet."""
+    from tests.engines import postgres
+
+    with postgres.fresh_schema(postgres_url) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run asynchronous tests on asyncio, which all the servers that we test with use."""
     return "asyncio"

@@ -1,0 +1,210 @@
+"""What is asked of PostgreSQL, and the schema that answers. No driver is needed to read it."""
+
+import re
+from typing import Final
+
+from ..values.errors import ConfigurationError
+from ..values.model import Grant
+
+OLDEST: Final = 13  # of the server
+
+# Locks of the database are numbers that all its users share: ours have this as their first.
+LOCKS: Final = 0x4A575447
+# The schema's versions, each made from the one before. What has been released is never changed.
+# Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
+# rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
+# (heap-only tuples). The living of a subject are found by a hash: half of what its text would take.
+MIGRATIONS: Final = (
+    (
+        "CREATE TABLE <schema>.version (number integer NOT NULL)",
+        "INSERT INTO <schema>.version VALUES (0)",
+        """CREATE TABLE <schema>.grants (
+            generation bigint NOT NULL,
+            rotated_at double precision NOT NULL,
+            created_at double precision NOT NULL,
+            expires_at double precision NOT NULL,
+            ended_at double precision,
+            id text COLLATE "C" PRIMARY KEY,
+            subject text COLLATE "C" NOT NULL,
+            client_id text COLLATE "C" NOT NULL,
+            scope text COLLATE "C" NOT NULL,
+            parent text COLLATE "C",
+            claims text COLLATE "C",  -- JSON; NULL for {}
+            bound_key text COLLATE "C",
+            end_reason text COLLATE "C"
+        ) WITH (fillfactor = 80)""",
+        "CREATE INDEX grants_living ON <schema>.grants USING hash (subject) WHERE ended_at IS NULL",
+        "CREATE INDEX grants_ended ON <schema>.grants (ended_at) WHERE ended_at IS NOT NULL",
+        "CREATE INDEX grants_expiring ON <schema>.grants (expires_at)",
+        """CREATE TABLE <schema>.admitted (
+            key bytea PRIMARY KEY,  -- its SHA-256: an index takes no long text
+            until double precision NOT NULL
+        )""",
+        "CREATE INDEX admitted_until ON <schema>.admitted (until)",
+        # Each statement of a function sees what was committed before it began; so whoever waited
+        # for the lock counts the grants of whoever had it. A single statement would not.
+        """CREATE FUNCTION <schema>.add_grant(
+            fresh <schema>.grants, most bigint, shift double precision
+        ) RETURNS SETOF text LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock(<locks>, hashtext(fresh.subject));
+            INSERT INTO <schema>.grants SELECT fresh.* ON CONFLICT (id) DO NOTHING;
+            IF FOUND THEN
+                PERFORM <durable>;
+                RETURN QUERY UPDATE <schema>.grants SET
+                    ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = 'limit'
+                WHERE ended_at IS NULL AND id IN (
+                    SELECT id FROM <schema>.grants
+                    WHERE subject = fresh.subject AND ended_at IS NULL
+                        AND expires_at > date_part('epoch', now()) + shift AND id <> fresh.id
+                    ORDER BY created_at DESC, id DESC OFFSET most - 1
+                ) RETURNING id;
+            END IF;
+        END $$""",
+    ),
+)
+
+FIELDS: Final = tuple(Grant.__dataclass_fields__)
+_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
+_NAMES = {
+    "<locks>": str(LOCKS),
+    # Whatever the role's default is, what ended stays ended. A stricter default stays.
+    "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
+    "'off', 'on'), true)",
+    "<row>": ", ".join(FIELDS),
+    "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
+    "<living>": "subject = %(subject)s AND ended_at IS NULL AND expires_at > <now>",
+    "<open>": "generation = %(source)s AND ended_at IS NULL AND expires_at > <now>",
+    # When it is done, not when it began to wait: a reader of ended grants goes by that time.
+    "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
+    "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
+}
+# All that is ever asked. A test holds that none of it reads a whole table.
+SQL: Final = {
+    "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
+    "read": "SELECT <row> FROM <schema>.grants WHERE id = %(id)s",
+    # One snapshot for both halves. Where the first half had to wait for another's write, and then
+    # found the row changed, the second half returns it as it was: that one is <open> still.
+    "advance": "WITH swapped AS (UPDATE <schema>.grants "
+    "SET generation = %(target)s, parent = %(parent)s, rotated_at = <stamp> "
+    "WHERE id = %(id)s AND <open> RETURNING <row>, true, <rotation>) SELECT * FROM swapped "
+    "UNION ALL SELECT <row>, false, <open> FROM <schema>.grants "
+    "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
+    "end": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
+    "WHERE id = %(id)s AND ended_at IS NULL RETURNING <durable>",
+    "end_subject": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
+    "WHERE <living> RETURNING id, <durable>",
+    "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
+    # A clock that was set back stamps ends with times that the cursor has passed already.
+    "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
+    "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(retention)s "
+    "ELSE least(%(cursor)s::float8, <now> - %(overlap)s) END)",
+    "admit": "INSERT INTO <schema>.admitted (key, until) VALUES (%(key)s, %(until)s) "
+    "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= <now> "
+    "RETURNING true",
+    "purge": "DELETE FROM <schema>.grants WHERE ctid = ANY (ARRAY(SELECT ctid FROM <schema>.grants "
+    "WHERE expires_at <= %(at)s AND (ended_at IS NULL OR ended_at + %(retention)s <= %(at)s) "
+    "ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
+    "version": "SELECT number FROM <schema>.version",
+    "purge_keys": "DELETE FROM <schema>.admitted WHERE ctid = ANY (ARRAY(SELECT ctid "
+    "FROM <schema>.admitted WHERE until <= %(at)s "
+    "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
+}
+# What a role needs that doesn't own the schema: all verbs, or `ended` alone.
+RIGHTS: Final = {
+    True: (
+        ("USAGE", "SCHEMA <schema>"),
+        ("SELECT", "<schema>.version"),
+        ("SELECT, INSERT, UPDATE, DELETE", "<schema>.grants"),
+        ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
+    ),
+    False: (
+        ("USAGE", "SCHEMA <schema>"),
+        ("SELECT", "<schema>.version"),
+        ("SELECT (id, ended_at)", "<schema>.grants"),
+    ),
+}
+
+
+def schema_sql(schema: str = "jwt_middleware", *, since: int = 0) -> str:
+    """Return the SQL that brings the schema up to date, for a team that runs such itself.
+
+    It does what `check` does where the role may: in one transaction, one worker at a time. `since`
+    is the version that is there, 0 for none. The version is the number in the table `version`.
+    """
+    name = quoted(schema)
+    make = [f"CREATE SCHEMA IF NOT EXISTS {name}"] if not since else []
+    scripts = [statement for script in MIGRATIONS[since:] for statement in script]
+    number = f"{_SET} {len(MIGRATIONS)}"
+    statements = ["BEGIN", lock_sql(schema), *make, *scripts, number, "COMMIT"]
+    return "".join(f"{_sql(one).replace('<schema>', name)};\n" for one in statements)
+
+
+def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True) -> str:
+    """Return the GRANTs for a role that doesn't own the schema.
+
+    With `serve=False`, for a service of `Refresh(serve=False)`: it can call `ended`, and nothing
+    else; it can't read who is logged in.
+    """
+    name = quoted(schema)
+    return "".join(
+        f"GRANT {right} ON {where.replace('<schema>', name)} TO {role};\n"
+        for right, where in RIGHTS[serve]
+    )
+
+
+def quoted(schema: str) -> str:
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
+        raise wrong("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
+    return f'"{schema}"'
+
+
+def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:
+    """Return what is asked of a schema, with rotations that wait for the disk or don't."""
+    rotation = "false" if is_waiting else "set_config('synchronous_commit', 'off', true) IS NULL"
+    name = quoted(schema)
+    return {
+        verb: _sql(text).replace("<schema>", name).replace("<rotation>", rotation)
+        for verb, text in SQL.items()
+    }
+
+
+def _sql(text: str) -> str:
+    for name, meaning in _NAMES.items():
+        text = text.replace(name, meaning)
+    return text
+
+
+def lock_sql(schema: str) -> str:
+    return f"SELECT pg_advisory_xact_lock({LOCKS}, hashtext('{schema}'))"
+
+
+def right_sql(right: str, where: str, schema: str) -> str:
+    """Return the question whether the role has a right of `RIGHTS`."""
+    name = where.replace("<schema>", quoted(schema))
+    if right.startswith("SELECT ("):
+        columns = right.removeprefix("SELECT (").removesuffix(")").split(", ")
+        asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
+    elif where.startswith("SCHEMA"):
+        asked = [f"has_schema_privilege('{schema}', '{right}')"]
+    else:
+        asked = [f"has_table_privilege('{name}', '{one}')" for one in right.split(", ")]
+    return f"SELECT {' AND '.join(asked)}"
+
+
+_SET = "UPDATE <schema>.version SET number ="
+# What is asked at start.
+SERVER = (
+    "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
+    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_user::text"
+)
+SCHEMA = "SELECT true FROM pg_namespace WHERE nspname = %(schema)s"
+TABLE = (
+    "SELECT true FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+    "WHERE nspname = %(schema)s AND relname = 'version'"
+)
+
+
+def wrong(problem: str, remedy: str) -> ConfigurationError:
+    """Return what is raised for a store that can't be."""
+    return ConfigurationError("refresh.store", problem, remedy)

@@ -1,0 +1,274 @@
+"""The verbs of the PostgreSQL stores: what is asked, what an answer means, what is asked again.
+
+They stand here once, as generators: they yield a statement and are sent its rows, or have its error
+thrown at them. Nothing here waits or knows a connection.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from hashlib import sha256
+from json import dumps
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+import psycopg
+import psycopg_pool
+from psycopg.types.numeric import Int8
+
+from ..jose.strict import parse_object
+from ..values.errors import StoreUnavailable
+from ..values.frozen import FrozenDict
+from ..values.model import Grant
+from ..values.randomness import fraction
+from . import Advanced, Cursor, Ended
+from .memory import OVERLAP, PURGE_AT_MOST
+from .postgres_sql import (
+    FIELDS,
+    MIGRATIONS,
+    OLDEST,
+    RIGHTS,
+    SCHEMA,
+    SERVER,
+    TABLE,
+    lock_sql,
+    quoted,
+    right_sql,
+    schema_sql,
+    statements,
+    wrong,
+)
+
+TRIES: Final = 4
+PAUSE: Final = 0.05  # seconds, at most, before the second try
+PURGE_BATCH: Final = 500  # rows of one transaction: others wait no longer than that
+
+T = TypeVar("T")
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+class Statement(NamedTuple):
+    """One question to the server: one round trip."""
+
+    sql: str
+    params: Mapping[str, Any] | None = None  # None: any number of statements, never prepared
+
+
+# What a verb or a check is made of: a number is a pause, in seconds.
+Flow: TypeAlias = Generator[Statement | float, Rows, T]
+
+
+class Verbs:
+    """The eight verbs and the look at the start, for one schema."""
+
+    def __init__(
+        self,
+        schema: str,
+        *,
+        retention: float,
+        serve: bool,
+        is_waiting: bool,
+        offset: Callable[[], float],
+    ) -> None:
+        self._statements = statements(schema, is_waiting=is_waiting)
+        self._schema = schema
+        self._retention = float(retention)
+        self._serve = serve
+        self._offset = offset
+
+    def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
+        row = {name: getattr(grant, name) for name in FIELDS}
+        row["claims"] = _to_json(grant.claims)
+        row["generation"] = Int8(grant.generation)
+        rows = yield from self._ask("add", **row, limit=Int8(limit), offset=self._shift())
+        return tuple(one for (one,) in rows)
+
+    def advance(
+        self, grant_id: str, source: int, target: int, parent: str | None
+    ) -> Flow[Advanced]:
+        if source == target:
+            return (yield from self._read(grant_id))
+        rows = yield from self._ask(
+            "advance",
+            id=grant_id,
+            source=Int8(source),
+            target=Int8(target),
+            parent=parent,
+            offset=self._shift(),
+        )
+        if not rows:
+            return Advanced(False, None)
+        *row, advanced, is_stale = rows[0]
+        if not advanced and is_stale:
+            return (yield from self._read(grant_id))
+        return Advanced(advanced, _grant(row))
+
+    def _read(self, grant_id: str) -> Flow[Advanced]:
+        rows = yield from self._ask("read", reads=True, id=grant_id)
+        return Advanced(False, _grant(rows[0]) if rows else None)
+
+    def end(self, grant_id: str, reason: str) -> Flow[bool]:
+        rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
+        return bool(rows)
+
+    def end_subject(self, subject: str, reason: str) -> Flow[tuple[str, ...]]:
+        rows = yield from self._ask(
+            "end_subject", subject=subject, reason=reason, offset=self._shift()
+        )
+        return tuple(one for one, _ in rows)
+
+    def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
+        rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
+        return tuple(map(_grant, rows))
+
+    def ended(self, cursor: Cursor | None) -> Flow[Ended]:
+        ((cursor, grant_ids),) = yield from self._ask(
+            "ended",
+            reads=True,
+            cursor=cursor,
+            overlap=OVERLAP,
+            retention=self._retention,
+            offset=self._shift(),
+        )
+        return Ended(tuple(grant_ids), cursor)
+
+    def admit(self, key: str, until: float) -> Flow[bool]:
+        digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
+        rows = yield from self._ask("admit", key=digest, until=float(until), offset=self._shift())
+        return bool(rows)
+
+    def purge(self, now: float) -> Flow[int]:
+        total = 0
+        asked: dict[str, Any] = {
+            "at": float(now),
+            "retention": self._retention,
+            "batch": Int8(PURGE_BATCH),
+        }
+        for verb in ("purge", "purge_keys"):
+            most = total + PURGE_AT_MOST
+            while total < most:
+                rows = yield from self._ask(verb, **asked)
+                total += len(rows)
+                if len(rows) < PURGE_BATCH:
+                    break
+        return total
+
+    def _shift(self) -> float:
+        return float(self._offset())
+
+    def _ask(self, verb: str, *, reads: bool = False, **params: Any) -> Flow[Rows]:
+        """Ask, and again where that can't do anything twice.
+
+        A transaction that the server took back may be tried again. What was sent when a connection
+        broke may have been done: a read is asked again, a write is not, for the answer would not be
+        the one to what was asked.
+        """
+        tries = 0
+        while True:
+            try:
+                return (yield Statement(self._statements[verb], params))
+            except psycopg.Error as error:
+                tries += 1
+                is_undone = (error.sqlstate or "").startswith("40")
+                if tries == TRIES or not (is_undone or (reads and _is_lost(error))):
+                    raise
+            yield PAUSE * tries * fraction()
+
+    # --- beginning
+
+    def prepare(self) -> Flow[None]:
+        """Look at the server, and make the schema or bring it up to date."""
+        schema = quoted(self._schema)
+        ((number, encoding, is_standby, is_read_only, role),) = yield Statement(SERVER, {})
+        if number < OLDEST * 10000:
+            raise wrong(f"PostgreSQL {number // 10000} is too old", f"{OLDEST} is the first")
+        if encoding != "UTF8":
+            raise wrong(f"the database's encoding is {encoding}", "make one with ENCODING 'UTF8'")
+        if is_standby or (self._serve and is_read_only):
+            raise wrong(
+                "the server is read-only",
+                "give the primary's address; of several hosts, libpq takes the one that is",
+            )
+        version = yield from self._version()
+        if version < len(MIGRATIONS):
+            if not self._serve:
+                raise wrong(
+                    f"the schema {self._schema} isn't there or not up to date",
+                    "start the service that issues tokens first",
+                )
+            yield from self._upgrade()
+        missing = []
+        for right, where in RIGHTS[self._serve]:
+            try:
+                ((has,),) = yield Statement(right_sql(right, where, self._schema), {})
+            except psycopg.errors.InsufficientPrivilege:  # to look into the schema
+                has = False
+            if not has:
+                missing.append(f"GRANT {right} ON {where.replace('<schema>', schema)} TO {role}")
+        if missing:
+            raise wrong(f"the role {role} lacks rights", "; ".join(missing))
+
+    def _version(self) -> Flow[int]:
+        """Return the schema's version; 0: there is none."""
+        if not (yield Statement(TABLE, {"schema": self._schema})):
+            return 0
+        try:
+            ((version,),) = yield Statement(self._statements["version"])
+        except psycopg.errors.InsufficientPrivilege:
+            return len(MIGRATIONS)  # the rights are looked at next, and named
+        if version > len(MIGRATIONS):
+            raise wrong(
+                f"the schema {self._schema} was made by a newer version of this package: it is "
+                f"{version}, and {len(MIGRATIONS)} is known here",
+                "update this one, too",
+            )
+        return int(version)
+
+    def _upgrade(self) -> Flow[None]:
+        yield Statement("BEGIN")
+        yield Statement(lock_sql(self._schema))
+        # Looked at again: another process may have been faster.
+        version = yield from self._version()
+        if version < len(MIGRATIONS):
+            # The statements, without the BEGIN and the lock that have been and the COMMIT to come.
+            statements = schema_sql(self._schema, since=version).splitlines(keepends=True)[2:-1]
+            if not version and (yield Statement(SCHEMA, {"schema": self._schema})):
+                statements = statements[1:]  # to make it needs rights even where it is there
+            try:
+                yield Statement("".join(statements))
+            except psycopg.errors.InsufficientPrivilege:
+                raise wrong(
+                    f"the schema {self._schema} isn't there or not up to date, and this role may "
+                    "not make it",
+                    "let its owner run what jwt_middleware.stores.postgres.schema_sql returns",
+                ) from None
+        yield Statement("COMMIT")
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    """Say whether the connection broke; not where none could be had."""
+    if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed):
+        return False
+    state = error.sqlstate
+    return isinstance(error, psycopg.OperationalError) and (
+        state is None or state.startswith(("08", "57P"))
+    )
+
+
+def _grant(row: Any) -> Grant:
+    found = dict(zip(FIELDS, row[: len(FIELDS)], strict=True))
+    found["claims"] = _from_json(found["claims"])
+    return Grant(**found)
+
+
+def _to_json(claims: FrozenDict) -> str | None:
+    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else None
+
+
+def _from_json(text: str | None) -> FrozenDict:
+    if text is None:
+        return _NOTHING
+    try:
+        return parse_object(text.encode("utf-8"))
+    except ValueError:
+        raise StoreUnavailable("a damaged row") from None
+
+
+_NOTHING = FrozenDict()

