@@ -25,8 +25,8 @@ def open_store(store: Any, *, clock: Clock, retention: float, serve: bool = True
         serve: False for who only reads what has ended, with the least rights.
 
     Raises:
-        ConfigurationError: for an unknown scheme and for what the engine's own reading of the URL
-            refuses.
+        ConfigurationError: for an unknown scheme, for a client that isn't installed, and for what
+            the engine's own reading of the URL refuses.
 
     """
     if not isinstance(store, str):
@@ -53,7 +53,33 @@ def _sqlite(url: str, clock: Clock, retention: float, _: bool) -> Opened:
     return Opened(store, store)
 
 
+def _postgres(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
+    from .postgres import AsyncPostgresStore, PostgresStore
+
+    kinds = (PostgresStore, AsyncPostgresStore)
+    return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)
+
+
+def _redis(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
+    from .redis import AsyncRedisStore, RedisStore
+
+    kinds = (RedisStore, AsyncRedisStore)
+    return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)
+
+
+def _of_each(kinds: tuple[Any, Any], url: str, **given: Any) -> Opened:
+    return Opened(*(kind.from_url(url, **given) for kind in kinds))
+
+
 _ENGINES: Mapping[str, Callable[[str, Clock, float, bool], Opened]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    "postgresql": _postgres,
+    "postgres": _postgres,
+    "redis": _redis,
+    "rediss": _redis,
+    "redis+sentinel": _redis,
+    "rediss+sentinel": _redis,
+    "redis+cluster": _redis,
+    "rediss+cluster": _redis,
 }

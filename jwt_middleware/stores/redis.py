@@ -325,10 +325,12 @@ class RedisStore(_Rules):
         self._locks: dict[int, Lock] = {}
 
     @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "RedisStore":
+    def from_url(
+        cls, url: str, *, clock: Callable[[], float], retention: float, serve: bool = True
+    ) -> "RedisStore":
         """Return the store at a URL; see `parse_url`. The engine has a clock of its own."""
         address, options = parse_url(url)
-        return cls(address.client, retention=retention, **options)
+        return cls(address.client, retention=retention, serve=serve, **options)
 
     def check(self) -> None:
         """Try everything that will be needed. Raises ConfigurationError with the way out."""
@@ -412,11 +414,11 @@ class AsyncRedisStore(_Rules):
 
     @classmethod
     def from_url(
-        cls, url: str, *, clock: Callable[[], float], retention: float
+        cls, url: str, *, clock: Callable[[], float], retention: float, serve: bool = True
     ) -> "AsyncRedisStore":
         """Return the store at a URL; see `parse_url`. The engine has a clock of its own."""
         address, options = parse_url(url)
-        return cls(address.async_client, retention=retention, **options)
+        return cls(address.async_client, retention=retention, serve=serve, **options)
 
     async def check(self) -> None:
         """Try everything that will be needed. Raises ConfigurationError with the way out."""
