@@ -113,9 +113,7 @@ class _Search(Generic[S]):
     order of the whole history begins with one of these.
     """
 
-    def __init__(
-        self, known: list[Operation], time: float, initial: S, step: Step[S]
-    ) -> None:
+    def __init__(self, known: list[Operation], time: float, initial: S, step: Step[S]) -> None:
         self.begun = [one for one in known if one.invoked <= time]
         self._until = [one.until if one.until <= time else NEVER for one in self.begun]
         self._step = step

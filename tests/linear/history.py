@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -24,7 +24,7 @@ from .model import UNKNOWN, Call, Row, State
 from .program import Plan
 
 LEAD: Final = 2_000_000  # nanoseconds from the word to all processes to the start of their threads
-SHOWN: Final = 12  # operations of an order that a reader is shown
+SHOWN: Final = 12  # changes of an order that a reader is shown
 
 
 class NotLinearizable(AssertionError):
@@ -90,32 +90,34 @@ class Engine(NamedTuple):
 
     kind: str
     url: str
-    options: dict[str, Any] = {}  # more keywords for `from_url`
+    options: Mapping[str, Any] | None = None  # more keywords for `from_url`
 
 
 class Fleet:
     """Processes that share a store, for many histories."""
 
     def __init__(self, engine: Engine, processes: int) -> None:
+        self._args = (engine.kind, engine.url, json.dumps(dict(engine.options or {})))
+        self._processes = processes
         self._run = identifier()
-        args = (engine.kind, engine.url, json.dumps(engine.options))
-        self._workers = [_Worker(*args) for _ in range(processes)]
+        self._workers: list[_Worker] = []
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            for _ in range(self._processes):
+                self._workers.append(stack.enter_context(_Worker(*self._args)))
             for worker in self._workers:
-                stack.enter_context(worker)
-            for worker in self._workers:
-                worker.hear()
+                assert worker.hear() == "ready"
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, *error: Any) -> None:  # noqa: PYI036
+        self._stack.__exit__(*error)
 
     def history(self, seed: int) -> History:
         """Run the programs of a seed, their threads spread evenly over the processes."""
-        plan, count = Plan(self._run, seed), len(self._workers)
+        plan, count = Plan(self._run, seed), self._processes
         at = time.monotonic_ns() + LEAD
         for number, worker in enumerate(self._workers):
             numbers = [plan.threads * one // count for one in (number, number + 1)]
@@ -148,9 +150,10 @@ class _Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with self._process:  # its standard input is closed: it ends by itself
-            pass
+    def __exit__(self, error: object, *_: object) -> None:
+        with self._process:  # closes its standard input, and so it ends
+            if error is not None:
+                self._process.kill()
 
 
 class Teller:
@@ -162,30 +165,26 @@ class Teller:
         self._begin = min(one.invoked for one in history.operations)
 
     def violation(self, found: Violation[State]) -> str:
-        """Say what can't be, what would be, and what came before and meanwhile."""
+        """Say what can't be, what would be, and which changes came before and meanwhile."""
         _, expected = model.perform(found.state, found.operation.call)
         answer = self._answer(found.operation.call.verb, expected)
-        left = max(len(found.order) - SHOWN, 0)
         return "\n".join(
             [
                 f"seed {self._plan.seed}: no order explains these answers",
                 "",
                 self._line(found.operation),
-                f"  would be {answer} after an order of all that had returned before:",
                 "",
-                *([f"  ({left} more)"] if left else []),
-                *self._lines(found.order[left:]),
+                f"  It would be {answer} after all that was answered before; the last changes:",
                 "",
-                f"  which leaves {', '.join(map(self._row, found.state)) or 'nothing'}",
+                *list(map(self._line, _changes(found.order)))[-SHOWN:],
                 "",
-                "  had begun meanwhile, and not returned:",
+                f"  That leaves {', '.join(map(self._row, found.state)) or 'nothing'}",
                 "",
-                *self._lines(found.meanwhile),
+                "  What else may have changed something, and was answered later:",
+                "",
+                *(self._line(one) for one in found.meanwhile if _may_change(one)),
             ]
         )
-
-    def _lines(self, operations: Iterable[Operation]) -> list[str]:
-        return [self._line(one) for one in operations]
 
     def _line(self, one: Operation) -> str:
         invoked, returned = ((time - self._begin) / 1e6 for time in (one.invoked, one.returned))
@@ -216,6 +215,25 @@ class Teller:
         grant_id, generation, parent, is_ended, reason = Row(*row)
         end = f" ended: {reason}" if is_ended or reason is not None else ""
         return f"<{self._names[grant_id]} {generation} of {parent}{end}>"
+
+
+def _changes(order: Iterable[Operation]) -> list[Operation]:
+    found, state = [], model.EMPTY
+    for one in order:
+        after = model.step(state, one.call, one.answer)
+        assert after is not None
+        if after != state:
+            found.append(one)
+        state = after
+    return found
+
+
+def _may_change(one: Operation) -> bool:
+    if one.answer == UNKNOWN or one.call.verb == "add":
+        return True
+    return bool(one.answer[0] if one.call.verb == "advance" else one.answer) and (
+        one.call.verb != "grants"
+    )
 
 
 _WORDS: Final[dict[str, Callable[[Teller, Any], str]]] = {

@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from random import Random
 from threading import Barrier
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from jwt_middleware.stores import Store, shard
 from jwt_middleware.values.errors import StoreUnavailable
@@ -24,9 +24,10 @@ from . import model
 from .checker import Operation
 from .model import UNKNOWN, Answer, Call
 
-THREADS: Final = {8: 10, 12: 8, 16: 7, 32: 4}  # the threads of a history, and the calls of each
-GRANTS: Final = 6  # of each subject
-WEIGHTS: Final = {"advance": 48, "read": 14, "add": 16, "grants": 8, "end": 10, "end_subject": 4}
+TURNS: Final = {8: 12, 12: 9, 16: 7, 32: 4}  # the threads that a history has, and turns of each
+GRANTS: Final = 12  # of each subject
+SPREAD: Final = 2  # grants that a thread is at, at any moment
+WEIGHTS: Final = {"advance": 66, "read": 10, "grants": 10, "end": 5, "add": 7, "end_subject": 2}
 
 
 class Plan:
@@ -36,7 +37,7 @@ class Plan:
         random = Random(seed)
         self.run = run
         self.seed = seed
-        self.threads = random.choice(tuple(THREADS))
+        self.threads = random.choice(tuple(TURNS))
         names = ("alice", "bob")[: random.choice((1, 2))]
         self.subjects = tuple(f"{name} {run} {seed}" for name in names)
         self.grants = {
@@ -52,47 +53,100 @@ class Plan:
         return names
 
     def program(self, number: int) -> Generator[Call, Answer, None]:
-        """Yield the calls of a thread, one after another, and take the answer to each."""
+        """Yield the calls of a thread, one after another, and take the answer to each.
+
+        It goes on to the next grant where one has ended, and adds the one that isn't there.
+        """
         random = Random(f"{self.seed} {number}")
-        seen: dict[str, int] = {}  # generations, as this thread knows them
-        turns = THREADS[self.threads]
-        for turn in range(turns):
-            subject = random.choice(self.subjects)
-            first = turn * (GRANTS - 1) // turns
-            grant_id = self.grants[subject][first + random.randrange(2)]
-            verb = random.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
-            known = seen.get(grant_id, 1)
-            call = _call(random, subject, verb, grant_id, known, f"{number}.{turn}")
-            answer = yield call
-            if call.verb == "advance" and answer != UNKNOWN and answer[1] is not None:
-                seen[grant_id] = answer[1].generation
+        # Drawn before the start: time between two calls is time in which nothing meets.
+        turns = [_turn(random, f"{number}.{turn}") for turn in range(TURNS[self.threads])]
+        views = [_View(subject, ids) for subject, ids in self.grants.items()]
+        yield Call(views[0].subject, "grants", ())
+        for turn in turns:
+            view = views[turn.draw % len(views)]
+            call = view.call(turn)
+            view.learn(call, (yield call))
+
+
+class _Turn(NamedTuple):
+    """What chance says of a turn."""
+
+    verb: str
+    draw: int
+    behind: int
+    gap: int
+    parent: str | None
+    limit: int
+    reason: str
+
+
+def _turn(random: Random, parent: str) -> _Turn:
+    # Now and then from a generation that is gone, or further than by one, as Restored does.
+    return _Turn(
+        verb=random.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0],
+        draw=random.randrange(1000),
+        behind=random.choices((0, 1), (9, 1))[0],
+        gap=random.choices((1, 3), (9, 1))[0],
+        parent=random.choices((parent, None), (9, 1))[0],
+        limit=random.randint(1, 4),
+        reason=random.choice(("logout", "reused")),
+    )
+
+
+class _View:
+    """What a thread knows of a subject's grants."""
+
+    def __init__(self, subject: str, ids: tuple[str, ...]) -> None:
+        self.subject = subject
+        self._left = list(ids)  # not known to have ended
+        self._generations = dict.fromkeys(ids, 1)
+        self._missing: str | None = ids[0]
+
+    def call(self, turn: _Turn) -> Call:
+        """Return the call of a turn."""
+        grant_id = self._left[min(turn.draw // 2 % SPREAD, len(self._left) - 1)]
+        known = self._generations[grant_id]
+        verb = turn.verb
+        args: tuple[Any, ...] = ()
+        if verb == "advance" and self._missing is not None:
+            verb, grant_id = "add", self._missing
+        match verb:
+            case "advance":
+                source = known - turn.behind
+                args = (grant_id, source, source + turn.gap, turn.parent)
+            case "read":
+                verb, args = "advance", (grant_id, known, known, None)
+            case "add":
+                args = (grant_id, turn.limit)
+            case "end":
+                args = (grant_id, turn.reason)
+            case "end_subject":
+                args = (turn.reason,)
+        return Call(self.subject, verb, args)
+
+    def learn(self, call: Call, answer: Answer) -> None:
+        """Take in what the call was answered."""
+        if answer == UNKNOWN:
+            return
+        if call.verb == "add":
+            self._missing = None
+        elif call.verb == "grants" and answer:
+            living = [one.grant_id for one in answer]
+            newest = self._left.index(living[0]) if living[0] in self._left else 0
+            self._left = [one for one in self._left[:newest] if one in living] + self._left[newest:]
+            self._generations |= {one.grant_id: one.generation for one in answer}
+        elif call.verb == "advance" and answer[1] is None:
+            self._missing = call.args[0]
+        elif call.verb == "advance":
+            self._generations[call.args[0]] = answer[1].generation
+            if answer[1].is_ended and len(self._left) > 1:
+                self._left = [one for one in self._left if one != call.args[0]]
 
 
 def _id(subject: str, number: int) -> str:
     """Return an id as `new_grant_id` makes them, but always the same."""
     octets = sha256(f"{subject} {number}".encode()).digest()[:16]
     return shard(subject) + urlsafe_b64encode(octets).decode().rstrip("=")
-
-
-def _call(
-    random: Random, subject: str, verb: str, grant_id: str, known: int, parent: str
-) -> Call:
-    match verb:
-        case "advance":
-            # Now and then from a generation that is gone, and further than by one, as Restored.
-            source = random.choices((known, known - 1), (9, 1))[0]
-            gap = random.choices((1, 3), (9, 1))[0]
-            new = random.choices((parent, None), (9, 1))[0]
-            return Call(subject, "advance", (grant_id, source, source + gap, new))
-        case "read":
-            return Call(subject, "advance", (grant_id, known, known, None))
-        case "add":
-            return Call(subject, "add", (grant_id, random.randint(1, 3)))
-        case "end":
-            return Call(subject, "end", (grant_id, random.choice(("logout", "reused"))))
-        case "end_subject":
-            return Call(subject, "end_subject", ("logout",))
-    return Call(subject, "grants", ())
 
 
 def perform(
@@ -104,10 +158,10 @@ def perform(
     def run(number: int) -> list[Operation]:
         found: list[Operation] = []
         program = plan.program(number)
+        call = next(program)
         all_here.wait()
         _sleep_until(at)
         with suppress(StopIteration):
-            call = next(program)
             while True:
                 found.append(_operation(store, call, str(number)))
                 call = program.send(found[-1].answer)
@@ -135,7 +189,9 @@ def _asked(store: Store, call: Call) -> Answer:
     subject, verb, args = call
     match verb:
         case "add":
-            return tuple(sorted(store.add(new_grant(time.time(), id=args[0], subject=subject), args[1])))
+            return tuple(
+                sorted(store.add(new_grant(time.time(), id=args[0], subject=subject), args[1]))
+            )
         case "advance":
             advanced, grant = store.advance(*args)
             return advanced, None if grant is None else model.row(grant)
