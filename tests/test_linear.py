@@ -43,6 +43,7 @@ class Shared(NamedTuple):
     kind: str
     url: Callable[[pytest.FixtureRequest], str]
     processes: int = 4
+    by_creation: bool = False  # it takes for the oldest grant which has the lowest `created_at`
 
 
 def file(request: pytest.FixtureRequest) -> str:
@@ -106,7 +107,8 @@ def width(operations: Iterable[Operation]) -> int:
 @pytest.fixture
 def fleet(request: pytest.FixtureRequest) -> Generator[Fleet, None, None]:
     shared: Shared = request.param
-    with Fleet(Engine(shared.kind, shared.url(request)), shared.processes) as one:
+    engine = Engine(shared.kind, shared.url(request), by_creation=shared.by_creation)
+    with Fleet(engine, shared.processes) as one:
         yield one
 
 
@@ -214,7 +216,7 @@ def made(*lines: tuple[str, str, tuple[Any, ...], Answer, int, int]) -> tuple[Op
 
 
 def a(generation: int, parent: str | None = None, end: str | None = None) -> model.Row:
-    return model.Row("a", generation, parent, end is not None, end)
+    return model.Row((), "a", generation, parent, end is not None, end)
 
 
 ADD = ("x", "add", ("a", 9), (), 0, 1)
@@ -248,7 +250,12 @@ LINEARIZABLE = {
         ADD,
         ("x", "add", ("b", 1), ("a",), 2, 9),
         ("y", "grants", (), (a(1),), 3, 4),
-        ("y", "grants", (), (model.Row("b", 1, None, False, None),), 5, 6),
+        ("y", "grants", (), (model.Row((), "b", 1, None, False, None),), 5, 6),
+    ),
+    "the older one is ended, by the time of its creation": (
+        ("x", "add", ("a", 9, (20.0, "a")), (), 0, 1),
+        ("x", "add", ("b", 9, (10.0, "b")), (), 2, 3),
+        ("x", "add", ("c", 2, (0.0, "c")), ("b",), 4, 5),
     ),
     "unknown, and was done": (
         ADD,
@@ -522,10 +529,10 @@ def lost_update() -> History:
     plan = Plan("here", 0)
     subject = plan.subjects[0]
     first = plan.grants[subject][0]
-    row = model.Row(first, 2, "p", False, None)
+    row = model.Row((), first, 2, "p", False, None)
     lines = (
         ("0", "add", (first, 9), (), 0, 1_000_000),
-        ("1", "grants", (), (model.Row(first, 1, None, False, None),), 1_100_000, 1_200_000),
+        ("1", "grants", (), (model.Row((), first, 1, None, False, None),), 1_100_000, 1_200_000),
         ("1", "advance", (first, 1, 2, "p"), (True, row), 2_000_000, 3_000_000),
         ("2", "end", (first, "reused"), UNKNOWN, 2_400_000, 3_400_000),
         ("3", "grants", (), (), 2_400_000, 9_400_000),

@@ -65,7 +65,7 @@ class History(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write it as lines of JSON: the plan, then an operation a line."""
-        lines = [{"run": self.plan.run, "seed": self.plan.seed}, *self.operations]
+        lines = [self.plan.parts(), *self.operations]
         path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
     @classmethod
@@ -78,7 +78,7 @@ class History(NamedTuple):
 def operation(read: list[Any]) -> Operation:
     """Return an operation out of JSON, which has no tuples."""
     who, (subject, verb, args), answer, invoked, returned = read
-    return Operation(who, Call(subject, verb, tuple(args)), _tuples(answer), invoked, returned)
+    return Operation(who, Call(subject, verb, _tuples(args)), _tuples(answer), invoked, returned)
 
 
 def _tuples(value: Any) -> Any:
@@ -91,6 +91,7 @@ class Engine(NamedTuple):
     kind: str
     url: str
     options: Mapping[str, Any] | None = None  # more keywords for `from_url`
+    by_creation: bool = False  # what it takes for the oldest grant: see the model
 
 
 class Fleet:
@@ -98,6 +99,7 @@ class Fleet:
 
     def __init__(self, engine: Engine, processes: int) -> None:
         self._args = (engine.kind, engine.url, json.dumps(dict(engine.options or {})))
+        self._by_creation = engine.by_creation
         self._processes = processes
         self._run = identifier()
         self._workers: list[_Worker] = []
@@ -117,11 +119,11 @@ class Fleet:
 
     def history(self, seed: int) -> History:
         """Run the programs of a seed, their threads spread evenly over the processes."""
-        plan, count = Plan(self._run, seed), self._processes
+        plan, count = Plan(self._run, seed, by_creation=self._by_creation), self._processes
         at = time.monotonic_ns() + LEAD
         for number, worker in enumerate(self._workers):
             numbers = [plan.threads * one // count for one in (number, number + 1)]
-            worker.tell({"run": plan.run, "seed": seed, "numbers": numbers, "at": at})
+            worker.tell({"plan": plan.parts(), "numbers": numbers, "at": at})
         found = [worker.hear() for worker in self._workers]
         return History(plan, tuple(operation(one) for seen in found for one in seen))
 
@@ -190,7 +192,8 @@ class Teller:
         invoked, returned = ((time - self._begin) / 1e6 for time in (one.invoked, one.returned))
         answer = self._answer(one.call.verb, one.answer)
         subject, verb, args = one.call
-        names = ", ".join(str(self._names.get(arg, arg)) for arg in args or (subject,))
+        args = args[:2] if verb == "add" else args or (subject,)
+        names = ", ".join(str(self._names.get(arg, arg)) for arg in args)
         return f"  {invoked:9.3f} to {returned:9.3f}  {one.who:>2}: {verb}({names}) = {answer}"
 
     def _answer(self, verb: str, answer: Any) -> str:
@@ -212,7 +215,7 @@ class Teller:
         return f"{advanced}, {'nothing' if row is None else self._row(row)}"
 
     def _row(self, row: Iterable[Any]) -> str:
-        grant_id, generation, parent, is_ended, reason = Row(*row)
+        _, grant_id, generation, parent, is_ended, reason = Row(*row)
         end = f" ended: {reason}" if is_ended or reason is not None else ""
         return f"<{self._names[grant_id]} {generation} of {parent}{end}>"
 

@@ -1,9 +1,13 @@
 """What a store does with the grants of one subject, one step after another: pure, without a clock.
 
 It is the contract of `jwt_middleware.stores` as briefly as it can be said. Times aren't modelled:
-who looks at them is the contract suite. All grants live longer than a history, so none expires.
-An answer holds what an answer of a store's does, in a form that JSON keeps: ids that come in any
-order are sorted, a row is what is modelled of it.
+the contract suite looks at them. All grants live longer than a history, so none expires. An answer
+is what a store answers, in a form that JSON keeps: ids that come in any order are sorted, and of a
+row there is what is modelled of it.
+
+The oldest grant is the one that was added first; or, where a store goes by `created_at` (and by ids
+where two are equal), the one that is the oldest by the clock of whoever added it. So a grant has an
+`age`, and a state is in the order of ages. Where all are equal, that is the order of adding.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from jwt_middleware.values.model import Grant
 
+Age: TypeAlias = tuple[()] | tuple[float, str]
+
 
 class Row(NamedTuple):
     """What is modelled of a grant."""
 
+    age: Age
     grant_id: str
     generation: int
     parent: str | None
@@ -24,7 +31,7 @@ class Row(NamedTuple):
     end_reason: str | None
 
 
-State: TypeAlias = tuple[Row, ...]  # the grants of one subject in the order of their beginning
+State: TypeAlias = tuple[Row, ...]  # the grants of one subject, the oldest first
 Answer: TypeAlias = Any
 EMPTY: Final[State] = ()
 UNKNOWN: Final = "unknown"  # the answer of what may have happened or not; no verb answers with it
@@ -49,18 +56,31 @@ def perform(state: State, call: Call) -> tuple[State, Answer]:
     return _VERBS[call.verb](state, *call.args)
 
 
-def row(grant: Grant) -> Row:
+def age(grant: Grant, *, by_creation: bool) -> Age:
+    """Return what a store orders a grant by, beside the order of adding."""
+    return (grant.created_at, grant.id) if by_creation else ()
+
+
+def row(grant: Grant, *, by_creation: bool) -> Row:
     """Return what is modelled of a grant that a store has returned."""
     is_ended = grant.ended_at is not None
-    return Row(grant.id, grant.generation, grant.parent, is_ended, grant.end_reason)
+    return Row(
+        age(grant, by_creation=by_creation),
+        grant.id,
+        grant.generation,
+        grant.parent,
+        is_ended,
+        grant.end_reason,
+    )
 
 
-def _add(state: State, grant_id: str, limit: int) -> tuple[State, Answer]:
+def _add(state: State, grant_id: str, limit: int, age: Age = ()) -> tuple[State, Answer]:
     if any(one.grant_id == grant_id for one in state):
         return state, ()
-    state = (*state, Row(grant_id, 1, None, False, None))
-    living = _living(state)
-    return _ended(state, living[: max(len(living) - limit, 0)], "limit")
+    others = _living(state)
+    grown = (*state, Row(age, grant_id, 1, None, False, None))
+    grown = tuple(sorted(grown, key=lambda one: one.age))
+    return _ended(grown, others[: max(len(others) + 1 - limit, 0)], "limit")
 
 
 def _advance(

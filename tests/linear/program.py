@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from jwt_middleware.stores import Store, shard
 from jwt_middleware.values.errors import StoreUnavailable
+from jwt_middleware.values.model import Grant
 from tests.stores import new_grant
 
 from . import model
@@ -31,12 +32,16 @@ WEIGHTS: Final = {"advance": 66, "read": 10, "grants": 10, "end": 5, "add": 7, "
 
 
 class Plan:
-    """What all threads of a history know. `run` makes its ids other than those of other runs."""
+    """What all threads of a history know. `run` makes its ids other than those of other runs.
 
-    def __init__(self, run: str, seed: int) -> None:
+    `by_creation` says what the store takes for the oldest grant: see the model.
+    """
+
+    def __init__(self, run: str, seed: int, *, by_creation: bool = False) -> None:
         random = Random(seed)
         self.run = run
         self.seed = seed
+        self.by_creation = by_creation
         self.threads = random.choice(tuple(TURNS))
         names = ("alice", "bob")[: random.choice((1, 2))]
         self.subjects = tuple(f"{name} {run} {seed}" for name in names)
@@ -44,6 +49,10 @@ class Plan:
             subject: tuple(_id(subject, number) for number in range(GRANTS))
             for subject in self.subjects
         }
+
+    def parts(self) -> dict[str, Any]:
+        """Return what makes the same plan elsewhere."""
+        return {"run": self.run, "seed": self.seed, "by_creation": self.by_creation}
 
     def names(self) -> dict[str, str]:
         """Return what a reader calls the subjects and grants."""
@@ -163,7 +172,7 @@ def perform(
         _sleep_until(at)
         with suppress(StopIteration):
             while True:
-                found.append(_operation(store, call, str(number)))
+                found.append(_operation(store, call, str(number), by_creation=plan.by_creation))
                 call = program.send(found[-1].answer)
         return found
 
@@ -175,28 +184,52 @@ def _sleep_until(at: int) -> None:
         time.sleep(left / 1e9)
 
 
-def _operation(store: Store, call: Call, who: str) -> Operation:
+def _operation(store: Store, call: Call, who: str, *, by_creation: bool) -> Operation:
+    grant = None
+    if call.verb == "add":
+        grant_id, limit = call.args
+        grant = new_grant(time.time(), id=grant_id, subject=call.subject)
+        age = model.age(grant, by_creation=by_creation)
+        call = call._replace(args=(grant_id, limit, age))
     # CLOCK_MONOTONIC, on Linux and on macOS: one clock for all processes of the machine.
     invoked = time.monotonic_ns()
     try:
-        answer = _asked(store, call)
+        answer = _asked(store, call, grant)
     except StoreUnavailable:
         answer = UNKNOWN
-    return Operation(who, call, answer, invoked, time.monotonic_ns())
+    returned = time.monotonic_ns()
+    return Operation(
+        who, call, _seen(call.verb, answer, by_creation=by_creation), invoked, returned
+    )
 
 
-def _asked(store: Store, call: Call) -> Answer:
+def _asked(store: Store, call: Call, grant: Grant | None) -> Any:
     subject, verb, args = call
+    if grant is not None:
+        return store.add(grant, args[1])
     match verb:
-        case "add":
-            return tuple(
-                sorted(store.add(new_grant(time.time(), id=args[0], subject=subject), args[1]))
-            )
         case "advance":
-            advanced, grant = store.advance(*args)
-            return advanced, None if grant is None else model.row(grant)
+            return store.advance(*args)
         case "end":
             return store.end(*args)
         case "end_subject":
-            return tuple(sorted(store.end_subject(subject, *args)))
-    return tuple(map(model.row, store.grants(subject)))
+            return store.end_subject(subject, *args)
+    return store.grants(subject)
+
+
+def _seen(verb: str, answer: Any, *, by_creation: bool) -> Answer:
+    """Return an answer of a store's as the model gives it."""
+
+    def row(one: Grant | None) -> model.Row | None:
+        return None if one is None else model.row(one, by_creation=by_creation)
+
+    if answer == UNKNOWN:
+        return UNKNOWN
+    match verb:
+        case "add" | "end_subject":
+            return tuple(sorted(answer))
+        case "advance":
+            return answer.advanced, row(answer.grant)
+        case "grants":
+            return tuple(map(row, answer))
+    return answer

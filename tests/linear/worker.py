@@ -48,7 +48,7 @@ def main(store: str, url: str, options: str) -> None:
         say("ready")
         for line in sys.stdin:
             asked = json.loads(line)
-            plan = Plan(asked["run"], asked["seed"])
+            plan = Plan(**asked["plan"])
             say(perform(opened, plan, range(*asked["numbers"]), asked["at"], threads))
 
 
