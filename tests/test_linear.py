@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from jwt_middleware.stores import Store
 from jwt_middleware.stores.memory import MemoryStore
+from jwt_middleware.testing.store_contract import Clock
 from tests.linear import __main__ as command
 from tests.linear import checker, model
-from tests.linear.broken import FAULTS, Unreliable
+from tests.linear.broken import FAULTS, GoesByCreation, Unreliable
 from tests.linear.checker import MOST, Operation, TooWide
 from tests.linear.history import Engine, Fleet, History, NotLinearizable
 from tests.linear.model import EMPTY, UNKNOWN, Answer, Call, State
@@ -154,9 +155,11 @@ def test_what_gives_up_waiting_may_have_been_done_or_not(tmp_path: Path) -> None
 # --- The checker finds what isn't linearizable, and says where
 
 
-def race(store: Any, seed: int, threads: ThreadPoolExecutor) -> History:
+def race(
+    store: Any, seed: int, threads: ThreadPoolExecutor, *, by_creation: bool = False
+) -> History:
     """Run a history in this process."""
-    plan = Plan("here", seed)
+    plan = Plan("here", seed, by_creation=by_creation)
     found = perform(store, plan, range(plan.threads), time.monotonic_ns() + 1_000_000, threads)
     return History(plan, tuple(found))
 
@@ -203,6 +206,15 @@ def test_a_lost_answer_is_no_fault(tmp_path: Path) -> None:
             history = race(Unreliable(memory, later), seed, threads)
             assert any(one.answer == UNKNOWN for one in history.operations)
             history.judge(tmp_path / f"{seed}.jsonl")
+
+
+def test_what_is_the_oldest_is_as_the_store_says(tmp_path: Path) -> None:
+    store: Store = GoesByCreation(Clock(), RETENTION)
+    with ThreadPoolExecutor(32) as threads:
+        for seed in SHORT:
+            race(store, seed, threads, by_creation=True).judge(tmp_path / f"{seed}.jsonl")
+        store: Store = GoesByCreation(Clock(), RETENTION)
+        expect_violation(lambda seed: race(store, seed, threads), tmp_path / "found.jsonl")
 
 
 # --- Histories by hand: (who, verb, args, answer, invoked, returned), of one grant "a"

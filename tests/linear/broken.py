@@ -1,4 +1,4 @@
-"""Stores that aren't linearizable, and one that is but often doesn't say what it has done."""
+"""Stores that aren't linearizable, and two that are in their own way."""
 
 from __future__ import annotations
 
@@ -134,6 +134,24 @@ class KeepsToTheLimitInSteps(Broken):
         time.sleep(PAUSE)
         super().add(grant, 1000)
         return tuple(one for one in over if self.end(one, "limit"))
+
+
+class GoesByCreation(Broken):
+    """Not wrong, where it says so: the oldest is who has the lowest `created_at`."""
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        time.sleep(PAUSE)  # and so they come in another order
+        with self._locked():
+            if grant.id in self._grants:
+                return ()
+            others = self._living(grant.subject)
+            self._grants[grant.id] = grant
+            self._subjects.setdefault(grant.subject, {})[grant.id] = None
+            over = others[: max(len(others) + 1 - limit, 0)]
+            return tuple(one.id for one in over if self._end(one.id, "limit"))
+
+    def _living(self, subject: str) -> list[Grant]:
+        return sorted(super()._living(subject), key=lambda one: (one.created_at, one.id))
 
 
 class UpdatesWithoutSwap(SQLiteStore):
