@@ -209,12 +209,11 @@ def test_a_lost_answer_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_what_is_the_oldest_is_as_the_store_says(tmp_path: Path) -> None:
-    store: Store = GoesByCreation(Clock(), RETENTION)
+    one, other = (GoesByCreation(Clock(), RETENTION) for _ in range(2))
     with ThreadPoolExecutor(32) as threads:
         for seed in SHORT:
-            race(store, seed, threads, by_creation=True).judge(tmp_path / f"{seed}.jsonl")
-        store: Store = GoesByCreation(Clock(), RETENTION)
-        expect_violation(lambda seed: race(store, seed, threads), tmp_path / "found.jsonl")
+            race(one, seed, threads, by_creation=True).judge(tmp_path / f"{seed}.jsonl")
+        expect_violation(lambda seed: race(other, seed, threads), tmp_path / "found.jsonl")
 
 
 # --- Histories by hand: (who, verb, args, answer, invoked, returned), of one grant "a"
