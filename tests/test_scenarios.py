@@ -371,22 +371,28 @@ def test_a_thief_is_found_within_five_windows(
     start: str, thief_at: float, victim_at: float, every: float
 ) -> None:
     with opened(ONE_OF_EACH) as world:
-        victim = logged_in(world)
-        thief = victim.copy("curl/8" if every == DAY else AGENT)
-        if start == "one behind":
-            assert victim.refreshes()
-        elif start == "one ahead":
-            assert thief.refreshes()
-        theft = Theft(victim, thief)
-        begin = world.clock.now
-        turns = sorted([(thief_at, thief), (victim_at, victim)], key=lambda turn: turn[0])
-        for window in range(1, 7):
-            for at, who in turns:
-                world.clock.now = begin + window * every + at
-                theft.refresh(who)
-        assert theft.is_found
-        assert theft.windows <= 5
-        theft.all_are_out()
+        is_found_within_five_windows(world, start, thief_at, victim_at, every)
+
+
+def is_found_within_five_windows(
+    world: World, start: str, thief_at: float, victim_at: float, every: float
+) -> None:
+    victim = logged_in(world)
+    thief = victim.copy("curl/8" if every == DAY else AGENT)
+    if start == "one behind":
+        assert victim.refreshes()
+    elif start == "one ahead":
+        assert thief.refreshes()
+    theft = Theft(victim, thief)
+    begin = world.clock.now
+    turns = sorted([(thief_at, thief), (victim_at, victim)], key=lambda turn: turn[0])
+    for window in range(1, 7):
+        for at, who in turns:
+            world.clock.now = begin + window * every + at
+            theft.refresh(who)
+    assert theft.is_found
+    assert theft.windows <= 5
+    theft.all_are_out()
 
 
 @refuses("RT-13")

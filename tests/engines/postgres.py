@@ -109,7 +109,6 @@ class Server:
 
     def start(self, largest_file: int | None = None) -> Self:
         """Start it, and return when it answers. With files that can't grow beyond some octets."""
-
         limit = []
         if largest_file is not None:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
