@@ -523,6 +523,12 @@ async def test_the_rights_in_a_cluster(park: engines.Park) -> None:
         await astore.aclose()
 
 
+def test_the_docs_name_these_rights() -> None:
+    page = (ROOT / "docs" / "stores.md").read_text("utf-8")
+    for rights in (RIGHTS, RIGHTS_TO_HEAR, RIGHTS_IN_A_CLUSTER):
+        assert rights.replace("<prefix>", "jwt") in page
+
+
 # --- addresses
 
 
