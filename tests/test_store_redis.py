@@ -32,6 +32,7 @@ from jwt_middleware.stores.redis import (
     RedisStore,
 )
 from jwt_middleware.stores.redis_address import parse_url
+from jwt_middleware.stores.redis_links import kind_of
 from jwt_middleware.stores.redis_scripts import packed, unpacked
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.frozen import FrozenDict
@@ -441,6 +442,19 @@ def test_an_old_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         module._check_memory(redis.ResponseError("ERR"))
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("MISCONF Errors writing to the AOF file", "MISCONF"),
+        ("Error running script (call to f_1): @user_script:1: -OOM command not allowed", "OOM"),
+        ("Error running script: @user_script:1: -NOPERM this user", "NoPermissionError"),
+        ("unknown command", "ResponseError"),
+    ],
+)
+def test_an_error_is_called_by_the_servers_word(text: str, kind: str) -> None:
+    assert kind_of(redis.ResponseError(text)) == kind
+
+
 # --- rights
 
 
@@ -521,6 +535,12 @@ async def test_the_rights_in_a_cluster(park: engines.Park) -> None:
         await astore.check()
         store.close()
         await astore.aclose()
+
+
+def test_the_docs_name_these_rights() -> None:
+    page = (ROOT / "docs" / "stores.md").read_text("utf-8")
+    for rights in (RIGHTS, RIGHTS_TO_HEAR, RIGHTS_IN_A_CLUSTER):
+        assert rights.replace("<prefix>", "jwt") in page
 
 
 # --- addresses

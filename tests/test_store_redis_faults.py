@@ -289,7 +289,7 @@ def test_a_primary_that_became_a_replica_is_told(engine: str, kind: str) -> None
         grant = a_grant()
         store.add(grant, 100)
         server.do("REPLICAOF", engines.HOST, other.port)
-        assert fails(store.advance, grant.id, 1, 2, None) == "ReadOnlyError"
+        assert fails(store.add, a_grant(), 100) == "ReadOnlyError"
         server.do("REPLICAOF", "NO", "ONE")
         store.add(grant, 100)
         assert store.advance(grant.id, 1, 2, None).advanced
@@ -479,6 +479,44 @@ def test_slots_migrate_under_load(engine: str, kind: str) -> None:
         ended = store.end_subject(grants[0].subject, "logout")
         assert set(ended) == {grant.id for grant in grants}
         assert set(store.ended(None).grant_ids) == set(ended)
+
+
+@each_kind
+@pytest.mark.xdist_group("migration-valkey")
+def test_keys_that_are_half_moved_cost_a_503(kind: str) -> None:
+    with engines.Cluster("valkey") as found, opened(kind, found.url) as store:
+        first, second = a_grant("a"), a_grant("a")
+        for grant in (first, second):
+            store.add(grant, 100)
+        store.end(first.id, "logout")
+        source = owner(found, "{jwta:}")
+        target = next(one for one in found.servers if one is not source)
+        slot = source.do("CLUSTER KEYSLOT", "{jwta:}")
+        target.do("CLUSTER SETSLOT", slot, "IMPORTING", found.node_id(source))
+        source.do("CLUSTER SETSLOT", slot, "MIGRATING", found.node_id(target))
+        source.do("MIGRATE", engines.HOST, target.port, "{jwta:}e", 0, 5000)
+        assert fails(store.end, second.id, "logout") == "TryAgainError"
+        assert store.advance(second.id, 1, 2, None).advanced, "its key is in one place"
+        assert store.ended(None).grant_ids == (first.id,)
+        migrate(source, target, found, "{jwta:}")
+        assert store.end(second.id, "logout")
+
+
+@each_kind
+def test_a_cluster_that_is_gone_costs_a_503(kind: str) -> None:
+    with engines.Cluster("valkey") as found, opened(kind, found.url) as store:
+        grants = [a_grant(letter) for letter in SHARDS]
+        for grant in grants:
+            store.add(grant, 100)
+        for server in found.servers:
+            server.kill()
+        for grant in grants:
+            fails(store.advance, grant.id, 1, 2, None)
+        fails(store.ended, None)
+        for server in found.servers:
+            server.launch()
+        engines.until(lambda: all(found.is_ok(one) for one in found.servers))
+        assert engines.until(lambda: store.ended(None))
 
 
 @each_kind

@@ -103,7 +103,19 @@ async def alead(talk: Talk[T], link: Any) -> T:
         return cast("T", done.value)
 
 
-class Server:
+class _Waiting:
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class _Awaited:
+    async def pause(self, seconds: float) -> None:
+        from asyncio import sleep
+
+        await sleep(seconds)
+
+
+class Server(_Waiting):
     """One server: a URL's, or the primary that Sentinel names now."""
 
     def __init__(self, client: Any, *, owned: bool, patience: float) -> None:
@@ -120,9 +132,6 @@ class Server:
     def find(self, key: bytes) -> None:
         """Do nothing: there is one place."""
 
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def check_timeout(self) -> None:
         _check_timeout(self._client.connection_pool)
 
@@ -133,7 +142,7 @@ class Server:
                 sentinel.close()
 
 
-class Cluster:
+class Cluster(_Waiting):
     """A Cluster. The way is found by redis-py, with a read that it may repeat."""
 
     def __init__(self, client: Any, *, owned: bool, patience: float) -> None:
@@ -176,9 +185,6 @@ class Cluster:
         self._client.execute_command("EXISTS", key)
         self._lost.discard(self._client.keyslot(key))
 
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def check_timeout(self) -> None:
         _check_timeout(self._pool(b"", None))
 
@@ -190,7 +196,7 @@ class Cluster:
             self._client.close()
 
 
-class AsyncServer:
+class AsyncServer(_Awaited):
     """`Server`, awaited."""
 
     def __init__(self, client: Any, *, owned: bool) -> None:
@@ -222,9 +228,6 @@ class AsyncServer:
     async def find(self, key: bytes) -> None:
         """Do nothing: there is one place."""
 
-    async def pause(self, seconds: float) -> None:
-        await _sleep(seconds)
-
     async def close(self) -> None:
         if self._owned:
             await self._client.aclose(close_connection_pool=True)
@@ -232,7 +235,7 @@ class AsyncServer:
                 await sentinel.aclose()
 
 
-class AsyncCluster:
+class AsyncCluster(_Awaited):
     """`Cluster`, awaited."""
 
     def __init__(self, client: Any, *, owned: bool) -> None:
@@ -285,21 +288,12 @@ class AsyncCluster:
         await self._client.execute_command("EXISTS", key)
         self._lost.discard(self._client.keyslot(key))
 
-    async def pause(self, seconds: float) -> None:
-        await _sleep(seconds)
-
     async def close(self) -> None:
         for node in self._strangers.values():
             await node.disconnect()
         self._strangers.clear()
         if self._owned:
             await self._client.aclose()
-
-
-async def _sleep(seconds: float) -> None:
-    from asyncio import sleep
-
-    await sleep(seconds)
 
 
 def _sentinels(client: Any) -> list[Any]:
