@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
-from . import SHARDS, Advanced, Cursor, Ended, new_grant_id, shard
+from . import SHARDS, Advanced, Cursor, Ended, Page, new_grant_id, shard
 from .memory import OVERLAP
 from .redis_address import TIMEOUT, parse_url
 from .redis_links import (
@@ -195,6 +195,28 @@ class _Rules:
         name = f"{self._prefix}:k:{sha256(key.encode()).hexdigest()[:32]}".encode()
         ends = b"%d" % milliseconds(until)
         return bool((yield from self._script("admit", (name,), ends)))
+
+    def _page(self, position: Cursor | None, count: int) -> Talk[Page]:
+        """Go through the keys of one node after the other; not while slots are moving."""
+        index, begin = cast("tuple[int, bytes]", position or (0, b"0"))
+        groups = yield methodcaller("groups", self._logs)
+        log = self._logs[groups[index][0]]
+        pattern = self._open + b"?:}g*"
+        scan = b"SCAN", begin, b"MATCH", pattern, b"COUNT", b"%d" % count
+        ((begin, keys),) = yield from self._follow(log, (scan,))
+        found = []
+        if keys:
+            # The letter stands before the tag's end in the key, and before the rest in the id.
+            ids = [key[len(self._open) :].replace(b":}g", b"", 1).decode() for key in keys]
+            clock, *rows = yield methodcaller(
+                "send", log, ((b"TIME",), *((b"GET", key) for key in keys)), None
+            )
+            now = self._now(clock)
+            rows = [unpacked(one, row) for one, row in zip(ids, rows, strict=True) if row]
+            found = [one for one in rows if one.ended_at is None and now < one.expires_at]
+        if begin == b"0":
+            index += 1
+        return Page(tuple(found), (index, begin) if index < len(groups) else None)
 
     # --- what is said to the engine
 
@@ -399,6 +421,10 @@ class RedisStore(_Rules):
     def purge(self, now: float) -> int:
         """Do nothing: the engine forgets by itself."""
         return 0
+
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """See `Listing.page`: in no order, and with the right to `SCAN`."""
+        return self._do(self._page(position, count))
 
 
 class AsyncRedisStore(_Rules):

@@ -45,7 +45,7 @@ class OnPostgres:
         """Make it forget what happened to a grant since."""
         with psycopg.connect(self._url, autocommit=True) as db:
             db.execute(
-                f"UPDATE {self._schema}.grants SET generation = %s, parent = %s, "  # type: ignore[arg-type]
+                f"UPDATE {self._schema}.grants SET generation = %s, parent = %s, "
                 "rotated_at = %s, ended_at = NULL, end_reason = NULL WHERE id = %s",
                 (grant.generation, grant.parent, grant.rotated_at, grant.id),
             )
