@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Tokens
 
 from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, Page
-from .stores import STORES
+from .stores import HANGING
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30  # seconds for what takes a fraction of one, on a machine that does ten other things
@@ -122,7 +122,11 @@ class Member:
                 barrier.wait()
                 found.append(call(connection, tokens))
 
-            _run([lambda each=each: one(each) for each in connections])
+            threads = [Thread(target=one, args=(each,)) for each in connections]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         assert len(found) == count
         return found
 
@@ -134,14 +138,6 @@ def call(connection: HTTPConnection, tokens: Tokens, path: str = "/") -> Call:
     body = answer.read()
     pid = int(body) if answer.status == http.client.OK else None
     return Call(sent, time.monotonic(), answer.status, answer.headers, pid)
-
-
-def _run(tasks: Iterable[Callable[[], object]]) -> None:
-    threads = [Thread(target=task) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 @contextmanager
@@ -177,7 +173,7 @@ class Fleet:
         self._count = 0
         self._stack = ExitStack()
         self.page = Page.new(folder / "page")
-        self.store = self._stack.enter_context(STORES[store](folder, self.page))
+        self.store = self._stack.enter_context(HANGING[store](folder, self.page))
         self.log = folder / "log"
         self.log.touch()
         self._alive = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -43,30 +43,27 @@ def told(event: Event) -> None:
             pass  # thousands of refusals
 
 
-def hangs(deadline: float) -> bool:
-    """Say whether the store hangs still. Raises StoreUnavailable when the time is out."""
-    if PAGE.hangs and time.monotonic() > deadline:
-        raise StoreUnavailable("no answer in time")
-    return PAGE.hangs > 0
+def pass_on(verb: str) -> None:
+    """Note a call on its way to the store, which may hang. Raises StoreUnavailable, as it does."""
+    note(verb)
+    deadline = time.monotonic() + PAGE.hangs
+    while PAGE.hangs:
+        if time.monotonic() > deadline:
+            raise StoreUnavailable("no answer in time")
+        time.sleep(PAUSE)
 
 
 def watched(verb: str, real: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a verb that notes each call, and hangs when the test says so."""
+    """Return a verb whose every call passes on to the real one; awaited, where that is."""
 
     @functools.wraps(real)
     def call(*args: Any) -> Any:
-        note(verb)
-        deadline = time.monotonic() + PAGE.hangs
-        while hangs(deadline):
-            time.sleep(PAUSE)
+        pass_on(verb)
         return real(*args)
 
     @functools.wraps(real)
     async def awaited(*args: Any) -> Any:
-        note(verb)
-        deadline = time.monotonic() + PAGE.hangs
-        while hangs(deadline):
-            await asyncio.sleep(PAUSE)
+        await asyncio.to_thread(pass_on, verb)
         return await real(*args)
 
     return awaited if iscoroutinefunction(real) else call
