@@ -39,6 +39,16 @@ def test_later_one_asks_for_all() -> None:
     assert plans == [ASK, GO_ON, GO_ON, GO_ON]
 
 
+def test_who_is_overtaken_by_the_one_that_asks_need_not_ask() -> None:
+    # Between the moment at which a request comes and its plan lies the check of a signature.
+    ended = synced(1000)
+    assert ended.plan(1000 + EVERY + 0.2) is ASK
+    assert ended.plan(1000 + EVERY + 0.1) is GO_ON
+    for _ in BACK_OFF:
+        ended.failed(1500)
+    assert [ended.plan(1499.9), ended.plan(1500)] == [REFUSE] * 2
+
+
 def test_who_never_comes_back_holds_nobody_up_for_longer_than_his_lease() -> None:
     ended = synced(1000)
     begin = 1000 + EVERY + 0.1

@@ -23,7 +23,7 @@ from jwt_middleware import Tokens
 from jwt_middleware.grant.ended import BACK_OFF
 
 from .fleet import PATIENCE, THREADS, Call, Fleet, Member, load
-from .fleet.shared import WORK
+from .fleet.shared import WORK, WORKS
 from .fleet.stores import HANGING, STORES, TIME_OUT
 
 SYNC_EVERY = 1.0  # seconds: the default
@@ -172,20 +172,19 @@ def workers(member: Member, tokens: Tokens) -> set[int]:
 
 
 @pytest.mark.parametrize("hanging", on(HANGING))
-def test_a_store_that_hangs_slows_no_known_token_and_comes_back(
+def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
     hanging: str, tmp_path: Path
 ) -> None:
     with Fleet(hanging, tmp_path) as fleet:
         world = World(fleet, *KINDS)
         tokens = fleet.issuer.issue("alice")
         with load(world.members, tokens, path=WORK, clients=THREADS) as calls:
-            time.sleep(1.5)
+            time.sleep(SYNC_EVERY)
             begun = time.monotonic()
             fleet.store.pause()
-            time.sleep(4)
+            time.sleep(3.5)
             hung = time.monotonic()
             fleet.store.go_on()
-            assert_unslowed(hanging, calls, begun, hung)
             # One that waits for its answer has it now; else somebody asks after the back-off.
             pids = world.pids.values()
             fleet.hear("store_back", pids, since=hung, within=BACK_OFF[-1] + TIME_OUT)
@@ -193,21 +192,24 @@ def test_a_store_that_hangs_slows_no_known_token_and_comes_back(
             revoked = time.monotonic()
             time.sleep(BOUND + 0.5)
         assert_out(world, calls, revoked)
+        # What is known is so old now that everybody would ask.
+        old = begun + 2 * SYNC_EVERY
+        for member, seen in calls.items():
+            assert {one.status for one in seen if one.sent < hung} == {200}
+            waiting = held(seen, old, hung)
+            log.info("%s, %s: %.2f clients wait", hanging, member.name, waiting)
+            before, meanwhile = rate(seen, begun - SYNC_EVERY, begun), rate(seen, old, hung)
+            log.info("%s, %s: %.0f of %.0f calls/s", hanging, member.name, meanwhile, before)
+            # One asks, and may wait all the time. Were it two, half of the threads would be lost:
+            # the bound lies between, because a machine that is busy holds clients up, too.
+            assert waiting < 1.5
 
 
-def assert_unslowed(
-    hanging: str, calls: dict[Member, list[Call]], begun: float, hung: float
-) -> None:
-    """Assert that each process went on at its pace while the store hung."""
-    for member, seen in calls.items():
-        assert {one.status for one in seen} == {200}
-        before = rate(seen, begun - 1, begun)
-        # When what is known is so old that everybody would ask.
-        meanwhile = rate(seen, begun + 2 * SYNC_EVERY, hung)
-        log.info("%s, %s: %.0f of %.0f calls/s", hanging, member.name, meanwhile, before)
-        # One thread asks, and may be held up all the time: three quarters remain. Were it two, a
-        # half would: the bound lies between.
-        assert meanwhile / before > 1 - 1.5 / THREADS
+def held(calls: list[Call], begun: float, ended: float) -> float:
+    """Return how many clients were held up in this time, on the average."""
+    slow = [one for one in calls if one.took > 10 * WORKS]
+    waits = [min(one.heard, ended) - max(one.sent, begun) for one in slow]
+    return sum(one for one in waits if one > 0) / (ended - begun)
 
 
 def rate(calls: list[Call], begun: float, ended: float) -> float:
@@ -280,4 +282,7 @@ def test_the_throughput_of_known_tokens_is_what_it_was(
         assert {one.status for one in seen} == {200}
         typical, least, most = median(ratios), min(ratios), max(ratios)
         log.info("%s, %s: %.2f (%.2f to %.2f)", hanging, path, typical, least, most)
-        assert typical > 1 - 1.5 / THREADS
+        # It is unchanged, but for the thread that asks: it waits at times or, where the store takes
+        # long to give up, nearly always. The bound lies half a thread below.
+        lost = 0 if fleet.store.time_out <= TIME_OUT else 1
+        assert typical > 1 - (lost + 0.5) / THREADS

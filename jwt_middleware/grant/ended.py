@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
+OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before
 AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 
@@ -75,14 +76,15 @@ class EndedGrants:
             return self.without_sync(now)
         # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
         if self._failures or (0 <= age <= 2 * self._every and self._every):
-            if 0 < self._lease - now <= LEASE:
+            # Who came a moment before the one that asks, and was overtaken, need not ask either.
+            if 0 < self._lease - now <= LEASE + OVERTAKEN:
                 return self.without_sync(now)
             self._lease = now + LEASE
         return Plan.ASK
 
     def is_resting(self, now: float) -> bool:
         """Say whether a sync has failed just now, so that nobody asks for a while."""
-        return 0 < self._next_try - now <= BACK_OFF[-1]
+        return 0 < self._next_try - now <= BACK_OFF[-1] + OVERTAKEN
 
     def without_sync(self, now: float) -> Plan:
         """Say what to do when the store can't be asked: go on with what is known, for a while."""
