@@ -123,6 +123,22 @@ def test_after_ten_idle_minutes_no_one_of_a_crowd_slips_through(world: World) ->
         assert member.call(other).status == 200
 
 
+def test_nor_after_a_minute_in_which_nobody_saw_the_store_come_back(world: World) -> None:
+    fleet = world.fleet
+    tokens = fleet.issuer.issue("alice")
+    assert {member.call(tokens).status for member in world.members} == {200}
+    fleet.store.pause()
+    fleet.page.forward(2 * BOUND)
+    try:
+        assert {member.call(tokens).status for member in world.members} == {200}
+    finally:
+        fleet.store.go_on()
+    fleet.issuer.revoke(tokens.grant_id)
+    fleet.page.forward(MINUTE)
+    for member in world.members:
+        assert [one.status for one in member.crowd(tokens, CROWD)] == [401] * CROWD
+
+
 def test_the_first_request_of_a_process_that_just_started_is_refused(world: World) -> None:
     fleet = world.fleet
     tokens, other = fleet.issuer.issue("alice"), fleet.issuer.issue("bob")

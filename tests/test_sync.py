@@ -488,6 +488,24 @@ def test_a_crowd_before_a_store_that_is_down_asks_it_once(site: Site) -> None:
     assert (told[StoreFailed], told[SyncLate]) == (1, 1)
 
 
+@opened_sites(ALL)
+def test_who_was_idle_since_the_store_failed_asks_like_any_other(site: Site) -> None:
+    tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
+    for idle in (60, 600):
+        assert call(site, tokens).status == 200
+        fail(site, fails=True)
+        site.clock.forward(3)
+        assert call(site, other).status == 200
+        fail(site, fails=False)
+        end_behind_its_back(site, tokens.grant_id)
+        site.clock.forward(idle)
+        site.store.calls.clear()
+        assert crowd(site, tokens) == [401] * CROWD
+        assert site.store.calls == {"ended": 1}
+        assert crowd(site, other) == [200] * CROWD
+        tokens = site.ask("issue", "alice")
+
+
 # --- a store that hangs
 
 
