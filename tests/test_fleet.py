@@ -87,6 +87,23 @@ def assert_out(world: World, calls: dict[Member, list[Call]], revoked: float) ->
         log.info("%s: %d calls, out after %.2f s", member.name, len(seen), last - revoked)
 
 
+def assert_all_out(world: World, member: Member, tokens: Tokens) -> None:
+    """Assert that nobody of a crowd is let in, and that 503 is said for its reason only."""
+    begun = time.monotonic()
+    seen = {one.status for one in member.crowd(tokens, CROWD)}
+    # On a busy machine an engine may take longer than the half second that is waited for it.
+    notes = {one.what for one in world.fleet.notes(begun) if one.pid == world.pids[member]}
+    assert seen <= ({401, 503} if "store_failed" in notes else {401})
+
+
+def answered(member: Member, tokens: Tokens) -> int:
+    """Call as clients do, who come again after 503; return the status."""
+    deadline = time.monotonic() + PATIENCE
+    while (status := member.call(tokens).status) == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return status
+
+
 # --- a log-out
 
 
@@ -115,18 +132,18 @@ def test_after_ten_idle_minutes_no_one_of_a_crowd_slips_through(world: World) ->
     fleet.issuer.revoke(tokens.grant_id)
     for member in world.members:
         begun = time.monotonic()
-        assert [one.status for one in member.crowd(tokens, CROWD)] == [401] * CROWD
+        assert_all_out(world, member, tokens)
         elapsed = time.monotonic() - begun
         asked = fleet.asked(begun)
         assert set(asked) == {world.pids[member]}
         assert len(asked[world.pids[member]]) <= 1 + elapsed / SYNC_EVERY
-        assert member.call(other).status == 200
+        assert answered(member, other) == 200
 
 
 def test_nor_after_a_minute_in_which_nobody_saw_the_store_come_back(world: World) -> None:
     fleet = world.fleet
     tokens = fleet.issuer.issue("alice")
-    assert {member.call(tokens).status for member in world.members} == {200}
+    assert {answered(member, tokens) for member in world.members} == {200}
     fleet.store.pause()
     fleet.page.forward(2 * BOUND)
     try:
@@ -136,7 +153,7 @@ def test_nor_after_a_minute_in_which_nobody_saw_the_store_come_back(world: World
     fleet.issuer.revoke(tokens.grant_id)
     fleet.page.forward(MINUTE)
     for member in world.members:
-        assert [one.status for one in member.crowd(tokens, CROWD)] == [401] * CROWD
+        assert_all_out(world, member, tokens)
 
 
 def test_the_first_request_of_a_process_that_just_started_is_refused(world: World) -> None:
@@ -145,8 +162,8 @@ def test_the_first_request_of_a_process_that_just_started_is_refused(world: Worl
     fleet.issuer.revoke(tokens.grant_id)
     fleet.page.forward(IDLE)  # longer ago than a process that knows more looks back
     for member in fleet.start(*KINDS):
-        assert member.call(tokens).status == 401
-        assert member.call(other).status == 200
+        assert answered(member, tokens) == 401
+        assert answered(member, other) == 200
         member.kill()
 
 
@@ -252,7 +269,7 @@ def test_beyond_sync_limit_the_answer_is_503(world: World) -> None:
     finally:
         fleet.store.go_on()
     fleet.page.forward(BACK_OFF[-1])
-    assert {member.call(tokens).status for member in world.members} == {200}
+    assert {answered(member, tokens) for member in world.members} == {200}
     fleet.hear("store_back", world.pids.values(), since=begun, within=PATIENCE)
 
 
