@@ -34,7 +34,7 @@ IDLE = 10 * MINUTE
 SYNC_LIMIT = 2 * MINUTE  # the default
 KINDS = ("gunicorn", "uvicorn")
 
-ROUNDS, HANGS = 9, 3.0  # seconds
+ROUNDS, HANGS = 7, 4.0  # seconds
 
 log = logging.getLogger(__name__)
 
