@@ -6,6 +6,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
@@ -95,6 +96,7 @@ class Runtime:
     def reset(self) -> None:
         """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
         self._sync_lock = Lock()
+        self._asked_at = float("inf")  # the thread that holds it asks the store since then
         self._state_lock = Lock()
         self._executors: dict[str, ThreadPoolExecutor] = {}
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
@@ -209,15 +211,35 @@ class Runtime:
 
     def _sync(self, arrival: float) -> None:
         """Bring the ended grants up to date for a request of `arrival`; one asks for all."""
-        if not self._sync_lock.acquire(timeout=2 * SYNC_LIMIT):
-            raise StoreUnavailable("sync: another request waits for the store")
+        if not self._takes_turn(arrival):
+            return
         try:
             if not self.ended.serves(arrival):
                 self._check_not_resting()
                 started = self._settings.clock()
+                self._asked_at = monotonic()
                 self._synced(started, lambda: self._call("ended", self.ended.cursor))
         finally:
+            self._asked_at = float("inf")
             self._sync_lock.release()
+
+    def _takes_turn(self, arrival: float) -> bool:
+        """Wait for a turn to ask; False: another's answer serves. Raises StoreUnavailable."""
+        while not self._sync_lock.acquire(timeout=self._time_left()):
+            if self.ended.serves(arrival):
+                return False
+            # The thread that asks is held up for as long as the store's own time-out. It shall be
+            # the only one: for all others the store has failed.
+            self._check_not_resting()
+            if not self._time_left():
+                self._sync_failed()
+                raise self._store_failed("ended", TimeoutError(), next(self._turns))
+        return True
+
+    def _time_left(self) -> float:
+        """Return the seconds that the present question may still take."""
+        now = monotonic()
+        return max(min(self._asked_at, now) + SYNC_LIMIT - now, 0)
 
     def _synced(self, started: float, ask: Callable[[], Any]) -> None:
         try:

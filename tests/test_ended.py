@@ -39,6 +39,16 @@ def test_later_one_asks_for_all() -> None:
     assert plans == [ASK, GO_ON, GO_ON, GO_ON]
 
 
+def test_who_is_overtaken_by_the_one_that_asks_need_not_ask() -> None:
+    # Between the moment at which a request comes and its plan lies the check of a signature.
+    ended = synced(1000)
+    assert ended.plan(1000 + EVERY + 0.2) is ASK
+    assert ended.plan(1000 + EVERY + 0.1) is GO_ON
+    for _ in BACK_OFF:
+        ended.failed(1500)
+    assert [ended.plan(1499.9), ended.plan(1500)] == [REFUSE] * 2
+
+
 def test_who_never_comes_back_holds_nobody_up_for_longer_than_his_lease() -> None:
     ended = synced(1000)
     begin = 1000 + EVERY + 0.1
@@ -133,16 +143,26 @@ def test_the_next_try_backs_off_from_one_to_five_seconds() -> None:
 @pytest.mark.parametrize(("passing", "others"), [(False, REFUSE), (True, GO_ON)])
 def test_while_it_fails_one_tries_again_for_all(passing: bool, others: Plan) -> None:
     ended = synced(1000, passing=passing)
-    for now in (1030.0, 1032.0, 1035.0):
-        ended.failed(now - 5)
+    now = 1030.0
+    for back_off in (*BACK_OFF, BACK_OFF[-1]):
+        ended.failed(now - back_off)
         assert [ended.plan(now) for _ in range(4)] == [ASK, GO_ON, GO_ON, GO_ON]
         assert ended.plan(now + LEASE - 0.01) is GO_ON
         assert ended.plan(now + LEASE) is ASK, "who tried never came back"
+        now += back_off
     now = 1000 + LIMIT + 6
-    ended.failed(now - 5)
+    ended.failed(now - BACK_OFF[-1])
     assert [ended.plan(now) for _ in range(4)] == [ASK, others, others, others]
     ended.succeeded(now, (), None)
     assert [ended.plan(now + 3 * EVERY) for _ in range(3)] == [ASK] * 3, "it answers again"
+
+
+def test_who_was_idle_after_a_failure_knows_nothing_of_the_store() -> None:
+    ended = synced(1000)
+    ended.failed(1030)
+    idle = 1030 + BACK_OFF[0] + 2 * LEASE
+    assert [ended.plan(idle), ended.plan(idle)] == [ASK, GO_ON], "a try may be on its way"
+    assert [ended.plan(idle + 0.1) for _ in range(3)] == [ASK] * 3
 
 
 def test_a_failure_makes_what_is_young_no_older() -> None:

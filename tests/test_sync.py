@@ -488,6 +488,24 @@ def test_a_crowd_before_a_store_that_is_down_asks_it_once(site: Site) -> None:
     assert (told[StoreFailed], told[SyncLate]) == (1, 1)
 
 
+@opened_sites(ALL)
+def test_who_was_idle_since_the_store_failed_asks_like_any_other(site: Site) -> None:
+    tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
+    for idle in (60, 600):
+        assert call(site, tokens).status == 200
+        fail(site, fails=True)
+        site.clock.forward(3)
+        assert call(site, other).status == 200
+        fail(site, fails=False)
+        end_behind_its_back(site, tokens.grant_id)
+        site.clock.forward(idle)
+        site.store.calls.clear()
+        assert crowd(site, tokens) == [401] * CROWD
+        assert site.store.calls == {"ended": 1}
+        assert crowd(site, other) == [200] * CROWD
+        tokens = site.ask("issue", "alice")
+
+
 # --- a store that hangs
 
 
@@ -532,6 +550,61 @@ def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on(
         waiting.join()
         ((status, _, _),) = answers
         assert status == 200
+
+
+def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
+    quick: Callable[[], None],
+) -> None:
+    with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        assert call(site, tokens).status == 200
+        quick()
+        site.store.hangs = Event()
+        site.clock.forward(30)
+        sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
+        waiting = Thread(target=lambda: answers.append(by_wsgi(site.wsgi, sent)))
+        waiting.start()
+        while not site.store.calls["ended"] > 1:
+            time.sleep(0.001)
+        assert call(site, tokens).status == 200, "waited for the rest of the limit, and went on"
+        begin = time.monotonic()
+        for _ in range(15):
+            site.clock.forward(5.1)  # after each back-off one tries again
+            assert call(site, tokens).status == 200
+        assert time.monotonic() - begin < runtime.SYNC_LIMIT, "not even that one waits"
+        assert site.store.calls["ended"] == 2
+        assert answers == []
+        site.store.hangs.set()
+        waiting.join()
+        assert answers[0][0] == 200
+        # What it heard is as old as its question: the next one asks again.
+        site.clock.forward(5.1)
+        assert call(site, tokens).status == 200
+        assert site.store.calls["ended"] == 3
+        told = [type(one) for one in site.events if isinstance(one, StoreFailed | StoreBack)]
+        assert told == [StoreFailed, StoreBack]
+
+
+def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(
+    quick: Callable[[], None],
+) -> None:
+    # In a crowd a turn may come late although each is short.
+    with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        site.clock.forward(600)
+        end_behind_its_back(site, tokens.grant_id)
+        quick()
+        live = runtime.Runtime.of(site.settings)
+        sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
+        waiting = Thread(target=lambda: answers.append(by_wsgi(site.wsgi, sent)))
+        with live._sync_lock:
+            waiting.start()
+            time.sleep(1.5 * runtime.SYNC_LIMIT)
+            live.ended.succeeded(site.clock(), *site.store.ended(None))
+            waiting.join()
+        assert answers[0][0] == 401
+        assert site.store.calls["ended"] == 1
+        assert [one.name for one in site.events].count("store_failed") == 0
 
 
 @pytest.mark.parametrize("make", [in_a_file, WatchedAwaited])

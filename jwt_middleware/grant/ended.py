@@ -2,13 +2,15 @@
 
 The state has an age, counted from the start of the last completed sync. Up to `every` nothing is
 asked; up to twice that, one request asks for all; older, every request asks before it is answered.
-While the store fails, one request tries again after each back-off, and the others go on.
+While the store fails, one request tries again after each back-off, and the others go on; where none
+came to try, the process was idle, and every request asks.
 """
 
 from collections.abc import Iterable
 from enum import Enum
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
+OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before
 AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 
@@ -74,15 +76,21 @@ class EndedGrants:
         if self.is_resting(now):
             return self.without_sync(now)
         # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
-        if self._failures or (0 <= age <= 2 * self._every and self._every):
-            if 0 < self._lease - now <= LEASE:
+        if self._is_failing(now) or (0 <= age <= 2 * self._every and self._every):
+            # Who came a moment before the one that asks, and was overtaken, need not ask either.
+            if 0 < self._lease - now <= LEASE + OVERTAKEN:
                 return self.without_sync(now)
             self._lease = now + LEASE
         return Plan.ASK
 
     def is_resting(self, now: float) -> bool:
         """Say whether a sync has failed just now, so that nobody asks for a while."""
-        return 0 < self._next_try - now <= BACK_OFF[-1]
+        return 0 < self._next_try - now <= BACK_OFF[-1] + OVERTAKEN
+
+    def _is_failing(self, now: float) -> bool:
+        # Under load somebody tries as soon as the back-off is over, and has failed again within a
+        # lease. Later than that, the store may have come back long ago.
+        return self._failures > 0 and 0 <= now - self._next_try <= 2 * LEASE
 
     def without_sync(self, now: float) -> Plan:
         """Say what to do when the store can't be asked: go on with what is known, for a while."""

@@ -96,6 +96,9 @@ class Store(Protocol):
         The cursor lies 60 seconds back, so that what was committed late is never missed; the reader
         takes an id twice without harm. `retention` is given to the store when it is made: longer
         than any access token can live.
+
+        A request waits for it. Half a second is time enough: where a thread waits, it is lost to
+        its server for as long as this verb's time-out.
         """
         ...
 

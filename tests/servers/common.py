@@ -1,12 +1,12 @@
 """What the applications under the real servers share: their settings, and a line to the test."""
 
 import os
-import signal
 import socket
-import threading
 from typing import Any
 
 from jwt_middleware import KeySet, Route, Settings, current_token
+
+from .lifeline import end_with_the_test
 
 SETTINGS = Settings(
     issuer=os.environ["TEST_ISSUER"],
@@ -37,17 +37,4 @@ def report(token: Any) -> dict[str, Any]:
     return {"same": current_token() is token, "claims": token.claims}
 
 
-def _end_with_the_test() -> None:
-    line = socket.create_connection(("127.0.0.1", int(os.environ["TEST_ALIVE"])))
-
-    def wait() -> None:
-        try:
-            line.recv(1)  # nothing is ever sent: it ends when the test's process does
-        finally:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-# A test that is killed can't stop its servers.
-_end_with_the_test()
+end_with_the_test(int(os.environ["TEST_ALIVE"]))

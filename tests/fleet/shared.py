@@ -1,0 +1,50 @@
+"""What a test and the processes of its fleet have in common; a page of memory among it."""
+
+from __future__ import annotations
+
+import struct
+import time
+from mmap import mmap
+from pathlib import Path
+
+ISSUER, AUDIENCE = "https://login.example", "https://api.example"
+LIFETIME = 7200  # seconds of an access token: what refuses it here is never its age
+WORK, WORKS = "/work", 0.02  # a path, and the seconds that the application waits there
+VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
+
+_NUMBER = struct.Struct("d")
+_AHEAD, _HANGS = 0, _NUMBER.size
+
+
+class Page:
+    """Two numbers: how far the clock is ahead, and for how long the store hangs."""
+
+    def __init__(self, path: str | Path) -> None:
+        with Path(path).open("r+b") as file:
+            self._memory = mmap(file.fileno(), 0)
+
+    @classmethod
+    def new(cls, path: Path) -> Page:
+        path.write_bytes(bytes(2 * _NUMBER.size))
+        return cls(path)
+
+    def _read(self, offset: int) -> float:
+        found: float = _NUMBER.unpack_from(self._memory, offset)[0]
+        return found
+
+    def clock(self) -> float:
+        """Return the time of the whole fleet."""
+        return time.time() + self._read(_AHEAD)
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        _NUMBER.pack_into(self._memory, _AHEAD, self._read(_AHEAD) + seconds)
+
+    @property
+    def hangs(self) -> float:
+        """Seconds after which a question to a store that hangs is given up; 0: it answers."""
+        return self._read(_HANGS)
+
+    @hangs.setter
+    def hangs(self, seconds: float) -> None:
+        _NUMBER.pack_into(self._memory, _HANGS, seconds)
