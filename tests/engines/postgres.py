@@ -109,7 +109,6 @@ class Server:
 
     def start(self, largest_file: int | None = None) -> Self:
         """Start it, and return when it answers. With files that can't grow beyond some octets."""
-
         limit = []
         if largest_file is not None:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
@@ -173,9 +172,14 @@ class Server:
         return [first, *(pid for pid, parent in pairs if parent == first)]
 
 
+def session(url: str, **options: Any) -> Any:
+    """Return a connection that isn't the store's."""
+    return psycopg.connect(url, connect_timeout=5, **options)
+
+
 def ask(url: str, sql: str) -> Any:
-    """Ask by a connection that isn't the store's, and return the first value."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as db:
+    """Ask by a connection of its own, and return the first value."""
+    with session(url, autocommit=True) as db:
         cursor = db.execute(sql)
         row = cursor.fetchone() if cursor.description else None
     return row[0] if row else None
