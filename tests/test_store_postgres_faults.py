@@ -44,7 +44,7 @@ class Calls:
             self._thread = Thread(target=self._loop.run_forever)
             self._thread.start()
         options = {"retention": RETENTION, "timeout": TIMEOUT, **options}
-        self.store = kind.from_pool(pool, **options) if pool else kind(url, **options)
+        self.store: Any = kind.from_pool(pool, **options) if pool else kind(url, **options)
 
     def wait_for(self, coroutine: Any) -> Any:
         assert self._loop is not None

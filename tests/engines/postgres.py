@@ -114,18 +114,19 @@ class Server:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
                 stdout=log,
                 stderr=log,
                 **self._as_user(),
             )
+        self._process = process
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.ask("SELECT 1")
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < deadline, "it doesn't come up"
                 time.sleep(0.02)
             else:
