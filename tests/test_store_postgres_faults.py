@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from random import Random
 from threading import Event, Thread
 from typing import Any
@@ -25,7 +26,7 @@ from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.postgres_verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.frozen import FrozenDict
-from tests.engines.postgres import Server, ask, postgres
+from tests.engines.postgres import Server, ask, postgres, session
 from tests.engines.proxy import Proxy
 from tests.stores import RETENTION, new_grant
 
@@ -43,7 +44,7 @@ class Calls:
             self._thread = Thread(target=self._loop.run_forever)
             self._thread.start()
         options = {"retention": RETENTION, "timeout": TIMEOUT, **options}
-        self.store = kind.from_pool(pool, **options) if pool else kind(url, **options)
+        self.store: Any = kind.from_pool(pool, **options) if pool else kind(url, **options)
 
     def wait_for(self, coroutine: Any) -> Any:
         assert self._loop is not None
@@ -152,7 +153,8 @@ def test_what_was_acknowledged_survives_a_kill_in_the_middle_of_a_load(
 ) -> None:
     store = open_store(server.url())
     store.check()
-    done, stopping = [], Event()
+    done: list[tuple[str, int, str | None]] = []
+    stopping = Event()
 
     def load(number: int) -> None:
         for step in range(100_000):
@@ -310,7 +312,7 @@ def test_a_lock_is_waited_for_and_no_longer(
 ) -> None:
     store = open_store(postgres_url, schema=schema)
     store.add(new_grant(time.time(), id="grant"), 1)
-    with psycopg.connect(postgres_url) as db:
+    with session(postgres_url) as db:
         db.execute(f"SELECT FROM {schema}.grants FOR UPDATE")
         took = assert_unavailable(lambda: store.end("grant", "logout"))
         assert took > TIMEOUT * 0.8
@@ -328,9 +330,9 @@ def test_what_is_given_up_is_given_up_by_the_server_too(postgres_url: str, schem
     try:
         for store in (Calls(PostgresStore, pool=pool, schema=schema), awaited):
             store.add(new_grant(time.time(), id="grant"), 1)
-            with psycopg.connect(postgres_url) as db:
+            with session(postgres_url) as db:
                 db.execute(f"SELECT FROM {schema}.grants FOR UPDATE")
-                assert_unavailable(lambda store=store: store.end("grant", "logout"), "TimedOut")
+                assert_unavailable(partial(store.end, "grant", "logout"), "TimedOut")
                 waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
                 assert ask(postgres_url, waiting) == 0
             assert len(store.grants("alice")) == 1
@@ -345,7 +347,7 @@ def test_a_pool_with_nothing_left_is_waited_for_and_no_longer(
 ) -> None:
     store = open_store(postgres_url, schema=schema, pool_max=1)
     store.add(new_grant(time.time(), id="grant"), 1)
-    with psycopg.connect(postgres_url) as db, ThreadPoolExecutor(1) as threads:
+    with session(postgres_url) as db, ThreadPoolExecutor(1) as threads:
         db.execute(f"SELECT FROM {schema}.grants FOR UPDATE")
         ending = threads.submit(store.end, "grant", "logout")
         time.sleep(TIMEOUT / 4)
@@ -363,7 +365,7 @@ def test_a_transaction_that_was_taken_back_is_tried_again(
     isolation = "options=-c%20default_transaction_isolation%3Dserializable"
     store = open_store(f"{postgres_url}?{isolation}", schema=schema, timeout=5)
     store.add(new_grant(time.time(), id="grant"), 1)
-    with psycopg.connect(postgres_url) as db, ThreadPoolExecutor(1) as threads:
+    with session(postgres_url) as db, ThreadPoolExecutor(1) as threads:
         db.execute(f"UPDATE {schema}.grants SET generation = 2")
         advancing = threads.submit(store.advance, "grant", 1, 2, "parent")
         while not ask(postgres_url, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
@@ -374,11 +376,51 @@ def test_a_transaction_that_was_taken_back_is_tried_again(
     assert row.generation == 2
 
 
+def test_no_login_escapes_a_log_out_everywhere_that_waits(
+    postgres_url: str, schema: str, open_store: Open
+) -> None:
+    store = open_store(postgres_url, schema=schema, timeout=5)
+    old, new = new_grant(time.time()), new_grant(time.time())
+    store.add(old, 5)
+    with session(postgres_url) as db, ThreadPoolExecutor(2) as threads:
+        db.execute(f"UPDATE {schema}.grants SET generation = 2")  # a refresh on its way
+        ending = threads.submit(store.end_subject, "alice", "logout")
+        until_waiting(postgres_url, 1)
+        adding = threads.submit(store.add, new, 5)
+        until_waiting(postgres_url, 2)
+        db.commit()
+        assert ending.result() == (old.id,)
+        assert adding.result() == ()
+    assert [one.id for one in store.grants("alice")] == [new.id], "it came after"
+
+
+def test_a_login_ends_nobody_where_a_log_out_makes_room_meanwhile(
+    postgres_url: str, schema: str, open_store: Open
+) -> None:
+    store = open_store(postgres_url, schema=schema, timeout=5)
+    first, second, third = (new_grant(time.time() + number) for number in range(3))
+    store.add(first, 5)
+    store.add(second, 5)
+    with session(postgres_url) as db, ThreadPoolExecutor(1) as threads:
+        db.execute(f"UPDATE {schema}.grants SET generation = 2 WHERE id = '{first.id}'")
+        adding = threads.submit(store.add, third, 2)
+        until_waiting(postgres_url, 1)
+        assert store.end(second.id, "logout")
+        db.commit()
+        assert adding.result() == ()
+    assert {one.id for one in store.grants("alice")} == {first.id, third.id}
+
+
+def until_waiting(url: str, count: int) -> None:
+    while ask(url, "SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
+        time.sleep(0.01)
+
+
 def test_a_deadlock_is_got_out_of(postgres_url: str, schema: str, open_store: Open) -> None:
     store = open_store(postgres_url, schema=schema, timeout=5)
     for one in ("a", "b"):
         store.add(new_grant(time.time(), id=one), 5)
-    with psycopg.connect(postgres_url) as db, ThreadPoolExecutor(1) as threads:
+    with session(postgres_url) as db, ThreadPoolExecutor(1) as threads:
         db.execute("SET deadlock_timeout = '60s'")  # the other finds it
         db.execute(f"UPDATE {schema}.grants SET scope = '' WHERE id = 'b'")
         ending = threads.submit(store.end_subject, "alice", "logout")
@@ -453,7 +495,7 @@ def test_a_server_that_is_read_only_is_found_at_the_start_and_later(
         assert_unavailable(lambda: store.end("grant", "logout"), "ReadOnlySqlTransaction")
         assert len(store.grants("alice")) == 1, "reads go on"
     finally:
-        with psycopg.connect(postgres_url, autocommit=True) as db:
+        with session(postgres_url, autocommit=True) as db:
             db.execute("SET default_transaction_read_only = off")
             db.execute("ALTER SYSTEM RESET default_transaction_read_only")
             db.execute("SELECT pg_reload_conf()")
@@ -507,7 +549,7 @@ def test_a_lock_on_the_schema_is_found_at_the_start(
 ) -> None:
     store = open_store(postgres_url, schema=schema)
     store.check()
-    with psycopg.connect(postgres_url) as db:
+    with session(postgres_url) as db:
         db.execute(f"LOCK {schema}.version")
         with pytest.raises(ConfigurationError, match="can't be used: TimedOut"):
             open_store(postgres_url, schema=schema).check()

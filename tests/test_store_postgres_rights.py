@@ -11,7 +11,7 @@ import pytest
 from jwt_middleware.stores.postgres import rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
-from tests.stores import new_grant
+from tests.stores import ROOT, new_grant
 
 
 @pytest.fixture
@@ -124,3 +124,10 @@ def test_who_only_reads_waits_for_who_makes_the_schema(
         with pytest.raises(ConfigurationError, match="isn't there or not up to date") as caught:
             store.check()
         assert "start the service that issues tokens first" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(("role", "serve"), [("app", True), ("reader", False)])
+def test_the_docs_name_these_rights(role: str, serve: bool) -> None:
+    docs = (ROOT / "docs" / "stores.md").read_text("utf-8")
+    for line in rights_sql(role, serve=serve).splitlines():
+        assert line.replace('"', "") in docs

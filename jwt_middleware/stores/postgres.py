@@ -7,17 +7,19 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 import math
 import os
 import time
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop, timeout
+from asyncio import Lock as ALock
 from asyncio import sleep as asleep
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from threading import Lock
 from typing import Any, Final, Self
 from weakref import WeakSet
 
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.model import Grant
-from . import Advanced, Cursor, Ended
+from . import Advanced, Cursor, Ended, Page
 from .postgres_sql import rights_sql, schema_sql, wrong
 
 try:
@@ -183,6 +185,7 @@ class PostgresStore(_Postgres):
 
     def _begin(self) -> None:
         self._lock = Lock()
+        self._preparing = Lock()
         self._pool: psycopg_pool.ConnectionPool[Any] | None = None
 
     def _forget(self) -> None:
@@ -217,11 +220,21 @@ class PostgresStore(_Postgres):
             _drive(self._verbs.prepare(), lambda one: _fetch(connection, one, deadline))
         self._is_prepared = True
 
+    def _get_ready(self, deadline: float) -> None:
+        """Do it for all threads that come at once: one does, the others wait for it."""
+        if not self._preparing.acquire(timeout=max(deadline - time.monotonic(), 0)):
+            raise TimedOut
+        try:
+            if not self._is_prepared:
+                self._make_ready(deadline)
+        finally:
+            self._preparing.release()
+
     def _run(self, flow: Flow[T]) -> T:
         deadline = time.monotonic() + self._timeout
         try:
             if not self._is_prepared:
-                self._make_ready(deadline)
+                self._get_ready(deadline)
             return _drive(flow, lambda one: self._pooled(one, deadline))
         except ConfigurationError as error:
             # `check` tells it to whoever starts the service; a verb has one error only.
@@ -325,6 +338,10 @@ class PostgresStore(_Postgres):
         """See `Store.purge`."""
         return self._run(self._verbs.purge(now))
 
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """See `Listing.page`: in the order of their ids."""
+        return self._run(self._verbs.page(position, count))
+
 
 class AsyncPostgresStore(_Postgres):
     """The same for doors that await: `PostgresStore` says what there is to know.
@@ -344,11 +361,10 @@ class AsyncPostgresStore(_Postgres):
         return store
 
     def _begin(self) -> None:
-        # Each pool with its connections: they outlive the loop that could close them.
-        self._pools: dict[AbstractEventLoop, tuple[Any, WeakSet[Any]]] = {}
+        self._loops: dict[AbstractEventLoop, _Loop] = {}
 
     def _forget(self) -> None:
-        _inherited.append(self._pools)
+        _inherited.append(self._loops)
         self._begin()
 
     async def check(self) -> None:
@@ -363,20 +379,26 @@ class AsyncPostgresStore(_Postgres):
     async def aclose(self) -> None:
         """Close our own pool of this loop. A later verb opens it anew."""
         self._drop_orphans()
-        pool, _ = self._pools.pop(get_running_loop(), (None, None))
-        if pool is not None:
-            await pool.close()
+        here = self._loops.pop(get_running_loop(), None)
+        if here is not None and here.pool is not None:
+            await here.pool.close()
 
     async def _make_ready(self, deadline: float) -> None:
         async with self._own(deadline) as connection:
             await _adrive(self._verbs.prepare(), lambda one: _afetch(connection, one, deadline))
         self._is_prepared = True
 
+    async def _get_ready(self, deadline: float) -> None:
+        """Do it for all tasks that come at once: one does, the others wait for it."""
+        async with timeout(deadline - time.monotonic()), self._here().preparing:
+            if not self._is_prepared:
+                await self._make_ready(deadline)
+
     async def _run(self, flow: Flow[T]) -> T:
         deadline = time.monotonic() + self._timeout
         try:
             if not self._is_prepared:
-                await self._make_ready(deadline)
+                await self._get_ready(deadline)
             return await _adrive(flow, lambda one: self._pooled(one, deadline))
         except ConfigurationError as error:
             raise StoreUnavailable(error.problem) from None
@@ -433,28 +455,29 @@ class AsyncPostgresStore(_Postgres):
             await connection.close()
             await pool.putconn(connection)
 
-    async def _opened(self) -> Any:
+    def _here(self) -> "_Loop":
         loop = get_running_loop()
-        if loop in self._pools:
-            return self._pools[loop][0]
-        self._drop_orphans()
-        connections: WeakSet[Any] = WeakSet()
+        if loop not in self._loops:
+            self._drop_orphans()
+            self._loops[loop] = _Loop()
+        return self._loops[loop]
 
-        async def configure(connection: Any) -> None:
-            connections.add(connection)
-            await connection.execute(self._settings().sql)
+    async def _opened(self) -> Any:
+        here = self._here()
+        if here.pool is None:
+            here.pool = psycopg_pool.AsyncConnectionPool(
+                self._conninfo, configure=partial(self._configure, here), **self._pool_options()
+            )
+            await here.pool.open()
+        return here.pool
 
-        pool = psycopg_pool.AsyncConnectionPool(
-            self._conninfo, configure=configure, **self._pool_options()
-        )
-        self._pools[loop] = (pool, connections)
-        await pool.open()
-        return pool
+    async def _configure(self, here: "_Loop", connection: Any) -> None:
+        here.connections.add(connection)
+        await connection.execute(self._settings().sql)
 
     def _drop_orphans(self) -> None:
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
-            _, connections = self._pools.pop(loop)
-            for connection in connections:
+        for loop in [loop for loop in self._loops if loop.is_closed()]:
+            for connection in self._loops.pop(loop).connections:
                 connection.pgconn.finish()
 
     # --- the verbs
@@ -492,6 +515,15 @@ class AsyncPostgresStore(_Postgres):
     async def purge(self, now: float) -> int:
         """See `Store.purge`."""
         return await self._run(self._verbs.purge(now))
+
+
+class _Loop:
+    """What an event loop has of a store; its connections outlive it, if nobody closes them."""
+
+    def __init__(self) -> None:
+        self.preparing = ALock()
+        self.pool: psycopg_pool.AsyncConnectionPool[Any] | None = None
+        self.connections: WeakSet[Any] = WeakSet()
 
 
 # --- carrying a flow out
@@ -536,7 +568,7 @@ async def _adrive(flow: Flow[T], ask: Callable[[Statement], Awaitable[Rows]]) ->
 
 
 def _fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+    cursor = _cursor(psycopg.Cursor, connection)
     try:
         with connection.lock:
             waiting.wait(_executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY)
@@ -545,11 +577,12 @@ def _fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
         with suppress(psycopg.Error):
             connection.cancel_safe(timeout=CANCELLING)
         raise
-    return cursor.fetchall() if cursor.description else []
+    # Not `description`, which takes longer to make than all the rest.
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 async def _afetch(connection: Any, statement: Statement, deadline: float) -> Rows:
-    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+    cursor = _cursor(psycopg.AsyncCursor, connection)
     try:
         # Not by `cursor.execute`: cancelled, that would wait for the server, which may hang.
         async with connection.lock:
@@ -560,7 +593,15 @@ async def _afetch(connection: Any, statement: Statement, deadline: float) -> Row
         with suppress(psycopg.Error):
             await connection.cancel_safe(timeout=CANCELLING)
         raise
-    return await cursor.fetchall() if cursor.description else []
+    return await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
+
+def _cursor(kind: Callable[..., Any], connection: Any) -> Any:
+    """Return the cursor that a connection has for us; it knows by now how values are written."""
+    known = vars(connection)
+    if _CURSOR not in known:
+        known[_CURSOR] = kind(connection, row_factory=tuple_row)
+    return known[_CURSOR]
 
 
 def _executed(cursor: Any, statement: Statement, deadline: float) -> Generator[Any, Any, None]:
@@ -618,6 +659,7 @@ def begin_as_child() -> None:
 getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
 
 
+_CURSOR: Final = "_jwt_middleware_cursor"
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
 _REMEDIES = {

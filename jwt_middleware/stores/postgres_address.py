@@ -61,16 +61,17 @@ def conninfo(address: str, timeout: float) -> str:
             "its address can't be read",
             "postgresql://user@host:5432/database; in a password, %40 is @, and so on",
         ) from None
-    several = "," in str(given.get("host", ""))
+    hosts = str(given.get("host", "")).count(",") + 1
     ours: dict[str, Any] = {
         "application_name": "jwt_middleware",
         "client_encoding": "utf8",
-        "connect_timeout": math.ceil(max(timeout, 2)),  # seconds; libpq takes no less than 2
+        # Seconds for each host; libpq takes no less than 2.
+        "connect_timeout": math.ceil(max(timeout / hosts, 2)),
         # A host that is gone says nothing: seconds and, the last, ms until that is noticed.
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,
         "tcp_user_timeout": math.ceil(timeout * 1000),
-        **({"target_session_attrs": "read-write"} if several else {}),
+        **({"target_session_attrs": "read-write"} if hosts > 1 else {}),
     }
     return make_conninfo("", **{**ours, **given})

@@ -13,7 +13,7 @@ LOCKS: Final = 0x4A575447
 # The schema's versions, each made from the one before. What has been released is never changed.
 # Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
 # rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
-# (heap-only tuples). The living of a subject are found by a hash: half of what its text would take.
+# (heap-only tuples). The living of a subject are found by a hash: a third of the room of its text.
 MIGRATIONS: Final = (
     (
         "CREATE TABLE <schema>.version (number integer NOT NULL)",
@@ -33,7 +33,7 @@ MIGRATIONS: Final = (
             bound_key text COLLATE "C",
             end_reason text COLLATE "C"
         ) WITH (fillfactor = 80)""",
-        "CREATE INDEX grants_living ON <schema>.grants USING hash (subject) WHERE ended_at IS NULL",
+        "CREATE INDEX grants_living ON <schema>.grants (hashtext(subject)) WHERE ended_at IS NULL",
         "CREATE INDEX grants_ended ON <schema>.grants (ended_at) WHERE ended_at IS NOT NULL",
         "CREATE INDEX grants_expiring ON <schema>.grants (expires_at)",
         """CREATE TABLE <schema>.admitted (
@@ -49,23 +49,45 @@ MIGRATIONS: Final = (
         BEGIN
             PERFORM pg_advisory_xact_lock(<locks>, hashtext(fresh.subject));
             INSERT INTO <schema>.grants SELECT fresh.* ON CONFLICT (id) DO NOTHING;
-            IF FOUND THEN
-                PERFORM <durable>;
-                RETURN QUERY UPDATE <schema>.grants SET
-                    ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = 'limit'
-                WHERE ended_at IS NULL AND id IN (
-                    SELECT id FROM <schema>.grants
-                    WHERE subject = fresh.subject AND ended_at IS NULL
-                        AND expires_at > date_part('epoch', now()) + shift AND id <> fresh.id
-                    ORDER BY created_at DESC, id DESC OFFSET most - 1
-                ) RETURNING id;
+            IF NOT FOUND THEN
+                RETURN;
             END IF;
+            PERFORM <durable>;
+            PERFORM FROM <schema>.grants
+            WHERE <living of fresh.subject> AND expires_at > date_part('epoch', now()) + shift
+            ORDER BY created_at DESC, id DESC OFFSET most;
+            IF NOT FOUND THEN
+                RETURN;
+            END IF;
+            -- Who ends one of them meanwhile makes room: first nobody can, then they are counted.
+            PERFORM FROM <schema>.grants WHERE <living of fresh.subject> FOR UPDATE;
+            RETURN QUERY UPDATE <schema>.grants SET
+                ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = 'limit'
+            WHERE id IN (
+                SELECT id FROM <schema>.grants
+                WHERE <living of fresh.subject> AND id <> fresh.id
+                    AND expires_at > date_part('epoch', now()) + shift
+                ORDER BY created_at DESC, id DESC OFFSET most - 1
+            ) RETURNING id;
+        END $$""",
+        # Behind the same lock: a login that comes while this one waits for a row would escape it.
+        """CREATE FUNCTION <schema>.end_grants(
+            whose text, why text, shift double precision
+        ) RETURNS SETOF text LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock(<locks>, hashtext(whose));
+            PERFORM <durable>;
+            RETURN QUERY UPDATE <schema>.grants SET
+                ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = why
+            WHERE <living of whose> AND expires_at > date_part('epoch', now()) + shift
+            RETURNING id;
         END $$""",
     ),
 )
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
+_LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
 _NAMES = {
     "<locks>": str(LOCKS),
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
@@ -73,7 +95,9 @@ _NAMES = {
     "'off', 'on'), true)",
     "<row>": ", ".join(FIELDS),
     "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
-    "<living>": "subject = %(subject)s AND ended_at IS NULL AND expires_at > <now>",
+    "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
+    "<living of fresh.subject>": _LIVING.format("fresh.subject"),
+    "<living of whose>": _LIVING.format("whose"),
     "<open>": "generation = %(source)s AND ended_at IS NULL AND expires_at > <now>",
     # When it is done, not when it began to wait: a reader of ended grants goes by that time.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
@@ -92,9 +116,10 @@ SQL: Final = {
     "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
     "end": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
     "WHERE id = %(id)s AND ended_at IS NULL RETURNING <durable>",
-    "end_subject": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
-    "WHERE <living> RETURNING id, <durable>",
+    "end_subject": "SELECT <schema>.end_grants(%(subject)s, %(reason)s, %(offset)s)",
     "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
+    "page": "SELECT <row> FROM <schema>.grants WHERE id > %(position)s AND ended_at IS NULL "
+    "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
     # A clock that was set back stamps ends with times that the cursor has passed already.
     "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
     "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(retention)s "

@@ -18,7 +18,7 @@ from ..values.errors import StoreUnavailable
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from ..values.randomness import fraction
-from . import Advanced, Cursor, Ended
+from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST
 from .postgres_sql import (
     FIELDS,
@@ -112,7 +112,7 @@ class Verbs:
         rows = yield from self._ask(
             "end_subject", subject=subject, reason=reason, offset=self._shift()
         )
-        return tuple(one for one, _ in rows)
+        return tuple(one for (one,) in rows)
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
@@ -149,6 +149,12 @@ class Verbs:
                 if len(rows) < PURGE_BATCH:
                     break
         return total
+
+    def page(self, position: Cursor | None, count: int) -> Flow[Page]:
+        asked: dict[str, Any] = {"position": position or "", "count": Int8(count)}
+        rows = yield from self._ask("page", reads=True, **asked, offset=self._shift())
+        found = tuple(map(_grant, rows))
+        return Page(found, found[-1].id if found else None)
 
     def _shift(self) -> float:
         return float(self._offset())

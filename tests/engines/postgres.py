@@ -114,18 +114,19 @@ class Server:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
                 stdout=log,
                 stderr=log,
                 **self._as_user(),
             )
+        self._process = process
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 self.ask("SELECT 1")
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < deadline, "it doesn't come up"
                 time.sleep(0.02)
             else:
@@ -172,9 +173,14 @@ class Server:
         return [first, *(pid for pid, parent in pairs if parent == first)]
 
 
+def session(url: str, **options: Any) -> Any:
+    """Return a connection that isn't the store's."""
+    return psycopg.connect(url, connect_timeout=5, **options)
+
+
 def ask(url: str, sql: str) -> Any:
-    """Ask by a connection that isn't the store's, and return the first value."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as db:
+    """Ask by a connection of its own, and return the first value."""
+    with session(url, autocommit=True) as db:
         cursor = db.execute(sql)
         row = cursor.fetchone() if cursor.description else None
     return row[0] if row else None

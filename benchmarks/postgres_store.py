@@ -1,0 +1,235 @@
+"""What a grant costs in PostgreSQL: `python -m benchmarks.postgres_store [--gate] [--quick]`.
+
+A rotation is `advance` with asynchronous commit; what it is compared with is a SELECT of a row by
+its primary key, prepared, through the same pool of psycopg. Both are timed by the clock on the
+wall, in turns, because the server's time counts. Bytes are those of table and indexes after VACUUM,
+of grants with a subject (the text of a UUID), a client and a scope, and no claims.
+
+The server is one of our own, with the settings that it comes with, on a disk that it waits for;
+JWT_BENCH_POSTGRES is the address of another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+import uuid
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from jwt_middleware.stores import new_grant_id
+from jwt_middleware.stores.postgres import PostgresStore
+from jwt_middleware.stores.postgres_sql import statements
+from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import Grant
+from jwt_middleware.values.randomness import identifier
+from tests.engines.postgres import Server
+
+from .measure import Times, measure
+
+SCHEMA = "jwt_benchmark"
+GRANTS, LOADED = 100_000, 1_000_000
+ROTATIONS = 3  # of every grant
+THREADS = 8
+DAY = 86400  # seconds
+RATIO, BYTES, GROWTH = 1.4, 340, 1.15
+ROTATE, SELECT, READ = "rotation", "SELECT by primary key", "`advance` that only reads"
+
+
+def new_grant() -> Grant:
+    now, subject = time.time(), str(uuid.uuid4())
+    return Grant(
+        id=new_grant_id(subject),
+        subject=subject,
+        client_id="web",
+        scope="read write",
+        claims=FrozenDict(),
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=now + 30 * DAY,
+    )
+
+
+class Bench:
+    """A store with grants in it, and the generation that each has come to."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.ask(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        self.store = PostgresStore(url, retention=700, schema=SCHEMA, synchronous_commit="off")
+        self.store.check()
+        self.generations: dict[str, int] = {}
+        self.ids: list[str] = []
+        self._sql = statements(SCHEMA, is_waiting=False)["read"]
+        self._random = random.Random(1)
+
+    def ask(self, sql: Any) -> Any:
+        with psycopg.connect(self._url, autocommit=True) as db:
+            cursor = db.execute(sql)
+            return cursor.fetchall() if cursor.description else None
+
+    def add(self, count: int) -> None:
+        """Add grants as logins do, each in its turn and on its own."""
+        grants = [new_grant() for _ in range(count)]
+        with ThreadPoolExecutor(THREADS) as threads:
+            for _ in threads.map(lambda grant: self.store.add(grant, 100), grants):
+                pass
+        self._know(grant.id for grant in grants)
+
+    def load(self, count: int) -> None:
+        """Add many at once, in random order of their keys, as they would be in time."""
+        columns = "generation, rotated_at, created_at, expires_at, id, subject, client_id, scope"
+        copy: Any = f"COPY {SCHEMA}.grants ({columns}) FROM STDIN"
+        ids = []
+        with psycopg.connect(self._url) as db, db.cursor().copy(copy) as rows:
+            for _ in range(count):
+                one = new_grant()
+                ids.append(one.id)
+                rows.write_row([getattr(one, name) for name in columns.split(", ")])
+        self._know(ids)
+
+    def _know(self, ids: Any) -> None:
+        for one in ids:
+            self.generations[one] = 1
+            self.ids.append(one)
+
+    def rotate(self, grant_id: str) -> None:
+        generation = self.generations[grant_id]
+        self.generations[grant_id] = generation + 1
+        advanced, _ = self.store.advance(grant_id, generation, generation + 1, identifier())
+        assert advanced
+
+    def each(self, step: Callable[[str], object]) -> None:
+        """Do it with every grant, in random order, several at a time."""
+        self._random.shuffle(self.ids)
+        with ThreadPoolExecutor(THREADS) as threads:
+            for _ in threads.map(step, self.ids):
+                pass
+
+    def any(self) -> str:
+        return self._random.choice(self.ids)
+
+    def select(self) -> None:
+        pool: Any = self.store._opened()
+        with pool.connection() as connection:
+            cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+            assert cursor.execute(self._sql, {"id": self.any()}, prepare=True).fetchall()
+
+    def sizes(self) -> dict[str, float]:
+        """Return bytes per grant of the table and of each index."""
+        self.ask(f"VACUUM {SCHEMA}.grants")
+        rows = self.ask(
+            "SELECT relname, pg_table_size(pg_class.oid)::float8 FROM pg_class JOIN pg_namespace "
+            f"ON relnamespace = pg_namespace.oid WHERE nspname = '{SCHEMA}' "
+            "AND (relname LIKE 'grants%')"
+        )
+        return {name: size / len(self.ids) for name, size in rows}
+
+    def times(self, rounds: int) -> Times:
+        functions: dict[str, Callable[[], object]] = {
+            ROTATE: lambda: self.rotate(self.any()),
+            SELECT: self.select,
+            READ: lambda: self.store.advance(self.any(), 0, 0, None),
+        }
+        burst = 20_000_000  # ns: some hundred calls
+        return measure(functions, rounds=rounds, burst=burst, clock=time.perf_counter_ns)
+
+
+class Results:
+    """What was found, as lines of tables, and whether it is as it should be."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def line(self, name: str, value: str, limit: str = "", *, holds: bool | None = None) -> None:
+        verdict = "" if holds is None else "PASS" if holds else "FAIL"
+        self.missed += holds is False
+        print(f"| {name} | {value} | {limit} | {verdict} |", flush=True)
+
+    def head(self, title: str) -> None:
+        print(f"\n| {title} | | limit | |\n|---|---:|---:|---|", flush=True)
+
+    def bytes(self, name: str, sizes: dict[str, float]) -> None:
+        total = sum(sizes.values())
+        parts = ", ".join(f"{one} {size:.0f}" for one, size in sorted(sizes.items()))
+        self.line(f"{name} ({parts})", f"{total:.0f}", f"{BYTES}", holds=total <= BYTES)
+
+    def times(self, name: str, times: Times) -> None:
+        for one in (SELECT, READ, ROTATE):
+            self.line(f"{name}: {one}, µs", f"{times.typical(one) / 1000:.0f}")
+        low, high = times.spread(ROTATE, SELECT)
+        ratio = times.ratio(ROTATE, SELECT)
+        found = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+        self.line(f"{name}: rotation / SELECT", found, f"{RATIO}", holds=ratio <= RATIO)
+
+
+@contextmanager
+def address() -> Generator[str, None, None]:
+    if url := os.environ.get("JWT_BENCH_POSTGRES"):
+        yield url
+        return
+    settings = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
+    server = Server(**settings).start()
+    try:
+        yield server.url()
+    finally:
+        server.stop()
+
+
+def run(url: str, *, quick: bool) -> int:
+    results = Results()
+    grants, loaded = (GRANTS // 10, LOADED // 10) if quick else (GRANTS, LOADED)
+    rounds = 30 if quick else 100
+    bench = Bench(url)
+    version = bench.ask("SHOW server_version")[0][0]
+    print(f"PostgreSQL {version}, psycopg {psycopg.__version__} ({psycopg.pq.__impl__})")
+    results.head(f"bytes per grant, of {grants}")
+    bench.add(grants)
+    results.bytes("begun", bench.sizes())
+    for count in range(1, ROTATIONS + 1):
+        bench.each(bench.rotate)
+        results.bytes(f"rotated {count} times", bench.sizes())
+    results.head("time")
+    small = bench.times(rounds)
+    results.times(f"{grants} grants", small)
+    bench.each(lambda grant_id: bench.store.end(grant_id, "logout"))
+    results.bytes("all ended", bench.sizes())
+    bench.generations.clear()
+    bench.ids.clear()
+    bench.load(loaded)
+    bench.ask(f"VACUUM ANALYZE {SCHEMA}.grants")
+    results.head("more of them")
+    large = bench.times(rounds)
+    results.times(f"{loaded} grants", large)
+    # Against a SELECT of the same moment: the machine's speed is not what is asked for.
+    growth = large.ratio(ROTATE, SELECT) / small.ratio(ROTATE, SELECT)
+    results.line("growth of the ratio", f"{growth:.2f}", f"{GROWTH}", holds=growth <= GROWTH)
+    bench.store.close()
+    bench.ask(f"DROP SCHEMA {SCHEMA} CASCADE")
+    return results.missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gate", action="store_true", help="exit with 1 where a limit is missed")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the grants")
+    options = parser.parse_args()
+    with address() as url:
+        missed = run(url, quick=options.quick)
+    if options.gate and missed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
