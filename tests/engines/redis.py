@@ -185,8 +185,14 @@ class Cluster(Group):
     """Three primaries, and replicas if wanted. `servers[i + 3]` follows `servers[i]`."""
 
     def __init__(self, engine: str, *options: str, replicas: bool = False) -> None:
-        given = (*CLUSTERED, *options)
         super().__init__([])
+        try:
+            self._start(engine, *CLUSTERED, *options, replicas=replicas)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, engine: str, *given: str, replicas: bool) -> None:
         for _ in range(6 if replicas else 3):
             self.add(engine, *given)
         first, *others = self.servers
