@@ -71,7 +71,7 @@ class Bench:
         self.store.check()
         self.generations: dict[str, int] = {}
         self.ids: list[str] = []
-        self._sql = statements(SCHEMA, is_waiting=False)["read"]
+        self._sql: Any = statements(SCHEMA, is_waiting=False)["read"]
         self._random = random.Random(1)
 
     def ask(self, sql: Any) -> Any:

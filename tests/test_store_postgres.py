@@ -484,6 +484,7 @@ def test_a_closed_store_opens_again(postgres_url: str, schema: str) -> None:
         store.close()
         store.close()
         assert len(store.grants("alice")) == 1
+        assert store._opened() is store._opened(), "however many threads come at first"
 
 
 def fork(url: str, schema: str) -> tuple[list[int], bool, int]:

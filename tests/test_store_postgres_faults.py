@@ -26,7 +26,7 @@ from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.postgres_verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.frozen import FrozenDict
-from tests.engines.postgres import Server, ask, postgres, session
+from tests.engines.postgres import Server, ask, session
 from tests.engines.proxy import Proxy
 from tests.stores import RETENTION, new_grant
 
@@ -520,14 +520,13 @@ def test_another_encoding_is_found_at_the_start(
 
 
 def test_an_old_server_is_found_at_the_start(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_verbs, "OLDEST", 99)
-    with postgres(postgres_url) as store:
-        with pytest.raises(ConfigurationError, match="is too old"):
-            store.check()
-        with pytest.raises(StoreUnavailable, match="is too old"):
-            store.grants("alice")
+    store = open_store(postgres_url)
+    with pytest.raises(ConfigurationError, match="is too old"):
+        store.check()
+    assert_unavailable(lambda: store.grants("alice"), "is too old")
 
 
 @pytest.mark.parametrize("wrong", ["host", "database"])
@@ -553,3 +552,19 @@ def test_a_lock_on_the_schema_is_found_at_the_start(
         db.execute(f"LOCK {schema}.version")
         with pytest.raises(ConfigurationError, match="can't be used: TimedOut"):
             open_store(postgres_url, schema=schema).check()
+
+
+def test_many_first_requests_wait_for_one_look_and_no_longer(
+    postgres_url: str, schema: str, open_store: Open
+) -> None:
+    open_store(postgres_url, schema=schema).check()
+    store = open_store(postgres_url, schema=schema)
+    with session(postgres_url) as db, ThreadPoolExecutor(8) as threads:
+        db.execute(f"LOCK {schema}.version")
+        calls = [
+            threads.submit(assert_unavailable, partial(store.grants, "alice"), r"TimedOut|Timeout")
+            for _ in range(8)
+        ]
+        for call in calls:
+            call.result()
+    assert store.grants("alice") == ()

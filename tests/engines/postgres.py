@@ -114,7 +114,7 @@ class Server:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
         with (self.folder / "log").open("ab") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
+            process: Any = subprocess.Popen(
                 [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
                 stdout=log,
                 stderr=log,
