@@ -21,7 +21,7 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from jwt_middleware.stores import postgres_verbs
+from jwt_middleware.stores import HEARING, postgres_verbs
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.postgres_verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
@@ -228,6 +228,22 @@ def test_a_server_that_hangs_costs_its_time_and_no_more(server: Server, open_sto
         server.resume()
     assert store.end("grant", "logout")
     other.check()
+
+
+def test_a_server_that_hangs_costs_who_asks_for_ended_grants_half_a_second(server: Server) -> None:
+    store = PostgresStore(server.url(), retention=RETENTION)  # with 5 seconds for all else
+    ended = store.ended(None)
+    server.pause()
+    try:
+        for _ in range(2):  # on a connection that was there, and on one that is to be made
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                store.ended(ended.cursor)
+            assert HEARING * 0.8 < time.monotonic() - begun < HEARING + SLACK
+    finally:
+        server.resume()
+    assert store.ended(ended.cursor).grant_ids == ()
+    store.close()
 
 
 def test_a_call_that_is_cancelled_does_not_wait_for_a_server_that_hangs(server: Server) -> None:

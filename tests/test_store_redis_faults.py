@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from jwt_middleware import Issuer, Refresh, Settings, StoreUnavailable
-from jwt_middleware.stores import SHARDS, new_grant_id
+from jwt_middleware.stores import HEARING, SHARDS, new_grant_id
 from jwt_middleware.stores.redis import RedisStore
 from jwt_middleware.values.events import Event, Restored
 from jwt_middleware.wsgi import JWTMiddleware
@@ -238,6 +238,23 @@ def test_a_paused_server_costs_no_more_than_the_timeout(
             assert fails(store.grants, grant.subject) == "TimeoutError"
             assert time.monotonic() - begun < 1.5
         engines.until(lambda: store.grants(grant.subject))
+
+
+@on_each_engine
+def test_a_paused_server_costs_who_asks_for_ended_grants_half_a_second(
+    park: engines.Park, engine: str
+) -> None:
+    server = park("single", engine)
+    # With 5 seconds for all else.
+    store = RedisStore.from_url(server.url, clock=time.time, retention=700)
+    ended = store.ended(None)
+    with server.paused():
+        for _ in range(2):  # on a connection that was there, and on one that is to be made
+            begun = time.monotonic()
+            assert fails(store.ended, ended.cursor) == "TimeoutError"
+            assert HEARING * 0.8 < time.monotonic() - begun < HEARING + 1
+    engines.until(lambda: store.ended(ended.cursor))
+    store.close()
 
 
 @on_each_engine

@@ -11,6 +11,8 @@ from ..values.randomness import identifier
 
 SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
+HEARING: Final = 0.5  # seconds for `ended`: a request waits for it, and with it a thread
+
 Cursor: TypeAlias = object  # opaque: where a reader of ended grants has come to
 
 

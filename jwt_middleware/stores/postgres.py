@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.model import Grant
-from . import Advanced, Cursor, Ended, Page
+from . import HEARING, Advanced, Cursor, Ended, Page
 from .postgres_sql import rights_sql, schema_sql, wrong
 
 try:
@@ -230,8 +230,8 @@ class PostgresStore(_Postgres):
         finally:
             self._preparing.release()
 
-    def _run(self, flow: Flow[T]) -> T:
-        deadline = time.monotonic() + self._timeout
+    def _run(self, flow: Flow[T], timeout: float = LONGEST) -> T:
+        deadline = time.monotonic() + min(timeout, self._timeout)
         try:
             if not self._is_prepared:
                 self._get_ready(deadline)
@@ -328,7 +328,8 @@ class PostgresStore(_Postgres):
 
     def ended(self, cursor: Cursor | None) -> Ended:
         """See `Store.ended`."""
-        return self._run(self._verbs.ended(cursor))
+        # Where a thread waits for it, it is lost to its server: not for long.
+        return self._run(self._verbs.ended(cursor), HEARING)
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
@@ -574,8 +575,9 @@ def _fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
             waiting.wait(_executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY)
     except TimedOut:
         # It may be waiting for a lock: what is given up here must not be done much later.
-        with suppress(psycopg.Error):
-            connection.cancel_safe(timeout=CANCELLING)
+        if not statement.reads:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=CANCELLING)
         raise
     # Not `description`, which takes longer to make than all the rest.
     return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
@@ -590,8 +592,9 @@ async def _afetch(connection: Any, statement: Statement, deadline: float) -> Row
                 _executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY
             )
     except TimedOut:
-        with suppress(psycopg.Error):
-            await connection.cancel_safe(timeout=CANCELLING)
+        if not statement.reads:
+            with suppress(psycopg.Error):
+                await connection.cancel_safe(timeout=CANCELLING)
         raise
     return await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
@@ -609,7 +612,7 @@ def _executed(cursor: Any, statement: Statement, deadline: float) -> Generator[A
 
     psycopg's flow is resumed when the socket is ready and at every look at the time.
     """
-    sql, params = statement
+    sql, params, _ = statement
     flow = cursor._execute_gen(sql, params, prepare=params is not None)
     ready = None
     try:

@@ -49,6 +49,7 @@ class Statement(NamedTuple):
 
     sql: str
     params: Mapping[str, Any] | None = None  # None: any number of statements, never prepared
+    reads: bool = False  # nothing is lost when it is given up and goes on
 
 
 # What a verb or a check is made of: a number is a pause, in seconds.
@@ -169,7 +170,7 @@ class Verbs:
         tries = 0
         while True:
             try:
-                return (yield Statement(self._statements[verb], params))
+                return (yield Statement(self._statements[verb], params, reads))
             except psycopg.Error as error:
                 tries += 1
                 is_undone = (error.sqlstate or "").startswith("40")

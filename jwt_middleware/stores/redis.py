@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
-from . import SHARDS, Advanced, Cursor, Ended, Page, new_grant_id, shard
+from . import HEARING, SHARDS, Advanced, Cursor, Ended, Page, new_grant_id, shard
 from .memory import OVERLAP
 from .redis_address import TIMEOUT, parse_url
 from .redis_links import (
@@ -345,6 +345,7 @@ class RedisStore(_Rules):
         super().__init__(client, retention=retention, **options)
         self._links: dict[int, Any] = {}
         self._locks: dict[int, Lock] = {}
+        self._ear: RedisStore | None = None  # what asks for ended grants, if not this one
 
     @classmethod
     def from_url(
@@ -352,7 +353,11 @@ class RedisStore(_Rules):
     ) -> "RedisStore":
         """Return the store at a URL; see `parse_url`. The engine has a clock of its own."""
         address, options = parse_url(url)
-        return cls(address.client, retention=retention, serve=serve, **options)
+        store = cls(address.client, retention=retention, serve=serve, **options)
+        # Where a thread waits for ended grants it is lost to its server: not for long.
+        ear = address.within(2 * HEARING).client  # half for the way, half for the answer
+        store._ear = cls(ear, retention=retention, prefix=store._prefix, serve=False)
+        return store
 
     def check(self) -> None:
         """Try everything that will be needed. Raises ConfigurationError with the way out."""
@@ -368,6 +373,8 @@ class RedisStore(_Rules):
         link = self._links.pop(os.getpid(), None)
         if link is not None:
             link.close()
+        if self._ear is not None:
+            self._ear.close()
 
     def _link(self) -> Any:
         # One of each process: what a parent's threads do at a fork to its client, and to its lock,
@@ -412,7 +419,7 @@ class RedisStore(_Rules):
 
     def ended(self, cursor: Cursor | None) -> Ended:
         """See `Store.ended`."""
-        return self._do(self._ended(cursor))
+        return (self._ear or self)._do(self._ended(cursor))
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""

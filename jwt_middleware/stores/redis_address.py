@@ -25,6 +25,7 @@ class Address:
         pool_max: int,
         timeout: float,
     ) -> None:
+        self._given = kind, hosts, service, settings, sentinel
         # In turns: whoever can't be reached takes its share of the time.
         share = {"": 2, "sentinel": 2, "cluster": len(hosts) + 1}[kind]
         each = {"socket_timeout": timeout / share, "socket_connect_timeout": timeout / share}
@@ -41,6 +42,10 @@ class Address:
         }
         self._pool_max = pool_max
         self._wait = timeout / 2
+
+    def within(self, timeout: float) -> "Address":
+        """Return the same with another time-out, for who asks one thing at a time."""
+        return Address(*self._given, pool_max=2, timeout=timeout)
 
     def client(self) -> Any:
         """Return a client that waits."""
