@@ -62,12 +62,14 @@ MIGRATIONS: Final = (
                 ) RETURNING id;
             END IF;
         END $$""",
+        "REVOKE ALL ON FUNCTION <schema>.<add> FROM PUBLIC",
     ),
 )
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
 _NAMES = {
+    "<add>": "add_grant(<schema>.grants, bigint, double precision)",
     "<locks>": str(LOCKS),
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
@@ -119,6 +121,7 @@ RIGHTS: Final = {
         ("SELECT", "<schema>.version"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.grants"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
+        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add>']}"),
     ),
     False: (
         ("USAGE", "SCHEMA <schema>"),
@@ -189,6 +192,8 @@ def right_sql(right: str, where: str, schema: str) -> str:
         asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
     elif where.startswith("SCHEMA"):
         asked = [f"has_schema_privilege('{schema}', '{right}')"]
+    elif where.startswith("FUNCTION"):
+        asked = [f"has_function_privilege('{name.removeprefix('FUNCTION ')}', '{right}')"]
     else:
         asked = [f"has_table_privilege('{name}', '{one}')" for one in right.split(", ")]
     return f"SELECT {' AND '.join(asked)}"
@@ -198,7 +203,8 @@ _SET = "UPDATE <schema>.version SET number ="
 # What is asked at start.
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
-    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_user::text"
+    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+    "current_setting('transaction_isolation'), current_user::text"
 )
 SCHEMA = "SELECT true FROM pg_namespace WHERE nspname = %(schema)s"
 TABLE = (
