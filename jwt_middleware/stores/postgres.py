@@ -111,8 +111,10 @@ class _Postgres:
     def _settings(self) -> Statement:
         """Return what a connection of our own pool is told when it is new."""
         limit = f"{self._timeout * 1000:.0f}"  # ms
-        settings = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        return Statement("; ".join(f"SET {name} = {limit}" for name in settings))
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        settings = dict.fromkeys(names, limit)
+        settings["default_transaction_isolation"] = "'read committed'"
+        return Statement("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
 
     def _pool_options(self) -> dict[str, Any]:
         return {
@@ -250,6 +252,7 @@ class PostgresStore(_Postgres):
             return
         connection = psycopg.Connection.connect(self._conninfo, autocommit=True)
         try:
+            _fetch(connection, self._settings(), deadline)
             yield connection
         finally:
             connection.close()
@@ -414,6 +417,7 @@ class AsyncPostgresStore(_Postgres):
             return
         connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
         try:
+            await _afetch(connection, self._settings(), deadline)
             yield connection
         finally:
             await connection.close()
@@ -666,6 +670,7 @@ _CURSOR: Final = "_jwt_middleware_cursor"
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
 _REMEDIES = {
+    "TimedOut": "the server must answer, and no session hold a lock on the schema",
     "LockNotAvailable": "end the session that holds a lock on the schema",
     "QueryCanceled": "end the session that holds a lock on the schema",
     "DiskFull": "make room on the server's disk",

@@ -183,7 +183,9 @@ class Verbs:
     def prepare(self) -> Flow[None]:
         """Look at the server, and make the schema or bring it up to date."""
         schema = quoted(self._schema)
-        ((number, encoding, is_standby, is_read_only, role),) = yield Statement(SERVER, {})
+        ((number, encoding, is_standby, is_read_only, isolation, role),) = yield Statement(
+            SERVER, {}
+        )
         if number < OLDEST * 10000:
             raise wrong(f"PostgreSQL {number // 10000} is too old", f"{OLDEST} is the first")
         if encoding != "UTF8":
@@ -193,6 +195,9 @@ class Verbs:
                 "the server is read-only",
                 "give the primary's address; of several hosts, libpq takes the one that is",
             )
+        if isolation != "read committed":
+            # Who waits for another's login must see it, or would not count it.
+            raise wrong(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
         version = yield from self._version()
         if version < len(MIGRATIONS):
             if not self._serve:
