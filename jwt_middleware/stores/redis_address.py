@@ -92,8 +92,8 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
     """Return the address that a URL gives, and the store's own options.
 
     `redis://host`, `redis+sentinel://host,host/service`, `redis+cluster://host,host`; `rediss` for
-    TLS. Options: `prefix`, `timeout`, `wait_replicas`, `wait_timeout` (see `RedisStore`), `pool_max`
-    (connections to one server), `client_name`; with TLS `ssl_ca_certs`, `ssl_certfile`,
+    TLS. Options: `prefix`, `timeout`, `wait_replicas`, `wait_timeout` (see `RedisStore`),
+    `pool_max` (connections to one server), `client_name`; with TLS `ssl_ca_certs`, `ssl_certfile`,
     `ssl_keyfile`, `ssl_password`; with Sentinel `sentinel_username`, `sentinel_password`.
 
     Raises:
