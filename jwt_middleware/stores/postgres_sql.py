@@ -179,9 +179,14 @@ def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True)
     """
     name = quoted(schema)
     return "".join(
-        f"GRANT {right} ON {where.replace('<schema>', name)} TO {role};\n"
+        f"GRANT {right} ON {where.replace('<schema>', name)} TO {exact(role)};\n"
         for right, where in RIGHTS[serve]
     )
+
+
+def exact(role: str) -> str:
+    """Return the name of a role as SQL takes it, whatever it is."""
+    return '"{}"'.format(role.replace('"', '""'))
 
 
 def quoted(schema: str) -> str:

@@ -28,6 +28,7 @@ from .postgres_sql import (
     SCHEMA,
     SERVER,
     TABLE,
+    exact,
     lock_sql,
     quoted,
     right_sql,
@@ -213,7 +214,8 @@ class Verbs:
             except psycopg.errors.InsufficientPrivilege:  # to look into the schema
                 has = False
             if not has:
-                missing.append(f"GRANT {right} ON {where.replace('<schema>', schema)} TO {role}")
+                what = where.replace("<schema>", schema)
+                missing.append(f"GRANT {right} ON {what} TO {exact(role)}")
         if missing:
             raise wrong(f"the role {role} lacks rights", "; ".join(missing))
 
@@ -249,7 +251,8 @@ class Verbs:
                 raise wrong(
                     f"the schema {self._schema} isn't there or not up to date, and this role may "
                     "not make it",
-                    "let its owner run what jwt_middleware.stores.postgres.schema_sql returns",
+                    "let its owner run what this prints: jwt-middleware grants schema "
+                    f"--schema {self._schema} --since {version}",
                 ) from None
         yield Statement("COMMIT")
 
