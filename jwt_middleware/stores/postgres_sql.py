@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from ..values.errors import ConfigurationError
-from ..values.model import Grant
+from .rows import FIELDS
 
 OLDEST: Final = 13  # of the server
 
@@ -87,7 +87,6 @@ MIGRATIONS: Final = (
     ),
 )
 
-FIELDS: Final = tuple(Grant.__dataclass_fields__)
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
 _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
 _NAMES = {

@@ -6,22 +6,17 @@ thrown at them. Nothing here waits or knows a connection.
 
 from collections.abc import Callable, Generator, Mapping
 from hashlib import sha256
-from json import dumps
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
 import psycopg_pool
 from psycopg.types.numeric import Int8
 
-from ..jose.strict import parse_object
-from ..values.errors import StoreUnavailable
-from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from ..values.randomness import fraction
 from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST
 from .postgres_sql import (
-    FIELDS,
     MIGRATIONS,
     OLDEST,
     RIGHTS,
@@ -36,6 +31,7 @@ from .postgres_sql import (
     statements,
     wrong,
 )
+from .rows import read, written
 
 TRIES: Final = 4
 PAUSE: Final = 0.05  # seconds, at most, before the second try
@@ -76,8 +72,7 @@ class Verbs:
         self._offset = offset
 
     def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
-        row = {name: getattr(grant, name) for name in FIELDS}
-        row["claims"] = _to_json(grant.claims)
+        row = written(grant)
         row["generation"] = Int8(grant.generation)
         rows = yield from self._ask("add", **row, limit=Int8(limit), offset=self._shift())
         return tuple(one for (one,) in rows)
@@ -100,11 +95,11 @@ class Verbs:
         *row, advanced, is_stale = rows[0]
         if not advanced and is_stale:
             return (yield from self._read(grant_id))
-        return Advanced(advanced, _grant(row))
+        return Advanced(advanced, read(row))
 
     def _read(self, grant_id: str) -> Flow[Advanced]:
         rows = yield from self._ask("read", reads=True, id=grant_id)
-        return Advanced(False, _grant(rows[0]) if rows else None)
+        return Advanced(False, read(rows[0]) if rows else None)
 
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
         rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
@@ -118,7 +113,7 @@ class Verbs:
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
-        return tuple(map(_grant, rows))
+        return tuple(map(read, rows))
 
     def ended(self, cursor: Cursor | None) -> Flow[Ended]:
         ((cursor, grant_ids),) = yield from self._ask(
@@ -155,7 +150,7 @@ class Verbs:
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
         asked: dict[str, Any] = {"position": position or "", "count": Int8(count)}
         rows = yield from self._ask("page", reads=True, **asked, offset=self._shift())
-        found = tuple(map(_grant, rows))
+        found = tuple(map(read, rows))
         return Page(found, found[-1].id if found else None)
 
     def _shift(self) -> float:
@@ -265,25 +260,3 @@ def _is_lost(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         state is None or state.startswith(("08", "57P"))
     )
-
-
-def _grant(row: Any) -> Grant:
-    found = dict(zip(FIELDS, row[: len(FIELDS)], strict=True))
-    found["claims"] = _from_json(found["claims"])
-    return Grant(**found)
-
-
-def _to_json(claims: FrozenDict) -> str | None:
-    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else None
-
-
-def _from_json(text: str | None) -> FrozenDict:
-    if text is None:
-        return _NOTHING
-    try:
-        return parse_object(text.encode("utf-8"))
-    except ValueError:
-        raise StoreUnavailable("a damaged row") from None
-
-
-_NOTHING = FrozenDict()
