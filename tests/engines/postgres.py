@@ -160,12 +160,12 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self._processes():
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _processes(self) -> list[int]:
-        # Each is the leader of a group of its own, so that no group has them all.
+    def processes(self) -> list[int]:
+        """Return the ids of all its processes: each leads a group of its own."""
         assert self._process is not None
         first = self._process.pid
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=True)
