@@ -213,7 +213,7 @@ def test_sentinels_over_tls(papers: Papers, listen: Listen) -> None:
         until(lambda: sentinel.do("SENTINEL MASTERS")["grants"]["flags"] == "master")
         url = f"rediss+sentinel://{HOST}:{sentinel.tls_port}/grants"
         works(f"{url}?ssl_ca_certs={papers.ca.file}")
-        says(f"{url}?ssl_ca_certs={papers.strange.file}", "SSLCertVerificationError", "ca.pem")
+        says(f"{url}?ssl_ca_certs={papers.strange.file}", "MasterNotFoundError", "ssl_ca_certs")
 
 
 class _Sentinel(Server):

@@ -535,7 +535,9 @@ _REMEDIES: Final = {
     "MovedError": "this is a Cluster: redis+cluster://host1:6379,host2:6379",
     "RedisClusterException": "are these nodes of a Cluster, and is one of them up?",
     "AuthenticationError": "is the password right? In a URL %40 stands for an @, and so on",
-    "MasterNotFoundError": "no Sentinel that answers knows a primary of this name",
+    # redis-py hides what each of them said.
+    "MasterNotFoundError": "no Sentinel that answers knows a primary of this name; by rediss one "
+    "answers that has a certificate of the host, and of the CA in ssl_ca_certs",
     "ReadOnlyError": "this is a replica: give the primary's address, or Sentinel's",
     "OutOfMemoryError": "give it more memory: nothing can be written",
     "MISCONF": "it can't write to its disk: its log says why",

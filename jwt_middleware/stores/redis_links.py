@@ -368,8 +368,6 @@ def _tls_kind(error: BaseException | None) -> str | None:
             return OTHER_HOST if is_other else type(error).__name__
         if isinstance(error, FileNotFoundError | PermissionError):
             return type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):  # of several Sentinels, as text alone
-            return OTHER_HOST if "mismatch" in str(error) else "SSLCertVerificationError"
         error = error.__cause__ or error.__context__
     return None
 

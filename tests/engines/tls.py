@@ -46,8 +46,8 @@ class Authority:
         self._number += 1
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([_general(one) for one in hosts])
-        signed = self._signed(subject, key, x509.BasicConstraints(False, None), names)
+        names = [x509.SubjectAlternativeName([_general(one) for one in hosts])] if hosts else []
+        signed = self._signed(subject, key, x509.BasicConstraints(False, None), *names)
         stem = self._folder / f"{self.file.stem}-{self._number}"
         pair = Pair(stem.with_suffix(".crt"), stem.with_suffix(".key"))
         pair.certificate.write_bytes(signed)
@@ -65,16 +65,13 @@ class Authority:
         )
         # RFC 5280 s4.2.1.1 and s4.2.1.2: by these a chain is built, and Python asks for them.
         mine, its = self._key.public_key(), key.public_key()
-        for one in (
+        keys = (
             x509.SubjectKeyIdentifier.from_public_key(its),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(mine),
-        ):
-            builder = builder.add_extension(one, critical=False)
-        for one in extensions:
-            if list(one) if isinstance(one, x509.SubjectAlternativeName) else True:
-                builder = builder.add_extension(
-                    one, critical=isinstance(one, x509.BasicConstraints)
-                )
+        )
+        for one in (*keys, *extensions):
+            is_critical = isinstance(one, x509.BasicConstraints)
+            builder = builder.add_extension(one, critical=is_critical)
         certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM)
 
