@@ -569,6 +569,7 @@ def test_an_address_says_everything() -> None:
         "wait_replicas": 1,
         "wait_timeout": 0.5,
     }
+    RedisStore.from_url("redis://host?timeout=0.5", clock=time.time, retention=700)
     found, _ = settings_of("rediss+sentinel://:pw@[::1]:1,two/my%20grants/2?sentinel_username=s")
     assert found["_hosts"] == [("::1", 1), ("two", 26379)]
     assert (found["_service"], found["_settings"]["db"]) == ("my grants", 2)
@@ -595,6 +596,7 @@ def test_an_address_says_everything() -> None:
         ("redis://host?x=secret", "has no option x"),
         ("redis://host?ssl_ca_certs=secret", "has no option"),
         ("redis://host?sentinel_password=secret", "has no option"),
+        ("rediss+cluster://host?ssl_password=secret", "has no option ssl_password"),
         ("redis://host?serve=secret", "has no option serve"),
         ("redis://host?timeout=secret", "can't be read"),
         ("redis://host?secret", "can't be read"),

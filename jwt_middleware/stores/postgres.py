@@ -6,6 +6,7 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 
 import math
 import os
+import re
 import time
 from asyncio import AbstractEventLoop, get_running_loop, timeout
 from asyncio import Lock as ALock
@@ -104,6 +105,8 @@ class _Postgres:
     def _refused(self, error: Exception) -> ConfigurationError:
         kind = _kind(error)
         remedy = next((text for name, text in _REMEDIES.items() if name in kind), _REMEDY)
+        if re.search(r"certificate|SSL error|support SSL", str(error)):
+            remedy = _REMEDY_FOR_TLS
         return wrong(f"PostgreSQL can't be used: {kind}", remedy)
 
     # --- connections
@@ -669,6 +672,10 @@ getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
 _CURSOR: Final = "_jwt_middleware_cursor"
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
+_REMEDY_FOR_TLS = (
+    "with sslmode=verify-full the server's certificate must be of a CA in the file sslrootcert, "
+    "and have the host's name; if it wants one of the client, sslcert and sslkey name the files"
+)
 _REMEDIES = {
     "TimedOut": "the server must answer, and no session hold a lock on the schema",
     "LockNotAvailable": "end the session that holds a lock on the schema",

@@ -99,7 +99,8 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
     `redis://host`, `redis+sentinel://host,host/service`, `redis+cluster://host,host`; `rediss` for
     TLS. Options: `prefix`, `timeout`, `wait_replicas`, `wait_timeout` (see `RedisStore`),
     `pool_max` (connections to one server), `client_name`; with TLS `ssl_ca_certs`, `ssl_certfile`,
-    `ssl_keyfile`, `ssl_password`; with Sentinel `sentinel_username`, `sentinel_password`.
+    `ssl_keyfile`, and but for a Cluster `ssl_password` (that key's); with Sentinel
+    `sentinel_username`, `sentinel_password`.
 
     Raises:
         ConfigurationError: for anything else. It never quotes the URL, which holds a password.
@@ -123,6 +124,8 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
     if scheme == "rediss":
         settings["ssl"] = True
         allowed.update(_TLS_OPTIONS)
+        if kind == "cluster":
+            allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
     if kind == "sentinel":
         allowed.update(_SENTINELS_OPTIONS)
     options: dict[str, Any] = {}
