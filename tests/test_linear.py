@@ -1,11 +1,13 @@
 """Every store is linearizable, as far as many short races of many threads and processes can show.
 
 An engine is a line in `ENGINES`. The second half of this file is about the checker itself: what it
-is to find it finds, in one process and in several, and where it finds nothing there is nothing.
+is to find it finds, in one process and in several, and where it finds nothing there is nothing. The
+figures are in the log: `pytest tests/test_linear.py -o log_cli=true -o log_cli_level=INFO`.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 from jwt_middleware.stores import Store
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing.store_contract import Clock
+from tests.engines import postgres, redis
 from tests.linear import __main__ as command
 from tests.linear import checker, model
 from tests.linear.broken import FAULTS, GoesByCreation, Unreliable
@@ -31,8 +34,12 @@ from tests.linear.model import EMPTY, UNKNOWN, Answer, Call, State
 from tests.linear.program import Plan, perform
 from tests.stores import RETENTION
 
+park = redis.park
+
 SHORT, LONG = range(20), range(1000)  # seeds
 SOON = 100  # histories in which any fault has shown
+
+log = logging.getLogger(__name__)
 
 
 # --- The engines
@@ -51,9 +58,33 @@ def file(request: pytest.FixtureRequest) -> str:
     return f"sqlite:///{request.getfixturevalue('tmp_path')}/grants.db?synchronous=NORMAL"
 
 
+def schema(request: pytest.FixtureRequest) -> str:
+    url, name = (request.getfixturevalue(one) for one in ("postgres_url", "schema"))
+    with postgres.postgres(url, schema=name) as store:
+        store.check()
+    return f"{url}{'&' if '?' in url else '?'}schema={name}"
+
+
+def on(topology: str, engine: str) -> Callable[[pytest.FixtureRequest], str]:
+    def url(request: pytest.FixtureRequest) -> str:
+        found: str = request.getfixturevalue("park")(topology, engine).url
+        return found
+
+    return url
+
+
+POSTGRES, REDIS = "jwt_middleware.stores.postgres", "jwt_middleware.stores.redis"
 ENGINES = {
     "memory": Shared("jwt_middleware.stores.memory:MemoryStore", lambda _: "memory://", 1),
     "sqlite": Shared("jwt_middleware.stores.sqlite:SQLiteStore", file),
+    "postgresql": Shared(f"{POSTGRES}:PostgresStore", schema, by_creation=True),
+    "postgresql-async": Shared(f"{POSTGRES}:AsyncPostgresStore", schema, by_creation=True),
+    "redis": Shared(f"{REDIS}:RedisStore", on("single", "redis")),
+    "valkey-async": Shared(f"{REDIS}:AsyncRedisStore", on("single", "valkey")),
+    "cluster": Shared(f"{REDIS}:RedisStore", on("cluster", "valkey")),
+    "cluster-async": Shared(f"{REDIS}:AsyncRedisStore", on("cluster", "valkey")),
+    "sentinel": Shared(f"{REDIS}:RedisStore", on("sentinel", "redis")),
+    "sentinel-async": Shared(f"{REDIS}:AsyncRedisStore", on("sentinel", "redis")),
 }
 
 # What is to be met in a run, or it would show little: verbs, and what they were answered.
@@ -76,6 +107,8 @@ MET = {
 def outcome(one: Operation) -> str:
     """Return the kind of an answer, as `MET` calls it."""
     _, verb, args = one.call
+    if one.answer == UNKNOWN:
+        return UNKNOWN
     match verb:
         case "add":
             return "ended others" if one.answer else "none is over the limit"
@@ -113,17 +146,27 @@ def fleet(request: pytest.FixtureRequest) -> Generator[Fleet, None, None]:
         yield one
 
 
-each_engine = pytest.mark.parametrize("fleet", ENGINES.values(), ids=ENGINES, indirect=True)
+each_engine = pytest.mark.parametrize(
+    "fleet",
+    [
+        pytest.param(shared, id=name, marks=pytest.mark.xdist_group(f"linear {name}"))
+        for name, shared in ENGINES.items()
+    ],
+    indirect=True,
+)
 
 
 def show_linearizable(fleet: Fleet, seeds: Sequence[int], tmp_path: Path) -> None:
     met: Counter[tuple[str, str]] = Counter()
-    widths, sizes = [], []
+    widths, sizes, begun = [], [], time.monotonic()
     for seed in seeds:
         history = fleet.history(seed)
         met.update((one.call.verb, outcome(one)) for one in history.operations)
         widths.append(width(history.operations))
         sizes += [one.size for one in history.judge(tmp_path / f"{seed}.jsonl")]
+    unknown = sum(count for (_, answer), count in met.items() if answer == UNKNOWN)
+    elapsed = time.monotonic() - begun
+    log.info("%d operations, %d unknown, %.1f s", met.total(), unknown, elapsed)
     assert set(met) >= MET, f"the histories show little: {met}"
     assert max(widths) >= 8, f"hardly anything met: {widths}"
     assert max(sizes) < MOST // 100, "the search grows: it has to be bounded better"

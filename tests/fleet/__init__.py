@@ -19,8 +19,9 @@ from threading import Barrier, Event, Thread
 from typing import Any, NamedTuple, Self
 
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Tokens
+from jwt_middleware.runtime import Runtime
 
-from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, Page
+from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, Page, shift
 from .stores import HANGING
 
 ROOT = Path(__file__).parent.parent.parent
@@ -188,6 +189,8 @@ class Fleet:
         )
         self.issuer = Issuer(settings)
         self._stack.callback(settings.close)
+        self._grants = Runtime.of(settings).store
+        shift(self._grants, self.page)
 
     def start(self, *names: str, warm: Tokens | None = None) -> list[Member]:
         """Start servers. With `warm` an application serves a request before it is forked."""
@@ -209,6 +212,13 @@ class Fleet:
         for member in members:
             member.wait()
         return members
+
+    def ended_at(self, tokens: Tokens) -> float | None:
+        """Return when the grant of these tokens ended, by the clock of the store."""
+        row = self._grants.advance(tokens.grant_id, 0, 0, None).grant
+        assert row is not None
+        ended_at: float | None = row.ended_at
+        return ended_at
 
     def notes(self, since: float = 0) -> list[Noted]:
         """Return what all processes have noted from a moment on."""

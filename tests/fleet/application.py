@@ -7,7 +7,8 @@ import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -19,7 +20,7 @@ from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.servers.lifeline import end_with_the_test
 
-from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, WORK, WORKS, Page
+from .shared import AUDIENCE, ISSUER, LIFETIME, TIME_OUT, VERBS, WORK, WORKS, Page, shift
 
 GIVEN: dict[str, Any] = json.loads(os.environ["TEST_FLEET"])
 PAGE = Page(GIVEN["page"])
@@ -53,18 +54,31 @@ def pass_on(verb: str) -> None:
         time.sleep(PAUSE)
 
 
+@contextmanager
+def timed(verb: str) -> Generator[None]:
+    """Note what a store took so long for that those who waited for it may have gone on without."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        if time.monotonic() - begun > TIME_OUT / 2:
+            note(f"slow {verb}")
+
+
 def watched(verb: str, real: Callable[..., Any]) -> Callable[..., Any]:
     """Return a verb whose every call passes on to the real one; awaited, where that is."""
 
     @functools.wraps(real)
     def call(*args: Any) -> Any:
-        pass_on(verb)
-        return real(*args)
+        with timed(verb):
+            pass_on(verb)
+            return real(*args)
 
     @functools.wraps(real)
     async def awaited(*args: Any) -> Any:
-        await asyncio.to_thread(pass_on, verb)
-        return await real(*args)
+        with timed(verb):
+            await asyncio.to_thread(pass_on, verb)
+            return await real(*args)
 
     return awaited if iscoroutinefunction(real) else call
 
@@ -82,6 +96,7 @@ def settings() -> Settings:
     )
     runtime = Runtime.of(made)
     for store in {id(one): one for one in (runtime.store, runtime.astore)}.values():
+        shift(store, PAGE)
         for verb in VERBS:
             setattr(store, verb, watched(verb, getattr(store, verb)))
     return made
