@@ -3,10 +3,11 @@
 A rotation is `advance` with asynchronous commit; what it is compared with is a SELECT of a row by
 its primary key, prepared, through the same pool of psycopg. Both are timed by the clock on the
 wall, in turns, because the server's time counts. Bytes are those of table and indexes after VACUUM,
-of grants with a subject (the text of a UUID), a client and a scope, and no claims.
+of grants with a subject (the text of a UUID), a client and a scope, and no claims; the server
+itself rotates and ends them for that, each in a transaction of its own.
 
-The server is one of our own, with the settings that it comes with, on a disk that it waits for;
-JWT_BENCH_POSTGRES is the address of another.
+The servers are our own; the one that is timed waits for its disk. JWT_BENCH_POSTGRES is the address
+of another.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -37,8 +38,11 @@ from .measure import Times, measure
 
 SCHEMA = "jwt_benchmark"
 GRANTS, LOADED = 100_000, 1_000_000
+ROUNDS = 60
+CALLS = 3000
 ROTATIONS = 3  # of every grant
-THREADS = 8
+END = "ended_at = rotated_at + random(), end_reason = 'logout'"
+PARENT = "parent = left(md5(random()::text), 22)"
 DAY = 86400  # seconds
 RATIO, BYTES, GROWTH = 1.4, 340, 1.15
 ROTATE, SELECT, READ = "rotation", "SELECT by primary key", "`advance` that only reads"
@@ -79,14 +83,6 @@ class Bench:
             cursor = db.execute(sql)
             return cursor.fetchall() if cursor.description else None
 
-    def add(self, count: int) -> None:
-        """Add grants as logins do, each in its turn and on its own."""
-        grants = [new_grant() for _ in range(count)]
-        with ThreadPoolExecutor(THREADS) as threads:
-            for _ in threads.map(lambda grant: self.store.add(grant, 100), grants):
-                pass
-        self._know(grant.id for grant in grants)
-
     def load(self, count: int) -> None:
         """Add many at once, in random order of their keys, as they would be in time."""
         columns = "generation, rotated_at, created_at, expires_at, id, subject, client_id, scope"
@@ -97,12 +93,8 @@ class Bench:
                 one = new_grant()
                 ids.append(one.id)
                 rows.write_row([getattr(one, name) for name in columns.split(", ")])
-        self._know(ids)
-
-    def _know(self, ids: Any) -> None:
-        for one in ids:
-            self.generations[one] = 1
-            self.ids.append(one)
+        self.ids += ids
+        self.generations.update(dict.fromkeys(ids, 1))
 
     def rotate(self, grant_id: str) -> None:
         generation = self.generations[grant_id]
@@ -110,15 +102,21 @@ class Bench:
         advanced, _ = self.store.advance(grant_id, generation, generation + 1, identifier())
         assert advanced
 
-    def each(self, step: Callable[[str], object]) -> None:
-        """Do it with every grant, in random order, several at a time."""
-        self._random.shuffle(self.ids)
-        with ThreadPoolExecutor(THREADS) as threads:
-            for _ in threads.map(step, self.ids):
-                pass
+    def each(self, change: str, share: float = 1.0) -> None:
+        """Change grants in random order, each in a transaction of its own."""
+        self.ask(
+            "DO $$ DECLARE one text; BEGIN "
+            f"FOR one IN SELECT id FROM {SCHEMA}.grants WHERE ended_at IS NULL "
+            f"ORDER BY random() LIMIT {share * len(self.ids)} LOOP "
+            f"UPDATE {SCHEMA}.grants SET {change} WHERE id = one; COMMIT; END LOOP; END $$"
+        )
 
     def any(self) -> str:
         return self._random.choice(self.ids)
+
+    def close(self) -> None:
+        self.store.close()
+        self.ask(f"DROP SCHEMA {SCHEMA} CASCADE")
 
     def select(self) -> None:
         pool: Any = self.store._opened()
@@ -160,9 +158,12 @@ class Results:
     def head(self, title: str) -> None:
         print(f"\n| {title} | | limit | |\n|---|---:|---:|---|", flush=True)
 
-    def bytes(self, name: str, sizes: dict[str, float]) -> None:
+    def bytes(self, name: str, sizes: dict[str, float], *, is_gate: bool = True) -> None:
         total = sum(sizes.values())
         parts = ", ".join(f"{one} {size:.0f}" for one, size in sorted(sizes.items()))
+        if not is_gate:
+            self.line(f"{name} ({parts})", f"{total:.0f}")
+            return
         self.line(f"{name} ({parts})", f"{total:.0f}", f"{BYTES}", holds=total <= BYTES)
 
     def times(self, name: str, times: Times) -> None:
@@ -175,49 +176,71 @@ class Results:
 
 
 @contextmanager
-def address() -> Generator[str, None, None]:
+def address(**settings: str) -> Generator[tuple[str, Server | None], None, None]:
+    """Give an address, and the server where its processes can be looked at."""
     if url := os.environ.get("JWT_BENCH_POSTGRES"):
-        yield url
+        yield url, None
         return
-    settings = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
     server = Server(**settings).start()
     try:
-        yield server.url()
+        yield server.url(), server if sys.platform == "linux" else None
     finally:
         server.stop()
 
 
-def run(url: str, *, quick: bool) -> int:
-    results = Results()
-    grants, loaded = (GRANTS // 10, LOADED // 10) if quick else (GRANTS, LOADED)
-    rounds = 30 if quick else 100
-    bench = Bench(url)
-    version = bench.ask("SHOW server_version")[0][0]
-    print(f"PostgreSQL {version}, psycopg {psycopg.__version__} ({psycopg.pq.__impl__})")
+def sizes(results: Results, url: str, grants: int) -> None:
     results.head(f"bytes per grant, of {grants}")
-    bench.add(grants)
+    bench = Bench(url)
+    bench.load(grants)
     results.bytes("begun", bench.sizes())
     for count in range(1, ROTATIONS + 1):
-        bench.each(bench.rotate)
+        bench.each(f"generation = generation + 1, rotated_at = rotated_at + 1, {PARENT}")
         results.bytes(f"rotated {count} times", bench.sizes())
-    results.head("time")
-    small = bench.times(rounds)
-    results.times(f"{grants} grants", small)
-    bench.each(lambda grant_id: bench.store.end(grant_id, "logout"))
-    results.bytes("all ended", bench.sizes())
-    bench.generations.clear()
-    bench.ids.clear()
-    bench.load(loaded)
-    bench.ask(f"VACUUM ANALYZE {SCHEMA}.grants")
-    results.head("more of them")
-    large = bench.times(rounds)
-    results.times(f"{loaded} grants", large)
+    bench.each(END, 0.2)
+    results.bytes("a fifth of them ended", bench.sizes())
+    bench.each(END)
+    results.bytes("all of them ended", bench.sizes(), is_gate=False)
+    bench.close()
+
+
+def used(server: Server, step: Callable[[], object]) -> float:
+    """Return the µs of CPU that a call takes of this thread and of the server's processes.
+
+    What else runs on the machine makes every call slower, and those that need the server for longer
+    more so. It matters less here.
+    """
+
+    def clock() -> float:
+        files = [Path(f"/proc/{pid}/schedstat") for pid in server.processes()]
+        return time.thread_time_ns() + sum(int(one.read_text().split()[0]) for one in files)
+
+    begun = clock()
+    for _ in range(CALLS):
+        step()
+    return (clock() - begun) / CALLS / 1000
+
+
+def times(results: Results, url: str, server: Server | None, rounds: int, *counts: int) -> None:
+    ratios = []
+    for count in counts:
+        results.head(f"time, with {count} grants")
+        bench = Bench(url)
+        bench.load(count)
+        bench.ask(f"VACUUM ANALYZE {SCHEMA}.grants")
+        bench.ask("CHECKPOINT")
+        found = bench.times(rounds)
+        results.times(f"{count} grants", found)
+        if server is not None:
+            select, rotate = (
+                used(server, step) for step in (bench.select, lambda: bench.rotate(bench.any()))
+            )
+            name = f"{count} grants: the same in CPU time of both sides"
+            results.line(name, f"{rotate:.0f} / {select:.0f} µs = {rotate / select:.2f}")
+        ratios.append(found.ratio(ROTATE, SELECT))
+        bench.close()
     # Against a SELECT of the same moment: the machine's speed is not what is asked for.
-    growth = large.ratio(ROTATE, SELECT) / small.ratio(ROTATE, SELECT)
+    growth = ratios[-1] / ratios[0]
     results.line("growth of the ratio", f"{growth:.2f}", f"{GROWTH}", holds=growth <= GROWTH)
-    bench.store.close()
-    bench.ask(f"DROP SCHEMA {SCHEMA} CASCADE")
-    return results.missed
 
 
 def main() -> None:
@@ -225,9 +248,14 @@ def main() -> None:
     parser.add_argument("--gate", action="store_true", help="exit with 1 where a limit is missed")
     parser.add_argument("--quick", action="store_true", help="a tenth of the grants")
     options = parser.parse_args()
-    with address() as url:
-        missed = run(url, quick=options.quick)
-    if options.gate and missed:
+    grants, loaded = (GRANTS // 10, LOADED // 10) if options.quick else (GRANTS, LOADED)
+    results = Results()
+    print(f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__})")
+    with address() as (url, _):  # bytes don't ask for the disk
+        sizes(results, url, grants)
+    with address(fsync="on", full_page_writes="on", shared_buffers="256MB") as (url, server):
+        times(results, url, server, ROUNDS, grants, loaded)
+    if options.gate and results.missed:
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests.told import Told, known_secrets
 
 # Their asserts are a test's own.
-pytest.register_assert_rewrite("tests.wrapped", "tests.world")
+pytest.register_assert_rewrite("tests.wrapped", "tests.world", "tests.clients")
 
 # Two busy cores make no statement about slowness: a test has the time-out of pyproject.toml only.
 settings.register_profile(

@@ -15,6 +15,7 @@ import pytest
 from jwt_middleware import StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
+from jwt_middleware.stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import Grant
@@ -177,6 +178,30 @@ def test_the_address_may_stand_in_a_file_or_on_the_line(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sql"),
+    [
+        ("", schema_sql()),
+        ("--schema shop", schema_sql("shop")),
+        (f"--since {len(MIGRATIONS)}", schema_sql(since=len(MIGRATIONS))),
+        ("--rights app", schema_sql() + rights_sql("app")),
+        (
+            "--schema shop --rights r --hears-only",
+            schema_sql("shop") + rights_sql("r", "shop", serve=False),
+        ),
+    ],
+)
+def test_schema_prints_the_sql(arguments: str, sql: str, capsys: Capture) -> None:
+    assert main(["grants", "schema", *arguments.split()]) == 0
+    assert capsys.readouterr() == (sql, "")
+
+
+def test_schema_needs_no_driver(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert main(["grants", "schema"]) == 0
+    assert "CREATE TABLE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ("list", "which store? --store sqlite:///grants.db, or JWT_MIDDLEWARE_REFRESH__STORE"),
@@ -186,6 +211,10 @@ def test_the_address_may_stand_in_a_file_or_on_the_line(
         ("end --store sqlite:///grants.db", "one of the arguments"),
         ("end --all-before yesterday", "'yesterday' is no time like 2027-01-31T04:00Z"),
         ("end --all-before 2027-01-31T04:00", "names no zone; with a Z behind it is UTC"),
+        ("schema --schema Shop", "schema must be a name of a-z, 0-9 and _"),
+        ("schema --since 99", "--since: invalid choice: 99"),
+        ("schema --hears-only", "--rights ROLE says whose"),
+        ("schema --store sqlite:///grants.db", "--store"),
         ("", "COMMAND"),
     ],
 )

@@ -18,7 +18,8 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 LOGINS = [path for path in EXAMPLES if path.stem.endswith("_login")]
-CHECKS = [path for path in EXAMPLES if path not in LOGINS]
+STORES = [path for path in EXAMPLES if path.stem.endswith("_store")]  # see test_own_store.py
+CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES)]
 PATIENCE = 30  # seconds until a server on a busy machine answers
 
 
@@ -172,3 +173,4 @@ def test_there_is_an_example_for_each_way_to_run() -> None:
     names = {"fastapi_app", "flask_app", "plain_asgi", "plain_wsgi", "starlette_app"}
     assert {path.stem for path in CHECKS} == names
     assert {path.stem for path in LOGINS} == {"fastapi_login", "flask_login"}
+    assert {path.stem for path in STORES} == {"own_store"}

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.postgres import rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
@@ -103,9 +105,27 @@ def test_a_role_that_may_not_make_the_schema_says_who_can(schema: str, its_url: 
     with postgres(its_url, schema=schema) as store:
         with pytest.raises(ConfigurationError, match="may not make it") as caught:
             store.check()
-        assert "schema_sql" in str(caught.value.remedy)
+        command = f"jwt-middleware grants schema --schema {schema} --since 0"
+        assert command in str(caught.value.remedy)
         with pytest.raises(StoreUnavailable, match="may not make it"):
             store.grants("alice")
+
+
+def test_what_the_command_prints_is_enough(
+    postgres_url: str, schema: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = f'{schema}-Ann\'s "app"'  # as odd as a name can be
+    exactly = '"{}"'.format(role.replace('"', '""'))
+    ask(postgres_url, f"CREATE ROLE {exactly} LOGIN")
+    try:
+        assert main(["grants", "schema", "--schema", schema, "--rights", role]) == 0
+        ask(postgres_url, capsys.readouterr().out)
+        with postgres(make_conninfo(postgres_url, user=role), schema=schema) as store:
+            store.check()
+            assert store.grants("alice") == ()
+    finally:
+        ask(postgres_url, f"DROP OWNED BY {exactly}")
+        ask(postgres_url, f"DROP ROLE {exactly}")
 
 
 def test_a_schema_that_was_made_for_a_role_is_filled_by_it(

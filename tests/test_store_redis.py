@@ -501,17 +501,17 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
     grant = new_grant(time.time())
     serving.add(grant, 100)
     serving.end(grant.id, "logout")
-    store = engines.a_store(f"{url}?serve=false")
+    store = engines.a_store(url, serve=False)
     store.check()
     assert store.ended(None).grant_ids == (grant.id,)
-    asyncio.run(hear(engines.an_async_store(f"{url}?serve=false"), grant.id))
+    asyncio.run(hear(engines.an_async_store(url, serve=False), grant.id))
     for name, verb in VERBS.items():
         if name != "ended":
             with pytest.raises(StoreUnavailable, match="NoPermissionError"):
                 verb(store, grant)
     assert "ACL SETUSER" in check(url).remedy, "it can't serve"
     nobody = user(server, "nobody", "+time")
-    assert "+zrangebyscore" in check(f"{nobody}?serve=false").remedy
+    assert "+zrangebyscore" in check(nobody, serve=False).remedy
     for one in (serving, store):
         one.close()
 
@@ -528,9 +528,10 @@ async def test_the_rights_in_a_cluster(park: engines.Park) -> None:
     for server in found.servers:
         user(server, "serving", f"{RIGHTS} {RIGHTS_IN_A_CLUSTER}")
         user(server, "hearing", f"{RIGHTS_TO_HEAR} {RIGHTS_IN_A_CLUSTER}")
-    for name, query in (("serving", ""), ("hearing", "?serve=false")):
-        url = found.url.replace("://", f"://{name}:secret@") + query
-        store, astore = engines.a_store(url), engines.an_async_store(url)
+    for name, serve in (("serving", True), ("hearing", False)):
+        url = found.url.replace("://", f"://{name}:secret@")
+        store = engines.a_store(url, serve=serve)
+        astore = engines.an_async_store(url, serve=serve)
         store.check()
         await astore.check()
         store.close()
@@ -553,7 +554,7 @@ def settings_of(url: str) -> tuple[Any, dict[str, Any]]:
 
 def test_an_address_says_everything() -> None:
     found, options = settings_of(
-        "redis://user:p%40ss@host:1234/3?prefix=shop&timeout=2&serve=false&pool_max=5"
+        "redis://user:p%40ss@host:1234/3?prefix=shop&timeout=2&pool_max=5"
         "&wait_replicas=1&wait_timeout=0.5&client_name=web"
     )
     assert found["_hosts"] == [("host", 1234)]
@@ -565,10 +566,10 @@ def test_an_address_says_everything() -> None:
     assert options == {
         "prefix": "shop",
         "timeout": 2,
-        "serve": False,
         "wait_replicas": 1,
         "wait_timeout": 0.5,
     }
+    RedisStore.from_url("redis://host?timeout=0.5", clock=time.time, retention=700)
     found, _ = settings_of("rediss+sentinel://:pw@[::1]:1,two/my%20grants/2?sentinel_username=s")
     assert found["_hosts"] == [("::1", 1), ("two", 26379)]
     assert (found["_service"], found["_settings"]["db"]) == ("my grants", 2)
@@ -595,7 +596,8 @@ def test_an_address_says_everything() -> None:
         ("redis://host?x=secret", "has no option x"),
         ("redis://host?ssl_ca_certs=secret", "has no option"),
         ("redis://host?sentinel_password=secret", "has no option"),
-        ("redis://host?serve=secret", "can't be read"),
+        ("rediss+cluster://host?ssl_password=secret", "has no option ssl_password"),
+        ("redis://host?serve=secret", "has no option serve"),
         ("redis://host?timeout=secret", "can't be read"),
         ("redis://host?secret", "can't be read"),
         ("redis://host?timeout=1&timeout=2", "twice"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
+from ..stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.model import Grant
 from . import Refusal
@@ -25,7 +26,7 @@ REASON = "operator"
 
 
 def add_commands(commands: Any) -> None:
-    """Add `grants list`, `grants end` and `grants purge` to the command line."""
+    """Add `grants` and its commands to the command line."""
     grants = commands.add_parser("grants", help="see who is logged in, and end it")
     verbs = grants.add_subparsers(metavar="COMMAND", required=True)
 
@@ -48,18 +49,49 @@ def add_commands(commands: Any) -> None:
     )
 
     _add(verbs, "purge", "forget what is over; logins do it, too, a little at a time", _purge)
+    _add_schema(verbs)
 
 
-def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) -> ArgumentParser:
+def _add_schema(verbs: Any) -> None:
+    about = "print the SQL that makes the tables in PostgreSQL, for who runs such by hand"
+    schema = _add(verbs, "schema", about, _schema, has_store=False)
+    schema.add_argument(
+        "--schema", default="jwt_middleware", metavar="NAME", help="default: %(default)s"
+    )
+    schema.add_argument(
+        "--since",
+        type=int,
+        choices=range(len(MIGRATIONS) + 1),
+        default=0,
+        metavar="VERSION",
+        help="the number in its table `version`; default: 0, there is none yet",
+    )
+    schema.add_argument(
+        "--rights", metavar="ROLE", help="and what grants a role that doesn't own it its rights"
+    )
+    schema.add_argument(
+        "--hears-only", action="store_true", help="no more than Refresh(serve=False) needs"
+    )
+
+
+def _add(
+    verbs: Any,
+    name: str,
+    about: str,
+    run: Callable[[Namespace], None],
+    *,
+    has_store: bool = True,
+) -> ArgumentParser:
     parser: ArgumentParser = verbs.add_parser(
         name, help=about, description=about.capitalize() + "."
     )
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help=f"default: ${VARIABLE}, or the file that ${VARIABLE}_FILE names; other users of the "
-        "machine can read a password on the command line",
-    )
+    if has_store:
+        parser.add_argument(
+            "--store",
+            metavar="URL",
+            help=f"default: ${VARIABLE}, or the file that ${VARIABLE}_FILE names; other users of "
+            "the machine can read a password on the command line",
+        )
     parser.set_defaults(run=run)
     return parser
 
@@ -96,6 +128,15 @@ def _purge(arguments: Namespace) -> None:
         for count in progress.over(iter(lambda: store.purge(time.time()), 0)):
             progress.done += count
     sys.stdout.write(f"Forgot {progress.done:,} rows that were over.\n")
+
+
+def _schema(arguments: Namespace) -> None:
+    if arguments.hears_only and arguments.rights is None:
+        raise Refusal("--hears-only says which rights: --rights ROLE says whose")
+    sql = schema_sql(arguments.schema, since=arguments.since)
+    if arguments.rights is not None:
+        sql += rights_sql(arguments.rights, arguments.schema, serve=not arguments.hears_only)
+    _write(sql.splitlines())
 
 
 # --- the store

@@ -6,6 +6,7 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 
 import math
 import os
+import re
 import time
 from asyncio import AbstractEventLoop, get_running_loop, timeout
 from asyncio import Lock as ALock
@@ -104,6 +105,8 @@ class _Postgres:
     def _refused(self, error: Exception) -> ConfigurationError:
         kind = _kind(error)
         remedy = next((text for name, text in _REMEDIES.items() if name in kind), _REMEDY)
+        if re.search(r"certificate|SSL error|support SSL", str(error)):
+            remedy = _REMEDY_FOR_TLS
         return wrong(f"PostgreSQL can't be used: {kind}", remedy)
 
     # --- connections
@@ -111,8 +114,10 @@ class _Postgres:
     def _settings(self) -> Statement:
         """Return what a connection of our own pool is told when it is new."""
         limit = f"{self._timeout * 1000:.0f}"  # ms
-        settings = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        return Statement("; ".join(f"SET {name} = {limit}" for name in settings))
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        settings = dict.fromkeys(names, limit)
+        settings["default_transaction_isolation"] = "'read committed'"
+        return Statement("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
 
     def _pool_options(self) -> dict[str, Any]:
         return {
@@ -250,6 +255,7 @@ class PostgresStore(_Postgres):
             return
         connection = psycopg.Connection.connect(self._conninfo, autocommit=True)
         try:
+            _fetch(connection, self._settings(), deadline)
             yield connection
         finally:
             connection.close()
@@ -414,6 +420,7 @@ class AsyncPostgresStore(_Postgres):
             return
         connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
         try:
+            await _afetch(connection, self._settings(), deadline)
             yield connection
         finally:
             await connection.close()
@@ -665,7 +672,12 @@ getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
 _CURSOR: Final = "_jwt_middleware_cursor"
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
+_REMEDY_FOR_TLS = (
+    "with sslmode=verify-full the server's certificate must be of a CA in the file sslrootcert, "
+    "and have the host's name; if it wants one of the client, sslcert and sslkey name the files"
+)
 _REMEDIES = {
+    "TimedOut": "the server must answer, and no session hold a lock on the schema",
     "LockNotAvailable": "end the session that holds a lock on the schema",
     "QueryCanceled": "end the session that holds a lock on the schema",
     "DiskFull": "make room on the server's disk",

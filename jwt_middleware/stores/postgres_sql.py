@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from ..values.errors import ConfigurationError
-from ..values.model import Grant
+from .rows import FIELDS
 
 OLDEST: Final = 13  # of the server
 
@@ -82,13 +82,16 @@ MIGRATIONS: Final = (
             WHERE <living of whose> AND expires_at > date_part('epoch', now()) + shift
             RETURNING id;
         END $$""",
+        "REVOKE ALL ON FUNCTION <schema>.<add> FROM PUBLIC",
+        "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
     ),
 )
 
-FIELDS: Final = tuple(Grant.__dataclass_fields__)
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
 _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
 _NAMES = {
+    "<add>": "add_grant(<schema>.grants, bigint, double precision)",
+    "<end>": "end_grants(text, text, double precision)",
     "<locks>": str(LOCKS),
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
@@ -142,6 +145,8 @@ RIGHTS: Final = {
         ("SELECT", "<schema>.version"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.grants"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
+        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<end>']}"),
     ),
     False: (
         ("USAGE", "SCHEMA <schema>"),
@@ -173,9 +178,14 @@ def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True)
     """
     name = quoted(schema)
     return "".join(
-        f"GRANT {right} ON {where.replace('<schema>', name)} TO {role};\n"
+        f"GRANT {right} ON {where.replace('<schema>', name)} TO {exact(role)};\n"
         for right, where in RIGHTS[serve]
     )
+
+
+def exact(role: str) -> str:
+    """Return the name of a role as SQL takes it, whatever it is."""
+    return '"{}"'.format(role.replace('"', '""'))
 
 
 def quoted(schema: str) -> str:
@@ -212,6 +222,8 @@ def right_sql(right: str, where: str, schema: str) -> str:
         asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
     elif where.startswith("SCHEMA"):
         asked = [f"has_schema_privilege('{schema}', '{right}')"]
+    elif where.startswith("FUNCTION"):
+        asked = [f"has_function_privilege('{name.removeprefix('FUNCTION ')}', '{right}')"]
     else:
         asked = [f"has_table_privilege('{name}', '{one}')" for one in right.split(", ")]
     return f"SELECT {' AND '.join(asked)}"
@@ -221,7 +233,8 @@ _SET = "UPDATE <schema>.version SET number ="
 # What is asked at start.
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
-    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_user::text"
+    "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+    "current_setting('transaction_isolation'), current_user::text"
 )
 SCHEMA = "SELECT true FROM pg_namespace WHERE nspname = %(schema)s"
 TABLE = (

@@ -6,28 +6,24 @@ thrown at them. Nothing here waits or knows a connection.
 
 from collections.abc import Callable, Generator, Mapping
 from hashlib import sha256
-from json import dumps
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
 import psycopg_pool
 from psycopg.types.numeric import Int8
 
-from ..jose.strict import parse_object
-from ..values.errors import StoreUnavailable
-from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from ..values.randomness import fraction
 from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST
 from .postgres_sql import (
-    FIELDS,
     MIGRATIONS,
     OLDEST,
     RIGHTS,
     SCHEMA,
     SERVER,
     TABLE,
+    exact,
     lock_sql,
     quoted,
     right_sql,
@@ -35,6 +31,7 @@ from .postgres_sql import (
     statements,
     wrong,
 )
+from .rows import read, written
 
 TRIES: Final = 4
 PAUSE: Final = 0.05  # seconds, at most, before the second try
@@ -75,8 +72,7 @@ class Verbs:
         self._offset = offset
 
     def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
-        row = {name: getattr(grant, name) for name in FIELDS}
-        row["claims"] = _to_json(grant.claims)
+        row = written(grant)
         row["generation"] = Int8(grant.generation)
         rows = yield from self._ask("add", **row, limit=Int8(limit), offset=self._shift())
         return tuple(one for (one,) in rows)
@@ -99,11 +95,11 @@ class Verbs:
         *row, advanced, is_stale = rows[0]
         if not advanced and is_stale:
             return (yield from self._read(grant_id))
-        return Advanced(advanced, _grant(row))
+        return Advanced(advanced, read(row))
 
     def _read(self, grant_id: str) -> Flow[Advanced]:
         rows = yield from self._ask("read", reads=True, id=grant_id)
-        return Advanced(False, _grant(rows[0]) if rows else None)
+        return Advanced(False, read(rows[0]) if rows else None)
 
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
         rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
@@ -117,7 +113,7 @@ class Verbs:
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
-        return tuple(map(_grant, rows))
+        return tuple(map(read, rows))
 
     def ended(self, cursor: Cursor | None) -> Flow[Ended]:
         ((cursor, grant_ids),) = yield from self._ask(
@@ -154,7 +150,7 @@ class Verbs:
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
         asked: dict[str, Any] = {"position": position or "", "count": Int8(count)}
         rows = yield from self._ask("page", reads=True, **asked, offset=self._shift())
-        found = tuple(map(_grant, rows))
+        found = tuple(map(read, rows))
         return Page(found, found[-1].id if found else None)
 
     def _shift(self) -> float:
@@ -183,7 +179,9 @@ class Verbs:
     def prepare(self) -> Flow[None]:
         """Look at the server, and make the schema or bring it up to date."""
         schema = quoted(self._schema)
-        ((number, encoding, is_standby, is_read_only, role),) = yield Statement(SERVER, {})
+        ((number, encoding, is_standby, is_read_only, isolation, role),) = yield Statement(
+            SERVER, {}
+        )
         if number < OLDEST * 10000:
             raise wrong(f"PostgreSQL {number // 10000} is too old", f"{OLDEST} is the first")
         if encoding != "UTF8":
@@ -193,6 +191,9 @@ class Verbs:
                 "the server is read-only",
                 "give the primary's address; of several hosts, libpq takes the one that is",
             )
+        if isolation != "read committed":
+            # Who waits for another's login must see it, or would not count it.
+            raise wrong(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
         version = yield from self._version()
         if version < len(MIGRATIONS):
             if not self._serve:
@@ -208,7 +209,8 @@ class Verbs:
             except psycopg.errors.InsufficientPrivilege:  # to look into the schema
                 has = False
             if not has:
-                missing.append(f"GRANT {right} ON {where.replace('<schema>', schema)} TO {role}")
+                what = where.replace("<schema>", schema)
+                missing.append(f"GRANT {right} ON {what} TO {exact(role)}")
         if missing:
             raise wrong(f"the role {role} lacks rights", "; ".join(missing))
 
@@ -244,7 +246,8 @@ class Verbs:
                 raise wrong(
                     f"the schema {self._schema} isn't there or not up to date, and this role may "
                     "not make it",
-                    "let its owner run what jwt_middleware.stores.postgres.schema_sql returns",
+                    "let its owner run what this prints: jwt-middleware grants schema "
+                    f"--schema {self._schema} --since {version}",
                 ) from None
         yield Statement("COMMIT")
 
@@ -257,25 +260,3 @@ def _is_lost(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError) and (
         state is None or state.startswith(("08", "57P"))
     )
-
-
-def _grant(row: Any) -> Grant:
-    found = dict(zip(FIELDS, row[: len(FIELDS)], strict=True))
-    found["claims"] = _from_json(found["claims"])
-    return Grant(**found)
-
-
-def _to_json(claims: FrozenDict) -> str | None:
-    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else None
-
-
-def _from_json(text: str | None) -> FrozenDict:
-    if text is None:
-        return _NOTHING
-    try:
-        return parse_object(text.encode("utf-8"))
-    except ValueError:
-        raise StoreUnavailable("a damaged row") from None
-
-
-_NOTHING = FrozenDict()

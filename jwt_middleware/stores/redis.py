@@ -27,6 +27,7 @@ from .redis_address import TIMEOUT, parse_url
 from .redis_links import (
     AWAITED,
     FAULTS,
+    OTHER_HOST,
     WAITING,
     AsyncCluster,
     AsyncServer,
@@ -87,13 +88,15 @@ class _Rules:
         timeout: float = TIMEOUT,
         serve: bool = True,
         wait_replicas: int = 0,
-        wait_timeout: float = 1.0,
+        wait_timeout: float | None = None,
         offset: Callable[[], float] | None = None,
     ) -> None:
         if not prefix or not re.fullmatch(r"[\x21-\x7e]+", prefix) or set(prefix) & set("{}*?[]\\"):
             raise _wrong("prefix must be visible ASCII without {}*?[]\\", "prefix=jwt")
         if not 0 < timeout < 10:
             raise _wrong("timeout must be more than 0 and less than 10 seconds", "5 is usual")
+        if wait_timeout is None:
+            wait_timeout = timeout / 5
         if wait_replicas < 0 or not 0 < wait_timeout <= timeout / 4:
             raise _wrong(
                 "wait_timeout must be more than 0 seconds, and at most a quarter of timeout",
@@ -311,7 +314,7 @@ class _Rules:
 
     def _refused(self, error: Exception) -> ConfigurationError:
         kind = kind_of(error)
-        remedy = _REMEDIES.get(kind, "is the address right, and the server up?")
+        remedy = _REMEDIES.get(kind, _REMEDY)
         if kind == "NoPermissionError":
             rights = (RIGHTS if self._serve else RIGHTS_TO_HEAR).replace("<prefix>", self._prefix)
             remedy = f"ACL SETUSER <user> {rights}, and in a Cluster {RIGHTS_IN_A_CLUSTER}"
@@ -331,7 +334,8 @@ class RedisStore(_Rules):
             sent; the time-outs of an application's own client are its own.
         serve: False: this service only hears of ended grants.
         wait_replicas: replicas that have to have the end of a grant before it is answered.
-        wait_timeout: seconds that are waited for them; then it is StoreUnavailable.
+        wait_timeout: seconds that are waited for them; then it is StoreUnavailable. None: a fifth
+            of `timeout`.
         offset: seconds to be added to the engine's clock; for tests.
 
     Raises:
@@ -529,16 +533,30 @@ class AsyncRedisStore(_Rules):
 
 # --- what the server says
 
+_REMEDY: Final = (
+    "is the address right, and the server up? Where it speaks TLS the address begins with rediss, "
+    "and gives ssl_certfile and ssl_keyfile if it wants a certificate"
+)
+_FILES: Final = "the files that the address names must be there, and this process may read them"
 _REMEDIES: Final = {
     "MovedError": "this is a Cluster: redis+cluster://host1:6379,host2:6379",
     "RedisClusterException": "are these nodes of a Cluster, and is one of them up?",
     "AuthenticationError": "is the password right? In a URL %40 stands for an @, and so on",
-    "MasterNotFoundError": "no Sentinel that answers knows a primary of this name",
+    # redis-py hides what each of them said.
+    "MasterNotFoundError": "no Sentinel that answers knows a primary of this name; by rediss one "
+    "answers that has a certificate of the host, and of the CA in ssl_ca_certs",
     "ReadOnlyError": "this is a replica: give the primary's address, or Sentinel's",
     "OutOfMemoryError": "give it more memory: nothing can be written",
     "MISCONF": "it can't write to its disk: its log says why",
     "NOREPLICAS": "fewer replicas are connected than its min-replicas-to-write",
     "BusyLoadingError": "it is still reading its data: start again in a moment",
+    "FileNotFoundError": _FILES,
+    "PermissionError": _FILES,
+    OTHER_HOST: "the address must have a name that stands in the server's certificate",
+    "SSLCertVerificationError": "name the CA of the server's certificate: "
+    "rediss://host?ssl_ca_certs=/path/to/ca.pem",
+    "SSLError": "ssl_ca_certs, ssl_certfile and ssl_keyfile must be PEM files that go together, "
+    "and be given if the server wants a certificate; ssl_password opens the key",
 }
 
 

@@ -87,7 +87,6 @@ _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "timeout": float,
     "wait_replicas": int,
     "wait_timeout": float,
-    "serve": lambda text: {"true": True, "false": False}[text],
     "pool_max": int,
 }
 _SENTINELS_OPTIONS: Final = ("sentinel_username", "sentinel_password")
@@ -98,9 +97,10 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
     """Return the address that a URL gives, and the store's own options.
 
     `redis://host`, `redis+sentinel://host,host/service`, `redis+cluster://host,host`; `rediss` for
-    TLS. Options: `prefix`, `timeout`, `serve`, `wait_replicas`, `wait_timeout` (see `RedisStore`),
+    TLS. Options: `prefix`, `timeout`, `wait_replicas`, `wait_timeout` (see `RedisStore`),
     `pool_max` (connections to one server), `client_name`; with TLS `ssl_ca_certs`, `ssl_certfile`,
-    `ssl_keyfile`, `ssl_password`; with Sentinel `sentinel_username`, `sentinel_password`.
+    `ssl_keyfile`, and but for a Cluster `ssl_password` (that key's); with Sentinel
+    `sentinel_username`, `sentinel_password`.
 
     Raises:
         ConfigurationError: for anything else. It never quotes the URL, which holds a password.
@@ -124,6 +124,8 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
     if scheme == "rediss":
         settings["ssl"] = True
         allowed.update(_TLS_OPTIONS)
+        if kind == "cluster":
+            allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
     if kind == "sentinel":
         allowed.update(_SENTINELS_OPTIONS)
     options: dict[str, Any] = {}
@@ -158,8 +160,8 @@ def _query(query: str, allowed: set[str]) -> dict[str, Any]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         found = {name: _OPTIONS.get(name, str)(value) for name, value in pairs if name in allowed}
-    except (KeyError, ValueError):
-        raise _wrong("an option can't be read", "?prefix=jwt&timeout=2.5&serve=false") from None
+    except ValueError:
+        raise _wrong("an option can't be read", "?prefix=jwt&timeout=2.5") from None
     if unknown := {name for name, _ in pairs} - allowed:
         raise _wrong(
             f"has no option {', '.join(sorted(unknown))} here",

@@ -6,6 +6,7 @@ was done, and must not ask again. So the connections are used directly, beneath 
 """
 
 import re
+import ssl
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
@@ -355,6 +356,22 @@ def _check_timeout(pool: Any) -> None:
         )
 
 
+OTHER_HOST: Final = "a certificate of another host"
+
+
+def _tls_kind(error: BaseException | None) -> str | None:
+    """Return what is wrong with certificates: to redis-py it is like any trouble to connect."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+            is_other = getattr(error, "verify_code", None) in (62, 64)
+            return OTHER_HOST if is_other else type(error).__name__
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return type(error).__name__
+        error = error.__cause__ or error.__context__
+    return None
+
+
 _NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-NOPERM")
 
 
@@ -362,6 +379,8 @@ def kind_of(error: Exception) -> str:
     """Return the server's word, or the error's name. Never the message: it could quote a value."""
     if isinstance(error, StoreUnavailable):
         return error.detail
+    if (kind := _tls_kind(error)) is not None:
+        return kind
     if type(error) is errors.ResponseError:
         # Of a script before Redis 7: "ERR Error running script ...: -OOM command not allowed ...".
         text = str(error)

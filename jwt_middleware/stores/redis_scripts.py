@@ -12,14 +12,13 @@ refuses.
 
 from collections.abc import Iterable
 from hashlib import sha1
-from json import dumps
 from struct import Struct, error
 from typing import Final
 
-from ..jose.strict import parse_object
+from ..jose.strict import to_json
 from ..values.errors import StoreUnavailable
-from ..values.frozen import FrozenDict
 from ..values.model import Grant
+from .rows import read_claims
 
 _HEAD: Final = Struct(">HIHIHIHI")
 _BETWEEN, _UNKNOWN, _ENDED = b"\xff", b"\xfe", b"\xfd"
@@ -186,7 +185,8 @@ def parent_field(parent: str | None) -> bytes:
 def packed(grant: Grant) -> bytes:
     """Return the row of a grant that hasn't ended."""
     times = (grant.rotated_at, grant.created_at, grant.expires_at)
-    fields = [grant.subject, grant.client_id, grant.scope, _to_json(grant.claims)]
+    claims = to_json(grant.claims) if grant.claims else ""
+    fields = [grant.subject, grant.client_id, grant.scope, claims]
     if grant.bound_key is not None:
         fields.append(grant.bound_key)
     head = b"".join(map(six, (grant.generation, *map(milliseconds, times))))
@@ -207,7 +207,7 @@ def unpacked(grant_id: str, row: bytes, start: int = 0) -> Grant:
             subject=subject,
             client_id=client_id,
             scope=scope,
-            claims=parse_object(claims.encode()) if claims else _NOTHING,
+            claims=read_claims(claims),
             bound_key=key[0] if key else None,
             generation=(a << 32) + generation,
             parent=None if parent == _UNKNOWN_TEXT else parent,
@@ -221,13 +221,6 @@ def unpacked(grant_id: str, row: bytes, start: int = 0) -> Grant:
         raise StoreUnavailable("a damaged row") from None
 
 
-def _to_json(claims: FrozenDict) -> str:
-    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else ""
-
-
 def texts(found: Iterable[bytes]) -> tuple[str, ...]:
     """Return what a list of ids says."""
     return tuple([one.decode() for one in found])
-
-
-_NOTHING: Final = FrozenDict()

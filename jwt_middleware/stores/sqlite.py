@@ -12,19 +12,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from json import dumps
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 from weakref import ReferenceType, ref
 
-from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.frozen import FrozenDict
 from ..values.model import Grant
 from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST, since
+from .rows import FIELDS, read, written
 
 OLDEST: Final = (3, 35)  # the first with RETURNING
 TIMEOUT: Final = 5.0  # seconds to wait for a turn; every store's time-out is below 10
@@ -63,10 +61,9 @@ MIGRATIONS: Final = (
     ),
 )
 
-_FIELDS = tuple(Grant.__dataclass_fields__)
 _NAMES = {
-    "<row>": ", ".join(_FIELDS),
-    "<values>": ", ".join(f":{name}" for name in _FIELDS),
+    "<row>": ", ".join(FIELDS),
+    "<values>": ", ".join(f":{name}" for name in FIELDS),
     "<living>": "subject = :subject AND ended_at IS NULL AND expires_at > :now",
 }
 
@@ -295,8 +292,7 @@ class SQLiteStore:
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
-        row = {name: getattr(grant, name) for name in _FIELDS}
-        row["claims"] = _to_json(grant.claims)
+        row = written(grant)
         with self._writing() as (db, now):
             if not db.execute(SQL["add"], row).rowcount:
                 return ()
@@ -318,7 +314,7 @@ class SQLiteStore:
             }
             rows = db.execute(SQL["advance"], asked).fetchall()
             if rows:
-                return Advanced(True, _grant(rows[0]))
+                return Advanced(True, read(rows[0]))
             return Advanced(False, _read(db, grant_id))
 
     def end(self, grant_id: str, reason: str) -> bool:
@@ -337,7 +333,7 @@ class SQLiteStore:
         """See `Store.grants`."""
         with self._reading() as db:
             asked = {"subject": subject, "now": self._clock()}
-            return tuple(map(_grant, db.execute(SQL["grants"], asked).fetchall()))
+            return tuple(map(read, db.execute(SQL["grants"], asked).fetchall()))
 
     def ended(self, cursor: Cursor | None) -> Ended:
         """See `Store.ended`."""
@@ -373,7 +369,7 @@ class SQLiteStore:
         with self._reading() as db:
             asked = {"position": position or 0, "count": count, "now": self._clock()}
             rows = db.execute(SQL["page"], asked).fetchall()
-            return Page(tuple(_grant(row[1:]) for row in rows), rows[-1][0] if rows else None)
+            return Page(tuple(read(row[1:]) for row in rows), rows[-1][0] if rows else None)
 
     # --- turns
 
@@ -595,26 +591,4 @@ def _kind(error: Exception) -> str:
 
 def _read(db: sqlite3.Connection, grant_id: str) -> Grant | None:
     row = db.execute(SQL["read"], {"id": grant_id}).fetchone()
-    return None if row is None else _grant(row)
-
-
-def _grant(row: tuple[Any, ...]) -> Grant:
-    found = dict(zip(_FIELDS, row, strict=True))
-    found["claims"] = _from_json(found["claims"])
-    return Grant(**found)
-
-
-def _to_json(claims: FrozenDict) -> str | None:
-    return dumps(claims, ensure_ascii=False, separators=(",", ":")) if claims else None
-
-
-def _from_json(text: str | None) -> FrozenDict:
-    if text is None:
-        return _NOTHING
-    try:
-        return parse_object(text.encode("utf-8"))
-    except ValueError:
-        raise StoreUnavailable("a damaged row") from None
-
-
-_NOTHING = FrozenDict()
+    return None if row is None else read(row)

@@ -113,24 +113,23 @@ class Server:
         if largest_file is not None:
             limit = ["sh", "-c", f'ulimit -f {largest_file // 512} && exec "$@"', "sh"]
         settings = [text for one in self._settings.items() for text in ("-c", "=".join(one))]
-        with (self.folder / "log").open("ab") as log:
-            process: Any = subprocess.Popen(
-                [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings],
-                stdout=log,
-                stderr=log,
-                **self._as_user(),
-            )
-        self._process = process
+        command = [*limit, str(self._bin / "postgres"), "-D", str(self.folder / "data"), *settings]
         deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self.ask("SELECT 1")
-            except psycopg.OperationalError:
-                assert process.poll() is None, (self.folder / "log").read_text()
-                assert time.monotonic() < deadline, "it doesn't come up"
-                time.sleep(0.02)
-            else:
-                return self
+        while not self._is_up(command):
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
+        return self
+
+    def _is_up(self, command: list[str]) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            # Once more, where it met what a killed one had running: that takes a moment to be gone.
+            with (self.folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+        try:
+            self.ask("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def ask(self, sql: str) -> Any:
         return ask(self.url(), sql)
@@ -141,8 +140,9 @@ class Server:
 
     def kill(self) -> None:
         """End it at once, with all that it has running."""
-        self._signal(signal.SIGKILL)
         assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)  # so that it begins nothing more meanwhile
+        self._signal(signal.SIGKILL)
         self._process.wait()
 
     def pause(self) -> None:
@@ -160,12 +160,12 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self._processes():
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _processes(self) -> list[int]:
-        # Each is the leader of a group of its own, so that no group has them all.
+    def processes(self) -> list[int]:
+        """Return the ids of all its processes: each leads a group of its own."""
         assert self._process is not None
         first = self._process.pid
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=True)

@@ -92,9 +92,13 @@ class Server:
         self.await_up()
 
     def launch(self) -> None:
-        command = [binary(self.engine), "--port", str(self.port), "--bind", HOST, *QUIET]
+        """Start it, and don't wait until it answers."""
+        self.run(*QUIET, *self._options)
+
+    def run(self, *words: str) -> None:
+        where = ("--port", str(self.port), "--bind", HOST, "--dir", str(self.folder))
         self._process = subprocess.Popen(
-            [*command, "--dir", str(self.folder), *self._options],
+            [binary(self.engine), *words, *where],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -274,16 +278,11 @@ class _Sentinel(Server):
     def launch(self) -> None:
         settings = self.folder / "sentinel.conf"
         settings.write_text(
-            f"port {self.port}\nbind {HOST}\ndir {self.folder}\n"
             f"sentinel monitor grants {HOST} {self._primary} 2\n"
             "sentinel down-after-milliseconds grants 500\n"
             "sentinel failover-timeout grants 3000\n"
         )
-        self._process = subprocess.Popen(
-            [binary(self.engine), str(settings), "--sentinel"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self.run(str(settings), "--sentinel")
 
 
 class Wire:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from jwt_middleware.stores import Advanced, Store
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.sqlite import SQL, SQLiteStore, _grant
+from jwt_middleware.stores.rows import read
+from jwt_middleware.stores.sqlite import SQL, SQLiteStore
 from jwt_middleware.values.errors import StoreUnavailable
 from jwt_middleware.values.model import Grant
 from tests.stores.broken import Broken
@@ -163,7 +164,7 @@ class UpdatesWithoutSwap(SQLiteStore):
             return Advanced(False, row)
         with self._writing() as (db, now):
             asked = {"id": grant_id, "target": target, "parent": parent, "now": now}
-            return Advanced(True, _grant(db.execute(_WITHOUT_SWAP, asked).fetchone()))
+            return Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
 
 
 _WITHOUT_SWAP: Final = SQL["advance"].replace(

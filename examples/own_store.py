@@ -1,0 +1,262 @@
+"""A store of your own, in one file: a journal, which is only ever written to at its end.
+
+`python examples/own_store.py` runs the contract suite on it, and prints each promise that it keeps.
+
+A verb locks the file, reads what others have written since, decides, and writes one line, which is
+on the disk before anybody is answered. So it is right for all threads and processes of a machine
+(Linux and macOS, a local disk). Each process holds all grants in memory and looks through them one
+by one: that does for some thousand logins. `sqlite:///` does for more.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+from io import FileIO
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from jwt_middleware import ConfigurationError, Grant, StoreUnavailable
+from jwt_middleware.stores import Advanced, Cursor, Ended, Page
+from jwt_middleware.testing import store_contract
+from jwt_middleware.values.frozen import FrozenDict
+
+TIMEOUT = 5.0  # seconds to wait for a turn
+PAUSE = 0.0005  # seconds between two tries
+OVERLAP = 60.0  # seconds that a cursor lies back
+NAME = 33  # octets at the beginning of a file that tell it from the one it has replaced
+
+
+class JournalStore:
+    """Grants in a journal. Give it as Refresh(store=JournalStore(...)), and call `check` first."""
+
+    def __init__(self, path: str | Path, *, clock: Callable[[], float], retention: float) -> None:
+        self._path = Path(path).absolute()
+        self._clock = clock
+        self._retention = retention
+        self._begin(b"")
+
+    def check(self) -> None:
+        """Make the file where there is none. Raises ConfigurationError with the way out."""
+        try:
+            if not self._path.exists():
+                fresh = self._written({})
+                try:
+                    os.link(fresh, self._path)  # unless another process was faster
+                    self._sync_folder()
+                except FileExistsError:
+                    pass
+                finally:
+                    fresh.unlink()
+            with self._turn() as (file, _):
+                self._write(file)
+        except (OSError, StoreUnavailable) as error:
+            problem = f"{self._path} can't be used: {error}"
+            raise ConfigurationError("refresh.store", problem, "is its folder there?") from None
+
+    # --- the verbs
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        with self._turn() as (file, now):
+            if grant.id in self._grants:
+                return ()
+            living = self._living(grant.subject, now)
+            over = living[: max(len(living) + 1 - limit, 0)]
+            self._write(file, grant, *(_ended(one, "limit", now) for one in over))
+            return tuple(one.id for one in over)
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        with self._turn() as (file, now):
+            grant = self._grants.get(grant_id)
+            if grant is None or source == target or grant.generation != source:
+                return Advanced(False, grant)
+            if grant.ended_at is not None or now >= grant.expires_at:
+                return Advanced(False, grant)
+            self._write(file, grant.rotated(target, parent, now))
+            return Advanced(True, self._grants[grant_id])
+
+    def end(self, grant_id: str, reason: str) -> bool:
+        with self._turn() as (file, now):
+            grant = self._grants.get(grant_id)
+            if grant is None or grant.ended_at is not None:
+                return False
+            self._write(file, _ended(grant, reason, now))
+            return True
+
+    def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
+        with self._turn() as (file, now):
+            living = self._living(subject, now)
+            self._write(file, *(_ended(one, reason, now) for one in living))
+            return tuple(one.id for one in living)
+
+    def grants(self, subject: str) -> tuple[Grant, ...]:
+        with self._turn() as (_, now):
+            return tuple(reversed(self._living(subject, now)))
+
+    def ended(self, cursor: Cursor | None) -> Ended:
+        with self._turn() as (_, now):
+            # A clock that was set back stamps ends with times that the cursor has passed already.
+            since = now - self._retention
+            if cursor is not None:
+                since = min(cast("float", cursor), now - OVERLAP)
+            rows = self._grants.values()
+            ids = [one.id for one in rows if one.ended_at is not None and one.ended_at >= since]
+            return Ended(tuple(ids), now - OVERLAP)
+
+    def admit(self, key: str, until: float) -> bool:
+        with self._turn() as (file, now):
+            if self._keys.get(key, now) > now:
+                return False
+            self._write(file, keys={key: until})
+            return True
+
+    def purge(self, now: float) -> int:
+        with self._turn():
+            rows = {one.id: one for one in self._grants.values() if not self._is_over(one, now)}
+            keys = {key: until for key, until in self._keys.items() if until > now}
+            count = len(self._grants) + len(self._keys) - len(rows) - len(keys)
+            if count or self._lines > 2 * len(rows) + 1000:
+                fresh = self._written(
+                    {"grants": [asdict(one) for one in rows.values()], "keys": keys}
+                )
+                fresh.replace(self._path)  # whoever waits for the old one's lock notices
+                self._sync_folder()
+            return count
+
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """For `jwt-middleware grants`: see `jwt_middleware.stores.Listing`."""
+        with self._turn() as (_, now):
+            after = cast("str", position or "")
+            found = [one for one in self._grants.values() if one.id > after and _lives(one, now)]
+            found = sorted(found, key=lambda one: one.id)[:count]
+            return Page(tuple(found), found[-1].id if len(found) == count else None)
+
+    def _living(self, subject: str, now: float) -> list[Grant]:
+        # In the order of their beginning: a row that changes keeps its place.
+        return [one for one in self._grants.values() if one.subject == subject and _lives(one, now)]
+
+    def _is_over(self, grant: Grant, now: float) -> bool:
+        ended_at = grant.ended_at
+        return grant.expires_at <= now and (ended_at is None or ended_at + self._retention <= now)
+
+    # --- the file
+
+    @contextmanager
+    def _turn(self) -> Generator[tuple[FileIO, float], None, None]:
+        """Have the file for oneself, and know all that is in it."""
+        deadline = time.monotonic() + TIMEOUT
+        try:
+            while True:
+                with FileIO(self._path, "r+") as file:
+                    if self._is_locked(file):
+                        try:
+                            self._catch_up(file)
+                            yield file, self._clock()
+                        finally:
+                            flock(file, LOCK_UN)  # a child that was forked meanwhile holds it, too
+                        return
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable("others have the file")
+                time.sleep(PAUSE)
+        except OSError as error:
+            raise StoreUnavailable(type(error).__name__) from None
+
+    def _is_locked(self, file: FileIO) -> bool:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+
+    def _begin(self, name: bytes) -> None:
+        self._pid = os.getpid()
+        self._name = name
+        self._read = NAME  # octets
+        self._lines = 0
+        self._grants: dict[str, Grant] = {}
+        self._keys: dict[str, float] = {}
+
+    def _catch_up(self, file: FileIO) -> None:
+        name = file.read(NAME)
+        # After a fork: another thread may have been in the midst of this.
+        if name != self._name or os.getpid() != self._pid:
+            self._begin(name)
+        file.seek(self._read)
+        octets = file.read()
+        # What has no end of line was never finished, and never answered.
+        for line in octets[: octets.rfind(b"\n") + 1].splitlines(keepends=True):
+            self._apply(line)
+
+    def _apply(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)
+            rows = [Grant(**{**row, "claims": _frozen(row["claims"])}) for row in found["grants"]]
+        except (ValueError, TypeError, KeyError):
+            raise StoreUnavailable("a damaged line") from None
+        self._grants.update((row.id, row) for row in rows)
+        self._keys.update(found["keys"])
+        self._lines += 1
+        self._read += len(line)
+
+    def _write(self, file: FileIO, *grants: Grant, keys: dict[str, float] | None = None) -> None:
+        """Write one line, all of it or nothing, and see to it that it is on the disk."""
+        line = _line({"grants": [asdict(one) for one in grants], "keys": keys or {}})
+        file.truncate(self._read)
+        file.seek(self._read)
+        if file.write(line) != len(line):
+            raise StoreUnavailable("the disk is full")
+        os.fsync(file.fileno())
+        self._apply(line)
+
+    def _written(self, content: dict[str, Any]) -> Path:
+        """Make another file beside, readable by its owner alone, and return its path."""
+        handle, path = tempfile.mkstemp(prefix=f"{self._path.name}.", dir=self._path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(uuid4().hex.encode() + b"\n")
+            file.write(_line({"grants": [], "keys": {}, **content}))
+            file.flush()
+            os.fsync(file.fileno())
+        return Path(path)
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+
+def _lives(grant: Grant, now: float) -> bool:
+    return grant.ended_at is None and now < grant.expires_at
+
+
+def _ended(grant: Grant, reason: str, now: float) -> Grant:
+    return replace(grant, ended_at=now, end_reason=reason)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return FrozenDict({name: _frozen(one) for name, one in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    for case in store_contract.CASES:
+        with tempfile.TemporaryDirectory() as folder:
+
+            def make(clock: Callable[[], float], retention: float) -> JournalStore:
+                store = JournalStore(f"{folder}/grants", clock=clock, retention=retention)
+                store.check()
+                return store
+
+            case.run(make)
+        print(case.promise)

@@ -1,0 +1,36 @@
+"""A grant as the row of a table, its claims as JSON text: what the SQL engines share."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..jose.strict import parse_object, to_json
+from ..values.errors import StoreUnavailable
+from ..values.frozen import FrozenDict
+from ..values.model import Grant
+
+FIELDS: Final = tuple(Grant.__dataclass_fields__)
+_NOTHING: Final = FrozenDict()
+
+
+def written(grant: Grant) -> dict[str, Any]:
+    """Return the columns of a grant."""
+    row = {name: getattr(grant, name) for name in FIELDS}
+    row["claims"] = to_json(grant.claims) if grant.claims else None
+    return row
+
+
+def read(row: Sequence[Any]) -> Grant:
+    """Return the grant of a row, in the order of `FIELDS`. Raises StoreUnavailable."""
+    found = dict(zip(FIELDS, row, strict=True))
+    found["claims"] = read_claims(found["claims"])
+    return Grant(**found)
+
+
+def read_claims(text: str | None) -> FrozenDict:
+    """Return claims as they were written; there are none in an empty text. Raises the same."""
+    if not text:
+        return _NOTHING
+    try:
+        return parse_object(text.encode())
+    except ValueError:
+        raise StoreUnavailable("a damaged row") from None
