@@ -154,8 +154,9 @@ def fleet(request: pytest.FixtureRequest) -> Generator[Fleet, None, None]:
 each_engine = pytest.mark.parametrize(
     "fleet",
     [
-        pytest.param(shared, id=name, marks=pytest.mark.xdist_group(f"linear {name}"))
+        pytest.param(shared, id=name, marks=pytest.mark.xdist_group(f"linear {server}"))
         for name, shared in ENGINES.items()
+        for server in [name.removesuffix("-async")]
     ],
     indirect=True,
 )
