@@ -39,7 +39,7 @@ from .measure import Times, measure
 SCHEMA = "jwt_benchmark"
 GRANTS, LOADED = 100_000, 1_000_000
 ROUNDS = 60
-CALLS = 3000
+TURNS, CALLS = 10, 300
 ROTATIONS = 3  # of every grant
 END = "ended_at = rotated_at + random(), end_reason = 'logout'"
 PARENT = "parent = left(md5(random()::text), 22)"
@@ -96,7 +96,8 @@ class Bench:
         self.ids += ids
         self.generations.update(dict.fromkeys(ids, 1))
 
-    def rotate(self, grant_id: str) -> None:
+    def rotate_any(self) -> None:
+        grant_id = self.any()
         generation = self.generations[grant_id]
         self.generations[grant_id] = generation + 1
         advanced, _ = self.store.advance(grant_id, generation, generation + 1, identifier())
@@ -136,12 +137,102 @@ class Bench:
 
     def times(self, rounds: int) -> Times:
         functions: dict[str, Callable[[], object]] = {
-            ROTATE: lambda: self.rotate(self.any()),
+            ROTATE: self.rotate_any,
             SELECT: self.select,
             READ: lambda: self.store.advance(self.any(), 0, 0, None),
         }
         burst = 20_000_000  # ns: some hundred calls
         return measure(functions, rounds=rounds, burst=burst, clock=time.perf_counter_ns)
+
+
+class Results:
+    """What was found, as lines of tables, and whether it is as it should be."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def line(self, name: str, value: str, limit: str = "", *, holds: bool | None = None) -> None:
+        verdict = "" if holds is None else "PASS" if holds else "FAIL"
+        self.missed += holds is False
+        print(f"| {name} | {value} | {limit} | {verdict} |", flush=True)
+
+    def head(self, title: str) -> None:
+        print(f"\n| {title} | | limit | |\n|---|---:|---:|---|", flush=True)
+
+    def bytes(self, name: str, sizes: dict[str, float], *, is_gate: bool = True) -> None:
+        total = sum(sizes.values())
+        parts = ", ".join(f"{one} {size:.0f}" for one, size in sorted(sizes.items()))
+        if not is_gate:
+            self.line(f"{name} ({parts})", f"{total:.0f}")
+            return
+        self.line(f"{name} ({parts})", f"{total:.0f}", f"{BYTES}", holds=total <= BYTES)
+
+    def times(self, name: str, times: Times) -> None:
+        for one in (SELECT, READ, ROTATE):
+            self.line(f"{name}: {one}, µs", f"{times.typical(one) / 1000:.0f}")
+        low, high = times.spread(ROTATE, SELECT)
+        ratio = times.ratio(ROTATE, SELECT)
+        found = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+        self.line(f"{name}: rotation / SELECT", found, f"{RATIO}", holds=ratio <= RATIO)
+
+
+@contextmanager
+def address(**settings: str) -> Generator[tuple[str, Server | None], None, None]:
+    """Give an address, and the server where its processes can be looked at."""
+    if url := os.environ.get("JWT_BENCH_POSTGRES"):
+        yield url, None
+        return
+    server = Server(**settings).start()
+    try:
+        yield server.url(), server if sys.platform == "linux" else None
+    finally:
+        server.stop()
+
+
+def sizes(results: Results, url: str, grants: int) -> None:
+    results.head(f"bytes per grant, of {grants}")
+    bench = Bench(url)
+    bench.load(grants)
+    results.bytes("begun", bench.sizes())
+    for count in range(1, ROTATIONS + 1):
+        bench.each(f"generation = generation + 1, rotated_at = rotated_at + 1, {PARENT}")
+        results.bytes(f"rotated {count} times", bench.sizes())
+    bench.each(END, 0.2)
+    results.bytes("a fifth of them ended", bench.sizes())
+    bench.each(END)
+    results.bytes("all of them ended", bench.sizes(), is_gate=False)
+    bench.close()
+
+
+def used(server: Server, *steps: Callable[[], object]) -> list[float]:
+    """Return the µs of CPU that a call of each takes of this thread and of the server's processes.
+
+    What else runs on the machine makes every call slower, and those that need the server for longer
+    more so. It matters less here.
+    """
+
+    def clock() -> float:
+        files = [Path(f"/proc/{pid}/schedstat") for pid in server.processes()]
+        return time.thread_time_ns() + sum(int(one.read_text().split()[0]) for one in files)
+
+    found = [0.0] * len(steps)
+    for _ in range(TURNS):
+        for number, step in enumerate(steps):
+            begun = clock()
+            for _ in range(CALLS):
+                step()
+            found[number] += clock() - begun
+    return [one / TURNS / CALLS / 1000 for one in found]
+
+
+def times(self, rounds: int) -> Times:
+    functions: dict[str, Callable[[], object]] = {
+        ROTATE: self.rotate_any,
+        SELECT: self.select,
+        READ: lambda: self.store.advance(self.any(), 0, 0, None),
+    }
+    burst = 20_000_000  # ns: some hundred calls
+    return measure(functions, rounds=rounds, burst=burst, clock=time.perf_counter_ns)
 
 
 class Results:
@@ -231,9 +322,7 @@ def times(results: Results, url: str, server: Server | None, rounds: int, *count
         found = bench.times(rounds)
         results.times(f"{count} grants", found)
         if server is not None:
-            select, rotate = (
-                used(server, step) for step in (bench.select, lambda: bench.rotate(bench.any()))
-            )
+            select, rotate = used(server, bench.select, bench.rotate_any)
             name = f"{count} grants: the same in CPU time of both sides"
             results.line(name, f"{rotate:.0f} / {select:.0f} µs = {rotate / select:.2f}")
         ratios.append(found.ratio(ROTATE, SELECT))
