@@ -8,6 +8,7 @@ figures are in the log: `pytest tests/test_linear.py -o log_cli=true -o log_cli_
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -58,11 +59,15 @@ def file(request: pytest.FixtureRequest) -> str:
     return f"sqlite:///{request.getfixturevalue('tmp_path')}/grants.db?synchronous=NORMAL"
 
 
-def schema(request: pytest.FixtureRequest) -> str:
-    url, name = (request.getfixturevalue(one) for one in ("postgres_url", "schema"))
-    with postgres.postgres(url, schema=name) as store:
+def in_schema(request: pytest.FixtureRequest) -> str:
+    return with_tables(*(request.getfixturevalue(one) for one in ("postgres_url", "schema")))
+
+
+def with_tables(url: str, schema: str) -> str:
+    """Make the schema, and return the URL of a store in it."""
+    with postgres.postgres(url, schema=schema) as store:
         store.check()
-    return f"{url}{'&' if '?' in url else '?'}schema={name}"
+    return f"{url}{'&' if '?' in url else '?'}schema={schema}"
 
 
 def on(topology: str, engine: str) -> Callable[[pytest.FixtureRequest], str]:
@@ -77,8 +82,8 @@ POSTGRES, REDIS = "jwt_middleware.stores.postgres", "jwt_middleware.stores.redis
 ENGINES = {
     "memory": Shared("jwt_middleware.stores.memory:MemoryStore", lambda _: "memory://", 1),
     "sqlite": Shared("jwt_middleware.stores.sqlite:SQLiteStore", file),
-    "postgresql": Shared(f"{POSTGRES}:PostgresStore", schema, by_creation=True),
-    "postgresql-async": Shared(f"{POSTGRES}:AsyncPostgresStore", schema, by_creation=True),
+    "postgresql": Shared(f"{POSTGRES}:PostgresStore", in_schema, by_creation=True),
+    "postgresql-async": Shared(f"{POSTGRES}:AsyncPostgresStore", in_schema, by_creation=True),
     "redis": Shared(f"{REDIS}:RedisStore", on("single", "redis")),
     "valkey-async": Shared(f"{REDIS}:AsyncRedisStore", on("single", "valkey")),
     "cluster": Shared(f"{REDIS}:RedisStore", on("cluster", "valkey")),
@@ -207,9 +212,11 @@ def race(
     return History(plan, tuple(found))
 
 
-def expect_violation(history: Callable[[int], History], path: Path) -> None:
+def expect_violation(
+    history: Callable[[int], History], path: Path, seeds: Sequence[int] = range(SOON)
+) -> None:
     def judge_all() -> None:
-        for seed in range(SOON):
+        for seed in seeds:
             history(seed).judge(path)
 
     with pytest.raises(NotLinearizable):
@@ -240,6 +247,25 @@ def test_a_fault_between_processes_is_found(kind: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/grants.db?synchronous=NORMAL"
     with Fleet(Engine(f"tests.linear.broken:{kind}", url), 4) as fleet:
         expect_violation(fleet.history, tmp_path / "found.jsonl")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("function", ["add_grant", "end_grants"])
+def test_a_lock_that_is_not_taken_is_found(
+    function: str, postgres_url: str, schema: str, tmp_path: Path
+) -> None:
+    """In PostgreSQL a login is in no other statement's snapshot until it is committed."""
+    url = with_tables(postgres_url, schema)
+    for name in ("add_grant", "end_grants"):
+        asked = f"SELECT pg_get_functiondef('{schema}.{name}'::regproc)"
+        text = postgres.ask(postgres_url, asked)
+        # To be slow is no fault, and one is found sooner.
+        changed = text.replace("PERFORM set_config", "PERFORM pg_sleep(0.001), set_config")
+        if name == function:
+            changed = re.sub(r"PERFORM pg_advisory_xact_lock\(.*\);", "", changed)
+        postgres.ask(postgres_url, changed)
+    with Fleet(Engine(f"{POSTGRES}:PostgresStore", url, by_creation=True), 4) as fleet:
+        expect_violation(fleet.history, tmp_path / "found.jsonl", LONG)
 
 
 def test_a_lost_answer_is_no_fault(tmp_path: Path) -> None:
