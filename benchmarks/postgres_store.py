@@ -39,7 +39,7 @@ from .measure import Times, measure
 SCHEMA = "jwt_benchmark"
 GRANTS, LOADED = 100_000, 1_000_000
 ROUNDS = 60
-CALLS = 3000
+TURNS, CALLS = 10, 300
 ROTATIONS = 3  # of every grant
 END = "ended_at = rotated_at + random(), end_reason = 'logout'"
 PARENT = "parent = left(md5(random()::text), 22)"
@@ -96,7 +96,8 @@ class Bench:
         self.ids += ids
         self.generations.update(dict.fromkeys(ids, 1))
 
-    def rotate(self, grant_id: str) -> None:
+    def rotate_any(self) -> None:
+        grant_id = self.any()
         generation = self.generations[grant_id]
         self.generations[grant_id] = generation + 1
         advanced, _ = self.store.advance(grant_id, generation, generation + 1, identifier())
@@ -136,7 +137,7 @@ class Bench:
 
     def times(self, rounds: int) -> Times:
         functions: dict[str, Callable[[], object]] = {
-            ROTATE: lambda: self.rotate(self.any()),
+            ROTATE: self.rotate_any,
             SELECT: self.select,
             READ: lambda: self.store.advance(self.any(), 0, 0, None),
         }
@@ -203,8 +204,8 @@ def sizes(results: Results, url: str, grants: int) -> None:
     bench.close()
 
 
-def used(server: Server, step: Callable[[], object]) -> float:
-    """Return the µs of CPU that a call takes of this thread and of the server's processes.
+def used(server: Server, *steps: Callable[[], object]) -> list[float]:
+    """Return the µs of CPU that a call of each takes of this thread and of the server's processes.
 
     What else runs on the machine makes every call slower, and those that need the server for longer
     more so. It matters less here.
@@ -214,10 +215,14 @@ def used(server: Server, step: Callable[[], object]) -> float:
         files = [Path(f"/proc/{pid}/schedstat") for pid in server.processes()]
         return time.thread_time_ns() + sum(int(one.read_text().split()[0]) for one in files)
 
-    begun = clock()
-    for _ in range(CALLS):
-        step()
-    return (clock() - begun) / CALLS / 1000
+    found = [0.0] * len(steps)
+    for _ in range(TURNS):
+        for number, step in enumerate(steps):
+            begun = clock()
+            for _ in range(CALLS):
+                step()
+            found[number] += clock() - begun
+    return [one / TURNS / CALLS / 1000 for one in found]
 
 
 def times(results: Results, url: str, server: Server | None, rounds: int, *counts: int) -> None:
@@ -231,9 +236,7 @@ def times(results: Results, url: str, server: Server | None, rounds: int, *count
         found = bench.times(rounds)
         results.times(f"{count} grants", found)
         if server is not None:
-            select, rotate = (
-                used(server, step) for step in (bench.select, lambda: bench.rotate(bench.any()))
-            )
+            select, rotate = used(server, bench.select, bench.rotate_any)
             name = f"{count} grants: the same in CPU time of both sides"
             results.line(name, f"{rotate:.0f} / {select:.0f} µs = {rotate / select:.2f}")
         ratios.append(found.ratio(ROTATE, SELECT))

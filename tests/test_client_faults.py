@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 
-from tests.clients import Crowd
+from jwt_middleware import Issuer, Refresh, StoreUnavailable
+from jwt_middleware.stores import shard
+from tests.clients import (
+    ASGIDoor,
+    Crowd,
+    Held,
+    WSGIDoor,
+    held_of,
+    is_out,
+    is_put_off,
+    patient,
+    settled,
+)
 from tests.engines import postgres
 from tests.engines import redis as engines
 from tests.engines.proxy import Proxy
-from tests.rules import accepts
+from tests.issuing import REVOKE, form_octets, posted
+from tests.rules import accepts, refuses
+from tests.test_store_redis_faults import migrate, owner
+from tests.world import Sent
 
 _numbers = count()
 
@@ -262,3 +277,204 @@ def test_clients_of_redis(redis_server: engines.Server, fault: Fault, weight: We
     name = f"clients{os.getpid()}.{next(_numbers)}"
     url = f"{redis_server.url}?prefix={name}&{fault.options}".rstrip("&")
     play(redis_server, fault, name, weight, url)
+
+
+# --- another takes its place
+
+
+def fail_over(primary: engines.Server, replicas: list[engines.Server], clients: Crowd) -> None:
+    """Kill a primary in the middle of the load, at a moment when a replica has all of it."""
+    primary.do("CLIENT PAUSE", 60_000, "WRITE")
+    engines.until(lambda: any(engines.offset(one) == engines.offset(primary) for one in replicas))
+    primary.kill()
+    clients.is_put_off()
+
+
+@accepts("RT-12")
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=pytest.mark.xdist_group("clients-sentinel")),
+        pytest.param("valkey", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-valkey")]),
+    ],
+)
+def test_clients_of_sentinels_whose_primary_is_lost(engine: str) -> None:
+    with (
+        engines.Sentinels(engine) as found,
+        Crowd(f"{found.url}?wait_replicas=1") as clients,
+    ):
+        clients.goes_on()
+        before = found.primary
+        fail_over(before, [one for one in found.data if one is not before], clients)
+        engines.until(lambda: found.primary is not before)
+        clients.goes_on()
+
+
+@accepts("RT-12")
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-redis")]),
+        pytest.param("valkey", marks=pytest.mark.xdist_group("clients-cluster")),
+    ],
+)
+def test_clients_of_a_cluster_whose_slots_migrate(engine: str) -> None:
+    with engines.Cluster(engine) as found, Crowd(found.url) as clients:
+        clients.goes_on()
+        for letter in {one.held.grant_id[0] for one in clients.visitors}:
+            source = owner(found, f"{{jwt{letter}:}}")
+            at = found.servers.index(source)
+            migrate(source, found.servers[at - 1], found, f"{{jwt{letter}:}}")
+            clients.goes_on()
+
+
+@accepts("RT-12")
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-redis")]),
+        pytest.param("valkey", marks=pytest.mark.xdist_group("clients-cluster")),
+    ],
+)
+def test_clients_of_a_cluster_that_loses_a_primary(engine: str) -> None:
+    with (
+        engines.Cluster(engine, replicas=True) as found,
+        Crowd(f"{found.url}?wait_replicas=1") as clients,
+    ):
+        clients.goes_on()
+        # That of those who log out.
+        primary = owner(found, f"{{jwt{shard(clients.clients[-1].name)}:}}")
+        replica = found.servers[found.servers.index(primary) + 3]
+        fail_over(primary, [replica], clients)
+        engines.until(lambda: replica.do("ROLE")[0] == "master")
+        primary.start()  # as a replica: without one, nobody would be told that he is logged out
+        clients.goes_on()
+
+
+# --- what was acknowledged is lost
+
+
+@accepts("RT-12")
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=pytest.mark.xdist_group("clients-sentinel")),
+        pytest.param("valkey", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-valkey")]),
+    ],
+)
+def test_clients_whose_rotations_are_lost_before_they_are_replicated(engine: str) -> None:
+    with (
+        engines.Server(engine) as primary,
+        engines.Server(engine, "--replicaof", f"{engines.HOST} {primary.port}") as replica,
+        engines.Wire(primary.port) as wire,
+        Crowd(wire.url, keeps=False) as clients,
+    ):
+        clients.goes_on()
+        clients.rests()
+        engines.until(lambda: engines.offset(replica) == engines.offset(primary))
+        replica.do("REPLICAOF", "NO", "ONE")
+        clients.rests(visitor=3)
+        primary.kill()
+        clients.resumes()
+        clients.is_put_off()
+        wire.to = replica.port
+        clients.goes_on()
+        assert clients.restored == {one.held.grant_id for one in clients.visitors}
+
+
+@accepts("RT-12")
+@pytest.mark.xdist_group("clients-postgres")
+def test_clients_whose_rotations_a_crash_takes_back() -> None:
+    server = postgres.Server(wal_writer_delay="10s").start()
+    try:
+        with Crowd(f"{server.url(synchronous_commit='off')}", keeps=False) as clients:
+            clients.goes_on()
+            clients.rests()
+            server.ask("CHECKPOINT")
+            clients.rests(visitor=3)
+            server.kill()
+            clients.resumes()
+            clients.is_put_off()
+            server.start()
+            clients.goes_on()
+            assert clients.restored, "what didn't wait for the disk"
+    finally:
+        server.stop()
+
+
+# --- a log-out is answered when it stands
+
+
+def log_out(held: Held) -> Sent:
+    return posted(REVOKE, form_octets({"token": held.refresh}))
+
+
+def nobody_is_told(doors: list[Any], held: Held) -> None:
+    """Log out at one door after the other: who finds it done isn't told so too early."""
+    for door in doors:
+        assert is_put_off(door.send(log_out(held)))
+    for door in doors[:-1]:
+        with pytest.raises(StoreUnavailable):
+            Issuer(door.settings).revoke_all("alice")
+
+
+@contextmanager
+def opened(url: str) -> Generator[list[Any], None, None]:
+    """Open three processes, the last of them with an ASGI door."""
+    with ExitStack() as stack:
+        doors: list[Any] = []
+        for kind in (WSGIDoor, WSGIDoor, ASGIDoor):
+            doors.append(kind(settled(Refresh(store=url, settle=0, cookies=None))))
+            stack.callback(doors[-1].close)
+        yield doors
+
+
+@refuses("RT-14")
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("redis", marks=pytest.mark.xdist_group("clients-sentinel")),
+        pytest.param("valkey", marks=pytest.mark.xdist_group("clients-valkey")),
+    ],
+)
+def test_a_log_out_is_answered_when_a_replica_has_it(engine: str) -> None:
+    with ExitStack() as stack:
+        primary = stack.enter_context(engines.Server(engine))
+        follow = ("--replicaof", f"{engines.HOST} {primary.port}")
+        replica = stack.enter_context(engines.Server(engine, *follow))
+        engines.until(lambda: engines.follows(replica))
+        url = f"{primary.url}?wait_replicas=1&wait_timeout=0.5"
+        doors = stack.enter_context(opened(url))
+        held, other = (held_of(doors[0].log_in("alice")) for _ in range(2))
+        engines.until(lambda: engines.offset(replica) == engines.offset(primary))
+        with replica.paused():
+            nobody_is_told(doors, held)
+        assert patient(doors[0], log_out(held)).status == 200
+        primary.kill()
+        replica.do("REPLICAOF", "NO", "ONE")
+        with opened(replica.url) as (door, *_):
+            assert is_out(door, held)
+            assert is_out(door, other)
+
+
+@refuses("RT-14")
+@pytest.mark.xdist_group("clients-postgres")
+def test_a_log_out_is_answered_when_a_standby_has_it(postgres_server: postgres.Server) -> None:
+    with (
+        postgres.fresh_schema(postgres_server.url()) as schema,
+        opened(f"{postgres_server.url(schema=schema)}&timeout=1") as doors,
+    ):
+        held, other = (held_of(doors[0].log_in("alice")) for _ in range(2))
+        # A standby that never comes.
+        postgres_server.ask("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        postgres_server.ask("SELECT pg_reload_conf()")
+        try:
+            shown = "SELECT current_setting('synchronous_standby_names')"
+            engines.until(lambda: postgres_server.ask(shown) == "nobody")
+            nobody_is_told(doors, held)
+        finally:
+            postgres_server.ask("ALTER SYSTEM RESET synchronous_standby_names")
+            postgres_server.ask("SELECT pg_reload_conf()")
+        assert patient(doors[0], log_out(held)).status == 200
+        assert is_out(doors[0], held)
+        assert is_out(doors[0], other)

@@ -31,8 +31,8 @@ from tests.engines.proxy import Proxy
 from tests.stores import RETENTION, new_grant
 
 SECRET = "a-value-that-no-error-shows"
-TIMEOUT = 1.0  # seconds
-SLACK = 1.0  # seconds for what a busy machine does beside
+TIMEOUT = 2.0  # seconds
+SLACK = 2.0  # seconds for what a busy machine does beside
 
 
 class Calls:
@@ -447,11 +447,13 @@ def test_sessions_that_would_not_see_each_other_are_refused(postgres_url: str, s
 
 
 def test_a_deadlock_is_got_out_of(postgres_url: str, schema: str, open_store: Open) -> None:
-    store = open_store(postgres_url, schema=schema, timeout=5)
+    # The server looks for a deadlock once in a wait: that of the store shall be the later one.
+    url = f"{postgres_url}?options=-c%20deadlock_timeout%3D2s"
+    store = open_store(url, schema=schema, timeout=9)
     for one in ("a", "b"):
         store.add(new_grant(time.time(), id=one), 5)
     with session(postgres_url) as db, ThreadPoolExecutor(1) as threads:
-        db.execute("SET deadlock_timeout = '60s'")  # the other finds it
+        db.execute("SET deadlock_timeout = '60s'")
         db.execute(f"UPDATE {schema}.grants SET scope = '' WHERE id = 'b'")
         ending = threads.submit(store.end_subject, "alice", "logout")
         while not ask(postgres_url, "SELECT count(*) FROM pg_locks WHERE NOT granted"):

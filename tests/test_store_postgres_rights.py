@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.postgres import rights_sql, schema_sql
@@ -19,7 +19,7 @@ from tests.stores import ROOT, new_grant
 @pytest.fixture
 def role(postgres_url: str, schema: str) -> Iterator[str]:
     name = f"role_{schema}"
-    ask(postgres_url, f"CREATE ROLE {name} LOGIN")
+    ask(postgres_url, f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
     yield name
     ask(postgres_url, f"DROP OWNED BY {name}")
     ask(postgres_url, f"DROP ROLE {name}")
@@ -27,7 +27,13 @@ def role(postgres_url: str, schema: str) -> Iterator[str]:
 
 @pytest.fixture
 def its_url(postgres_url: str, role: str) -> str:
-    return postgres_url.replace("postgres@", f"{role}@")
+    return as_role(postgres_url, role)
+
+
+def as_role(url: str, role: str) -> str:
+    """Return the address for a role whose password is its name."""
+    where, name = urlsplit(url), quote(role, safe="")
+    return where._replace(netloc=f"{name}:{name}@{where.netloc.rpartition('@')[2]}").geturl()
 
 
 def test_a_role_that_serves_needs_no_more_than_these(
@@ -114,13 +120,13 @@ def test_a_role_that_may_not_make_the_schema_says_who_can(schema: str, its_url: 
 def test_what_the_command_prints_is_enough(
     postgres_url: str, schema: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    role = f'{schema}-Ann\'s "app"'  # as odd as a name can be
+    role = f'{schema} App-"Ann"'  # nearly as odd as a name can be
     exactly = '"{}"'.format(role.replace('"', '""'))
-    ask(postgres_url, f"CREATE ROLE {exactly} LOGIN")
+    ask(postgres_url, f"CREATE ROLE {exactly} LOGIN PASSWORD '{role}'")
     try:
         assert main(["grants", "schema", "--schema", schema, "--rights", role]) == 0
         ask(postgres_url, capsys.readouterr().out)
-        with postgres(make_conninfo(postgres_url, user=role), schema=schema) as store:
+        with postgres(as_role(postgres_url, role), schema=schema) as store:
             store.check()
             assert store.grants("alice") == ()
     finally:

@@ -135,7 +135,7 @@ def test_a_damaged_row_is_told(row: bytes) -> None:
 
 @on_each_engine
 def test_everything_expires_by_itself(park: engines.Park, engine: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     store = engines.a_store(server.url, retention=-59.5)
     now = time.time()
     grants = [new_grant(now, expires_at=now + 0.5) for _ in range(3)]
@@ -166,7 +166,7 @@ VERBS: dict[str, Callable[[RedisStore, Any], object]] = {
 @on_each_engine
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_is_one_round_trip(park: engines.Park, engine: str, verb: str) -> None:
-    with engines.Wire(park("single", engine).port) as wire:
+    with engines.Wire(park("own", engine).port) as wire:
         store = engines.a_store(wire.url)
         store.check()  # so that the server knows the scripts
         grant = new_grant(time.time())
@@ -187,7 +187,7 @@ def test_a_verb_is_one_round_trip(park: engines.Park, engine: str, verb: str) ->
 async def test_any_client_of_the_applications_will_do(
     park: engines.Park, engine: str, options: dict[str, Any]
 ) -> None:
-    port = park("single", engine).port
+    port = park("own", engine).port
     grant = new_grant(time.time(), subject="Zoë")
     with redis.Redis(port=port, **options) as client:
         store = RedisStore(client, retention=700)
@@ -257,7 +257,7 @@ def test_a_client_that_would_wait_for_ever_is_refused(
     park: engines.Park, engine: str, seconds: float | None
 ) -> None:
     with (
-        redis.Redis(port=park("single", engine).port, socket_timeout=seconds) as client,
+        redis.Redis(port=park("own", engine).port, socket_timeout=seconds) as client,
         pytest.raises(ConfigurationError, match="socket_timeout"),
     ):
         RedisStore(client, retention=700).check()
@@ -394,7 +394,7 @@ def test_nobody_there_is_told_at_start() -> None:
 
 @on_each_engine
 def test_a_wrong_password_is_told_at_start(park: engines.Park, engine: str) -> None:
-    port = park("single", engine).port
+    port = park("own", engine).port
     error = check(f"redis://user:secret@{engines.HOST}:{port}")
     assert "password" in error.remedy
 
@@ -418,7 +418,7 @@ def test_a_cluster_that_is_taken_for_one_server_is_told_at_start(park: engines.P
 
 @on_each_engine
 def test_a_server_that_forgets_is_refused(park: engines.Park, engine: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     store = engines.a_store(server.url)
     server.do("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     store.check()  # there is no limit, so nothing is evicted
@@ -467,7 +467,7 @@ def user(server: Any, name: str, rights: str) -> str:
 
 @on_each_engine
 async def test_a_serving_user_needs_these_rights(park: engines.Park, engine: str) -> None:
-    url = user(park("single", engine), "serving", RIGHTS)
+    url = user(park("own", engine), "serving", RIGHTS)
     store, astore = engines.a_store(url), engines.an_async_store(url)
     store.check()
     await astore.check()
@@ -483,7 +483,7 @@ async def test_a_serving_user_needs_these_rights(park: engines.Park, engine: str
 @on_each_engine
 @pytest.mark.parametrize("missing", sorted({*RIGHTS.split()} - {"+eval", "+wait"}))
 def test_a_missing_right_is_told_at_start(park: engines.Park, engine: str, missing: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     engines_store = engines.a_store(server.url)
     engines_store.check()  # the scripts are known
     engines_store.close()
@@ -495,7 +495,7 @@ def test_a_missing_right_is_told_at_start(park: engines.Park, engine: str, missi
 
 @on_each_engine
 def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     url = user(server, "hearing", RIGHTS_TO_HEAR)
     serving = engines.a_store(server.url)
     grant = new_grant(time.time())

@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 import pytest
 import redis
 
-from jwt_middleware import Issuer, Refresh, Settings, StoreUnavailable
+from jwt_middleware import ConfigurationError, Issuer, Refresh, Settings, StoreUnavailable
 from jwt_middleware.stores import HEARING, SHARDS, new_grant_id
 from jwt_middleware.stores.redis import RedisStore
 from jwt_middleware.values.events import Event, Restored
@@ -176,7 +176,7 @@ def test_what_was_done_and_not_answered_is_not_done_again(
     park: engines.Park, engine: str, kind: str
 ) -> None:
     with (
-        engines.Wire(park("single", engine).port) as wire,
+        engines.Wire(park("own", engine).port) as wire,
         opened(kind, wire.url) as store,
     ):
         grant = a_grant()
@@ -197,7 +197,7 @@ def test_what_was_done_and_not_answered_is_not_done_again(
 def test_an_applications_client_that_repeats_does_not_here(
     park: engines.Park, engine: str, kind: str
 ) -> None:
-    with engines.Wire(park("single", engine).port) as wire:
+    with engines.Wire(park("own", engine).port) as wire:
         grant = a_grant()
         with redis.Redis(port=wire.port) as client:  # which repeats 10 times
             store = RedisStore(client, retention=700)
@@ -212,7 +212,7 @@ def test_an_applications_client_that_repeats_does_not_here(
 @each_kind
 @on_each_engine
 def test_a_connection_found_dead_is_replaced(park: engines.Park, engine: str, kind: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     with opened(kind, server.url) as store:
         grant = a_grant()
         store.add(grant, 100)
@@ -228,7 +228,7 @@ def test_a_connection_found_dead_is_replaced(park: engines.Park, engine: str, ki
 def test_a_paused_server_costs_no_more_than_the_timeout(
     park: engines.Park, engine: str, kind: str
 ) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     with opened(kind, f"{server.url}?timeout=0.4&wait_timeout=0.1") as store:
         grant = a_grant()
         store.add(grant, 100)
@@ -261,7 +261,7 @@ def test_a_paused_server_costs_who_asks_for_ended_grants_half_a_second(
 def test_who_connects_too_slowly_sends_nothing(
     park: engines.Park, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     with opened("waiting", server.url) as store:
         grant = a_grant()
         store.add(grant, 100)
@@ -282,7 +282,7 @@ def test_who_connects_too_slowly_sends_nothing(
 @each_kind
 @on_each_engine
 def test_forgotten_scripts_are_told_again(park: engines.Park, engine: str, kind: str) -> None:
-    server = park("single", engine)
+    server = park("own", engine)
     with opened(kind, server.url) as store:
         grant = a_grant()
         store.add(grant, 100)
@@ -325,7 +325,7 @@ def test_nothing_is_done_by_half_for_lack_of(
     park: engines.Park, engine: str, kind: str, lack: str
 ) -> None:
     word, setting, bad, good = FULL[lack]
-    server = park("single", engine)
+    server = park("own", engine)
     with opened(kind, server.url) as store:
         grants = [a_grant() for _ in range(3)]
         for grant in grants:
@@ -363,10 +363,81 @@ def test_a_full_disk_is_told(engine: str, kind: str) -> None:
         assert store.end(grant.id, "logout")
 
 
+LOG = ("--appendonly", "yes", "--aof-use-rdb-preamble", "no")
+
+
+@each_kind
+@on_each_engine
+@pytest.mark.parametrize(
+    ("policy", "word"), [("everysec", "MISCONF"), ("always", "ConnectionError")]
+)
+def test_a_full_disk_takes_no_log_out_back(engine: str, kind: str, policy: str, word: str) -> None:
+    with engines.Server(engine, *LOG, "--appendfsync", policy) as server:
+        server.kill()
+        server.largest_file = 16384
+        server.start()
+        with opened(kind, server.url) as store:
+            done = log_outs_until(store, word)
+            if policy == "everysec":
+                assert fails(store.admit, "key", time.time() + 100) == word
+                assert set(done) <= set(store.ended(None).grant_ids), "to read is possible"
+                # What was answered while it began to fail is of the last second: not promised.
+                done = done[:-1]
+        server.kill()
+        server.largest_file = None
+        server.start()
+        with opened(kind, server.url) as store:
+            assert set(done) <= set(store.ended(None).grant_ids)
+            assert store.admit("key", time.time() + 100)
+
+
+def log_outs_until(store: Any, word: str) -> list[str]:
+    """Let one after the other log in and out until that fails; return who got an answer."""
+    done: list[str] = []
+
+    def go_on() -> None:
+        while len(done) < 500:
+            grant = a_grant()
+            store.add(grant, 1000)
+            assert store.end(grant.id, "logout")
+            done.append(grant.id)
+
+    with pytest.raises(StoreUnavailable, match=word):
+        go_on()
+    assert len(done) > 5
+    return done
+
+
+SLOWLY = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+
+
+@each_kind
+@on_each_engine
+def test_a_server_that_still_reads_its_data_is_told(engine: str, kind: str) -> None:
+    with engines.Server(engine, *SLOWLY) as server, opened(kind, server.url) as store:
+        store.check()
+        grant = a_grant()
+        store.add(grant, 100)
+        with server.client() as client:
+            client.mset({f"key {number}": "x" * 100 for number in range(600)})
+            client.save()
+        server.kill()
+        server.launch()
+        while (word := fails(store.advance, grant.id, 1, 2, None)) == "ConnectionError":
+            time.sleep(0.01)  # it doesn't listen yet
+        assert word == "BusyLoadingError"
+        with pytest.raises(ConfigurationError) as caught:
+            store.check()
+        assert "still reading its data" in str(caught.value.remedy)
+        engines.until(lambda: not server.do("INFO", "persistence")["loading"])
+        assert store.advance(grant.id, 1, 2, None).advanced, "it wasn't done before"
+        store.check()
+
+
 @each_kind
 @on_each_engine
 def test_too_few_replicas_for_an_end_are_told(park: engines.Park, engine: str, kind: str) -> None:
-    url = f"{park('single', engine).url}?wait_replicas=1&wait_timeout=0.05"
+    url = f"{park('own', engine).url}?wait_replicas=1&wait_timeout=0.05"
     with opened(kind, url) as store:
         grant = a_grant()
         store.add(grant, 100)

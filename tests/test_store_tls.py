@@ -15,6 +15,7 @@ import pytest
 
 from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.stores.opening import open_store
+from tests.engines import postgres
 from tests.engines import redis as engines
 from tests.engines.redis import HOST, Server, park, until
 from tests.engines.tls import Authority, Front, Pair
@@ -235,54 +236,37 @@ class _Sentinel(Server):
 # --- PostgreSQL
 
 
-@pytest.fixture
-def its_url(postgres_url: str, schema: str) -> Callable[[Front, str], str]:
-    from psycopg.conninfo import conninfo_to_dict
-
-    given = conninfo_to_dict(postgres_url)
-
-    def at(front: Front, query: str) -> str:
-        user, database = given["user"], given["dbname"]
-        return (
-            f"postgresql://{user}@{HOST}:{front.port}/{database}?schema={schema}"
-            f"&sslmode=verify-full{query}"
-        )
-
-    return at
+@pytest.fixture(scope="module")
+def postgres_port() -> Iterator[int]:
+    server = postgres.Server().start()
+    yield server.port
+    server.stop()
 
 
-@pytest.fixture
-def postgres_port(postgres_url: str) -> int:
-    from psycopg.conninfo import conninfo_to_dict
-
-    return int(str(conninfo_to_dict(postgres_url)["port"]))
+def at(front: Front, query: str) -> str:
+    return f"postgresql://postgres@{HOST}:{front.port}/postgres?sslmode=verify-full{query}"
 
 
-At = Callable[[Front, str], str]
 REMEDY = "in the file sslrootcert"
 
 
-def test_postgresql_over_tls(papers: Papers, postgres_port: int, its_url: At) -> None:
+def test_postgresql_over_tls(papers: Papers, postgres_port: int) -> None:
     with Front(postgres_port, papers.server) as front:
-        works(its_url(front, f"&sslrootcert={papers.ca.file}"))
+        works(at(front, f"&sslrootcert={papers.ca.file}"))
         assert front.shaken
-        strange = its_url(front, f"&sslrootcert={papers.strange.file}")
+        strange = at(front, f"&sslrootcert={papers.strange.file}")
         says(strange, "OperationalError", REMEDY)
-        says(its_url(front, "&sslrootcert=/nowhere/secret.pem"), "OperationalError", REMEDY)
+        says(at(front, "&sslrootcert=/nowhere/secret.pem"), "OperationalError", REMEDY)
 
 
-def test_postgresql_with_a_certificate_of_another_host(
-    papers: Papers, postgres_port: int, its_url: At
-) -> None:
+def test_postgresql_with_a_certificate_of_another_host(papers: Papers, postgres_port: int) -> None:
     with Front(postgres_port, papers.other_host) as front:
-        says(its_url(front, f"&sslrootcert={papers.ca.file}"), "OperationalError", "host's name")
+        says(at(front, f"&sslrootcert={papers.ca.file}"), "OperationalError", "host's name")
 
 
-def test_postgresql_that_wants_a_certificate(
-    papers: Papers, postgres_port: int, its_url: At
-) -> None:
+def test_postgresql_that_wants_a_certificate(papers: Papers, postgres_port: int) -> None:
     with Front(postgres_port, papers.server, papers.ca.file) as front:
         known = f"&sslrootcert={papers.ca.file}"
         shown = f"&sslcert={papers.client.certificate}&sslkey={papers.client.key}"
-        works(its_url(front, known + shown))
-        says(its_url(front, known), "OperationalError", "sslcert and sslkey")
+        works(at(front, known + shown))
+        says(at(front, known), "OperationalError", "sslcert and sslkey")

@@ -115,7 +115,7 @@ class _Postgres:
         """Return what a connection of our own pool is told when it is new."""
         limit = f"{self._timeout * 1000:.0f}"  # ms
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        settings = dict.fromkeys(names, limit)
+        settings: dict[str, str] = dict.fromkeys(names, limit)
         settings["default_transaction_isolation"] = "'read committed'"
         return Statement("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
 

@@ -119,6 +119,8 @@ SQL: Final = {
     "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
     "end": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
     "WHERE id = %(id)s AND ended_at IS NULL RETURNING <durable>",
+    # A commit waits for a standby where it has written, and then for all that was written before.
+    "confirm": "SELECT <durable>, pg_logical_emit_message(true, 'jwt_middleware', '')",
     "end_subject": "SELECT <schema>.end_grants(%(subject)s, %(reason)s, %(offset)s)",
     "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <schema>.grants WHERE id > %(position)s AND ended_at IS NULL "

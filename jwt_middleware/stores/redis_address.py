@@ -1,7 +1,7 @@
 """From the URL of a Redis or Valkey to a client that has time-outs and repeats nothing."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -70,11 +70,27 @@ class Address:
         if self._kind == "sentinel":
             few = {**self._sentinel, "retry": once}
             sentinel = kit.sentinel(self._hosts, sentinel_kwargs=few, **given)
+            sentinel.sentinels = Queue(sentinel.sentinels)
             return sentinel.master_for(self._service)
         ((host, port),) = self._hosts
         kind = kit.tls if given.pop("ssl", False) else kit.connection
         pool = kit.pool(connection_class=kind, host=host, port=port, timeout=self._wait, **given)
         return kit.client.from_pool(pool)
+
+
+class Queue(list[Any]):
+    """Sentinels in the order in which they are asked; whoever answered comes first.
+
+    redis-py puts it there by swapping two. Where two requests do so at once, during a failover, one
+    Sentinel would be there twice, and another lost for ever.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self[:])
+
+    def __setitem__(self, place: Any, one: Any) -> None:
+        if place == 0:
+            super().__setitem__(slice(None), [one, *(other for other in self if other is not one)])
 
 
 _USAGE: Final = (

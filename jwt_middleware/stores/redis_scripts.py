@@ -5,6 +5,9 @@ UTF-8 parent, subject, client_id, scope, claims as JSON and, if any, bound_key, 
 between two; 254 is a parent that isn't known. Once the grant has ended: 253, ended_at in decimal,
 255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
 
+WAIT waits for what its own connection has written. Whoever finds ended what he is to end may repeat
+an end that no replica had in time; so he writes, too: `confirm` does, and changes nothing.
+
 First a script reads everything, then it writes: should a read fail, because a Cluster is just
 moving the slot, nothing is done by half. And its first write is a SET, which a full memory or disk
 refuses.
@@ -61,6 +64,9 @@ local function finish(grants, reason)
   end
   return ids
 end
+local function confirm()
+  redis.call('PEXPIRE', log, keep)
+end
 local function remember(grants)
   local ids, expires = {}, 0
   for i, one in ipairs(grants) do
@@ -112,7 +118,10 @@ return '1' .. row
     + """
 local row = redis.call('GET', KEYS[1])
 if not row or now >= struct.unpack('>I6', row, 19) then return 0 end
-if string.find(row, '\\253', 25, true) then return 0 end
+if string.find(row, '\\253', 25, true) then
+  confirm()
+  return 0
+end
 local subject = string.match(row, '\\255(.-)\\255', 25)
 index = string.match(log, '^.-}') .. 's' .. string.sub(redis.sha1hex(subject), 1, 22)
 local rest = {}
@@ -128,7 +137,7 @@ return 1
     + _GRANTS
     + """
 local ids = finish(living(), ARGV[3])
-if #ids > 0 then redis.call('DEL', index) end
+if #ids > 0 then redis.call('DEL', index) else confirm() end
 return ids
 """,
     # KEYS index, log; ARGV offset, keep

@@ -138,6 +138,10 @@ class Held(NamedTuple):
     access: str
 
 
+def held_of(tokens: Tokens) -> Held:
+    return Held(tokens.grant_id, tokens.refresh_token, tokens.access_token)
+
+
 def patient(door: Door, sent: Sent) -> Heard:
     """Send until there is an answer, where nothing is wrong but that the machine is busy."""
     deadline = time.monotonic() + PATIENCE
@@ -240,7 +244,7 @@ class Client:
                 self.crowd.put_off(door)
                 continue
             self.crowd.answered(tokens.grant_id, tokens.refresh_token)
-            return Held(tokens.grant_id, tokens.refresh_token, tokens.access_token)
+            return held_of(tokens)
 
     def persists(self, sent: Sent, is_still: Callable[[], bool] = lambda: True) -> Any:
         """Send until there is an answer; None: there is nothing to send any more."""

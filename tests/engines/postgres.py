@@ -124,7 +124,8 @@ class Server:
         if self._process is None or self._process.poll() is not None:
             # Once more, where it met what a killed one had running: that takes a moment to be gone.
             with (self.folder / "log").open("ab") as log:
-                self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+                begun: Any = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+            self._process = begun
         try:
             self.ask("SELECT 1")
         except psycopg.OperationalError:

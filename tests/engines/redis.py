@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -78,6 +79,7 @@ class Server:
         self.engine = engine
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="jwt-redis-"))
+        self.largest_file: int | None = None  # octets that a file may grow to: a full disk
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -97,8 +99,12 @@ class Server:
 
     def run(self, *words: str) -> None:
         where = ("--port", str(self.port), "--bind", HOST, "--dir", str(self.folder))
+        limit = []
+        if self.largest_file is not None:
+            blocks = self.largest_file // 512
+            limit = ["sh", "-c", f"trap '' XFSZ; ulimit -f {blocks} && exec \"$@\"", "sh"]
         self._process = subprocess.Popen(
-            [binary(self.engine), *words, *where],
+            [*limit, binary(self.engine), *words, *where],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -145,10 +151,14 @@ class Server:
 
 
 class External:
-    """A server that runs already; a test may empty it."""
+    """A server that runs already; each worker of the tests empties one of its databases.
+
+    A URL is all that is known of it: what asks for more has a server of its own.
+    """
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        self.url = urlsplit(url)._replace(path=f"/{worker}").geturl()
 
     def do(self, *command: Any) -> Any:
         with redis.Redis.from_url(self.url, decode_responses=True, protocol=2) as client:
@@ -357,12 +367,17 @@ class Park:
         self._running: dict[tuple[str, str], Any] = {}
 
     def __call__(self, topology: str, engine: str) -> Any:
-        """Return what runs, empty: "single", "cluster" or "sentinel", of "redis" or "valkey"."""
+        """Return what runs, empty: "own", "cluster" or "sentinel", of "redis" or "valkey".
+
+        "single" is the server that the environment names; there is none: the same as "own".
+        """
+        if topology == "single" and not _address(engine):
+            topology = "own"
         if (topology, engine) not in self._running:
             self._running[topology, engine] = _START[topology](engine)
         found = self._running[topology, engine]
-        if topology == "single":
-            found.do("FLUSHALL")
+        if topology in ("single", "own"):
+            found.do("FLUSHDB")
         else:
             found.empty()
         return found
@@ -372,13 +387,13 @@ class Park:
             one.close()
 
 
-def _single(engine: str) -> Server | External:
-    url = os.environ.get(f"JWT_TEST_{engine.upper()}")
-    return External(url) if url else Server(engine)
+def _address(engine: str) -> str:
+    return os.environ.get(f"JWT_TEST_{engine.upper()}", "")
 
 
 _START: dict[str, Callable[[str], Any]] = {
-    "single": _single,
+    "single": lambda engine: External(_address(engine)),
+    "own": Server,
     "cluster": Cluster,
     "sentinel": Sentinels,
 }

@@ -43,12 +43,12 @@ class OnPostgres:
 
     def put_back(self, grant: Grant) -> None:
         """Make it forget what happened to a grant since."""
+        sql: Any = (
+            f"UPDATE {self._schema}.grants SET generation = %s, parent = %s, "
+            "rotated_at = %s, ended_at = NULL, end_reason = NULL WHERE id = %s"
+        )
         with psycopg.connect(self._url, autocommit=True) as db:
-            db.execute(
-                f"UPDATE {self._schema}.grants SET generation = %s, parent = %s, "
-                "rotated_at = %s, ended_at = NULL, end_reason = NULL WHERE id = %s",
-                (grant.generation, grant.parent, grant.rotated_at, grant.id),
-            )
+            db.execute(sql, (grant.generation, grant.parent, grant.rotated_at, grant.id))
 
 
 class OnRedis:
