@@ -34,7 +34,7 @@ from tests.engines import redis as engines
 from tests.engines.proxy import Proxy
 from tests.issuing import REVOKE, form_octets, posted
 from tests.rules import accepts, refuses
-from tests.test_store_redis_faults import migrate, owner
+from tests.test_store_redis_faults import kill_replicated, migrate, owner
 from tests.world import Sent
 
 _numbers = count()
@@ -282,14 +282,6 @@ def test_clients_of_redis(redis_server: engines.Server, fault: Fault, weight: We
 # --- another takes its place
 
 
-def fail_over(primary: engines.Server, replicas: list[engines.Server], clients: Crowd) -> None:
-    """Kill a primary in the middle of the load, at a moment when a replica has all of it."""
-    primary.do("CLIENT PAUSE", 60_000, "WRITE")
-    engines.until(lambda: any(engines.offset(one) == engines.offset(primary) for one in replicas))
-    primary.kill()
-    clients.is_put_off()
-
-
 @accepts("RT-12")
 @pytest.mark.parametrize(
     "engine",
@@ -305,7 +297,8 @@ def test_clients_of_sentinels_whose_primary_is_lost(engine: str) -> None:
     ):
         clients.goes_on()
         before = found.primary
-        fail_over(before, [one for one in found.data if one is not before], clients)
+        kill_replicated(before, [one for one in found.data if one is not before])
+        clients.is_put_off()
         engines.until(lambda: found.primary is not before)
         clients.goes_on()
 
@@ -345,7 +338,8 @@ def test_clients_of_a_cluster_that_loses_a_primary(engine: str) -> None:
         # That of those who log out.
         primary = owner(found, f"{{jwt{shard(clients.clients[-1].name)}:}}")
         replica = found.servers[found.servers.index(primary) + 3]
-        fail_over(primary, [replica], clients)
+        kill_replicated(primary, [replica])
+        clients.is_put_off()
         engines.until(lambda: replica.do("ROLE")[0] == "master")
         primary.start()  # as a replica: without one, nobody would be told that he is logged out
         clients.goes_on()

@@ -328,7 +328,6 @@ def test_a_swap_that_fails_writes_nothing(postgres_url: str, schema: str) -> Non
             store.advance(grant.id, 1, 2, "other")
             store.advance(grant.id, 2, 2, None)
             store.end("nothing", "logout")
-            store.end_subject("nobody", "logout")
             found.append(ask(postgres_url, written) == before)
         assert any(found)
 

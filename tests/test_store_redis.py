@@ -31,7 +31,7 @@ from jwt_middleware.stores.redis import (
     AsyncRedisStore,
     RedisStore,
 )
-from jwt_middleware.stores.redis_address import parse_url
+from jwt_middleware.stores.redis_address import Queue, parse_url
 from jwt_middleware.stores.redis_links import kind_of
 from jwt_middleware.stores.redis_scripts import packed, unpacked
 from jwt_middleware.testing.store_contract import CASES, Case
@@ -545,6 +545,15 @@ def test_the_docs_name_these_rights() -> None:
 
 
 # --- addresses
+
+
+def test_no_sentinel_is_lost_where_two_look_for_the_primary_at_once() -> None:
+    asked = Queue(["first", "second", "third"])
+    # Each goes through them, and puts the one that answered in front, as redis-py does.
+    one, other = iter(enumerate(asked)), iter(enumerate(asked))
+    for place, found in [*zip(one, other, strict=True)][-1]:
+        asked[0], asked[place] = found, asked[0]
+    assert asked == ["third", "first", "second"]
 
 
 def settings_of(url: str) -> tuple[Any, dict[str, Any]]:

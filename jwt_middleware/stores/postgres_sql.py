@@ -81,6 +81,9 @@ MIGRATIONS: Final = (
                 ended_at = date_part('epoch', clock_timestamp()) + shift, end_reason = why
             WHERE <living of whose> AND expires_at > date_part('epoch', now()) + shift
             RETURNING id;
+            IF NOT FOUND THEN
+                PERFORM <written>;
+            END IF;
         END $$""",
         "REVOKE ALL ON FUNCTION <schema>.<add> FROM PUBLIC",
         "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
@@ -96,6 +99,9 @@ _NAMES = {
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
     "'off', 'on'), true)",
+    # A commit waits for its standbys where it has written, and then for all that was before it.
+    # Whoever finds ended what he is to end may repeat an end that none of them had in time.
+    "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
     "<row>": ", ".join(FIELDS),
     "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
@@ -117,10 +123,10 @@ SQL: Final = {
     "WHERE id = %(id)s AND <open> RETURNING <row>, true, <rotation>) SELECT * FROM swapped "
     "UNION ALL SELECT <row>, false, <open> FROM <schema>.grants "
     "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
-    "end": "UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
-    "WHERE id = %(id)s AND ended_at IS NULL RETURNING <durable>",
-    # A commit waits for a standby where it has written, and then for all that was written before.
-    "confirm": "SELECT <durable>, pg_logical_emit_message(true, 'jwt_middleware', '')",
+    "end": "WITH done AS (UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
+    "WHERE id = %(id)s AND ended_at IS NULL RETURNING true, <durable>) SELECT * FROM done "
+    "UNION ALL SELECT <written> IS NULL, <durable> FROM <schema>.grants "
+    "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM done)",
     "end_subject": "SELECT <schema>.end_grants(%(subject)s, %(reason)s, %(offset)s)",
     "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <schema>.grants WHERE id > %(position)s AND ended_at IS NULL "

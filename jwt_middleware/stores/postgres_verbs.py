@@ -103,20 +103,13 @@ class Verbs:
 
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
         rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
-        yield from self._confirmed(rows)
-        return bool(rows)
+        return any(was_alive for was_alive, _ in rows)
 
     def end_subject(self, subject: str, reason: str) -> Flow[tuple[str, ...]]:
         rows = yield from self._ask(
             "end_subject", subject=subject, reason=reason, offset=self._shift()
         )
-        yield from self._confirmed(rows)
         return tuple(one for (one,) in rows)
-
-    def _confirmed(self, ended: list[Any]) -> Flow[None]:
-        """Where nothing was left to end, wait for whoever ended it: he may have given up."""
-        if not ended:
-            yield from self._ask("confirm")
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())

@@ -347,6 +347,8 @@ class Crowd:
                 self.doors.append(kind(self.settings()))
                 stack.callback(self.doors[-1].close)
             self.visitors = [Visitor(self, number) for number in range(visitors)]
+            for door in self.doors:  # which has heard of ended grants then
+                assert let_in(door, self.visitors[0].held)
             self.clients = [*self.visitors, *(Passer(self, number) for number in range(passers))]
             for client in self.clients:
                 stack.callback(client.close)

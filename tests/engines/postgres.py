@@ -120,12 +120,13 @@ class Server:
             time.sleep(0.02)
         return self
 
-    def _is_up(self, command: list[str]) -> bool:
+    def _is_up(self, command: list[Any]) -> bool:
         if self._process is None or self._process.poll() is not None:
             # Once more, where it met what a killed one had running: that takes a moment to be gone.
             with (self.folder / "log").open("ab") as log:
-                begun: Any = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
-            self._process = begun
+                self._process = subprocess.Popen[bytes](
+                    command, stdout=log, stderr=log, **self._as_user()
+                )
         try:
             self.ask("SELECT 1")
         except psycopg.OperationalError:
