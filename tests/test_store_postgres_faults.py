@@ -246,6 +246,23 @@ def test_a_server_that_hangs_costs_who_asks_for_ended_grants_half_a_second(serve
     store.close()
 
 
+def test_a_read_that_takes_too_long_is_given_up_without_asking_to_cancel_it(server: Server) -> None:
+    async def ask() -> float:
+        store = AsyncPostgresStore(server.url(), retention=RETENTION, timeout=TIMEOUT)
+        assert await store.grants("alice") == ()
+        server.pause()
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await store.grants("alice")
+        took = time.monotonic() - begun
+        server.resume()
+        assert await store.grants("alice") == ()
+        await store.aclose()
+        return took
+
+    assert TIMEOUT * 0.8 < asyncio.run(ask()) < TIMEOUT + SLACK
+
+
 def test_a_call_that_is_cancelled_does_not_wait_for_a_server_that_hangs(server: Server) -> None:
     async def hang_up() -> float:
         store = AsyncPostgresStore(server.url(), retention=RETENTION)
