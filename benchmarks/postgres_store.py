@@ -17,7 +17,6 @@ import os
 import random
 import sys
 import time
-import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +25,12 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.postgres import PostgresStore
 from jwt_middleware.stores.postgres_sql import statements
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
 from jwt_middleware.values.randomness import identifier
 from tests.engines.postgres import Server
 
+from .grants import new_grant
 from .measure import Times, measure
 
 SCHEMA = "jwt_benchmark"
@@ -43,26 +40,8 @@ TURNS, CALLS = 10, 300
 ROTATIONS = 3  # of every grant
 END = "ended_at = rotated_at + random(), end_reason = 'logout'"
 PARENT = "parent = left(md5(random()::text), 22)"
-DAY = 86400  # seconds
 RATIO, BYTES, GROWTH = 1.4, 340, 1.15
 ROTATE, SELECT, READ = "rotation", "SELECT by primary key", "`advance` that only reads"
-
-
-def new_grant() -> Grant:
-    now, subject = time.time(), str(uuid.uuid4())
-    return Grant(
-        id=new_grant_id(subject),
-        subject=subject,
-        client_id="web",
-        scope="read write",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=now + 30 * DAY,
-    )
 
 
 class Bench:

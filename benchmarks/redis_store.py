@@ -11,43 +11,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter_ns
 from typing import Any
 
+from benchmarks.grants import new_grant
 from benchmarks.measure import measure
-from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.redis import RedisStore
 from jwt_middleware.stores.redis_links import Command, Talk
 from jwt_middleware.stores.redis_scripts import SCRIPTS
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
 from jwt_middleware.values.randomness import identifier
 from tests.engines.redis import ENGINES, Server
 
 ROTATION_OVER_GET = 1.35
 BYTES = 450
 LOADED_OVER_EMPTY = 1.1  # "unchanged", as far as this can be measured
-DAY = 86400  # seconds
 SIZES = (30_000, 66_000)  # grants; the last just after a table of the server has doubled
-
-
-def new_grant() -> Grant:
-    now, subject = time.time(), str(uuid.uuid4())
-    return Grant(
-        id=new_grant_id(subject),
-        subject=subject,
-        client_id="web",
-        scope="read write",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=now + 30 * DAY,
-    )
 
 
 class Rotating:

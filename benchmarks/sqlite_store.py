@@ -12,44 +12,25 @@ import sqlite3
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
 from jwt_middleware.values.randomness import identifier
+
+from .grants import new_grant
 
 GRANTS = 10_000
 ROTATIONS = 10_000
 SAMPLES = 300
-DAY = 86400  # seconds
 CLAIMS = FrozenDict(roles=("editor", "author"), tenant="example")
 
 
 def open_store(path: Path, synchronous: str = "NORMAL") -> SQLiteStore:
     return SQLiteStore(path, clock=time.time, retention=700, synchronous=synchronous)
-
-
-def new_grant(claims: FrozenDict) -> Grant:
-    now, subject = time.time(), str(uuid.uuid4())
-    return Grant(
-        id=new_grant_id(subject),
-        subject=subject,
-        client_id="web",
-        scope="read write",
-        claims=claims,
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=now + 30 * DAY,
-    )
 
 
 def sizes(folder: Path, claims: FrozenDict) -> tuple[float, float, float]:

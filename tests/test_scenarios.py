@@ -418,15 +418,19 @@ def test_a_thief_of_any_pace_is_found_within_five_windows(turns: list[tuple[bool
 @refuses("RT-13")
 def test_two_clients_with_a_copy_each_are_as_theft() -> None:
     with opened() as world:
-        laptop = logged_in(world)
-        phone = laptop.copy("Phone/1")
-        theft = Theft(laptop, phone)
-        for _ in range(3):
-            world.clock.forward(HOUR)
-            theft.refresh(laptop)
-            theft.refresh(phone)
-        assert theft.is_found
-        theft.all_are_out()
+        two_copies_are_as_theft(world)
+
+
+def two_copies_are_as_theft(world: World) -> None:
+    laptop = logged_in(world)
+    phone = laptop.copy("Phone/1")
+    theft = Theft(laptop, phone)
+    for _ in range(3):
+        world.clock.forward(HOUR)
+        theft.refresh(laptop)
+        theft.refresh(phone)
+    assert theft.is_found
+    theft.all_are_out()
 
 
 @accepts("RT-13")

@@ -7,17 +7,17 @@ from collections.abc import Generator
 import pytest
 
 from tests.engines import redis, sites
-from tests.issuing import HOUR, Kind, opened
+from tests.issuing import Kind, opened
 from tests.rules import accepts, refuses
 from tests.test_scenarios import (
     EVERY,
     PACES,
     STORIES,
     Story,
-    Theft,
     goes_on,
     is_found_within_five_windows,
     logged_in,
+    two_copies_are_as_theft,
 )
 
 park = redis.park
@@ -73,15 +73,7 @@ def test_a_thief_is_found_within_five_windows(
 @each_engine
 def test_two_clients_with_a_copy_each_are_as_theft(kinds: tuple[Kind, ...]) -> None:
     with opened(kinds) as world:
-        laptop = logged_in(world)
-        phone = laptop.copy("Phone/1")
-        theft = Theft(laptop, phone)
-        for _ in range(3):
-            world.clock.forward(HOUR)
-            theft.refresh(laptop)
-            theft.refresh(phone)
-        assert theft.is_found
-        theft.all_are_out()
+        two_copies_are_as_theft(world)
 
 
 @refuses("RT-07", "RT-25")

@@ -1,0 +1,31 @@
+"""The grant that every store is measured with: a UUID's text as subject, a client and a scope."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from jwt_middleware.stores import new_grant_id
+from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import Grant
+
+DAY = 86400  # seconds
+NO_CLAIMS = FrozenDict()
+
+
+def new_grant(claims: FrozenDict = NO_CLAIMS) -> Grant:
+    """Return a grant that begins now, of a subject that has no other."""
+    now, subject = time.time(), str(uuid.uuid4())
+    return Grant(
+        id=new_grant_id(subject),
+        subject=subject,
+        client_id="web",
+        scope="read write",
+        claims=claims,
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=now + 30 * DAY,
+    )
