@@ -12,7 +12,8 @@ from .request.routes import Route
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
-from .values.errors import ConfigurationError, EndGrant, StoreUnavailable
+from .trusted import TrustedIssuer
+from .values.errors import ConfigurationError, EndGrant, KeysUnavailable, StoreUnavailable
 from .values.events import Event
 from .values.model import AccessToken, Grant, Tokens
 
@@ -25,11 +26,13 @@ __all__ = [
     "Grant",
     "Issuer",
     "KeySet",
+    "KeysUnavailable",
     "Refresh",
     "Route",
     "Settings",
     "StoreUnavailable",
     "Tokens",
+    "TrustedIssuer",
     "current_token",
     "profiles",
 ]

@@ -1,19 +1,25 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
 import re
+from collections.abc import Callable
 from json import dumps
+from typing import Any, NamedTuple
 
 from .grant.ended import EndedGrants, Plan
 from .grant.endpoints import Endpoints
 from .grant.exchange import Exchange, Ports
+from .issuers import Issuers, Trust
 from .jose import jws
+from .jose.jwk import Key
+from .jose.jws import Parsed
+from .keys.live import LiveKeys
 from .request.challenges import challenge, quoted
 from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
 from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
-from .token.access import Policy, accept, check_type
+from .token.access import accept, check_type
 from .token.claims import time_of
 from .values.errors import (
     InsufficientAuthentication,
@@ -32,7 +38,14 @@ from .values.frozen import FrozenDict
 from .values.model import AccessToken, Request, Response, User
 from .values.steps import NOBODY, Ask, Forward, Reply, Step
 
-MAX_HEADERS = 64
+MAX_HEADERS = 64  # an issuer has one for each of its keys
+
+
+class Lookups(NamedTuple):
+    """How to ask for what the core may not know, in the form that its door can wait for."""
+
+    key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
+    issuer: Callable[[str], Any] | None = None  # the application's `Settings.issuer_for`
 
 
 class Core:
@@ -43,16 +56,13 @@ class Core:
         settings: Settings,
         ports: Ports | None = None,
         ended: EndedGrants | None = None,
+        issuers: Issuers | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self._routes = Routes(settings.routes)
-        self._keys = settings.keys
-        self._policy = Policy(
-            issuer=settings.issuer,
-            audience=frozenset(settings.audience),
-            profile=settings.profile,
-            leeway=settings.leeway,
-            checks=settings.checks,
-        )
+        self._issuers = issuers or Issuers(settings)
+        self._lookups = lookups or Lookups()
+        self._leeway = settings.leeway
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self._cookies = cookies
         self._access_jar = cookies.access_jar(settings.issuer) if cookies is not None else None
@@ -65,7 +75,7 @@ class Core:
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
-        self._headers: dict[bytes, jws.Header] = {}
+        self._headers = self._issuers.headers
         self._answers: dict[tuple[object, ...], Response] = {}
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
@@ -98,9 +108,37 @@ class Core:
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
-        token = self.verify(text, now)
-        forward = _hand_over(token, own=self._policy.own)
-        _authorize(rule, forward, now, self._policy.leeway)
+        parsed = jws.parse(text, self._headers)
+        name = _issuer_of(parsed)
+        trust = self._issuers.find(name, now)
+        if trust is not None:
+            return self._check(rule, parsed, trust, now)
+        return Ask(
+            self._lookups.issuer or _nobody,
+            (name,),
+            lambda answer: self._check(rule, parsed, self._issuers.adopt(name, answer, now), now),
+        )
+
+    def _check(self, rule: Rule, parsed: Parsed, trust: Trust, now: float) -> Step:
+        """Go on with the issuer's key, after a question for it if one is due."""
+        if parsed.header_segment not in trust.headers:
+            check_type(parsed, trust.policy.profile)
+        fresh = trust.keys.fresh
+        key = fresh.keys.get(parsed.header.kid)
+        if key is not None and fresh.since <= now < fresh.due:
+            return self._admit(rule, parsed, trust, key, now)
+        return Ask(
+            self._lookups.key,
+            (trust.keys, parsed.header.kid, now),
+            # Later, if it had to wait.
+            lambda found: self._admit(rule, parsed, trust, found, self._clock()),
+        )
+
+    def _admit(self, rule: Rule, parsed: Parsed, trust: Trust, key: Key, now: float) -> Step:
+        """Let a token in that holds. Raises OAuthError."""
+        token = self._accept(parsed, trust, key, now)
+        forward = _hand_over(token, trust)
+        _authorize(rule, forward, now, self._leeway)
         if token.grant_id is None or self._known is None:
             return forward
         return _unless_ended(forward, token.grant_id, now, *self._known)
@@ -124,18 +162,26 @@ class Core:
         return cookie
 
     def verify(self, text: str, now: float) -> AccessToken:
-        """Return the access token that a text is. Raises InvalidToken."""
+        """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
         parsed = jws.parse(text, self._headers)
-        header = parsed.header
-        if parsed.header_segment in self._headers:
-            jws.check_signature(parsed, self._keys.find(header.kid))
-        else:
-            check_type(parsed, self._policy.profile)
-            jws.check_signature(parsed, self._keys.find(header.kid))
-            # Only what a key of the issuer's has signed is remembered, and it has few headers.
-            if len(self._headers) < MAX_HEADERS:
-                self._headers[parsed.header_segment] = header
-        return accept(parsed, self._policy, now)
+        trust = self._issuers.find(_issuer_of(parsed), now)
+        if trust is None:
+            raise InvalidToken(Reason.ISSUER)
+        if parsed.header_segment not in trust.headers:
+            check_type(parsed, trust.policy.profile)
+        fresh = trust.keys.fresh
+        key = fresh.keys.get(parsed.header.kid) if fresh.is_usable(now) else None
+        if key is None:
+            raise InvalidToken(Reason.KEY_UNKNOWN)
+        return self._accept(parsed, trust, key, now)
+
+    def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
+        jws.check_signature(parsed, key)
+        # Only what a key of the issuer's has signed is remembered, and it has few headers.
+        if parsed.header_segment not in trust.headers and len(self._headers) < MAX_HEADERS:
+            self._headers[parsed.header_segment] = parsed.header
+            trust.headers.add(parsed.header_segment)
+        return accept(parsed, trust.policy, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
@@ -223,11 +269,35 @@ def _told(text: str) -> str:
     return _TOKEN.sub("[token]", text[:MAX_TOLD])
 
 
-def _hand_over(token: AccessToken, *, own: bool) -> Forward:
+def _issuer_of(parsed: Parsed) -> Any:
+    try:
+        return parsed.claims["iss"]
+    except KeyError:
+        raise InvalidToken(Reason.CLAIM_MISSING, "iss") from None
+
+
+def _nobody(name: str) -> None:
+    """Know no issuer, where nobody was named who would."""
+
+
+def _hand_over(token: AccessToken, trust: Trust) -> Forward:
     """Prepare what the application reads. Only our own issuer's users are its users."""
-    if token.is_client or not own:
+    if token.is_client:
         return Forward(token, NOBODY.user)
-    return Forward(token, User(True, token.subject))
+    if trust.policy.own:
+        return Forward(token, User(True, token.subject))
+    if trust.user is None:
+        return Forward(token, NOBODY.user)
+    try:
+        name: Any = trust.user(token)
+    except Exception as error:
+        # As with a check: what can't decide doesn't let in.
+        raise InvalidToken(Reason.USER_HOOK, type(error).__name__) from error
+    if name is None:
+        return Forward(token, NOBODY.user)
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise InvalidToken(Reason.USER_HOOK, "not a name")
+    return Forward(token, User(True, name))
 
 
 def _unless_ended(

@@ -10,10 +10,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
-from .core import Core
+from .core import Core, Lookups
 from .grant.ended import EndedGrants
 from .grant.exchange import Ports
 from .groups import Refresh
+from .issuers import Issuers
+from .keys.live import LiveKeys
 from .settings import Settings
 from .stores.opening import open_store
 from .values.errors import (
@@ -25,7 +27,7 @@ from .values.errors import (
     Unavailable,
 )
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
-from .values.model import AccessToken, Grant, Request
+from .values.model import AccessToken, Request
 from .values.steps import Ask, Done, Forward, Reply, Step
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
+_HOOKS = {"claims_for": Reason.CLAIMS_HOOK, "issuer_for": Reason.ISSUER_HOOK}
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
 _runtimes: "WeakSet[Runtime]" = WeakSet()
@@ -62,6 +65,7 @@ class Runtime:
         self._turn = 0  # of the last change between answering and failing
         self._turns = count(1)
         self._late = False
+        self.issuers = Issuers(settings, self.tell)
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
@@ -101,6 +105,7 @@ class Runtime:
         self._executors: dict[str, ThreadPoolExecutor] = {}
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
         self.ended.reset()
+        self.issuers.reset()
 
     # --- the two kinds of doors
 
@@ -110,8 +115,21 @@ class Runtime:
             if asynchronous not in self._cores:
                 group = self._settings.refresh
                 ports = self._ports(group, asynchronous) if group is not None else None
-                self._cores[asynchronous] = Core(self._settings, ports, self.ended)
+                lookups = self._lookups(asynchronous)
+                self._cores[asynchronous] = Core(
+                    self._settings, ports, self.ended, self.issuers, lookups
+                )
             return self._cores[asynchronous]
+
+    def _lookups(self, asynchronous: bool) -> Lookups:
+        hook = self.issuers.find_more
+        if asynchronous:
+            return Lookups(LiveKeys.afind, hook and partial(self._aanswer, "issuer_for", hook))
+        if hook is not None and _is_async(hook):
+            raise ConfigurationError(
+                "issuer_for", "is asynchronous, and a WSGI door can't await", "use def"
+            )
+        return Lookups(LiveKeys.find, hook and partial(self._answer, "issuer_for", hook))
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         hook = group.claims_for
@@ -127,10 +145,10 @@ class Runtime:
             )
         if not asynchronous:
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
-            claims_for = hook and partial(self._claims, hook)
+            claims_for = hook and partial(self._answer, "claims_for", hook)
             return Ports(**verbs, sync=self._sync, claims_for=claims_for)
         averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
-        aclaims_for = hook and partial(self._aclaims, hook)
+        aclaims_for = hook and partial(self._aanswer, "claims_for", hook)
         return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for)
 
     # --- the store
@@ -299,32 +317,32 @@ class Runtime:
             raise self._store_failed("ended", error, next(self._turns)) from None
         self._sync_succeeded(started, found)
 
-    # --- the application's hook
+    # --- the application's hooks
 
-    def _claims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
+    def _answer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            return hook(grant)
+            return hook(asked)
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
-            raise self._hook_failed(error) from None
+            raise self._hook_failed(name, error) from None
 
-    async def _aclaims(self, hook: Callable[[Grant], Any], grant: Grant) -> Any:
+    async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
             if _is_async(hook):
-                return await hook(grant)
-            answer = await self._in_executor("hook", hook, grant)
+                return await hook(asked)
+            answer = await self._in_executor("hook", hook, asked)
             return await answer if isawaitable(answer) else answer
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
-            raise self._hook_failed(error) from None
+            raise self._hook_failed(name, error) from None
 
-    def _hook_failed(self, error: Exception) -> Unavailable:
+    def _hook_failed(self, name: str, error: Exception) -> Unavailable:
         # The client may come again; the application's own fault must be seen by those who can mend
         # it.
-        self._log.error("claims_for raised %s", type(error).__name__, exc_info=error)
-        return Unavailable(Reason.CLAIMS_HOOK, type(error).__name__)
+        self._log.error("%s raised %s", name, type(error).__name__, exc_info=error)
+        return Unavailable(_HOOKS[name], type(error).__name__)
 
     # --- events, beginning and end
 

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from inspect import iscoroutinefunction
 from os import PathLike
 from typing import Any, cast
 
-from . import sources
+from . import fields, sources
 from .groups import Refresh
 from .keys import KeySet
 from .request.challenges import QUOTABLE
@@ -17,6 +16,7 @@ from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
 from .token.refresh import from_text
+from .trusted import TrustedIssuer
 from .values.errors import ConfigurationError
 from .values.events import Event
 
@@ -32,6 +32,10 @@ class Settings:
         issuer: the exact `iss` of the access tokens, in general the issuer's https URL.
         audience: the name or names that this service goes by; one must be in the token's `aud`.
         keys: the issuer's keys.
+        trusted_issuers: other issuers whose tokens are taken, each with its own keys and audience.
+        issuer_for: called with an `iss` that is none of these; returns its `TrustedIssuer`, or None
+            for a stranger. For thousands of tenants: the last 1024 answers are kept, each for ten
+            minutes. Anybody can make it run, with any name. Sync, or async for ASGI.
         refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
             verify.
         routes: the rules for paths. What no rule names needs a valid token.
@@ -56,6 +60,8 @@ class Settings:
     issuer: str
     audience: str | tuple[str, ...]
     keys: KeySet
+    trusted_issuers: tuple[TrustedIssuer, ...] = ()
+    issuer_for: Callable[[str], Any] | None = None
     refresh: Refresh | None = None
     routes: tuple[Route, ...] = ()
     profile: Profile = RFC_9068
@@ -71,6 +77,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        fields.check_source(self.issuer, self.keys)
+        _check_issuers(self)
         if self.refresh is not None:
             _check_group(self, self.refresh)
 
@@ -140,53 +148,39 @@ class Settings:
 _FIELDS = frozenset(Settings.__dataclass_fields__)
 
 
-def _identifier(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(name, "must be a non-empty string", "as the tokens have it")
-    if not value.isprintable() or " " in value:
-        raise ConfigurationError(
-            name, f"{value!r} has white space or a character nobody can see", "leave it out"
-        )
-    return value
-
-
-def _audience(name: str, value: Any) -> tuple[str, ...]:
-    names = (value,) if isinstance(value, str) else _listed(name, value)
-    if not names:
-        # RFC 9068 s4: "MUST validate that the aud claim contains a resource indicator value
-        # corresponding to an identifier the resource server expects for itself".
-        raise ConfigurationError(
-            name, "is empty: tokens for every other service would pass", "name this service"
-        )
-    return tuple(_identifier(name, one) for one in names)
-
-
-def _listed(name: str, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-        raise ConfigurationError(name, "must be a tuple", "a single one needs a comma: (value,)")
-    return tuple(value)
-
-
-def _key_set(name: str, value: Any) -> KeySet:
-    if not isinstance(value, KeySet):
-        raise ConfigurationError(
-            name,
-            f"must be a KeySet, not {type(value).__name__}: text never becomes a key by guessing",
-            "KeySet.load, .pem, .secret, .from_jwks or .generate",
-        )
-    if not any(key.verifies for key in value.keys):
-        raise ConfigurationError(
-            name, "no key may verify: every token would be refused", 'key_ops needs "verify"'
-        )
-    return value
-
-
 def _refresh(name: str, value: Any) -> Refresh | None:
     if value is not None and not isinstance(value, Refresh):
         raise ConfigurationError(
             name, f"must be a Refresh group, not {type(value).__name__}", 'Refresh(store="...")'
         )
     return value
+
+
+def _trusted_issuers(name: str, value: Any) -> tuple[TrustedIssuer, ...]:
+    found = fields.listed(name, value)
+    for one in found:
+        if not isinstance(one, TrustedIssuer):
+            raise ConfigurationError(
+                name, f"{type(one).__name__} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"
+            )
+    return found
+
+
+def _issuer_for(name: str, value: Any) -> Any:
+    if value is not None and not callable(value):
+        raise ConfigurationError(
+            name, "must be a function of the `iss`", "def issuer_for(iss): ..."
+        )
+    return value
+
+
+def _check_issuers(settings: Settings) -> None:
+    names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                "trusted_issuers", f"has {name!r} twice, or it is `issuer`", "name each once"
+            )
 
 
 def _check_group(settings: Settings, group: Refresh) -> None:
@@ -226,7 +220,7 @@ def _check_group(settings: Settings, group: Refresh) -> None:
 
 
 def _routes(name: str, value: Any) -> tuple[Route, ...]:
-    routes = _listed(name, value)
+    routes = fields.listed(name, value)
     for one in routes:
         if not isinstance(one, Route):
             raise ConfigurationError(
@@ -234,48 +228,6 @@ def _routes(name: str, value: Any) -> tuple[Route, ...]:
             )
     Routes(routes)
     return routes
-
-
-# What is read without asking whether it is there. Without `exp` and `aud` a token would be good for
-# ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
-_NEEDED = frozenset(("iss", "sub", "aud", "exp"))
-# RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
-_OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
-
-
-def _profile(name: str, value: Any) -> Profile:
-    if not isinstance(value, Profile):
-        raise ConfigurationError(name, "must be a Profile", "profiles.RFC_9068 or profiles.FOREIGN")
-    for which in ("types", "required"):
-        names = getattr(value, which)
-        if not isinstance(names, frozenset) or not all(isinstance(one, str) for one in names):
-            raise ConfigurationError(
-                name,
-                f"`{which}` of {value.name} must be a frozenset of text",
-                'frozenset(("iss",))',
-            )
-    missing = _NEEDED - value.required
-    if missing:
-        raise ConfigurationError(
-            name,
-            f"{value.name} doesn't require {', '.join(sorted(missing))}",
-            "add to `required`, as profiles.FOREIGN has it",
-        )
-    unusable = [typ for typ in value.types if typ != typ.lower().removeprefix("application/")]
-    if unusable or not value.types:
-        raise ConfigurationError(
-            name,
-            f"the types of {value.name} match no token",
-            'lower-case and without "application/", as in "at+jwt"',
-        )
-    others = _OTHER_KINDS.intersection(value.types)
-    if others:
-        raise ConfigurationError(
-            name,
-            f"{', '.join(sorted(others))} is another kind of token (RFC 8725 s3.12)",
-            "an access token's type is at+jwt, or JWT, or absent",
-        )
-    return value
 
 
 def _leeway(name: str, value: Any) -> float:
@@ -299,7 +251,7 @@ def _realm(name: str, value: Any) -> str:
 
 
 def _origins(name: str, value: Any) -> tuple[str, ...]:
-    origins = _listed(name, value)
+    origins = fields.listed(name, value)
     for one in origins:
         check_origin(one)
     return origins
@@ -312,27 +264,16 @@ def _bool(name: str, value: Any) -> bool:
 
 
 def _callables(name: str, value: Any) -> tuple[Check, ...]:
-    return tuple(_callable(name, one) for one in _listed(name, value))
-
-
-def _callable(name: str, value: Any) -> Any:
-    if not callable(value):
-        raise ConfigurationError(name, f"{type(value).__name__} can't be called", "give a function")
-    if iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__):
-        # Nothing would await it: a check would refuse every token, an event would be lost.
-        raise ConfigurationError(
-            name, "is asynchronous, and must not wait", "give a plain function"
-        )
-    return value
+    return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
 def _callable_or_none(name: str, value: Any) -> Any:
-    return None if value is None else _callable(name, value)
+    return None if value is None else fields.function(name, value)
 
 
 def _clock(name: str, value: Any) -> Any:
     try:
-        now = _callable(name, value)()
+        now = fields.function(name, value)()
     except ConfigurationError:
         raise
     except Exception as error:
@@ -348,12 +289,14 @@ def _clock(name: str, value: Any) -> Any:
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "issuer": _identifier,
-    "audience": _audience,
-    "keys": _key_set,
+    "issuer": fields.identifier,
+    "audience": fields.audience,
+    "keys": fields.key_set,
+    "trusted_issuers": _trusted_issuers,
+    "issuer_for": _issuer_for,
     "refresh": _refresh,
     "routes": _routes,
-    "profile": _profile,
+    "profile": fields.profile,
     "leeway": _leeway,
     "realm": _realm,
     "origins": _origins,

@@ -8,7 +8,7 @@ What a value holds never gets into a message: it may be a secret.
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from inspect import cleandoc
 from json import loads
 from types import NoneType, UnionType
@@ -26,6 +26,7 @@ from typing import (
 )
 
 from .keys import KeySet, file
+from .keys.remote import Remote
 from .token.profiles import PROFILES, Profile
 from .values.errors import ConfigurationError
 
@@ -312,10 +313,12 @@ def _suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Keys:
-    """Where the issuer's keys are: exactly one of `file`, `jwks`, `pem` and `secret`.
+    """Where the issuer's keys are: exactly one of `file`, `remote`, `jwks`, `pem` and `secret`.
 
     Args:
-        file: path of a JWK Set file (RFC 7517 s5), such as `KeySet.save` writes.
+        file: path of a JWK Set file (RFC 7517 s5), such as `KeySet.save` writes; it is read again
+            when another is in its place.
+        remote: a key set that the issuer publishes; an empty table: found through its metadata.
         jwks: the JWK Set itself, or its JSON text.
         pem: private or public keys in PEM.
         secret: secrets for HMAC, the first to sign, all to verify; for one service on its own.
@@ -326,12 +329,17 @@ class Keys:
     """
 
     file: str | None = None
+    remote: Remote | None = None
     jwks: Mapping[str, Any] | str | None = None
     pem: str | tuple[str, ...] | None = None
     secret: str | tuple[str, ...] | None = None
     algorithm: str | None = None
     kid: str | None = None
     password: str | None = None
+
+
+def _from_remote(remote: Any, keys: Keys) -> KeySet:
+    return KeySet((), replace(remote, algorithm=remote.algorithm or keys.algorithm))
 
 
 def _from_jwks(jwks: Any, keys: Keys) -> KeySet:
@@ -349,7 +357,13 @@ def _from_secret(secret: Any, keys: Keys) -> KeySet:
     return KeySet.secret(*secrets, algorithm=keys.algorithm or "HS256")
 
 
-_SOURCES = {"file": _from_jwks, "jwks": _from_jwks, "pem": _from_pem, "secret": _from_secret}
+_SOURCES = {
+    "file": _from_jwks,
+    "remote": _from_remote,
+    "jwks": _from_jwks,
+    "pem": _from_pem,
+    "secret": _from_secret,
+}
 
 
 def _key_set(_: Any, value: Any, place: Place) -> KeySet:
@@ -369,12 +383,14 @@ def _key_set(_: Any, value: Any, place: Place) -> KeySet:
 
 
 def _load(name: str, keys: Keys, place: Place) -> KeySet:
-    value = getattr(keys, name)
+    value, path = getattr(keys, name), ""
     if name == "file":
         remedy = "this is the path of a JWK Set file; other keys go to `pem`, `jwks` or `secret`"
-        value = _octets(os.path.join(place.folder, value), place, remedy)
+        path = os.path.join(place.folder, value)
+        value = _octets(path, place, remedy)
     try:
-        return _SOURCES[name](value, keys)
+        found = _SOURCES[name](value, keys)
+        return KeySet(found.keys, file.source(path, keys.algorithm)) if path else found
     except ConfigurationError as error:
         # "keys[1]" is a member of the key set that was given here.
         inner = "" if error.field == "keys" else f".{error.field}"

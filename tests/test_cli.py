@@ -32,6 +32,10 @@ from jwt_middleware.values.events import (
     Ahead,
     Issued,
     KeyMismatch,
+    KeysBack,
+    KeysChanged,
+    KeysFailed,
+    KeySkipped,
     Refreshed,
     Refused,
     Restored,
@@ -435,6 +439,10 @@ ONE_OF_EACH: dict[str, Event] = {
     "Store failed": StoreFailed(verb="advance", detail="full"),
     "Store back": StoreBack(seconds=3.2),
     "Out of date": SyncLate(seconds=130, passing=False),
+    "Keys changed": KeysChanged(issuer="i", added=("a",), removed=()),
+    "Key skipped": KeySkipped(issuer="i", kid="a", problem="too short"),
+    "Keys failed": KeysFailed(issuer="i", detail="it answers 500"),
+    "Keys back": KeysBack(issuer="i", seconds=3.2),
 }
 
 

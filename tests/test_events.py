@@ -67,7 +67,7 @@ def test_the_list_is_closed() -> None:
     found = {one for one in vars(events).values() if dataclasses.is_dataclass(one)}
     assert found == set(ALL)
     names = [one.name for one in ALL]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 15
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)

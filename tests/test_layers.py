@@ -24,7 +24,8 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"values": {"values"}},
     {"jose": {"jose"}},
     {"token": {"token"}, "request": {"request"}, "keys": {"keys"}, "stores": {"stores"}},
-    {"settings": {"settings", "sources", "groups"}},
+    {"settings": {"settings", "sources", "groups", "trusted", "fields"}},
+    {"issuers": {"issuers"}},
     {"grant": {"grant"}},
     {"core": {"core"}},
     {"runtime": {"runtime"}},
@@ -44,7 +45,7 @@ EFFECTS = {
 PURE = {"urllib.parse"}  # of the above
 OF_OS = {"PathLike", "fspath", "urandom"}  # all that the inside may take from os
 # These are the ones that may; the runtime, the doors and what stands above them may as well.
-EDGES = ("keys/file.py", "keys/remote.py", "stores/", "sources.py")
+EDGES = ("keys/file.py", "keys/live.py", "keys/remote.py", "stores/", "sources.py")
 
 # Only the doors and what stands above them may know a framework; a store knows its engine's driver.
 THIRD_PARTY = {"jwt", "cryptography"}

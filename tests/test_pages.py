@@ -10,6 +10,7 @@ import pytest
 
 from jwt_middleware import Cookies, Event, Refresh, Route, Settings, sources
 from jwt_middleware.jose.algorithms import ALGORITHMS
+from jwt_middleware.keys.remote import Remote
 from jwt_middleware.request.body import MAX_BODY
 from jwt_middleware.stores import Store
 from jwt_middleware.testing import TokenFactory
@@ -60,9 +61,12 @@ def test_settings_has_every_field_with_its_variable_and_default(
 
 def test_keys_has_every_way_with_its_variable() -> None:
     found = [cells[:2] for cells in rows("keys.md") if "JWT_MIDDLEWARE" in cells[1]]
-    ways = ["file", "jwks", "pem", "secret"]
-    assert found == [[f"`{way}`", f"`JWT_MIDDLEWARE_KEYS__{way.upper()}`"] for way in ways]
-    for field in fields(sources.Keys):
+    ways = ["file", "remote", "jwks", "pem", "secret"]
+    assert [name for name, _ in found] == [f"`{way}`" for way in ways]
+    for way, (_, variable) in zip(ways, found, strict=True):
+        group = "__URL" if way == "remote" else ""
+        assert variable == f"`JWT_MIDDLEWARE_KEYS__{way.upper()}{group}`"
+    for field in (*fields(sources.Keys), *fields(Remote)):
         assert f"`{field.name}`" in page("keys.md")
 
 

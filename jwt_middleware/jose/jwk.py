@@ -133,6 +133,11 @@ def is_foreign(jwk: Mapping[str, Any]) -> bool:
     return isinstance(kty, str) and kty.lower() not in known
 
 
+def is_private(jwk: Mapping[str, Any]) -> bool:
+    """Say whether a JWK is a secret, or has a private part (RFC 7518 s6)."""
+    return any(name in jwk for name in ("k", *_PRIVATE_MEMBERS)) or jwk.get("kty") == "oct"
+
+
 def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
     """Read one JWK. `algorithm` is for a key that doesn't say its own (`alg` is optional).
 

@@ -1,5 +1,6 @@
 """Key sets: the keys that one issuer signs with, looked up by `kid`, equal or not at all."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from json import dumps
 from os import PathLike
@@ -12,31 +13,40 @@ from ..jose.strict import parse_object
 from ..values import randomness
 from ..values.errors import ConfigurationError, InvalidToken, Reason
 from . import file
+from .source import Fetched, Fetcher, Skipped, Source
 
-__all__ = ["Key", "KeySet"]
+__all__ = ["Fetched", "Fetcher", "Key", "KeySet"]
 
 
 class KeySet:
     """The keys of one issuer. Every key is typed, strong enough, and bound to one algorithm.
 
-    The first key that can sign is the one that signs. Pickling a key set writes its secrets.
+    The first key that can sign is the one that signs. With a `source` the keys are those that were
+    found there when the set was made (none, of a remote one), and the process that uses it looks
+    again from time to time. Pickling a key set writes its secrets.
     """
 
-    __slots__ = ("_by_kid", "keys")
+    __slots__ = ("by_kid", "keys", "source")
 
-    def __init__(self, keys: Iterable[Key]) -> None:
+    def __init__(self, keys: Iterable[Key], source: Source | None = None) -> None:
         self.keys = tuple(keys)
+        self.source = source
         if not all(isinstance(key, Key) for key in self.keys):
             raise ConfigurationError(
                 "keys", "a KeySet is made of keys", "KeySet.load, .pem, .secret or .from_jwks"
             )
-        if not self.keys:
+        if not self.keys and source is None:
             raise ConfigurationError(
                 "keys", "the key set is empty", "KeySet.generate() makes a key"
             )
-        self._by_kid = MappingProxyType({key.kid: key for key in self.keys})
-        if len(self._by_kid) != len(self.keys):
+        by_kid: dict[str | None, Key] = {key.kid: key for key in self.keys}
+        if len(by_kid) != len(self.keys):
             raise ConfigurationError("keys", "two keys have the same kid", "give each key its own")
+        if len(self.keys) == 1:
+            # RFC 7515 s4.1.4 leaves `kid` out at will. To try every key of several would let a
+            # token choose the algorithm.
+            by_kid[None] = self.keys[0]
+        self.by_kid: Mapping[str | None, Key] = MappingProxyType(by_kid)
         # RFC 8725 s3.1; a set that has both would let a public key's name lead to a secret, or the
         # reverse.
         if len({key.is_symmetric for key in self.keys}) > 1:
@@ -84,29 +94,63 @@ class KeySet:
 
         A key that can't be used is an error, because somebody configured it.
         """
-        if not isinstance(jwks, Mapping):
-            octets = _octets(jwks)
-            try:
-                jwks = parse_object(octets)
-            except ValueError:
-                raise ConfigurationError(
-                    "keys", "not one JSON object without duplicate members", "give a JWK Set"
-                ) from None
-        members = jwks.get("keys")
-        if not isinstance(members, list | tuple):
-            raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
         # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
         # are not understood": a newer kind of key must not keep the others from being used.
         return cls(
             _usable(f"keys[{position}]", _from_member, member, algorithm)
-            for position, member in enumerate(members)
+            for position, member in enumerate(_members(jwks))
             if not (isinstance(member, Mapping) and jwk.is_foreign(member))
         )
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> "KeySet":
-        """Read a JWK Set file, such as `save` writes."""
-        return cls.from_jwks(file.read(path), algorithm=algorithm)
+        """Read a JWK Set file, such as `save` writes, and again when another is in its place.
+
+        A process finds out within seconds, and by itself; until then, and while the file can't be
+        read, it goes on with the keys it knows.
+        """
+        found = cls.from_jwks(file.read(path), algorithm=algorithm)
+        return cls(found.keys, file.source(path, algorithm))
+
+    @classmethod
+    def remote(cls, url: str | None = None, **options: Any) -> "KeySet":
+        """Use the keys that an issuer publishes at `url`, or names in its metadata (without `url`).
+
+        Nothing is fetched yet: the first token does that, and no request with a known key ever
+        waits for the network after that. For the options, see `keys.remote.Remote`.
+        """
+        from .remote import Remote
+
+        return cls((), Remote(url=url, **options))
+
+    @classmethod
+    def published(
+        cls, octets: bytes, *, algorithm: str | None = None
+    ) -> tuple["KeySet", tuple[Skipped, ...]]:
+        """Read the JWK Set of somebody else: what can't be used is skipped, and told.
+
+        Raises:
+            ConfigurationError: it is no JWK Set, it has no usable key, two of one name, or a secret
+                or private part in it, which whoever published it has lost.
+
+        """
+        keys, skipped = [], []
+        for position, member in enumerate(_members(octets)):
+            if not isinstance(member, Mapping):
+                raise ConfigurationError(f"keys[{position}]", "a key must be a JSON object")
+            if jwk.is_private(member):
+                raise ConfigurationError(f"keys[{position}]", "is a secret, and published")
+            try:
+                keys.append(jwk.from_jwk(member, algorithm=algorithm))
+            except UnusableKey as error:
+                kid = member.get("kid")
+                skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)))
+        names = Counter([*(key.kid for key in keys), *(one.kid for one in skipped if one.kid)])
+        if any(count > 1 for count in names.values()):
+            raise ConfigurationError("keys", "two keys have the same kid")
+        if not any(key.verifies for key in keys):
+            raise ConfigurationError("keys", "no key of the set can be used: " + _first(skipped))
+        return cls(keys), tuple(skipped)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
@@ -125,13 +169,7 @@ class KeySet:
 
     def find(self, kid: str | None) -> Key:
         """Return the key called `kid`; without one, the only key. Raises InvalidToken."""
-        if kid is None:
-            # RFC 7515 s4.1.4 leaves `kid` out at will. To try every key would let a token choose
-            # the algorithm.
-            if len(self.keys) == 1:
-                return self.keys[0]
-            raise InvalidToken(Reason.KEY_UNKNOWN)
-        key = self._by_kid.get(kid)
+        key = self.by_kid.get(kid)
         if key is None:
             raise InvalidToken(Reason.KEY_UNKNOWN)
         return key
@@ -141,10 +179,31 @@ class KeySet:
         return {"keys": [key.public_jwk() for key in self.keys if not key.is_symmetric]}
 
     def __repr__(self) -> str:
-        return f"KeySet({', '.join(map(repr, self.keys))})"
+        parts = (*self.keys, *(() if self.source is None else (self.source,)))
+        return f"KeySet({', '.join(map(repr, parts))})"
 
-    def __reduce__(self) -> tuple[type["KeySet"], tuple[tuple[Key, ...]]]:
-        return KeySet, (self.keys,)
+    def __reduce__(self) -> tuple[type["KeySet"], tuple[tuple[Key, ...], Source | None]]:
+        return KeySet, (self.keys, self.source)
+
+
+def _members(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
+    """Return the members of a JWK Set. Raises ConfigurationError."""
+    if not isinstance(jwks, Mapping):
+        octets = _octets(jwks)
+        try:
+            jwks = parse_object(octets)
+        except ValueError:
+            raise ConfigurationError(
+                "keys", "not one JSON object without duplicate members", "give a JWK Set"
+            ) from None
+    members = jwks.get("keys")
+    if not isinstance(members, list | tuple):
+        raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
+    return tuple(members)
+
+
+def _first(skipped: list[Skipped]) -> str:
+    return skipped[0].problem if skipped else "it is empty"
 
 
 def _octets(value: Any) -> bytes:

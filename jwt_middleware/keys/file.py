@@ -2,11 +2,19 @@
 
 import os
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Any
 
-from ..values.errors import ConfigurationError
+from ..values.errors import ConfigurationError, KeysUnavailable
 from ..values.randomness import octets
+from .freshness import Limits
+from .source import Found, Skipped
 
+if TYPE_CHECKING:
+    from . import KeySet
+
+LIFETIME = 5.0  # seconds between looks; a new file is in force after that
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 
 
@@ -46,3 +54,42 @@ def write(path: str | os.PathLike[str], contents: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(beside)
         raise
+
+
+@dataclass(frozen=True)
+class File:
+    """A JWK Set file as a source: replaced while the process runs, it is read again.
+
+    What can't be read, or isn't a key set, changes nothing: the keys that are known serve on.
+    """
+
+    path: str
+    algorithm: str | None = None
+
+    def limits(self) -> Limits:
+        """Return how long what it gives serves: for ever, if nothing better is found."""
+        return Limits(stale=inf, cool_down=1.0, lease=LIFETIME)
+
+    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+        """Read the file, unless it is the one that was read before. Raises KeysUnavailable."""
+        try:
+            status = os.stat(self.path)
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if before is not None and before.memo == seen:
+                return before
+            return Found(read(self.path), LIFETIME, seen)
+        except OSError as error:
+            raise KeysUnavailable(f"{self.path}: {error.strerror}") from None
+        except ConfigurationError as error:
+            raise KeysUnavailable(error.problem) from None
+
+    def read(self, octets: bytes) -> "tuple[KeySet, tuple[Skipped, ...]]":
+        """Return the keys in the file, all of which must be usable. Raises ConfigurationError."""
+        from . import KeySet
+
+        return KeySet.from_jwks(octets, algorithm=self.algorithm), ()
+
+
+def source(path: str | os.PathLike[str], algorithm: str | None) -> File:
+    """Return the file as a source, wherever the process goes meanwhile."""
+    return File(os.path.abspath(path), algorithm)

@@ -28,6 +28,7 @@ class Policy:
     leeway: float  # seconds
     checks: tuple[Check, ...] = field(default=())
     own: bool = True  # our own issuer: its subjects are our users, its `sid` is a grant of ours
+    scopes: frozenset[str] | None = None  # that the issuer may give; None: all that its tokens say
 
 
 def check_type(parsed: Parsed, profile: Profile) -> None:
@@ -45,7 +46,7 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
     """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check(claims, policy, now)
-    token = AccessToken(claims, policy.own)
+    token = AccessToken(claims, policy.own, policy.scopes)
     for one in policy.checks:
         try:
             accepted = one(token)

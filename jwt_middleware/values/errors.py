@@ -59,6 +59,7 @@ class Reason(StrEnum):
     SENDER_CONSTRAINED = "sender_constrained"
     CHECK_REFUSED = "check_refused"
     CHECK_FAILED = "check_failed"
+    USER_HOOK = "user_hook_failed"
 
     GRANT_ENDED = "grant_ended"
     GRANT_REFUSED = "grant_refused"
@@ -82,7 +83,9 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
     STORE = "store_unavailable"
     SYNC = "sync_too_old"
+    KEYS = "keys_unavailable"
     CLAIMS_HOOK = "claims_hook_failed"
+    ISSUER_HOOK = "issuer_hook_failed"
 
     SCOPE = "scope_insufficient"
     AUTHENTICATION_AGE = "authentication_too_old"
@@ -267,3 +270,11 @@ class StoreUnavailable(Unavailable):
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(Reason.STORE, detail)
+
+
+class KeysUnavailable(Unavailable):
+    """The issuer's keys can't be had at the moment, so that nobody can say whose token this is."""
+
+    def __init__(self, detail: str = "", retry_after: int = 1) -> None:
+        super().__init__(Reason.KEYS, detail)
+        self.retry_after = retry_after

@@ -130,6 +130,48 @@ class SyncLate:
     passing: bool  # whether tokens of our own grants still pass: Refresh(sync_failure="open")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysChanged:
+    """An issuer's key set has other keys than before: what is gone opens nothing any more."""
+
+    name: ClassVar[str] = "keys_changed"
+
+    issuer: str
+    added: tuple[str, ...]  # by their `kid`
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySkipped:
+    """A key in an issuer's set can't be used; the others serve. Told once."""
+
+    name: ClassVar[str] = "key_skipped"
+
+    issuer: str
+    kid: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysFailed:
+    """An issuer's key set can't be had. Told once, until it is back; known keys serve on."""
+
+    name: ClassVar[str] = "keys_failed"
+
+    issuer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysBack:
+    """An issuer's key set can be had again."""
+
+    name: ClassVar[str] = "keys_back"
+
+    issuer: str
+    seconds: float  # since it failed
+
+
 Event: TypeAlias = (
     Refused
     | Issued
@@ -142,4 +184,8 @@ Event: TypeAlias = (
     | StoreFailed
     | StoreBack
     | SyncLate
+    | KeysChanged
+    | KeySkipped
+    | KeysFailed
+    | KeysBack
 )

@@ -48,6 +48,7 @@ class AccessToken:
 
     claims: FrozenDict  # all of them, as signed
     own: bool = True  # of our own issuer: its subjects are our users, its `sid` is a grant of ours
+    scopes: frozenset[str] | None = None  # that its issuer may give; None: all of them
 
     @property
     def issuer(self) -> str:
@@ -63,9 +64,14 @@ class AccessToken:
 
     @property
     def scope(self) -> str:
-        """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or ""."""
+        """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or "".
+
+        Of another issuer's token, what that issuer may give; the claim has all that it says.
+        """
         scope: str = self.claims.get("scope", "")
-        return scope
+        if self.scopes is None:
+            return scope
+        return " ".join(one for one in scope.split(" ") if one in self.scopes)
 
     @property
     def client_id(self) -> str | None:

@@ -8,6 +8,10 @@ from ...values.events import (
     Event,
     Issued,
     KeyMismatch,
+    KeysBack,
+    KeysChanged,
+    KeysFailed,
+    KeySkipped,
     Refreshed,
     Refused,
     Restored,
@@ -34,6 +38,30 @@ class Told(NamedTuple):
 def told(event: Event) -> Told:
     """Put an event into words."""
     match event:
+        case Issued() | Refreshed() | Restored() | Reused() | Ahead() | KeyMismatch() | Revoked():
+            return _of_grants(event)
+        case Refused():
+            why = _REASONS.get(event.reason, event.reason.replace("_", " "))
+            text = f"{event.method} {event.path}: {why}."
+            ids = () if event.grant_id is None else (event.grant_id,)
+            return Told("warning", f"Refused with {event.status}", text, ids)
+        case StoreFailed():
+            return Told("bad", "Store failed", f"It can't {event.verb}: {event.detail}.")
+        case StoreBack():
+            return Told("good", "Store back", f"After {event.seconds:.0f} s.")
+        case SyncLate():
+            text = f"Nothing heard of ended grants for {event.seconds:.0f} s."
+            return Told("bad", "Out of date", text)
+        case KeysChanged() | KeySkipped() | KeysFailed() | KeysBack():
+            return _of_keys(event)
+        case _:
+            assert_never(event)
+
+
+def _of_grants(
+    event: Issued | Refreshed | Restored | Reused | Ahead | KeyMismatch | Revoked,
+) -> Told:
+    match event:
         case Issued():
             return Told("good", "Logged in", "A grant begins.", (event.grant_id,), 1)
         case Refreshed():
@@ -58,18 +86,23 @@ def told(event: Event) -> Told:
         case Revoked():
             text = f"{_count(len(event.grant_ids), 'grant')} ended: {event.reason}."
             return Told("calm", "Revoked", text, event.grant_ids)
-        case Refused():
-            why = _REASONS.get(event.reason, event.reason.replace("_", " "))
-            text = f"{event.method} {event.path}: {why}."
-            ids = () if event.grant_id is None else (event.grant_id,)
-            return Told("warning", f"Refused with {event.status}", text, ids)
-        case StoreFailed():
-            return Told("bad", "Store failed", f"It can't {event.verb}: {event.detail}.")
-        case StoreBack():
-            return Told("good", "Store back", f"After {event.seconds:.0f} s.")
-        case SyncLate():
-            text = f"Nothing heard of ended grants for {event.seconds:.0f} s."
-            return Told("bad", "Out of date", text)
+        case _:
+            assert_never(event)
+
+
+def _of_keys(event: KeysChanged | KeySkipped | KeysFailed | KeysBack) -> Told:
+    match event:
+        case KeysChanged():
+            added, removed = map(len, (event.added, event.removed))
+            return Told("calm", "Keys changed", f"{added} added, {removed} gone.")
+        case KeySkipped():
+            return Told(
+                "warning", "Key skipped", f"Key {event.kid} can't be used: {event.problem}."
+            )
+        case KeysFailed():
+            return Told("bad", "Keys failed", f"The known ones serve on: {event.detail}.")
+        case KeysBack():
+            return Told("good", "Keys back", f"After {event.seconds:.0f} s.")
         case _:
             assert_never(event)
 

@@ -1,0 +1,126 @@
+"""Whose tokens are taken: chosen by the exact `iss`, before any key is looked up or fetched.
+
+A token says whose it is, and is believed nothing else until a key of that very issuer's has signed
+it (RFC 8725 s3.8). Nothing here waits.
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from .jose.jws import Header
+from .keys.live import LiveKeys, Tell
+from .settings import Settings
+from .token.access import Policy
+from .trusted import TrustedIssuer
+from .values.errors import InvalidToken, Reason, Unavailable
+
+MAX_TENANTS = 1024  # issuers that the application named: the one not used for longest is forgotten
+TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
+
+
+class Trust:
+    """One issuer: its keys as they are now, and the rules for its tokens."""
+
+    __slots__ = ("given", "headers", "keys", "policy", "user")
+
+    def __init__(self, given: Settings | TrustedIssuer, policy: Policy, keys: LiveKeys) -> None:
+        self.given = given
+        self.policy = policy
+        self.keys = keys
+        self.user = given.user if isinstance(given, TrustedIssuer) else None
+        self.headers: set[bytes] = set()  # segments of its tokens that its keys have signed
+
+
+class Issuers:
+    """Every issuer whose tokens are taken, by its exact name."""
+
+    def __init__(self, settings: Settings, tell: Tell = lambda events: None) -> None:
+        self.headers: dict[bytes, Header] = {}  # by segment: of tokens that a key has signed
+        self._settings = settings
+        self._tell = tell
+        self.find_more = settings.issuer_for
+        self.own = Trust(settings, _policy(settings, settings, own=True), self._live(settings))
+        self._by_name: dict[str, Trust] = {settings.issuer: self.own}
+        for one in settings.trusted_issuers:
+            self._by_name[one.issuer] = self._trust(one)
+        self._tenants: OrderedDict[str, tuple[Trust, float]] = OrderedDict()
+
+    def reset(self) -> None:
+        """Begin with no fetch under way, as a forked child does."""
+        for trust in (*self._by_name.values(), *(one for one, _ in self._tenants.values())):
+            trust.keys.reset()
+
+    def find(self, name: object, now: float) -> Trust | None:
+        """Return the issuer called exactly `name`; None: only the application may know it.
+
+        Raises:
+            InvalidToken: it is none that anybody trusts.
+
+        """
+        # RFC 7519 s4.1.1: a case-sensitive string; RFC 9068 s4: "MUST exactly match".
+        if type(name) is str:
+            trust = self._by_name.get(name)
+            if trust is not None:
+                return trust
+            if self.find_more is not None:
+                return self._tenant(name, now)
+        raise InvalidToken(Reason.ISSUER)
+
+    def adopt(self, name: str, answer: Any, now: float) -> Trust:
+        """Return the issuer that the application's function gave for `name`, and keep it.
+
+        Raises:
+            InvalidToken: it gave none.
+            Unavailable: it gave something else, which is no fault of the client's.
+
+        """
+        if answer is None:
+            self._tenants.pop(name, None)
+            raise InvalidToken(Reason.ISSUER)
+        if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
+            raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
+        known = self._tenants.pop(name, None)
+        # The same answer again, or one that is equal but for its object: its keys are there.
+        trust = self._renewed(known[0], answer) if known is not None else self._trust(answer)
+        self._tenants[name] = trust, now
+        while len(self._tenants) > MAX_TENANTS:
+            self._tenants.popitem(last=False)
+        return trust
+
+    def _tenant(self, name: str, now: float) -> Trust | None:
+        found = self._tenants.get(name)
+        if found is None or not 0 <= now - found[1] < TENANT_AGE:
+            return None
+        try:
+            self._tenants.move_to_end(name)
+        except KeyError:  # another thread has just forgotten it
+            return None
+        return found[0]
+
+    def _renewed(self, known: Trust, answer: TrustedIssuer) -> Trust:
+        before = known.given.keys
+        same = before is answer.keys or (
+            before.source is not None and before.source == answer.keys.source
+        )
+        if not same:
+            return self._trust(answer)
+        return Trust(answer, _policy(answer, self._settings, own=False), known.keys)
+
+    def _trust(self, given: TrustedIssuer) -> Trust:
+        return Trust(given, _policy(given, self._settings, own=False), self._live(given))
+
+    def _live(self, given: Settings | TrustedIssuer) -> LiveKeys:
+        return LiveKeys(given.keys, given.issuer, clock=self._settings.clock, tell=self._tell)
+
+
+def _policy(given: Settings | TrustedIssuer, settings: Settings, *, own: bool) -> Policy:
+    scopes = given.scopes if isinstance(given, TrustedIssuer) else None
+    return Policy(
+        issuer=given.issuer,
+        audience=frozenset(given.audience),
+        profile=given.profile,
+        leeway=settings.leeway,
+        checks=settings.checks,
+        own=own,
+        scopes=None if scopes is None else frozenset(scopes),
+    )

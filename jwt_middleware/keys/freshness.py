@@ -1,0 +1,173 @@
+"""How fresh one issuer's keys are, and what that means for a request. Pure: time in, a plan out.
+
+Fresh keys serve. Near the end of their time they are fetched ahead, while they go on serving. A
+`kid` that isn't among them is asked for in the same request, but not again before the cool-down is
+over, whoever sends it. While the source fails, one request tries after each back-off, and the keys
+serve on as stale ones, until the limit: then they are gone. A fetch under way is a lease with a
+deadline, never a flag: what never comes back is taken for failed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from math import ceil, inf
+
+from ..jose.jwk import Key
+
+BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
+AHEAD = 0.8  # of the lifetime, after which the next fetch begins
+SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
+SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
+
+Keys = Mapping[str | None, Key]
+
+
+class Plan(Enum):
+    """What a request does about its issuer's keys."""
+
+    GO_ON = "go on"
+    START = "start"  # a fetch, and go on meanwhile
+    ASK = "ask"  # begin a fetch, and wait for it
+    JOIN = "join"  # wait for the fetch under way
+    UNKNOWN = "unknown"  # the issuer has no such key, as far as anyone may ask
+    REFUSE = "refuse"  # nobody can say at the moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long keys of one source serve. All in seconds."""
+
+    stale: float  # beyond their lifetime, while no answer comes
+    cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
+    lease: float  # that a fetch takes at most
+
+
+NEVER = Limits(stale=inf, cool_down=inf, lease=inf)
+
+
+class Freshness:
+    """The keys that are known, since when, and what is under way.
+
+    Threads read `keys`, `since` and `due` without a lock: from `since` and before `due`, a known
+    key serves and there is nothing to decide. All else happens under the lock of `LiveKeys`.
+    """
+
+    __slots__ = (
+        "_begun_at",
+        "_expires_at",
+        "_failures",
+        "_lease",
+        "_limits",
+        "_next_try",
+        "due",
+        "generation",
+        "keys",
+        "since",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.keys: Keys = {}
+        self.generation = 0  # grows when the keys change, and never shrinks
+        self.since = inf
+        self.due = -inf
+        self._expires_at = -inf  # end of the lifetime, after which the keys are stale
+        self._begun_at = -inf  # of the last fetch
+        self._failures = 0
+        self._next_try = -inf
+        self._lease = -inf  # end of the time of the fetch under way
+
+    def reset(self) -> None:
+        """Forget the fetch under way, as a forked child does: its thread is the parent's."""
+        if self._lease > -inf:
+            self._lease = -inf
+            self._set_due(-inf)
+
+    def plan(self, kid: str | None, now: float) -> Plan:
+        """Say what a request that names `kid` does. START and ASK say: and it has the lease."""
+        if now > self._lease > -inf:
+            self.failed(self._lease)  # it never came back
+        usable = self.is_usable(now)
+        if usable and kid in self.keys:
+            return self._begin_ahead(now)
+        # To name none is only understood where there is one key, and no other set would help.
+        if usable and kid is None:
+            return Plan.UNKNOWN
+        if self._lease > -inf:
+            # Nobody but the one who tries waits for a source that has just failed.
+            return Plan.REFUSE if self._failures else Plan.JOIN
+        if usable and 0 <= now - self._begun_at < self._limits.cool_down:
+            return Plan.REFUSE if self._failures else Plan.UNKNOWN
+        if self._is_resting(now):
+            return Plan.REFUSE
+        self._begin(now)
+        return Plan.ASK
+
+    def is_usable(self, now: float) -> bool:
+        """Say whether the keys may serve: they are fresh, or stale within the limit."""
+        # A clock that was set back says nothing about how old they are.
+        return self.since <= now < self._gone_at
+
+    @property
+    def is_failing(self) -> bool:
+        """Say whether the last fetch failed."""
+        return self._failures > 0
+
+    def retry_after(self, now: float) -> int:
+        """Return the whole seconds until somebody tries again, at least 1."""
+        return max(1, ceil(self._next_try - now)) if self._is_resting(now) else 1
+
+    def succeeded(self, begun: float, keys: Keys, lifetime: float, spread: float) -> None:
+        """Take over a good answer to the fetch that began at `begun`: what it lacks is gone.
+
+        `spread` is a random number from 0 to 1.
+        """
+        if keys is not self.keys:
+            self.keys = keys
+            self.generation += 1
+        self._failures = 0
+        self._next_try = -inf
+        self._lease = -inf
+        self._begun_at = max(self._begun_at, begun)
+        self._expires_at = begun + lifetime
+        ahead = begun + lifetime * (AHEAD + SPREAD * (2 * spread - 1))
+        # `due` before `since`, for who reads both without the lock: too much asked harms nothing.
+        self._set_due(ahead)
+        self.since = begun - SET_BACK
+
+    def failed(self, now: float) -> None:
+        """Take note of a fetch that failed: the next is tried after the back-off."""
+        self._next_try = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        self._failures += 1
+        self._lease = -inf
+        self._set_due(self._next_try)
+
+    @property
+    def _gone_at(self) -> float:
+        return self._expires_at + self._limits.stale
+
+    def _begin_ahead(self, now: float) -> Plan:
+        if now < self.due or self._lease > -inf or self._is_resting(now):
+            return Plan.GO_ON
+        self._begin(now)
+        return Plan.START
+
+    def _is_resting(self, now: float) -> bool:
+        return 0 < self._next_try - now <= BACK_OFF[-1]
+
+    def _begin(self, now: float) -> None:
+        self._begun_at = now
+        self._lease = now + self._limits.lease
+        self._set_due(self._lease)
+
+    def _set_due(self, when: float) -> None:
+        self.due = min(when, self._gone_at)
+
+
+def fixed(keys: Keys) -> Freshness:
+    """Return the freshness of keys that never change."""
+    found = Freshness(NEVER)
+    found.keys = keys
+    found.generation = 1
+    found.since, found.due, found._expires_at = -inf, inf, inf
+    return found

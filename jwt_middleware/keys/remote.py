@@ -1,0 +1,322 @@
+"""Key sets that an issuer publishes: where they are, and how they are fetched.
+
+One fetch is one GET over https, or two with discovery: no redirect is followed, no proxy asked, and
+it ends in time whatever the other side sends or doesn't. What comes is checked by who asked.
+"""
+
+import re
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import SplitResult, urlsplit
+
+from ..jose.strict import parse_object
+from ..values.errors import ConfigurationError, KeysUnavailable
+from . import KeySet
+from .freshness import Limits
+from .source import Fetched, Fetcher, Found, Skipped
+
+if TYPE_CHECKING:
+    import socket
+    from http.client import HTTPResponse
+
+MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
+MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
+DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
+MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
+
+# RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
+_URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:/[!-~]*)?(?:\?[!-~]*)?")
+_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
+_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
+_NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A key set that an issuer publishes, or (without `url`) names in its metadata.
+
+    Args:
+        url: the https URL of the JWK Set; None: found through the issuer's metadata (OpenID Connect
+            Discovery, RFC 8414), which must bear exactly the issuer's name.
+        algorithm: of RSA keys that don't say their own: "RS256" for most issuers that leave it out.
+        timeout: seconds that one fetch takes at most, from the first octet to the last.
+        lifetime: seconds between fetches, where the answer has no Cache-Control.
+        stale_limit: seconds for which the keys serve beyond their time while no answer comes.
+        cool_down: seconds between a fetch and the next for the sake of an unknown `kid`.
+        private_addresses: allow a host with a private address, such as one in the same cluster.
+        fetcher: an object with the method of `Fetcher`, instead of the standard library's client.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    url: str | None = None
+    algorithm: str | None = None
+    # seconds; a key endpoint that needs longer has a problem that waiting doesn't mend
+    timeout: float = field(default=5, metadata={"minimum": 0.1, "maximum": 30})
+    lifetime: float = field(
+        default=600, metadata={"minimum": MIN_LIFETIME, "maximum": MAX_LIFETIME}
+    )
+    # seconds; longer than most outages, shorter than the life of a key that was stolen
+    stale_limit: float = field(default=3600, metadata={"minimum": 0, "maximum": 86400})
+    cool_down: float = field(default=30, metadata={"minimum": 1, "maximum": 600})
+    private_addresses: bool = False
+    fetcher: Fetcher | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            problem = unusable(self.url)
+            if problem:
+                raise ConfigurationError("keys.url", problem, "an https URL; http on loopback only")
+        for name, one in self.__dataclass_fields__.items():
+            if one.metadata:
+                _check_range(name, getattr(self, name), **one.metadata)
+        if not isinstance(cast("Any", self.private_addresses), bool):
+            raise ConfigurationError("keys.private_addresses", "must be True or False")
+        if self.fetcher is not None and not callable(getattr(self.fetcher, "fetch", None)):
+            raise ConfigurationError("keys.fetcher", "has no method `fetch`", "see keys.Fetcher")
+
+    def limits(self) -> Limits:
+        """Return how long what it gives serves."""
+        return Limits(stale=self.stale_limit, cool_down=self.cool_down, lease=self.timeout + MARGIN)
+
+    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+        """Fetch the set once. Raises KeysUnavailable; waits for a time-out at most."""
+        deadline = monotonic() + self.timeout
+        url, known = self.url, cast("_Place | None", before and before.memo)
+        if url is None:
+            # Found anew once a day, and by who comes after a failure: issuers move.
+            if known is None or not 0 <= now - known.found_at < DISCOVERY_AGE:
+                known = _Place(self._discover(issuer, deadline), now)
+            url = known.url
+        answer = self._get(url, deadline)
+        if answer.status != 200:
+            raise KeysUnavailable(f"{url} answers {answer.status}")
+        return Found(answer.body, self._lifetime(answer), known)
+
+    def read(self, octets: bytes) -> tuple[KeySet, tuple[Skipped, ...]]:
+        """Return the keys of a published set. Raises ConfigurationError."""
+        return KeySet.published(octets, algorithm=self.algorithm)
+
+    def _get(self, url: str, deadline: float) -> Fetched:
+        fetcher = self.fetcher or HttpFetcher(private_addresses=self.private_addresses)
+        answer = fetcher.fetch(url, timeout=max(deadline - monotonic(), 0.0), limit=MAX_SET)
+        if len(answer.body) > MAX_SET:
+            raise KeysUnavailable(f"{url} answers more than {MAX_SET} octets")
+        return answer
+
+    def _lifetime(self, answer: Fetched) -> float:
+        said = (answer.cache_control or "").lower()
+        if _NOT_KEPT.search(said):
+            return MIN_LIFETIME
+        found = _MAX_AGE.search(said)
+        return min(max(int(found[1]), MIN_LIFETIME), MAX_LIFETIME) if found else self.lifetime
+
+    def _discover(self, issuer: str, deadline: float) -> str:
+        """Return the `jwks_uri` of the issuer's metadata. Raises KeysUnavailable."""
+        problems = []
+        for url in metadata_urls(issuer):
+            answer = self._get(url, deadline)
+            if answer.status == 200:
+                return _key_set_of(answer.body, issuer, url)
+            problems.append(f"{url} answers {answer.status}")
+        raise KeysUnavailable("; ".join(problems))
+
+
+class _Place(NamedTuple):
+    """Where discovery found a key set."""
+
+    url: str
+    found_at: float
+
+
+def metadata_urls(issuer: str) -> tuple[str, str]:
+    """Return where an issuer's metadata may be: OpenID Connect Discovery s4, RFC 8414 s3."""
+    parts = urlsplit(issuer)
+    path = parts.path.removesuffix("/")
+    host = f"{parts.scheme}://{parts.netloc}"
+    return (
+        f"{host}{path}/.well-known/openid-configuration",
+        # RFC 8414 s3.1: the well-known string goes between host and path.
+        f"{host}/.well-known/oauth-authorization-server{path}",
+    )
+
+
+def _key_set_of(body: bytes, issuer: str, url: str) -> str:
+    try:
+        metadata = parse_object(body)
+    except ValueError:
+        raise KeysUnavailable(f"{url}: not one JSON object without duplicate members") from None
+    # RFC 8414 s3.3: "The "issuer" value returned MUST be identical to the authorization server's
+    # issuer identifier value [...] If these values are not identical, the data [...] MUST NOT be
+    # used."
+    if metadata.get("issuer") != issuer:
+        raise KeysUnavailable(f"{url}: its issuer is not the configured one")
+    jwks_uri: Any = metadata.get("jwks_uri")
+    problem = unusable(jwks_uri)
+    # Who answers from outside must not lead us inside.
+    if not problem and _is_loopback(urlsplit(jwks_uri)) and not _is_loopback(urlsplit(url)):
+        problem = "leads to this machine"
+    if problem:
+        raise KeysUnavailable(f"{url}: jwks_uri {problem}")
+    return str(jwks_uri)
+
+
+def unusable(url: object) -> str:
+    """Return why keys can't be fetched from a URL, or "" if they can."""
+    if not isinstance(url, str) or not _URL.fullmatch(url):
+        return "is no absolute URL without user, password and fragment"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is no URL"
+    if not parts.hostname or port == 0:
+        return "has no host, or no port"
+    if parts.scheme != "https" and not _is_loopback(parts):
+        # Who can change keys on their way can sign whatever he likes.
+        return "is not https, and its host is not this machine"
+    return ""
+
+
+def _is_loopback(parts: "SplitResult") -> bool:
+    return _LOOPBACK.fullmatch(parts.hostname or "") is not None
+
+
+def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
+    if type(value) not in (int, float) or not minimum <= value <= maximum:
+        default = Remote.__dataclass_fields__[name].default
+        raise ConfigurationError(
+            f"keys.{name}", f"must be {minimum} to {maximum} seconds", f"the default is {default}"
+        )
+
+
+class HttpFetcher:
+    """The standard library's HTTP client: certificates checked, no redirect, no proxy, in time."""
+
+    def __init__(self, *, private_addresses: bool = False) -> None:
+        self._private = private_addresses
+
+    def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
+        """Do what `Fetcher.fetch` says. Raises KeysUnavailable."""
+        from http.client import HTTPException
+
+        deadline = monotonic() + timeout
+        try:
+            return self._fetch(urlsplit(url), url, deadline, limit)
+        except TimeoutError:
+            raise KeysUnavailable(f"{url} doesn't answer in {timeout:.1f} s") from None
+        except (OSError, HTTPException) as error:
+            raise KeysUnavailable(f"{url}: {type(error).__name__}: {_told(error)}") from None
+
+    def _fetch(self, parts: SplitResult, url: str, deadline: float, limit: int) -> Fetched:
+        from contextlib import closing
+        from http.client import HTTPConnection
+
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with closing(self._connect(parts, host, port, deadline)) as connected:
+            connection = HTTPConnection(parts.netloc)
+            connection.sock = connected
+            connection.response_class = cast("Any", _Timed(deadline))
+            headers = {
+                "Accept": "application/jwk-set+json, application/json",
+                "Connection": "close",
+                "User-Agent": "jwt-middleware",
+            }
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("GET", target, headers=headers)
+            response = connection.getresponse()
+            body = response.read(limit + 1)
+            if len(body) > limit:
+                raise KeysUnavailable(f"{url} answers more than {limit} octets")
+            return Fetched(response.status, body, response.getheader("cache-control"))
+
+    def _connect(
+        self, parts: SplitResult, host: str, port: int, deadline: float
+    ) -> "socket.socket":
+        import socket
+
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # All are looked at before one is used, and by number: a name that means another address the
+        # next time it is asked for leads nowhere.
+        for *_, address in found:
+            self._check_address(parts, str(address[0]))
+        problem: OSError = OSError("no address")
+        for family, kind, protocol, _, address in found:
+            connected = socket.socket(family, kind, protocol)
+            try:
+                connected.settimeout(_left(deadline))
+                connected.connect(address)
+                return self._secured(parts, connected, host)
+            except OSError as error:
+                connected.close()
+                problem = error
+        raise problem
+
+    def _check_address(self, parts: SplitResult, address: str) -> None:
+        from ipaddress import ip_address
+
+        found = ip_address(address.partition("%")[0])
+        mapped = getattr(found, "ipv4_mapped", None) or found
+        if _is_loopback(parts):
+            if not mapped.is_loopback:
+                raise KeysUnavailable(f"{parts.hostname} is not this machine")
+        elif not mapped.is_global and not self._private:
+            raise KeysUnavailable(
+                f"{parts.hostname} has a private address; private_addresses=True allows it"
+            )
+
+    def _secured(
+        self, parts: SplitResult, connected: "socket.socket", host: str
+    ) -> "socket.socket":
+        if parts.scheme != "https":
+            return connected
+        from ssl import create_default_context
+
+        context = create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context.wrap_socket(connected, server_hostname=host)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _told(error: BaseException) -> str:
+    """Return what an error of the network says, in one short line."""
+    text = str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error)
+    return " ".join(text.split())[:200]
+
+
+class _Timed:
+    """Makes responses whose every octet must come before the deadline: a slow drip ends there."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def __call__(self, connected: "socket.socket", **options: Any) -> "HTTPResponse":
+        from http.client import HTTPResponse
+        from io import BufferedReader, RawIOBase
+
+        deadline = self._deadline
+        octets = connected.makefile("rb", buffering=0)
+
+        class Reader(RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int | None:
+                connected.settimeout(_left(deadline))
+                return octets.readinto(buffer)
+
+        class File:
+            def makefile(self, mode: str) -> BufferedReader:
+                return BufferedReader(Reader())
+
+        return HTTPResponse(cast("Any", File()), **options)
