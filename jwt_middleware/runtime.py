@@ -18,6 +18,7 @@ from .issuers import Issuers
 from .keys.live import LiveKeys
 from .settings import Settings
 from .stores.opening import open_store
+from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
     EndGrant,
@@ -66,6 +67,8 @@ class Runtime:
         self._turns = count(1)
         self._late = False
         self.issuers = Issuers(settings, self.tell)
+        kept = settings.token_cache
+        self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
@@ -117,7 +120,7 @@ class Runtime:
                 ports = self._ports(group, asynchronous) if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, self.ended, self.issuers, lookups
+                    self._settings, ports, self.ended, self.issuers, lookups, self.cache
                 )
             return self._cores[asynchronous]
 

@@ -1,6 +1,6 @@
 """The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from hashlib import sha256
 from json import dumps
 from typing import Any, TypeAlias, cast
@@ -67,6 +67,11 @@ class Endpoints:
             self._key_set = dumps(jwks, separators=(",", ":")).encode()
             self._etag = f'"{sha256(self._key_set).hexdigest()[:32]}"'
             self._paths[group.jwks_path] = self._jwks
+
+    @property
+    def paths(self) -> Container[str]:
+        """Return where the endpoints are."""
+        return self._paths
 
     def find(self, path: str) -> Callable[[Request], Step] | None:
         """Return the endpoint at `path`, or None."""

@@ -16,13 +16,15 @@ class Forward:
     """Call the application, with this verified token (None: a public route, or nobody).
 
     `user` is a user of ours, or nobody: another issuer's names and a client's own are none of ours.
+    `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
     """
 
-    __slots__ = ("_auth", "token", "user")
+    __slots__ = ("_auth", "remote_user", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User) -> None:
         self.token = token
         self.user = user
+        self.remote_user = user.display_name.encode().decode("latin-1")
         self._auth: Auth | None = None
 
     @property
