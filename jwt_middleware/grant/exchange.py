@@ -33,9 +33,8 @@ from ..values.events import (
     Reused,
     Revoked,
 )
-from ..values.frozen import FrozenDict
 from ..values.model import Grant, Tokens
-from ..values.randomness import identifier
+from ..values.randomness import draw
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
 from .rotation import Limits, Outcome, Presented, Swap, decide, first
@@ -135,8 +134,7 @@ class Exchange:
 
         def replace_old(final: Grant) -> Step:
             # Made before the store is asked: what is too large fails before anything has changed.
-            text = self._mint(final, now, self.keys.agent(user_agent))
-            tokens = self._tokens(final, text, final.scope, final.claims, now)
+            tokens = self._tokens(final, final.scope, now, agent=self.keys.agent(user_agent))
             old = self._authentic(replaces, now)
             if old is None:
                 return add(final, tokens)
@@ -262,10 +260,9 @@ class Exchange:
         keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
 
         def finish(final: Grant) -> Step:
-            text = "" if keeps else self._mint(final, attempt.now, attempt.agent)
+            scope = attempt.scope or final.scope
             try:
-                scope = attempt.scope or final.scope
-                tokens = self._tokens(final, text, scope, final.claims, attempt.now)
+                tokens = self._tokens(final, scope, attempt.now, keeps=keeps, agent=attempt.agent)
             except ValueError:
                 error = Unavailable(Reason.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
@@ -320,18 +317,18 @@ class Exchange:
         """Return the living grants of a subject."""
         return Ask(self.ports.grants, (subject,), Done)
 
-    def _mint(self, grant: Grant, now: float, agent: str | None) -> str:
-        return refresh.mint(self.keys, grant=grant, jti=identifier(), now=now, agent=agent)
-
     def _tokens(
-        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
+        self, grant: Grant, scope: str, now: float, *, agent: str | None, keeps: bool = False
     ) -> Tokens:
+        """Make the tokens of an answer. Raises ValueError for those that nobody would take."""
+        jti, access_jti, jitter = draw()
         access_token, expires_at = self._access.token(
             grant,
+            jti=access_jti,
             scope=scope,
-            claims=claims,
             now=now,
             lifetime=min(self._group.access_lifetime, max(grant.expires_at - now, 1)),
+            jitter=jitter,
         )
         # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
         members: dict[str, Any] = {
@@ -339,7 +336,9 @@ class Exchange:
             "token_type": "Bearer",
             "expires_in": max(int(expires_at - now), 0),
         }
-        if refresh_token:
+        refresh_token = ""
+        if not keeps:
+            refresh_token = refresh.mint(self.keys, grant=grant, jti=jti, now=now, agent=agent)
             members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
