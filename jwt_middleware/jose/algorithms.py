@@ -6,6 +6,7 @@ be used for is decided here and in `jwk.py`, when the key is loaded, and never b
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -75,8 +76,12 @@ class _ECDSA(ECAlgorithm):
 
     def __init__(self, hash_alg: type[hashes.HashAlgorithm], size: int) -> None:
         super().__init__(hash_alg)
-        self._scheme = ec.ECDSA(hash_alg())
         self._size = size  # octets of R, and of S
+
+    @cached_property
+    def _scheme(self) -> ec.ECDSA:
+        # Not at once: it loads a backend, and whoever imports the package need not sign.
+        return ec.ECDSA(self.hash_alg())
 
     def sign(self, msg: bytes, key: Any) -> bytes:
         """Return R and S, each as long as the order of the curve (RFC 7518 s3.4)."""
