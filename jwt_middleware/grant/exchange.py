@@ -47,6 +47,8 @@ _HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
     Outcome.KEPT: "kept",
     Outcome.REPEATED: "repeated",
 }
+_SERVED = (*_HOW, Outcome.RESTORED)
+_KEEPS = (Outcome.KEPT, Outcome.RESTORED)
 
 Claims: TypeAlias = Mapping[str, Any]
 
@@ -188,9 +190,8 @@ class Exchange:
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
         if scope:
             scope = _narrowed(scope, token)
-        presented = Presented(
-            token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
-        )
+        is_bound = token.bound_key is not None
+        presented = Presented(token.generation, token.jti, token.issued_at, is_bound)
         agent = self.keys.agent(user_agent)
         is_signer = token.kid == self.keys.signer.kid
         seen = agent if is_signer else self.keys.agent(user_agent, token.kid)
@@ -218,7 +219,9 @@ class Exchange:
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
         if isinstance(decision, Swap):
             return self._swap(attempt, decision, left)
-        if decision is Outcome.GONE or row is None:
+        if row is not None and decision in _SERVED:
+            return self._serve(attempt, swap, decision, row)
+        if row is None or decision is Outcome.GONE:
             raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
         if decision is Outcome.REFUSED:
             mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
@@ -226,22 +229,21 @@ class Exchange:
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
             raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
-        if decision is Outcome.REUSED:
-            # The end first, then the answer: a thief must not be told before he is out.
-            event = Reused(
-                grant_id=row.id,
-                gap=-gap,
-                seconds=max(attempt.now - row.rotated_at, 0.0),
-                user_agent_changed=attempt.agent_changed,
-            )
-            refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
-            return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
-        return self._serve(attempt, swap, decision, row)
+        # Reused. The end first, then the answer: a thief must not be told before he is out.
+        event = Reused(
+            grant_id=row.id,
+            gap=-gap,
+            seconds=max(attempt.now - row.rotated_at, 0.0),
+            user_agent_changed=attempt.agent_changed,
+        )
+        refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
+        return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
 
     def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
         changed = attempt.agent_changed
+        how = _HOW.get(outcome)
         event: Event
-        if outcome is Outcome.RESTORED:
+        if how is None:
             event = Restored(
                 grant_id=row.id,
                 generation=row.generation,
@@ -250,14 +252,11 @@ class Exchange:
             )
         else:
             event = Refreshed(
-                grant_id=row.id,
-                how=_HOW[outcome],
-                generation=row.generation,
-                user_agent_changed=changed,
+                grant_id=row.id, how=how, generation=row.generation, user_agent_changed=changed
             )
         # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
         # a new refresh token"): such an answer, come late, would put an old token over a newer one.
-        keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
+        keeps = outcome in _KEEPS
 
         def finish(final: Grant) -> Step:
             scope = attempt.scope or final.scope
