@@ -1,6 +1,7 @@
 """Read the parameters of a token request from a bounded body (RFC 6749 s3.2)."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ..jose.strict import parse_object
@@ -64,7 +65,8 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     fields = text.split("&", MAX_FIELDS)
     if len(fields) > MAX_FIELDS:
         raise ValueError("too many fields")
-    return [field.partition("=")[::2] for field in fields if field]
+    pairs: list[Any] = [field.partition("=")[::2] for field in fields if field]
+    return pairs
 
 
 def _json(body: bytes) -> dict[str, str]:
