@@ -18,9 +18,10 @@ _NESTING = frozenset((list, tuple))
 BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
-# The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5),
-# or one token would have several texts. One character alone is never a group.
-_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+# What a segment may end with, by its length. The last character of a group that isn't full has
+# unused bits; they must be zero (RFC 4648 s3.5), or one token would have several texts. One
+# character alone is never a group.
+_LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def b64url_decode(segment: bytes) -> bytes:
@@ -32,12 +33,8 @@ def b64url_decode(segment: bytes) -> bytes:
 
 def check_segment(segment: bytes) -> None:
     """Check that a segment whose characters have been checked is canonical. Raises ValueError."""
-    rest = len(segment) & 3
-    if rest:
-        if segment[-1] not in _LAST[rest]:
-            raise ValueError("not canonical base64url")
-    elif not segment:
-        raise ValueError("nothing")
+    if not segment or segment[-1] not in _LAST[len(segment) & 3]:
+        raise ValueError("nothing, or not canonical base64url")
 
 
 def decode_segment(segment: bytes) -> bytes:
