@@ -2,7 +2,7 @@
 
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from json import JSONDecoder, JSONEncoder, encoder
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias, cast
@@ -60,15 +60,17 @@ _encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"
 to_json: Callable[[Any], str] = _encoder.encode
 quote: Callable[[str], str] = cast("Any", encoder).encode_basestring
 
-# What `encode` makes anew for every value, without its search for cycles.
-_chunks: Callable[[Any, int], Iterable[str]] = cast("Any", encoder).c_make_encoder(
-    None, _encoder.default, quote, None, ":", ",", False, False, False
-)
+
+def _rewriter(make: Any) -> Callable[[dict[str, Any]], str]:
+    if make is None:  # in an interpreter without json's parts in C
+        return to_json
+    # What `encode` makes anew for every value, and without its search for cycles.
+    chunks = make(None, _encoder.default, quote, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
 
 
-def rewrite(value: dict[str, Any]) -> str:
-    """Return the JSON text of what `parse_object` has returned: the same as `to_json`, sooner."""
-    return "".join(_chunks(value, 0))
+# The JSON text of what `parse_object` has returned: the same as `to_json`, sooner.
+rewrite = _rewriter(cast("Any", encoder).c_make_encoder)
 
 
 def parse_object(octets: bytes) -> FrozenDict:
