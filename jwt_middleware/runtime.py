@@ -7,7 +7,7 @@ from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from .core import Core
@@ -396,21 +396,17 @@ os.register_at_fork(after_in_child=_after_fork)
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
     try:
-        step: Any = finish(core.begin(request))
+        return cast("Forward | Reply", finish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    answer: Forward | Reply = step  # no request ends with a Done
-    return answer
 
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
     try:
-        step: Any = await afinish(core.begin(request))
+        return cast("Forward | Reply", await afinish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    answer: Forward | Reply = step  # no request ends with a Done
-    return answer
 
 
 def finish(step: Step) -> Forward | Reply | Done:
