@@ -162,7 +162,8 @@ class Runtime:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
@@ -182,7 +183,8 @@ class Runtime:
                 answer = await wait_for(doing, CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     def _store_failed(self, verb: str, error: Exception, turn: int) -> Exception:
@@ -204,10 +206,8 @@ class Runtime:
         return StoreUnavailable(f"{verb}: {detail}")
 
     def _store_answered(self, turn: int) -> None:
-        if self._failed_since is None:
-            return
         with self._state_lock:
-            if turn <= self._turn:
+            if self._failed_since is None or turn <= self._turn:
                 return
             since = self._failed_since
             self._failed_since = None
