@@ -1,15 +1,14 @@
 """The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
 from collections.abc import Callable, Mapping
-from hashlib import sha256
-from json import dumps
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from ..groups import Refresh
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
-from ..request.origins import Origins, is_preflight
+from ..request.documents import Document, Headers, unless
+from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
@@ -20,7 +19,6 @@ from ..values.errors import (
     InvalidRequest,
     InvalidScope,
     InvalidToken,
-    NotAllowed,
     OAuthError,
     Reason,
     UnsupportedGrantType,
@@ -31,11 +29,8 @@ from ..values.model import AccessToken, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 
-Headers: TypeAlias = tuple[tuple[str, str], ...]
-
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
-KEYS_MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
 
 
 class Endpoints:
@@ -64,8 +59,7 @@ class Endpoints:
         }
         jwks = settings.keys.public_jwks()
         if jwks["keys"]:
-            self._key_set = dumps(jwks, separators=(",", ":")).encode()
-            self._etag = f'"{sha256(self._key_set).hexdigest()[:32]}"'
+            self._key_set = Document(jwks, origins)
             self._paths[group.jwks_path] = self._jwks
 
     def find(self, path: str) -> Callable[[Request], Step] | None:
@@ -181,37 +175,13 @@ class Endpoints:
     # --- the key set
 
     def _jwks(self, request: Request) -> Step:
-        step = self._begin(request, "GET", "HEAD")
-        if step is not None:
-            return step
-        headers: Headers = (
-            ("etag", self._etag),
-            ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
-            *self._origins.headers(request),
-        )
-        # RFC 9110 s13.1.2: "*" stands for whatever there is.
-        known = request.header("if-none-match") or ""
-        if self._etag in known or known.strip(" \t") == "*":
-            return Reply(Response(304, headers, b""))
-        content = (
-            ("content-type", "application/json"),
-            ("content-length", str(len(self._key_set))),
-        )
-        body_ = b"" if request.method == "HEAD" else self._key_set
-        return Reply(Response(200, (*content, *headers), body_))
+        return Reply(self._key_set.answer(request))
 
     # --- what they share
 
-    def _begin(self, request: Request, *methods: str) -> Step | None:
-        if request.method in methods:
-            return None
-        allow = ", ".join((*methods, "OPTIONS"))
-        if request.method != "OPTIONS":
-            raise NotAllowed(allow)
-        headers: Headers = (("allow", allow), ("cache-control", "no-store"))
-        if is_preflight(request):
-            headers += self._origins.preflight(request, ", ".join(methods))
-        return Reply(Response(204, headers, b""))
+    def _begin(self, request: Request, method: str) -> Step | None:
+        response = unless(request, self._origins, method)
+        return None if response is None else Reply(response)
 
     def _cookie(self, request: Request, jar: Jar | None) -> str | None:
         """Return the cookie of a request that a page of ours made."""
