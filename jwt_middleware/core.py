@@ -96,7 +96,7 @@ class Core:
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
-        document = self._documents and self._documents.get(request.path)
+        document = self._documents.get(request.path) if self._documents else None
         if document and not request.is_websocket:
             return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
