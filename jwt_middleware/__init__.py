@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .groups import Cookies, Refresh, TokenCache
 from .keys import KeySet
 from .request.routes import Route
+from .resource import Resource
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
@@ -28,6 +29,7 @@ __all__ = [
     "KeySet",
     "KeysUnavailable",
     "Refresh",
+    "Resource",
     "Route",
     "Settings",
     "StoreUnavailable",

@@ -1,7 +1,7 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from json import dumps
 from typing import Any, NamedTuple
 
@@ -13,9 +13,11 @@ from .jose import jws
 from .jose.jwk import Key
 from .jose.jws import Parsed
 from .keys.live import LiveKeys
+from .metadata import documents
 from .request.challenges import challenge, quoted
 from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
+from .request.documents import Document
 from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
@@ -84,6 +86,9 @@ class Core:
             credentials=cookies is not None,
             header=cookies.header if cookies is not None else "",
         )
+        resource = settings.resource
+        self._metadata_url = resource.metadata_url if resource is not None else ""
+        self._documents = documents(settings)
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
@@ -103,7 +108,7 @@ class Core:
                 )
 
         # What a known token never reaches without a closer look.
-        self._served: Container[str] = self._endpoints.paths if self._endpoints else ()
+        self._served = {*self._documents, *(self._endpoints.paths if self._endpoints else ())}
         # A cookie may have come, too, and then it is one credential too many.
         self._warms = cache is not None and self._access_jar is None
 
@@ -134,6 +139,9 @@ class Core:
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
+        document = self._documents.get(request.path) if self._documents else None
+        if document and not request.is_websocket:
+            return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
             return endpoint(request)
@@ -254,19 +262,14 @@ class Core:
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
-        is_ours = (
-            self._endpoints and not request.is_websocket and self._endpoints.find(request.path)
-        )
-        endpoints = self._endpoints if is_ours else None
+        ours = None if request.is_websocket else self._ours(request.path)
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), error.retry_after, endpoints is None, *error.parameters())
+        key = (type(error), error.retry_after, ours is None, *error.parameters())
         response = self._answers.get(key)
         if response is None:
-            response = self._answers[key] = self._answer(error, at_resource=endpoints is None)
+            response = self._answers[key] = self._answer(error, at_resource=ours is None)
         more = (
-            self._origins.headers(request)
-            if endpoints is None
-            else endpoints.refusal_headers(request, error)
+            self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
         headers = response.headers + more
         # RFC 9110 s9.3.2: the fields of a GET, and no content.
@@ -280,6 +283,12 @@ class Core:
             grant_id=error.grant_id,
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
+
+    def _ours(self, path: str) -> Document | Endpoints | None:
+        """Return what of ours is at a path; None: a resource of the application's."""
+        if self._endpoints and self._endpoints.find(path):
+            return self._endpoints
+        return self._documents.get(path)
 
     def _answer(self, error: OAuthError, *, at_resource: bool) -> Response:
         # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
@@ -315,7 +324,7 @@ class Core:
             # matching the authentication scheme used by the client".
             return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
         if at_resource:
-            return (("www-authenticate", challenge(self._realm, error)),)
+            return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
         return pragma
 
 

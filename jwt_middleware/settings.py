@@ -12,6 +12,7 @@ from .keys import KeySet
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
+from .resource import Resource
 from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
@@ -40,6 +41,8 @@ class Settings:
             minutes. Anybody can make it run, with any name. Sync, or async for ASGI.
         refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
             verify.
+        resource: publish what clients must know to get a token for this service, and name the place
+            in every challenge.
         routes: the rules for paths. What no rule names needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
@@ -66,6 +69,7 @@ class Settings:
     trusted_issuers: tuple[TrustedIssuer, ...] = ()
     issuer_for: Callable[[str], Any] | None = None
     refresh: Refresh | None = None
+    resource: Resource | None = None
     routes: tuple[Route, ...] = ()
     profile: Profile = RFC_9068
     # seconds; Envoy and Spring use 60
@@ -85,6 +89,8 @@ class Settings:
         _check_issuers(self)
         if self.refresh is not None:
             _check_group(self, self.refresh)
+        if self.resource is not None:
+            _check_resource(self, self.resource)
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -160,6 +166,16 @@ def _refresh(name: str, value: Any) -> Refresh | None:
     return value
 
 
+def _resource(name: str, value: Any) -> Resource | None:
+    if value is not None and not isinstance(value, Resource):
+        raise ConfigurationError(
+            name,
+            f"must be a Resource group, not {type(value).__name__}",
+            'Resource(identifier="https://...")',
+        )
+    return value
+
+
 def _trusted_issuers(name: str, value: Any) -> tuple[TrustedIssuer, ...]:
     found = fields.listed(name, value)
     for one in found:
@@ -220,6 +236,25 @@ def _check_group(settings: Settings, group: Refresh) -> None:
             "audience",
             "has the issuer itself, which is whom refresh tokens are for",
             "name the service that takes the access tokens",
+        )
+
+
+def _check_resource(settings: Settings, group: Resource) -> None:
+    # RFC 8707 s2: clients ask for a token for the identifier, and get it with that `aud`.
+    if group.identifier not in settings.audience:
+        raise ConfigurationError(
+            "resource.identifier",
+            f"{group.identifier!r} isn't in the audience, so that the tokens that clients get for "
+            "it would be refused",
+            "name it there in exactly this spelling",
+        )
+    trusted = {settings.issuer, *(one.issuer for one in settings.trusted_issuers)}
+    strangers = [one for one in group.authorization_servers or () if one not in trusted]
+    if strangers and settings.issuer_for is None:
+        raise ConfigurationError(
+            "resource.authorization_servers",
+            f"{strangers[0]!r} isn't trusted, so that its tokens would be refused",
+            "name it in trusted_issuers, in exactly this spelling",
         )
 
 
@@ -305,6 +340,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "trusted_issuers": _trusted_issuers,
     "issuer_for": _issuer_for,
     "refresh": _refresh,
+    "resource": _resource,
     "routes": _routes,
     "profile": fields.profile,
     "leeway": _leeway,
