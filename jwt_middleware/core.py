@@ -198,9 +198,12 @@ class Core:
         fresh, parsed = trust.keys.fresh, attempt.parsed
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
-        forward = _hand_over(token, trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
-        if self._cache is not None and attempt.credentials is not None and is_present:
+        cache = self._cache if attempt.credentials is not None and is_present else None
+        if cache is not None:
+            token = AccessToken(cache.share(token.claims), token.own, token.scopes)
+        forward = _hand_over(token, trust)
+        if cache is not None and attempt.credentials is not None:
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
@@ -209,7 +212,7 @@ class Core:
                 keys=fresh,
                 generation=generation,
             )
-            self._cache.put(attempt.credentials, entry)
+            cache.put(attempt.credentials, entry)
         return self._let_in(attempt.rule, forward, now)
 
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:

@@ -30,7 +30,7 @@ from jwt_middleware.keys.source import Found
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.token import cache
-from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, Cache, Entry
+from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, MAX_TEXTS, Cache, Entry
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import AccessToken, User
 from jwt_middleware.values.steps import Forward
@@ -172,6 +172,33 @@ def test_the_settings_refuse_what_is_no_cache(factory: TokenFactory) -> None:
             "token_cache": {"entries": 0},
         }
     ).token_cache == TokenCache(entries=0)
+
+
+def test_tokens_share_what_all_have_in_common(factory: TokenFactory) -> None:
+    world = World(factory.settings())
+    first, second = (
+        world.get("/", factory.token(sub=sub, roles=["editor"], scope="read write")).token
+        for sub in ("alice", "bob")
+    )
+    assert first is not None
+    assert second is not None
+    for one, other in zip(first.claims, second.claims, strict=True):
+        assert one is other
+    for name in ("iss", "aud", "client_id", "scope"):
+        assert first.claims[name] is second.claims[name]
+    assert (first.subject, second.subject) == ("alice", "bob")
+
+
+def test_what_is_shared_has_a_bound() -> None:
+    kept = Cache(3)
+    known = kept.share(FrozenDict({"iss": "i", "n": 1}))
+    for number in range(MAX_TEXTS):
+        kept.share(FrozenDict({f"claim-{number}": True, "aud": ("a", "b")}))
+    assert len(kept._texts) == MAX_TEXTS
+    again = kept.share(FrozenDict({"i" + "ss": "i", "more": "x"}))
+    assert again == {"iss": "i", "more": "x"}
+    assert next(iter(again)) is next(iter(known))
+    assert len(kept._texts) == MAX_TEXTS
 
 
 # --- every hit checks again
