@@ -109,17 +109,17 @@ class Core:
 
         # What a known token never reaches without a closer look.
         self._served = {*self._documents, *(self._endpoints.paths if self._endpoints else ())}
-        # A cookie may have come, too, and then it is one credential too many.
-        self._warms = cache is not None and self._access_jar is None
+        # Where a cookie may have come, too, it is one credential too many.
+        self._recall: Callable[[str | bytes], Entry | None] = (
+            cache.get if cache is not None and self._access_jar is None else _forget
+        )
 
     def warm(self, method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return what `begin` would lead to, for a token that is known and has nothing to ask.
 
         None says that there is more to it, and nothing else.
         """
-        if self._cache is None or not self._warms:
-            return None
-        entry = self._cache.get(credentials)
+        entry = self._recall(credentials)
         if entry is None:
             return None
         now = self._clock()
@@ -355,6 +355,10 @@ def _issuer_of(parsed: Parsed) -> Any:
         return parsed.claims["iss"]
     except KeyError:
         raise InvalidToken(Reason.CLAIM_MISSING, "iss") from None
+
+
+def _forget(credentials: str | bytes) -> None:
+    """Know no token, where none is kept or where it alone doesn't decide."""
 
 
 def _any_grant(grant_id: str, now: float) -> bool:
