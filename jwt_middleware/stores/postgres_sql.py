@@ -31,7 +31,7 @@ MIGRATIONS: Final = (
             parent text COLLATE "C",
             claims text COLLATE "C",  -- JSON; NULL for {}
             bound_key text COLLATE "C",
-            end_reason text COLLATE "C"
+            end_reason text COLLATE "C"  -- NULL for 'logout'
         ) WITH (fillfactor = 80)""",
         "CREATE INDEX grants_living ON <schema>.grants (hashtext(subject)) WHERE ended_at IS NULL",
         "CREATE INDEX grants_ended ON <schema>.grants (ended_at) WHERE ended_at IS NOT NULL",
@@ -121,7 +121,11 @@ _NAMES = {
     # A commit waits for its standbys where it has written, and then for all that was before it.
     # Whoever finds ended what he is to end may repeat an end that none of them had in time.
     "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
-    "<row>": ", ".join(FIELDS),
+    # The usual reason takes no room: a page that was full before holds its rows when they end, too.
+    "<row>": ", ".join(FIELDS).replace(
+        "end_reason", "CASE WHEN ended_at IS NOT NULL THEN coalesce(end_reason, 'logout') END"
+    ),
+    "<reason>": "nullif(%(reason)s, 'logout')",
     "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
     "<living of fresh.subject>": _LIVING.format("fresh.subject"),
@@ -139,11 +143,11 @@ SQL: Final = {
     # row changed, the row that is returned looks as if it could be swapped: it is read once more.
     "advance": "SELECT <row>, <rotation>, <schema>.advance_grant(id, %(source)s, %(target)s, "
     "%(parent)s, %(offset)s) FROM <schema>.grants WHERE id = %(id)s",
-    "end": "WITH done AS (UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
+    "end": "WITH done AS (UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = <reason> "
     "WHERE id = %(id)s AND ended_at IS NULL RETURNING true, <durable>) SELECT * FROM done "
     "UNION ALL SELECT <written> IS NULL, <durable> FROM <schema>.grants "
     "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM done)",
-    "end_subject": "SELECT <schema>.end_grants(%(subject)s, %(reason)s, %(offset)s)",
+    "end_subject": "SELECT <schema>.end_grants(%(subject)s, <reason>, %(offset)s)",
     "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <schema>.grants WHERE id > %(position)s AND ended_at IS NULL "
     "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
