@@ -6,7 +6,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Refresh
+from .groups import Cookies, Refresh, TokenCache
 from .keys import KeySet
 from .request.routes import Route
 from .resource import Resource
@@ -33,6 +33,7 @@ __all__ = [
     "Route",
     "Settings",
     "StoreUnavailable",
+    "TokenCache",
     "Tokens",
     "TrustedIssuer",
     "current_token",

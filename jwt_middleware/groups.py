@@ -112,6 +112,35 @@ class Cookies:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenCache:
+    """Verified access tokens, kept so that the next request with one costs next to nothing.
+
+    Every hit checks again what moves with time or can be taken back: the token's times, its
+    issuer's keys, ended grants, the route. Tokens of more than 4 KiB aren't kept.
+
+    Args:
+        entries: the most tokens that are kept, about 3 KB each; 0: none.
+        hashed: keep their SHA-256 instead, so that no usable token stays in memory.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    # more than most processes have users at one time
+    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": 1_000_000})
+    hashed: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.entries) is not int or not 0 <= self.entries <= 1_000_000:
+            raise ConfigurationError(
+                "token_cache.entries", "must be a whole number up to 1000000", "0 keeps none"
+            )
+        if not isinstance(cast("Any", self.hashed), bool):
+            raise ConfigurationError("token_cache.hashed", "must be True or False")
+
+
 # What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
 # request headers, what else browsers add by themselves, and what proxies add.
 _AUTOMATIC = re.compile(

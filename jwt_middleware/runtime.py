@@ -18,6 +18,7 @@ from .issuers import Issuers
 from .keys.live import LiveKeys
 from .settings import Settings
 from .stores.opening import open_store
+from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
     EndGrant,
@@ -66,6 +67,8 @@ class Runtime:
         self._turns = count(1)
         self._late = False
         self.issuers = Issuers(settings, self.tell)
+        kept = settings.token_cache
+        self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
@@ -117,7 +120,7 @@ class Runtime:
                 ports = self._ports(group, asynchronous) if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, self.ended, self.issuers, lookups
+                    self._settings, ports, self.ended, self.issuers, lookups, self.cache
                 )
             return self._cores[asynchronous]
 
@@ -159,7 +162,8 @@ class Runtime:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
@@ -179,7 +183,8 @@ class Runtime:
                 answer = await wait_for(doing, CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     def _store_failed(self, verb: str, error: Exception, turn: int) -> Exception:
@@ -201,10 +206,8 @@ class Runtime:
         return StoreUnavailable(f"{verb}: {detail}")
 
     def _store_answered(self, turn: int) -> None:
-        if self._failed_since is None:
-            return
         with self._state_lock:
-            if turn <= self._turn:
+            if self._failed_since is None or turn <= self._turn:
                 return
             since = self._failed_since
             self._failed_since = None

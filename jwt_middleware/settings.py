@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, cast
 
 from . import fields, sources
-from .groups import Refresh
+from .groups import Refresh, TokenCache
 from .keys import KeySet
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
@@ -23,6 +23,8 @@ from .values.events import Event
 
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
+
+_CACHE = TokenCache()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +53,7 @@ class Settings:
         problem_details: refuse with `application/problem+json` (RFC 9457) instead of OAuth's JSON.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
+        token_cache: how many verified tokens are kept, and how.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
         clock: a function that returns the seconds since 1970-01-01 UTC.
@@ -75,6 +78,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     problem_details: bool = False
     checks: tuple[Check, ...] = ()
+    token_cache: TokenCache = _CACHE
     on_event: Callable[[Event], None] | None = None
     clock: Callable[[], float] = time.time
 
@@ -302,6 +306,12 @@ def _callables(name: str, value: Any) -> tuple[Check, ...]:
     return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
+def _token_cache(name: str, value: Any) -> TokenCache:
+    if not isinstance(value, TokenCache):
+        raise ConfigurationError(name, "must be a TokenCache group", "TokenCache(entries=0): none")
+    return value
+
+
 def _callable_or_none(name: str, value: Any) -> Any:
     return None if value is None else fields.function(name, value)
 
@@ -338,6 +348,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "origins": _origins,
     "problem_details": _bool,
     "checks": _callables,
+    "token_cache": _token_cache,
     "on_event": _callable_or_none,
     "clock": _clock,
 }

@@ -1,13 +1,15 @@
 """The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 from ..groups import Refresh
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
-from ..request.documents import Document, Headers, unless
+from ..request.documents import Document, Headers, other_method
 from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
@@ -29,8 +31,11 @@ from ..values.model import AccessToken, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 
+JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
+# What a client's authentication (RFC 6749 s2.3) is not.
+_NO_CLIENT = re.compile(r"[ \t]*(?:bearer|\Z)", re.IGNORECASE | re.ASCII)
 
 
 class Endpoints:
@@ -62,6 +67,11 @@ class Endpoints:
             self._key_set = Document(jwks, origins)
             self._paths[group.jwks_path] = self._jwks
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return where the endpoints are."""
+        return tuple(self._paths)
+
     def find(self, path: str) -> Callable[[Request], Step] | None:
         """Return the endpoint at `path`, or None."""
         return self._paths.get(path)
@@ -78,28 +88,29 @@ class Endpoints:
     # --- refresh
 
     def _refresh(self, request: Request) -> Step:
-        step = self._begin(request, "POST")
-        if step is not None:
-            return step
-        cookie = self._cookie(request, self._jar)
-        return self._read(request, lambda found: self._exchange_token(request, found, cookie))
+        if request.method != "POST":
+            return self._other_method(request)
+        cookie = self._cookie(request, self._jar) if self._jar is not None else None
+        return self._read(request, cookie, self._exchange_token)
 
-    def _exchange_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
+    def _exchange_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         grant_type = found.get("grant_type")
-        if grant_type is None and not (cookie and not found):
+        if grant_type is None and (found or not cookie):
             raise InvalidRequest(Reason.PARAMETER, "grant_type")
-        if grant_type not in (None, "refresh_token"):
+        if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(Reason.GRANT_TYPE)
         text = found.get("refresh_token")
-        if text is not None and cookie is not None:
-            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
-        if text is None and cookie is None:
+        if cookie is not None:
+            if text is not None:
+                raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+            text = cookie
+        if text is None:
             raise InvalidRequest(Reason.PARAMETER, "refresh_token")
         scope = found.get("scope", "")
-        if not is_scope(scope):
+        if scope and not is_scope(scope):
             raise InvalidScope(Reason.PARAMETER, "scope")
         now = self._clock()
-        token = self._exchange.check(text or cookie or "", now)
+        token = self._exchange.check(text, now)
         return self._exchange.refresh(
             token,
             scope=scope,
@@ -119,14 +130,13 @@ class Endpoints:
     # --- revocation
 
     def _revoke(self, request: Request) -> Step:
-        step = self._begin(request, "POST")
-        if step is not None:
-            return step
+        if request.method != "POST":
+            return self._other_method(request)
         # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
         cookie = self._cookie(request, self._jar) or self._cookie(request, self._access_jar)
-        return self._read(request, lambda found: self._revoke_token(request, found, cookie))
+        return self._read(request, cookie, self._revoke_token)
 
-    def _revoke_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
+    def _revoke_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         text = found.get("token")
         if text is None and self._jar is None:
             raise InvalidRequest(Reason.PARAMETER, "token")
@@ -179,9 +189,8 @@ class Endpoints:
 
     # --- what they share
 
-    def _begin(self, request: Request, method: str) -> Step | None:
-        response = unless(request, self._origins, method)
-        return None if response is None else Reply(response)
+    def _other_method(self, request: Request) -> Step:
+        return Reply(other_method(request, self._origins, "POST"))
 
     def _cookie(self, request: Request, jar: Jar | None) -> str | None:
         """Return the cookie of a request that a page of ours made."""
@@ -192,16 +201,23 @@ class Endpoints:
             check_same_site(request, self._cookies.header.lower(), self._known_origins)
         return cookie
 
-    def _read(self, request: Request, then: Callable[[dict[str, str]], Step]) -> Step:
+    def _read(
+        self,
+        request: Request,
+        cookie: str | None,
+        then: Callable[[Request, str | None, dict[str, str]], Step],
+    ) -> Step:
         # Every browser client sends its expired access token along; it buys nothing and hurts
         # nothing.
-        authorization = (request.header("authorization") or "").strip(" \t").lower()
-        if authorization and not authorization.startswith("bearer"):
+        authorization = request.header("authorization")
+        if authorization and not _NO_CLIENT.match(authorization):
             raise InvalidClient(Reason.CLIENT_AUTHENTICATION)
         body.check_length(request.header("content-length"))
         kind = request.header("content-type")
-        call = cast("Callable[[int], Any]", request.body)  # every door gives one
-        return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
+        call: Any = request.body  # every door gives one
+        return Ask(
+            call, (MAX_BODY,), lambda octets: then(request, cookie, body.parameters(kind, octets))
+        )
 
     def _cleared_for(self, request: Request) -> Headers:
         """Return what removes the cookies, for a page of ours: other sites log nobody out."""
@@ -215,20 +231,21 @@ class Endpoints:
         return tuple(jar.clear() for jar in jars if isinstance(jar, Jar))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
-        content = _json_object(members).encode()
+        content = (_template(tuple(members)) % tuple(members.values())).encode()
         headers: Headers = (
-            ("content-type", "application/json"),
+            JSON,
             ("content-length", str(len(content))),
             *NO_STORE,
+            *self._origins.headers(request),
+            *more,
         )
-        return Response(200, (*headers, *self._origins.headers(request), *more), content)
+        return Response(200, headers, content)
 
 
-def _json_object(members: Mapping[str, str | int]) -> str:
+@lru_cache  # answers have few sets of members
+def _template(names: tuple[str, ...]) -> str:
+    """Return the JSON object of these members, for their values to be filled in with `%`."""
     # Nothing in it needs an escape: tokens are base64url and dots, and a scope has neither quotes
     # nor backslashes (RFC 6749 s3.3). To look for one would cost as much as a signature's tenth.
-    pairs = [
-        f'"{name}":{value}' if type(value) is int else f'"{name}":"{value}"'
-        for name, value in members.items()
-    ]
+    pairs = [f'"{name}":%d' if name == "expires_in" else f'"{name}":"%s"' for name in names]
     return "{" + ",".join(pairs) + "}"

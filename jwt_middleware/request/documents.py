@@ -34,9 +34,8 @@ class Document:
 
     def answer(self, request: Request) -> Response:
         """Return the answer to any request. Raises NotAllowed."""
-        other = unless(request, self._readers, "GET", "HEAD")
-        if other is not None:
-            return other
+        if request.method not in ("GET", "HEAD"):
+            return other_method(request, self._readers, "GET", "HEAD")
         headers = self._kept + self._readers.headers(request)
         # RFC 9110 s13.1.2: "*" stands for whatever there is.
         known = request.header("if-none-match") or ""
@@ -50,10 +49,8 @@ class Document:
         return self._readers.headers(request)
 
 
-def unless(request: Request, readers: Origins | Anyone, *methods: str) -> Response | None:
-    """Return None for one of the methods, and the answer for OPTIONS. Raises NotAllowed."""
-    if request.method in methods:
-        return None
+def other_method(request: Request, readers: Origins | Anyone, *methods: str) -> Response:
+    """Return the answer for OPTIONS where only `methods` are known. Raises NotAllowed."""
     allow = ", ".join((*methods, "OPTIONS"))
     if request.method != "OPTIONS":
         raise NotAllowed(allow)
