@@ -260,9 +260,11 @@ def test_the_door_decides_what_may_be_awaited(check: Check) -> None:
     status, out = check("--door", "wsgi", refresh=group)
     assert status == 2
     assert "a WSGI door can't await" in out
-    assert check(refresh=refresh(store="oracle://x"))[0] == 0
-    status, out = check("--door", "asgi", refresh=refresh(store="oracle://x"))
-    assert (status, "no store has the scheme" in out) == (2, True)
+
+
+def test_a_store_that_can_not_be_opened_is_an_error(check: Check) -> None:
+    status, out = check(refresh=refresh(store="oracle://x"))
+    assert (status, "no store has the scheme 'oracle'" in out) == (2, True)
 
 
 def test_json_is_one_object_a_line(check: Check) -> None:

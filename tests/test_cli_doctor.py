@@ -209,6 +209,11 @@ def test_a_key_file_is_read(run: Run, tmp_path: Path) -> None:
     assert "No such file" in run(keys=keys).one("keys")[1]
 
 
+def test_tenants_are_nobodys_to_try(run: Run) -> None:
+    shown = run(issuer_for=lambda _: None)
+    assert (shown.status, shown.one("issuer_for")[0]) == (0, "-")
+
+
 # --- clocks
 
 

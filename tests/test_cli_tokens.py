@@ -354,7 +354,9 @@ def test_there_is_advice_for_whatever_a_request_with_a_token_can_meet() -> None:
     others = {
         reason
         for reason in Reason
-        if reason.startswith(("refresh_", "grant_type", "grant_ref", "body", "cookie", "cross"))
+        if reason.startswith(
+            ("refresh_", "signer", "grant_type", "grant_ref", "body", "cookie", "cross")
+        )
     }
     others |= {
         *(Reason.MISSING, Reason.CREDENTIALS_TWICE, Reason.KEY_MISMATCH, Reason.CLIENT),

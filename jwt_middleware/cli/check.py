@@ -46,8 +46,9 @@ def add_command(commands: Any) -> None:
 def _check(arguments: Namespace) -> int:
     try:
         settings = settings_of(arguments)
+        runtime = Runtime.of(settings)  # with a store that nobody has connected to yet
         if arguments.door is not None:
-            Runtime.of(settings).core(asynchronous=arguments.door == "asgi")
+            runtime.core(asynchronous=arguments.door == "asgi")
     except ConfigurationError as error:
         rule = rule_of(error)
         seen = f"{error.problem} [{rule}]" if rule else error.problem

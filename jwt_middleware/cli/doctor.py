@@ -61,6 +61,8 @@ def _doctor(arguments: Namespace) -> int:
         yield from _keys("keys", settings, settings)
         for position, one in enumerate(settings.trusted_issuers):
             yield from _keys(f"trusted[{position}]", one, settings)
+        if settings.issuer_for is not None:
+            yield Line("-", "issuer_for", "only the application knows whom to try")
         yield from _store(settings)
 
     found = write(lines(), as_json=arguments.json)
