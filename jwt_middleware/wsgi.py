@@ -34,7 +34,11 @@ class JWTMiddleware:
         self._core = self._runtime.core(asynchronous=False)
         self._warm = self._core.warm
         self._current = self._runtime.current
-        self._runtime.check()
+        try:
+            self._runtime.check()
+        except BaseException:
+            self._runtime.close()
+            raise
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
