@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from .. import ConfigurationError, KeySet, __version__
 from ..jose.algorithms import ALGORITHMS
-from . import Refusal, grants
+from . import Refusal, check, doctor, grants, tokens, told
 
 PROG = "jwt-middleware"
 
@@ -22,11 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (Refusal, ConfigurationError) as refusal:
-        sys.stderr.write(f"{PROG}: {refusal}\n")
+        sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
         return 2
-    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -48,6 +47,9 @@ def _parser() -> ArgumentParser:
 
     _add_keys(commands)
     grants.add_commands(commands)
+    tokens.add_commands(commands)
+    check.add_command(commands)
+    doctor.add_command(commands)
     return parser
 
 

@@ -232,7 +232,8 @@ class HttpFetcher:
             body = response.read(limit + 1)
             if len(body) > limit:
                 raise KeysUnavailable(f"{url} answers more than {limit} octets")
-            return Fetched(response.status, body, response.getheader("cache-control"))
+            said = response.getheader("cache-control"), response.getheader("date")
+            return Fetched(response.status, body, *said)
 
     def _connect(
         self, parts: SplitResult, host: str, port: int, deadline: float
@@ -314,6 +315,10 @@ class _Timed:
             def readinto(self, buffer: Any) -> int | None:
                 connected.settimeout(_left(deadline))
                 return octets.readinto(buffer)
+
+            def close(self) -> None:
+                octets.close()
+                super().close()
 
         class File:
             def makefile(self, mode: str) -> BufferedReader:
