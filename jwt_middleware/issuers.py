@@ -5,6 +5,7 @@ it (RFC 8725 s3.8). Nothing here waits.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
 
 from .jose.jws import Header
@@ -79,11 +80,15 @@ class Issuers:
             raise InvalidToken(Reason.ISSUER)
         if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
             raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
-        known = self._tenants.pop(name, None)
-        # The same answer again, or one that is equal but for its object: its keys are there.
-        trust = self._renewed(known[0], answer) if known is not None else self._trust(answer)
-        self._tenants[name] = trust, now
-        while len(self._tenants) > MAX_TENANTS:
+        trust = self._trust(answer)
+        # In one step: of two that come first, the second finds the keys of the first.
+        known = self._tenants.setdefault(name, (trust, now))[0]
+        if known is not trust:
+            # The same answer again, or one that is equal but for its object: its keys are there.
+            trust = self._renewed(known, answer)
+            self._tenants[name] = trust, now
+        self._used(name)
+        if len(self._tenants) > MAX_TENANTS:
             self._tenants.popitem(last=False)
         return trust
 
@@ -91,11 +96,12 @@ class Issuers:
         found = self._tenants.get(name)
         if found is None or not 0 <= now - found[1] < TENANT_AGE:
             return None
-        try:
-            self._tenants.move_to_end(name)
-        except KeyError:  # another thread has just forgotten it
-            return None
+        self._used(name)
         return found[0]
+
+    def _used(self, name: str) -> None:
+        with suppress(KeyError):  # another thread has just forgotten it
+            self._tenants.move_to_end(name)
 
     def _renewed(self, known: Trust, answer: TrustedIssuer) -> Trust:
         before = known.given.keys
