@@ -309,6 +309,8 @@ class HttpFetcher:
         from ssl import create_default_context
 
         context = create_default_context()
+        # RFC 9525 s2: the common name is no name of a host.
+        context.hostname_checks_common_name = False
         context.set_alpn_protocols(["http/1.1"])
         return context.wrap_socket(connected, server_hostname=host)
 

@@ -135,6 +135,7 @@ class KeyServer:
         self.fetches: list[str] = []  # the paths that were asked for
         self.accepted = 0  # connections
         self.greets = True  # False: connections come in, and nothing is ever said
+        self.raw: Play | None = None  # what is said before anything is asked, or shaken
         self.is_closing = False
         self._host = host
         self._context: ssl.SSLContext | None = None
@@ -204,8 +205,8 @@ class KeyServer:
         with self._lock:
             self.accepted += 1
         connected.settimeout(SOON)
-        if not self.greets:
-            Line(self, connected, b"- -").wait_gone()
+        if not self.greets or self.raw is not None:
+            (self.raw or hang)(Line(self, connected, b"- -"))
             return
         if self._context is not None:
             connected = self._context.wrap_socket(connected, server_side=True)
