@@ -15,7 +15,7 @@ from .token.access import Policy
 from .trusted import TrustedIssuer
 from .values.errors import InvalidToken, Reason, Unavailable
 
-MAX_TENANTS = 1024  # issuers that the application named: the one not used for longest is forgotten
+MAX_TENANTS = 4096  # issuers that the application named, some 5 KiB each: the least used goes
 TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
 
 

@@ -43,7 +43,7 @@ from tests.keyserver import (
 )
 from tests.keyserver.site import DOORS, Author, Site, fetchers, settle, until
 from tests.rules import accepts, refuses
-from tests.world import Sent, encoded
+from tests.world import Sent, World, encoded
 
 LIFETIME = 600  # seconds
 AT_MOST = 0.85 * LIFETIME  # after which a fleet has begun to fetch ahead
@@ -399,13 +399,14 @@ def test_a_thousand_first_requests_cause_one_fetch(
 
 
 def test_threads_and_tasks_share_one_fetch(server: KeyServer, author: Author, clock: Clock) -> None:
-    site = at("wsgi", author, server.url, timeout=5)
+    sites = [at(door, author, server.url) for door in DOORS]
+    world = World(author.settings(KeySet.remote(server.url)))
     gate = Gate(key_set(author.keys))
     server.publish(gate)
-    tasks = at("asgi", author, server.url)
-    tasks.world = site.world
+    for one in sites:
+        one.world = world
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(one.flood, [author.token()] * 20) for one in (site, tasks)]
+        waiting = [pool.submit(one.flood, [author.token()] * 20) for one in sites]
         assert gate.reached.wait(10)
         gate.open()
         assert {one.status for flood in waiting for one in flood.result()} == {200}

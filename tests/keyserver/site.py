@@ -57,7 +57,7 @@ class Site:
 
     def __init__(self, door: str, settings: Settings) -> None:
         self.door = door
-        self.world = World(settings)
+        self.world = World(settings, [door])
         self.settings = self.world.settings
 
     @property
