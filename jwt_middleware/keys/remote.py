@@ -217,10 +217,11 @@ def _load() -> None:
 
     In the child that thread is gone, and the lock that it holds on the module is held for ever.
     """
-    from importlib import import_module
-
-    for name in ("concurrent.futures._base", "encodings.idna", "http.client", "ipaddress", "ssl"):
-        import_module(name)
+    import concurrent.futures._base  # noqa: F401
+    import encodings.idna  # noqa: F401
+    import http.client  # noqa: F401
+    import ipaddress  # noqa: F401
+    import ssl  # noqa: F401
 
 
 class HttpFetcher:
