@@ -212,16 +212,18 @@ def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
         )
 
 
-def _load() -> None:
+def _load() -> tuple[object, ...]:
     """Import what a fetch needs, before a process forks while another thread imports it.
 
     In the child that thread is gone, and the lock that it holds on the module is held for ever.
     """
-    import concurrent.futures._base  # noqa: F401
-    import encodings.idna  # noqa: F401
-    import http.client  # noqa: F401
-    import ipaddress  # noqa: F401
-    import ssl  # noqa: F401
+    import ipaddress
+    import ssl
+    from concurrent.futures import Future
+    from encodings import idna
+    from http import client
+
+    return ipaddress, ssl, Future, idna, client
 
 
 class HttpFetcher:
