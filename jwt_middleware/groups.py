@@ -377,7 +377,7 @@ def _public_url(name: str, value: Any) -> None:
     if problem or "?" in value or "#" in value or value.endswith("/"):
         raise _wrong(
             name,
-            f"{value!r} is no URL of a root" + (f": it {problem}" if problem else ""),
+            "is no URL of a root" + (f": it {problem}" if problem else ""),
             "https://shop.example/app, without / at the end; http is only for loopback",
         )
 

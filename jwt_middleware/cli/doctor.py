@@ -29,7 +29,7 @@ from ..keys.remote import HttpFetcher, Remote
 from ..keys.source import Fetched, Fetcher
 from ..runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
-from .configured import add_source, settings_of, source_of
+from .configured import add_options, settings_of, source_of
 from .lines import Line, origin, span, write
 
 ROUNDS = 5  # questions to the store, for its latency
@@ -46,8 +46,7 @@ def add_command(commands: Any) -> None:
         description=f"{about.capitalize()}. Exit status: 0 all is well, 1 something isn't, 2 there "
         "are no settings to go by.",
     )
-    add_source(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_options(parser)
     parser.set_defaults(run=_doctor)
 
 
