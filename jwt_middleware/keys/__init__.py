@@ -13,9 +13,11 @@ from ..jose.strict import parse_object
 from ..values import randomness
 from ..values.errors import ConfigurationError, InvalidToken, Reason
 from . import file, states
+from . import signer as signing
+from .signer import Signer
 from .source import Fetched, Fetcher, Skipped, Source
 
-__all__ = ["Fetched", "Fetcher", "Key", "KeySet"]
+__all__ = ["Fetched", "Fetcher", "Key", "KeySet", "Signer"]
 
 
 class KeySet:
@@ -124,6 +126,23 @@ class KeySet:
         from .remote import Remote
 
         return cls((), Remote(url=url, **options))
+
+    @classmethod
+    def external(
+        cls,
+        public: Mapping[str, Any] | str | bytes,
+        signer: Signer,
+        *,
+        algorithm: str | None = None,
+        kid: str | None = None,
+    ) -> "KeySet":
+        """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and who signs.
+
+        `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
+        after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
+        """
+        given = public if isinstance(public, Mapping) else _octets(public)
+        return cls((_usable("keys", signing.external, given, signer, algorithm, kid),))
 
     @classmethod
     def published(
