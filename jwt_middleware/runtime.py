@@ -7,7 +7,7 @@ from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .core import Core, Lookups
@@ -159,7 +159,8 @@ class Runtime:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
@@ -179,7 +180,8 @@ class Runtime:
                 answer = await wait_for(doing, CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     def _store_failed(self, verb: str, error: Exception, turn: int) -> Exception:
@@ -201,10 +203,8 @@ class Runtime:
         return StoreUnavailable(f"{verb}: {detail}")
 
     def _store_answered(self, turn: int) -> None:
-        if self._failed_since is None:
-            return
         with self._state_lock:
-            if turn <= self._turn:
+            if self._failed_since is None or turn <= self._turn:
                 return
             since = self._failed_since
             self._failed_since = None
@@ -414,17 +414,21 @@ os.register_at_fork(after_in_child=_after_fork)
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
     try:
-        return cast("Forward | Reply", finish(core.begin(request)))
+        step: Any = finish(core.begin(request))
     except OAuthError as error:
         return core.refuse(request, error)
+    answer: Forward | Reply = step  # no request ends with a Done
+    return answer
 
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
     try:
-        return cast("Forward | Reply", await afinish(core.begin(request)))
+        step: Any = await afinish(core.begin(request))
     except OAuthError as error:
         return core.refuse(request, error)
+    answer: Forward | Reply = step  # no request ends with a Done
+    return answer
 
 
 def finish(step: Step) -> Forward | Reply | Done:

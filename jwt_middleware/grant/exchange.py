@@ -33,9 +33,8 @@ from ..values.events import (
     Reused,
     Revoked,
 )
-from ..values.frozen import FrozenDict
 from ..values.model import Grant, Tokens
-from ..values.randomness import identifier
+from ..values.randomness import draw
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
 from .rotation import Limits, Outcome, Presented, Swap, decide, first
@@ -48,6 +47,8 @@ _HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
     Outcome.KEPT: "kept",
     Outcome.REPEATED: "repeated",
 }
+_SERVED = (*_HOW, Outcome.RESTORED)
+_KEEPS = (Outcome.KEPT, Outcome.RESTORED)
 
 Claims: TypeAlias = Mapping[str, Any]
 
@@ -135,8 +136,7 @@ class Exchange:
 
         def replace_old(final: Grant) -> Step:
             # Made before the store is asked: what is too large fails before anything has changed.
-            text = self._mint(final, now, self.keys.agent(user_agent))
-            tokens = self._tokens(final, text, final.scope, final.claims, now)
+            tokens = self._tokens(final, final.scope, now, agent=self.keys.agent(user_agent))
             old = self._authentic(replaces, now)
             if old is None:
                 return add(final, tokens)
@@ -190,9 +190,8 @@ class Exchange:
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
         if scope:
             scope = _narrowed(scope, token)
-        presented = Presented(
-            token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
-        )
+        is_bound = token.bound_key is not None
+        presented = Presented(token.generation, token.jti, token.issued_at, is_bound)
         agent = self.keys.agent(user_agent)
         is_signer = token.kid == self.keys.signer.kid
         seen = agent if is_signer else self.keys.agent(user_agent, token.kid)
@@ -220,7 +219,9 @@ class Exchange:
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
         if isinstance(decision, Swap):
             return self._swap(attempt, decision, left)
-        if decision is Outcome.GONE or row is None:
+        if row is not None and decision in _SERVED:
+            return self._serve(attempt, swap, decision, row)
+        if row is None or decision is Outcome.GONE:
             raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
         if decision is Outcome.REFUSED:
             mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
@@ -228,22 +229,21 @@ class Exchange:
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
             raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
-        if decision is Outcome.REUSED:
-            # The end first, then the answer: a thief must not be told before he is out.
-            event = Reused(
-                grant_id=row.id,
-                gap=-gap,
-                seconds=max(attempt.now - row.rotated_at, 0.0),
-                user_agent_changed=attempt.agent_changed,
-            )
-            refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
-            return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
-        return self._serve(attempt, swap, decision, row)
+        # Reused. The end first, then the answer: a thief must not be told before he is out.
+        event = Reused(
+            grant_id=row.id,
+            gap=-gap,
+            seconds=max(attempt.now - row.rotated_at, 0.0),
+            user_agent_changed=attempt.agent_changed,
+        )
+        refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
+        return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
 
     def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
         changed = attempt.agent_changed
+        how = _HOW.get(outcome)
         event: Event
-        if outcome is Outcome.RESTORED:
+        if how is None:
             event = Restored(
                 grant_id=row.id,
                 generation=row.generation,
@@ -252,20 +252,16 @@ class Exchange:
             )
         else:
             event = Refreshed(
-                grant_id=row.id,
-                how=_HOW[outcome],
-                generation=row.generation,
-                user_agent_changed=changed,
+                grant_id=row.id, how=how, generation=row.generation, user_agent_changed=changed
             )
         # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
         # a new refresh token"): such an answer, come late, would put an old token over a newer one.
-        keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
+        keeps = outcome in _KEEPS
 
         def finish(final: Grant) -> Step:
-            text = "" if keeps else self._mint(final, attempt.now, attempt.agent)
+            scope = attempt.scope or final.scope
             try:
-                scope = attempt.scope or final.scope
-                tokens = self._tokens(final, text, scope, final.claims, attempt.now)
+                tokens = self._tokens(final, scope, attempt.now, keeps=keeps, agent=attempt.agent)
             except ValueError:
                 error = Unavailable(Reason.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
@@ -320,18 +316,18 @@ class Exchange:
         """Return the living grants of a subject."""
         return Ask(self.ports.grants, (subject,), Done)
 
-    def _mint(self, grant: Grant, now: float, agent: str | None) -> str:
-        return refresh.mint(self.keys, grant=grant, jti=identifier(), now=now, agent=agent)
-
     def _tokens(
-        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
+        self, grant: Grant, scope: str, now: float, *, agent: str | None, keeps: bool = False
     ) -> Tokens:
+        """Make the tokens of an answer. Raises ValueError for those that nobody would take."""
+        jti, access_jti, jitter = draw()
         access_token, expires_at = self._access.token(
             grant,
+            jti=access_jti,
             scope=scope,
-            claims=claims,
             now=now,
             lifetime=min(self._group.access_lifetime, max(grant.expires_at - now, 1)),
+            jitter=jitter,
         )
         # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
         members: dict[str, Any] = {
@@ -339,7 +335,9 @@ class Exchange:
             "token_type": "Bearer",
             "expires_in": max(int(expires_at - now), 0),
         }
-        if refresh_token:
+        refresh_token = ""
+        if not keeps:
+            refresh_token = refresh.mint(self.keys, grant=grant, jti=jti, now=now, agent=agent)
             members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
