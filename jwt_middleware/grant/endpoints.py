@@ -8,6 +8,8 @@ from json import dumps
 from typing import Any, TypeAlias
 
 from ..groups import Refresh
+from ..keys import KeySet
+from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
@@ -32,6 +34,7 @@ from ..values.events import Event, Revoked
 from ..values.model import AccessToken, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
+from .prepared import Prepared
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -53,6 +56,7 @@ class Endpoints:
         exchange: Exchange,
         origins: Origins,
         verify: Callable[[str, float], AccessToken],
+        live: LiveKeys,
     ) -> None:
         self._exchange = exchange
         self._origins = origins
@@ -67,10 +71,9 @@ class Endpoints:
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
-        jwks = settings.keys.public_jwks()
-        if jwks["keys"]:
-            self._key_set = dumps(jwks, separators=(",", ":")).encode()
-            self._etag = f'"{sha256(self._key_set).hexdigest()[:32]}"'
+        # Secrets are published to nobody; a set stays of its kind, whatever follows it.
+        if settings.keys.public_jwks()["keys"]:
+            self._key_set = Prepared(live, _published)
             self._paths[group.jwks_path] = self._jwks
 
     def find(self, path: str) -> Callable[[Request], Step] | None:
@@ -188,17 +191,18 @@ class Endpoints:
     def _jwks(self, request: Request) -> Step:
         if request.method not in ("GET", "HEAD"):
             return self._other_method(request, "GET", "HEAD")
+        key_set, etag = self._key_set.get()
         headers: Headers = (
-            ("etag", self._etag),
+            ("etag", etag),
             ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
             *self._origins.headers(request),
         )
         # RFC 9110 s13.1.2: "*" stands for whatever there is.
         known = request.header("if-none-match") or ""
-        if self._etag in known or known.strip(" \t") == "*":
+        if etag in known or known.strip(" \t") == "*":
             return Reply(Response(304, headers, b""))
-        content = (JSON, ("content-length", str(len(self._key_set))))
-        body_ = b"" if request.method == "HEAD" else self._key_set
+        content = (JSON, ("content-length", str(len(key_set))))
+        body_ = b"" if request.method == "HEAD" else key_set
         return Reply(Response(200, (*content, *headers), body_))
 
     # --- what they share
@@ -260,6 +264,12 @@ class Endpoints:
             *more,
         )
         return Response(200, headers, content)
+
+
+def _published(keys: KeySet) -> tuple[bytes, str]:
+    """Return the public key set, and its ETag."""
+    octets = dumps(keys.public_jwks(), separators=(",", ":")).encode()
+    return octets, f'"{sha256(octets).hexdigest()[:32]}"'
 
 
 @lru_cache  # answers have few sets of members

@@ -6,6 +6,7 @@ cancelled, takes nothing from the others. Where no thread can be had, who asks f
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -85,9 +86,29 @@ class LiveKeys:
         return self._look(kid)
 
     def renew(self, now: float) -> None:
-        """Begin a fetch if it is time. For keys that were there from the start: never waits."""
-        if now >= self.fresh.due:
-            self._decide(next(iter(self.fresh.keys)), now)
+        """Begin a fetch if it is time, for keys of our own: what is known goes on to sign.
+
+        It is waited for only where nobody has looked for long, in a process that was idle say: by
+        now another key may sign, and this one be about to go.
+        """
+        flight = self._renew(now)
+        if flight is not None:
+            with suppress(TimeoutError):
+                flight.result(self._patience)
+
+    async def arenew(self, now: float) -> None:
+        """Do what `renew` does, in a task."""
+        flight = self._renew(now)
+        if flight is not None:
+            from asyncio import wait_for, wrap_future
+
+            with suppress(TimeoutError):
+                await wait_for(wrap_future(flight), self._patience)
+
+    def _renew(self, now: float) -> "Future[None] | None":
+        was_old = self.fresh.is_old(now)
+        self._decide(next(iter(self.fresh.keys)), now)
+        return self._flight if was_old else None
 
     def _decide(self, kid: str | None, now: float) -> "Future[None] | None":
         """Return the flight to wait for, if there is one. Raises InvalidToken, KeysUnavailable."""
@@ -180,6 +201,8 @@ class LiveKeys:
             raise KeysUnavailable(str(error)) from None
         if self.key_set.signer is not None and key_set.signer is None:
             raise KeysUnavailable("none of the keys that were found can sign")
+        if {key.is_symmetric for key in (*self.key_set.keys, *key_set.keys)} == {True, False}:
+            raise KeysUnavailable("secrets were found where public keys were, or the reverse")
         return found, key_set, frozenset(skipped)
 
     def _succeeded(
