@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from jwt_middleware import Issuer, KeySet, Refresh, Settings
-from jwt_middleware.values.errors import Unavailable
+from jwt_middleware import Issuer, KeySet, Refresh, Settings, Unavailable
 
 END = b"-----END PUBLIC KEY-----\n"
 TIMEOUT = 2.0  # seconds; a login waits so long, and then hears that it is to come again
@@ -111,8 +110,8 @@ def kept(folder: Path) -> Generator[tuple[bytes, Path]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
         try:
             assert process.stdout is not None  # noqa: S101
-            lines = iter(process.stdout.readline, b"")
-            yield b"".join([*takewhile(lambda line: b"-END" not in line, lines), END]), path
+            lines = takewhile(END.__ne__, process.stdout)
+            yield b"".join([*lines, END]), path
         finally:
             process.terminate()
 

@@ -13,7 +13,13 @@ from .runtime import current_token
 from .settings import Settings
 from .token import profiles
 from .trusted import TrustedIssuer
-from .values.errors import ConfigurationError, EndGrant, KeysUnavailable, StoreUnavailable
+from .values.errors import (
+    ConfigurationError,
+    EndGrant,
+    KeysUnavailable,
+    StoreUnavailable,
+    Unavailable,
+)
 from .values.events import Event
 from .values.model import AccessToken, Grant, Tokens
 
@@ -33,6 +39,7 @@ __all__ = [
     "StoreUnavailable",
     "Tokens",
     "TrustedIssuer",
+    "Unavailable",
     "current_token",
     "profiles",
 ]

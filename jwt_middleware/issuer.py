@@ -62,7 +62,8 @@ class Issuer:
 
         Raises:
             ValueError: for a claim that the issuer sets itself, and for tokens over 8 KiB.
-            StoreUnavailable: when the grant can't be kept; then there is none.
+            Unavailable: when `claims_for` fails, or what holds the signing key.
+            StoreUnavailable: when the grant can't be kept; then there is none. It is Unavailable.
             EndGrant: when `claims_for` refuses.
 
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as Flag
@@ -75,7 +75,7 @@ def keys(tmp_path: Path) -> Keys:
 
 
 @contextmanager
-def behind(door: Kind, keys: Keys) -> Iterator[World]:
+def behind(door: Kind, keys: Keys) -> Generator[World]:
     """Open one door before keys in a file. The operator's clock is the service's."""
     with single(door, keys=keys.given) as site, pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "clock", site.clock)
