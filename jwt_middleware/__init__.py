@@ -6,9 +6,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Refresh
+from .groups import Cookies, Refresh, TokenCache
 from .keys import KeySet
 from .request.routes import Route
+from .resource import Resource
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
@@ -34,9 +35,11 @@ __all__ = [
     "KeySet",
     "KeysUnavailable",
     "Refresh",
+    "Resource",
     "Route",
     "Settings",
     "StoreUnavailable",
+    "TokenCache",
     "Tokens",
     "TrustedIssuer",
     "Unavailable",

@@ -7,7 +7,7 @@ from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from .core import Core, Lookups
@@ -19,6 +19,7 @@ from .keys.live import LiveKeys
 from .keys.signer import ExternalKey, checked
 from .settings import Settings
 from .stores.opening import open_store
+from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
     EndGrant,
@@ -71,6 +72,8 @@ class Runtime:
         self._turns = count(1)
         self._late = False
         self.issuers = Issuers(settings, self.tell)
+        kept = settings.token_cache
+        self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
@@ -122,7 +125,7 @@ class Runtime:
                 ports = self._ports(group, asynchronous) if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, self.ended, self.issuers, lookups
+                    self._settings, ports, self.ended, self.issuers, lookups, self.cache
                 )
             return self._cores[asynchronous]
 
@@ -448,21 +451,17 @@ os.register_at_fork(after_in_child=_after_fork)
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
     try:
-        step: Any = finish(core.begin(request))
+        return cast("Forward | Reply", finish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    answer: Forward | Reply = step  # no request ends with a Done
-    return answer
 
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
     try:
-        step: Any = await afinish(core.begin(request))
+        return cast("Forward | Reply", await afinish(core.begin(request)))
     except OAuthError as error:
         return core.refuse(request, error)
-    answer: Forward | Reply = step  # no request ends with a Done
-    return answer
 
 
 def finish(step: Step) -> Forward | Reply | Done:

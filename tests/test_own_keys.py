@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import KeySet
+from jwt_middleware import Event, KeySet
 from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.jose import jws
@@ -116,6 +116,11 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def latest(world: World) -> Event:
+    """Return what was told last."""
+    return world.events[-1]
 
 
 def signer_of(token: str) -> str | None:
@@ -251,7 +256,7 @@ def test_changes_are_told_by_kid(world: World, keys: Keys) -> None:
     old = tuple(keys.kids("retired"))
     keys.retire("--force")
     followed(world)
-    assert world.events[-1] == KeysChanged(issuer=event.issuer, added=(), removed=old)
+    assert latest(world) == KeysChanged(issuer=event.issuer, added=(), removed=old)
 
 
 # --- who looks, and when
@@ -371,7 +376,7 @@ def test_a_file_that_is_no_good_changes_nothing_but_an_event(
     replaced(keys.path, good)
     world.clock.forward(31)
     followed(world)
-    assert isinstance(world.events[-1], KeysBack)
+    assert isinstance(latest(world), KeysBack)
     keys.rotate("--force")
     followed(world)
     assert [signer_of(world.login().access_token)] == keys.kids()
@@ -382,14 +387,15 @@ def test_a_file_that_is_gone_changes_nothing_but_an_event(world: World, keys: Ke
     good = keys.path.read_bytes()
     keys.path.unlink()
     followed(world)
-    assert isinstance(world.events[-1], KeysFailed)
-    assert "No such file" in world.events[-1].detail
+    failed = latest(world)
+    assert isinstance(failed, KeysFailed)
+    assert "No such file" in failed.detail
     assert world.call(tokens.access_token).status == 200
     world.renewed(tokens.refresh_token)
     replaced(keys.path, good)
     world.clock.forward(31)
     followed(world)
-    assert isinstance(world.events[-1], KeysBack)
+    assert isinstance(latest(world), KeysBack)
 
 
 def test_a_file_that_was_only_touched_is_no_change(world: World, keys: Keys) -> None:
@@ -414,5 +420,6 @@ def test_secrets_rotate_in_a_file_and_are_never_published(door: Kind, tmp_path: 
         assert world.call(tokens.access_token).status == 200
         replaced(keys.path, json.dumps({"keys": [KeySet.generate().keys[0].to_jwk()]}).encode())
         followed(world)
-        assert isinstance(world.events[-1], KeysFailed)
-        assert "or the reverse" in world.events[-1].detail
+        failed = latest(world)
+        assert isinstance(failed, KeysFailed)
+        assert "or the reverse" in failed.detail

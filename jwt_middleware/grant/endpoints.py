@@ -3,17 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from hashlib import sha256
-from json import dumps
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..groups import Refresh
-from ..keys import KeySet
 from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
-from ..request.origins import Origins, is_preflight
+from ..request.documents import Document, Headers, other_method
+from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
@@ -24,7 +22,6 @@ from ..values.errors import (
     InvalidRequest,
     InvalidScope,
     InvalidToken,
-    NotAllowed,
     OAuthError,
     Reason,
     UnsupportedGrantType,
@@ -36,14 +33,11 @@ from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 from .prepared import Prepared
 
-Headers: TypeAlias = tuple[tuple[str, str], ...]
-
 JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
 # What a client's authentication (RFC 6749 s2.3) is not.
 _NO_CLIENT = re.compile(r"[ \t]*(?:bearer|\Z)", re.IGNORECASE | re.ASCII)
-KEYS_MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
 
 
 class Endpoints:
@@ -73,8 +67,13 @@ class Endpoints:
         }
         # Secrets are published to nobody; a set stays of its kind, whatever follows it.
         if settings.keys.public_jwks()["keys"]:
-            self._key_set = Prepared(live, _published)
+            self._key_set = Prepared(live, lambda keys: Document(keys.public_jwks(), origins))
             self._paths[group.jwks_path] = self._jwks
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return where the endpoints are."""
+        return tuple(self._paths)
 
     def find(self, path: str) -> Callable[[Request], Step] | None:
         """Return the endpoint at `path`, or None."""
@@ -93,7 +92,7 @@ class Endpoints:
 
     def _refresh(self, request: Request) -> Step:
         if request.method != "POST":
-            return self._other_method(request, "POST")
+            return self._other_method(request)
         cookie = self._cookie(request, self._jar) if self._jar is not None else None
         return self._read(request, cookie, self._exchange_token)
 
@@ -135,7 +134,7 @@ class Endpoints:
 
     def _revoke(self, request: Request) -> Step:
         if request.method != "POST":
-            return self._other_method(request, "POST")
+            return self._other_method(request)
         # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
         cookie = self._cookie(request, self._jar) or self._cookie(request, self._access_jar)
         return self._read(request, cookie, self._revoke_token)
@@ -189,32 +188,12 @@ class Endpoints:
     # --- the key set
 
     def _jwks(self, request: Request) -> Step:
-        if request.method not in ("GET", "HEAD"):
-            return self._other_method(request, "GET", "HEAD")
-        key_set, etag = self._key_set.get()
-        headers: Headers = (
-            ("etag", etag),
-            ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
-            *self._origins.headers(request),
-        )
-        # RFC 9110 s13.1.2: "*" stands for whatever there is.
-        known = request.header("if-none-match") or ""
-        if etag in known or known.strip(" \t") == "*":
-            return Reply(Response(304, headers, b""))
-        content = (JSON, ("content-length", str(len(key_set))))
-        body_ = b"" if request.method == "HEAD" else key_set
-        return Reply(Response(200, (*content, *headers), body_))
+        return Reply(self._key_set.get().answer(request))
 
     # --- what they share
 
-    def _other_method(self, request: Request, *methods: str) -> Step:
-        allow = ", ".join((*methods, "OPTIONS"))
-        if request.method != "OPTIONS":
-            raise NotAllowed(allow)
-        headers: Headers = (("allow", allow), ("cache-control", "no-store"))
-        if is_preflight(request):
-            headers += self._origins.preflight(request, ", ".join(methods))
-        return Reply(Response(204, headers, b""))
+    def _other_method(self, request: Request) -> Step:
+        return Reply(other_method(request, self._origins, "POST"))
 
     def _cookie(self, request: Request, jar: Jar | None) -> str | None:
         """Return the cookie of a request that a page of ours made."""
@@ -264,12 +243,6 @@ class Endpoints:
             *more,
         )
         return Response(200, headers, content)
-
-
-def _published(keys: KeySet) -> tuple[bytes, str]:
-    """Return the public key set, and its ETag."""
-    octets = dumps(keys.public_jwks(), separators=(",", ":")).encode()
-    return octets, f'"{sha256(octets).hexdigest()[:32]}"'
 
 
 @lru_cache  # answers have few sets of members

@@ -53,8 +53,9 @@ _HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
     Outcome.KEPT: "kept",
     Outcome.REPEATED: "repeated",
 }
+# Tuples, because an outcome is found by identity sooner than by its hash.
 _SERVED = (*_HOW, Outcome.RESTORED)
-_KEEPS = (Outcome.KEPT, Outcome.RESTORED)
+_KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that stays good
 
 Claims: TypeAlias = Mapping[str, Any]
 Made: TypeAlias = tuple[str, int]  # an access token, and its `exp`

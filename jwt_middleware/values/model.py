@@ -13,10 +13,10 @@ class Request:
     `path` is decoded and relative to the root that the application is mounted at. `header` takes a
     lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by
     "; " for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only
-    ever asked.
+    ever asked. `credentials` is the Authorization field as the door got it, if it is one.
     """
 
-    __slots__ = ("body", "header", "is_websocket", "method", "path")
+    __slots__ = ("body", "credentials", "header", "is_websocket", "method", "path")
 
     def __init__(
         self,
@@ -26,7 +26,9 @@ class Request:
         body: Callable[[int], Any] | None = None,
         *,
         is_websocket: bool = False,
+        credentials: str | bytes | None = None,
     ) -> None:
+        self.credentials = credentials
         self.method = method
         self.path = path
         self.header = header
@@ -103,7 +105,7 @@ class AccessToken:
         return self.subject == self.client_id
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
@@ -127,9 +129,21 @@ class Grant:
     def rotated(self, generation: int, parent: str | None, now: float) -> "Grant":
         """Return the grant as a rotation leaves it."""
         # By hand: `dataclasses.replace` costs as much as the rest of a rotation in memory.
-        grant = object.__new__(Grant)
-        vars(grant).update(vars(self), generation=generation, parent=parent, rotated_at=now)
-        return grant
+        return Grant(
+            id=self.id,
+            subject=self.subject,
+            client_id=self.client_id,
+            scope=self.scope,
+            claims=self.claims,
+            bound_key=self.bound_key,
+            generation=generation,
+            parent=parent,
+            rotated_at=now,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            ended_at=self.ended_at,
+            end_reason=self.end_reason,
+        )
 
 
 class User(NamedTuple):
