@@ -111,7 +111,7 @@ class Freshness:
 
     def is_old(self, now: float) -> bool:
         """Say whether nobody has looked for long, and nothing says that it would be in vain."""
-        return now - self._expires_at > OLD and not self._failures
+        return now - self._expires_at >= OLD and not self._failures
 
     @property
     def is_failing(self) -> bool:

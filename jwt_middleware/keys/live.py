@@ -15,7 +15,7 @@ from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, R
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.randomness import fraction
 from . import KeySet
-from .freshness import Freshness, Plan, fixed
+from .freshness import OLD, Freshness, Plan, fixed
 from .source import Found, Skipped, Source
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ class LiveKeys:
         else:
             self.fresh = Freshness(self.source.limits())
             if key_set.keys:
-                # They were read when the settings were made: by now there may be others.
-                self.fresh.succeeded(clock(), key_set.by_kid, lifetime=0, spread=0)
+                # They were read when the settings were made, who knows when: by now there may be
+                # others.
+                self.fresh.succeeded(clock(), key_set.by_kid, lifetime=-OLD, spread=0)
         self.reset()
 
     def reset(self) -> None:
