@@ -14,7 +14,13 @@ from .runtime import current_token
 from .settings import Settings
 from .token import profiles
 from .trusted import TrustedIssuer
-from .values.errors import ConfigurationError, EndGrant, KeysUnavailable, StoreUnavailable
+from .values.errors import (
+    ConfigurationError,
+    EndGrant,
+    KeysUnavailable,
+    StoreUnavailable,
+    Unavailable,
+)
 from .values.events import Event
 from .values.model import AccessToken, Grant, Tokens
 
@@ -36,6 +42,7 @@ __all__ = [
     "TokenCache",
     "Tokens",
     "TrustedIssuer",
+    "Unavailable",
     "current_token",
     "profiles",
 ]

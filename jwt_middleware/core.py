@@ -48,6 +48,7 @@ class Lookups(NamedTuple):
     """How to ask for what the core may not know, in the form that its door can wait for."""
 
     key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
+    renew: Callable[[LiveKeys, float], Any] = LiveKeys.renew
     issuer: Callable[[str], Any] | None = None  # the application's `Settings.issuer_for`
 
 
@@ -102,9 +103,10 @@ class Core:
             self._known = ports, ended
             self._lets_pass = ended.lets_pass
             if group.serve:
-                self.exchange = Exchange(settings, group, ports, ended)
+                live = self._issuers.own.keys
+                self.exchange = Exchange(settings, group, ports, ended, live)
                 self._endpoints = Endpoints(
-                    settings, group, self.exchange, self._origins, self.verify
+                    settings, group, self.exchange, self._origins, self.verify, live
                 )
 
         # What a known token never reaches without a closer look.
@@ -144,7 +146,7 @@ class Core:
             return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
-            return endpoint(request)
+            return self.renewed(self._clock(), lambda: endpoint(request))
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -176,6 +178,13 @@ class Core:
             (name,),
             lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
         )
+
+    def renewed(self, now: float, then: Callable[[], Step]) -> Step:
+        """Go on with our own keys, after a look for others if one is due: they sign, too."""
+        keys = self._issuers.own.keys
+        if keys.fresh.since <= now < keys.fresh.due:
+            return then()
+        return Ask(self._lookups.renew, (keys, now), lambda _: then(), lambda _: then())
 
     def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
         """Go on with the issuer's key, after a question for it if one is due."""

@@ -16,6 +16,7 @@ from .grant.exchange import Ports
 from .groups import Refresh
 from .issuers import Issuers
 from .keys.live import LiveKeys
+from .keys.signer import ExternalKey, checked
 from .settings import Settings
 from .stores.opening import open_store
 from .token.cache import Cache
@@ -44,7 +45,11 @@ SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
-_HOOKS = {"claims_for": Reason.CLAIMS_HOOK, "issuer_for": Reason.ISSUER_HOOK}
+_HOOKS = {
+    "claims_for": Reason.CLAIMS_HOOK,
+    "issuer_for": Reason.ISSUER_HOOK,
+    "signer": Reason.SIGNER,
+}
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
 _runtimes: "WeakSet[Runtime]" = WeakSet()
@@ -127,12 +132,18 @@ class Runtime:
     def _lookups(self, asynchronous: bool) -> Lookups:
         hook = self.issuers.find_more
         if asynchronous:
-            return Lookups(LiveKeys.afind, hook and partial(self._aanswer, "issuer_for", hook))
+            return Lookups(
+                LiveKeys.afind,
+                LiveKeys.arenew,
+                hook and partial(self._aanswer, "issuer_for", hook),
+            )
         if hook is not None and _is_async(hook):
             raise ConfigurationError(
                 "issuer_for", "is asynchronous, and a WSGI door can't await", "use def"
             )
-        return Lookups(LiveKeys.find, hook and partial(self._answer, "issuer_for", hook))
+        return Lookups(
+            LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
+        )
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         hook = group.claims_for
@@ -146,13 +157,18 @@ class Runtime:
             raise ConfigurationError(
                 "refresh.claims_for", "is asynchronous, and a WSGI door can't await", "use def"
             )
+        signer = self._settings.keys.signer
+        if not asynchronous and isinstance(signer, ExternalKey) and _is_async(signer.signer.sign):
+            raise ConfigurationError(
+                "keys", "their signer is asynchronous, and a WSGI door can't await", "use def"
+            )
         if not asynchronous:
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
             claims_for = hook and partial(self._answer, "claims_for", hook)
-            return Ports(**verbs, sync=self._sync, claims_for=claims_for)
+            return Ports(**verbs, sync=self._sync, claims_for=claims_for, sign=self._sign)
         averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
         aclaims_for = hook and partial(self._aanswer, "claims_for", hook)
-        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for)
+        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for, sign=self._asign)
 
     # --- the store
 
@@ -332,14 +348,32 @@ class Runtime:
 
     async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            if _is_async(hook):
-                return await hook(asked)
-            answer = await self._in_executor("hook", hook, asked)
-            return await answer if isawaitable(answer) else answer
+            return await self._awaited("hook", hook, asked)
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
+
+    async def _awaited(self, kind: str, call: Callable[[Any], Any], asked: Any) -> Any:
+        if _is_async(call):
+            return await call(asked)
+        answer = await self._in_executor(kind, call, asked)
+        return await answer if isawaitable(answer) else answer
+
+    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
+        try:
+            return checked(key, message, key.signer.sign(message))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._hook_failed("signer", error) from None
+
+    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
+        from asyncio import wait_for
+
+        try:
+            signing = self._awaited("signer", key.signer.sign, message)
+            return checked(key, message, await wait_for(signing, CALL_LIMIT))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._hook_failed("signer", error) from None
 
     def _hook_failed(self, name: str, error: Exception) -> Unavailable:
         # The client may come again; the application's own fault must be seen by those who can mend

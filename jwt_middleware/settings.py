@@ -9,6 +9,7 @@ from typing import Any, cast
 from . import fields, sources
 from .groups import Refresh, TokenCache
 from .keys import KeySet
+from .keys.signer import ExternalKey
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
@@ -210,6 +211,12 @@ def _check_group(settings: Settings, group: Refresh) -> None:
             "keys",
             "none of them can sign, and `refresh` issues tokens",
             "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
+        )
+    if group.serve and isinstance(settings.keys.signer, ExternalKey) and not group.secret:
+        raise ConfigurationError(
+            "refresh.secret",
+            "is missing, and can't be derived from a key that never leaves its KMS",
+            "give at least 32 random octets: secrets.token_urlsafe(64)",
         )
     if settings.profile.name != "RFC_9068":
         raise ConfigurationError(

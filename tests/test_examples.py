@@ -19,8 +19,9 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 LOGINS = [path for path in EXAMPLES if path.stem.endswith("_login")]
 STORES = [path for path in EXAMPLES if path.stem.endswith("_store")]  # see test_own_store.py
+SIGNERS = [path for path in EXAMPLES if path.stem.endswith("_signer")]  # see test_signer.py
 SERVERS = [path for path in EXAMPLES if path.stem.endswith("_server")]  # see test_mcp.py
-CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES, *SERVERS)]
+CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES, *SIGNERS, *SERVERS)]
 PATIENCE = 30  # seconds until a server on a busy machine answers
 
 
@@ -177,4 +178,5 @@ def test_there_is_an_example_for_each_way_to_run() -> None:
     assert {path.stem for path in CHECKS} == names
     assert {path.stem for path in LOGINS} == {"fastapi_login", "flask_login"}
     assert {path.stem for path in STORES} == {"own_store"}
+    assert {path.stem for path in SIGNERS} == {"own_signer"}
     assert {path.stem for path in SERVERS} == {"mcp_server"}

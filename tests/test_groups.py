@@ -292,8 +292,10 @@ def test_a_secret_may_be_one_or_several() -> None:
         assert refresh(secret=secret).secrets == (secret,)
     group = refresh(secret=[SECRET, OTHER])
     assert group.secrets == (SECRET, OTHER)
-    keys = refresh_keys(settings(group), group)
-    first, second = (refresh_keys(settings(one), one).signer for one in map(_of, (SECRET, OTHER)))
+    keys = refresh_keys(settings(group).keys, group, ISSUER)
+    first, second = (
+        refresh_keys(settings(one).keys, one, ISSUER).signer for one in map(_of, (SECRET, OTHER))
+    )
     assert keys.signer.kid == first.kid
     assert keys.find(second.kid) is not None
 

@@ -1,6 +1,8 @@
 """The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check` and `doctor`."""
 
 import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 # What people put on a command line, or into a file's name, by mistake.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
@@ -15,3 +17,16 @@ def told(text: str) -> str:
     return "".join(
         one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
     )
+
+
+def timed(seconds: float) -> str:
+    """Return a time in words that `fromisoformat` takes: UTC, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table, its columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..groups import Refresh
+from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
@@ -30,6 +31,7 @@ from ..values.events import Event, Revoked
 from ..values.model import AccessToken, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
+from .prepared import Prepared
 
 JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
@@ -48,6 +50,7 @@ class Endpoints:
         exchange: Exchange,
         origins: Origins,
         verify: Callable[[str, float], AccessToken],
+        live: LiveKeys,
     ) -> None:
         self._exchange = exchange
         self._origins = origins
@@ -62,9 +65,9 @@ class Endpoints:
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
-        jwks = settings.keys.public_jwks()
-        if jwks["keys"]:
-            self._key_set = Document(jwks, origins)
+        # Secrets are published to nobody; a set stays of its kind, whatever follows it.
+        if settings.keys.public_jwks()["keys"]:
+            self._key_set = Prepared(live, lambda keys: Document(keys.public_jwks(), origins))
             self._paths[group.jwks_path] = self._jwks
 
     @property
@@ -185,7 +188,7 @@ class Endpoints:
     # --- the key set
 
     def _jwks(self, request: Request) -> Step:
-        return Reply(self._key_set.answer(request))
+        return Reply(self._key_set.get().answer(request))
 
     # --- what they share
 

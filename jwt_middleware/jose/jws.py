@@ -121,14 +121,23 @@ class Signer:
         self.header_segment = b64url_encode(to_json(header).encode())
         self._begin = self.header_segment + b"."
 
+    def message(self, payload: str) -> bytes:
+        """Return what is to be signed for a payload, the text of a JSON object."""
+        return self._begin + b64url_encode(payload.encode())
+
     def sign(self, payload: str) -> str:
         """Return the compact JWS of a payload, the text of a JSON object. Raises ValueError."""
         message = self._begin + b64url_encode(payload.encode())
-        return (message + b"." + b64url_encode(self._key.sign(message))).decode()
+        return join(message, self._key.sign(message))
 
     def has_signed(self, signing_input: bytes, signature_segment: bytes) -> bool:
         """Say whether a secret would sign so: one code has one text. In constant time."""
         return compare_digest(b64url_encode(self._key.sign(signing_input)), signature_segment)
+
+
+def join(message: bytes, signature: bytes) -> str:
+    """Return the compact JWS of a message and its signature."""
+    return (message + b"." + b64url_encode(signature)).decode()
 
 
 def sign(claims: Mapping[str, Any], key: Key, *, typ: str) -> str:

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     STORE = "store_unavailable"
     SYNC = "sync_too_old"
     KEYS = "keys_unavailable"
+    SIGNER = "signer_failed"
     CLAIMS_HOOK = "claims_hook_failed"
     ISSUER_HOOK = "issuer_hook_failed"
 
