@@ -8,7 +8,7 @@ cancelled, takes nothing from the others. Where no thread can be had, who would 
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
@@ -125,7 +125,8 @@ class LiveKeys:
 
     def _renew(self, now: float) -> _Wait | None:
         was_old = self.fresh.is_old(now)
-        self._decide(next(iter(self.fresh.keys)), now)
+        with suppress(InvalidToken):  # another thread has just brought other keys
+            self._decide(next(iter(self.fresh.keys)), now)
         flight = self._flight
         if self.source is None or flight is None or not was_old:
             return None
@@ -296,5 +297,10 @@ class LiveKeys:
 
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
     """Return the names of other keys that some don't have, or have for another key."""
-    known = {key.kid: key.to_jwk() for key in some.keys}
-    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != key.to_jwk()))
+    known = {key.kid: _identity(key) for key in some.keys}
+    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _identity(key)))
+
+
+def _identity(key: Key) -> dict[str, Any]:
+    """Return what makes a key: not what it may do, which changes with its state."""
+    return {name: value for name, value in key.to_jwk().items() if name != "key_ops"}
