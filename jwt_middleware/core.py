@@ -20,7 +20,7 @@ from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
-from .token.cache import Cache, Entry
+from .token.cache import Cache, Entry, slimmed
 from .token.claims import lifetime, time_of
 from .values.errors import (
     InsufficientAuthentication,
@@ -105,16 +105,14 @@ class Core:
         # What a known token never reaches without a closer look.
         self._served: Container[str] = self._endpoints.paths if self._endpoints else ()
         # A cookie may have come, too, and then it is one credential too many.
-        self._warms = cache is not None and self._access_jar is None
+        self._recall = _no_entry if cache is None or self._access_jar else cache.get
 
     def warm(self, method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return what `begin` would lead to, for a token that is known and has nothing to ask.
 
         None says that there is more to it, and nothing else.
         """
-        if self._cache is None or not self._warms:
-            return None
-        entry = self._cache.get(credentials)
+        entry = self._recall(credentials)
         if entry is None:
             return None
         now = self._clock()
@@ -190,9 +188,12 @@ class Core:
         fresh, parsed = trust.keys.fresh, attempt.parsed
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
-        forward = _hand_over(token, trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
-        if self._cache is not None and attempt.credentials is not None and is_present:
+        if self._cache is None or attempt.credentials is None or not is_present:
+            forward = _hand_over(token, trust)
+        else:
+            token = slimmed(token)
+            forward = _hand_over(token, trust)
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
@@ -348,6 +349,10 @@ def _issuer_of(parsed: Parsed) -> Any:
 def _any_grant(grant_id: str, now: float) -> bool:
     """Let every grant pass, where no store says which have ended."""
     return True
+
+
+def _no_entry(credentials: str | bytes) -> Entry | None:
+    """Know no token, where none is kept or more than one field may bring one."""
 
 
 def _nobody(name: str) -> None:

@@ -5,11 +5,21 @@ synchronous and the asynchronous world.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
+
+_NO_SCOPES = Auth(())
+
+
+# Tokens have few different scopes: thousands that are kept share what is made of these.
+@lru_cache(maxsize=256)
+def _scopes(scope: str) -> Auth:
+    """Return a token's scopes, as Starlette reads them."""
+    return Auth((*scope.split(), "authenticated"))
 
 
 class Forward:
@@ -19,21 +29,14 @@ class Forward:
     `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
     """
 
-    __slots__ = ("_auth", "remote_user", "token", "user")
+    __slots__ = ("auth", "remote_user", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User) -> None:
         self.token = token
         self.user = user
-        self.remote_user = user.display_name.encode().decode("latin-1")
-        self._auth: Auth | None = None
-
-    @property
-    def auth(self) -> Auth:
-        """Return the token's scopes, as Starlette reads them. Made when first asked for."""
-        if self._auth is None:
-            scopes = () if self.token is None else (*self.token.scope.split(), "authenticated")
-            self._auth = Auth(scopes)
-        return self._auth
+        name = user.display_name
+        self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
+        self.auth = _NO_SCOPES if token is None else _scopes(token.scope)
 
 
 class Reply(NamedTuple):
