@@ -15,8 +15,9 @@ from importlib.metadata import version
 from .report import ATTEMPTS, TOLERANCE, Section
 
 PEERS = (
-    "cryptography", "PyJWT", "joserfc", "Authlib", "Starlette", "FastAPI", "Flask", "auth0-fastapi-api",
-    "authx", "mcp", "Flask-JWT-Extended", "djangorestframework-simplejwt", "uvicorn", "granian", "gunicorn",
+    "cryptography", "PyJWT", "joserfc", "Authlib", "Starlette", "FastAPI", "Flask",
+    "auth0-fastapi-api", "authx", "mcp", "Flask-JWT-Extended", "djangorestframework-simplejwt",
+    "uvicorn", "granian", "gunicorn",
 )  # fmt: skip
 
 

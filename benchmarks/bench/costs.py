@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -196,28 +198,29 @@ def beside(scene: Scene, rounds: int) -> Iterator[Row]:
     """Compare what peers add to their framework with what ours adds."""
     one = always(scene.issuer.token)
     starlette, fastapi, flask = peers.starlette(), peers.fastapi(), peers.flask()
-    functions: dict[str, Function] = {
-        "raw ASGI": asgi(asgi_app, one),
-        "ASGI": asgi(scene.asgi(), one),
-        "raw WSGI": wsgi(wsgi_app, one),
-        "WSGI": wsgi(scene.wsgi(), one),
-        "Starlette": asgi(starlette, one),
-        "FastAPI": asgi(fastapi, one),
-        "FastAPI in a loop": asgi_in_loop(fastapi, one),
-        "Flask": wsgi(flask, one),
-    }
-    bare, ours = {}, {}
-    for peer in peers.peers(scene.issuer):
-        call = wsgi if peer.bare == "Flask" else asgi_in_loop if peer.waits else asgi
-        functions[peer.name] = call(peer.app, always(peer.token))
-        bare[peer.name] = f"{peer.bare} in a loop" if peer.waits else peer.bare
-        ours[peer.name] = "WSGI" if peer.bare == "Flask" else "ASGI"
-    times = measure(functions, rounds=rounds)
-    for name in bare:
-        row = _added(times, name, name, bare[name], "ASGI", 80, AtLeast(50))
-        door = ours[name]
-        mine = added(times, door, f"raw {door}")
-        yield compared(row, added(times, name, bare[name]), mine)
+    with closing(asyncio.new_event_loop()) as loop:
+        in_loop = partial(asgi_in_loop, loop=loop)
+        functions: dict[str, Function] = {
+            "raw ASGI": asgi(asgi_app, one),
+            "ASGI": asgi(scene.asgi(), one),
+            "raw WSGI": wsgi(wsgi_app, one),
+            "WSGI": wsgi(scene.wsgi(), one),
+            "Starlette": asgi(starlette, one),
+            "FastAPI": asgi(fastapi, one),
+            "FastAPI in a loop": in_loop(fastapi, one),
+            "Flask": wsgi(flask, one),
+        }
+        bare, ours = {}, {}
+        for peer in peers.peers(scene.issuer):
+            call = wsgi if peer.bare == "Flask" else in_loop if peer.waits else asgi
+            functions[peer.name] = call(peer.app, always(peer.token))
+            bare[peer.name] = f"{peer.bare} in a loop" if peer.waits else peer.bare
+            ours[peer.name] = "WSGI" if peer.bare == "Flask" else "ASGI"
+        times = measure(functions, rounds=rounds)
+    for name, framework in bare.items():
+        row = _added(times, name, name, framework, "ASGI", 80, AtLeast(50))
+        mine = added(times, ours[name], f"raw {ours[name]}")
+        yield compared(row, added(times, name, framework), mine)
 
 
 # --- cold
@@ -297,9 +300,7 @@ def refresh(rounds: int) -> Iterator[Row]:
     for how in ("rotated", "repeated", "kept"):
         goal, gate = gates.get(how, (None, None))
         costs = micros(times.typical(how)), micros(times.typical(base))
-        yield compared(
-            Row(how, costs, goal=goal, gate=gate), times.rounds[how], times.rounds[base]
-        )
+        yield compared(Row(how, costs, goal=goal, gate=gate), times.rounds[how], times.rounds[base])
 
 
 # --- growth that is shown

@@ -82,7 +82,9 @@ class _Many:
 
     def issuers(self, count: int, entries: int) -> Made:
         trusted = (
-            TrustedIssuer(issuer=f"https://{number}.example", audience="https://me.example", keys=keys)
+            TrustedIssuer(
+                issuer=f"https://{number}.example", audience="https://me.example", keys=keys
+            )
             for number, keys in enumerate(self.key_sets(count - 1))
         )
         return self.settings(entries, trusted_issuers=tuple(trusted))

@@ -6,6 +6,7 @@ They are in no other environment than that of `make bench`, where these imports 
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -204,9 +205,15 @@ def fastapi_tutorial(issuer: Issuer) -> tuple[Peer, str]:
     return Peer("FastAPI's tutorial (HS256)", "FastAPI", app, token), forged
 
 
+def _quiet() -> AbstractContextManager[Any]:
+    """Keep back what Authlib says: it recommends joserfc, which is measured, too."""
+    return warnings.catch_warnings(record=True)
+
+
 def auth0(issuer: Issuer) -> tuple[Peer, str]:
     """The package auth0-fastapi-api; what it fetches once is given by its own hook for that."""
-    from fastapi_plugin import Auth0FastAPI
+    with _quiet():
+        from fastapi_plugin import Auth0FastAPI
 
     domain = issuer.factory.issuer.removeprefix("https://")
     answers: dict[str, Any] = {
@@ -301,13 +308,12 @@ def _joserfc(issuer: Issuer, algorithm: str) -> Callable[[str], Any]:
 
 
 def _authlib(issuer: Issuer, algorithm: str) -> Callable[[str], Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it recommends joserfc, which is measured, too
-        from authlib.jose import JsonWebKey, JsonWebToken
+    with _quiet():
+        from authlib.jose import JsonWebKey, JsonWebToken  # type: ignore[import-untyped]
 
     factory = issuer.factory
     library = JsonWebToken([algorithm])
-    key = JsonWebKey.import_key(_jwk(issuer))
+    key: Any = JsonWebKey.import_key(_jwk(issuer))
     options = {
         "iss": {"essential": True, "value": factory.issuer},
         "aud": {"essential": True, "value": factory.audience},

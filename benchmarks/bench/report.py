@@ -17,9 +17,9 @@ ATTEMPTS = 4  # the first, and three more for what missed its gate
 class Limit(Protocol):
     """What a number is held against."""
 
-    number: float
-
-    def holds(self, value: float, tolerance: float) -> bool: ...
+    def holds(self, value: float, tolerance: float) -> bool:
+        """Say whether the number is as it should be, or off by no more than the tolerance."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class AtMost:
     number: float
 
     def holds(self, value: float, tolerance: float) -> bool:
+        """Let it be less."""
         return value <= self.number * (1 + tolerance)
 
     def __str__(self) -> str:
@@ -42,6 +43,7 @@ class AtLeast:
     number: float
 
     def holds(self, value: float, tolerance: float) -> bool:
+        """Let it be more."""
         return value >= self.number * (1 - tolerance)
 
     def __str__(self) -> str:
@@ -118,9 +120,7 @@ def micros(ns: float) -> str:
 
 def added(times: Times, name: str, bare: str) -> list[float]:
     """Return what `name` costs beyond `bare`, in ns, in every round."""
-    return [
-        one - other for one, other in zip(times.rounds[name], times.rounds[bare], strict=True)
-    ]
+    return [one - other for one, other in zip(times.rounds[name], times.rounds[bare], strict=True)]
 
 
 def compared(row: Row, costs: Sequence[float], base: Sequence[float]) -> Row:

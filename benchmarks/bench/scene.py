@@ -1,4 +1,4 @@
-"""What all are measured with: one issuer, its tokens, a request, and a caller for each interface."""
+"""What all are measured with: an issuer, its tokens, a request, a caller for each interface."""
 
 from __future__ import annotations
 
@@ -131,9 +131,8 @@ def asgi(app: Any, token: NextToken) -> Function:
     return call
 
 
-def asgi_in_loop(app: Any, token: NextToken) -> Function:
+def asgi_in_loop(app: Any, token: NextToken, loop: asyncio.AbstractEventLoop) -> Function:
     """Return one request to an application that uses threads, in a loop that waits for them."""
-    loop = asyncio.new_event_loop()
 
     def call() -> None:
         loop.run_until_complete(app(_scope(token()), _receive, _send))
@@ -210,7 +209,7 @@ def wsgi_status(app: Any, token: str) -> int:
     found = []
 
     def start(status: str, headers: Any, exc_info: Any = None) -> None:
-        found.append(int(status.split()[0]))
+        found.append(int(status.split(maxsplit=1)[0]))
 
     b"".join(app(_environ(token), start))
     return found[-1]

@@ -64,7 +64,9 @@ def imports(rounds: int) -> Iterator[Row]:
         row = Row(f"`import {name}`", tuple(costs), goal=1.05, gate=AtMost(1.15))
         yield compared(row, found[name], base)
     for name in modules[1:]:
-        beyond = {one for one in loaded[name] - loaded["jwt"] if one.split(".")[0] != "jwt_middleware"}
+        beyond = {
+            one for one in loaded[name] - loaded["jwt"] if one.split(".")[0] != "jwt_middleware"
+        }
         listed = f": {', '.join(sorted(beyond))}" if beyond else ""
         yield Row(
             f"`{name}`: modules that `import jwt` doesn't load{listed}",
@@ -84,11 +86,10 @@ def _imported(module: str, cache: str) -> list[str]:
 
 def memory(rounds: int) -> Iterator[Row]:
     """Say what tokens take that are kept."""
-    issuer = Issuer("ES256")  # it is the octets that count, and RS256 takes its time to sign
-    factory = issuer.factory
-    length = len(factory.token(**CLAIMS, name=""))
+    issuer = Issuer()
+    length = len(issuer.factory.token(**CLAIMS, name=""))
     name = "n" * ((LENGTH - length) * 3 // 4)
-    tokens = [factory.token(**CLAIMS, name=name) for _ in range(KEPT)]
+    tokens = [issuer.factory.token(**CLAIMS, name=name) for _ in range(KEPT)]
     settings = issuer.settings(entries=KEPT)
     app = JWTMiddleware(asgi_app, settings)
     cache = Runtime.of(settings).cache
@@ -104,4 +105,5 @@ def memory(rounds: int) -> Iterator[Row]:
     tracemalloc.stop()
     assert len(cache) == KEPT
     size = (after - before) / KEPT
-    yield Row(f"{len(tokens[0])} octets", (f"{size:.0f}",), size / 1000, goal=2.1, gate=AtMost(3.2))
+    what = f"{len(tokens[0])} octets, RS256"
+    yield Row(what, (f"{size:.0f}",), size / 1000, goal=2.1, gate=AtMost(3.2))
