@@ -22,7 +22,7 @@ from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
-from .token.cache import Cache, Entry
+from .token.cache import Cache, Entry, slimmed
 from .token.claims import lifetime, time_of
 from .values.errors import (
     InsufficientAuthentication,
@@ -208,11 +208,11 @@ class Core:
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
         is_present = fresh.keys.get(parsed.header.kid) is key
-        cache = self._cache if attempt.credentials is not None and is_present else None
-        if cache is not None:
-            token = AccessToken(cache.share(token.claims), token.own, token.scopes)
-        forward = _hand_over(token, trust)
-        if cache is not None and attempt.credentials is not None:
+        if self._cache is None or attempt.credentials is None or not is_present:
+            forward = _hand_over(token, trust)
+        else:
+            token = slimmed(token)
+            forward = _hand_over(token, trust)
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
@@ -221,7 +221,7 @@ class Core:
                 keys=fresh,
                 generation=generation,
             )
-            cache.put(attempt.credentials, entry)
+            self._cache.put(attempt.credentials, entry)
         return self._let_in(attempt.rule, forward, now)
 
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:

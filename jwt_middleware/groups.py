@@ -120,7 +120,7 @@ class TokenCache:
     issuer's keys, ended grants, the route. Tokens of more than 4 KiB aren't kept.
 
     Args:
-        entries: the most tokens that are kept, about 3 KB each; 0: none.
+        entries: the most tokens that are kept, about 2.5 KB each; 0: none.
         hashed: keep their SHA-256 instead, so that no usable token stays in memory.
 
     Raises:
