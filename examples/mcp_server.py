@@ -30,7 +30,7 @@ server = MCPServer("Notes")
 
 def token_of(context: Context[Any, Any]) -> AccessToken:
     """Return the token of the very request that called a tool."""
-    # Not `current_token()`: tools run in tasks of the SDK's, which another request may have begun.
+    # Not `current_token()`: nothing promises that it follows into the tasks in which tools run.
     request: Any = context.request_context.request
     token: AccessToken = request.scope["jwt_middleware.token"]
     return token

@@ -5,6 +5,7 @@ it (RFC 8725 s3.8). Nothing here waits.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -16,7 +17,7 @@ from .token.access import Policy
 from .trusted import TrustedIssuer
 from .values.errors import InvalidToken, Reason, Unavailable
 
-MAX_TENANTS = 1024  # issuers that the application named: the one not used for longest is forgotten
+MAX_TENANTS = 4096  # issuers that the application named, some 5 KiB each: the least used goes
 TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
 
 
@@ -88,13 +89,16 @@ class Issuers:
             raise InvalidToken(Reason.ISSUER)
         if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
             raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
-        known = self._tenants.pop(name, None)
-        # The same answer again, or one that is equal but for its object: its keys are there.
-        same = known is not None and _is_same(known.given.keys, answer.keys)
-        keys = known.keys if same and known is not None else self._live(answer)
-        trust = Trust(answer, self._policy(answer), keys, now + TENANT_AGE)
-        self._tenants[name] = trust
-        while len(self._tenants) > MAX_TENANTS:
+        trust = Trust(answer, self._policy(answer), self._live(answer), now + TENANT_AGE)
+        # In one step: of two that come first, the second finds the keys of the first.
+        known = self._tenants.setdefault(name, trust)
+        if known is not trust:
+            # The same answer again, or one that is equal but for its object: its keys are there.
+            if _is_same(known.given.keys, answer.keys):
+                trust = Trust(answer, self._policy(answer), known.keys, now + TENANT_AGE)
+            self._tenants[name] = trust
+        self._used(name)
+        if len(self._tenants) > MAX_TENANTS:
             self._tenants.popitem(last=False)
         return trust
 
@@ -102,11 +106,12 @@ class Issuers:
         found = self._tenants.get(name)
         if found is None or not 0 < found.until - now <= TENANT_AGE:
             return None
-        try:
-            self._tenants.move_to_end(name)
-        except KeyError:  # another thread has just forgotten it
-            return None
+        self._used(name)
         return found
+
+    def _used(self, name: str) -> None:
+        with suppress(KeyError):  # another thread has just forgotten it
+            self._tenants.move_to_end(name)
 
     def _trust(self, given: TrustedIssuer) -> Trust:
         return Trust(given, self._policy(given), self._live(given))

@@ -19,6 +19,7 @@ from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import file
+from jwt_middleware.keys import live as module
 from jwt_middleware.keys.live import LiveKeys
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.values.events import KeysBack, KeysChanged, KeysFailed, Refreshed
@@ -285,7 +286,7 @@ def test_a_look_that_hangs_holds_nobody_up_for_long(
         return real(path)
 
     monkeypatch.setattr(file, "read", hanging)
-    monkeypatch.setattr(LiveKeys, "_patience", 0.05)
+    monkeypatch.setattr(module, "JOINED", 0.05)
     before = time.monotonic()
     first = world.login()
     assert time.monotonic() - before < PATIENCE / 2

@@ -121,6 +121,7 @@ def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
         store.check()
         advanced, row = store.advance("old", 7, 8, "parent")
         assert advanced
+        assert row is not None
         assert row == store.grants("alice")[0]
         assert (row.generation, row.parent) == (8, "parent")
         assert store.end("old", "logout")

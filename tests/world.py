@@ -209,9 +209,12 @@ async def by_asgi(app: Any, sent: Sent, receive: Receive | None = None, **more: 
 
 
 class World:
-    """One settings object behind both doors, with a plain application inside each."""
+    """One settings object behind both doors, with a plain application inside each.
 
-    def __init__(self, settings: Settings) -> None:
+    Behind one of them alone, where a setting is only good there.
+    """
+
+    def __init__(self, settings: Settings, doors: Iterable[str] = ("wsgi", "asgi")) -> None:
         self.events: list[Event] = []
         told = settings.on_event
 
@@ -222,8 +225,10 @@ class World:
 
         self.settings = settings.replace(on_event=on_event)
         self.application = Application()
-        self.wsgi = WSGIMiddleware(self.application.wsgi, self.settings)
-        self.asgi = ASGIMiddleware(self.application.asgi, self.settings)
+        if "wsgi" in doors:
+            self.wsgi = WSGIMiddleware(self.application.wsgi, self.settings)
+        if "asgi" in doors:
+            self.asgi = ASGIMiddleware(self.application.asgi, self.settings)
 
     def get(self, path: str = "/", token: str | None = None, *, headers: Headers = ()) -> Answer:
         return self.request("GET", path, token, headers=headers)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import ConfigurationError, __version__
-from . import Refusal, grants, keys
+from . import Refusal, check, doctor, grants, keys, tokens, told
 
 PROG = "jwt-middleware"
 
@@ -20,11 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (Refusal, ConfigurationError) as refusal:
-        sys.stderr.write(f"{PROG}: {refusal}\n")
+        sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
         return 2
-    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -46,6 +45,9 @@ def _parser() -> ArgumentParser:
 
     keys.add_commands(commands)
     grants.add_commands(commands)
+    tokens.add_commands(commands)
+    check.add_command(commands)
+    doctor.add_command(commands)
     return parser
 
 

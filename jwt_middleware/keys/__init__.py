@@ -20,6 +20,9 @@ from .source import Fetched, Fetcher, Skipped, Source
 __all__ = ["Fetched", "Fetcher", "Key", "KeySet", "Signer"]
 
 
+MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
+
+
 class KeySet:
     """The keys of one issuer. Every key is typed, strong enough, and bound to one algorithm.
 
@@ -156,7 +159,10 @@ class KeySet:
 
         """
         keys, skipped = [], []
-        for position, member in enumerate(_members(octets)):
+        members = _members(octets)
+        if len(members) > MAX_PUBLISHED:
+            raise ConfigurationError("keys", f"has more than {MAX_PUBLISHED} keys")
+        for position, member in enumerate(members):
             if not isinstance(member, Mapping):
                 raise ConfigurationError(f"keys[{position}]", "a key must be a JSON object")
             if jwk.is_private(member):
@@ -165,7 +171,7 @@ class KeySet:
                 keys.append(jwk.from_jwk(member, algorithm=algorithm))
             except UnusableKey as error:
                 kid = member.get("kid")
-                skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)))
+                skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)).cut())
         names = Counter([*(key.kid for key in keys), *(one.kid for one in skipped if one.kid)])
         if any(count > 1 for count in names.values()):
             raise ConfigurationError("keys", "two keys have the same kid")

@@ -4,7 +4,8 @@ Fresh keys serve. Near the end of their time they are fetched ahead, while they 
 `kid` that isn't among them is asked for in the same request, but not again before the cool-down is
 over, whoever sends it. While the source fails, one request tries after each back-off, and the keys
 serve on as stale ones, until the limit: then they are gone. A fetch under way is a lease with a
-deadline, never a flag: what never comes back is taken for failed.
+deadline, never a flag: what never comes back is taken for failed. A clock that was set back makes
+the keys stale, not gone: nobody knows their age, and the next answer is the first to tell.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ AHEAD = 0.8  # of the lifetime, after which the next fetch begins
 SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
 OLD = 60.0  # seconds beyond the lifetime, for which keys sign without a look for others
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
+JOINED = 1.0  # seconds for which others wait with who began a fetch, while known keys serve
 
 Keys = Mapping[str | None, Key]
 
@@ -86,8 +88,10 @@ class Freshness:
 
     def plan(self, kid: str | None, now: float) -> Plan:
         """Say what a request that names `kid` does. START and ASK say: and it has the lease."""
-        if now > self._lease > -inf:
-            self.failed(self._lease)  # it never came back
+        if now < self.since < inf:
+            self._set_back(now)
+        if self.is_lost(now):
+            self.failed(min(self._lease, now))
         usable = self.is_usable(now)
         if usable and kid in self.keys:
             return self._begin_ahead(now)
@@ -95,23 +99,30 @@ class Freshness:
         if usable and kid is None:
             return Plan.UNKNOWN
         if self._lease > -inf:
-            # Nobody but the one who tries waits for a source that has just failed.
-            return Plan.REFUSE if self._failures else Plan.JOIN
-        if usable and 0 <= now - self._begun_at < self._limits.cool_down:
-            return Plan.REFUSE if self._failures else Plan.UNKNOWN
+            # Strangers must not hold every thread of a server whose known keys are good: nobody but
+            # who tries waits for a source that has just failed, or takes its time.
+            is_slow = usable and now - self._begun_at >= JOINED
+            return Plan.REFUSE if self._failures or is_slow else Plan.JOIN
         if self._is_resting(now):
             return Plan.REFUSE
+        if usable and not self._failures and self._has_just_asked(now):
+            return Plan.UNKNOWN
         self._begin(now)
         return Plan.ASK
 
     def is_usable(self, now: float) -> bool:
         """Say whether the keys may serve: they are fresh, or stale within the limit."""
-        # A clock that was set back says nothing about how old they are.
         return self.since <= now < self._gone_at
 
     def is_old(self, now: float) -> bool:
         """Say whether nobody has looked for long, and nothing says that it would be in vain."""
         return now - self._expires_at >= OLD and not self._failures
+
+    def is_lost(self, now: float) -> bool:
+        """Say whether a fetch is under way that should have come back."""
+        # By a clock that was set back it would be under way for ever.
+        lease = self._limits.lease
+        return self._lease > -inf and not 0 <= self._lease - now <= lease + SET_BACK
 
     @property
     def is_failing(self) -> bool:
@@ -157,6 +168,9 @@ class Freshness:
         self._begin(now)
         return Plan.START
 
+    def _has_just_asked(self, now: float) -> bool:
+        return 0 <= now - self._begun_at < self._limits.cool_down
+
     def _is_resting(self, now: float) -> bool:
         return 0 < self._next_try - now <= BACK_OFF[-1]
 
@@ -164,6 +178,11 @@ class Freshness:
         self._begun_at = now
         self._lease = now + self._limits.lease
         self._set_due(self._lease)
+
+    def _set_back(self, now: float) -> None:
+        self._expires_at = min(self._expires_at, now)
+        self._set_due(-inf)
+        self.since = now - SET_BACK
 
     def _set_due(self, when: float) -> None:
         self.due = min(when, self._gone_at)

@@ -2,20 +2,20 @@
 
 Both doors share it, all threads and all tasks. A fetch is one short-lived thread and one future; a
 request waits for the future, with a time-out, or doesn't wait at all. Who gives up, or is
-cancelled, takes nothing from the others. Where no thread can be had, who asks fetches.
+cancelled, takes nothing from the others. Where no thread can be had, who would wait anyway fetches.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.randomness import fraction
 from . import KeySet
-from .freshness import OLD, Freshness, Plan, fixed
+from .freshness import JOINED, OLD, Freshness, Plan, fixed
 from .source import Found, Skipped, Source
 
 if TYPE_CHECKING:
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 MAX_ALOFT = 2  # threads of fetches that didn't come back in time: one more would wait like them
 
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
+
+
+class _Flight(NamedTuple):
+    """One fetch."""
+
+    number: int
+    begun: float
+    future: "Future[None]"
+
+
+class _Wait(NamedTuple):
+    """What a request waits for, and how long."""
+
+    future: "Future[None]"
+    seconds: float
 
 
 class LiveKeys:
@@ -53,8 +68,10 @@ class LiveKeys:
     def reset(self) -> None:
         """Begin with no fetch under way, as a forked child does: the lock is its parent's."""
         self._lock = Lock()
-        self._flight: Future[None] | None = None
+        self._flight: _Flight | None = None  # the one that everybody waits for
         self._aloft = 0
+        self._flights = 0
+        self._taken = 0  # the newest flight that brought keys
         self.fresh.reset()
 
     def find(self, kid: str | None, now: float) -> Key:
@@ -65,23 +82,23 @@ class LiveKeys:
             KeysUnavailable: nobody can say at the moment.
 
         """
-        flight = self._decide(kid, now)
-        if flight is not None:
+        wait = self._decide(kid, now)
+        if wait is not None:
             try:
-                flight.result(self._patience)
+                wait.future.result(wait.seconds)
             except TimeoutError:
                 raise self._unavailable(now) from None
         return self._look(kid)
 
     async def afind(self, kid: str | None, now: float) -> Key:
         """Do what `find` does, in a task: a client that goes away doesn't stop the fetch."""
-        flight = self._decide(kid, now)
-        if flight is not None:
+        wait = self._decide(kid, now)
+        if wait is not None:
             from asyncio import wait_for, wrap_future
 
             try:
                 # A future that runs isn't cancelled by who stops waiting for it.
-                await wait_for(wrap_future(flight), self._patience)
+                await wait_for(wrap_future(wait.future), wait.seconds)
             except TimeoutError:
                 raise self._unavailable(now) from None
         return self._look(kid)
@@ -92,40 +109,50 @@ class LiveKeys:
         It is waited for only where nobody has looked for long, in a process that was idle say: by
         now another key may sign, and this one be about to go.
         """
-        flight = self._renew(now)
-        if flight is not None:
+        wait = self._renew(now)
+        if wait is not None:
             with suppress(TimeoutError):
-                flight.result(self._patience)
+                wait.future.result(wait.seconds)
 
     async def arenew(self, now: float) -> None:
         """Do what `renew` does, in a task."""
-        flight = self._renew(now)
-        if flight is not None:
+        wait = self._renew(now)
+        if wait is not None:
             from asyncio import wait_for, wrap_future
 
             with suppress(TimeoutError):
-                await wait_for(wrap_future(flight), self._patience)
+                await wait_for(wrap_future(wait.future), wait.seconds)
 
-    def _renew(self, now: float) -> "Future[None] | None":
+    def _renew(self, now: float) -> _Wait | None:
         was_old = self.fresh.is_old(now)
         self._decide(next(iter(self.fresh.keys)), now)
-        return self._flight if was_old else None
+        flight = self._flight
+        return _Wait(flight.future, JOINED) if was_old and flight is not None else None
 
-    def _decide(self, kid: str | None, now: float) -> "Future[None] | None":
-        """Return the flight to wait for, if there is one. Raises InvalidToken, KeysUnavailable."""
+    def _decide(self, kid: str | None, now: float) -> _Wait | None:
+        """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
+        # A name server that hangs knows no time-out; who waits does.
+        lease = self.source.limits().lease
+        events: tuple[Event, ...] = ()
         with self._lock:
+            if self.fresh.is_lost(now):
+                self._flight = None
+                events = self._note_failure(now, f"no answer in {lease:g} s")
             plan = self.fresh.plan(kid, now)
             begun = self._prepare(now) if plan in (Plan.START, Plan.ASK) else None
-            flight = self._flight
+            flight, usable = self._flight, self.fresh.is_usable(now)
+        self._tell(events)
         if begun is not None:
-            self._take_off(begun, now)
+            self._take_off(begun, plan)
         if plan is Plan.UNKNOWN:
             raise InvalidToken(Reason.KEY_UNKNOWN)
         if plan is Plan.REFUSE:
             raise self._unavailable(now)
-        return flight if plan in (Plan.ASK, Plan.JOIN) else None
+        if flight is None or plan not in (Plan.ASK, Plan.JOIN):
+            return None
+        return _Wait(flight.future, JOINED if usable and plan is Plan.JOIN else lease)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now, after a plan that let the request go on."""
@@ -141,15 +168,10 @@ class LiveKeys:
     def _unavailable(self, now: float) -> KeysUnavailable:
         return KeysUnavailable(f"the keys of {self.issuer}", self.fresh.retry_after(now))
 
-    @property
-    def _patience(self) -> float:
-        # A name server that hangs knows no time-out; who waits does.
-        return self.source.limits().lease if self.source is not None else 0
-
     # --- the fetch
 
-    def _prepare(self, now: float) -> "Future[None] | None":
-        """Make the future of a flight whose lease was taken. The lock is held."""
+    def _prepare(self, now: float) -> _Flight | None:
+        """Make a flight whose lease was taken. The lock is held."""
         from concurrent.futures import Future
 
         self._flight = None
@@ -157,31 +179,43 @@ class LiveKeys:
             self.fresh.failed(now)
             return None
         self._aloft += 1
-        flight: Future[None] = Future()
-        flight.set_running_or_notify_cancel()
-        self._flight = flight
-        return flight
+        self._flights += 1
+        self._flight = _Flight(self._flights, now, Future())
+        self._flight.future.set_running_or_notify_cancel()
+        return self._flight
 
-    def _take_off(self, flight: "Future[None]", now: float) -> None:
-        thread = Thread(
-            target=self._fly, args=(flight, now), name="jwt_middleware_keys", daemon=True
-        )
+    def _take_off(self, flight: _Flight, plan: Plan) -> None:
+        thread = Thread(target=self._fly, args=(flight,), name="jwt_middleware_keys", daemon=True)
         try:
             thread.start()
-        except RuntimeError:
-            self._fly(flight, now)
+        except RuntimeError as error:
+            if plan is Plan.ASK:
+                self._fly(flight)
+            else:
+                # The known keys serve, and nobody who has one of them waits for the network.
+                self._end(flight, self._failed(flight, KeysUnavailable(str(error))))
 
-    def _fly(self, flight: "Future[None]", begun: float) -> None:
+    def _fly(self, flight: _Flight) -> None:
         events: tuple[Event, ...] = ()
         try:
-            found, key_set, skipped = self._fetch(begun)
-        except KeysUnavailable as error:
-            events = self._failed(flight, error)
-        else:
-            events = self._succeeded(flight, begun, found, key_set, skipped)
+            events = self._go(flight)
         finally:
-            flight.set_result(None)
+            self._end(flight, events)
+
+    def _end(self, flight: _Flight, events: tuple[Event, ...]) -> None:
+        flight.future.set_result(None)
         self._tell(events)
+
+    def _go(self, flight: _Flight) -> tuple[Event, ...]:
+        try:
+            found = self._fetch(flight.begun)
+        except KeysUnavailable as error:
+            return self._failed(flight, error)
+        except BaseException:
+            # It ends the thread, or the process, and no answer will come.
+            self._tell(self._failed(flight, KeysUnavailable("the fetch was broken off")))
+            raise
+        return self._succeeded(flight, *found)
 
     def _fetch(self, begun: float) -> tuple[Found, KeySet, frozenset[Skipped]]:
         """Look at the source once, and read what is found. Raises KeysUnavailable."""
@@ -189,17 +223,16 @@ class LiveKeys:
         assert source is not None  # noqa: S101  (or nothing would ever be due)
         try:
             found = source.fetch(self.issuer, self._found, begun)
+            if self._found is not None and found.octets == self._found.octets:
+                return found, self.key_set, self._skipped
+            key_set, skipped = source.read(found.octets)
         except KeysUnavailable:
             raise
+        except ConfigurationError as error:
+            raise KeysUnavailable(str(error)) from None
         except Exception as error:
             # A fetcher of the application's may raise anything; a request gets its 503 anyway.
             raise KeysUnavailable(f"{type(error).__name__}: {error}") from error
-        if self._found is not None and found.octets == self._found.octets:
-            return found, self.key_set, self._skipped
-        try:
-            key_set, skipped = source.read(found.octets)
-        except ConfigurationError as error:
-            raise KeysUnavailable(str(error)) from None
         if self.key_set.signer is not None and key_set.signer is None:
             raise KeysUnavailable("none of the keys that were found can sign")
         if {key.is_symmetric for key in (*self.key_set.keys, *key_set.keys)} == {True, False}:
@@ -207,26 +240,25 @@ class LiveKeys:
         return found, key_set, frozenset(skipped)
 
     def _succeeded(
-        self,
-        flight: "Future[None]",
-        begun: float,
-        found: Found,
-        key_set: KeySet,
-        skipped: frozenset[Skipped],
+        self, flight: _Flight, found: Found, key_set: KeySet, skipped: frozenset[Skipped]
     ) -> tuple[Event, ...]:
         now = self._clock()
         with self._lock:
             self._land(flight)
+            if flight.number < self._taken:
+                # Taken for lost, and it comes after a newer one: its keys may be withdrawn by now.
+                return ()
+            self._taken = flight.number
             before, was_skipped = self.key_set, self._skipped
             since, self._failed_since = self._failed_since, None
             self.key_set, self._skipped, self._found = key_set, skipped, found
+            begun = min(flight.begun, now)  # a clock may have been set back meanwhile
             self.fresh.succeeded(begun, key_set.by_kid, found.lifetime, fraction())
         events: list[Event] = []
         if since is not None:
             events.append(KeysBack(issuer=self.issuer, seconds=max(now - since, 0.0)))
-        old, new = ({key.kid for key in one.keys} for one in (before, key_set))
-        if old and before is not key_set:
-            added, removed = tuple(sorted(new - old)), tuple(sorted(old - new))
+        added, removed = _lacking(before, key_set), _lacking(key_set, before)
+        if before.keys and (added or removed):
             events.append(KeysChanged(issuer=self.issuer, added=added, removed=removed))
         events += [
             KeySkipped(issuer=self.issuer, kid=one.kid, problem=one.problem)
@@ -234,23 +266,38 @@ class LiveKeys:
         ]
         return tuple(events)
 
-    def _failed(self, flight: "Future[None]", error: KeysUnavailable) -> tuple[Event, ...]:
+    def _failed(self, flight: _Flight, error: KeysUnavailable) -> tuple[Event, ...]:
         now = self._clock()
         with self._lock:
-            if self._land(flight):
-                # Whoever was lost has been counted when its time was over.
-                self.fresh.failed(now)
-            if self._found is not None:
-                self._found = self._found._replace(memo=None)
-            is_news = self._failed_since is None
-            if is_news:
-                self._failed_since = now
-        return (KeysFailed(issuer=self.issuer, detail=error.detail),) if is_news else ()
+            if not self._land(flight):
+                return ()  # taken for lost: that has been counted, and told
+            self.fresh.failed(now)
+            return self._note_failure(now, error.detail)
 
-    def _land(self, flight: "Future[None]") -> bool:
+    def _note_failure(self, now: float, detail: str) -> tuple[Event, ...]:
+        """Return what is to be told of a failure: the first only. The lock is held."""
+        if self._found is not None:
+            self._found = self._found._replace(memo=None)
+        if self._failed_since is not None:
+            return ()
+        self._failed_since = now
+        return (KeysFailed(issuer=self.issuer, detail=detail),)
+
+    def _land(self, flight: _Flight) -> bool:
         """Say whether this was the flight that everybody waits for. The lock is held."""
         self._aloft -= 1
         is_current = self._flight is flight
         if is_current:
             self._flight = None
         return is_current
+
+
+def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
+    """Return the names of other keys that some don't have, or have for another key."""
+    known = {key.kid: _verifying(key) for key in some.keys}
+    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _verifying(key)))
+
+
+def _verifying(key: Key) -> dict[str, object]:
+    # Which of an issuer's keys signs at the moment opens nothing and closes nothing.
+    return key.to_jwk() | {"key_ops": key.verifies}

@@ -5,11 +5,14 @@ it ends in time whatever the other side sends or doesn't. What comes is checked 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader, RawIOBase
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import SplitResult, urlsplit
 
+from ..jose.algorithms import ALGORITHMS
 from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
 from . import KeySet
@@ -18,7 +21,7 @@ from .source import Fetched, Fetcher, Found, Skipped
 
 if TYPE_CHECKING:
     import socket
-    from http.client import HTTPResponse
+    from ipaddress import IPv4Address, IPv6Address
 
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
@@ -26,7 +29,7 @@ DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
 
 # RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
-_URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:/[!-~]*)?(?:\?[!-~]*)?")
+_URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
 _LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
@@ -70,6 +73,8 @@ class Remote:
             problem = unusable(self.url)
             if problem:
                 raise ConfigurationError("keys.url", problem, "an https URL; http on loopback only")
+        if self.algorithm is not None:
+            _check_algorithm(self.algorithm)
         for name, one in self.__dataclass_fields__.items():
             if one.metadata:
                 _check_range(name, getattr(self, name), **one.metadata)
@@ -77,6 +82,8 @@ class Remote:
             raise ConfigurationError("keys.private_addresses", "must be True or False")
         if self.fetcher is not None and not callable(getattr(self.fetcher, "fetch", None)):
             raise ConfigurationError("keys.fetcher", "has no method `fetch`", "see keys.Fetcher")
+        if self.fetcher is None:
+            _load()
 
     def limits(self) -> Limits:
         """Return how long what it gives serves."""
@@ -118,10 +125,12 @@ class Remote:
         """Return the `jwks_uri` of the issuer's metadata. Raises KeysUnavailable."""
         problems = []
         for url in metadata_urls(issuer):
+            # Who doesn't answer here won't there; who answers with a page for all has the other.
             answer = self._get(url, deadline)
-            if answer.status == 200:
-                return _key_set_of(answer.body, issuer, url)
-            problems.append(f"{url} answers {answer.status}")
+            try:
+                return _key_set_of(answer, issuer, url)
+            except KeysUnavailable as error:
+                problems.append(error.detail)
         raise KeysUnavailable("; ".join(problems))
 
 
@@ -144,9 +153,11 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     )
 
 
-def _key_set_of(body: bytes, issuer: str, url: str) -> str:
+def _key_set_of(answer: Fetched, issuer: str, url: str) -> str:
+    if answer.status != 200:
+        raise KeysUnavailable(f"{url} answers {answer.status}")
     try:
-        metadata = parse_object(body)
+        metadata = parse_object(answer.body)
     except ValueError:
         raise KeysUnavailable(f"{url}: not one JSON object without duplicate members") from None
     # RFC 8414 s3.3: "The "issuer" value returned MUST be identical to the authorization server's
@@ -185,12 +196,31 @@ def _is_loopback(parts: "SplitResult") -> bool:
     return _LOOPBACK.fullmatch(parts.hostname or "") is not None
 
 
+def _check_algorithm(name: object) -> None:
+    found = ALGORITHMS.get(name) if isinstance(name, str) else None
+    if found is None or found.kty == "oct":
+        raise ConfigurationError(
+            "keys.algorithm", "is no algorithm of published keys", 'as in "RS256"'
+        )
+
+
 def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
     if type(value) not in (int, float) or not minimum <= value <= maximum:
         default = Remote.__dataclass_fields__[name].default
         raise ConfigurationError(
             f"keys.{name}", f"must be {minimum} to {maximum} seconds", f"the default is {default}"
         )
+
+
+def _load() -> None:
+    """Import what a fetch needs, before a process forks while another thread imports it.
+
+    In the child that thread is gone, and the lock that it holds on the module is held for ever.
+    """
+    from importlib import import_module
+
+    for name in ("concurrent.futures._base", "encodings.idna", "http.client", "ipaddress", "ssl"):
+        import_module(name)
 
 
 class HttpFetcher:
@@ -215,12 +245,9 @@ class HttpFetcher:
         from contextlib import closing
         from http.client import HTTPConnection
 
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        with closing(self._connect(parts, host, port, deadline)) as connected:
+        with closing(self._connect(parts, deadline)) as connected:
             connection = HTTPConnection(parts.netloc)
-            connection.sock = connected
-            connection.response_class = cast("Any", _Timed(deadline))
+            connection.sock = cast("Any", _Wire(connected, deadline))
             headers = {
                 "Accept": "application/jwk-set+json, application/json",
                 "Connection": "close",
@@ -232,42 +259,48 @@ class HttpFetcher:
             body = response.read(limit + 1)
             if len(body) > limit:
                 raise KeysUnavailable(f"{url} answers more than {limit} octets")
-            return Fetched(response.status, body, response.getheader("cache-control"))
+            said = response.getheader("cache-control"), response.getheader("date")
+            return Fetched(response.status, body, *said)
 
-    def _connect(
-        self, parts: SplitResult, host: str, port: int, deadline: float
-    ) -> "socket.socket":
+    def _connect(self, parts: SplitResult, deadline: float) -> "socket.socket":
         import socket
 
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         # All are looked at before one is used, and by number: a name that means another address the
         # next time it is asked for leads nowhere.
         for *_, address in found:
             self._check_address(parts, str(address[0]))
         problem: OSError = OSError("no address")
-        for family, kind, protocol, _, address in found:
+        for tried, (family, kind, protocol, _, address) in enumerate(found):
             connected = socket.socket(family, kind, protocol)
             try:
-                connected.settimeout(_left(deadline))
+                # One that swallows everything leaves time for the others.
+                connected.settimeout(_left(deadline) / (len(found) - tried))
                 connected.connect(address)
+                connected.settimeout(_left(deadline))
                 return self._secured(parts, connected, host)
             except OSError as error:
                 connected.close()
                 problem = error
         raise problem
 
-    def _check_address(self, parts: SplitResult, address: str) -> None:
+    def _check_address(self, parts: SplitResult, text: str) -> None:
         from ipaddress import ip_address
 
-        found = ip_address(address.partition("%")[0])
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        if _is_loopback(parts):
-            if not mapped.is_loopback:
-                raise KeysUnavailable(f"{parts.hostname} is not this machine")
-        elif not mapped.is_global and not self._private:
-            raise KeysUnavailable(
-                f"{parts.hostname} has a private address; private_addresses=True allows it"
-            )
+        address = ip_address(text.partition("%")[0])
+        for one in tuple(_inside(address)) or (address,):
+            if _is_loopback(parts):
+                if not one.is_loopback:
+                    raise KeysUnavailable(f"{parts.hostname} is not this machine")
+            # A cloud's metadata service gives credentials to whoever asks it; it has no keys.
+            elif one.is_link_local or one.is_multicast or one.is_unspecified:
+                raise KeysUnavailable(f"{parts.hostname} has an address where no keys can be")
+            elif not one.is_global and not self._private:
+                raise KeysUnavailable(
+                    f"{parts.hostname} has a private address; private_addresses=True allows it"
+                )
 
     def _secured(
         self, parts: SplitResult, connected: "socket.socket", host: str
@@ -277,6 +310,8 @@ class HttpFetcher:
         from ssl import create_default_context
 
         context = create_default_context()
+        # RFC 9525 s2: the common name is no name of a host.
+        context.hostname_checks_common_name = False
         context.set_alpn_protocols(["http/1.1"])
         return context.wrap_socket(connected, server_hostname=host)
 
@@ -294,29 +329,44 @@ def _told(error: BaseException) -> str:
     return " ".join(text.split())[:200]
 
 
-class _Timed:
-    """Makes responses whose every octet must come before the deadline: a slow drip ends there."""
+def _inside(address: "IPv4Address | IPv6Address") -> "Iterator[IPv4Address]":
+    """Yield the IPv4 addresses that an IPv6 address leads to: by mapping, 6to4, NAT64."""
+    from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-    def __init__(self, deadline: float) -> None:
+    if isinstance(address, IPv6Address):
+        if address in IPv6Network("64:ff9b::/96"):  # RFC 6052 s2.1
+            yield IPv4Address(int(address) & 0xFFFFFFFF)
+        yield from filter(None, (address.ipv4_mapped, address.sixtofour))
+
+
+class _Wire:
+    """What HTTP needs of a socket, until the deadline: a slow drip ends there."""
+
+    def __init__(self, connected: "socket.socket", deadline: float) -> None:
+        self._connected = connected
         self._deadline = deadline
 
-    def __call__(self, connected: "socket.socket", **options: Any) -> "HTTPResponse":
-        from http.client import HTTPResponse
-        from io import BufferedReader, RawIOBase
+    def sendall(self, octets: bytes) -> None:
+        self._connected.settimeout(_left(self._deadline))
+        self._connected.sendall(octets)
 
-        deadline = self._deadline
-        octets = connected.makefile("rb", buffering=0)
+    def recv_into(self, buffer: Any) -> int:
+        self._connected.settimeout(_left(self._deadline))
+        return self._connected.recv_into(buffer)
 
-        class Reader(RawIOBase):
-            def readable(self) -> bool:
-                return True
+    def makefile(self, mode: str) -> BufferedReader:
+        return BufferedReader(_Octets(self))
 
-            def readinto(self, buffer: Any) -> int | None:
-                connected.settimeout(_left(deadline))
-                return octets.readinto(buffer)
+    def close(self) -> None:
+        """Leave it open: who opened it closes it, when the answer is there."""
 
-        class File:
-            def makefile(self, mode: str) -> BufferedReader:
-                return BufferedReader(Reader())
 
-        return HTTPResponse(cast("Any", File()), **options)
+class _Octets(RawIOBase):
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._wire.recv_into(buffer)

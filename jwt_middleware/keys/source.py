@@ -15,6 +15,7 @@ class Fetched(NamedTuple):
     status: int
     body: bytes
     cache_control: str | None = None  # the field, if there is one
+    date: str | None = None  # the same
 
 
 class Fetcher(Protocol):
@@ -38,11 +39,18 @@ class Found(NamedTuple):
     memo: object = None  # what the source wants to be told at the next look
 
 
+MAX_TOLD = 200  # characters
+
+
 class Skipped(NamedTuple):
     """A key of a published set that can't be used."""
 
     kid: str
     problem: str
+
+    def cut(self) -> "Skipped":
+        """Return it short enough for a log: whoever published the set wrote it."""
+        return Skipped(self.kid[:MAX_TOLD], self.problem[:MAX_TOLD])
 
 
 class Source(Protocol):

@@ -89,7 +89,7 @@ MIGRATIONS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
     ),
     (
-        # Half the time of a statement that swaps in one part and reads in another. NULL: it didn't.
+        # Takes less than a statement that swaps in one part and reads in another. NULL: it didn't.
         """CREATE FUNCTION <schema>.advance_grant(
             which text, source bigint, target bigint, exchanged text, shift double precision
         ) RETURNS double precision LANGUAGE plpgsql AS $$

@@ -1,0 +1,295 @@
+"""The rule of how fresh keys are: what holds in every order of requests, answers and moments."""
+
+from __future__ import annotations
+
+from copy import copy
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jwt_middleware import KeySet
+from jwt_middleware.keys.freshness import (
+    AHEAD,
+    BACK_OFF,
+    JOINED,
+    SET_BACK,
+    SPREAD,
+    Freshness,
+    Limits,
+    Plan,
+    fixed,
+)
+
+START = 1_800_000_000.0
+ONE, TWO = KeySet.generate(kid="one"), KeySet.generate(kid="two")
+BOTH = KeySet((*ONE.keys, *TWO.keys))
+SETS = (ONE, TWO, BOTH)
+NAMES = ("one", "two", "none of them", None)
+BEGINS = (Plan.START, Plan.ASK)
+
+moments = st.one_of(
+    st.floats(0, 2),
+    st.floats(0, 60),
+    st.floats(0, 1000),
+    st.sampled_from((*BACK_OFF, 0.0, 0.99, 6.0, 30.0, 480.0, 600.0, 3600.0, 4200.0)),
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Requests come, time passes, fetches succeed, fail and get lost, and clocks are set back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.flight: float | None = None  # when the one under way began
+        self.good: tuple[float, float] | None = None  # when the last answer was asked for, its end
+        self.failures = 0
+        self.rests_until = -inf
+        self.asked_at = -inf  # for the sake of an unknown kid, or otherwise
+        self.generation = 0
+        self.is_child = False  # of a process that was fetching
+
+    @initialize(
+        stale=st.sampled_from((0, 60, 3600)),
+        cool_down=st.sampled_from((1, 30, 600)),
+        lease=st.sampled_from((1.1, 6.0, 31.0)),
+    )
+    def begin(self, stale: float, cool_down: float, lease: float) -> None:
+        self.limits = Limits(stale=stale, cool_down=cool_down, lease=lease)
+        self.fresh = Freshness(self.limits)
+
+    @property
+    def usable(self) -> bool:
+        return self.good is not None and self.now < self.good[1] + self.limits.stale
+
+    @rule(seconds=moments)
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(kid=st.sampled_from(NAMES))
+    def request(self, kid: str | None) -> None:
+        fresh, now = self.fresh, self.now
+        known, usable = kid in fresh.keys, self.usable
+        # What threads decide without the lock is what the lock's owner decides.
+        is_quick = known and fresh.since <= now < fresh.due
+        plan = fresh.plan(kid, now)
+        self.lose()
+        assert fresh.is_usable(now) is usable
+        assert not is_quick or plan is Plan.GO_ON
+        if known and usable:
+            assert plan in (Plan.GO_ON, Plan.START), "no known key ever waits"
+        else:
+            assert plan not in (Plan.GO_ON, Plan.START), "nothing else goes on"
+        if plan in BEGINS:
+            assert self.flight is None, "one fetch at a time"
+            assert now >= self.rests_until, "one fetch for each step of the back-off"
+            if plan is Plan.ASK and usable and not self.failures:
+                assert now - self.asked_at >= self.limits.cool_down
+            if plan is Plan.START:
+                assert self.good is not None
+                is_time = now >= self.good[0] + (self.good[1] - self.good[0]) * 0.75
+                assert is_time or self.failures or self.is_child
+            self.flight = self.asked_at = now
+            self.is_child = False
+        if plan is Plan.JOIN:
+            assert self.flight is not None
+            assert not self.failures, "nobody waits beside who tries"
+            assert not usable or now - self.flight < JOINED
+        if plan is Plan.UNKNOWN:
+            assert usable
+            assert not known
+            assert kid is None or not self.failures, "while it fails, nobody can say"
+        if plan is Plan.REFUSE:
+            assert self.failures or self.flight is not None
+            assert 1 <= fresh.retry_after(now) <= BACK_OFF[-1]
+
+    def lose(self) -> None:
+        """Take note of what should have come back."""
+        if self.flight is not None and self.now > self.flight + self.limits.lease:
+            self.fail_at(self.flight + self.limits.lease)
+
+    def fail_at(self, now: float) -> None:
+        self.flight = None
+        self.rests_until = now + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
+        self.failures += 1
+
+    @precondition(lambda self: self.flight is not None)
+    @rule(
+        keys=st.sampled_from(SETS), lifetime=st.sampled_from((60.0, 600.0)), spread=st.floats(0, 1)
+    )
+    def succeed(self, keys: KeySet, lifetime: float, spread: float) -> None:
+        assert self.flight is not None
+        changed = keys.by_kid is not self.fresh.keys
+        self.fresh.succeeded(self.flight, keys.by_kid, lifetime, spread)
+        assert self.fresh.keys is keys.by_kid, "what a good answer lacks is gone at once"
+        self.generation += changed
+        self.good = self.flight, self.flight + lifetime
+        self.flight, self.failures, self.rests_until = None, 0, -inf
+
+    @precondition(lambda self: self.flight is not None)
+    @rule()
+    def fail(self) -> None:
+        before = self.fresh.keys
+        if self.fresh.is_lost(self.now):
+            return
+        self.fresh.failed(self.now)
+        assert self.fresh.keys is before
+        self.fail_at(self.now)
+
+    @rule()
+    def fork(self) -> None:
+        """Go on as the child does: the thread that fetches is its parent's."""
+        self.fresh.reset()
+        self.is_child = self.is_child or self.flight is not None
+        self.flight = None
+
+    @rule(seconds=st.floats(SET_BACK + 0.01, 5000))
+    def set_back(self, seconds: float) -> None:
+        self.now -= seconds
+        was_usable = self.usable
+        self.fresh.plan("none of them", self.now)
+        if was_usable and self.limits.stale:
+            assert self.fresh.is_usable(self.now), "no clock takes keys away"
+        # All that was counted by the other clock counts no more: begin with the keys as they are.
+        self.fresh = Freshness(self.limits)
+        self.good, self.flight, self.failures = None, None, 0
+        self.rests_until = self.asked_at = -inf
+        self.generation, self.is_child = 0, False
+
+    @invariant()
+    def gone_keys_serve_nobody(self) -> None:
+        if self.good is not None:
+            assert self.fresh.due <= self.good[1] + self.limits.stale
+
+    @invariant()
+    def the_generation_grows_with_the_keys(self) -> None:
+        if hasattr(self, "fresh"):
+            assert self.fresh.generation == self.generation
+
+    @invariant()
+    def somebody_asks_again_in_time(self) -> None:
+        """From every state, a minute or a cool-down later a stranger's request begins a fetch."""
+        if not hasattr(self, "fresh"):
+            return
+        later = copy(self.fresh)
+        now = self.now + self.limits.lease + 0.01
+        later.plan("none of them", now)
+        if later._lease > -inf:
+            later.failed(now)
+        wait = max(BACK_OFF[-1], self.limits.cool_down) + 0.01
+        assert later.plan("none of them", now + wait) is Plan.ASK
+
+
+TestFreshness = Machine.TestCase
+
+
+def good(fresh: Freshness, now: float = START, keys: KeySet = ONE, **more: float) -> None:
+    assert fresh.plan("one", now) is Plan.ASK
+    fresh.succeeded(now, keys.by_kid, **({"lifetime": 600.0, "spread": 0.5} | more))
+
+
+@pytest.fixture
+def fresh() -> Freshness:
+    return Freshness(Limits(stale=3600, cool_down=30, lease=6))
+
+
+@given(st.floats(0, 1))
+def test_it_is_fetched_ahead_between_75_and_85_percent(spread: float) -> None:
+    one = Freshness(Limits(stale=3600, cool_down=30, lease=6))
+    good(one, spread=spread)
+    assert pytest.approx(0.75) == AHEAD - SPREAD
+    assert START + 450 - 1e-3 <= one.due <= START + 510 + 1e-3
+
+
+def test_the_back_off_grows_to_30_s_and_begins_anew_after_success(fresh: Freshness) -> None:
+    now, waits = START, []
+    for _ in range(8):
+        assert fresh.plan("one", now) is Plan.ASK
+        fresh.failed(now)
+        waits.append(fresh.retry_after(now))
+        assert fresh.plan("one", now + waits[-1] - 0.01) is Plan.REFUSE
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+    good(fresh, now)
+    now += 600
+    assert fresh.plan("one", now) is Plan.START
+    fresh.failed(now)
+    assert fresh.retry_after(now) == 1
+
+
+def test_there_is_one_fetch_while_it_is_under_way(fresh: Freshness) -> None:
+    assert fresh.plan("one", START) is Plan.ASK
+    assert fresh.plan("one", START + 5) is Plan.JOIN
+    assert fresh.plan(None, START + 5) is Plan.JOIN
+    good_at = START + 5
+    fresh.succeeded(START, ONE.by_kid, 600, 0.5)
+    assert fresh.plan("one", good_at) is Plan.GO_ON
+    assert fresh.plan("one", START + 500) is Plan.START
+    assert fresh.plan("one", START + 500) is Plan.GO_ON
+    assert fresh.plan("two", START + 500.9) is Plan.JOIN
+    assert fresh.plan("two", START + 501) is Plan.REFUSE
+    assert fresh.plan("one", START + 506) is Plan.GO_ON
+    # It never comes back, and has failed.
+    assert fresh.is_lost(START + 506.1)
+    assert fresh.plan("one", START + 506.1) is Plan.GO_ON
+    assert fresh.is_failing
+    assert fresh.plan("one", START + 507) is Plan.START
+
+
+def test_while_it_fails_a_stranger_begins_the_next_try_and_nobody_joins(fresh: Freshness) -> None:
+    good(fresh)
+    assert fresh.plan("two", START + 30) is Plan.ASK
+    fresh.failed(START + 30)
+    assert fresh.plan("two", START + 30.9) is Plan.REFUSE
+    assert fresh.plan("two", START + 31) is Plan.ASK
+    assert fresh.plan("two", START + 31) is Plan.REFUSE
+    assert fresh.plan("one", START + 31) is Plan.GO_ON
+
+
+def test_keys_whose_clock_was_set_back_are_stale_from_then_on(fresh: Freshness) -> None:
+    good(fresh)
+    for seconds in (0.0, -SET_BACK):
+        assert fresh.plan("one", START + seconds) is Plan.GO_ON
+    earlier = START - 1000
+    assert not fresh.is_usable(earlier)
+    assert fresh.plan("one", earlier) is Plan.START
+    fresh.failed(earlier)
+    assert fresh.plan("one", earlier + 3599) is Plan.START
+    fresh.failed(earlier + 3599)
+    assert fresh.plan("one", earlier + 3601) is Plan.ASK
+
+
+def test_keys_that_are_gone_do_not_come_back_with_the_clock(fresh: Freshness) -> None:
+    good(fresh)
+    assert fresh.plan("one", START + 4200) is Plan.ASK
+    fresh.failed(START + 4200)
+    assert fresh.plan("one", START + 4202) is Plan.ASK
+
+
+def test_a_lease_of_a_clock_that_was_set_back_ends_at_once(fresh: Freshness) -> None:
+    assert fresh.plan("one", START) is Plan.ASK
+    assert not fresh.is_lost(START - SET_BACK)
+    assert fresh.is_lost(START - SET_BACK - 1)
+    assert fresh.plan("one", START - SET_BACK - 1) is Plan.REFUSE
+    assert fresh.plan("one", START - SET_BACK) is Plan.ASK
+
+
+def test_a_late_answer_counts_from_when_it_was_asked_for(fresh: Freshness) -> None:
+    assert fresh.plan("one", START) is Plan.ASK
+    fresh.succeeded(START, ONE.by_kid, 60, 0.5)
+    assert fresh.plan("two", START + 29.9) is Plan.UNKNOWN
+    assert fresh.plan("two", START + 30) is Plan.ASK
+
+
+@pytest.mark.parametrize("now", [-inf, 0.0, START, 1e12])
+def test_keys_that_never_change_are_never_asked_for(now: float) -> None:
+    one: Any = fixed(ONE.by_kid)
+    one.reset()
+    assert one.since <= now < one.due
+    assert one.plan("one", now) is Plan.GO_ON
+    assert one.plan("two", now) in (Plan.UNKNOWN, Plan.ASK)
+    assert one.generation == 1
