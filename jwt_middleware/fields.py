@@ -38,7 +38,7 @@ def listed(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def url(name: str, value: Any) -> str:
-    problem = remote.unusable(value) or ("has a fragment" if "#" in value else "")
+    problem = "has a fragment" if "#" in str(value) else remote.unusable(value)
     if problem:
         raise ConfigurationError(
             name, f"{value!r} {problem}", "an https URL; http is only for loopback"

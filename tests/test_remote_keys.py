@@ -260,10 +260,12 @@ def test_known_keys_serve_until_the_stale_limit_whatever_is_wrong(
     began = clock()
     token = author.token(exp=int(began) + 2 * HOUR)
     assert site.served(token)
-    FAULTS[fault][0](server)
+    spoil, detail = FAULTS[fault]
+    spoil(server)
     stranger = author.rotated()
     clock.forward(AT_MOST)
     assert site.served(token)
+    assert fetchers() or "doesn't answer" not in detail, "it was served while the fetch went on"
     settle()
     for step in BACK_OFF:
         assert site.served(token)

@@ -12,6 +12,13 @@ class Refusal(Exception):
     """What the user asked for can't be done; the message says why, and what can."""
 
 
+def told(text: str) -> str:
+    """Return a text without tokens, and without what a terminal would obey."""
+    return "".join(
+        one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
+    )
+
+
 def timed(seconds: float) -> str:
     """Return a time in words that `fromisoformat` takes: UTC, to the minute."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
@@ -23,10 +30,3 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
-
-
-def told(text: str) -> str:
-    """Return a text without tokens, and without what a terminal would obey."""
-    return "".join(
-        one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
-    )

@@ -114,15 +114,15 @@ class Freshness:
         """Say whether the keys may serve: they are fresh, or stale within the limit."""
         return self.since <= now < self._gone_at
 
-    def is_old(self, now: float) -> bool:
-        """Say whether nobody has looked for long, and nothing says that it would be in vain."""
-        return now - self._expires_at >= OLD and not self._failures
-
     def is_lost(self, now: float) -> bool:
         """Say whether a fetch is under way that should have come back."""
         # By a clock that was set back it would be under way for ever.
         lease = self._limits.lease
         return self._lease > -inf and not 0 <= self._lease - now <= lease + SET_BACK
+
+    def is_old(self, now: float) -> bool:
+        """Say whether nobody has looked for long, and nothing says that it would be in vain."""
+        return now - self._expires_at >= OLD and not self._failures
 
     @property
     def is_failing(self) -> bool:

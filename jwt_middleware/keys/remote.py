@@ -212,15 +212,18 @@ def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
         )
 
 
-def _load() -> None:
+def _load() -> tuple[object, ...]:
     """Import what a fetch needs, before a process forks while another thread imports it.
 
     In the child that thread is gone, and the lock that it holds on the module is held for ever.
     """
-    from importlib import import_module
+    import ipaddress
+    import ssl
+    from concurrent.futures import Future
+    from encodings import idna
+    from http import client
 
-    for name in ("concurrent.futures._base", "encodings.idna", "http.client", "ipaddress", "ssl"):
-        import_module(name)
+    return ipaddress, ssl, Future, idna, client
 
 
 class HttpFetcher:

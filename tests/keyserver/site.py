@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from jwt_middleware import KeySet, Settings
-from jwt_middleware.issuers import Trust
 from jwt_middleware.keys.live import LiveKeys
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
@@ -61,12 +60,8 @@ class Site:
         self.settings = self.world.settings
 
     @property
-    def trust(self) -> Trust:
-        return Runtime.of(self.settings).issuers.own
-
-    @property
     def live(self) -> LiveKeys:
-        return self.trust.keys
+        return Runtime.of(self.settings).issuers.own.keys
 
     @property
     def told(self) -> list[Event]:
