@@ -5,7 +5,7 @@ request waits for the future, with a time-out, or doesn't wait at all. Who gives
 cancelled, takes nothing from the others. Where no thread can be had, who would wait anyway fetches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -298,6 +298,6 @@ def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
     return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _verifying(key)))
 
 
-def _verifying(key: Key) -> dict[str, object]:
+def _verifying(key: Key) -> Mapping[str, object]:
     # Which of an issuer's keys signs at the moment opens nothing and closes nothing.
     return key.to_jwk() | {"key_ops": key.verifies}
