@@ -76,6 +76,7 @@ class Core:
         self._cache = cache
         self._lets_pass: Callable[[str, float], bool] = _any_grant
         self._issuers = issuers or Issuers(settings)
+        self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
         cookies = settings.refresh.cookies if settings.refresh is not None else None
@@ -103,7 +104,7 @@ class Core:
             self._known = ports, ended
             self._lets_pass = ended.lets_pass
             if group.serve:
-                live = self._issuers.own.keys
+                live = self._own_keys
                 self.exchange = Exchange(settings, group, ports, ended, live)
                 self._endpoints = Endpoints(
                     settings, group, self.exchange, self._origins, self.verify, live
@@ -146,7 +147,7 @@ class Core:
             return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
-            return self.renewed(self._clock(), lambda: endpoint(request))
+            return self.renewed(self._clock(), endpoint, request)
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -179,12 +180,13 @@ class Core:
             lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
         )
 
-    def renewed(self, now: float, then: Callable[[], Step]) -> Step:
+    def renewed(self, now: float, then: Callable[..., Step], *args: Any) -> Step:
         """Go on with our own keys, after a look for others if one is due: they sign, too."""
-        keys = self._issuers.own.keys
+        keys = self._own_keys
         if keys.fresh.since <= now < keys.fresh.due:
-            return then()
-        return Ask(self._lookups.renew, (keys, now), lambda _: then(), lambda _: then())
+            return then(*args)
+        # What is known goes on to sign, whatever the look brings.
+        return Ask(self._lookups.renew, (keys, now), lambda _: then(*args), lambda _: then(*args))
 
     def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
         """Go on with the issuer's key, after a question for it if one is due."""
