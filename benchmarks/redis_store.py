@@ -2,21 +2,24 @@
 
 A rotation is compared with a GET of a row of the same size through the same client, in turns, by
 wall clock: both wait for the same socket. Bytes are the server's `used_memory`, its tables and the
-slack of its allocator included. `--millions 1` loads so many grants and compares again; `--gate`
-says by its exit code whether all limits hold. Give it a machine at rest.
+slack of its allocator included. `--millions 1` loads so many grants into one server and few into
+another, and compares the rotation of any of them, in turns, too; `--gate` says by its exit code
+whether all limits hold. Give it a machine at rest.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from time import perf_counter_ns
 from typing import Any
 
-from benchmarks.grants import new_grant
-from benchmarks.measure import measure
+from benchmarks.grants import new_grant, one_core
+from benchmarks.measure import Times, measure
 from jwt_middleware.stores.redis import RedisStore
 from jwt_middleware.stores.redis_links import Command, Talk
 from jwt_middleware.stores.redis_scripts import SCRIPTS
@@ -26,25 +29,25 @@ from tests.engines.redis import ENGINES, Server
 ROTATION_OVER_GET = 1.35
 BYTES = 450
 LOADED_OVER_EMPTY = 1.1  # "unchanged", as far as this can be measured
+FEW = 1000
 SIZES = (30_000, 66_000)  # grants; the last just after a table of the server has doubled
 
 
 class Rotating:
-    """One grant on its way through the generations."""
+    """Grants on their way through the generations: each call rotates the next of them."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, *grant_ids: str) -> None:
         self._store = store
-        self.grant = new_grant()
-        self._generation = 1
+        self._ids = grant_ids
+        self._calls = 0
         self._parents = [identifier() for _ in range(1000)]
-        store.add(self.grant, 100)
 
     def __call__(self) -> None:
-        target = self._generation + 1
-        parent = self._parents[target % 1000]
-        answer = self._store.advance(self.grant.id, self._generation, target, parent)
+        round_, place = divmod(self._calls, len(self._ids))
+        parent = self._parents[self._calls % 1000]
+        answer = self._store.advance(self._ids[place], round_ + 1, round_ + 2, parent)
         assert answer.advanced
-        self._generation = target
+        self._calls += 1
 
 
 def ratio(server: Server, rounds: int) -> tuple[float, float, float]:
@@ -52,8 +55,10 @@ def ratio(server: Server, rounds: int) -> tuple[float, float, float]:
     with server.client() as client:
         # The store's own connections are configured like those of any client.
         own = RedisStore(client, retention=700)
-        rotate = Rotating(own)
-        row = f"{{jwt{rotate.grant.id[0]}:}}g{rotate.grant.id[1:]}"
+        grant = new_grant()
+        own.add(grant, 100)
+        rotate = Rotating(own, grant.id)
+        row = f"{{jwt{grant.id[0]}:}}g{grant.id[1:]}"
 
         def get() -> None:
             assert client.get(row)
@@ -65,6 +70,20 @@ def ratio(server: Server, rounds: int) -> tuple[float, float, float]:
         )
         own.close()
     return times.typical("rotate") / 1000, times.typical("get") / 1000, times.ratio("rotate", "get")
+
+
+def growth(engine: str, count: int, rounds: int) -> Times:
+    """Compare the rotation of grants among many with that among few, in turns and in any order."""
+    with one_core(), Server(engine) as small, Server(engine) as large, ExitStack() as stack:
+        rotations: dict[str, Callable[[], None]] = {}
+        for name, server, grants in (("few", small, FEW), ("many", large, count)):
+            store = RedisStore(stack.enter_context(server.client()), retention=700)
+            stack.callback(store.close)
+            ids = load(server, grants)
+            random.Random(1).shuffle(ids)
+            # Written anew in their order: what is to be found is on the server's side.
+            rotations[name] = Rotating(store, *(one.encode().decode() for one in ids))
+        return measure(rotations, rounds=rounds, burst=1, clock=perf_counter_ns)
 
 
 def sizes(server: Server, count: int) -> Iterator[tuple[str, float]]:
@@ -98,10 +117,12 @@ def used(server: Server) -> int:
     return int(server.do("INFO", "memory")["used_memory"])
 
 
-def load(server: Server, count: int) -> None:
-    server.do("FLUSHALL")
+def load(server: Server, count: int) -> list[str]:
+    """Add grants, and return their ids."""
     rules = RedisStore(None, retention=700)
-    batched(server, (rules._add(new_grant(), 100) for _ in range(count)))
+    grants = [new_grant() for _ in range(count)]
+    batched(server, (rules._add(one, 100) for one in grants))
+    return [one.id for one in grants]
 
 
 def batched(server: Server, talks: Iterable[Talk[Any]]) -> None:
@@ -165,10 +186,10 @@ def measure_one(report: Report, engine: str, server: Server, given: argparse.Nam
             )
     if given.millions:
         count = round(1_000_000 * given.millions)
-        load(server, count)
-        loaded, _, _ = ratio(server, given.rounds)
-        what = f"{engine}: a rotation with {count:,} grants ({loaded:.0f} µs) over one with few"
-        report.line(what, loaded / rotate, LOADED_OVER_EMPTY, "{:.2f}".format)
+        found = growth(engine, count, given.rounds)
+        many, few = found.typical("many") / 1000, found.typical("few") / 1000
+        what = f"{engine}: a rotation among {count:,} ({many:.0f} µs) over few ({few:.0f} µs)"
+        report.line(what, found.ratio("many", "few"), LOADED_OVER_EMPTY, "{:.2f}".format)
 
 
 if __name__ == "__main__":

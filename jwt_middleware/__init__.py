@@ -6,14 +6,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Refresh
+from .groups import Cookies, Refresh, TokenCache
 from .keys import KeySet
 from .request.routes import Route
+from .resource import Resource
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
 from .trusted import TrustedIssuer
-from .values.errors import ConfigurationError, EndGrant, KeysUnavailable, StoreUnavailable
+from .values.errors import (
+    ConfigurationError,
+    EndGrant,
+    KeysUnavailable,
+    StoreUnavailable,
+    Unavailable,
+)
 from .values.events import Event
 from .values.model import AccessToken, Grant, Tokens
 
@@ -28,11 +35,14 @@ __all__ = [
     "KeySet",
     "KeysUnavailable",
     "Refresh",
+    "Resource",
     "Route",
     "Settings",
     "StoreUnavailable",
+    "TokenCache",
     "Tokens",
     "TrustedIssuer",
+    "Unavailable",
     "current_token",
     "profiles",
 ]

@@ -36,27 +36,49 @@ class JWTMiddleware:
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=True)
+        self._warm = self._core.warm
+        self._current = self._runtime.current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
-        token = None
-        if scope["type"] == "lifespan":
+        kind, token = scope["type"], None
+        if kind == "lifespan":
             if self._runtime.store is not None:
                 receive, send = _watched(self._runtime, receive, send)
         else:
-            step = await arun(self._core, _request(scope, receive))
-            if isinstance(step, Reply):
-                self._runtime.tell(step.events)
-                await _answer(scope, receive, send, step.response)
-                return
+            step: Forward | None = None
+            credentials = _authorization(scope)
+            if credentials is not None and kind == "http":
+                path, root = scope["path"], scope.get("root_path")
+                if root or not path:
+                    path = below_root(path, root or "")
+                step = self._warm(scope["method"], path, credentials)
+            if step is None:
+                answer = await arun(self._core, _request(scope, receive, credentials))
+                if isinstance(answer, Reply):
+                    self._runtime.tell(answer.events)
+                    await _answer(scope, receive, send, answer.response)
+                    return
+                step = answer
             token = step.token
             scope = _hand_over(scope, step)
-        current = self._runtime.current
+        current = self._current
         before = current.set(token)
         try:
             await self.app(scope, receive, send)
         finally:
             current.reset(before)
+
+
+def _authorization(scope: Scope) -> bytes | None:
+    """Return the Authorization field, if there is exactly one."""
+    found = None
+    for name, value in scope.get("headers", ()):
+        if name == b"authorization":
+            if found is not None:
+                return None
+            found = value
+    return found
 
 
 def _check_root(app: Any) -> None:
@@ -122,7 +144,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
             return b"".join(found)
 
 
-def _request(scope: Scope, receive: Receive) -> Request:
+def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Request:
     if scope["type"] == "http":
         method = scope["method"]
     elif scope["type"] == "websocket":
@@ -145,7 +167,9 @@ def _request(scope: Scope, receive: Receive) -> Request:
     # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
     path = below_root(scope["path"], scope.get("root_path") or "")
     websocket = scope["type"] == "websocket"
-    return Request(method, path, header, _reader(receive), is_websocket=websocket)
+    return Request(
+        method, path, header, _reader(receive), is_websocket=websocket, credentials=credentials
+    )
 
 
 def _hand_over(scope: Scope, step: Forward) -> Scope:

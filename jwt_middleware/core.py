@@ -13,14 +13,17 @@ from .jose import jws
 from .jose.jwk import Key
 from .jose.jws import Parsed
 from .keys.live import LiveKeys
+from .metadata import documents
 from .request.challenges import challenge, quoted
 from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
+from .request.documents import Document
 from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
-from .token.claims import time_of
+from .token.cache import Cache, Entry
+from .token.claims import lifetime, time_of
 from .values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
@@ -45,7 +48,16 @@ class Lookups(NamedTuple):
     """How to ask for what the core may not know, in the form that its door can wait for."""
 
     key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
+    renew: Callable[[LiveKeys, float], Any] = LiveKeys.renew
     issuer: Callable[[str], Any] | None = None  # the application's `Settings.issuer_for`
+
+
+class _Attempt(NamedTuple):
+    """A token on its way in."""
+
+    rule: Rule
+    parsed: Parsed
+    credentials: str | bytes | None  # that it came as, whole
 
 
 class Core:
@@ -58,8 +70,11 @@ class Core:
         ended: EndedGrants | None = None,
         issuers: Issuers | None = None,
         lookups: Lookups | None = None,
+        cache: Cache | None = None,
     ) -> None:
         self._routes = Routes(settings.routes)
+        self._cache = cache
+        self._lets_pass: Callable[[str, float], bool] = _any_grant
         self._issuers = issuers or Issuers(settings)
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
@@ -72,6 +87,9 @@ class Core:
             credentials=cookies is not None,
             header=cookies.header if cookies is not None else "",
         )
+        resource = settings.resource
+        self._metadata_url = resource.metadata_url if resource is not None else ""
+        self._documents = documents(settings)
         self._realm = settings.realm
         self._problem = settings.problem_details
         self._clock = settings.clock
@@ -83,17 +101,52 @@ class Core:
         if settings.refresh is not None and ports is not None and ended is not None:
             group = settings.refresh
             self._known = ports, ended
+            self._lets_pass = ended.lets_pass
             if group.serve:
-                self.exchange = Exchange(settings, group, ports, ended)
+                live = self._issuers.own.keys
+                self.exchange = Exchange(settings, group, ports, ended, live)
                 self._endpoints = Endpoints(
-                    settings, group, self.exchange, self._origins, self.verify
+                    settings, group, self.exchange, self._origins, self.verify, live
                 )
+
+        # What a known token never reaches without a closer look.
+        self._served = {*self._documents, *(self._endpoints.paths if self._endpoints else ())}
+        # Where a cookie may have come, too, it is one credential too many.
+        self._recall: Callable[[str | bytes], Entry | None] = (
+            cache.get if cache is not None and self._access_jar is None else _forget
+        )
+
+    def warm(self, method: str, path: str, credentials: str | bytes) -> Forward | None:
+        """Return what `begin` would lead to, for a token that is known and has nothing to ask.
+
+        None says that there is more to it, and nothing else.
+        """
+        entry = self._recall(credentials)
+        if entry is None:
+            return None
+        now = self._clock()
+        if not entry.holds(now) or path in self._served:
+            return None
+        try:
+            rule = self._routes.find(method, path)
+        except InvalidRequest:
+            return None
+        if rule.is_special or not rule.scopes <= entry.scopes:
+            return None
+        grant_id = entry.grant_id
+        if grant_id is not None and not self._lets_pass(grant_id, now):
+            return None
+        entry.seen = True
+        return entry.forward
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
+        document = self._documents.get(request.path) if self._documents else None
+        if document and not request.is_websocket:
+            return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
-            return endpoint(request)
+            return self.renewed(self._clock(), lambda: endpoint(request))
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -108,40 +161,76 @@ class Core:
                 return NOBODY
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
+        credentials = request.credentials if self._access_jar is None else text
+        if self._cache is not None and credentials is not None:
+            entry = self._cache.get(credentials)
+            if entry is not None and entry.holds(now):
+                entry.seen = True
+                return self._let_in(rule, entry.forward, now)
         parsed = jws.parse(text, self._headers)
         name = _issuer_of(parsed)
+        attempt = _Attempt(rule, parsed, credentials)
         trust = self._issuers.find(name, now)
         if trust is not None:
-            return self._check(rule, parsed, trust, now)
+            return self._check(attempt, trust, now)
         return Ask(
             self._lookups.issuer or _nobody,
             (name,),
-            lambda answer: self._check(rule, parsed, self._issuers.adopt(name, answer, now), now),
+            lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
         )
 
-    def _check(self, rule: Rule, parsed: Parsed, trust: Trust, now: float) -> Step:
+    def renewed(self, now: float, then: Callable[[], Step]) -> Step:
+        """Go on with our own keys, after a look for others if one is due: they sign, too."""
+        keys = self._issuers.own.keys
+        if keys.fresh.since <= now < keys.fresh.due:
+            return then()
+        return Ask(self._lookups.renew, (keys, now), lambda _: then(), lambda _: then())
+
+    def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
         """Go on with the issuer's key, after a question for it if one is due."""
+        parsed = attempt.parsed
         if parsed.header_segment not in trust.headers:
             check_type(parsed, trust.policy.profile)
         fresh = trust.keys.fresh
         key = fresh.keys.get(parsed.header.kid)
         if key is not None and fresh.since <= now < fresh.due:
-            return self._admit(rule, parsed, trust, key, now)
+            return self._admit(attempt, trust, key, now)
         return Ask(
             self._lookups.key,
             (trust.keys, parsed.header.kid, now),
             # Later, if it had to wait.
-            lambda found: self._admit(rule, parsed, trust, found, self._clock()),
+            lambda found: self._admit(attempt, trust, found, self._clock()),
         )
 
-    def _admit(self, rule: Rule, parsed: Parsed, trust: Trust, key: Key, now: float) -> Step:
+    def _admit(self, attempt: _Attempt, trust: Trust, key: Key, now: float) -> Step:
         """Let a token in that holds. Raises OAuthError."""
+        fresh, parsed = trust.keys.fresh, attempt.parsed
+        generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
+        is_present = fresh.keys.get(parsed.header.kid) is key
+        cache = self._cache if attempt.credentials is not None and is_present else None
+        if cache is not None:
+            token = AccessToken(cache.share(token.claims), token.own, token.scopes)
         forward = _hand_over(token, trust)
+        if cache is not None and attempt.credentials is not None:
+            start, end = lifetime(token.claims, self._leeway)
+            entry = Entry(
+                forward,
+                start=start,
+                end=min(end, trust.until),
+                keys=fresh,
+                generation=generation,
+            )
+            cache.put(attempt.credentials, entry)
+        return self._let_in(attempt.rule, forward, now)
+
+    def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
+        """Go on with a token that holds, where this route takes it. Raises OAuthError."""
         _authorize(rule, forward, now, self._leeway)
-        if token.grant_id is None or self._known is None:
+        grant_id = None if forward.token is None else forward.token.grant_id
+        if grant_id is None or self._known is None:
             return forward
-        return _unless_ended(forward, token.grant_id, now, *self._known)
+        return _unless_ended(forward, grant_id, now, *self._known)
 
     def _credentials(self, request: Request) -> str | None:
         """Return the access token of the request, from the one place that has it."""
@@ -185,19 +274,14 @@ class Core:
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
-        is_ours = (
-            self._endpoints and not request.is_websocket and self._endpoints.find(request.path)
-        )
-        endpoints = self._endpoints if is_ours else None
+        ours = None if request.is_websocket else self._ours(request.path)
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), error.retry_after, endpoints is None, *error.parameters())
+        key = (type(error), error.retry_after, ours is None, *error.parameters())
         response = self._answers.get(key)
         if response is None:
-            response = self._answers[key] = self._answer(error, at_resource=endpoints is None)
+            response = self._answers[key] = self._answer(error, at_resource=ours is None)
         more = (
-            self._origins.headers(request)
-            if endpoints is None
-            else endpoints.refusal_headers(request, error)
+            self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
         headers = response.headers + more
         # RFC 9110 s9.3.2: the fields of a GET, and no content.
@@ -211,6 +295,12 @@ class Core:
             grant_id=error.grant_id,
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
+
+    def _ours(self, path: str) -> Document | Endpoints | None:
+        """Return what of ours is at a path; None: a resource of the application's."""
+        if self._endpoints and self._endpoints.find(path):
+            return self._endpoints
+        return self._documents.get(path)
 
     def _answer(self, error: OAuthError, *, at_resource: bool) -> Response:
         # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
@@ -246,7 +336,7 @@ class Core:
             # matching the authentication scheme used by the client".
             return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
         if at_resource:
-            return (("www-authenticate", challenge(self._realm, error)),)
+            return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
         return pragma
 
 
@@ -274,6 +364,15 @@ def _issuer_of(parsed: Parsed) -> Any:
         return parsed.claims["iss"]
     except KeyError:
         raise InvalidToken(Reason.CLAIM_MISSING, "iss") from None
+
+
+def _forget(credentials: str | bytes) -> None:
+    """Know no token, where none is kept or where it alone doesn't decide."""
+
+
+def _any_grant(grant_id: str, now: float) -> bool:
+    """Let every grant pass, where no store says which have ended."""
+    return True
 
 
 def _nobody(name: str) -> None:

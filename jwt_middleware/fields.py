@@ -5,6 +5,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from .keys import KeySet, remote
+from .token.claims import is_scope
 from .token.profiles import Profile
 from .values.errors import ConfigurationError
 
@@ -34,6 +35,22 @@ def listed(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
         raise ConfigurationError(name, "must be a tuple", "a single one needs a comma: (value,)")
     return tuple(value)
+
+
+def url(name: str, value: Any) -> str:
+    problem = "has a fragment" if "#" in str(value) else remote.unusable(value)
+    if problem:
+        raise ConfigurationError(
+            name, f"{value!r} {problem}", "an https URL; http is only for loopback"
+        )
+    return str(value)
+
+
+def scopes(name: str, value: Any) -> tuple[str, ...]:
+    found = listed(name, value)
+    if not all(isinstance(one, str) and one and " " not in one and is_scope(one) for one in found):
+        raise ConfigurationError(name, "has one that is no scope (RFC 6749 s3.3)", '("read",)')
+    return found
 
 
 def key_set(name: str, value: Any) -> KeySet:
@@ -103,14 +120,19 @@ def function(name: str, value: Any) -> Any:
     return value
 
 
+def without_metadata(issuer: str) -> str:
+    """Return why an issuer can have no metadata, or "" if it can."""
+    # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
+    problem = remote.unusable(issuer)
+    return problem or ("has a query or a fragment" if "?" in issuer or "#" in issuer else "")
+
+
 def check_source(issuer: str, keys: KeySet) -> None:
     """Check that keys to be discovered can be. Raises ConfigurationError."""
     source: Any = keys.source
     if getattr(source, "url", "") is not None:
         return
-    # RFC 8414 s2: an issuer with metadata is "a URL that uses the "https" scheme and has no query
-    # or fragment components".
-    problem = remote.unusable(issuer) or ("has a query" if "?" in issuer else "")
+    problem = without_metadata(issuer)
     if problem:
         raise ConfigurationError(
             "keys",

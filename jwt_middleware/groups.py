@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Literal, cast
 
 from .jose.jwk import UnusableKey
+from .keys import remote
 from .request.cookies import Jar
 from .request.origins import is_loopback
 from .stores import AsyncStore, Store
@@ -111,6 +112,35 @@ class Cookies:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenCache:
+    """Verified access tokens, kept so that the next request with one costs next to nothing.
+
+    Every hit checks again what moves with time or can be taken back: the token's times, its
+    issuer's keys, ended grants, the route. Tokens of more than 4 KiB aren't kept.
+
+    Args:
+        entries: the most tokens that are kept, about 3 KB each; 0: none.
+        hashed: keep their SHA-256 instead, so that no usable token stays in memory.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    # more than most processes have users at one time
+    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": 1_000_000})
+    hashed: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.entries) is not int or not 0 <= self.entries <= 1_000_000:
+            raise ConfigurationError(
+                "token_cache.entries", "must be a whole number up to 1000000", "0 keeps none"
+            )
+        if not isinstance(cast("Any", self.hashed), bool):
+            raise ConfigurationError("token_cache.hashed", "must be True or False")
+
+
 # What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
 # request headers, what else browsers add by themselves, and what proxies add.
 _AUTOMATIC = re.compile(
@@ -142,6 +172,10 @@ class Refresh:
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
         path: where the endpoints `/refresh` and `/revoke` are.
         jwks_path: where the key set is, when tokens are signed asymmetrically.
+        metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
+            is a URL. False where something else does that.
+        public_url: the URL at which clients reach the root of this application, for the metadata.
+            "": the issuer's host, and `Cookies.mount`.
         access_lifetime: seconds; each token's is shortened by up to 5 %, so that a fleet doesn't
             refresh in step.
         idle_limit: seconds without a refresh after which a grant is gone.
@@ -167,6 +201,8 @@ class Refresh:
     client_id: str = "first-party"
     path: str = "/auth"
     jwks_path: str = "/.well-known/jwks.json"
+    metadata: bool = True
+    public_url: str = ""
     # seconds; long enough to be cheap, short enough for services without a store
     access_lifetime: float = field(default=600, metadata={"minimum": 10, "maximum": DAY})
     # seconds; a week's holiday is no reason to log in anew
@@ -332,6 +368,18 @@ def _client_id(name: str, value: Any) -> None:
 def _path(name: str, value: Any) -> None:
     if not isinstance(value, str) or not _PATH.fullmatch(value):
         raise _wrong(name, f"{value!r} is no path of letters, digits and ._~-", 'like "/auth"')
+    if value.startswith("/.well-known/oauth-"):
+        raise _wrong(name, f"{value!r} is where metadata is (RFC 8414, RFC 9728)", 'like "/auth"')
+
+
+def _public_url(name: str, value: Any) -> None:
+    problem = remote.unusable(value) if value != "" else ""
+    if problem or "?" in value or "#" in value or value.endswith("/"):
+        raise _wrong(
+            name,
+            f"{value!r} is no URL of a root" + (f": it {problem}" if problem else ""),
+            "https://shop.example/app, without / at the end; http is only for loopback",
+        )
 
 
 def _closed_or_open(name: str, value: Any) -> None:
@@ -347,6 +395,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "client_id": _client_id,
     "path": _path,
     "jwks_path": _path,
+    "metadata": _bool,
+    "public_url": _public_url,
     "sync_failure": _closed_or_open,
 }
 

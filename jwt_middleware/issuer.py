@@ -1,8 +1,10 @@
 """The application's own door: it has checked a login and wants tokens, or ends what it began."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
+from .core import Core
 from .grant.exchange import Exchange
 from .runtime import Runtime, afinish, finish
 from .settings import Settings
@@ -60,13 +62,13 @@ class Issuer:
 
         Raises:
             ValueError: for a claim that the issuer sets itself, and for tokens over 8 KiB.
-            StoreUnavailable: when the grant can't be kept; then there is none.
+            Unavailable: when `claims_for` fails, or what holds the signing key.
+            StoreUnavailable: when the grant can't be kept; then there is none. It is Unavailable.
             EndGrant: when `claims_for` refuses.
 
         """
-        step = self._begin(
-            self._exchange(), subject, scope, claims, client_id, replaces, user_agent
-        )
+        core = self._core()
+        step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
         return self._carried(self._result(finish(step)))
 
     async def aissue(
@@ -80,8 +82,8 @@ class Issuer:
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
-        exchange = self._exchange(asynchronous=True)
-        step = self._begin(exchange, subject, scope, claims, client_id, replaces, user_agent)
+        core = self._core(asynchronous=True)
+        step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
         return self._carried(self._result(await afinish(step)))
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
@@ -126,11 +128,14 @@ class Issuer:
 
     def _exchange(self, *, asynchronous: bool = False) -> Exchange:
         # There is one: the settings have a `refresh` group.
-        return cast("Exchange", self._runtime.core(asynchronous=asynchronous).exchange)
+        return cast("Exchange", self._core(asynchronous=asynchronous).exchange)
+
+    def _core(self, *, asynchronous: bool = False) -> Core:
+        return self._runtime.core(asynchronous=asynchronous)
 
     def _begin(
         self,
-        exchange: Exchange,
+        core: Core,
         subject: str,
         scope: str,
         claims: Mapping[str, Any] | None,
@@ -138,15 +143,18 @@ class Issuer:
         replaces: str | None,
         user_agent: str | None,
     ) -> Step:
-        return exchange.begin(
+        exchange, now = cast("Exchange", core.exchange), self._settings.clock()
+        begin = partial(
+            exchange.begin,
             subject=subject,
             scope=scope,
             claims=claims,
             client_id=client_id,
             replaces=replaces,
-            now=self._settings.clock(),
+            now=now,
             user_agent=user_agent,
         )
+        return core.renewed(now, begin)
 
     def _end(self, exchange: Exchange, grant_id: str, reason: str) -> Step:
         event = Revoked(grant_ids=(grant_id,), reason=reason)

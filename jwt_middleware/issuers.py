@@ -6,9 +6,11 @@ it (RFC 8725 s3.8). Nothing here waits.
 
 from collections import OrderedDict
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from .jose.jws import Header
+from .keys import KeySet
 from .keys.live import LiveKeys, Tell
 from .settings import Settings
 from .token.access import Policy
@@ -22,9 +24,16 @@ TENANT_AGE = 600.0  # seconds for which the application's word about an issuer h
 class Trust:
     """One issuer: its keys as they are now, and the rules for its tokens."""
 
-    __slots__ = ("given", "headers", "keys", "policy", "user")
+    __slots__ = ("given", "headers", "keys", "policy", "until", "user")
 
-    def __init__(self, given: Settings | TrustedIssuer, policy: Policy, keys: LiveKeys) -> None:
+    def __init__(
+        self,
+        given: Settings | TrustedIssuer,
+        policy: Policy,
+        keys: LiveKeys,
+        until: float = inf,
+    ) -> None:
+        self.until = until  # the application's word holds no longer
         self.given = given
         self.policy = policy
         self.keys = keys
@@ -40,15 +49,15 @@ class Issuers:
         self._settings = settings
         self._tell = tell
         self.find_more = settings.issuer_for
-        self.own = Trust(settings, _policy(settings, settings, own=True), self._live(settings))
+        self.own = Trust(settings, self._policy(settings), self._live(settings))
         self._by_name: dict[str, Trust] = {settings.issuer: self.own}
         for one in settings.trusted_issuers:
             self._by_name[one.issuer] = self._trust(one)
-        self._tenants: OrderedDict[str, tuple[Trust, float]] = OrderedDict()
+        self._tenants: OrderedDict[str, Trust] = OrderedDict()
 
     def reset(self) -> None:
         """Begin with no fetch under way, as a forked child does."""
-        for trust in (*self._by_name.values(), *(one for one, _ in self._tenants.values())):
+        for trust in (*self._by_name.values(), *self._tenants.values()):
             trust.keys.reset()
 
     def find(self, name: object, now: float) -> Trust | None:
@@ -80,13 +89,14 @@ class Issuers:
             raise InvalidToken(Reason.ISSUER)
         if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
             raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
-        trust = self._trust(answer)
+        trust = Trust(answer, self._policy(answer), self._live(answer), now + TENANT_AGE)
         # In one step: of two that come first, the second finds the keys of the first.
-        known = self._tenants.setdefault(name, (trust, now))[0]
+        known = self._tenants.setdefault(name, trust)
         if known is not trust:
             # The same answer again, or one that is equal but for its object: its keys are there.
-            trust = self._renewed(known, answer)
-            self._tenants[name] = trust, now
+            if _is_same(known.given.keys, answer.keys):
+                trust = Trust(answer, self._policy(answer), known.keys, now + TENANT_AGE)
+            self._tenants[name] = trust
         self._used(name)
         if len(self._tenants) > MAX_TENANTS:
             self._tenants.popitem(last=False)
@@ -94,39 +104,34 @@ class Issuers:
 
     def _tenant(self, name: str, now: float) -> Trust | None:
         found = self._tenants.get(name)
-        if found is None or not 0 <= now - found[1] < TENANT_AGE:
+        if found is None or not 0 < found.until - now <= TENANT_AGE:
             return None
         self._used(name)
-        return found[0]
+        return found
 
     def _used(self, name: str) -> None:
         with suppress(KeyError):  # another thread has just forgotten it
             self._tenants.move_to_end(name)
 
-    def _renewed(self, known: Trust, answer: TrustedIssuer) -> Trust:
-        before = known.given.keys
-        same = before is answer.keys or (
-            before.source is not None and before.source == answer.keys.source
-        )
-        if not same:
-            return self._trust(answer)
-        return Trust(answer, _policy(answer, self._settings, own=False), known.keys)
-
     def _trust(self, given: TrustedIssuer) -> Trust:
-        return Trust(given, _policy(given, self._settings, own=False), self._live(given))
+        return Trust(given, self._policy(given), self._live(given))
 
     def _live(self, given: Settings | TrustedIssuer) -> LiveKeys:
         return LiveKeys(given.keys, given.issuer, clock=self._settings.clock, tell=self._tell)
 
+    def _policy(self, given: Settings | TrustedIssuer) -> Policy:
+        is_own = given is self._settings
+        scopes = given.scopes if isinstance(given, TrustedIssuer) else None
+        return Policy(
+            issuer=given.issuer,
+            audience=frozenset(given.audience),
+            profile=given.profile,
+            leeway=self._settings.leeway,
+            checks=self._settings.checks,
+            own=is_own,
+            scopes=None if scopes is None else frozenset(scopes),
+        )
 
-def _policy(given: Settings | TrustedIssuer, settings: Settings, *, own: bool) -> Policy:
-    scopes = given.scopes if isinstance(given, TrustedIssuer) else None
-    return Policy(
-        issuer=given.issuer,
-        audience=frozenset(given.audience),
-        profile=given.profile,
-        leeway=settings.leeway,
-        checks=settings.checks,
-        own=own,
-        scopes=None if scopes is None else frozenset(scopes),
-    )
+
+def _is_same(before: KeySet, after: KeySet) -> bool:
+    return before is after or (before.source is not None and before.source == after.source)

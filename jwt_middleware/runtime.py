@@ -16,8 +16,10 @@ from .grant.exchange import Ports
 from .groups import Refresh
 from .issuers import Issuers
 from .keys.live import LiveKeys
+from .keys.signer import ExternalKey, checked
 from .settings import Settings
 from .stores.opening import open_store
+from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
     EndGrant,
@@ -43,7 +45,11 @@ SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
-_HOOKS = {"claims_for": Reason.CLAIMS_HOOK, "issuer_for": Reason.ISSUER_HOOK}
+_HOOKS = {
+    "claims_for": Reason.CLAIMS_HOOK,
+    "issuer_for": Reason.ISSUER_HOOK,
+    "signer": Reason.SIGNER,
+}
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
 _runtimes: "WeakSet[Runtime]" = WeakSet()
@@ -66,6 +72,8 @@ class Runtime:
         self._turns = count(1)
         self._late = False
         self.issuers = Issuers(settings, self.tell)
+        kept = settings.token_cache
+        self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
@@ -117,19 +125,25 @@ class Runtime:
                 ports = self._ports(group, asynchronous) if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, self.ended, self.issuers, lookups
+                    self._settings, ports, self.ended, self.issuers, lookups, self.cache
                 )
             return self._cores[asynchronous]
 
     def _lookups(self, asynchronous: bool) -> Lookups:
         hook = self.issuers.find_more
         if asynchronous:
-            return Lookups(LiveKeys.afind, hook and partial(self._aanswer, "issuer_for", hook))
+            return Lookups(
+                LiveKeys.afind,
+                LiveKeys.arenew,
+                hook and partial(self._aanswer, "issuer_for", hook),
+            )
         if hook is not None and _is_async(hook):
             raise ConfigurationError(
                 "issuer_for", "is asynchronous, and a WSGI door can't await", "use def"
             )
-        return Lookups(LiveKeys.find, hook and partial(self._answer, "issuer_for", hook))
+        return Lookups(
+            LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
+        )
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         hook = group.claims_for
@@ -143,13 +157,18 @@ class Runtime:
             raise ConfigurationError(
                 "refresh.claims_for", "is asynchronous, and a WSGI door can't await", "use def"
             )
+        signer = self._settings.keys.signer
+        if not asynchronous and isinstance(signer, ExternalKey) and _is_async(signer.signer.sign):
+            raise ConfigurationError(
+                "keys", "their signer is asynchronous, and a WSGI door can't await", "use def"
+            )
         if not asynchronous:
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
             claims_for = hook and partial(self._answer, "claims_for", hook)
-            return Ports(**verbs, sync=self._sync, claims_for=claims_for)
+            return Ports(**verbs, sync=self._sync, claims_for=claims_for, sign=self._sign)
         averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
         aclaims_for = hook and partial(self._aanswer, "claims_for", hook)
-        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for)
+        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for, sign=self._asign)
 
     # --- the store
 
@@ -159,7 +178,8 @@ class Runtime:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
@@ -179,7 +199,8 @@ class Runtime:
                 answer = await wait_for(doing, CALL_LIMIT)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
-        self._store_answered(turn)
+        if self._failed_since is not None:
+            self._store_answered(turn)
         return answer
 
     def _store_failed(self, verb: str, error: Exception, turn: int) -> Exception:
@@ -201,10 +222,8 @@ class Runtime:
         return StoreUnavailable(f"{verb}: {detail}")
 
     def _store_answered(self, turn: int) -> None:
-        if self._failed_since is None:
-            return
         with self._state_lock:
-            if turn <= self._turn:
+            if self._failed_since is None or turn <= self._turn:
                 return
             since = self._failed_since
             self._failed_since = None
@@ -329,14 +348,32 @@ class Runtime:
 
     async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            if _is_async(hook):
-                return await hook(asked)
-            answer = await self._in_executor("hook", hook, asked)
-            return await answer if isawaitable(answer) else answer
+            return await self._awaited("hook", hook, asked)
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
+
+    async def _awaited(self, kind: str, call: Callable[[Any], Any], asked: Any) -> Any:
+        if _is_async(call):
+            return await call(asked)
+        answer = await self._in_executor(kind, call, asked)
+        return await answer if isawaitable(answer) else answer
+
+    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
+        try:
+            return checked(key, message, key.signer.sign(message))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._hook_failed("signer", error) from None
+
+    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
+        from asyncio import wait_for
+
+        try:
+            signing = self._awaited("signer", key.signer.sign, message)
+            return checked(key, message, await wait_for(signing, CALL_LIMIT))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._hook_failed("signer", error) from None
 
     def _hook_failed(self, name: str, error: Exception) -> Unavailable:
         # The client may come again; the application's own fault must be seen by those who can mend

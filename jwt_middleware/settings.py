@@ -7,11 +7,13 @@ from os import PathLike
 from typing import Any, cast
 
 from . import fields, sources
-from .groups import Refresh
+from .groups import Refresh, TokenCache
 from .keys import KeySet
+from .keys.signer import ExternalKey
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
+from .resource import Resource
 from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
@@ -22,6 +24,8 @@ from .values.events import Event
 
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
+
+_CACHE = TokenCache()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +42,8 @@ class Settings:
             minutes. Anybody can make it run, with any name. Sync, or async for ASGI.
         refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
             verify.
+        resource: publish what clients must know to get a token for this service, and name the place
+            in every challenge.
         routes: the rules for paths. What no rule names needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
@@ -48,6 +54,7 @@ class Settings:
         problem_details: refuse with `application/problem+json` (RFC 9457) instead of OAuth's JSON.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
+        token_cache: how many verified tokens are kept, and how.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
         clock: a function that returns the seconds since 1970-01-01 UTC.
@@ -63,6 +70,7 @@ class Settings:
     trusted_issuers: tuple[TrustedIssuer, ...] = ()
     issuer_for: Callable[[str], Any] | None = None
     refresh: Refresh | None = None
+    resource: Resource | None = None
     routes: tuple[Route, ...] = ()
     profile: Profile = RFC_9068
     # seconds; Envoy and Spring use 60
@@ -71,6 +79,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     problem_details: bool = False
     checks: tuple[Check, ...] = ()
+    token_cache: TokenCache = _CACHE
     on_event: Callable[[Event], None] | None = None
     clock: Callable[[], float] = time.time
 
@@ -81,6 +90,8 @@ class Settings:
         _check_issuers(self)
         if self.refresh is not None:
             _check_group(self, self.refresh)
+        if self.resource is not None:
+            _check_resource(self, self.resource)
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -156,6 +167,16 @@ def _refresh(name: str, value: Any) -> Refresh | None:
     return value
 
 
+def _resource(name: str, value: Any) -> Resource | None:
+    if value is not None and not isinstance(value, Resource):
+        raise ConfigurationError(
+            name,
+            f"must be a Resource group, not {type(value).__name__}",
+            'Resource(identifier="https://...")',
+        )
+    return value
+
+
 def _trusted_issuers(name: str, value: Any) -> tuple[TrustedIssuer, ...]:
     found = fields.listed(name, value)
     for one in found:
@@ -191,6 +212,12 @@ def _check_group(settings: Settings, group: Refresh) -> None:
             "none of them can sign, and `refresh` issues tokens",
             "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
         )
+    if group.serve and isinstance(settings.keys.signer, ExternalKey) and not group.secret:
+        raise ConfigurationError(
+            "refresh.secret",
+            "is missing, and can't be derived from a key that never leaves its KMS",
+            "give at least 32 random octets: secrets.token_urlsafe(64)",
+        )
     if settings.profile.name != "RFC_9068":
         raise ConfigurationError(
             "profile", "what we issue follows RFC 9068", "leave the profile out, or `refresh`"
@@ -216,6 +243,25 @@ def _check_group(settings: Settings, group: Refresh) -> None:
             "audience",
             "has the issuer itself, which is whom refresh tokens are for",
             "name the service that takes the access tokens",
+        )
+
+
+def _check_resource(settings: Settings, group: Resource) -> None:
+    # RFC 8707 s2: clients ask for a token for the identifier, and get it with that `aud`.
+    if group.identifier not in settings.audience:
+        raise ConfigurationError(
+            "resource.identifier",
+            f"{group.identifier!r} isn't in the audience, so that the tokens that clients get for "
+            "it would be refused",
+            "name it there in exactly this spelling",
+        )
+    trusted = {settings.issuer, *(one.issuer for one in settings.trusted_issuers)}
+    strangers = [one for one in group.authorization_servers or () if one not in trusted]
+    if strangers and settings.issuer_for is None:
+        raise ConfigurationError(
+            "resource.authorization_servers",
+            f"{strangers[0]!r} isn't trusted, so that its tokens would be refused",
+            "name it in trusted_issuers, in exactly this spelling",
         )
 
 
@@ -267,6 +313,12 @@ def _callables(name: str, value: Any) -> tuple[Check, ...]:
     return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
+def _token_cache(name: str, value: Any) -> TokenCache:
+    if not isinstance(value, TokenCache):
+        raise ConfigurationError(name, "must be a TokenCache group", "TokenCache(entries=0): none")
+    return value
+
+
 def _callable_or_none(name: str, value: Any) -> Any:
     return None if value is None else fields.function(name, value)
 
@@ -295,6 +347,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "trusted_issuers": _trusted_issuers,
     "issuer_for": _issuer_for,
     "refresh": _refresh,
+    "resource": _resource,
     "routes": _routes,
     "profile": fields.profile,
     "leeway": _leeway,
@@ -302,6 +355,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "origins": _origins,
     "problem_details": _bool,
     "checks": _callables,
+    "token_cache": _token_cache,
     "on_event": _callable_or_none,
     "clock": _clock,
 }

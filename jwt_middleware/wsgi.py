@@ -32,34 +32,56 @@ class JWTMiddleware:
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
-        self._runtime.check()
+        self._warm = self._core.warm
+        self._current = self._runtime.current
+        try:
+            self._runtime.check()
+        except BaseException:
+            self._runtime.close()
+            raise
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
-        if environ.get("wsgi.multiprocess") and self._runtime.is_for_one_process:
+        if self._runtime.is_for_one_process and environ.get("wsgi.multiprocess"):
             raise ConfigurationError(
                 "refresh.store",
                 "memory:// is one process's own, and this server runs several",
                 "use sqlite:///grants.db, or one worker",
             )
-        step = run(self._core, _request(environ))
-        if isinstance(step, Reply):
-            self._runtime.tell(step.events)
-            response = step.response
-            start_response(_STATUS_LINES[response.status], list(response.headers))
-            return [response.body]
-        _hand_over(environ, step)
-        current = self._runtime.current
-        before = current.set(step.token)
+        credentials, path = environ.get("HTTP_AUTHORIZATION"), environ.get("PATH_INFO")
+        step: Forward | None = None
+        if credentials and path and path.isascii():
+            step = self._warm(environ["REQUEST_METHOD"], path, credentials)
+        if step is None:
+            answer = run(self._core, _request(environ))
+            if isinstance(answer, Reply):
+                self._runtime.tell(answer.events)
+                response = answer.response
+                start_response(_STATUS_LINES[response.status], list(response.headers))
+                return [response.body]
+            step = answer
+        token, user = step.token, step.remote_user
+        environ["jwt_middleware.token"] = token
+        # Whatever a server in front or a client's header made of these: who the user is, we say.
+        if user:
+            environ["REMOTE_USER"] = user
+        else:
+            environ.pop("REMOTE_USER", None)
+        if token is not None:
+            environ["AUTH_TYPE"] = "Bearer"
+        else:
+            environ.pop("AUTH_TYPE", None)
+        current = self._current
+        before = current.set(token)
         try:
             body: Iterable[bytes] = self.app(environ, start_response)
         finally:
             current.reset(before)
         if isinstance(body, list | tuple) or _is_file(body, environ):
             return body
-        if step.token is None and current.get() is None:
+        if token is None and current.get() is None:
             return body
-        return _Body(body, step.token, current)
+        return _Body(body, token, current)
 
 
 def _request(environ: Environ) -> Request:
@@ -74,7 +96,13 @@ def _request(environ: Environ) -> Request:
         # PEP 3333 hands octets on as Latin-1, for UTF-8 that was decoded so. What is neither can't
         # be told apart by all frameworks: it becomes U+FFFD, and with it an odd path.
         path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    return Request(environ["REQUEST_METHOD"], path, header, _reader(environ))
+    return Request(
+        environ["REQUEST_METHOD"],
+        path,
+        header,
+        _reader(environ),
+        credentials=environ.get("HTTP_AUTHORIZATION"),
+    )
 
 
 def _reader(environ: Environ) -> Callable[[int], bytes]:
@@ -95,17 +123,6 @@ def _reader(environ: Environ) -> Callable[[int], bytes]:
         return body
 
     return read
-
-
-def _hand_over(environ: Environ, step: Forward) -> None:
-    environ["jwt_middleware.token"] = step.token
-    # Whatever a server in front or a client's header made of them: who the user is, we say.
-    environ.pop("REMOTE_USER", None)
-    environ.pop("AUTH_TYPE", None)
-    if step.token is not None:
-        environ["AUTH_TYPE"] = "Bearer"
-        if step.user.is_authenticated:
-            environ["REMOTE_USER"] = step.user.display_name.encode().decode("latin-1")
 
 
 def _is_file(body: Iterable[bytes], environ: Environ) -> bool:

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from hashlib import sha256
+from hashlib import shake_256
 from os import urandom
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -267,7 +267,7 @@ class Randomness:
         if self.site is None:
             return urandom(count)
         self.site.numbers += 1
-        return sha256(str(self.site.numbers).encode()).digest()[:count]
+        return shake_256(str(self.site.numbers).encode()).digest(count)
 
 
 def _whole(value: object) -> object:

@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 import pytest
 
-from jwt_middleware import Event, KeySet, __version__
+from jwt_middleware import Event, __version__
 from jwt_middleware.cli import demo
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.cli.demo.app import PAGE
@@ -48,42 +48,6 @@ from jwt_middleware.values.events import (
 
 FOLDER = Path(demo.__file__).parent
 EXAMPLE = Path(__file__).parent.parent / "examples" / "browser"
-
-# --- keys new
-
-
-@pytest.mark.parametrize("algorithm", ["ES256", "Ed25519", "HS512"])
-def test_keys_new_makes_a_key_file_for_its_owner_alone(
-    algorithm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "keys.json"
-    assert main(["keys", "new", "--algorithm", algorithm, "--out", str(path)]) == 0
-    (key,) = KeySet.load(path).keys
-    assert key.signs
-    assert path.stat().st_mode & 0o777 == 0o600
-    out = capsys.readouterr().out
-    for part in (algorithm, key.kid, str(path), "KeySet.load"):
-        assert part in out
-
-
-def test_keys_new_is_es256_in_keys_json_when_nothing_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["keys", "new"]) == 0
-    assert KeySet.load("keys.json").algorithms == {"ES256"}
-
-
-def test_keys_new_replaces_a_file_only_by_force(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "keys.json"
-    path.write_text("precious")
-    assert main(["keys", "new", "--out", str(path)]) == 2
-    assert path.read_text() == "precious"
-    assert "--force" in one_line(capsys)
-    assert main(["keys", "new", "--out", str(path), "--force"]) == 0
-    assert KeySet.load(path).signer is not None
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -19,7 +19,9 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 LOGINS = [path for path in EXAMPLES if path.stem.endswith("_login")]
 STORES = [path for path in EXAMPLES if path.stem.endswith("_store")]  # see test_own_store.py
-CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES)]
+SIGNERS = [path for path in EXAMPLES if path.stem.endswith("_signer")]  # see test_signer.py
+SERVERS = [path for path in EXAMPLES if path.stem.endswith("_server")]  # see test_mcp.py
+CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES, *SIGNERS, *SERVERS)]
 PATIENCE = 30  # seconds until a server on a busy machine answers
 
 
@@ -28,7 +30,9 @@ def docstring(example: Path) -> str:
 
 
 @contextmanager
-def started(command: Sequence[str], log: Path) -> Generator[tuple[int, list[str]]]:
+def started(
+    command: Sequence[str], log: Path, **variables: str
+) -> Generator[tuple[int, list[str]]]:
     """Start an example in a process of its own; yield its port and the lines that it prints."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -36,7 +40,7 @@ def started(command: Sequence[str], log: Path) -> Generator[tuple[int, list[str]
         log.open("w") as errors,
         subprocess.Popen(
             [sys.executable, *command],
-            env=os.environ | {"PORT": str(port)},
+            env=os.environ | {"PORT": str(port)} | variables,
             stdout=subprocess.PIPE,
             stderr=errors,
         ) as process,
@@ -174,3 +178,5 @@ def test_there_is_an_example_for_each_way_to_run() -> None:
     assert {path.stem for path in CHECKS} == names
     assert {path.stem for path in LOGINS} == {"fastapi_login", "flask_login"}
     assert {path.stem for path in STORES} == {"own_store"}
+    assert {path.stem for path in SIGNERS} == {"own_signer"}
+    assert {path.stem for path in SERVERS} == {"mcp_server"}

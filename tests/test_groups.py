@@ -124,6 +124,15 @@ WRONG = [
     ("path", None, "no path of letters"),
     ("jwks_path", "/jwks?x", "no path of letters"),
     ("jwks_path", "/auth/refresh", "another endpoint's path"),
+    ("path", "/.well-known/oauth-authorization-server", "where metadata is"),
+    ("jwks_path", "/.well-known/oauth-protected-resource/x", "where metadata is"),
+    ("metadata", 1, "must be True or False"),
+    ("public_url", None, "is no URL of a root: it is no absolute URL"),
+    ("public_url", "shop.example", "is no URL of a root"),
+    ("public_url", "http://shop.example", "is not https"),
+    ("public_url", "https://shop.example/", "is no URL of a root"),
+    ("public_url", "https://shop.example?x", "is no URL of a root"),
+    ("public_url", "https://shop.example/#x", "is no URL of a root"),
     ("sync_failure", "half", '"closed" or "open"'),
     ("sync_failure", None, '"closed" or "open"'),
     ("grants_per_subject", 5.0, "a whole number of 1 to 10000 grants"),
@@ -283,8 +292,10 @@ def test_a_secret_may_be_one_or_several() -> None:
         assert refresh(secret=secret).secrets == (secret,)
     group = refresh(secret=[SECRET, OTHER])
     assert group.secrets == (SECRET, OTHER)
-    keys = refresh_keys(settings(group), group)
-    first, second = (refresh_keys(settings(one), one).signer for one in map(_of, (SECRET, OTHER)))
+    keys = refresh_keys(settings(group).keys, group, ISSUER)
+    first, second = (
+        refresh_keys(settings(one).keys, one, ISSUER).signer for one in map(_of, (SECRET, OTHER))
+    )
     assert keys.signer.kid == first.kid
     assert keys.find(second.kid) is not None
 
@@ -404,6 +415,8 @@ FULL: dict[str, Any] = {
     "claims_for": "tests.test_groups:claims_for",
     "client_id": "shop",
     "path": "/session",
+    "metadata": False,
+    "public_url": "https://shop.example/app",
     "access_lifetime": 300,
     "idle_limit": 86400,
     "absolute_limit": 172800.5,
@@ -422,6 +435,8 @@ secret = ["%s", "%s"]
 claims_for = "tests.test_groups:claims_for"
 client_id = "shop"
 path = "/session"
+metadata = false
+public_url = "https://shop.example/app"
 access_lifetime = 300
 idle_limit = 86400
 absolute_limit = 172800.5

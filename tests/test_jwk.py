@@ -350,3 +350,15 @@ def test_an_algorithm_that_does_not_exist_is_an_error_and_not_a_hint(algorithm: 
     assert "is not supported" in why_not(
         lambda: jwk.from_jwk(public("ES256", alg=...), algorithm=algorithm)
     )
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("ES256", 64), ("ES384", 96), ("ES512", 132)])
+def test_an_ecdsa_signature_has_one_length_however_small_its_numbers_are(
+    algorithm: str, size: int
+) -> None:
+    key = jwk.generate(algorithm)
+    for number in range(600):  # one in 128 has a number that begins with eight zeros
+        message = str(number).encode()
+        signature = key.sign(message)
+        assert len(signature) == size
+        assert key.verify(message, signature)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import ConfigurationError, KeySet, Settings, TrustedIssuer
+from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.remote import MAX_SET, HttpFetcher, Remote, unusable
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable
@@ -178,7 +179,7 @@ def test_a_fetch_is_one_plain_get(server: KeyServer) -> None:
 
     server.pages["/a?b=c"] = play
     found = fetched(f"{server.base}/a?b=c")
-    assert found == (200, b"{}", "max-age=5")
+    assert found == Fetched(200, b"{}", "max-age=5")
     first, *fields = said[0].split("\r\n")
     assert first == "GET /a?b=c HTTP/1.1"
     assert sorted(fields) == [

@@ -105,6 +105,29 @@ def test_an_older_schema_is_brought_up_to_date_with_its_rows(
     assert "CREATE SCHEMA" not in schema_sql(schema, since=1)
 
 
+def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:1])
+        ask(postgres_url, schema_sql(schema))
+    ask(
+        postgres_url,
+        f"INSERT INTO {schema}.grants (id, subject, client_id, scope, generation, rotated_at, "
+        "created_at, expires_at) SELECT 'old', 'alice', 'web', '', 7, t, t, t + 1000 "
+        "FROM date_part('epoch', now()) AS t",
+    )
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()
+        advanced, row = store.advance("old", 7, 8, "parent")
+        assert advanced
+        assert row is not None
+        assert row == store.grants("alice")[0]
+        assert (row.generation, row.parent) == (8, "parent")
+        assert store.end("old", "logout")
+    assert ask(postgres_url, f"SELECT number FROM {schema}.version") == len(MIGRATIONS)
+
+
 def test_the_printed_sql_makes_what_check_wants(postgres_url: str, schema: str) -> None:
     ask(postgres_url, schema_sql(schema))
     before = ask(postgres_url, f"SELECT '{schema}.grants'::regclass::oid")
@@ -586,6 +609,32 @@ async def test_an_awaited_pool_of_the_application_is_borrowed_from(
         assert len(await store.grants("alice")) == 1
         async with pool.connection() as connection:
             assert not connection.autocommit, "as it was"
+
+
+def forgets(connection: Any) -> None:
+    connection.execute("DISCARD ALL")
+
+
+def prepares_nothing(connection: Any) -> None:
+    connection.prepare_threshold = None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"reset": forgets, "kwargs": {"autocommit": True}}, {"configure": prepares_nothing}],
+    ids=["whose connections forget", "that wants nothing prepared"],
+)
+def test_a_pool_of_the_application(postgres_url: str, schema: str, options: Any) -> None:
+    with ConnectionPool(postgres_url, min_size=1, max_size=1, **options) as pool:
+        store = PostgresStore.from_pool(pool, retention=RETENTION, schema=schema)
+        grant = new_grant(time.time())
+        store.add(grant, 1)
+        for generation in range(1, 4):
+            assert store.advance(grant.id, generation, generation + 1, None).advanced
+        assert store.end(grant.id, "logout")
+        with pool.connection() as connection:
+            names = connection.execute("SELECT name FROM pg_prepared_statements").fetchall()
+        assert not names, "what was prepared is forgotten, or nothing was"
 
 
 def test_rows_that_no_writer_of_ours_made_are_an_error_of_the_store(

@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware.jose import jws
+from jwt_middleware.jose import jws, strict
 from jwt_middleware.jose.jwk import from_jwk, generate
-from jwt_middleware.jose.strict import MAX_DEPTH, b64url_decode, b64url_encode, parse_object
+from jwt_middleware.jose.strict import (
+    MAX_DEPTH,
+    b64url_decode,
+    b64url_encode,
+    parse_object,
+    rewrite,
+    to_json,
+)
 from jwt_middleware.values.errors import InvalidToken, Reason
 from jwt_middleware.values.frozen import FrozenDict
 from tests.rules import accepts, refuses
@@ -40,6 +47,13 @@ def frozen(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: frozen(one) for name, one in value.items()}
     return value
+
+
+@given(objects)
+def test_what_was_read_is_written_as_anything_is(value: dict[str, Any]) -> None:
+    read = parse_object(to_json(value).encode())
+    assert rewrite(read) == to_json(value)
+    assert strict._rewriter(None)(read) == to_json(value)
 
 
 @accepts("RS-11")

@@ -1,5 +1,32 @@
-"""The command line: `jwt-middleware demo`, `keys` and `grants`."""
+"""The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check` and `doctor`."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+# What people put on a command line, or into a file's name, by mistake.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 
 class Refusal(Exception):
     """What the user asked for can't be done; the message says why, and what can."""
+
+
+def told(text: str) -> str:
+    """Return a text without tokens, and without what a terminal would obey."""
+    return "".join(
+        one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
+    )
+
+
+def timed(seconds: float) -> str:
+    """Return a time in words that `fromisoformat` takes: UTC, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table, its columns under each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

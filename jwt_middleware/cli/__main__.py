@@ -3,12 +3,10 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from .. import ConfigurationError, KeySet, __version__
-from ..jose.algorithms import ALGORITHMS
-from . import Refusal, grants
+from .. import ConfigurationError, __version__
+from . import Refusal, check, doctor, grants, keys, tokens, told
 
 PROG = "jwt-middleware"
 
@@ -22,11 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (Refusal, ConfigurationError) as refusal:
-        sys.stderr.write(f"{PROG}: {refusal}\n")
+        sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
         return 2
-    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -46,44 +43,12 @@ def _parser() -> ArgumentParser:
         demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
     demo.set_defaults(run=_demo)
 
-    _add_keys(commands)
+    keys.add_commands(commands)
     grants.add_commands(commands)
+    tokens.add_commands(commands)
+    check.add_command(commands)
+    doctor.add_command(commands)
     return parser
-
-
-def _add_keys(commands: Any) -> None:
-    keys = commands.add_parser("keys", help="make signing keys")
-    about = "make a key set of one new key, in a file that its owner alone can read"
-    new = keys.add_subparsers(metavar="COMMAND", required=True).add_parser(
-        "new", help=about, description=about.capitalize() + "."
-    )
-    new.add_argument(
-        "--algorithm",
-        choices=sorted(ALGORITHMS),
-        default="ES256",
-        metavar="NAME",
-        help=f"one of {', '.join(ALGORITHMS)} (default %(default)s)",
-    )
-    new.add_argument("--out", type=Path, default=Path("keys.json"), metavar="FILE")
-    new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
-    new.set_defaults(run=_new_keys)
-
-
-def _new_keys(arguments: Namespace) -> None:
-    path: Path = arguments.out
-    if path.exists() and not arguments.force:
-        raise Refusal(f"{path} is there already; --force replaces it, and ends every login")
-    key_set = KeySet.generate(arguments.algorithm)
-    try:
-        key_set.save(path)
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}") from None
-    (key,) = key_set.keys
-    sys.stdout.write(
-        f"Wrote {path}: one {key.algorithm.name} key, kid {key.kid}, readable by you alone.\n"
-        f'Next: Settings(..., keys=KeySet.load("{path}")). Never commit the file, and keep a copy\n'
-        "as you keep a password: without it everybody is logged out.\n"
-    )
 
 
 def _demo(arguments: Namespace) -> None:

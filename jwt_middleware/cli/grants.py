@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..stores.opening import open_store
 from ..stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.model import Grant
-from . import Refusal
+from . import Refusal, timed
 
 VARIABLE = "JWT_MIDDLEWARE_REFRESH__STORE"
 PAGE = 500  # grants of one question
@@ -197,7 +197,7 @@ def _write(lines: Iterable[str]) -> int:
 
 
 def _line(grant: Grant) -> str:
-    times = f"begun {_time(grant.created_at)}  used {_time(grant.rotated_at)}"
+    times = f"begun {timed(grant.created_at)}  used {timed(grant.rotated_at)}"
     scope = f"  scope {grant.scope}" if grant.scope else ""
     # A subject may hold what a terminal would obey; `issue` takes printable ones only, others' rows
     # may have any.
@@ -207,10 +207,6 @@ def _line(grant: Grant) -> str:
 
 def _object(grant: Grant) -> str:
     return json.dumps(asdict(grant))
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def _moment(text: str) -> float:

@@ -62,6 +62,10 @@ class EndedGrants:
     def __contains__(self, grant_id: str) -> bool:
         return grant_id in self._ids
 
+    def lets_pass(self, grant_id: str, now: float) -> bool:
+        """Say whether a grant is known not to have ended, so that there is nothing to plan."""
+        return grant_id not in self._ids and 0 <= now - self.synced_at < self._every
+
     def add(self, grant_ids: Iterable[str], now: float) -> None:
         """Remember ends, learnt from the store or made by this process itself."""
         for grant_id in grant_ids:

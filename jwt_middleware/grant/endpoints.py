@@ -1,15 +1,17 @@
 """The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
+import re
 from collections.abc import Callable, Mapping
-from hashlib import sha256
-from json import dumps
-from typing import Any, TypeAlias, cast
+from functools import lru_cache
+from typing import Any
 
 from ..groups import Refresh
+from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
-from ..request.origins import Origins, is_preflight
+from ..request.documents import Document, Headers, other_method
+from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
@@ -20,7 +22,6 @@ from ..values.errors import (
     InvalidRequest,
     InvalidScope,
     InvalidToken,
-    NotAllowed,
     OAuthError,
     Reason,
     UnsupportedGrantType,
@@ -30,12 +31,13 @@ from ..values.events import Event, Revoked
 from ..values.model import AccessToken, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
+from .prepared import Prepared
 
-Headers: TypeAlias = tuple[tuple[str, str], ...]
-
+JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
-KEYS_MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
+# What a client's authentication (RFC 6749 s2.3) is not.
+_NO_CLIENT = re.compile(r"[ \t]*(?:bearer|\Z)", re.IGNORECASE | re.ASCII)
 
 
 class Endpoints:
@@ -48,6 +50,7 @@ class Endpoints:
         exchange: Exchange,
         origins: Origins,
         verify: Callable[[str, float], AccessToken],
+        live: LiveKeys,
     ) -> None:
         self._exchange = exchange
         self._origins = origins
@@ -62,11 +65,15 @@ class Endpoints:
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
-        jwks = settings.keys.public_jwks()
-        if jwks["keys"]:
-            self._key_set = dumps(jwks, separators=(",", ":")).encode()
-            self._etag = f'"{sha256(self._key_set).hexdigest()[:32]}"'
+        # Secrets are published to nobody; a set stays of its kind, whatever follows it.
+        if settings.keys.public_jwks()["keys"]:
+            self._key_set = Prepared(live, lambda keys: Document(keys.public_jwks(), origins))
             self._paths[group.jwks_path] = self._jwks
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return where the endpoints are."""
+        return tuple(self._paths)
 
     def find(self, path: str) -> Callable[[Request], Step] | None:
         """Return the endpoint at `path`, or None."""
@@ -84,28 +91,29 @@ class Endpoints:
     # --- refresh
 
     def _refresh(self, request: Request) -> Step:
-        step = self._begin(request, "POST")
-        if step is not None:
-            return step
-        cookie = self._cookie(request, self._jar)
-        return self._read(request, lambda found: self._exchange_token(request, found, cookie))
+        if request.method != "POST":
+            return self._other_method(request)
+        cookie = self._cookie(request, self._jar) if self._jar is not None else None
+        return self._read(request, cookie, self._exchange_token)
 
-    def _exchange_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
+    def _exchange_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         grant_type = found.get("grant_type")
-        if grant_type is None and not (cookie and not found):
+        if grant_type is None and (found or not cookie):
             raise InvalidRequest(Reason.PARAMETER, "grant_type")
-        if grant_type not in (None, "refresh_token"):
+        if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(Reason.GRANT_TYPE)
         text = found.get("refresh_token")
-        if text is not None and cookie is not None:
-            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
-        if text is None and cookie is None:
+        if cookie is not None:
+            if text is not None:
+                raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+            text = cookie
+        if text is None:
             raise InvalidRequest(Reason.PARAMETER, "refresh_token")
         scope = found.get("scope", "")
-        if not is_scope(scope):
+        if scope and not is_scope(scope):
             raise InvalidScope(Reason.PARAMETER, "scope")
         now = self._clock()
-        token = self._exchange.check(text or cookie or "", now)
+        token = self._exchange.check(text, now)
         return self._exchange.refresh(
             token,
             scope=scope,
@@ -125,14 +133,13 @@ class Endpoints:
     # --- revocation
 
     def _revoke(self, request: Request) -> Step:
-        step = self._begin(request, "POST")
-        if step is not None:
-            return step
+        if request.method != "POST":
+            return self._other_method(request)
         # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
         cookie = self._cookie(request, self._jar) or self._cookie(request, self._access_jar)
-        return self._read(request, lambda found: self._revoke_token(request, found, cookie))
+        return self._read(request, cookie, self._revoke_token)
 
-    def _revoke_token(self, request: Request, found: dict[str, str], cookie: str | None) -> Step:
+    def _revoke_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         text = found.get("token")
         if text is None and self._jar is None:
             raise InvalidRequest(Reason.PARAMETER, "token")
@@ -181,37 +188,12 @@ class Endpoints:
     # --- the key set
 
     def _jwks(self, request: Request) -> Step:
-        step = self._begin(request, "GET", "HEAD")
-        if step is not None:
-            return step
-        headers: Headers = (
-            ("etag", self._etag),
-            ("cache-control", f"public, max-age={KEYS_MAX_AGE}"),
-            *self._origins.headers(request),
-        )
-        # RFC 9110 s13.1.2: "*" stands for whatever there is.
-        known = request.header("if-none-match") or ""
-        if self._etag in known or known.strip(" \t") == "*":
-            return Reply(Response(304, headers, b""))
-        content = (
-            ("content-type", "application/json"),
-            ("content-length", str(len(self._key_set))),
-        )
-        body_ = b"" if request.method == "HEAD" else self._key_set
-        return Reply(Response(200, (*content, *headers), body_))
+        return Reply(self._key_set.get().answer(request))
 
     # --- what they share
 
-    def _begin(self, request: Request, *methods: str) -> Step | None:
-        if request.method in methods:
-            return None
-        allow = ", ".join((*methods, "OPTIONS"))
-        if request.method != "OPTIONS":
-            raise NotAllowed(allow)
-        headers: Headers = (("allow", allow), ("cache-control", "no-store"))
-        if is_preflight(request):
-            headers += self._origins.preflight(request, ", ".join(methods))
-        return Reply(Response(204, headers, b""))
+    def _other_method(self, request: Request) -> Step:
+        return Reply(other_method(request, self._origins, "POST"))
 
     def _cookie(self, request: Request, jar: Jar | None) -> str | None:
         """Return the cookie of a request that a page of ours made."""
@@ -222,16 +204,23 @@ class Endpoints:
             check_same_site(request, self._cookies.header.lower(), self._known_origins)
         return cookie
 
-    def _read(self, request: Request, then: Callable[[dict[str, str]], Step]) -> Step:
+    def _read(
+        self,
+        request: Request,
+        cookie: str | None,
+        then: Callable[[Request, str | None, dict[str, str]], Step],
+    ) -> Step:
         # Every browser client sends its expired access token along; it buys nothing and hurts
         # nothing.
-        authorization = (request.header("authorization") or "").strip(" \t").lower()
-        if authorization and not authorization.startswith("bearer"):
+        authorization = request.header("authorization")
+        if authorization and not _NO_CLIENT.match(authorization):
             raise InvalidClient(Reason.CLIENT_AUTHENTICATION)
         body.check_length(request.header("content-length"))
         kind = request.header("content-type")
-        call = cast("Callable[[int], Any]", request.body)  # every door gives one
-        return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
+        call: Any = request.body  # every door gives one
+        return Ask(
+            call, (MAX_BODY,), lambda octets: then(request, cookie, body.parameters(kind, octets))
+        )
 
     def _cleared_for(self, request: Request) -> Headers:
         """Return what removes the cookies, for a page of ours: other sites log nobody out."""
@@ -245,20 +234,21 @@ class Endpoints:
         return tuple(jar.clear() for jar in jars if isinstance(jar, Jar))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
-        content = _json_object(members).encode()
+        content = (_template(tuple(members)) % tuple(members.values())).encode()
         headers: Headers = (
-            ("content-type", "application/json"),
+            JSON,
             ("content-length", str(len(content))),
             *NO_STORE,
+            *self._origins.headers(request),
+            *more,
         )
-        return Response(200, (*headers, *self._origins.headers(request), *more), content)
+        return Response(200, headers, content)
 
 
-def _json_object(members: Mapping[str, str | int]) -> str:
+@lru_cache  # answers have few sets of members
+def _template(names: tuple[str, ...]) -> str:
+    """Return the JSON object of these members, for their values to be filled in with `%`."""
     # Nothing in it needs an escape: tokens are base64url and dots, and a scope has neither quotes
     # nor backslashes (RFC 6749 s3.3). To look for one would cost as much as a signature's tenth.
-    pairs = [
-        f'"{name}":{value}' if type(value) is int else f'"{name}":"{value}"'
-        for name, value in members.items()
-    ]
+    pairs = [f'"{name}":%d' if name == "expires_in" else f'"{name}":"%s"' for name in names]
     return "{" + ",".join(pairs) + "}"

@@ -9,10 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
 from ..groups import Refresh
+from ..jose import jws
 from ..jose.jwk import Key
+from ..keys import KeySet
+from ..keys.live import LiveKeys
+from ..keys.signer import ExternalKey
 from ..settings import Settings
 from ..stores import Advanced, new_grant_id
 from ..token import access, refresh
+from ..token.access import Mint
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
 from ..values.errors import (
@@ -33,11 +38,11 @@ from ..values.events import (
     Reused,
     Revoked,
 )
-from ..values.frozen import FrozenDict
 from ..values.model import Grant, Tokens
-from ..values.randomness import identifier
+from ..values.randomness import draw
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
+from .prepared import Prepared
 from .rotation import Limits, Outcome, Presented, Swap, decide, first
 
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
@@ -48,8 +53,12 @@ _HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
     Outcome.KEPT: "kept",
     Outcome.REPEATED: "repeated",
 }
+# Tuples, because an outcome is found by identity sooner than by its hash.
+_SERVED = (*_HOW, Outcome.RESTORED)
+_KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that stays good
 
 Claims: TypeAlias = Mapping[str, Any]
+Made: TypeAlias = tuple[str, int]  # an access token, and its `exp`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +73,21 @@ class Ports:
     purge: Callable[..., Any]
     sync: Callable[[float], Any]  # bring `EndedGrants` up to date, for a request that arrived then
     claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
+    sign: Callable[[ExternalKey, bytes], Any]  # for a key that signs elsewhere
+
+
+class _Signing(NamedTuple):
+    """What tokens are made with, as long as the keys stay as they are."""
+
+    access: Mint
+    refresh: RefreshKeys
+    external: ExternalKey | None  # where access tokens are signed elsewhere
 
 
 class _Attempt(NamedTuple):
     """One refresh on its way."""
 
+    signing: _Signing
     token: RefreshToken
     presented: Presented
     scope: str  # asked for; "" for all of the grant's
@@ -79,18 +98,30 @@ class _Attempt(NamedTuple):
 
 
 class Exchange:
-    """What begins, exchanges and ends grants: prepared once per door."""
+    """What begins, exchanges and ends grants: prepared once per door, and when keys change."""
 
     def __init__(
-        self, settings: Settings, group: Refresh, ports: Ports, ended: EndedGrants
+        self,
+        settings: Settings,
+        group: Refresh,
+        ports: Ports,
+        ended: EndedGrants,
+        live: LiveKeys,
     ) -> None:
         self.ports = ports
         self.ended = ended
-        self.keys = refresh_keys(settings, group)
-        # There is one: settings that issue are checked for it.
-        signer = cast("Key", settings.keys.signer)
-        audience = tuple(settings.audience)
-        self._access = access.Mint(signer, issuer=settings.issuer, audience=audience)
+        issuer, audience = settings.issuer, tuple(settings.audience)
+
+        def prepare(keys: KeySet) -> _Signing:
+            # There is one: settings that issue are checked for it, and so is what follows.
+            signer = cast("Key", keys.signer)
+            return _Signing(
+                Mint(signer, issuer=issuer, audience=audience),
+                refresh_keys(keys, group, issuer),
+                signer if isinstance(signer, ExternalKey) else None,
+            )
+
+        self._signing = Prepared(live, prepare)
         self._group = group
         self._limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
@@ -113,6 +144,7 @@ class Exchange:
         user_agent: str | None = None,
     ) -> Step:
         """Begin a grant for a login that has been checked. Raises ValueError for bad input."""
+        signing = self._signing.get()
         subject = _subject(subject)
         grant = Grant(
             id=new_grant_id(subject),
@@ -133,10 +165,14 @@ class Exchange:
                 raise fresh
             return replace_old(replace(grant, claims=access.own_claims(fresh)))
 
-        def replace_old(final: Grant) -> Step:
+        def replace_old(final: Grant, made: Made | None = None) -> Step:
+            if made is None and signing.external is not None:
+                return self._elsewhere(
+                    signing, final, final.scope, now, lambda made: replace_old(final, made)
+                )
             # Made before the store is asked: what is too large fails before anything has changed.
-            text = self._mint(final, now, self.keys.agent(user_agent))
-            tokens = self._tokens(final, text, final.scope, final.claims, now)
+            agent = signing.refresh.agent(user_agent)
+            tokens = self._tokens(signing, final, final.scope, now, agent=agent, made=made)
             old = self._authentic(replaces, now)
             if old is None:
                 return add(final, tokens)
@@ -161,6 +197,11 @@ class Exchange:
         if claims is None and self.ports.claims_for is not None:
             return Ask(self.ports.claims_for, (grant,), fill)
         return replace_old(grant)
+
+    @property
+    def keys(self) -> RefreshKeys:
+        """Return the secrets of refresh tokens, as they are now."""
+        return self._signing.get().refresh
 
     def _authentic(self, text: str | None, now: float) -> RefreshToken | None:
         if not text:
@@ -190,14 +231,14 @@ class Exchange:
             raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
         if scope:
             scope = _narrowed(scope, token)
-        presented = Presented(
-            token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
-        )
-        agent = self.keys.agent(user_agent)
-        is_signer = token.kid == self.keys.signer.kid
-        seen = agent if is_signer else self.keys.agent(user_agent, token.kid)
+        is_bound = token.bound_key is not None
+        presented = Presented(token.generation, token.jti, token.issued_at, is_bound)
+        signing = self._signing.get()
+        keys = signing.refresh
+        agent = keys.agent(user_agent)
+        seen = agent if token.kid == keys.signer.kid else keys.agent(user_agent, token.kid)
         changed = None if token.agent is None or seen is None else token.agent != seen
-        attempt = _Attempt(token, presented, scope, agent, changed, now, then)
+        attempt = _Attempt(signing, token, presented, scope, agent, changed, now, then)
         return self._swap(attempt, first(presented, now, self._limits), SWAPS)
 
     def _swap(self, attempt: _Attempt, swap: Swap, left: int) -> Step:
@@ -220,7 +261,9 @@ class Exchange:
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
         if isinstance(decision, Swap):
             return self._swap(attempt, decision, left)
-        if decision is Outcome.GONE or row is None:
+        if row is not None and decision in _SERVED:
+            return self._serve(attempt, swap, decision, row)
+        if row is None or decision is Outcome.GONE:
             raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
         if decision is Outcome.REFUSED:
             mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
@@ -228,22 +271,21 @@ class Exchange:
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
             raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
-        if decision is Outcome.REUSED:
-            # The end first, then the answer: a thief must not be told before he is out.
-            event = Reused(
-                grant_id=row.id,
-                gap=-gap,
-                seconds=max(attempt.now - row.rotated_at, 0.0),
-                user_agent_changed=attempt.agent_changed,
-            )
-            refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
-            return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
-        return self._serve(attempt, swap, decision, row)
+        # Reused. The end first, then the answer: a thief must not be told before he is out.
+        event = Reused(
+            grant_id=row.id,
+            gap=-gap,
+            seconds=max(attempt.now - row.rotated_at, 0.0),
+            user_agent_changed=attempt.agent_changed,
+        )
+        refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
+        return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
 
     def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
         changed = attempt.agent_changed
+        how = _HOW.get(outcome)
         event: Event
-        if outcome is Outcome.RESTORED:
+        if how is None:
             event = Restored(
                 grant_id=row.id,
                 generation=row.generation,
@@ -252,20 +294,20 @@ class Exchange:
             )
         else:
             event = Refreshed(
-                grant_id=row.id,
-                how=_HOW[outcome],
-                generation=row.generation,
-                user_agent_changed=changed,
+                grant_id=row.id, how=how, generation=row.generation, user_agent_changed=changed
             )
         # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
         # a new refresh token"): such an answer, come late, would put an old token over a newer one.
-        keeps = outcome in (Outcome.KEPT, Outcome.RESTORED)
+        keeps = outcome in _KEEPS
 
-        def finish(final: Grant) -> Step:
-            text = "" if keeps else self._mint(final, attempt.now, attempt.agent)
+        def finish(final: Grant, made: Made | None = None) -> Step:
+            signing, scope, now = attempt.signing, attempt.scope or final.scope, attempt.now
+            if made is None and signing.external is not None:
+                return self._elsewhere(signing, final, scope, now, lambda made: finish(final, made))
             try:
-                scope = attempt.scope or final.scope
-                tokens = self._tokens(final, text, scope, final.claims, attempt.now)
+                tokens = self._tokens(
+                    signing, final, scope, now, agent=attempt.agent, keeps=keeps, made=made
+                )
             except ValueError:
                 error = Unavailable(Reason.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
@@ -320,26 +362,66 @@ class Exchange:
         """Return the living grants of a subject."""
         return Ask(self.ports.grants, (subject,), Done)
 
-    def _mint(self, grant: Grant, now: float, agent: str | None) -> str:
-        return refresh.mint(self.keys, grant=grant, jti=identifier(), now=now, agent=agent)
+    def _elsewhere(
+        self,
+        signing: _Signing,
+        grant: Grant,
+        scope: str,
+        now: float,
+        then: Callable[[Made], Step],
+    ) -> Step:
+        """Go on with an access token that is signed by what has the key."""
+        _, jti, jitter = draw()
+        lifetime = self._lifetime(grant, now)
+        message, expires_at = signing.access.message(
+            grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
+        )
+        return Ask(
+            self.ports.sign,
+            (signing.external, message),
+            lambda signature: then((jws.join(message, signature), expires_at)),
+            lambda error: _raise(error.of(grant.id)),
+        )
+
+    def _lifetime(self, grant: Grant, now: float) -> float:
+        return min(self._group.access_lifetime, max(grant.expires_at - now, 1))
 
     def _tokens(
-        self, grant: Grant, refresh_token: str, scope: str, claims: FrozenDict, now: float
+        self,
+        signing: _Signing,
+        grant: Grant,
+        scope: str,
+        now: float,
+        *,
+        agent: str | None,
+        keeps: bool = False,
+        made: Made | None = None,
     ) -> Tokens:
-        access_token, expires_at = self._access.token(
+        """Make the tokens of an answer. Raises ValueError for those that nobody would take.
+
+        `made` is the access token, if it was signed elsewhere.
+        """
+        jti, access_jti, jitter = draw()
+        access_token, expires_at = made or signing.access.token(
             grant,
+            jti=access_jti,
             scope=scope,
-            claims=claims,
             now=now,
-            lifetime=min(self._group.access_lifetime, max(grant.expires_at - now, 1)),
+            lifetime=self._lifetime(grant, now),
+            jitter=jitter,
         )
+        access.check_size(access_token)
         # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
         members: dict[str, Any] = {
             "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": max(int(expires_at - now), 0),
         }
-        if refresh_token:
+        refresh_token = ""
+        if not keeps:
+            refresh_token = refresh.mint(
+                signing.refresh, grant=grant, jti=jti, now=now, agent=agent
+            )
             members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
@@ -361,14 +443,18 @@ class Exchange:
         return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
 
 
-def refresh_keys(settings: Settings, group: Refresh) -> RefreshKeys:
-    """Return the secrets for refresh tokens: configured, else derived from the signing keys."""
+def refresh_keys(key_set: KeySet, group: Refresh, issuer: str) -> RefreshKeys:
+    """Return the secrets for refresh tokens: configured, else derived from private keys.
+
+    Of these, too, the one that signs comes first. The next key's is known before it signs, and a
+    retired one's is kept.
+    """
     if group.secret:
         secrets = cast("tuple[str | bytes, ...]", group.secret)  # made one when it was checked
-        return RefreshKeys(map(refresh.from_text, secrets), settings.issuer)
-    signers = (key for key in settings.keys.keys if key.private is not None)
-    derived = (refresh.derive(key, settings.issuer) for key in signers)
-    return RefreshKeys(derived, settings.issuer)
+        return RefreshKeys(map(refresh.from_text, secrets), issuer)
+    private = (key for key in key_set.keys if key.private is not None)
+    ordered = sorted(private, key=lambda key: key is not key_set.signer)
+    return RefreshKeys((refresh.derive(key, issuer) for key in ordered), issuer)
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:

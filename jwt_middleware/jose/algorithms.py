@@ -6,11 +6,14 @@ be used for is decided here and in `jwk.py`, when the key is loaded, and never b
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import (
     Algorithm as Primitive,
 )
@@ -68,6 +71,24 @@ class Mac:
         return True
 
 
+class _ECDSA(ECAlgorithm):
+    """ECDSA that makes once what PyJWT makes for each signature; all else is PyJWT's."""
+
+    def __init__(self, hash_alg: type[hashes.HashAlgorithm], size: int) -> None:
+        super().__init__(hash_alg)
+        self._size = size  # octets of R, and of S
+
+    @cached_property
+    def _scheme(self) -> ec.ECDSA:
+        # Not at once: it loads a backend, and whoever imports the package need not sign.
+        return ec.ECDSA(self.hash_alg())
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        """Return R and S, each as long as the order of the curve (RFC 7518 s3.4)."""
+        r, s = decode_dss_signature(key.sign(msg, self._scheme))
+        return r.to_bytes(self._size, "big") + s.to_bytes(self._size, "big")
+
+
 _HASHES: Mapping[int, Callable[[], hashes.HashAlgorithm]] = MappingProxyType(
     {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
 )
@@ -76,7 +97,7 @@ _HMAC, _RSA, _PSS, _EC, _OKP = (
     HMACAlgorithm,
     RSAAlgorithm,
     RSAPSSAlgorithm,
-    ECAlgorithm,
+    _ECDSA,
     OKPAlgorithm,
 )
 
@@ -95,9 +116,9 @@ ALGORITHMS = MappingProxyType(
             Algorithm("PS256", "RSA", None, 2048, _PSS(_PSS.SHA256)),
             Algorithm("PS384", "RSA", None, 2048, _PSS(_PSS.SHA384)),
             Algorithm("PS512", "RSA", None, 2048, _PSS(_PSS.SHA512)),
-            Algorithm("ES256", "EC", "P-256", 0, _EC(_EC.SHA256)),
-            Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384)),
-            Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512)),
+            Algorithm("ES256", "EC", "P-256", 0, _EC(_EC.SHA256, 32)),
+            Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384, 48)),
+            Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512, 66)),
             Algorithm("Ed25519", "OKP", "Ed25519", 0, _OKP()),
             # RFC 9864 deprecates this name because it leaves the curve open. It is bound to one
             # here, and only a key that was configured under this name has it.

@@ -1,6 +1,7 @@
 """The compact serialization of RFC 7515, read strictly: one text for one token."""
 
 from collections.abc import Mapping
+from hmac import compare_digest
 from typing import Any, NamedTuple
 
 from ..values.errors import InvalidToken, Reason
@@ -111,18 +112,32 @@ def check_signature(parsed: Parsed, key: Key) -> None:
 class Signer:
     """A key, and the header of what it signs, written once: `alg`, `kid` and `typ`."""
 
-    __slots__ = ("_begin", "_key", "header_segment")
+    __slots__ = ("_begin", "_key", "header_segment", "kid")
 
     def __init__(self, key: Key, typ: str) -> None:
         header = {"alg": key.algorithm.name, "kid": key.kid, "typ": typ}
         self._key = key
+        self.kid = key.kid
         self.header_segment = b64url_encode(to_json(header).encode())
         self._begin = self.header_segment + b"."
+
+    def message(self, payload: str) -> bytes:
+        """Return what is to be signed for a payload, the text of a JSON object."""
+        return self._begin + b64url_encode(payload.encode())
 
     def sign(self, payload: str) -> str:
         """Return the compact JWS of a payload, the text of a JSON object. Raises ValueError."""
         message = self._begin + b64url_encode(payload.encode())
-        return (message + b"." + b64url_encode(self._key.sign(message))).decode("ascii")
+        return join(message, self._key.sign(message))
+
+    def has_signed(self, signing_input: bytes, signature_segment: bytes) -> bool:
+        """Say whether a secret would sign so: one code has one text. In constant time."""
+        return compare_digest(b64url_encode(self._key.sign(signing_input)), signature_segment)
+
+
+def join(message: bytes, signature: bytes) -> str:
+    """Return the compact JWS of a message and its signature."""
+    return (message + b"." + b64url_encode(signature)).decode()
 
 
 def sign(claims: Mapping[str, Any], key: Key, *, typ: str) -> str:

@@ -17,11 +17,11 @@ _NESTING = frozenset((list, tuple))
 
 BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
-_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
-# The last character of a group that isn't full has unused bits; they must be zero (RFC 4648 s3.5),
-# or one token would have several texts. One character alone is never a group.
-_LAST = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+# What a segment may end with, by its length. The last character of a group that isn't full has
+# unused bits; they must be zero (RFC 4648 s3.5), or one token would have several texts. One
+# character alone is never a group.
+_LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def b64url_decode(segment: bytes) -> bytes:
@@ -33,12 +33,8 @@ def b64url_decode(segment: bytes) -> bytes:
 
 def check_segment(segment: bytes) -> None:
     """Check that a segment whose characters have been checked is canonical. Raises ValueError."""
-    rest = len(segment) & 3
-    if rest:
-        if segment[-1] not in _LAST[rest]:
-            raise ValueError("not canonical base64url")
-    elif not segment:
-        raise ValueError("nothing")
+    if not segment or segment[-1] not in _LAST[len(segment) & 3]:
+        raise ValueError("nothing, or not canonical base64url")
 
 
 def decode_segment(segment: bytes) -> bytes:
@@ -53,15 +49,28 @@ def decode_segment(segment: bytes) -> bytes:
 
 def b64url_encode(octets: bytes) -> bytes:
     """Return the base64url text of `octets`, without padding (RFC 7515 s2)."""
-    return b2a_base64(octets, newline=False).translate(_TO_BASE64URL).rstrip(b"=")
+    text = b2a_base64(octets, newline=False).rstrip(b"=")
+    # JSON seldom has these two: to look for each costs less than to translate.
+    return text.replace(b"+", b"-").replace(b"/", b"_")
 
 
+_encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # A value as JSON, in the one way that we write it, and a string alone. Both raise ValueError or
 # TypeError for what isn't JSON, a lone surrogate only when the text becomes octets.
-to_json: Callable[[Any], str] = JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
+to_json: Callable[[Any], str] = _encoder.encode
 quote: Callable[[str], str] = cast("Any", encoder).encode_basestring
+
+
+def _rewriter(make: Any) -> Callable[[dict[str, Any]], str]:
+    if make is None:  # in an interpreter without json's parts in C
+        return to_json
+    # What `encode` makes anew for every value, and without its search for cycles.
+    chunks = make(None, _encoder.default, quote, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+# The JSON text of what `parse_object` has returned: the same as `to_json`, sooner.
+rewrite = _rewriter(cast("Any", encoder).c_make_encoder)
 
 
 def parse_object(octets: bytes) -> FrozenDict:

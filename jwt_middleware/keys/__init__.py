@@ -12,10 +12,12 @@ from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
 from ..values import randomness
 from ..values.errors import ConfigurationError, InvalidToken, Reason
-from . import file
+from . import file, states
+from . import signer as signing
+from .signer import Signer
 from .source import Fetched, Fetcher, Skipped, Source
 
-__all__ = ["Fetched", "Fetcher", "Key", "KeySet"]
+__all__ = ["Fetched", "Fetcher", "Key", "KeySet", "Signer"]
 
 
 MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
@@ -95,7 +97,8 @@ class KeySet:
     ) -> "KeySet":
         """Read a JWK Set (RFC 7517 s5). `algorithm` is for its RSA keys and secrets without `alg`.
 
-        A key that can't be used is an error, because somebody configured it.
+        A key that can't be used is an error, because somebody configured it. Where keys have a
+        `state`, as in the files of `jwt-middleware keys`, only the active one signs.
         """
         # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
         # are not understood": a newer kind of key must not keep the others from being used.
@@ -109,6 +112,7 @@ class KeySet:
     def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> "KeySet":
         """Read a JWK Set file, such as `save` writes, and again when another is in its place.
 
+        A key whose `state` is next or retired verifies and doesn't sign: see `keys.states`.
         A process finds out within seconds, and by itself; until then, and while the file can't be
         read, it goes on with the keys it knows.
         """
@@ -125,6 +129,23 @@ class KeySet:
         from .remote import Remote
 
         return cls((), Remote(url=url, **options))
+
+    @classmethod
+    def external(
+        cls,
+        public: Mapping[str, Any] | str | bytes,
+        signer: Signer,
+        *,
+        algorithm: str | None = None,
+        kid: str | None = None,
+    ) -> "KeySet":
+        """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and who signs.
+
+        `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
+        after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
+        """
+        given = public if isinstance(public, Mapping) else _octets(public)
+        return cls((_usable("keys", signing.external, given, signer, algorithm, kid),))
 
     @classmethod
     def published(
@@ -231,7 +252,7 @@ def _octets(value: Any) -> bytes:
 def _from_member(member: object, algorithm: str | None) -> Key:
     if not isinstance(member, Mapping):
         raise UnusableKey("a key must be a JSON object (RFC 7517 s5)")
-    return jwk.from_jwk(member, algorithm=algorithm)
+    return states.limited(jwk.from_jwk(member, algorithm=algorithm), member)
 
 
 def _usable(field: str, make: Callable[..., Key], *args: object, **options: object) -> Key:

@@ -1,9 +1,12 @@
 """A JWK Set in a file: read whole, written whole or not at all, for its owner only."""
 
 import os
-from contextlib import suppress
+import stat
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..values.errors import ConfigurationError, KeysUnavailable
@@ -16,15 +19,27 @@ if TYPE_CHECKING:
 
 LIFETIME = 5.0  # seconds between looks; a new file is in force after that
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
+PATIENCE = 10.0  # seconds for another process that changes the file, which takes milliseconds
+# Others may read it, or write it; a group that the service runs in may read it.
+_STRANGERS = stat.S_IWGRP | stat.S_IRWXO
 
 
 def read(path: Any) -> bytes:
     """Return the contents of a key file. Raises ConfigurationError with the way out."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError("keys", f"{type(path).__name__} is no path of a file")
+    with _told(path), open(path, "rb") as opened:
+        contents = opened.read(MAX_FILE + 1)
+    if len(contents) > MAX_FILE:
+        raise ConfigurationError("keys", f"{path}: larger than {MAX_FILE} octets")
+    return contents
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Generator[None, None, None]:
+    """Say what is wrong with a file. Raises ConfigurationError with the way out."""
     try:
-        with open(path, "rb") as opened:
-            contents = opened.read(MAX_FILE + 1)
+        yield
     except ValueError:
         raise ConfigurationError("keys", "the path can't be that of a file") from None
     except OSError as error:
@@ -34,26 +49,96 @@ def read(path: Any) -> bytes:
             else ""
         )
         raise ConfigurationError("keys", f"{path}: {error.strerror}", remedy) from None
-    if len(contents) > MAX_FILE:
-        raise ConfigurationError("keys", f"{path}: larger than {MAX_FILE} octets")
-    return contents
 
 
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    folder, name = os.path.split(os.fspath(path))
+    with _beside(os.fspath(path), contents) as written:
+        os.replace(written, path)
+
+
+def create(path: str | os.PathLike[str], contents: bytes) -> None:
+    """Do what `write` does where there is no such file. Raises FileExistsError, OSError."""
+    with _beside(os.fspath(path), contents) as written:
+        os.link(written, path)
+
+
+def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
+    """Replace the contents by what `to` makes of them, one process after the other.
+
+    The new file has the owner and the mode of the old one. What `to` raises leaves all as it was.
+
+    Raises:
+        ConfigurationError: it can't be read, or others may read or write it.
+        OSError: it can't be written, or another process has held it for `PATIENCE`.
+
+    """
+    path = os.path.realpath(path)  # or a link would become a file
+    with _locked(path) as status:
+        if status.st_mode & _STRANGERS:
+            mode = f"{status.st_mode & 0o777:04o}"
+            raise ConfigurationError(
+                "keys",
+                f"{path}: others may read or change it, its mode is {mode}",
+                "chmod 600; a key that others could read is to be rotated and retired",
+            )
+        with _beside(path, to(read(path)), status) as written:
+            os.replace(written, path)
+
+
+@contextmanager
+def _beside(
+    path: str, contents: bytes, like: os.stat_result | None = None
+) -> Generator[str, None, None]:
+    """Write to a file in the same folder, which is gone at the end unless it got another name."""
+    folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.{octets(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(contents)
             opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(beside, path)
-    except BaseException:
+            if like is not None:
+                # An operator who is root must not take the file away from who runs the service.
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+            os.fsync(descriptor)
+        yield beside
+    finally:
         with suppress(FileNotFoundError):
             os.unlink(beside)
-        raise
+
+
+@contextmanager
+def _locked(path: str) -> Generator[os.stat_result, None, None]:
+    """Hold the file itself locked: what another process has replaced meanwhile is locked anew."""
+    deadline = monotonic() + PATIENCE
+    while True:
+        with _told(path):
+            descriptor = os.open(path, os.O_RDONLY)
+        try:
+            status = _lock(descriptor, path, deadline)
+            if status is not None:
+                yield status
+                return
+        finally:
+            os.close(descriptor)
+        sleep(0.01)
+
+
+def _lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
+    """Return the status of the file that is locked now; None: another process has it, or had."""
+    # Not at the top: who only reads has no use for it.
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    try:
+        flock(descriptor, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        if monotonic() > deadline:
+            raise
+        return None
+    status = os.fstat(descriptor)
+    return status if os.path.samestat(status, os.stat(path)) else None
 
 
 @dataclass(frozen=True)

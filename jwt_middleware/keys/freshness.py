@@ -18,6 +18,7 @@ from ..jose.jwk import Key
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 AHEAD = 0.8  # of the lifetime, after which the next fetch begins
 SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
+OLD = 60.0  # seconds beyond the lifetime, for which keys sign without a look for others
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
 JOINED = 1.0  # seconds for which others wait with who began a fetch, while known keys serve
 
@@ -118,6 +119,10 @@ class Freshness:
         # By a clock that was set back it would be under way for ever.
         lease = self._limits.lease
         return self._lease > -inf and not 0 <= self._lease - now <= lease + SET_BACK
+
+    def is_old(self, now: float) -> bool:
+        """Say whether nobody has looked for long, and nothing says that it would be in vain."""
+        return now - self._expires_at >= OLD and not self._failures
 
     @property
     def is_failing(self) -> bool:

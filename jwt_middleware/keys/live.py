@@ -6,15 +6,16 @@ cancelled, takes nothing from the others. Where no thread can be had, who would 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.randomness import fraction
 from . import KeySet
-from .freshness import JOINED, Freshness, Plan, fixed
+from .freshness import JOINED, OLD, Freshness, Plan, fixed
 from .source import Found, Skipped, Source
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class LiveKeys:
         else:
             self.fresh = Freshness(self.source.limits())
             if key_set.keys:
-                # They were read when the settings were made: by now there may be others.
-                self.fresh.succeeded(clock(), key_set.by_kid, lifetime=0, spread=0)
+                # They were read when the settings were made, who knows when: by now there may be
+                # others.
+                self.fresh.succeeded(clock(), key_set.by_kid, lifetime=-OLD, spread=0)
         self.reset()
 
     def reset(self) -> None:
@@ -102,9 +104,33 @@ class LiveKeys:
         return self._look(kid)
 
     def renew(self, now: float) -> None:
-        """Begin a fetch if it is time. For keys that were there from the start: never waits."""
-        if now >= self.fresh.due:
+        """Begin a fetch if it is time, for keys of our own: what is known goes on to sign.
+
+        It is waited for only where nobody has looked for long, in a process that was idle say: by
+        now another key may sign, and this one be about to go.
+        """
+        wait = self._renew(now)
+        if wait is not None:
+            with suppress(TimeoutError):
+                wait.future.result(wait.seconds)
+
+    async def arenew(self, now: float) -> None:
+        """Do what `renew` does, in a task."""
+        wait = self._renew(now)
+        if wait is not None:
+            from asyncio import wait_for, wrap_future
+
+            with suppress(TimeoutError):
+                await wait_for(wrap_future(wait.future), wait.seconds)
+
+    def _renew(self, now: float) -> _Wait | None:
+        was_old = self.fresh.is_old(now)
+        with suppress(InvalidToken):  # another thread has just brought other keys
             self._decide(next(iter(self.fresh.keys)), now)
+        flight = self._flight
+        if self.source is None or flight is None or not was_old:
+            return None
+        return _Wait(flight.future, self.source.limits().lease)
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
@@ -212,6 +238,8 @@ class LiveKeys:
             raise KeysUnavailable(f"{type(error).__name__}: {error}") from error
         if self.key_set.signer is not None and key_set.signer is None:
             raise KeysUnavailable("none of the keys that were found can sign")
+        if {key.is_symmetric for key in (*self.key_set.keys, *key_set.keys)} == {True, False}:
+            raise KeysUnavailable("secrets were found where public keys were, or the reverse")
         return found, key_set, frozenset(skipped)
 
     def _succeeded(
@@ -269,5 +297,10 @@ class LiveKeys:
 
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
     """Return the names of other keys that some don't have, or have for another key."""
-    known = {key.kid: key.to_jwk() for key in some.keys}
-    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != key.to_jwk()))
+    known = {key.kid: _identity(key) for key in some.keys}
+    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _identity(key)))
+
+
+def _identity(key: Key) -> dict[str, Any]:
+    """Return what makes a key: not what it may do, which changes with its state."""
+    return {name: value for name, value in key.to_jwk().items() if name != "key_ops"}

@@ -262,7 +262,8 @@ class HttpFetcher:
             body = response.read(limit + 1)
             if len(body) > limit:
                 raise KeysUnavailable(f"{url} answers more than {limit} octets")
-            return Fetched(response.status, body, response.getheader("cache-control"))
+            said = response.getheader("cache-control"), response.getheader("date")
+            return Fetched(response.status, body, *said)
 
     def _connect(self, parts: SplitResult, deadline: float) -> "socket.socket":
         import socket

@@ -15,6 +15,7 @@ class Fetched(NamedTuple):
     status: int
     body: bytes
     cache_control: str | None = None  # the field, if there is one
+    date: str | None = None  # the same
 
 
 class Fetcher(Protocol):

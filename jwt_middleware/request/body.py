@@ -1,5 +1,7 @@
 """Read the parameters of a token request from a bounded body (RFC 6749 s3.2)."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ..jose.strict import parse_object
@@ -27,13 +29,12 @@ def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
     """Return the parameters of a form, or of the same as JSON. Raises InvalidRequest."""
     if not body:
         return {}
-    kind = (content_type or "").partition(";")[0].strip(" \t").lower()
-    if kind == FORM:
-        found = _form(body)
-    elif kind == JSON:
-        found = _json(body)
-    else:
+    read = _READERS.get((content_type or "").partition(";")[0].strip(" \t").lower())
+    if read is None:
         raise InvalidRequest(Reason.CONTENT_TYPE)
+    found = read(body)
+    if "" not in found.values():
+        return found
     # RFC 6749 s3.2: "Parameters sent without a value MUST be treated as if they were omitted".
     return {name: value for name, value in found.items() if value}
 
@@ -64,8 +65,8 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     fields = text.split("&", MAX_FIELDS)
     if len(fields) > MAX_FIELDS:
         raise ValueError("too many fields")
-    parted = (field.partition("=") for field in fields if field)
-    return [(name, value) for name, _, value in parted]
+    pairs: list[Any] = [field.partition("=")[::2] for field in fields if field]
+    return pairs
 
 
 def _json(body: bytes) -> dict[str, str]:
@@ -76,3 +77,6 @@ def _json(body: bytes) -> dict[str, str]:
     if len(found) > MAX_FIELDS or not all(type(value) is str for value in found.values()):
         raise InvalidRequest(Reason.PARAMETER)
     return dict(found)
+
+
+_READERS: Mapping[str, Callable[[bytes], dict[str, str]]] = {FORM: _form, JSON: _json}

@@ -15,9 +15,12 @@ def quoted(value: str) -> str:
     return '"' + _UNQUOTABLE.sub("?", value) + '"'
 
 
-def challenge(realm: str, error: OAuthError) -> str:
+def challenge(realm: str, error: OAuthError, metadata_url: str = "") -> str:
     """Return the challenge for `error`, with every parameter at most once and at least one."""
     parameters = [("realm", realm)]
+    if metadata_url:
+        # RFC 9728 s5.1: where a client learns whom to ask for a token.
+        parameters.append(("resource_metadata", metadata_url))
     if error.error is not None:
         parameters += [("error", error.error), ("error_description", error.description)]
     return "Bearer " + _join((*parameters, *error.parameters()))

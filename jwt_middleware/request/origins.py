@@ -75,6 +75,30 @@ class Origins:
         )
 
 
+class Anyone:
+    """All origins: for what is public, and the same whoever asks.
+
+    "*" excludes credentials (Fetch standard), so that a page learns nothing but what its author can
+    fetch himself. Clients that run in a browser, of MCP servers say, can't do without, and nobody
+    knows their origins beforehand.
+    """
+
+    __slots__ = ()
+
+    def headers(self, _: Request) -> tuple[tuple[str, str], ...]:
+        """Return what our answer to this request says about who may read it."""
+        return (("access-control-allow-origin", "*"),)
+
+    def preflight(self, request: Request, methods: str) -> tuple[tuple[str, str], ...]:
+        """Return the answer to a preflight: clients send fields such as MCP-Protocol-Version."""
+        return (
+            *self.headers(request),
+            ("access-control-allow-methods", methods),
+            ("access-control-allow-headers", "*"),
+            ("access-control-max-age", str(PREFLIGHT_MAX_AGE)),
+        )
+
+
 def is_loopback(url: str) -> bool:
     """Say whether `url` is an http URL or origin of this very machine."""
     match = _ORIGIN.match(url)

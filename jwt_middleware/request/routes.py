@@ -143,9 +143,11 @@ class Route:
 class Rule:
     """A route, prepared for requests."""
 
-    __slots__ = ("acr_values", "max_age", "optional", "public", "scope", "scopes")
+    __slots__ = ("acr_values", "is_special", "max_age", "optional", "public", "scope", "scopes")
 
     def __init__(self, route: Route) -> None:
+        # Whether there is more to it than a token and its scope.
+        self.is_special = route.public or route.max_age is not None or bool(route.acr_values)
         self.public = route.public
         self.optional = route.optional
         self.scope = route.scope
@@ -168,7 +170,15 @@ class Routes:
 
     """
 
-    __slots__ = ("_longest", "_narrow", "_narrow_below", "_restricts", "_wide", "_wide_below")
+    __slots__ = (
+        "_firsts",
+        "_longest",
+        "_narrow",
+        "_narrow_below",
+        "_restricts",
+        "_wide",
+        "_wide_below",
+    )
 
     def __init__(self, routes: Iterable[Route]) -> None:
         # Permitting rules by their exact path, `/*` by the path before it; all others by that
@@ -205,6 +215,13 @@ class Routes:
                 table.setdefault(key, {})[method] = rule
             self._restricts |= route.restricts
             self._longest = max(self._longest, len(stem))
+        # The first segments that rules are about, for the many paths that none is about; none, if a
+        # rule is about all paths.
+        about_all = "" in self._wide or "" in self._wide_below or "" in self._narrow_below
+        tables = (self._narrow, self._narrow_below, self._wide, self._wide_below)
+        stems_ = (stem for table in tables for stem in table)
+        firsts = frozenset("/" + stem.split("/", 2)[1] for stem in stems_ if stem)
+        self._firsts = None if about_all else firsts
 
     def find(self, method: str, path: str) -> Rule:
         """Return the rule for a request.
@@ -216,12 +233,16 @@ class Routes:
         """
         if self._restricts and is_odd(path):
             raise InvalidRequest(Reason.PATH_ODD)
+        if self._firsts is not None:
+            end = path.find("/", 1)
+            if (path if end < 0 else path[:end]) not in self._firsts:
+                return _TOKEN_NEEDED
         whole = path.rstrip("/")
-        rule = _choose(self._narrow.get(path), self._wide.get(whole), method)
-        if rule is not None:
-            return rule
-        if not (self._narrow_below or self._wide_below or self._wide):
-            return _TOKEN_NEEDED
+        narrow, wide = self._narrow.get(path), self._wide.get(whole)
+        if narrow is not None or wide is not None:
+            rule = _choose(narrow, wide, method)
+            if rule is not None:
+                return rule
         return self._find_above(method, path, whole)
 
     def _find_above(self, method: str, path: str, whole: str) -> Rule:
@@ -233,9 +254,12 @@ class Routes:
             narrow = self._narrow_below.get(stem) if len(path) > len(stem) else None
             if narrow is not None and (is_odd(path) or not _CANONICAL.fullmatch(path)):
                 narrow = None
-            rule = _choose(narrow, self._wide_below.get(stem), method)
-            if rule is None and stem != whole:
-                rule = _choose(None, self._wide.get(stem), method)
+            wide = self._wide_below.get(stem)
+            rule = None
+            if narrow is not None or wide is not None:
+                rule = _choose(narrow, wide, method)
+            if rule is None and stem != whole and stem in self._wide:
+                rule = _choose(None, self._wide[stem], method)
             if rule is not None:
                 return rule
             if not stem:
@@ -262,8 +286,6 @@ def is_odd(path: str) -> bool:
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
     """Choose among rules for one path: one that names the method before one for all."""
-    if narrow is None and wide is None:
-        return None
     narrow, wide = narrow or _NONE, wide or _NONE
     # Frameworks read `post` as POST: a rule that restricts does, too; one that permits doesn't.
     return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)

@@ -11,8 +11,7 @@ import time
 from asyncio import AbstractEventLoop, get_running_loop, timeout
 from asyncio import Lock as ALock
 from asyncio import sleep as asleep
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import Lock
 from typing import Any, Final, Self
@@ -26,11 +25,10 @@ from .postgres_sql import rights_sql, schema_sql, wrong
 try:
     import psycopg
     import psycopg_pool
-    from psycopg import waiting
-    from psycopg.rows import tuple_row
 
     from .postgres_address import conninfo, parse_url
     from .postgres_verbs import Flow, Rows, Statement, T, Verbs
+    from .postgres_wire import TimedOut, afetch, fetch, is_dead, leaves_sound
 except ImportError:
     raise wrong(
         "postgresql:// needs psycopg and its pool",
@@ -41,13 +39,7 @@ __all__ = ["AsyncPostgresStore", "PostgresStore", "rights_sql", "schema_sql"]
 
 TIMEOUT: Final = 5.0  # seconds for a verb, whatever it waits for; every store's is below 10
 LONGEST: Final = 9.0  # seconds; beside it there is the time to cancel what hangs
-CANCELLING: Final = 0.5  # seconds to ask a server to give up
 REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has failed meanwhile
-LOOK_EVERY: Final = 0.1  # seconds between two looks at the time while waiting for an answer
-
-
-class TimedOut(psycopg.Error):
-    """The server took longer than a verb may. What it was asked may be done, or be done yet."""
 
 
 class _Postgres:
@@ -221,8 +213,10 @@ class PostgresStore(_Postgres):
             pool.close()
 
     def _make_ready(self, deadline: float) -> None:
-        with self._own(deadline) as connection:
-            _drive(self._verbs.prepare(), lambda one: _fetch(connection, one, deadline))
+        def look(connection: Any) -> None:
+            _drive(self._verbs.prepare(), partial(fetch, connection), deadline)
+
+        self._alone(look, deadline)
         self._is_prepared = True
 
     def _get_ready(self, deadline: float) -> None:
@@ -240,42 +234,39 @@ class PostgresStore(_Postgres):
         try:
             if not self._is_prepared:
                 self._get_ready(deadline)
-            return _drive(flow, lambda one: self._pooled(one, deadline))
+            return _drive(flow, self._pooled, deadline)
         except ConfigurationError as error:
             # `check` tells it to whoever starts the service; a verb has one error only.
             raise StoreUnavailable(error.problem) from None
         except _FAULTS as error:
             raise StoreUnavailable(_kind(error)) from None
 
-    @contextmanager
-    def _own(self, deadline: float) -> Generator[Any, None, None]:
+    def _alone(self, use: Callable[[Any], T], deadline: float) -> T:
+        """Use a connection that no verb has; with the application's own pool, one of that."""
         if self._given is not None:
-            with self._borrowed(deadline) as connection:
-                yield connection
-            return
+            return self._lent(use, deadline)
         connection = psycopg.Connection.connect(self._conninfo, autocommit=True)
         try:
-            _fetch(connection, self._settings(), deadline)
-            yield connection
+            fetch(connection, self._settings(), deadline)
+            return use(connection)
         finally:
             connection.close()
 
     def _pooled(self, statement: Statement, deadline: float) -> Rows:
-        with self._borrowed(deadline) as connection:
-            return _fetch(connection, statement, deadline)
+        return self._lent(lambda connection: fetch(connection, statement, deadline), deadline)
 
-    @contextmanager
-    def _borrowed(self, deadline: float) -> Generator[Any, None, None]:
+    def _lent(self, use: Callable[[Any], T], deadline: float) -> T:
         pool = self._given or self._pool or self._opened()
         connection = self._taken(pool, deadline)
         is_sound, autocommit = False, connection.autocommit
         try:
             if not autocommit:
                 connection.autocommit = True
-            yield connection
+            found = use(connection)
             is_sound = True
+            return found
         except psycopg.Error as error:
-            is_sound = _leaves_sound(error)
+            is_sound = leaves_sound(error)
             raise
         finally:
             if not is_sound:
@@ -293,7 +284,7 @@ class PostgresStore(_Postgres):
                 if self._gives_up(begun, deadline):
                     raise
                 continue
-            if not _is_dead(connection):
+            if not is_dead(connection):
                 return connection
             connection.close()
             pool.putconn(connection)
@@ -391,8 +382,10 @@ class AsyncPostgresStore(_Postgres):
             await here.pool.close()
 
     async def _make_ready(self, deadline: float) -> None:
-        async with self._own(deadline) as connection:
-            await _adrive(self._verbs.prepare(), lambda one: _afetch(connection, one, deadline))
+        async def look(connection: Any) -> None:
+            await _adrive(self._verbs.prepare(), partial(afetch, connection), deadline)
+
+        await self._alone(look, deadline)
         self._is_prepared = True
 
     async def _get_ready(self, deadline: float) -> None:
@@ -406,41 +399,40 @@ class AsyncPostgresStore(_Postgres):
         try:
             if not self._is_prepared:
                 await self._get_ready(deadline)
-            return await _adrive(flow, lambda one: self._pooled(one, deadline))
+            return await _adrive(flow, self._pooled, deadline)
         except ConfigurationError as error:
             raise StoreUnavailable(error.problem) from None
         except _FAULTS as error:
             raise StoreUnavailable(_kind(error)) from None
 
-    @asynccontextmanager
-    async def _own(self, deadline: float) -> AsyncGenerator[Any, None]:
+    async def _alone(self, use: Callable[[Any], Awaitable[T]], deadline: float) -> T:
+        """See `PostgresStore._alone`."""
         if self._given is not None:
-            async with self._borrowed(deadline) as connection:
-                yield connection
-            return
+            return await self._lent(use, deadline)
         connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
         try:
-            await _afetch(connection, self._settings(), deadline)
-            yield connection
+            await afetch(connection, self._settings(), deadline)
+            return await use(connection)
         finally:
             await connection.close()
 
     async def _pooled(self, statement: Statement, deadline: float) -> Rows:
-        async with self._borrowed(deadline) as connection:
-            return await _afetch(connection, statement, deadline)
+        return await self._lent(
+            lambda connection: afetch(connection, statement, deadline), deadline
+        )
 
-    @asynccontextmanager
-    async def _borrowed(self, deadline: float) -> AsyncGenerator[Any, None]:
+    async def _lent(self, use: Callable[[Any], Awaitable[T]], deadline: float) -> T:
         pool = self._given or await self._opened()
         connection = await self._taken(pool, deadline)
         is_sound, autocommit = False, connection.autocommit
         try:
             if not autocommit:
                 await connection.set_autocommit(True)
-            yield connection
+            found = await use(connection)
             is_sound = True
+            return found
         except psycopg.Error as error:
-            is_sound = _leaves_sound(error)
+            is_sound = leaves_sound(error)
             raise
         finally:
             if not is_sound:
@@ -458,7 +450,7 @@ class AsyncPostgresStore(_Postgres):
                 if self._gives_up(begun, deadline):
                     raise
                 continue
-            if not _is_dead(connection):
+            if not is_dead(connection):
                 return connection
             await connection.close()
             await pool.putconn(connection)
@@ -537,7 +529,7 @@ class _Loop:
 # --- carrying a flow out
 
 
-def _drive(flow: Flow[T], ask: Callable[[Statement], Rows]) -> T:
+def _drive(flow: Flow[T], ask: Callable[[Statement, float], Rows], deadline: float) -> T:
     try:
         step = next(flow)
         while True:
@@ -546,7 +538,7 @@ def _drive(flow: Flow[T], ask: Callable[[Statement], Rows]) -> T:
                 step = next(flow)
                 continue
             try:
-                rows = ask(step)
+                rows = ask(step, deadline)
             except psycopg.Error as error:
                 step = flow.throw(error)
             else:
@@ -556,7 +548,9 @@ def _drive(flow: Flow[T], ask: Callable[[Statement], Rows]) -> T:
         return answer
 
 
-async def _adrive(flow: Flow[T], ask: Callable[[Statement], Awaitable[Rows]]) -> T:
+async def _adrive(
+    flow: Flow[T], ask: Callable[[Statement, float], Awaitable[Rows]], deadline: float
+) -> T:
     try:
         step = next(flow)
         while True:
@@ -565,7 +559,7 @@ async def _adrive(flow: Flow[T], ask: Callable[[Statement], Awaitable[Rows]]) ->
                 step = next(flow)
                 continue
             try:
-                rows = await ask(step)
+                rows = await ask(step, deadline)
             except psycopg.Error as error:
                 step = flow.throw(error)
             else:
@@ -573,79 +567,6 @@ async def _adrive(flow: Flow[T], ask: Callable[[Statement], Awaitable[Rows]]) ->
     except StopIteration as end:
         answer: T = end.value
         return answer
-
-
-def _fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
-    cursor = _cursor(psycopg.Cursor, connection)
-    try:
-        with connection.lock:
-            waiting.wait(_executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY)
-    except TimedOut:
-        # It may be waiting for a lock: what is given up here must not be done much later.
-        if not statement.reads:
-            with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=CANCELLING)
-        raise
-    # Not `description`, which takes longer to make than all the rest.
-    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
-
-
-async def _afetch(connection: Any, statement: Statement, deadline: float) -> Rows:
-    cursor = _cursor(psycopg.AsyncCursor, connection)
-    try:
-        # Not by `cursor.execute`: cancelled, that would wait for the server, which may hang.
-        async with connection.lock:
-            await waiting.wait_async(
-                _executed(cursor, statement, deadline), connection.fileno(), LOOK_EVERY
-            )
-    except TimedOut:
-        if not statement.reads:
-            with suppress(psycopg.Error):
-                await connection.cancel_safe(timeout=CANCELLING)
-        raise
-    return await cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
-
-
-def _cursor(kind: Callable[..., Any], connection: Any) -> Any:
-    """Return the cursor that a connection has for us; it knows by now how values are written."""
-    known = vars(connection)
-    if _CURSOR not in known:
-        known[_CURSOR] = kind(connection, row_factory=tuple_row)
-    return known[_CURSOR]
-
-
-def _executed(cursor: Any, statement: Statement, deadline: float) -> Generator[Any, Any, None]:
-    """Execute as the cursor does, but raise TimedOut when it takes too long.
-
-    psycopg's flow is resumed when the socket is ready and at every look at the time.
-    """
-    sql, params, _ = statement
-    flow = cursor._execute_gen(sql, params, prepare=params is not None)
-    ready = None
-    try:
-        while True:
-            ready = yield flow.send(ready)
-            if not ready and time.monotonic() > deadline:
-                raise TimedOut
-    except StopIteration:
-        return
-
-
-def _is_dead(connection: Any) -> bool:
-    """Say whether an idle connection has ended, by what has come in: nothing is asked."""
-    try:
-        # Twice: the first may bring the server's last words, and then the second finds the end.
-        connection.pgconn.consume_input()
-        connection.pgconn.consume_input()
-    except psycopg.Error:
-        return True
-    return False
-
-
-def _leaves_sound(error: psycopg.Error) -> bool:
-    """Say whether the connection may do better next time. On any other error it is thrown away."""
-    # Rolled back, short of something, waited too long. Not "read-only": that was the primary once.
-    return (error.sqlstate or "").startswith(("40", "53", "55P03", "57014"))
 
 
 def _kind(error: Exception) -> str:
@@ -669,7 +590,6 @@ def begin_as_child() -> None:
 getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
 
 
-_CURSOR: Final = "_jwt_middleware_cursor"
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"
 _REMEDY_FOR_TLS = (

@@ -31,7 +31,7 @@ MIGRATIONS: Final = (
             parent text COLLATE "C",
             claims text COLLATE "C",  -- JSON; NULL for {}
             bound_key text COLLATE "C",
-            end_reason text COLLATE "C"
+            end_reason text COLLATE "C"  -- NULL for 'logout'
         ) WITH (fillfactor = 80)""",
         "CREATE INDEX grants_living ON <schema>.grants (hashtext(subject)) WHERE ended_at IS NULL",
         "CREATE INDEX grants_ended ON <schema>.grants (ended_at) WHERE ended_at IS NOT NULL",
@@ -88,6 +88,24 @@ MIGRATIONS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<add> FROM PUBLIC",
         "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
     ),
+    (
+        # Takes less than a statement that swaps in one part and reads in another. NULL: it didn't.
+        """CREATE FUNCTION <schema>.advance_grant(
+            which text, source bigint, target bigint, exchanged text, shift double precision
+        ) RETURNS double precision LANGUAGE plpgsql AS $$
+        DECLARE
+            stamp double precision;
+        BEGIN
+            UPDATE <schema>.grants SET
+                generation = target, parent = exchanged,
+                rotated_at = date_part('epoch', clock_timestamp()) + shift
+            WHERE id = which AND generation = source AND ended_at IS NULL
+                AND expires_at > date_part('epoch', now()) + shift
+            RETURNING rotated_at INTO stamp;
+            RETURN stamp;
+        END $$""",
+        "REVOKE ALL ON FUNCTION <schema>.<advance> FROM PUBLIC",
+    ),
 )
 
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
@@ -95,6 +113,7 @@ _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS N
 _NAMES = {
     "<add>": "add_grant(<schema>.grants, bigint, double precision)",
     "<end>": "end_grants(text, text, double precision)",
+    "<advance>": "advance_grant(text, bigint, bigint, text, double precision)",
     "<locks>": str(LOCKS),
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
@@ -102,12 +121,15 @@ _NAMES = {
     # A commit waits for its standbys where it has written, and then for all that was before it.
     # Whoever finds ended what he is to end may repeat an end that none of them had in time.
     "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
-    "<row>": ", ".join(FIELDS),
+    # The usual reason takes no room: a page that was full before holds its rows when they end, too.
+    "<row>": ", ".join(FIELDS).replace(
+        "end_reason", "CASE WHEN ended_at IS NOT NULL THEN coalesce(end_reason, 'logout') END"
+    ),
+    "<reason>": "nullif(%(reason)s, 'logout')",
     "<values>": ", ".join(f"%({name})s" for name in _COLUMNS),
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
     "<living of fresh.subject>": _LIVING.format("fresh.subject"),
     "<living of whose>": _LIVING.format("whose"),
-    "<open>": "generation = %(source)s AND ended_at IS NULL AND expires_at > <now>",
     # When it is done, not when it began to wait: a reader of ended grants goes by that time.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
     "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
@@ -116,18 +138,16 @@ _NAMES = {
 SQL: Final = {
     "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
     "read": "SELECT <row> FROM <schema>.grants WHERE id = %(id)s",
-    # One snapshot for both halves. Where the first half had to wait for another's write, and then
-    # found the row changed, the second half returns it as it was: that one is <open> still.
-    "advance": "WITH swapped AS (UPDATE <schema>.grants "
-    "SET generation = %(target)s, parent = %(parent)s, rotated_at = <stamp> "
-    "WHERE id = %(id)s AND <open> RETURNING <row>, true, <rotation>) SELECT * FROM swapped "
-    "UNION ALL SELECT <row>, false, <open> FROM <schema>.grants "
-    "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM swapped)",
-    "end": "WITH done AS (UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = %(reason)s "
+    # The row as it was when this began, and the time of the swap: with that, and with what was to
+    # be set, the row as it is. Where the swap had to wait for another's write, and then found the
+    # row changed, the row that is returned looks as if it could be swapped: it is read once more.
+    "advance": "SELECT <row>, <rotation>, <schema>.advance_grant(id, %(source)s, %(target)s, "
+    "%(parent)s, %(offset)s) FROM <schema>.grants WHERE id = %(id)s",
+    "end": "WITH done AS (UPDATE <schema>.grants SET ended_at = <stamp>, end_reason = <reason> "
     "WHERE id = %(id)s AND ended_at IS NULL RETURNING true, <durable>) SELECT * FROM done "
     "UNION ALL SELECT <written> IS NULL, <durable> FROM <schema>.grants "
     "WHERE id = %(id)s AND NOT EXISTS (SELECT FROM done)",
-    "end_subject": "SELECT <schema>.end_grants(%(subject)s, %(reason)s, %(offset)s)",
+    "end_subject": "SELECT <schema>.end_grants(%(subject)s, <reason>, %(offset)s)",
     "grants": "SELECT <row> FROM <schema>.grants WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <schema>.grants WHERE id > %(position)s AND ended_at IS NULL "
     "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
@@ -155,6 +175,7 @@ RIGHTS: Final = {
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
         ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add>']}"),
         ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<end>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<advance>']}"),
     ),
     False: (
         ("USAGE", "SCHEMA <schema>"),

@@ -31,11 +31,12 @@ from .postgres_sql import (
     statements,
     wrong,
 )
-from .rows import read, written
+from .rows import FIELDS, read, written
 
 TRIES: Final = 4
 PAUSE: Final = 0.05  # seconds, at most, before the second try
 PURGE_BATCH: Final = 500  # rows of one transaction: others wait no longer than that
+_ROTATED: Final = slice(FIELDS.index("generation"), FIELDS.index("rotated_at") + 1)
 
 T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
@@ -73,8 +74,8 @@ class Verbs:
 
     def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
         row = written(grant)
-        row["generation"] = Int8(grant.generation)
-        rows = yield from self._ask("add", **row, limit=Int8(limit), offset=self._shift())
+        row |= {"generation": Int8(grant.generation), "limit": Int8(limit)}
+        rows = yield from self._ask("add", self._now(row))
         return tuple(one for (one,) in rows)
 
     def advance(
@@ -82,53 +83,44 @@ class Verbs:
     ) -> Flow[Advanced]:
         if source == target:
             return (yield from self._read(grant_id))
-        rows = yield from self._ask(
-            "advance",
-            id=grant_id,
-            source=Int8(source),
-            target=Int8(target),
-            parent=parent,
-            offset=self._shift(),
-        )
+        asked = {"id": grant_id, "source": Int8(source), "target": Int8(target), "parent": parent}
+        rows = yield from self._ask("advance", self._now(asked))
         if not rows:
             return Advanced(False, None)
-        *row, advanced, is_stale = rows[0]
-        if not advanced and is_stale:
+        *row, _, rotated_at = rows[0]
+        if rotated_at is not None:
+            row[_ROTATED] = target, parent, rotated_at
+            return Advanced(True, read(row))
+        found = read(row)
+        if found.generation == source and found.ended_at is None:
             return (yield from self._read(grant_id))
-        return Advanced(advanced, read(row))
+        return Advanced(False, found)
 
     def _read(self, grant_id: str) -> Flow[Advanced]:
-        rows = yield from self._ask("read", reads=True, id=grant_id)
+        rows = yield from self._ask("read", {"id": grant_id}, reads=True)
         return Advanced(False, read(rows[0]) if rows else None)
 
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
-        rows = yield from self._ask("end", id=grant_id, reason=reason, offset=self._shift())
+        rows = yield from self._ask("end", self._now({"id": grant_id, "reason": reason}))
         return any(was_alive for was_alive, _ in rows)
 
     def end_subject(self, subject: str, reason: str) -> Flow[tuple[str, ...]]:
-        rows = yield from self._ask(
-            "end_subject", subject=subject, reason=reason, offset=self._shift()
-        )
+        asked = {"subject": subject, "reason": reason}
+        rows = yield from self._ask("end_subject", self._now(asked))
         return tuple(one for (one,) in rows)
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
-        rows = yield from self._ask("grants", reads=True, subject=subject, offset=self._shift())
+        rows = yield from self._ask("grants", self._now({"subject": subject}), reads=True)
         return tuple(map(read, rows))
 
     def ended(self, cursor: Cursor | None) -> Flow[Ended]:
-        ((cursor, grant_ids),) = yield from self._ask(
-            "ended",
-            reads=True,
-            cursor=cursor,
-            overlap=OVERLAP,
-            retention=self._retention,
-            offset=self._shift(),
-        )
+        asked = {"cursor": cursor, "overlap": OVERLAP, "retention": self._retention}
+        ((cursor, grant_ids),) = yield from self._ask("ended", self._now(asked), reads=True)
         return Ended(tuple(grant_ids), cursor)
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         digest = sha256(key.encode("utf-8", "surrogatepass")).digest()
-        rows = yield from self._ask("admit", key=digest, until=float(until), offset=self._shift())
+        rows = yield from self._ask("admit", self._now({"key": digest, "until": float(until)}))
         return bool(rows)
 
     def purge(self, now: float) -> Flow[int]:
@@ -141,7 +133,7 @@ class Verbs:
         for verb in ("purge", "purge_keys"):
             most = total + PURGE_AT_MOST
             while total < most:
-                rows = yield from self._ask(verb, **asked)
+                rows = yield from self._ask(verb, asked)
                 total += len(rows)
                 if len(rows) < PURGE_BATCH:
                     break
@@ -149,14 +141,15 @@ class Verbs:
 
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
         asked: dict[str, Any] = {"position": position or "", "count": Int8(count)}
-        rows = yield from self._ask("page", reads=True, **asked, offset=self._shift())
+        rows = yield from self._ask("page", self._now(asked), reads=True)
         found = tuple(map(read, rows))
         return Page(found, found[-1].id if found else None)
 
-    def _shift(self) -> float:
-        return float(self._offset())
+    def _now(self, params: dict[str, Any]) -> dict[str, Any]:
+        params["offset"] = float(self._offset())
+        return params
 
-    def _ask(self, verb: str, *, reads: bool = False, **params: Any) -> Flow[Rows]:
+    def _ask(self, verb: str, params: dict[str, Any], *, reads: bool = False) -> Flow[Rows]:
         """Ask, and again where that can't do anything twice.
 
         A transaction that the server took back may be tried again. What was sent when a connection

@@ -282,10 +282,14 @@ class SQLiteStore:
             check_same_thread=False,  # threads take turns
             timeout=self._timeout,
         )
-        db.execute(f"PRAGMA synchronous = {self._synchronous}")
-        if self._synchronous == "FULL":
-            db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the drive, too
-            db.execute("PRAGMA checkpoint_fullfsync = ON")
+        try:
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            if self._synchronous == "FULL":
+                db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the drive, too
+                db.execute("PRAGMA checkpoint_fullfsync = ON")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     # --- the verbs

@@ -7,11 +7,10 @@ from typing import Any
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..jose.strict import parse_object, quote, to_json
+from ..jose.strict import parse_object, quote, rewrite, to_json
 from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
 from ..values.model import AccessToken, Grant
-from ..values.randomness import fraction, identifier
 from .claims import check
 from .profiles import Profile
 
@@ -93,25 +92,37 @@ class Mint:
         self._signer = jws.Signer(key, TYPE)
 
     def token(
-        self, grant: Grant, *, scope: str, claims: Mapping[str, Any], now: float, lifetime: float
+        self, grant: Grant, *, jti: str, scope: str, now: float, lifetime: float, jitter: float
     ) -> tuple[str, int]:
-        """Return an access token of a grant, and its `exp`.
+        """Return an access token of a grant, and its `exp`. `jitter` is at random from 0 to 1."""
+        payload, expires_at = self._payload(grant, jti, scope, now, lifetime, jitter)
+        return self._signer.sign(payload), expires_at
 
-        Raises:
-            ValueError: when it is larger than any server would take.
+    def message(
+        self, grant: Grant, *, jti: str, scope: str, now: float, lifetime: float, jitter: float
+    ) -> tuple[bytes, int]:
+        """Return what is to be signed for an access token, and its `exp`."""
+        payload, expires_at = self._payload(grant, jti, scope, now, lifetime, jitter)
+        return self._signer.message(payload), expires_at
 
-        """
-        expires_at = int(now + lifetime * (1 - JITTER * fraction()))
+    def _payload(
+        self, grant: Grant, jti: str, scope: str, now: float, lifetime: float, jitter: float
+    ) -> tuple[str, int]:
+        expires_at = int(now + lifetime * (1 - JITTER * jitter))
         # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it.
-        others = to_json({"auth_time": int(grant.created_at), **claims}).removeprefix("{")
-        token = self._signer.sign(
+        others = rewrite({"auth_time": int(grant.created_at), **grant.claims})[1:]
+        payload = (
             f'{self._beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{int(now)},'
-            f'"jti":"{identifier()}","client_id":{quote(grant.client_id)},"sid":{quote(grant.id)},'
-            + (f'"scope":{quote(scope)},{others}' if scope else others)
+            f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'
+            + (f'"scope":"{scope}",{others}' if scope else others)
         )
-        if len(token) > jws.MAX_TOKEN:
-            raise ValueError(
-                f"claims: they make an access token of {len(token)} octets, and {jws.MAX_TOKEN} is "
-                "the most: put an identifier into the token and the rest into a database"
-            )
-        return token, expires_at
+        return payload, expires_at
+
+
+def check_size(token: str) -> None:
+    """Check that servers take a token. Raises ValueError."""
+    if len(token) > jws.MAX_TOKEN:
+        raise ValueError(
+            f"claims: they make an access token of {len(token)} octets, and {jws.MAX_TOKEN} is the "
+            "most: put an identifier into the token and the rest into a database"
+        )

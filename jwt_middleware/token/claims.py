@@ -158,6 +158,15 @@ def time_of(claims: FrozenDict, name: str) -> float | None:
     return None
 
 
+def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float]:
+    """Return from when and until before when claims that hold now go on holding, in seconds.
+
+    The same comparisons as in the checks above, for all that moves with time.
+    """
+    start = max(claims.get("nbf", 0), claims.get("iat", 0)) - leeway
+    return start, claims["exp"] + leeway
+
+
 def _time(claims: FrozenDict, name: str) -> float:
     value = time_of(claims, name)
     return _malformed(name) if value is None else value

@@ -5,7 +5,9 @@ tokens has a key that would accept it. What it opens is decided by the grant in 
 itself.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..jose import jws
@@ -16,6 +18,7 @@ from ..values.frozen import FrozenDict
 from ..values.model import Grant
 
 TYPE = "rt+jwt"
+AGENTS = 1024  # User-Agents whose hashes a process keeps at most: there are few among many users
 
 
 class RefreshToken(NamedTuple):
@@ -27,18 +30,37 @@ class RefreshToken(NamedTuple):
     client_id: str
     scope: str
     issued_at: float
-    bound_key: str | None
     agent: str | None  # keyed hash of the User-Agent that it was given to
+    bound_key: str | None
     kid: str  # the secret that signed it
 
     def __repr__(self) -> str:
         return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
 
 
+# What follows `iss` and `aud` in the claims that `mint` writes. Where the name of a client needs an
+# escape or is not ASCII, the token is read as any JSON is.
+_WORDING = (
+    r',"sid":"([\w-]+)","gen":([1-9][0-9]{0,15}),"jti":"([\w-]+)"'
+    r',"client_id":"([ !#-\[\]-~]*)","scope":"([ !#-\[\]-~]*)"'
+    r',"iat":([1-9][0-9]{0,15}),"exp":([1-9][0-9]{0,15})'
+    r'(?:,"agent":"([\w-]+)")?(?:,"cnf":{"jkt":"([\w-]+)"})?}'
+)
+
+
 class RefreshKeys:
     """The secrets of one issuer's refresh tokens: the first signs, all verify."""
 
-    __slots__ = ("_by_kid", "beginning", "headers", "issuer", "signer", "writer")
+    __slots__ = (
+        "_by_kid",
+        "agent",
+        "beginning",
+        "by_header",
+        "issuer",
+        "signer",
+        "wording",
+        "writer",
+    )
 
     def __init__(self, keys: Iterable[Key], issuer: str) -> None:
         found = tuple(keys)
@@ -49,14 +71,15 @@ class RefreshKeys:
         writers = [jws.Signer(key, TYPE) for key in found]
         self.writer = writers[0]
         self.beginning = to_json({"iss": issuer, "aud": issuer}).removesuffix("}")
-        segments = (writer.header_segment for writer in writers)
-        self.headers = {segment: jws.read_header(segment) for segment in segments}
+        self.wording = re.compile(re.escape(self.beginning) + _WORDING, re.ASCII)
+        self.by_header = {writer.header_segment: writer for writer in writers}
+        self.agent = lru_cache(AGENTS)(self._agent)
 
     def find(self, kid: str | None) -> Key | None:
         """Return the key called `kid`, or None."""
         return self._by_kid.get(kid) if kid is not None else None
 
-    def agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
+    def _agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
         """Return 24 bits that tell one User-Agent from another and say nothing about it.
 
         They are keyed by the secret called `kid`, else by the one that signs.
@@ -98,23 +121,57 @@ _TYPES = [*_MEMBERS.values()]
 
 def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | None) -> str:
     """Return a refresh token of the grant's present generation."""
-    # `exp` is the absolute end of the grant, which no rotation moves.
+    # `exp` is the absolute end of the grant, which no rotation moves. Ids and hashes are base64url,
+    # and a scope has neither quotes nor backslashes (RFC 6749 s3.3).
     claims = (
-        f'{keys.beginning},"sid":{quote(grant.id)},"gen":{grant.generation},"jti":{quote(jti)},'
-        f'"client_id":{quote(grant.client_id)},"scope":{quote(grant.scope)},'
+        f'{keys.beginning},"sid":"{grant.id}","gen":{grant.generation},"jti":"{jti}",'
+        f'"client_id":{quote(grant.client_id)},"scope":"{grant.scope}",'
         f'"iat":{int(now)},"exp":{int(grant.expires_at)}'
     )
     if agent is not None:
-        claims += f',"agent":{quote(agent)}'
+        claims += f',"agent":"{agent}"'
     if grant.bound_key is not None:
-        claims += f',"cnf":{{"jkt":{quote(grant.bound_key)}}}'
+        claims += f',"cnf":{{"jkt":"{grant.bound_key}"}}'
     return keys.writer.sign(claims + "}")
 
 
 def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
     """Return the token if it is one of ours and not past its end. Raises InvalidGrant."""
+    token, expires_at = _recognize(text, keys) or _read(text, keys)
+    if now >= expires_at:
+        raise InvalidGrant(Reason.EXPIRED).of(token.grant_id)
+    return token
+
+
+def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
+    """Return the token and its `exp` if it is word for word as `mint` writes it, else None.
+
+    What this takes, `_read` would take, and as the same; it knows the one text and no grammar.
+    """
+    if len(text) > jws.MAX_TOKEN or not text.isascii():
+        return None
+    signing_input, _, signature = text.encode().rpartition(b".")
+    header, _, payload = signing_input.partition(b".")
+    writer = keys.by_header.get(header)
+    if writer is None:
+        return None
     try:
-        parsed = jws.parse(text, keys.headers)
+        found = keys.wording.fullmatch(b64url_decode(payload).decode())
+    except ValueError:
+        return None
+    if found is None or not writer.has_signed(signing_input, signature):
+        return None
+    grant_id, generation, jti, client_id, scope, iat, exp, agent, bound_key = found.groups()
+    token = RefreshToken(
+        grant_id, int(generation), jti, client_id, scope, int(iat), agent, bound_key, writer.kid
+    )
+    return token, int(exp)
+
+
+def _read(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int]:
+    """Return the token and its `exp` if it is authentic. Raises InvalidGrant."""
+    try:
+        parsed = jws.parse(text)
         if parsed.header.members.get("typ") != TYPE:
             raise InvalidToken(Reason.TYPE)
         key = keys.find(parsed.header.kid)
@@ -144,9 +201,7 @@ def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
         agent=claims.get("agent"),
         kid=key.kid,
     )
-    if now >= expires_at:
-        raise InvalidGrant(Reason.EXPIRED).of(token.grant_id)
-    return token
+    return token, expires_at
 
 
 def from_text(secret: str | bytes) -> Key:

@@ -84,6 +84,7 @@ class Reason(StrEnum):
     STORE = "store_unavailable"
     SYNC = "sync_too_old"
     KEYS = "keys_unavailable"
+    SIGNER = "signer_failed"
     CLAIMS_HOOK = "claims_hook_failed"
     ISSUER_HOOK = "issuer_hook_failed"
 
@@ -99,13 +100,13 @@ class OAuthError(Exception):
     error: str | None = None
     description: str = ""
     retry_after: int | None = None  # seconds
+    grant_id: str | None = None
+    events: "tuple[Event, ...]" = ()  # what else there is to tell, before the refusal
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
         self.reason = reason
         self.detail = detail
-        self.grant_id: str | None = None
-        self.events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
 
     def of(self, grant_id: str, *events: "Event") -> Self:
         """Return this error with the grant that it is about, and what happened to that grant."""

@@ -13,10 +13,10 @@ class Request:
     `path` is decoded and relative to the root that the application is mounted at. `header` takes a
     lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by
     "; " for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only
-    ever asked.
+    ever asked. `credentials` is the Authorization field as the door got it, if it is one.
     """
 
-    __slots__ = ("body", "header", "is_websocket", "method", "path")
+    __slots__ = ("body", "credentials", "header", "is_websocket", "method", "path")
 
     def __init__(
         self,
@@ -26,7 +26,9 @@ class Request:
         body: Callable[[int], Any] | None = None,
         *,
         is_websocket: bool = False,
+        credentials: str | bytes | None = None,
     ) -> None:
+        self.credentials = credentials
         self.method = method
         self.path = path
         self.header = header

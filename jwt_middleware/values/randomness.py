@@ -14,6 +14,14 @@ def identifier() -> str:
     return b2a_base64(octets(16), newline=False).translate(_URL_SAFE, b"=").decode()
 
 
+def draw() -> tuple[str, str, float]:
+    """Return two identifiers and a fraction at once: to ask the system costs more than to part."""
+    drawn = octets(36)
+    # 48 characters: two times 22, of 132 bits each, and the four that the last three octets are.
+    text = b2a_base64(drawn, newline=False).translate(_URL_SAFE).decode()
+    return text[:22], text[22:44], int.from_bytes(drawn[33:], "big") / (1 << 24)
+
+
 def fraction() -> float:
     """Return a number from 0 to below 1, to spread what would otherwise happen in step."""
     return int.from_bytes(octets(4), "big") / (1 << 32)

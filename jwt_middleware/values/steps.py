@@ -5,32 +5,43 @@ synchronous and the asynchronous world.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
 
+_ANONYMOUS = Auth(())
+
+
+@lru_cache(256)
+def _auth_of(scope: str) -> Auth:
+    # One for all tokens of a scope: there are few among many tokens.
+    return Auth((*scope.split(), "authenticated"))
+
 
 class Forward:
     """Call the application, with this verified token (None: a public route, or nobody).
 
     `user` is a user of ours, or nobody: another issuer's names and a client's own are none of ours.
+    `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
     """
 
-    __slots__ = ("_auth", "token", "user")
+    __slots__ = ("_auth", "remote_user", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User) -> None:
         self.token = token
         self.user = user
+        name = user.display_name
+        self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
         self._auth: Auth | None = None
 
     @property
     def auth(self) -> Auth:
         """Return the token's scopes, as Starlette reads them. Made when first asked for."""
         if self._auth is None:
-            scopes = () if self.token is None else (*self.token.scope.split(), "authenticated")
-            self._auth = Auth(scopes)
+            self._auth = _ANONYMOUS if self.token is None else _auth_of(self.token.scope)
         return self._auth
 
 

@@ -69,11 +69,27 @@ class Authority:
             x509.SubjectKeyIdentifier.from_public_key(its),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(mine),
         )
+        if subject == self._name:
+            # s4.2.1.3: a CA "MUST include" it, and from 3.13 on Python asks for that, too.
+            extensions = (*extensions, _KEYS_OF_A_CA)
         for one in (*keys, *extensions):
-            is_critical = isinstance(one, x509.BasicConstraints)
+            is_critical = isinstance(one, x509.BasicConstraints | x509.KeyUsage)
             builder = builder.add_extension(one, critical=is_critical)
         certificate = builder.sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+_KEYS_OF_A_CA = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _general(host: str) -> x509.GeneralName:

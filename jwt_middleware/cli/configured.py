@@ -1,0 +1,71 @@
+"""Which settings a command works with: found as the application would find them."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from pkgutil import resolve_name
+from typing import Any
+
+from .. import ConfigurationError, Settings
+from . import Refusal
+
+PREFIX = "JWT_MIDDLEWARE_"
+
+
+def add_source(parser: ArgumentParser) -> None:
+    """Add the options that say where the settings are."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--toml", metavar="FILE", help="read the settings from a TOML file")
+    source.add_argument(
+        "--settings",
+        metavar="MODULE:NAME",
+        help="import them, or a function that makes them: shop.config:settings. The module's code "
+        "runs, and is looked for here first",
+    )
+    parser.add_argument(
+        "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
+    )
+    parser.add_argument(
+        "--prefix",
+        default=PREFIX,
+        metavar="TEXT",
+        help="of environment variables, where neither is given; default %(default)s",
+    )
+
+
+def settings_of(arguments: Namespace) -> Settings:
+    """Return the settings. Raises ConfigurationError or Refusal."""
+    if arguments.settings is not None:
+        return _imported(arguments.settings)
+    if arguments.toml is not None:
+        return Settings.from_toml(arguments.toml, arguments.table)
+    if not any(name.startswith(arguments.prefix) for name in os.environ):
+        raise Refusal(
+            f"which settings? --toml FILE, --settings MODULE:NAME, or variables {arguments.prefix}*"
+        )
+    return Settings.from_env(prefix=arguments.prefix)
+
+
+def source_of(arguments: Namespace) -> str:
+    """Return where the settings are from, in words."""
+    return arguments.settings or arguments.toml or f"the environment ({arguments.prefix}*)"
+
+
+def _imported(name: str) -> Settings:
+    if ":" not in name:
+        raise Refusal(f"--settings {name}: is no MODULE:NAME, like shop.config:settings")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = resolve_name(name)
+        if callable(found):
+            found = found()
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # The application's own module runs here: it may raise anything.
+        raise Refusal(f"--settings {name}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    if not isinstance(found, Settings):
+        raise Refusal(f"--settings {name}: is {type(found).__name__}, not Settings")
+    return found

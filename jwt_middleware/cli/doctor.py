@@ -1,0 +1,250 @@
+"""`jwt-middleware doctor`: try what the settings name, from here and now.
+
+Keys are fetched as the middleware fetches them, the store is checked as at a start. Nothing is
+changed but what a start changes: a store makes its schema.
+"""
+
+import os
+import platform
+import sqlite3
+import sys
+import time
+from argparse import Namespace
+from asyncio import run
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from glob import escape as glob_escape
+from glob import glob
+from inspect import isawaitable
+from pkgutil import resolve_name
+from statistics import median
+from typing import Any
+
+import cryptography
+import jwt
+
+from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
+from ..keys.remote import HttpFetcher, Remote
+from ..keys.source import Fetched, Fetcher
+from ..runtime import Runtime
+from ..values.errors import KeysUnavailable, StoreUnavailable
+from .configured import add_source, settings_of, source_of
+from .lines import Line, origin, span, write
+
+ROUNDS = 5  # questions to the store, for its latency
+SLOW = 0.1  # seconds; a request that has to ask waits for it
+PACKAGE = "jwt_middleware"
+
+
+def add_command(commands: Any) -> None:
+    """Add `doctor` to the command line."""
+    about = "try what the settings name: keys, clock, store, and what is installed"
+    parser = commands.add_parser(
+        "doctor",
+        help=about,
+        description=f"{about.capitalize()}. Exit status: 0 all is well, 1 something isn't, 2 there "
+        "are no settings to go by.",
+    )
+    add_source(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(arguments: Namespace) -> int:
+    settings = settings_of(arguments).replace(on_event=None)
+
+    def lines() -> Iterator[Line]:
+        yield from _installed()
+        yield from _foreign(sys.path)
+        yield Line("ok", "settings", f"from {source_of(arguments)}, issuer {settings.issuer!r}")
+        yield from _keys("keys", settings, settings)
+        for position, one in enumerate(settings.trusted_issuers):
+            yield from _keys(f"trusted[{position}]", one, settings)
+        if settings.issuer_for is not None:
+            yield Line("-", "issuer_for", "only the application knows whom to try")
+        yield from _store(settings)
+
+    found = write(lines(), as_json=arguments.json)
+    return 1 if any(line.state in ("FAIL", "warn") for line in found) else 0
+
+
+# --- what is installed
+
+
+def _installed() -> Iterator[Line]:
+    yield Line("ok", "package", f"{PACKAGE} {__version__} in {_home()}")
+    versions = [
+        f"Python {platform.python_version()}",
+        f"PyJWT {jwt.__version__}",
+        f"cryptography {cryptography.__version__}",
+        f"SQLite {sqlite3.sqlite_version}",
+    ]
+    yield Line("ok", "versions", ", ".join((*versions, *_drivers())))
+
+
+def _drivers() -> Iterator[str]:
+    for name in ("psycopg", "redis"):
+        try:
+            yield f"{name} {resolve_name(name).__version__}"
+        except ImportError:
+            continue
+
+
+def _home() -> str:
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def _foreign(path: Iterable[str]) -> Iterator[Line]:
+    """Look for another package of the same import name: there is one under the name alone."""
+    home = os.path.realpath(_home())
+    for folder in dict.fromkeys(os.path.realpath(one or os.curdir) for one in path):
+        here = os.path.join(folder, PACKAGE)
+        for found in (os.path.join(here, "__init__.py"), f"{here}.py"):
+            if os.path.isfile(found) and os.path.dirname(found) != home:
+                yield Line(
+                    "FAIL",
+                    "package",
+                    f"{found} is another package of the same name: which of the two an application "
+                    "gets depends on its path",
+                    "uninstall it, or keep the two in environments of their own",
+                )
+        for found in sorted(glob(os.path.join(glob_escape(folder), f"{PACKAGE}-*.dist-info"))):
+            yield Line(
+                "FAIL",
+                "package",
+                f"{found}: somebody else's distribution, whose files have the same names as ours",
+                "uninstall it, and install wsgi-asgi-jwt-middleware anew",
+            )
+
+
+# --- keys
+
+
+def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iterator[Line]:
+    source = one.keys.source
+    if source is None:
+        yield Line("ok", place, f"{_shown(one.keys)} of {one.issuer!r}, in the settings")
+        return
+    fetcher: _Watched | None = None
+    if isinstance(source, Remote):
+        inner = source.fetcher or HttpFetcher(private_addresses=source.private_addresses)
+        fetcher = _Watched(inner, settings.clock)
+        source = replace(source, fetcher=fetcher)
+    where = origin(one.keys)
+    try:
+        found = source.fetch(one.issuer, None, settings.clock())
+        keys, skipped = source.read(found.octets)
+    except KeysUnavailable as error:
+        yield Line("FAIL", place, f"{where} of {one.issuer!r}: {error.detail}", _WAY_TO_KEYS)
+    except ConfigurationError as error:
+        seen = f"{where} of {one.issuer!r} gives no key set: {error.problem}"
+        yield Line("FAIL", place, seen, error.remedy or "tell who runs the issuer")
+    except Exception as error:  # noqa: BLE001  (a fetcher of the application's may raise anything)
+        seen = f"{where} of {one.issuer!r}: the fetcher raised {type(error).__name__}: {error}"
+        yield Line("FAIL", place, seen, "it is the application's own")
+    else:
+        yield Line("ok", place, f"{_shown(keys)} of {one.issuer!r}, from {where}")
+        for key in skipped:
+            seen = f"{key.kid or 'a key without kid'} can't be used: {key.problem}"
+            yield Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
+    if fetcher is not None:
+        yield from fetcher.lines(place, settings.leeway)
+
+
+_WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
+
+
+def _shown(keys: KeySet) -> str:
+    names = ", ".join(f"{key.kid} ({key.algorithm.name})" for key in keys.keys)
+    return f"{len(keys.keys)} keys, {names}," if len(keys.keys) > 1 else f"the key {names}"
+
+
+class _Watched:
+    """A fetcher that takes note of what came, how long it took, and what time it is there."""
+
+    def __init__(self, inner: Fetcher, clock: Callable[[], float]) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._seen: list[tuple[str, Fetched, float, float]] = []
+
+    def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
+        """Do what `Fetcher.fetch` says."""
+        begun, started = self._clock(), time.monotonic()
+        answer = self._inner.fetch(url, timeout=timeout, limit=limit)
+        took = time.monotonic() - started
+        self._seen.append((url, answer, begun + took / 2, took))
+        return answer
+
+    def lines(self, place: str, leeway: float) -> Iterator[Line]:
+        """Return what there is to say about each answer, and about the clocks."""
+        for url, answer, _, took in self._seen:
+            seen = (
+                f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
+            )
+            yield Line("ok", place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
+        for url, answer, now, _ in self._seen[-1:]:
+            yield _clock_line(url, answer.date, now, leeway)
+
+
+def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
+    try:
+        # RFC 9110 s6.6.1: in whole seconds, so that half of one is the best guess.
+        there = parsedate_to_datetime(date or "").timestamp() + 0.5
+    except ValueError:
+        return Line("-", "clock", f"{url} has no Date to compare with")
+    ahead = now - there
+    which = "ahead of" if ahead > 0 else "behind"
+    if abs(ahead) <= max(1.5, leeway / 10):
+        return Line("ok", "clock", f"as that of {url}, within {max(abs(ahead), 1):.0f} s")
+    far = abs(ahead) > leeway
+    seen = f"this machine is {span(abs(ahead))} {which} {url}; tokens have a leeway of {leeway:g} s"
+    return Line("FAIL" if far else "warn", "clock", seen, "set the clocks by NTP")
+
+
+# --- the store
+
+
+def _store(settings: Settings) -> Iterator[Line]:
+    if settings.refresh is None:
+        yield Line("-", "store", "none: these settings only verify")
+        return
+    if settings.refresh.store == "memory://":
+        yield Line("-", "store", "memory:// is each process's own: nothing of it is seen from here")
+        return
+    try:
+        yield from run(_tried(settings))
+    except ConfigurationError as error:
+        yield Line("FAIL", "store", error.problem, error.remedy)
+    except StoreUnavailable as error:
+        yield Line("FAIL", "store", f"doesn't answer: {error.detail}", "is it up, and reachable?")
+    except Exception as error:  # noqa: BLE001  (a store of the application's may raise anything)
+        seen = f"raised {type(error).__name__}: {error}"
+        yield Line("FAIL", "store", seen, "a store may raise StoreUnavailable only")
+
+
+async def _tried(settings: Settings) -> list[Line]:
+    runtime = Runtime.of(settings)
+    store = runtime.astore
+    took, ended = [], ()
+    try:
+        check = getattr(store, "check", None)
+        if check is not None:
+            await _waited(check())
+        for _ in range(ROUNDS):
+            started = time.monotonic()
+            ended, _cursor = await _waited(store.ended(None))
+            took.append(time.monotonic() - started)
+    finally:
+        await runtime.aclose()
+    name, half = type(store).__name__, median(took)
+    seen = f"{name} answers in {half * 1000:.2f} ms; {len(ended)} grants ended lately"
+    slow = Line("warn", "store", seen, "a store in the same place: requests wait for it")
+    return [
+        Line("ok", "store", f"{name}: address, rights and schema are right"),
+        slow if half > SLOW else Line("ok", "store", seen),
+    ]
+
+
+async def _waited(answer: Any) -> Any:
+    return await answer if isawaitable(answer) else answer

@@ -1,0 +1,335 @@
+"""`jwt-middleware keys`: make the issuer's keys, and let them follow each other under load."""
+
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..groups import DAY, Refresh
+from ..jose.algorithms import ALGORITHMS
+from ..jose.jwk import Key, is_foreign
+from ..keys import KeySet, file, states
+from ..keys.states import Held, State
+from ..settings import MAX_LEEWAY
+from ..values.errors import ConfigurationError
+from . import Refusal, table, timed
+
+clock = time.time
+REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
+
+
+def add_commands(commands: Any) -> None:
+    """Add `keys` and its commands to the command line."""
+    keys = commands.add_parser("keys", help="make, rotate and publish the issuer's keys")
+    verbs = keys.add_subparsers(metavar="COMMAND", required=True)
+
+    about = "make a file of two keys, one that signs and the next, that its owner alone can read"
+    new = _add(verbs, "new", about, _new)
+    _add_algorithm(new, "default: ES256", "ES256")
+    new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
+
+    _add_times(
+        _add(verbs, "list", "show the keys, and what can be done with each, and when", _list)
+    )
+
+    about = "let the next key sign and retire the one that did; running processes follow by itself"
+    rotate = _add(verbs, "rotate", about, _rotate)
+    _add_algorithm(rotate, "of the new next key; default: that of the one before it", None)
+    rotate.add_argument(
+        "--force", action="store_true", help="though not everybody has the next key"
+    )
+    _add_times(rotate)
+
+    about = "remove a retired key, when nothing that it signed is good any more"
+    retire = _add(verbs, "retire", about, _retire)
+    retire.add_argument("kid", metavar="KID", help="as `list` shows it, or how it begins")
+    retire.add_argument("--force", action="store_true", help="now: the key is in the wrong hands")
+    _add_times(retire)
+
+    _add(verbs, "public", "print the public key set, as the endpoint publishes it", _public)
+
+
+def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) -> ArgumentParser:
+    parser: ArgumentParser = verbs.add_parser(
+        name, help=about, description=about.capitalize() + "."
+    )
+    parser.add_argument(
+        *("--file", "--out"),
+        dest="file",
+        type=Path,
+        default=Path("keys.json"),
+        metavar="FILE",
+        help="default: %(default)s",
+    )
+    parser.set_defaults(run=run, warning="")
+    return parser
+
+
+def _add_algorithm(parser: ArgumentParser, about: str, default: str | None) -> None:
+    parser.add_argument(
+        "--algorithm",
+        choices=sorted(ALGORITHMS),
+        default=default,
+        metavar="NAME",
+        help=f"one of {', '.join(ALGORITHMS)} ({about})",
+    )
+
+
+def _add_times(parser: ArgumentParser) -> None:
+    """Add what says for how long that which a key has signed is good, in the settings' words."""
+    fields = Refresh.__dataclass_fields__
+    most = fields["access_lifetime"].metadata["maximum"]
+    for option, default, text in (
+        ("--access-lifetime", most, "Refresh(access_lifetime) is this or less"),
+        ("--idle-limit", REFRESH_LIFE, "Refresh(idle_limit) is this or less"),
+    ):
+        parser.add_argument(
+            option, type=float, default=default, metavar="SECONDS", help=f"{text}; %(default)s"
+        )
+    parser.add_argument(
+        "--own-secret",
+        action="store_true",
+        help="Refresh(secret) is set, so that no refresh token needs these keys",
+    )
+
+
+# --- the commands
+
+
+def _new(arguments: Namespace) -> None:
+    path: Path = arguments.file
+    now = clock()
+    found = states.begun(_new_key(arguments.algorithm), _new_key(arguments.algorithm), now)
+    write = file.write if arguments.force else file.create
+    with _refusals(path):
+        try:
+            write(path, states.document(found))
+        except FileExistsError:
+            raise Refusal(
+                f"{path} is there already; --force replaces it, and ends every login"
+            ) from None
+    active, following = found
+    sys.stdout.write(
+        f"Wrote {path}, readable by you alone: the {active.key.algorithm.name} key that signs, kid "
+        f"{active.key.kid}, and the next, kid {following.key.kid}.\n"
+        f'Next: Settings(..., keys=KeySet.load("{path}")). Never commit the file, and keep a copy\n'
+        "as you keep a password: without it everybody is logged out.\n"
+    )
+
+
+def _list(arguments: Namespace) -> None:
+    found, keep = _read(arguments.file).found, _keep(arguments)
+    rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
+    rows += [
+        (
+            one.key.kid,
+            one.key.algorithm.name,
+            str(one.state),
+            "unknown" if one.since is None else timed(one.since),
+            _what_now(one, keep, clock()),
+        )
+        for one in found
+    ]
+    sys.stdout.writelines(f"{line}\n" for line in table(rows))
+
+
+_STEPS = {
+    State.NEXT: "rotate",
+    State.RETIRED: "retire",
+    State.ACTIVE: "it signs",
+}
+
+
+def _what_now(one: Held, keep: float, now: float) -> str:
+    step, at = _STEPS[one.state], states.free_at(one, keep)
+    if one.state is State.ACTIVE or (at is not None and at <= now):
+        return step
+    return f"{step}: {_from(at)}"
+
+
+def _from(at: float | None) -> str:
+    return "when you know that nobody needs it, by --force" if at is None else f"from {timed(at)}"
+
+
+def _rotate(arguments: Namespace) -> None:
+    now = clock()
+
+    def change(found: tuple[Held, ...]) -> tuple[Held, ...]:
+        following = states.of(found, State.NEXT)
+        if following is None:
+            # From before there were states. What nobody knows yet is published first.
+            key = _new_key(arguments.algorithm or found[0].key.algorithm.name)
+            found = states.followed(found, key, now)
+            if not arguments.force:
+                return found
+            following = found[1]
+        at = states.free_at(following, 0)
+        if at is None or now < at:
+            _permit(
+                arguments,
+                f"kid {following.key.kid} is not known everywhere, because others keep a key set "
+                f"for up to {states.KEPT / 60:.0f} minutes",
+                f"rotate {_from(at)}, or at once with --force",
+                "who doesn't know it yet refuses its tokens",
+            )
+        algorithm = arguments.algorithm or following.key.algorithm.name
+        return states.rotated(found, _new_key(algorithm), now)
+
+    before, after = _changed(arguments, change)
+    active, following, *retired = after
+    rotate = f"`keys rotate` {_from(now + states.KEPT)}"
+    if active.key.kid == before[0].key.kid:
+        sys.stdout.write(
+            f"Nothing rotated yet: {arguments.file} had no next key. Kid {following.key.kid} is it "
+            f"now.\nNext: {rotate}.\n"
+        )
+        return
+    old = retired[0].key.kid
+    sys.stdout.write(
+        f"Rotated {arguments.file}. Running processes follow by themselves, within seconds.\n"
+        f"  signs     {active.key.kid}\n"
+        f"  next      {following.key.kid}: {rotate}\n"
+        f"  retired   {old}: `keys retire {old}` {_from(now + _keep(arguments))}, because "
+        f"{_dependent(arguments)}\n"
+    )
+
+
+def _dependent(arguments: Namespace) -> str:
+    """Say what is good for a while that a key has signed."""
+    if arguments.own_secret:
+        return "access tokens that it signed are good till then"
+    return "refresh tokens under its secret are good till then"
+
+
+def _retire(arguments: Namespace) -> None:
+    now, keep = clock(), _keep(arguments)
+
+    def change(found: tuple[Held, ...]) -> tuple[Held, ...]:
+        one = _chosen(found, arguments.kid)
+        rest = tuple(other for other in found if other is not one)
+        if one.state is State.ACTIVE:
+            raise Refusal(f"kid {one.key.kid} is the one that signs; `keys rotate` retires it")
+        if one.state is State.NEXT:
+            _permit(
+                arguments,
+                f"kid {one.key.kid} is next, and has signed nothing",
+                "--force removes it, when it is in the wrong hands, and makes another",
+                "the one in its place must be known everywhere before it signs",
+            )
+            return states.followed(rest, _new_key(one.key.algorithm.name), now)
+        at = states.free_at(one, keep)
+        if at is None or now < at:
+            _permit(
+                arguments,
+                f"kid {one.key.kid} is needed: {_dependent(arguments)}",
+                f"retire it {_from(at)}, or at once with --force, when it is in the wrong hands",
+                "what it signed is refused, and who has only that must log in anew",
+            )
+        return rest
+
+    before, after = _changed(arguments, change)
+    (gone,) = {one.key.kid for one in before} - {one.key.kid for one in after}
+    sys.stdout.write(f"Removed kid {gone} from {arguments.file}.\n")
+
+
+def _public(arguments: Namespace) -> None:
+    published = _read(arguments.file).key_set.public_jwks()
+    if not published["keys"]:
+        raise Refusal(f"{arguments.file} holds secrets, which are published to nobody")
+    sys.stdout.write(json.dumps(published, separators=(",", ":")) + "\n")
+
+
+# --- the file
+
+
+class _File(NamedTuple):
+    """A key file, read."""
+
+    document: dict[str, Any]
+    key_set: KeySet
+    found: tuple[Held, ...]
+
+    def with_keys(self, found: Iterable[Held]) -> bytes:
+        """Return the contents with other keys, and all else that somebody put there."""
+        others = [one for one in self.document["keys"] if is_foreign(one)]
+        return states.document(found, self.document, others)
+
+
+def _parsed(contents: bytes) -> _File:
+    key_set = KeySet.from_jwks(contents)
+    document = json.loads(contents)
+    return _File(document, key_set, states.held(document["keys"], key_set.keys))
+
+
+def _read(path: Path) -> _File:
+    with _refusals(path):
+        return _parsed(file.read(path))
+
+
+def _changed(
+    arguments: Namespace, change: Callable[[tuple[Held, ...]], tuple[Held, ...]]
+) -> tuple[tuple[Held, ...], tuple[Held, ...]]:
+    """Change the keys in a file, one operator after the other; return them before and after."""
+    seen: list[tuple[Held, ...]] = []
+
+    def to(contents: bytes) -> bytes:
+        before = _parsed(contents)
+        after = before.with_keys(change(before.found))
+        # What the service couldn't read never takes the place of what it can.
+        seen.extend((before.found, _parsed(after).found))
+        return after
+
+    with _refusals(arguments.file):
+        file.change(arguments.file, to)
+    sys.stderr.write(arguments.warning)
+    before, after = seen
+    return before, after
+
+
+@contextmanager
+def _refusals(path: Path) -> Generator[None, None, None]:
+    """Say which file it is, and leave no traceback to an operator."""
+    try:
+        yield
+    except ConfigurationError as error:
+        about = "" if str(path) in error.problem else f"{path}: "
+        raise Refusal(f"{about}{error}") from None
+    except BlockingIOError:
+        raise Refusal(f"{path}: another command changes it; try again") from None
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}") from None
+
+
+def _new_key(algorithm: str) -> Key:
+    """Return a new key, whose name no command takes for an option."""
+    while True:
+        (key,) = KeySet.generate(algorithm).keys
+        if not key.kid.startswith("-"):
+            return key
+
+
+def _chosen(found: Iterable[Held], kid: str) -> Held:
+    """Return the one key that is called so, or begins so."""
+    matching = [one for one in found if one.key.kid.startswith(kid)]
+    exact = [one for one in matching if one.key.kid == kid]
+    if len(exact or matching) != 1:
+        problem = "none of its keys has" if not matching else f"{len(matching)} keys have"
+        raise Refusal(f"{problem} a kid that begins with {kid!r}: see `keys list`")
+    return (exact or matching)[0]
+
+
+def _keep(arguments: Namespace) -> float:
+    """Return the seconds for which something that a key has signed may be good."""
+    access: float = arguments.access_lifetime + MAX_LEEWAY + states.KEPT
+    return access if arguments.own_secret else max(access, arguments.idle_limit)
+
+
+def _permit(arguments: Namespace, problem: str, way_out: str, danger: str) -> None:
+    """Refuse what comes too early, or warn who forces it, when it is done."""
+    if not arguments.force:
+        raise Refusal(f"{problem}: {way_out}")
+    arguments.warning = f"warning: {problem}; {danger}\n"

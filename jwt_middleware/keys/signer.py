@@ -1,0 +1,98 @@
+"""Keys that never leave their KMS or HSM: the private part signs there, and we hold the public one.
+
+Nothing here waits: the doors call the signer. What comes back is checked with the public key before
+it goes out, so that a wrong key or a fault over there makes no bad token.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.utils import der_to_raw_signature
+
+from ..jose import jwk
+from ..jose.jwk import Key, UnusableKey
+
+
+class Signer(Protocol):
+    """What signs elsewhere: one method, with which your service's client is called."""
+
+    def sign(self, message: bytes) -> Any:
+        """Return the signature of `message`, by the key and the algorithm that it was made for.
+
+        ECDSA in DER, as most services give it, or as JWS has it (RFC 7518 s3.4). The message is
+        what is signed, and not its hash. Under WSGI it must return or raise within the time that a
+        login may take; it is called in many threads at once. For ASGI it may be `async def`; else
+        it runs in a thread, and is given up after ten seconds. Whatever it raises counts as "can't
+        sign now": 503, and the client comes again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ExternalKey(Key):
+    """A public key whose private part signs elsewhere."""
+
+    signer: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Key kid={self.kid!r} alg={self.algorithm.name} external>"
+
+    @property
+    def signs(self) -> bool:
+        """Say whether the signer is to be asked."""
+        return "sign" in self.operations
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return external, (self.public_jwk(), self.signer)
+
+
+def external(
+    public: Mapping[str, Any] | bytes,
+    signer: Signer,
+    algorithm: str | None = None,
+    kid: str | None = None,
+) -> ExternalKey:
+    """Return the key whose public part is a JWK or in PEM, and whose private part `signer` has.
+
+    Raises:
+        UnusableKey: the key isn't public, or the signer is none.
+
+    """
+    if isinstance(public, Mapping):
+        named = public if kid is None else {**public, "kid": kid}
+        key = jwk.from_jwk(named, algorithm=algorithm)
+    else:
+        key = jwk.from_pem(public, algorithm, kid=kid)
+    if key.private is not None:
+        raise UnusableKey("it has its private part, which a signer keeps: give the public one")
+    if not callable(getattr(signer, "sign", None)):
+        raise UnusableKey(f"{type(signer).__name__} is no signer: it needs a method sign(message)")
+    return ExternalKey(key.kid, key.algorithm, key.public, None, signer=signer)
+
+
+def checked(key: ExternalKey, message: bytes, signature: object) -> bytes:
+    """Return a signature as JWS has it, if it is the key's for `message`. Raises InvalidSignature.
+
+    Raises:
+        TypeError: it is no octets.
+
+    """
+    if not isinstance(signature, bytes):
+        raise TypeError(f"a signature must be bytes, not {type(signature).__name__}")
+    for one in _forms(key, signature):
+        if key.verify(message, one):
+            return one
+    raise InvalidSignature
+
+
+def _forms(key: ExternalKey, signature: bytes) -> Iterator[bytes]:
+    """Yield what a signature may be in the form that JWS wants."""
+    yield signature
+    if isinstance(key.public, ec.EllipticCurvePublicKey):
+        try:
+            yield der_to_raw_signature(signature, key.public.curve)
+        except ValueError:
+            return

@@ -1,0 +1,164 @@
+"""Our own keys and how one follows another: next, active, retired. Pure: time in, a new file out.
+
+A key is published before it signs, and verifies after it has signed, so that a rotation refuses no
+honest token: whoever checks one has known its key for as long as anybody keeps a key set.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from json import dumps
+from typing import Any
+
+from ..jose.jwk import Key, UnusableKey, is_foreign
+from ..values.errors import ConfigurationError
+
+KEPT = 3600.0  # seconds for which others may go on with a set; `KeySet.remote` takes no more
+
+
+class State(StrEnum):
+    """What a key of ours is for at the moment. Each is published and verifies."""
+
+    NEXT = "next"  # signs after the next rotation
+    ACTIVE = "active"  # signs
+    RETIRED = "retired"  # has signed
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A key in a file, with its state."""
+
+    key: Key
+    state: State
+    since: float | None  # seconds since 1970-01-01 UTC; None: the file doesn't say
+    member: Mapping[str, Any]  # as it stands in the file, with what others have put there
+
+    def to_member(self) -> dict[str, Any]:
+        """Return the JWK with its state, in words of the standard, too: `key_ops` for all else."""
+        found = {name: value for name, value in self.member.items() if name not in _OURS}
+        found["state"] = str(self.state)
+        if self.since is not None:
+            found["since"] = int(self.since)
+        if self.state is not State.ACTIVE:
+            found["key_ops"] = ["verify"]
+        return found
+
+
+_OURS = ("state", "since", "key_ops")
+
+
+def limited(key: Key, member: Mapping[str, Any]) -> Key:
+    """Return a key as its member's `state` lets it: of several, only the active one signs.
+
+    Raises:
+        UnusableKey: the state is none, or the rest of the member says otherwise.
+
+    """
+    if "state" not in member:
+        return key
+    state = _state(member)
+    if state is State.ACTIVE and not key.signs:
+        raise UnusableKey("it is the active one, and has no private part that may sign")
+    if not key.verifies:
+        raise UnusableKey(f"it is {state}, and its key_ops don't let it verify")
+    return key if state is State.ACTIVE else replace(key, operations=frozenset(("verify",)))
+
+
+def _state(member: Mapping[str, Any]) -> State:
+    try:
+        return State(member["state"])
+    except ValueError:
+        raise UnusableKey(f"its state must be one of {', '.join(State)}") from None
+
+
+def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[Held, ...]:
+    """Return the keys of a file with their states, the active one first. Raises ConfigurationError.
+
+    `members` are those of the file, and `keys` what was read of them. Where no member has a state,
+    the first key that can sign is active, and the others are what signed before.
+    """
+    ours = [member for member in members if not is_foreign(member)]
+    pairs = list(zip(ours, keys, strict=True))
+    if not any("state" in member for member in ours):
+        first = next((key for _, key in pairs if key.signs), None)
+        found = [
+            Held(key, State.ACTIVE if key is first else State.RETIRED, None, member)
+            for member, key in pairs
+        ]
+    elif all("state" in member for member in ours):
+        found = [Held(key, State(member["state"]), _since(member), member) for member, key in pairs]
+    else:
+        raise ConfigurationError("keys", "some have a state and others none", "give each one")
+    for state in (State.ACTIVE, State.NEXT):
+        count = sum(one.state is state for one in found)
+        if count > 1 or (state is State.ACTIVE and not count):
+            raise ConfigurationError(
+                "keys",
+                f"{count} keys are {state}",
+                "one key signs, and one at most is next",
+            )
+    return ordered(found)
+
+
+def _since(member: Mapping[str, Any]) -> float | None:
+    since = member.get("since")
+    if since is not None and (type(since) not in (int, float) or not 0 <= since < 1 << 53):
+        raise ConfigurationError("keys", "a `since` is no time in seconds since 1970-01-01 UTC")
+    return since
+
+
+def begun(key: Key, following: Key, now: float) -> tuple[Held, ...]:
+    """Return a first active key, and the one that will follow it."""
+    return _new(key, State.ACTIVE, now), _new(following, State.NEXT, now)
+
+
+def _new(key: Key, state: State, now: float) -> Held:
+    return Held(key, state, now, key.to_jwk())
+
+
+def followed(found: Iterable[Held], following: Key, now: float) -> tuple[Held, ...]:
+    """Return the keys with one that will be active after the next rotation."""
+    return ordered((*found, _new(following, State.NEXT, now)))
+
+
+_STEP = {State.NEXT: State.ACTIVE, State.ACTIVE: State.RETIRED}
+
+
+def rotated(found: Iterable[Held], following: Key, now: float) -> tuple[Held, ...]:
+    """Return the keys after a rotation: what was next signs, what signed is retired."""
+    stepped = [
+        replace(one, state=_STEP[one.state], since=now)
+        if one.state in _STEP
+        # A key whose time isn't known counts from now: too long is safe.
+        else replace(one, since=now if one.since is None else one.since)
+        for one in found
+    ]
+    return followed(stepped, following, now)
+
+
+def of(found: Iterable[Held], state: State) -> Held | None:
+    """Return the first key in a state."""
+    return next((one for one in found if one.state is state), None)
+
+
+def ordered(found: Iterable[Held]) -> tuple[Held, ...]:
+    """Return the keys in the order of a file: active, next, and the youngest of the retired."""
+    order = (State.ACTIVE, State.NEXT, State.RETIRED)
+    return tuple(sorted(found, key=lambda one: (order.index(one.state), -(one.since or 0))))
+
+
+def free_at(one: Held, keep: float) -> float | None:
+    """Return when the state of a key lets it go on; None: the file doesn't say since when it is so.
+
+    A next key may be made active then, and a retired one be removed, which must be kept for `keep`
+    seconds.
+    """
+    return None if one.since is None else one.since + (KEPT if one.state is State.NEXT else keep)
+
+
+def document(
+    found: Iterable[Held], before: Mapping[str, Any] | None = None, others: Iterable[Any] = ()
+) -> bytes:
+    """Return the JWK Set file of these keys; `before` and `others` are what else stood in it."""
+    keys = [*(one.to_member() for one in found), *others]
+    return (dumps({**(before or {}), "keys": keys}, indent=2) + "\n").encode()

@@ -1,0 +1,60 @@
+"""Documents that anybody may read: a key set, metadata. Made once, the same for everyone."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from json import dumps
+from typing import TypeAlias
+
+from ..values.errors import NotAllowed, OAuthError
+from ..values.model import Request, Response
+from .origins import Anyone, Origins, is_preflight
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
+
+
+class Document:
+    """One JSON object at one path, for GET and HEAD; `readers` are whose scripts may read it."""
+
+    __slots__ = ("_body", "_content", "_etag", "_kept", "_readers")
+
+    def __init__(self, members: Mapping[str, object], readers: Origins | Anyone) -> None:
+        self._body = dumps(members, separators=(",", ":")).encode()
+        self._etag = f'"{sha256(self._body).hexdigest()[:32]}"'
+        self._content: Headers = (
+            ("content-type", "application/json"),
+            ("content-length", str(len(self._body))),
+        )
+        self._kept: Headers = (
+            ("etag", self._etag),
+            ("cache-control", f"public, max-age={MAX_AGE}"),
+        )
+        self._readers = readers
+
+    def answer(self, request: Request) -> Response:
+        """Return the answer to any request. Raises NotAllowed."""
+        if request.method not in ("GET", "HEAD"):
+            return other_method(request, self._readers, "GET", "HEAD")
+        headers = self._kept + self._readers.headers(request)
+        # RFC 9110 s13.1.2: "*" stands for whatever there is.
+        known = request.header("if-none-match") or ""
+        if self._etag in known or known.strip(" \t") == "*":
+            return Response(304, headers, b"")
+        body = b"" if request.method == "HEAD" else self._body
+        return Response(200, self._content + headers, body)
+
+    def refusal_headers(self, request: Request, _: OAuthError) -> Headers:
+        """Return what a refusal at this path carries beside the usual."""
+        return self._readers.headers(request)
+
+
+def other_method(request: Request, readers: Origins | Anyone, *methods: str) -> Response:
+    """Return the answer for OPTIONS where only `methods` are known. Raises NotAllowed."""
+    allow = ", ".join((*methods, "OPTIONS"))
+    if request.method != "OPTIONS":
+        raise NotAllowed(allow)
+    headers: Headers = (("allow", allow), ("cache-control", "no-store"))
+    if is_preflight(request):
+        headers += readers.preflight(request, ", ".join(methods))
+    return Response(204, headers, b"")
