@@ -13,11 +13,11 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite setup format lock clean
+.PHONY: help demo test check long suite setup format lock clean bench bench-gate
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
-		printf '  make %-8s %s\n' "$$goal" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
+		printf '  make %-10s %s\n' "$$goal" "$$text"; done
 
 demo: $(STAMP)  ## see it in a browser: log in, refresh, lose a response, steal a token, log out
 	@$(BIN)/python -m jwt_middleware.cli demo $(ARGS)
@@ -41,6 +41,30 @@ long: $(STAMP)  ## what takes longer than CI should: long tests, other interpret
 
 suite: $(STAMP)
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+
+# Peers in an environment of their own, under Debian's Python where there is one: it is built with
+# profiles, as most that serve are, and one from source often isn't.
+BENCH := .venv-bench
+BENCH_PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo /usr/bin/python3 || echo $(PYTHON))
+NODE := benchmarks/bench/node
+
+bench: $(BENCH)/.stamp $(NODE)/node_modules/.stamp  ## measure everything beside the peers; give it a machine at rest
+	@$(BENCH)/bin/python -W ignore -m benchmarks.bench $(ARGS)
+
+bench-gate: $(BENCH)/.stamp  ## the part that has limits and needs no server: fails where one is missed
+	@$(BENCH)/bin/python -W ignore -m benchmarks.bench --gate $(ARGS)
+
+$(BENCH)/.stamp: requirements/bench.txt | $(UV)
+	@test -x $(BENCH)/bin/python || $(BENCH_PYTHON) -m venv --without-pip $(BENCH)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(BENCH)/bin/python requirements/bench.txt
+	@touch $@
+
+# Without npm the part on Node is left out, and says so.
+$(NODE)/node_modules/.stamp: $(NODE)/package-lock.json
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --silent --ignore-scripts; else rmdir $(@D); fi
+	@if test -d $(@D); then touch $@; fi
 
 setup: $(STAMP)  ## only make the environment
 
@@ -82,8 +106,9 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/runtime.txt pyproject.toml
 	$(COMPILE) requirements/floor.txt pyproject.toml --resolution lowest-direct --no-deps --upgrade
 	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
+	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* tests/oidc/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

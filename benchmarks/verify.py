@@ -156,6 +156,9 @@ def raw(factory: TokenFactory, token: str) -> Function:
         case "RS256":
             pkcs1 = padding.PKCS1v15()
             return lambda: key.verify(signature, signing_input, pkcs1, sha256)
+        case "PS256":
+            pss = padding.PSS(padding.MGF1(sha256), padding.PSS.DIGEST_LENGTH)
+            return lambda: key.verify(signature, signing_input, pss, sha256)
         case "ES256":
             r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
             der, ecdsa = encode_dss_signature(r, s), ec.ECDSA(sha256)

@@ -22,7 +22,7 @@ from .request.origins import Origins, is_preflight
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
-from .token.cache import Cache, Entry
+from .token.cache import Cache, Entry, slimmed
 from .token.claims import lifetime, time_of
 from .values.errors import (
     InsufficientAuthentication,
@@ -76,6 +76,7 @@ class Core:
         self._cache = cache
         self._lets_pass: Callable[[str, float], bool] = _any_grant
         self._issuers = issuers or Issuers(settings)
+        self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
         cookies = settings.refresh.cookies if settings.refresh is not None else None
@@ -103,7 +104,7 @@ class Core:
             self._known = ports, ended
             self._lets_pass = ended.lets_pass
             if group.serve:
-                live = self._issuers.own.keys
+                live = self._own_keys
                 self.exchange = Exchange(settings, group, ports, ended, live)
                 self._endpoints = Endpoints(
                     settings, group, self.exchange, self._origins, self.verify, live
@@ -146,7 +147,7 @@ class Core:
             return Reply(document.answer(request))
         endpoint = self._endpoints and self._endpoints.find(request.path)
         if endpoint and not request.is_websocket:
-            return self.renewed(self._clock(), lambda: endpoint(request))
+            return self.renewed(self._clock(), endpoint, request)
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -179,12 +180,13 @@ class Core:
             lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
         )
 
-    def renewed(self, now: float, then: Callable[[], Step]) -> Step:
+    def renewed(self, now: float, then: Callable[..., Step], *args: Any) -> Step:
         """Go on with our own keys, after a look for others if one is due: they sign, too."""
-        keys = self._issuers.own.keys
+        keys = self._own_keys
         if keys.fresh.since <= now < keys.fresh.due:
-            return then()
-        return Ask(self._lookups.renew, (keys, now), lambda _: then(), lambda _: then())
+            return then(*args)
+        # What is known goes on to sign, whatever the look brings.
+        return Ask(self._lookups.renew, (keys, now), lambda _: then(*args), lambda _: then(*args))
 
     def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
         """Go on with the issuer's key, after a question for it if one is due."""
@@ -208,11 +210,11 @@ class Core:
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
         is_present = fresh.keys.get(parsed.header.kid) is key
-        cache = self._cache if attempt.credentials is not None and is_present else None
-        if cache is not None:
-            token = AccessToken(cache.share(token.claims), token.own, token.scopes)
-        forward = _hand_over(token, trust)
-        if cache is not None and attempt.credentials is not None:
+        if self._cache is None or attempt.credentials is None or not is_present:
+            forward = _hand_over(token, trust)
+        else:
+            token = slimmed(token)
+            forward = _hand_over(token, trust)
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
@@ -221,7 +223,7 @@ class Core:
                 keys=fresh,
                 generation=generation,
             )
-            cache.put(attempt.credentials, entry)
+            self._cache.put(attempt.credentials, entry)
         return self._let_in(attempt.rule, forward, now)
 
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:

@@ -40,9 +40,8 @@ def listed(name: str, value: Any) -> tuple[Any, ...]:
 def url(name: str, value: Any) -> str:
     problem = "has a fragment" if "#" in str(value) else remote.unusable(value)
     if problem:
-        raise ConfigurationError(
-            name, f"{value!r} {problem}", "an https URL; http is only for loopback"
-        )
+        # Without the value: people put a password into a URL.
+        raise ConfigurationError(name, problem, "an https URL; http is only for loopback")
     return str(value)
 
 

@@ -120,7 +120,7 @@ class TokenCache:
     issuer's keys, ended grants, the route. Tokens of more than 4 KiB aren't kept.
 
     Args:
-        entries: the most tokens that are kept, about 3 KB each; 0: none.
+        entries: the most tokens that are kept, about 2.5 KB each; 0: none.
         hashed: keep their SHA-256 instead, so that no usable token stays in memory.
 
     Raises:
@@ -377,7 +377,7 @@ def _public_url(name: str, value: Any) -> None:
     if problem or "?" in value or "#" in value or value.endswith("/"):
         raise _wrong(
             name,
-            f"{value!r} is no URL of a root" + (f": it {problem}" if problem else ""),
+            "is no URL of a root" + (f": it {problem}" if problem else ""),
             "https://shop.example/app, without / at the end; http is only for loopback",
         )
 

@@ -18,6 +18,7 @@ StartResponse: TypeAlias = Callable[..., Any]
 Application: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
 
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
+_WHOLE = (list, tuple)  # bodies with nothing left to be made
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -77,7 +78,7 @@ class JWTMiddleware:
             body: Iterable[bytes] = self.app(environ, start_response)
         finally:
             current.reset(before)
-        if isinstance(body, list | tuple) or _is_file(body, environ):
+        if isinstance(body, _WHOLE) or _is_file(body, environ):
             return body
         if token is None and current.get() is None:
             return body

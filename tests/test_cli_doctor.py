@@ -214,6 +214,40 @@ def test_tenants_are_nobodys_to_try(run: Run) -> None:
     assert (shown.status, shown.one("issuer_for")[0]) == (0, "-")
 
 
+class Elsewhere:
+    """What a KMS does, here: it has the key, and signs."""
+
+    def __init__(self, key: Any, error: Exception | None = None) -> None:
+        self._key, self._error = key, error
+
+    def sign(self, message: bytes) -> bytes:
+        if self._error is not None:
+            raise self._error
+        return self._key.sign(message)
+
+
+class Later(Elsewhere):
+    async def sign(self, message: bytes) -> bytes:  # type: ignore[override]
+        return super().sign(message)
+
+
+@pytest.mark.parametrize(
+    ("signer", "state", "words"),
+    [
+        (Elsewhere(FACTORY.key), "ok", f"signs as {FACTORY.key.kid} does, in "),
+        (Later(FACTORY.key), "ok", f"signs as {FACTORY.key.kid} does, in "),
+        (Elsewhere(KeySet.generate().keys[0]), "FAIL", "what it signs isn't signed by "),
+        (Elsewhere(None, PermissionError("kms:Sign")), "FAIL", "raised PermissionError: kms:Sign"),
+    ],
+    ids=["here", "awaited", "another", "forbidden"],
+)
+def test_a_key_that_is_elsewhere_is_tried(signer: Any, state: str, words: str, run: Run) -> None:
+    shown = run(keys=KeySet.external(FACTORY.key.public_jwk(), signer))
+    assert shown.one("signer")[0] == state
+    assert words in shown.one("signer")[1]
+    assert shown.status == (0 if state == "ok" else 1)
+
+
 # --- clocks
 
 

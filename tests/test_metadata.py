@@ -385,6 +385,7 @@ def test_a_wrong_value_names_the_field_the_rule_and_the_way_out(
     assert found.value.field == f"resource.{field}"
     assert words in found.value.problem
     assert found.value.remedy
+    assert "u:p@" not in str(found.value)
 
 
 def test_the_group_is_a_group() -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import enumerate as threads
@@ -14,17 +15,19 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Event, KeySet
+from jwt_middleware import Event, Issuer, KeySet, Tokens
 from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import file
+from jwt_middleware.keys import live as module
 from jwt_middleware.keys.live import LiveKeys
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.values.events import KeysBack, KeysChanged, KeysFailed, Refreshed
 from tests.issuing import (
     DAY,
     DOORS,
+    DURABLE,
     HOUR,
     JSON,
     KEY_SET,
@@ -41,6 +44,10 @@ from tests.world import Sent
 LOOK = 6  # seconds, after which a process looks at the file again
 LOOKER = "jwt_middleware_keys"  # its thread
 PATIENCE = 10.0  # seconds, on a busy machine
+
+
+SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"
+each_durable = pytest.mark.parametrize("kind", DURABLE, ids=[door for door, _ in DURABLE])
 
 
 class Keys:
@@ -285,7 +292,7 @@ def test_a_look_that_hangs_holds_nobody_up_for_long(
         return real(path)
 
     monkeypatch.setattr(file, "read", hanging)
-    monkeypatch.setattr(file, "LIFETIME", 0.05)
+    monkeypatch.setattr(module, "JOINED", 0.05)
     before = time.monotonic()
     first = world.login()
     assert time.monotonic() - before < PATIENCE / 2
@@ -396,6 +403,49 @@ def test_a_file_that_is_gone_changes_nothing_but_an_event(world: World, keys: Ke
     world.clock.forward(31)
     followed(world)
     assert isinstance(latest(world), KeysBack)
+
+
+@contextmanager
+def issued_elsewhere(kind: Kind, keys: Keys, **refresh: Any) -> Generator[tuple[World, Tokens]]:
+    """Open a site that can't read its keys any more, and a login at another that can."""
+    with single(kind, keys=keys.given, refresh=refresh) as site:
+        world = World([site], site.clock, Randomness())
+        for _ in range(2):
+            keys.rotate("--force")
+        group = replace(site.settings.refresh, secret=OTHER if refresh else ())  # type: ignore[type-var]
+        other = site.settings.replace(keys=KeySet.load(keys.path), refresh=group)
+        tokens = Issuer(other).issue("alice")
+        other.close()
+        good = keys.path.read_bytes()
+        replaced(keys.path, b"")
+        followed(world)
+        yield world, tokens
+        replaced(keys.path, good)
+        world.clock.forward(31)
+        followed(world)
+        assert (world.refresh(tokens.refresh_token).status == 200) is not bool(refresh)
+
+
+@each_durable
+def test_a_key_that_only_others_can_read_is_our_fault_and_no_log_out(
+    kind: Kind, keys: Keys
+) -> None:
+    with issued_elsewhere(kind, keys) as (world, tokens):
+        for answer in (
+            world.call(tokens.access_token),
+            world.refresh(tokens.refresh_token),
+            world.revoke(tokens.refresh_token),
+        ):
+            assert (answer.status, answer.reason) == (503, "keys_unavailable")
+            assert int(answer.header("retry-after") or 0) > 0
+        assert world.refresh("rubbish").status == 400
+
+
+@each_durable
+def test_a_secret_of_its_own_is_in_no_file(kind: Kind, keys: Keys) -> None:
+    with issued_elsewhere(kind, keys, secret=SECRET) as (world, tokens):
+        assert world.refresh(tokens.refresh_token).reason == "key_unknown"
+        assert world.revoke(tokens.refresh_token).status == 200
 
 
 def test_a_file_that_was_only_touched_is_no_change(world: World, keys: Keys) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from itertools import count
+from json import dumps
 from threading import Barrier, Thread
 from time import monotonic
 from typing import Any
@@ -25,12 +26,13 @@ from jwt_middleware import (
     core,
 )
 from jwt_middleware.jose import jws
+from jwt_middleware.jose.strict import parse_object
 from jwt_middleware.keys.freshness import Freshness, Limits
 from jwt_middleware.keys.source import Found
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.token import cache
-from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, MAX_TEXTS, Cache, Entry
+from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import AccessToken, User
 from jwt_middleware.values.steps import Forward
@@ -172,33 +174,6 @@ def test_the_settings_refuse_what_is_no_cache(factory: TokenFactory) -> None:
             "token_cache": {"entries": 0},
         }
     ).token_cache == TokenCache(entries=0)
-
-
-def test_tokens_share_what_all_have_in_common(factory: TokenFactory) -> None:
-    world = World(factory.settings())
-    first, second = (
-        world.get("/", factory.token(sub=sub, roles=["editor"], scope="read write")).token
-        for sub in ("alice", "bob")
-    )
-    assert first is not None
-    assert second is not None
-    for one, other in zip(first.claims, second.claims, strict=True):
-        assert one is other
-    for name in ("iss", "aud", "client_id", "scope"):
-        assert first.claims[name] is second.claims[name]
-    assert (first.subject, second.subject) == ("alice", "bob")
-
-
-def test_what_is_shared_has_a_bound() -> None:
-    kept = Cache(3)
-    known = kept.share(FrozenDict({"iss": "i", "n": 1}))
-    for number in range(MAX_TEXTS):
-        kept.share(FrozenDict({f"claim-{number}": True, "aud": ("a", "b")}))
-    assert len(kept._texts) == MAX_TEXTS
-    again = kept.share(FrozenDict({"i" + "ss": "i", "more": "x"}))
-    assert again == {"iss": "i", "more": "x"}
-    assert next(iter(again)) is next(iter(known))
-    assert len(kept._texts) == MAX_TEXTS
 
 
 # --- every hit checks again
@@ -448,6 +423,26 @@ def test_credentials_that_came_twice_never_hit(factory: TokenFactory) -> None:
     warmed(world, token)
     twice = [("Authorization", f"Bearer {token}")] * 2
     assert world.get("/", headers=twice).reason == "credentials_twice"
+
+
+def test_tokens_share_what_they_have_in_common() -> None:
+    names = ("iss", "aud", "client_id", "scope", "sub", "nested")
+
+    def parsed() -> AccessToken:
+        members = {name: f"{name} of many" for name in names[:-1]} | {"nested": ("a", 1)}
+        text = dumps(members, separators=(",", ":")).encode()
+        return AccessToken(parse_object(text), own=False, scopes=frozenset({"read"}))
+
+    one, other = slimmed(parsed()), slimmed(parsed())
+    assert one == other == parsed()
+    assert all(mine is theirs for mine, theirs in zip(one.claims, other.claims, strict=True))
+    shared = [name for name in names if one.claims[name] is other.claims[name]]
+    assert shared == ["iss", "aud", "client_id", "scope"]
+
+
+def test_an_audience_of_several_stays_as_it_is() -> None:
+    token = AccessToken(FrozenDict({"iss": "i", "aud": ("a", "b")}))
+    assert slimmed(token) == token
 
 
 # --- the clock hand

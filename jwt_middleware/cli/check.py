@@ -18,7 +18,7 @@ from ..metadata import documents
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..runtime import Runtime
-from .configured import add_source, settings_of, source_of
+from .configured import add_options, settings_of, source_of
 from .lines import Line, write
 
 MAX_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
@@ -35,11 +35,10 @@ def add_command(commands: Any) -> None:
         description=f"{about.capitalize()}. Exit status: 0 nothing, 1 something is risky, 2 the "
         "application would not start.",
     )
-    add_source(parser)
+    add_options(parser)
     parser.add_argument(
         "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.set_defaults(run=_check)
 
 

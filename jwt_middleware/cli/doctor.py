@@ -23,18 +23,22 @@ from typing import Any
 
 import cryptography
 import jwt
+from cryptography.exceptions import InvalidSignature
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
+from ..jose.jwk import Key
 from ..keys.remote import HttpFetcher, Remote
+from ..keys.signer import ExternalKey, checked
 from ..keys.source import Fetched, Fetcher
 from ..runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
-from .configured import add_source, settings_of, source_of
+from .configured import add_options, settings_of, source_of
 from .lines import Line, origin, span, write
 
 ROUNDS = 5  # questions to the store, for its latency
 SLOW = 0.1  # seconds; a request that has to ask waits for it
 PACKAGE = "jwt_middleware"
+MESSAGE = b"jwt-middleware doctor"  # without a dot: nobody takes it for a token
 
 
 def add_command(commands: Any) -> None:
@@ -46,8 +50,7 @@ def add_command(commands: Any) -> None:
         description=f"{about.capitalize()}. Exit status: 0 all is well, 1 something isn't, 2 there "
         "are no settings to go by.",
     )
-    add_source(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_options(parser)
     parser.set_defaults(run=_doctor)
 
 
@@ -59,6 +62,7 @@ def _doctor(arguments: Namespace) -> int:
         yield from _foreign(sys.path)
         yield Line("ok", "settings", f"from {source_of(arguments)}, issuer {settings.issuer!r}")
         yield from _keys("keys", settings, settings)
+        yield from _signer(settings.keys.signer)
         for position, one in enumerate(settings.trusted_issuers):
             yield from _keys(f"trusted[{position}]", one, settings)
         if settings.issuer_for is not None:
@@ -160,6 +164,24 @@ def _shown(keys: KeySet) -> str:
     return f"{len(keys.keys)} keys, {names}," if len(keys.keys) > 1 else f"the key {names}"
 
 
+def _signer(key: Key | None) -> Iterator[Line]:
+    """Have a key that is elsewhere sign something that is no token."""
+    if not isinstance(key, ExternalKey):
+        return
+    started = time.monotonic()
+    try:
+        checked(key, MESSAGE, run(_waited(key.signer.sign, MESSAGE)))
+    except InvalidSignature:
+        seen = f"what it signs isn't signed by {key.kid}: no login and no refresh works"
+        yield Line("FAIL", "signer", seen, "give the public part of the key that it has")
+    except Exception as error:  # noqa: BLE001  (a signer of the application's may raise anything)
+        seen = f"raised {type(error).__name__}: {error}; no login and no refresh works meanwhile"
+        yield Line("FAIL", "signer", seen, "its service: is it up, and may we use the key?")
+    else:
+        took = (time.monotonic() - started) * 1000
+        yield Line("ok", "signer", f"signs as {key.kid} does, in {took:.0f} ms")
+
+
 class _Watched:
     """A fetcher that takes note of what came, how long it took, and what time it is there."""
 
@@ -230,10 +252,10 @@ async def _tried(settings: Settings) -> list[Line]:
     try:
         check = getattr(store, "check", None)
         if check is not None:
-            await _waited(check())
+            await _waited(check)
         for _ in range(ROUNDS):
             started = time.monotonic()
-            ended, _cursor = await _waited(store.ended(None))
+            ended, _cursor = await _waited(store.ended, None)
             took.append(time.monotonic() - started)
     finally:
         await runtime.aclose()
@@ -246,5 +268,6 @@ async def _tried(settings: Settings) -> list[Line]:
     ]
 
 
-async def _waited(answer: Any) -> Any:
+async def _waited(call: Callable[..., Any], *args: Any) -> Any:
+    answer = call(*args)
     return await answer if isawaitable(answer) else answer

@@ -36,7 +36,9 @@ def add_commands(commands: Any) -> None:
         _add(verbs, "list", "show the keys, and what can be done with each, and when", _list)
     )
 
-    about = "let the next key sign and retire the one that did; running processes follow by itself"
+    about = (
+        "let the next key sign and retire the one that did; running processes follow by themselves"
+    )
     rotate = _add(verbs, "rotate", about, _rotate)
     _add_algorithm(rotate, "of the new next key; default: that of the one before it", None)
     rotate.add_argument(

@@ -30,7 +30,7 @@ from ..values.frozen import FrozenDict
 from ..values.model import AccessToken, Request
 from ..values.steps import Forward, Reply
 from . import Refusal, told
-from .configured import add_source, settings_of
+from .configured import add_options, settings_of
 from .lines import Line, moment, origin, write
 
 MAX_INPUT = 1 << 16  # octets; what is longer is no token of anybody's
@@ -45,10 +45,9 @@ def add_commands(commands: Any) -> None:
 
     about = "check a token as the middleware does, and say what holds and what doesn't"
     verify = _add(verbs, "verify", about, _verify)
-    add_source(verify)
+    add_options(verify)
     verify.add_argument("--path", default="/", help="of the request; default %(default)s")
     verify.add_argument("--method", default="GET", help="default %(default)s")
-    verify.add_argument("--json", action="store_true", help="one JSON object a line")
 
     about = "show what a token says, true or not: nothing is verified"
     inspect = _add(verbs, "inspect", about, _inspect)

@@ -24,6 +24,7 @@ from ..values.errors import (
     EndGrant,
     InvalidGrant,
     InvalidScope,
+    KeysUnavailable,
     Reason,
     StoreUnavailable,
     Unavailable,
@@ -121,6 +122,7 @@ class Exchange:
                 signer if isinstance(signer, ExternalKey) else None,
             )
 
+        self._live = live
         self._signing = Prepared(live, prepare)
         self._group = group
         self._limits = Limits(
@@ -212,8 +214,16 @@ class Exchange:
             return None
 
     def check(self, text: str, now: float) -> RefreshToken:
-        """Return a refresh token of ours, or raise InvalidGrant."""
-        return refresh.check(text, self.keys, now=now)
+        """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
+        try:
+            return refresh.check(text, self._signing.get().refresh, now=now)
+        except InvalidGrant as error:
+            # Another process may have signed it by a key in a file that can't be read here: that is
+            # no fault of the client's.
+            fresh = self._live.fresh
+            if error.reason is Reason.KEY_UNKNOWN and fresh.is_failing and not self._group.secret:
+                raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
+            raise
 
     def refresh(
         self,

@@ -5,10 +5,10 @@ request waits for the future, with a time-out, or doesn't wait at all. Who gives
 cancelled, takes nothing from the others. Where no thread can be had, who would wait anyway fetches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
@@ -128,9 +128,7 @@ class LiveKeys:
         with suppress(InvalidToken):  # another thread has just brought other keys
             self._decide(next(iter(self.fresh.keys)), now)
         flight = self._flight
-        if self.source is None or flight is None or not was_old:
-            return None
-        return _Wait(flight.future, self.source.limits().lease)
+        return _Wait(flight.future, JOINED) if was_old and flight is not None else None
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
@@ -297,10 +295,10 @@ class LiveKeys:
 
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
     """Return the names of other keys that some don't have, or have for another key."""
-    known = {key.kid: _identity(key) for key in some.keys}
-    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _identity(key)))
+    known = {key.kid: _verifying(key) for key in some.keys}
+    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _verifying(key)))
 
 
-def _identity(key: Key) -> dict[str, Any]:
-    """Return what makes a key: not what it may do, which changes with its state."""
-    return {name: value for name, value in key.to_jwk().items() if name != "key_ops"}
+def _verifying(key: Key) -> Mapping[str, object]:
+    # Which of an issuer's keys signs at the moment opens nothing and closes nothing.
+    return key.to_jwk() | {"key_ops": key.verifies}

@@ -234,6 +234,8 @@ class Routes:
         if self._restricts and is_odd(path):
             raise InvalidRequest(Reason.PATH_ODD)
         if self._firsts is not None:
+            if not self._firsts:  # no rule at all
+                return _TOKEN_NEEDED
             end = path.find("/", 1)
             if (path if end < 0 else path[:end]) not in self._firsts:
                 return _TOKEN_NEEDED

@@ -12,15 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..values.frozen import FrozenDict
+from ..values.model import AccessToken
 from ..values.steps import Forward
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others
 MAX_ROUNDS = 64  # second rounds given for one new entry, so that no request pays for a whole lap
-MAX_TEXTS = 1024  # that are shared: more would be a claim whose value is every user's own
-_COMMON = frozenset(("iss", "aud", "client_id", "scope"))
 
 
 class KeyState(Protocol):
@@ -32,6 +31,26 @@ class KeyState(Protocol):
     generation: int
     since: float
     due: float
+
+
+# Of texts that are equal, the one that came first; and of scopes the set. Both forget.
+_first: Callable[[str], str] = lru_cache(maxsize=1024)(str)
+_set_of: Callable[[tuple[str, ...]], frozenset[str]] = lru_cache(maxsize=256)(frozenset)
+_COMMON = ("iss", "aud", "client_id", "scope")  # claims that many tokens say the same in
+
+
+def slimmed(token: AccessToken) -> AccessToken:
+    """Return an equal token that shares with others what they have in common.
+
+    The names of claims and such values are half of what a token takes in memory, and new strings in
+    each that was parsed.
+    """
+    members = {_first(name): value for name, value in token.claims.items()}
+    for name in _COMMON:
+        value = members.get(name)
+        if type(value) is str:
+            members[name] = _first(value)
+    return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
 class Entry:
@@ -62,11 +81,6 @@ class Entry:
         )
 
 
-@lru_cache(256)
-def _set_of(scopes: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(scopes)
-
-
 class Cache:
     """At most `size` entries, by credentials. Old ones make room, unless they were seen meanwhile.
 
@@ -75,12 +89,11 @@ class Cache:
     again.
     """
 
-    __slots__ = ("_entries", "_size", "_texts", "get", "name")
+    __slots__ = ("_entries", "_size", "get", "name")
 
     def __init__(self, size: int, *, hashed: bool = False) -> None:
         self._size = size
         self._entries: OrderedDict[str | bytes, Entry] = OrderedDict()
-        self._texts: dict[str, str] = {}
         # What the entry of credentials is called: they themselves, or what tells nobody what they
         # are, where memory may be read by others.
         self.name: Callable[[str | bytes], str | bytes] = _digest if hashed else _itself
@@ -90,24 +103,6 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def share(self, claims: FrozenDict) -> FrozenDict:
-        """Return equal claims, which have what all tokens have in common with the others here.
-
-        Names and what an issuer says in every token are a third of what a token takes.
-        """
-        return FrozenDict(
-            (self._one(name), self._one(value) if name in _COMMON else value)
-            for name, value in claims.items()
-        )
-
-    def _one(self, value: Any) -> Any:
-        """Return the first of equal texts."""
-        if type(value) is not str:
-            return value
-        if len(self._texts) >= MAX_TEXTS:
-            return self._texts.get(value, value)
-        return self._texts.setdefault(value, value)
 
     def put(self, credentials: str | bytes, entry: Entry) -> None:
         """Remember a token that was verified just now."""

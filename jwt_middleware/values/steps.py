@@ -12,12 +12,13 @@ from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
 
-_ANONYMOUS = Auth(())
+_NO_SCOPES = Auth(())
 
 
-@lru_cache(256)
-def _auth_of(scope: str) -> Auth:
-    # One for all tokens of a scope: there are few among many tokens.
+# Tokens have few different scopes: thousands that are kept share what is made of these.
+@lru_cache(maxsize=256)
+def _scopes(scope: str) -> Auth:
+    """Return a token's scopes, as Starlette reads them."""
     return Auth((*scope.split(), "authenticated"))
 
 
@@ -28,21 +29,14 @@ class Forward:
     `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
     """
 
-    __slots__ = ("_auth", "remote_user", "token", "user")
+    __slots__ = ("auth", "remote_user", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User) -> None:
         self.token = token
         self.user = user
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
-        self._auth: Auth | None = None
-
-    @property
-    def auth(self) -> Auth:
-        """Return the token's scopes, as Starlette reads them. Made when first asked for."""
-        if self._auth is None:
-            self._auth = _ANONYMOUS if self.token is None else _auth_of(self.token.scope)
-        return self._auth
+        self.auth = _NO_SCOPES if token is None else _scopes(token.scope)
 
 
 class Reply(NamedTuple):

@@ -1,0 +1,365 @@
+"""What is measured in this process: requests around frameworks, tokens, refusals, refreshes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from benchmarks import refresh as refreshes
+from benchmarks import verify
+from benchmarks.measure import Times, measure
+from jwt_middleware import asgi as asgi_door
+from jwt_middleware import wsgi as wsgi_door
+from jwt_middleware.runtime import Runtime
+
+from . import peers, refreshing
+from .report import AtLeast, AtMost, Limit, Row, Section, added, compared, micros
+from .scene import (
+    LIVE,
+    PATH,
+    Function,
+    Issuer,
+    NextToken,
+    always,
+    any_of,
+    asgi,
+    asgi_app,
+    asgi_in_loop,
+    asgi_status,
+    checked,
+    wsgi,
+    wsgi_app,
+    wsgi_status,
+)
+
+RAW = "raw RS256"
+SIZES = (500, 1000, 2000, 4000, 8000)  # octets of a token
+ENOUGH = 2 * LIVE  # entries for all live tokens
+
+
+class Scene:
+    """An issuer whose tokens all sections share, because keys and tokens take their time."""
+
+    def __init__(self) -> None:
+        self.issuer = Issuer()
+        self.tokens = self.issuer.tokens(LIVE)
+        self.raw: Function = verify.raw(self.issuer.factory, self.issuer.token)
+
+    def asgi(self, app: Any = asgi_app, **settings: Any) -> Any:
+        """Return an ASGI application with ours around it."""
+        door = asgi_door.JWTMiddleware(app, self.issuer.settings(**settings))
+        return checked(asgi_status, door, self.issuer.token, self.issuer.forged)
+
+    def wsgi(self, app: Any = wsgi_app, **settings: Any) -> Any:
+        """Return a WSGI application with ours around it."""
+        door = wsgi_door.JWTMiddleware(app, self.issuer.settings(**settings))
+        return checked(wsgi_status, door, self.issuer.token, self.issuer.forged)
+
+
+def sections(scene: Scene, *, is_gate: bool) -> Iterator[Section]:
+    """Yield the sections, those without a gate where only gates are asked for left out."""
+    yield Section(
+        "What it adds to a request",
+        ("one request, µs", "added, µs"),
+        "ratio",
+        partial(warm, scene),
+        "In ratios, `raw` is one check of an RS256 signature by `cryptography` alone; bare is the "
+        "first example in a framework's documentation.",
+    )
+    yield Section(
+        "Beside other packages for Python",
+        ("one request, µs", "added, µs"),
+        "added, times ours",
+        partial(beside, scene),
+        "Ours is warm, one token, around a raw ASGI or WSGI application, as above.",
+        rounds=60,
+    )
+    yield Section(
+        "A token that is new",
+        ("ours, µs", "raw, µs"),
+        "over raw",
+        cold,
+        "Strict parser, header, key, signature and every claim, over the signature's check alone.",
+        rounds=150,
+    )
+    yield Section(
+        "Beside other libraries",
+        ("ours, µs", "theirs, µs"),
+        "theirs over ours",
+        partial(libraries, is_gate=is_gate),
+        "The same token, checked for signature, issuer, audience and times; keys are prepared.",
+        rounds=60,
+    )
+    yield Section(
+        "A refresh",
+        ("µs", "raw ES256 signature, µs"),
+        "over raw",
+        refresh,
+        "From the form to the answer, on the store in memory.",
+        rounds=2000,
+    )
+    if is_gate:
+        return
+    yield Section(
+        "A refresh beside others",
+        ("one request, µs", "signs with"),
+        "times ours",
+        refreshing.rows,
+        "Whole requests through WSGI. Ours rotates and finds reuse; the others do neither.",
+        rounds=60,
+    )
+    yield Section(
+        "By size of the token",
+        ("warm, µs", "cold, µs"),
+        "cold over raw",
+        partial(sizes, scene),
+        "RS256. Warm is what is added to a raw ASGI application; raw checks the same octets.",
+    )
+    yield Section(
+        "By tokens in use at one time",
+        ("added, µs", "hits"),
+        "over raw",
+        partial(working_set, scene),
+        "Added to a raw ASGI application. What isn't kept is verified anew.",
+    )
+
+
+# --- warm
+
+
+def warm(scene: Scene, rounds: int) -> Iterator[Row]:
+    """Compare what is added with a raw check, and with what frameworks cost by themselves."""
+    one, many = always(scene.issuer.token), any_of(scene.tokens)
+    starlette, fastapi, flask = peers.starlette(), peers.fastapi(), peers.flask()
+    functions: dict[str, Function] = {
+        RAW: scene.raw,
+        "raw ASGI": asgi(asgi_app, one),
+        "ASGI": asgi(scene.asgi(), one),
+        "raw ASGI, live": asgi(asgi_app, many),
+        "ASGI, live": asgi(_filled(scene), many),
+        "ASGI, cold": asgi(scene.asgi(entries=0), one),
+        "raw WSGI": wsgi(wsgi_app, one),
+        "WSGI": wsgi(scene.wsgi(), one),
+        "WSGI, cold": wsgi(scene.wsgi(entries=0), one),
+        "Starlette": asgi(starlette, one),
+        "Starlette, ours": asgi(scene.asgi(starlette), one),
+        "FastAPI": asgi(fastapi, one),
+        "FastAPI, ours": asgi(scene.asgi(fastapi), one),
+        "Flask": wsgi(flask, one),
+        "Flask, ours": wsgi(scene.wsgi(flask), one),
+    }
+    times = measure(functions, rounds=rounds)
+    live = f"{LIVE:,} live tokens"
+    line = partial(_added, times)
+    yield line("ASGI, one token, over raw", "ASGI", "raw ASGI", RAW, 0.07, AtMost(0.14))
+    yield line(f"ASGI, {live}, over raw", "ASGI, live", "raw ASGI, live", RAW, 0.13, AtMost(0.19))
+    share = "ASGI, one token, over bare"
+    yield line(f"{share} Starlette", "ASGI", "raw ASGI", "Starlette", 0.14, AtMost(0.20))
+    yield line(f"{share} FastAPI", "ASGI", "raw ASGI", "FastAPI", None, AtMost(0.05))
+    yield line("WSGI, one token, over raw", "WSGI", "raw WSGI", RAW, 0.045, AtMost(0.08))
+    yield line("WSGI, one token, over bare Flask", "WSGI", "raw WSGI", "Flask", None, AtMost(0.03))
+    yield line("ASGI, without the cache, over raw", "ASGI, cold", "raw ASGI", RAW)
+    yield line("WSGI, without the cache, over raw", "WSGI, cold", "raw WSGI", RAW)
+    for name in ("Starlette", "FastAPI", "Flask"):
+        yield line(f"around {name}, over {name}", f"{name}, ours", name, name)
+    for name in ("raw ASGI", "raw WSGI", "Starlette", "FastAPI", "Flask", RAW):
+        yield Row(f"({name})", (micros(times.typical(name)), ""))
+
+
+def _filled(scene: Scene, entries: int = ENOUGH) -> Any:
+    """Return ours after a request with each live token."""
+    app = scene.asgi(entries=entries)
+    for token in scene.tokens:
+        asgi(app, always(token))()
+    return app
+
+
+def _added(
+    times: Times,
+    what: str,
+    name: str,
+    bare: str,
+    base: str,
+    goal: float | None = None,
+    gate: Limit | None = None,
+) -> Row:
+    extra = added(times, name, bare)
+    costs = micros(times.typical(name)), micros(sorted(extra)[len(extra) // 2])
+    return compared(Row(what, costs, goal=goal, gate=gate), extra, times.rounds[base])
+
+
+# --- peers
+
+
+def beside(scene: Scene, rounds: int) -> Iterator[Row]:
+    """Compare what peers add to their framework with what ours adds."""
+    one = always(scene.issuer.token)
+    starlette, fastapi, flask = peers.starlette(), peers.fastapi(), peers.flask()
+    with closing(asyncio.new_event_loop()) as loop:
+        in_loop = partial(asgi_in_loop, loop=loop)
+        functions: dict[str, Function] = {
+            "raw ASGI": asgi(asgi_app, one),
+            "ASGI": asgi(scene.asgi(), one),
+            "raw WSGI": wsgi(wsgi_app, one),
+            "WSGI": wsgi(scene.wsgi(), one),
+            "Starlette": asgi(starlette, one),
+            "FastAPI": asgi(fastapi, one),
+            "FastAPI in a loop": in_loop(fastapi, one),
+            "Flask": wsgi(flask, one),
+        }
+        bare, ours = {}, {}
+        for peer in peers.peers(scene.issuer):
+            call = wsgi if peer.bare == "Flask" else in_loop if peer.waits else asgi
+            functions[peer.name] = call(peer.app, always(peer.token))
+            bare[peer.name] = f"{peer.bare} in a loop" if peer.waits else peer.bare
+            ours[peer.name] = "WSGI" if peer.bare == "Flask" else "ASGI"
+        times = measure(functions, rounds=rounds)
+    for name, framework in bare.items():
+        row = _added(times, name, name, framework, "ASGI", 80, AtLeast(50))
+        mine = added(times, ours[name], f"raw {ours[name]}")
+        yield compared(row, added(times, name, framework), mine)
+
+
+# --- cold
+
+
+_COLD = {
+    "RS256": ("raw RS256", 1.4, 1.75),
+    "ES256": ("raw ES256", 1.2, 1.4),
+    "Ed25519": ("raw Ed25519", 1.08, 1.2),
+    "HS256": ("raw HS256", 4.5, 7),
+    "RS256, 8 KB": ("raw RS256, 8 KB", 3, 4),
+    "malformed: five segments": (RAW, 0.06, 0.15),
+    "malformed: padding": (RAW, 0.06, 0.15),
+    "malformed: not canonical": (RAW, 0.06, 0.15),
+    "unknown kid": (RAW, 0.3, 0.5),
+    "bad signature": (RAW, 1.3, 1.5),
+}
+
+
+def cold(rounds: int) -> Iterator[Row]:
+    """Compare our check of a token with the check of its signature alone."""
+    functions = dict(verify.functions())
+    for what, (base, goal, gate) in _COLD.items():
+        times = measure({name: functions[name] for name in (what, base)}, rounds=rounds)
+        costs = micros(times.typical(what)), micros(times.typical(base))
+        row = Row(what, costs, goal=goal, gate=AtMost(gate))
+        yield compared(row, times.rounds[what], times.rounds[base])
+
+
+_LIBRARIES = {"PyJWT": (2.8, 2.3), "joserfc": (2.0, 1.6), "Authlib": (1.6, 1.3)}
+
+
+def libraries(rounds: int, *, is_gate: bool) -> Iterator[Row]:
+    """Compare our check with those of libraries, by algorithm; gates are for RS256."""
+    # Of these, two know Ed25519 by the name of its family only.
+    algorithms = ("RS256",) if is_gate else ("RS256", "PS256", "ES256", "EdDSA", "HS256")
+    for algorithm in algorithms:
+        issuer = Issuer(algorithm)
+        functions = {"ours": ours_cold(issuer, issuer.token)}
+        for name, check in peers.decoders(issuer, algorithm):
+            functions[name] = checking(check, issuer)
+        times = measure(functions, rounds=rounds)
+        for name, (goal, gate) in _LIBRARIES.items():
+            costs = micros(times.typical("ours")), micros(times.typical(name))
+            row = Row(f"{name}, {algorithm}", costs)
+            if algorithm == "RS256":
+                row = Row(f"{name}, {algorithm}", costs, goal=goal, gate=AtLeast(gate))
+            yield compared(row, times.rounds[name], times.rounds["ours"])
+
+
+def ours_cold(issuer: Issuer, token: str, **settings: Any) -> Function:
+    """Return our check of a token, as if it had not been seen before."""
+    core = Runtime.of(issuer.settings(entries=0, **settings)).core(asynchronous=False)
+    clock = issuer.factory.clock
+    assert core.verify(token, clock()).subject
+    return lambda: core.verify(token, clock())
+
+
+def checking(check: Callable[[str], Any], issuer: Issuer) -> Function:
+    """Return a library's check of a good token, after seeing that it refuses a bad one."""
+    check(issuer.token)
+    try:
+        check(issuer.forged)
+    except Exception:  # noqa: BLE001  (each has errors of its own)
+        return partial(check, issuer.token)
+    raise AssertionError(f"{check} takes a forged token")
+
+
+# --- refresh
+
+
+def refresh(rounds: int) -> Iterator[Row]:
+    """Compare a refresh with the signature that it has to make."""
+    times = measure(dict(refreshes.functions()), rounds=rounds, burst=1)
+    base = refreshes.RAW
+    gates = {"rotated": (refreshes.GOAL, AtMost(refreshes.GATE))}
+    for how in ("rotated", "repeated", "kept"):
+        goal, gate = gates.get(how, (None, None))
+        costs = micros(times.typical(how)), micros(times.typical(base))
+        yield compared(Row(how, costs, goal=goal, gate=gate), times.rounds[how], times.rounds[base])
+
+
+# --- growth that is shown
+
+
+def sizes(scene: Scene, rounds: int) -> Iterator[Row]:
+    """Show what the length of a token costs."""
+    factory = scene.issuer.factory
+    for size in SIZES:
+        token = factory.token(groups="")
+        # base64url has four characters for three octets.
+        token = factory.token(groups="g" * max((size - len(token)) * 3 // 4, 0))
+        one = always(token)
+        functions = {
+            "raw": verify.raw(factory, token),
+            "cold": ours_cold(scene.issuer, token),
+            "raw ASGI": asgi(asgi_app, one),
+            "warm": asgi(scene.asgi(), one),
+        }
+        times = measure(functions, rounds=rounds)
+        extra = sorted(added(times, "warm", "raw ASGI"))[rounds // 2]
+        costs = micros(extra), micros(times.typical("cold"))
+        what = f"{len(token)} octets" + ("" if size <= 4000 else ", too long to be kept")
+        yield compared(Row(what, costs), times.rounds["cold"], times.rounds["raw"])
+
+
+def working_set(scene: Scene, rounds: int) -> Iterator[Row]:
+    """Show what it costs to have more tokens than fit, chosen evenly or as people come."""
+    zipf = [1 / rank for rank in range(1, LIVE + 1)]
+    cases: dict[str, tuple[NextToken, int]] = {
+        "1": (always(scene.tokens[0]), 4096),
+        "100": (any_of(scene.tokens[:100]), 4096),
+        "1,000": (any_of(scene.tokens[:1000]), 4096),
+        f"{LIVE:,}, entries for all": (any_of(scene.tokens), ENOUGH),
+        f"{LIVE:,}, 4096 entries, some much more often (Zipf)": (
+            any_of(scene.tokens, weights=zipf), 4096
+        ),
+        f"{LIVE:,}, 4096 entries, all as often": (any_of(scene.tokens), 4096),
+    }  # fmt: skip
+    for what, (token, entries) in cases.items():
+        app = _filled(scene, entries)
+        hits = _hits(app, token)
+        functions = {RAW: scene.raw, "raw ASGI": asgi(asgi_app, token), "warm": asgi(app, token)}
+        times = measure(functions, rounds=rounds)
+        extra = added(times, "warm", "raw ASGI")
+        costs = micros(sorted(extra)[rounds // 2]), f"{hits:.0%}"
+        yield compared(Row(what, costs), extra, times.rounds[RAW])
+
+
+def _hits(app: Any, token: NextToken) -> float:
+    """Let the cache settle, then return the part of requests that it served."""
+    core = app._core
+    for _ in range(LIVE):
+        asgi(app, token)()
+    found = 0
+    for _ in range(LIVE):
+        credentials = f"Bearer {token()}".encode()
+        if core.warm("GET", PATH, credentials):
+            found += 1
+        else:
+            asgi(app, always(credentials[7:].decode()))()
+    return found / LIVE

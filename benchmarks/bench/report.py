@@ -1,0 +1,130 @@
+"""Lines of tables: what was found, what it should be, and whether it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median, quantiles
+from typing import Protocol
+
+from benchmarks.measure import Times
+
+# Neighbours in time still differ: what a machine with other work on it may be off by.
+TOLERANCE = 0.10
+ATTEMPTS = 4  # the first, and three more for what missed its gate
+
+
+class Limit(Protocol):
+    """What a number is held against."""
+
+    def holds(self, value: float, tolerance: float) -> bool:
+        """Say whether the number is as it should be, or off by no more than the tolerance."""
+        ...
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A cost."""
+
+    number: float
+
+    def holds(self, value: float, tolerance: float) -> bool:
+        """Let it be less."""
+        return value <= self.number * (1 + tolerance)
+
+    def __str__(self) -> str:
+        return f"≤ {self.number:g}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A gain."""
+
+    number: float
+
+    def holds(self, value: float, tolerance: float) -> bool:
+        """Let it be more."""
+        return value >= self.number * (1 - tolerance)
+
+    def __str__(self) -> str:
+        return f"≥ {self.number:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. `costs` is in the section's own unit; a goal and a gate are for `value`."""
+
+    what: str
+    costs: tuple[str, ...]
+    value: float | None = None
+    spread: tuple[float, float] | None = None
+    goal: float | None = None
+    gate: Limit | None = None
+
+    def kept(self, tolerance: float) -> bool:
+        """Say whether its gate was kept; a line without one can't miss it."""
+        return self.gate is None or self.value is None or self.gate.holds(self.value, tolerance)
+
+    def text(self, tolerance: float) -> str:
+        """Return the line in Markdown."""
+        value = "" if self.value is None else number(self.value)
+        spread = "" if self.spread is None else " to ".join(map(number, self.spread))
+        verdict = "" if self.gate is None else "PASS" if self.kept(tolerance) else "FAIL"
+        goal = "" if self.goal is None else f"{self.goal:g}"
+        gate = "" if self.gate is None else str(self.gate)
+        cells = (self.what, *self.costs, value, spread, goal, gate, verdict)
+        return f"| {' | '.join(cells)} |"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table. `rows` measures, and can do so again; `rounds` says how often each is measured."""
+
+    title: str
+    costs: tuple[str, ...]  # heads of the columns of `Row.costs`
+    ratio: str  # head of the column of `Row.value`
+    rows: Callable[[int], Iterable[Row]]
+    note: str = ""
+    rounds: int = 100
+
+    def measured(self, *, share: float, tolerance: float, attempts: int) -> Iterator[Row]:
+        """Yield the lines; those that missed their gate get another attempt."""
+        rounds = max(5, round(self.rounds * share))
+        rows = list(self.rows(rounds))
+        for _ in range(attempts - 1):
+            if all(row.kept(tolerance) for row in rows):
+                break
+            again = self.rows(rounds)
+            rows = [
+                old if old.kept(tolerance) else new for old, new in zip(rows, again, strict=True)
+            ]
+        yield from rows
+
+    def head(self) -> str:
+        """Return the title and the table's head in Markdown."""
+        heads = ("", *self.costs, self.ratio, "quartiles", "goal", "gate", "")
+        rule = ("---", *("--:" for _ in self.costs), "--:", ":-:", "--:", "--:", "---")
+        note = f"{self.note}\n\n" if self.note else ""
+        return f"\n## {self.title}\n\n{note}| {' | '.join(heads)} |\n|{'|'.join(rule)}|"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that mean something."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def micros(ns: float) -> str:
+    """Return nanoseconds as microseconds."""
+    return number(ns / 1000)
+
+
+def added(times: Times, name: str, bare: str) -> list[float]:
+    """Return what `name` costs beyond `bare`, in ns, in every round."""
+    return [one - other for one, other in zip(times.rounds[name], times.rounds[bare], strict=True)]
+
+
+def compared(row: Row, costs: Sequence[float], base: Sequence[float]) -> Row:
+    """Return the line with the median and the quartiles of the rounds' ratios."""
+    ratios = [one / other for one, other in zip(costs, base, strict=True)]
+    low, _, high = quantiles(ratios, n=4)
+    return replace(row, value=median(ratios), spread=(low, high))

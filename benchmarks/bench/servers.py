@@ -1,0 +1,234 @@
+"""Under real servers, with wrk: CPU time per request, throughput, and the slowest of a hundred.
+
+A server has one worker and one core, wrk the other. Bare and ours take turns of some seconds, so
+that both meet the same machine; CPU time is that of the server's processes, from /proc.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from benchmarks import verify
+from benchmarks.measure import measure
+
+from . import node
+from .report import AtLeast, AtMost, Row, Section, compared, micros, number
+from .scene import PATH, Issuer
+
+SECONDS = 2  # of one turn
+CONNECTIONS = 16
+STARTED = 20.0  # seconds that a server may take to start
+LOAD = re.compile(
+    r"99%\s+(?P<p99>[\d.]+)(?P<unit>us|ms|s)\n.*?(?P<count>\d+) requests in (?P<seconds>[\d.]+)s",
+    re.DOTALL,
+)
+NOTHING = ("", "", "")  # in the columns of costs
+UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server: how it is started for an application, and what each of the two is called."""
+
+    name: str
+    command: Sequence[str]
+    bare: str
+    ours: str
+    goal: float | None = None
+    gate: AtMost | None = None
+
+
+_PYTHON = (sys.executable, "-m")
+_MODULE = "benchmarks.bench.served"
+_UVICORN = ("uvicorn", "--factory", f"{_MODULE}:{{app}}", "--port", "{port}", "--no-access-log")
+_GRANIAN = ("granian", "--factory", f"{_MODULE}:{{app}}", "--port", "{port}", "--no-ws")
+_GUNICORN = ("gunicorn", f"{_MODULE}:{{app}}()", "--bind", "127.0.0.1:{port}", "-w", "1")
+_KEEP_ALIVE = ("-k", "gthread", "--threads", "1", "--worker-connections", "100")
+_FASTIFY = "fastify + @fastify/jwt, its cache on"
+
+KINDS = (
+    Kind(
+        "uvicorn, Starlette",
+        (*_PYTHON, *_UVICORN, "--log-level", "warning"),
+        "bare_asgi",
+        "ours_asgi",
+        0.1,
+        AtMost(0.2),
+    ),
+    Kind(
+        "granian, Starlette",
+        (*_PYTHON, *_GRANIAN, "--interface", "asgi", "--log-level", "warning"),
+        "bare_asgi",
+        "ours_asgi",
+    ),
+    Kind(
+        "gunicorn (gthread), Flask",
+        (*_PYTHON, *_GUNICORN, *_KEEP_ALIVE, "--log-level", "warning"),
+        "bare_wsgi",
+        "ours_wsgi",
+    ),
+)
+NODE = Kind(
+    _FASTIFY, ("node", os.fspath(node.FOLDER / "served.mjs"), "{port}", "{app}"), "bare", "jwt"
+)
+
+
+def sections() -> Iterator[Section]:
+    """Yield one section; without wrk, say so and yield none."""
+    if shutil.which("wrk") is None or not Path("/proc/self/task").is_dir():
+        print("\n**Left out: servers. They need wrk (`apt-get install wrk`) and Linux.**")
+        sys.stdout.flush()
+        return
+    yield Section(
+        "Under real servers",
+        ("CPU per request, µs", "requests/s", "p99, ms"),
+        "ratio",
+        rows,
+        f"One worker on one core, wrk with {CONNECTIONS} connections on another, one known token.",
+        rounds=12,
+    )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn of wrk found."""
+
+    cpu: float  # ns per request
+    rate: float  # requests per second
+    p99: float  # ms
+
+
+class Server:
+    """A process that serves one application, and those that it starts."""
+
+    def __init__(self, kind: Kind, app: str, exits: ExitStack, extra: Mapping[str, str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{port}{PATH}"
+        command = [part.format(app=app, port=port) for part in kind.command]
+        self._process = exits.enter_context(
+            subprocess.Popen(command, env={**os.environ, **extra}, stdout=subprocess.DEVNULL)
+        )
+        exits.callback(self._process.terminate)
+        os.sched_setaffinity(self._process.pid, {_cores()[0]})
+        deadline = time.monotonic() + STARTED
+        while self.status(None) is None:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"{kind.name} doesn't start: {' '.join(command)}")
+            time.sleep(0.1)
+
+    def status(self, token: str | None) -> int | None:
+        """Return the status of an answer; None without one."""
+        request = Request(self.url)
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urlopen(request, timeout=5) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
+        except OSError:
+            return None
+
+    def _cpu(self) -> int:
+        """Return ns of CPU time of all threads of the process and of its children."""
+        pids = [self._process.pid]
+        for pid in pids:
+            children = Path(f"/proc/{pid}/task").glob("*/children")
+            pids += [int(one) for path in children for one in path.read_text().split()]
+        tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+    def turn(self, token: str, seconds: int = SECONDS) -> Turn:
+        """Send requests for some seconds."""
+        before = self._cpu()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+        header = f"Authorization: Bearer {token}"
+        wrk = ["taskset", "-c", str(_cores()[-1]), *command, "-H", header, self.url]
+        text = subprocess.run(wrk, capture_output=True, text=True, check=True).stdout
+        cpu = self._cpu() - before
+        found = LOAD.search(text)
+        assert found is not None, text
+        assert "Non-2xx" not in text, text
+        count = int(found["count"])
+        p99 = float(found["p99"]) * UNITS[found["unit"]]
+        return Turn(cpu / count, count / float(found["seconds"]), p99)
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    """Compare bare with ours under each server, and ours with fastify."""
+    issuer = Issuer()
+    kinds = [*KINDS, NODE] if node.is_ready() else KINDS
+    rates: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        keys = Path(folder) / "keys.json"
+        issuer.factory.keys.save(keys)
+        extra = {"BENCH_KEYS": os.fspath(keys), "BENCH_NODE": json.dumps(node.whom(issuer))}
+        for kind in kinds:
+            turns = _turns(kind, issuer, extra, rounds)
+            rates[kind.name] = median(one.rate for one in turns[kind.ours])
+            yield from _rows(kind, turns, _raw(issuer))
+    if NODE.name in rates:
+        for kind in KINDS:
+            gate = AtLeast(1) if kind.gate else None
+            ratio = rates[kind.name] / rates[NODE.name]
+            yield Row(f"{kind.name}: throughput over {_FASTIFY}", NOTHING, ratio, gate=gate)
+
+
+def _turns(
+    kind: Kind, issuer: Issuer, extra: Mapping[str, str], rounds: int
+) -> dict[str, list[Turn]]:
+    found: dict[str, list[Turn]] = {kind.bare: [], kind.ours: []}
+    with ExitStack() as exits:
+        servers = {app: Server(kind, app, exits, extra) for app in found}
+        ours = servers[kind.ours]
+        assert (ours.status(issuer.token), ours.status(issuer.forged)) == (200, 401), kind
+        for server in servers.values():
+            server.turn(issuer.token, 1)
+        for number_ in range(rounds):
+            for app in sorted(servers, reverse=bool(number_ % 2)):
+                found[app].append(servers[app].turn(issuer.token))
+    return found
+
+
+def _raw(issuer: Issuer) -> float:
+    """Return ns of a raw check, now."""
+    return measure({"raw": verify.raw(issuer.factory, issuer.token)}, rounds=50).typical("raw")
+
+
+def _rows(kind: Kind, turns: Mapping[str, list[Turn]], raw: float) -> Iterator[Row]:
+    bare, ours = turns[kind.bare], turns[kind.ours]
+    for what, one in (("bare", bare), ("with a check", ours)):
+        cpu, rate, p99 = (
+            median(getattr(turn, name) for turn in one) for name in ("cpu", "rate", "p99")
+        )
+        yield Row(f"{kind.name}, {what}", (micros(cpu), f"{rate:.0f}", number(p99)))
+    extra = [one.cpu - other.cpu for one, other in zip(ours, bare, strict=True)]
+    added = Row(
+        f"{kind.name}: CPU added, over raw",
+        (micros(median(extra)), "", ""),
+        goal=kind.goal,
+        gate=kind.gate,
+    )
+    yield compared(added, extra, [raw] * len(extra))
+    rate_gate = AtLeast(0.9) if kind.gate else None
+    kept = Row(f"{kind.name}: throughput over bare", NOTHING, gate=rate_gate)
+    yield compared(kept, [one.rate for one in ours], [one.rate for one in bare])
