@@ -25,12 +25,12 @@ from jwt_middleware import (
     profiles,
 )
 from jwt_middleware.issuers import MAX_TENANTS, TENANT_AGE, Issuers
+from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.token.claims import check
-from jwt_middleware.values.errors import InvalidToken
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.token.access import Policy, accept
+from jwt_middleware.values.errors import InvalidToken, Reason
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
@@ -712,19 +712,32 @@ def test_many_threads_may_ask_for_many_tenants(tenants: Tenants, clock: Clock) -
     assert {one.status for one in site.flood(tokens, threads=16)} == {200}
 
 
-def test_whoever_chose_the_issuer_the_claims_are_compared_with_it() -> None:
-    factory = TokenFactory()
-    policy = Runtime.of(factory.settings()).issuers.own.policy
-    claims = FrozenDict(factory.claims())
-    check(claims, policy, factory.clock())
-    with pytest.raises(InvalidToken, match="issuer_not_trusted"):
-        check(FrozenDict({**claims, "iss": f"{factory.issuer}/"}), policy, factory.clock())
+def test_at_our_endpoints_nobody_is_asked_whose_a_token_is(tenants: Tenants, clock: Clock) -> None:
+    factory = TokenFactory(clock=clock)
+    settings = factory.settings(refresh=Refresh(store="memory://"), issuer_for=tenants)
+    tokens = Issuer(settings).issue("alice")
+    app = WSGIMiddleware(Application().wsgi, settings)
+    foreign = tenants.factories[ACME].token(sid=tokens.grant_id)
+    by_wsgi(app, posted(REVOKE, form_octets({"token": foreign})))
+    assert tenants.asked == []
+    (grant,) = Issuer(settings).grants("alice")
+    assert grant.ended_at is None
 
 
-def test_a_token_of_who_is_not_known_yet_revokes_nothing() -> None:
-    factory, stranger = TokenFactory(), TokenFactory(issuer="https://tenant.example")
-    settings = factory.settings(refresh=Refresh(store="memory://"), issuer_for=lambda name: None)
-    core = Runtime.of(settings).core(asynchronous=False)
-    assert core.verify(factory.token(), factory.clock()).issuer == factory.issuer
-    with pytest.raises(InvalidToken, match="issuer_not_trusted"):
-        core.verify(stranger.token(), factory.clock())
+@refuses("RS-33", "RS-28")
+def test_the_claim_is_checked_again_with_all_others() -> None:
+    """Whoever chose the issuer, the policy of one never takes another's token."""
+    policy = Policy(
+        issuer=OWN.issuer,
+        audience=frozenset((OWN.audience,)),
+        profile=profiles.RFC_9068,
+        leeway=0,
+    )
+    for iss, good in ((OWN.issuer, True), (THEIRS.issuer, False)):
+        parsed = jws.parse(OWN.token(iss=iss))
+        if good:
+            assert accept(parsed, policy, OWN.clock()).issuer == iss
+            continue
+        with pytest.raises(InvalidToken) as refused:
+            accept(parsed, policy, OWN.clock())
+        assert refused.value.reason is Reason.ISSUER

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
+MAX_URL = 2048  # characters; it stands in every line that tells of a failure
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
@@ -177,7 +178,7 @@ def _key_set_of(answer: Fetched, issuer: str, url: str) -> str:
 
 def unusable(url: object) -> str:
     """Return why keys can't be fetched from a URL, or "" if they can."""
-    if not isinstance(url, str) or not _URL.fullmatch(url):
+    if not isinstance(url, str) or len(url) > MAX_URL or not _URL.fullmatch(url):
         return "is no absolute URL without user, password and fragment"
     try:
         parts = urlsplit(url)

@@ -186,6 +186,13 @@ class KeyServer:
         self._listener = self._listen(self.port)
         self._is_up.set()
 
+    def mend(self, play: Play) -> None:
+        """End whatever is wrong, and let the key set be what this says."""
+        self.greets = True
+        self.publish(play)
+        if not self._is_up.is_set():
+            self.come_up()
+
     def _listen(self, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         return socket.create_server((self._host, port), family=family, backlog=128)
