@@ -28,6 +28,9 @@ from jwt_middleware.issuers import MAX_TENANTS, TENANT_AGE, Issuers
 from jwt_middleware.keys import Key
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
+from jwt_middleware.token.claims import check
+from jwt_middleware.values.errors import InvalidToken
+from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
@@ -707,3 +710,21 @@ def test_many_threads_may_ask_for_many_tenants(tenants: Tenants, clock: Clock) -
     factories = [tenants.add(f"https://{number}.example") for number in range(20)]
     tokens = [one.token() for one in factories for _ in range(10)]
     assert {one.status for one in site.flood(tokens, threads=16)} == {200}
+
+
+def test_whoever_chose_the_issuer_the_claims_are_compared_with_it() -> None:
+    factory = TokenFactory()
+    policy = Runtime.of(factory.settings()).issuers.own.policy
+    claims = FrozenDict(factory.claims())
+    check(claims, policy, factory.clock())
+    with pytest.raises(InvalidToken, match="issuer_not_trusted"):
+        check(FrozenDict({**claims, "iss": f"{factory.issuer}/"}), policy, factory.clock())
+
+
+def test_a_token_of_who_is_not_known_yet_revokes_nothing() -> None:
+    factory, stranger = TokenFactory(), TokenFactory(issuer="https://tenant.example")
+    settings = factory.settings(refresh=Refresh(store="memory://"), issuer_for=lambda name: None)
+    core = Runtime.of(settings).core(asynchronous=False)
+    assert core.verify(factory.token(), factory.clock()).issuer == factory.issuer
+    with pytest.raises(InvalidToken, match="issuer_not_trusted"):
+        core.verify(stranger.token(), factory.clock())
