@@ -145,11 +145,12 @@ def warm(scene: Scene, rounds: int) -> Iterator[Row]:
         "raw WSGI": wsgi(wsgi_app, one),
         "WSGI": wsgi(scene.wsgi(), one),
         "WSGI, cold": wsgi(scene.wsgi(entries=0), one),
+        # None after its like, which would leave it the processor's caches as it wants them.
         "Starlette": asgi(starlette, one),
-        "Starlette, ours": asgi(scene.asgi(starlette), one),
         "FastAPI": asgi(fastapi, one),
-        "FastAPI, ours": asgi(scene.asgi(fastapi), one),
         "Flask": wsgi(flask, one),
+        "Starlette, ours": asgi(scene.asgi(starlette), one),
+        "FastAPI, ours": asgi(scene.asgi(fastapi), one),
         "Flask, ours": wsgi(scene.wsgi(flask), one),
     }
     times = measure(functions, rounds=rounds)
