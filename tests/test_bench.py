@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from benchmarks.bench import scene
-from benchmarks.bench.report import AtLeast, AtMost, Limit, Row, Section, added, compared, number
+from benchmarks.bench.report import (
+    AtLeast,
+    AtMost,
+    Limit,
+    Row,
+    Section,
+    added,
+    compared,
+    number,
+    put,
+)
 from benchmarks.bench.servers import LOAD, UNITS
 from benchmarks.measure import Times
 from jwt_middleware import asgi, wsgi
@@ -38,7 +48,7 @@ def test_a_gate_is_kept_up_to_its_tolerance(
 
 def test_a_line_has_a_cell_for_each_head() -> None:
     section = Section("Title", ("µs", "ms"), "ratio", lambda rounds: ())
-    head = section.head().splitlines()[-2]
+    head = section.head().splitlines()[0]
     row = compared(Row("it", ("1", "2"), goal=2, gate=AtMost(4)), [2, 4, 60], [1, 2, 20])
     assert row.text(0) == "| it | 1 | 2 | 2.00 | 2.00 to 3.00 | 2 | ≤ 4 | PASS |"
     assert row.text(0).count("|") == head.count("|")
@@ -79,6 +89,14 @@ def test_a_share_of_the_rounds_is_never_too_few() -> None:
 def test_what_is_added_is_counted_round_by_round() -> None:
     times = Times({"ours": [12, 25], "bare": [10, 20]})
     assert added(times, "ours", "bare") == [2, 5]
+
+
+def test_a_table_is_put_where_the_page_has_a_place_for_it() -> None:
+    page = "# Page\n<!-- It -->\nold\n<!-- end of It -->\nmore\n"
+    assert put(page, "It", "new\nlines") == page.replace("old", "new\nlines")
+    for name in ("Other", "Page"):
+        with pytest.raises(ValueError, match="no place"):
+            put(page, name, "new")
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Event, Issuer, KeySet, Tokens
+from jwt_middleware import Event, Issuer, KeySet, Refresh, Tokens
 from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
+from jwt_middleware.grant.exchange import refresh_keys
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import file
 from jwt_middleware.keys import live as module
@@ -29,6 +30,7 @@ from tests.issuing import (
     DOORS,
     DURABLE,
     HOUR,
+    ISSUER,
     JSON,
     KEY_SET,
     REFRESH,
@@ -446,6 +448,41 @@ def test_a_secret_of_its_own_is_in_no_file(kind: Kind, keys: Keys) -> None:
     with issued_elsewhere(kind, keys, secret=SECRET) as (world, tokens):
         assert world.refresh(tokens.refresh_token).reason == "key_unknown"
         assert world.revoke(tokens.refresh_token).status == 200
+
+
+def test_a_mounted_secret_is_swapped_by_its_folders_link(
+    world: World, keys: Keys, tmp_path: Path
+) -> None:
+    """As Kubernetes does it: the file is a link into a folder, which is a link to another."""
+    for number in (1, 2):
+        Keys(tmp_path / str(number)).path.rename(tmp_path / f"keys-{number}")
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"keys-{number}").rename(tmp_path / f"..{number}" / "keys.json")
+    link, data = keys.path, tmp_path / "..data"
+    for number in (1, 2):
+        swapped = tmp_path / "..data_tmp"
+        swapped.symlink_to(f"..{number}")
+        swapped.rename(data)
+        link.unlink()
+        link.symlink_to("..data/keys.json")
+        followed(world)
+        assert [signer_of(world.login().access_token)] == keys.kids()
+        assert published(world) == keys.kids("active", "next")
+
+
+def test_the_key_that_signs_gives_the_secret_wherever_it_stands_in_the_file(
+    tmp_path: Path,
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    keys.rotate("--force")
+    document = json.loads(keys.path.read_bytes())
+    turned = {"keys": document["keys"][::-1]}
+    group = Refresh(store="memory://")
+    first, second = (
+        refresh_keys(KeySet.from_jwks(one), group, ISSUER) for one in (document, turned)
+    )
+    assert first.signer.kid == second.signer.kid
+    assert {*first.by_header} == {*second.by_header}
 
 
 def test_a_file_that_was_only_touched_is_no_change(world: World, keys: Keys) -> None:

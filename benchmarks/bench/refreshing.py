@@ -128,7 +128,7 @@ urlpatterns: list[Any] = []  # where Django looks for them
 _MAKERS: dict[str, tuple[Callable[[], Function], str]] = {
     "ours": (ours, "ES256"),
     "Flask-JWT-Extended, no rotation": (flask_jwt_extended, "HS256"),
-    "Simple JWT, rotation without reuse detection": (simplejwt, "HS256"),
+    "Simple JWT, rotation": (simplejwt, "HS256"),
 }
 
 

@@ -101,11 +101,21 @@ class Section:
         yield from rows
 
     def head(self) -> str:
-        """Return the title and the table's head in Markdown."""
+        """Return the note and the table's head in Markdown."""
         heads = ("", *self.costs, self.ratio, "quartiles", "goal", "gate", "")
         rule = ("---", *("--:" for _ in self.costs), "--:", ":-:", "--:", "--:", "---")
         note = f"{self.note}\n\n" if self.note else ""
-        return f"\n## {self.title}\n\n{note}| {' | '.join(heads)} |\n|{'|'.join(rule)}|"
+        return f"{note}| {' | '.join(heads)} |\n|{'|'.join(rule)}|"
+
+
+def put(page: str, name: str, text: str) -> str:
+    """Return a page with this text between the marks that bear its name."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, also, after = rest.partition(end)
+    if not (found and also):
+        raise ValueError(f"the page has no place for {name!r}: write {begin.strip()} and its end")
+    return f"{before}{begin}{text}{end}{after}"
 
 
 def number(value: float) -> str:

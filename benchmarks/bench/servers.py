@@ -1,7 +1,7 @@
 """Under real servers, with wrk: CPU time per request, throughput, and the slowest of a hundred.
 
-A server has one worker and one core, wrk the other. Bare and ours take turns of some seconds, so
-that both meet the same machine; CPU time is that of the server's processes, from /proc.
+A server has one worker and one core, wrk the other. All take turns of some seconds, so that they
+meet the same machine; CPU time is that of the server's processes, from /proc.
 """
 
 import json
@@ -177,45 +177,47 @@ def rows(rounds: int) -> Iterator[Row]:
     """Compare bare with ours under each server, and ours with fastify."""
     issuer = Issuer()
     kinds = [*KINDS, NODE] if node.is_ready() else KINDS
-    rates: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        keys = Path(folder) / "keys.json"
+    turns = _turns(kinds, issuer, rounds)
+    raw = measure({"raw": verify.raw(issuer.factory, issuer.token)}, rounds=50).typical("raw")
+    for kind in kinds:
+        bare, ours = turns[kind.name, kind.bare], turns[kind.name, kind.ours]
+        yield from _rows(kind, bare, ours, raw)
+    if NODE in kinds:
+        theirs = [turn.rate for turn in turns[NODE.name, NODE.ours]]
+        for kind in KINDS:
+            row = Row(
+                f"{kind.name}, with a check: throughput over {NODE.name}",
+                NOTHING,
+                gate=AtLeast(1) if kind.gate else None,
+            )
+            ours = turns[kind.name, kind.ours]
+            yield compared(row, [turn.rate for turn in ours], theirs)
+
+
+def _turns(kinds: Sequence[Kind], issuer: Issuer, rounds: int) -> dict[tuple[str, str], list[Turn]]:
+    """Start all, and let them take turns: what has none costs nothing."""
+    servers: dict[tuple[str, str], Server] = {}
+    with ExitStack() as exits:
+        keys = Path(exits.enter_context(tempfile.TemporaryDirectory())) / "keys.json"
         issuer.factory.keys.save(keys)
         extra = {"BENCH_KEYS": os.fspath(keys), "BENCH_NODE": json.dumps(node.whom(issuer))}
         for kind in kinds:
-            turns = _turns(kind, issuer, extra, rounds)
-            rates[kind.name] = median(one.rate for one in turns[kind.ours])
-            yield from _rows(kind, turns, _raw(issuer))
-    if NODE.name in rates:
-        for kind in KINDS:
-            gate = AtLeast(1) if kind.gate else None
-            ratio = rates[kind.name] / rates[NODE.name]
-            yield Row(f"{kind.name}: throughput over {_FASTIFY}", NOTHING, ratio, gate=gate)
-
-
-def _turns(
-    kind: Kind, issuer: Issuer, extra: Mapping[str, str], rounds: int
-) -> dict[str, list[Turn]]:
-    found: dict[str, list[Turn]] = {kind.bare: [], kind.ours: []}
-    with ExitStack() as exits:
-        servers = {app: Server(kind, app, exits, extra) for app in found}
-        ours = servers[kind.ours]
-        assert (ours.status(issuer.token), ours.status(issuer.forged)) == (200, 401), kind
+            for app in (kind.bare, kind.ours):
+                servers[kind.name, app] = Server(kind, app, exits, extra)
+            ours = servers[kind.name, kind.ours]
+            assert (ours.status(issuer.token), ours.status(issuer.forged)) == (200, 401), kind
         for server in servers.values():
             server.turn(issuer.token, 1)
-        for number_ in range(rounds):
-            for app in sorted(servers, reverse=bool(number_ % 2)):
-                found[app].append(servers[app].turn(issuer.token))
+        found: dict[tuple[str, str], list[Turn]] = {which: [] for which in servers}
+        order = list(servers)
+        for _ in range(rounds):
+            for which in order:
+                found[which].append(servers[which].turn(issuer.token))
+            order.reverse()
     return found
 
 
-def _raw(issuer: Issuer) -> float:
-    """Return ns of a raw check, now."""
-    return measure({"raw": verify.raw(issuer.factory, issuer.token)}, rounds=50).typical("raw")
-
-
-def _rows(kind: Kind, turns: Mapping[str, list[Turn]], raw: float) -> Iterator[Row]:
-    bare, ours = turns[kind.bare], turns[kind.ours]
+def _rows(kind: Kind, bare: Sequence[Turn], ours: Sequence[Turn], raw: float) -> Iterator[Row]:
     for what, one in (("bare", bare), ("with a check", ours)):
         cpu, rate, p99 = (
             median(getattr(turn, name) for turn in one) for name in ("cpu", "rate", "p99")
