@@ -654,7 +654,7 @@ def test_keys_outlive_the_answer_that_named_them(clock: Clock) -> None:
             assert server.count == before + 1
 
 
-def test_a_thousand_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
+def test_the_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
     with KeyServer() as server:
         author = Author(server.base, clock)
         server.publish(key_set(author.keys))

@@ -45,7 +45,13 @@ class LiveKeys:
     """What a `KeySet` is at this moment. `tell` takes events, in whichever thread fetches."""
 
     def __init__(
-        self, key_set: KeySet, issuer: str, *, clock: Callable[[], float], tell: Tell
+        self,
+        key_set: KeySet,
+        issuer: str,
+        *,
+        clock: Callable[[], float],
+        tell: Tell,
+        stands_alone: bool = True,
     ) -> None:
         self.key_set = key_set
         self.issuer = issuer
@@ -58,7 +64,7 @@ class LiveKeys:
         if self.source is None:
             self.fresh = fixed(key_set.by_kid)
         else:
-            self.fresh = Freshness(self.source.limits())
+            self.fresh = Freshness(self.source.limits(), stands_alone=stands_alone)
             if key_set.keys:
                 # They were read when the settings were made, who knows when: by now there may be
                 # others.
@@ -143,7 +149,7 @@ class LiveKeys:
                 events = self._note_failure(now, f"no answer in {lease:g} s")
             plan = self.fresh.plan(kid, now)
             begun = self._prepare(now) if plan in (Plan.START, Plan.ASK) else None
-            flight, usable = self._flight, self.fresh.is_usable(now)
+            flight, patient = self._flight, self.fresh.is_worth_waiting(now)
         self._tell(events)
         if begun is not None:
             self._take_off(begun, plan)
@@ -153,7 +159,7 @@ class LiveKeys:
             raise self._unavailable(now)
         if flight is None or plan not in (Plan.ASK, Plan.JOIN):
             return None
-        return _Wait(flight.future, JOINED if usable and plan is Plan.JOIN else lease)
+        return _Wait(flight.future, lease if patient or plan is Plan.ASK else JOINED)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now, after a plan that let the request go on."""
