@@ -437,7 +437,7 @@ def _unless_ended(
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(forward.auth.scopes):
+    if rule.scopes and not rule.scopes.issubset(forward.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return

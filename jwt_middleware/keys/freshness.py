@@ -18,7 +18,7 @@ from ..jose.jwk import Key
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 AHEAD = 0.8  # of the lifetime, after which the next fetch begins
 SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
-OLD = 60.0  # seconds beyond the lifetime, for which keys sign without a look for others
+OLD = 60.0  # seconds beyond the lifetime, for which near keys serve without a look for others
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
 JOINED = 1.0  # seconds for which others wait with who began a fetch, while anything else is served
 
@@ -43,6 +43,7 @@ class Limits:
     stale: float  # beyond their lifetime, while no answer comes
     cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
     lease: float  # that a fetch takes at most
+    near: bool = False  # a look costs next to nothing: after an idle time, known keys wait for it
 
 
 NEVER = Limits(stale=inf, cool_down=inf, lease=inf)
