@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from json import dumps
 from typing import Any, NamedTuple
 
@@ -110,8 +111,13 @@ class Core:
                     settings, group, self.exchange, self._origins, self.verify, live
                 )
 
-        # What a known token never reaches without a closer look.
-        self._served = {*self._documents, *(self._endpoints.paths if self._endpoints else ())}
+        # What we answer ourselves, and no token opens or closes.
+        self._served: dict[str, Callable[[Request], Step]] = {
+            path: partial(_published, document) for path, document in self._documents.items()
+        }
+        if self._endpoints is not None:
+            for path, endpoint in self._endpoints.paths.items():
+                self._served[path] = partial(self._with_own_keys, endpoint)
         # Where a cookie may have come, too, it is one credential too many.
         self._recall: Callable[[str | bytes], Entry | None] = (
             cache.get if cache is not None and self._access_jar is None else _forget
@@ -142,12 +148,9 @@ class Core:
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
-        document = self._documents.get(request.path) if self._documents else None
-        if document and not request.is_websocket:
-            return Reply(document.answer(request))
-        endpoint = self._endpoints and self._endpoints.find(request.path)
-        if endpoint and not request.is_websocket:
-            return self.renewed(self._clock(), endpoint, request)
+        ours = self._served.get(request.path)
+        if ours is not None and not request.is_websocket:
+            return ours(request)
         rule = self._routes.find(request.method, request.path)
         if rule.public:
             return NOBODY
@@ -183,10 +186,14 @@ class Core:
     def renewed(self, now: float, then: Callable[..., Step], *args: Any) -> Step:
         """Go on with our own keys, after a look for others if one is due: they sign, too."""
         keys = self._own_keys
-        if keys.fresh.since <= now < keys.fresh.due:
+        fresh = keys.fresh
+        if fresh.since <= now < fresh.due:
             return then(*args)
         # What is known goes on to sign, whatever the look brings.
         return Ask(self._lookups.renew, (keys, now), lambda _: then(*args), lambda _: then(*args))
+
+    def _with_own_keys(self, endpoint: Callable[[Request], Step], request: Request) -> Step:
+        return self.renewed(self._clock(), endpoint, request)
 
     def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
         """Go on with the issuer's key, after a question for it if one is due."""
@@ -300,9 +307,7 @@ class Core:
 
     def _ours(self, path: str) -> Document | Endpoints | None:
         """Return what of ours is at a path; None: a resource of the application's."""
-        if self._endpoints and self._endpoints.find(path):
-            return self._endpoints
-        return self._documents.get(path)
+        return self._documents.get(path) or (self._endpoints if path in self._served else None)
 
     def _answer(self, error: OAuthError, *, at_resource: bool) -> Response:
         # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
@@ -359,6 +364,10 @@ MAX_TOLD = 512  # characters of what a client sent, in an event
 
 def _told(text: str) -> str:
     return _TOKEN.sub("[token]", text[:MAX_TOLD])
+
+
+def _published(document: Document, request: Request) -> Step:
+    return Reply(document.answer(request))
 
 
 def _issuer_of(parsed: Parsed) -> Any:
@@ -428,7 +437,7 @@ def _unless_ended(
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(forward.auth.scopes):
+    if rule.scopes and not rule.scopes.issubset(forward.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return

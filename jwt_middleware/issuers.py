@@ -117,7 +117,13 @@ class Issuers:
         return Trust(given, self._policy(given), self._live(given))
 
     def _live(self, given: Settings | TrustedIssuer) -> LiveKeys:
-        return LiveKeys(given.keys, given.issuer, clock=self._settings.clock, tell=self._tell)
+        return LiveKeys(
+            given.keys,
+            given.issuer,
+            clock=self._settings.clock,
+            tell=self._tell,
+            stands_alone=given is self._settings,
+        )
 
     def _policy(self, given: Settings | TrustedIssuer) -> Policy:
         is_own = given is self._settings

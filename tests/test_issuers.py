@@ -428,6 +428,22 @@ def test_issuers_come_from_configuration(source: str, tmp_path: Any) -> None:
     assert settings.issuer_for is found_by_name
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"KEYS": '{"remote": {}, "algorithm": "RS256"}'},
+        {"KEYS__REMOTE": "{}", "KEYS__ALGORITHM": "RS256"},
+        {"KEYS__REMOTE__ALGORITHM": "RS256"},
+        {"KEYS__REMOTE": '{"algorithm": "RS256"}', "KEYS__ALGORITHM": "ES256"},
+    ],
+)
+def test_variables_alone_have_the_keys_discovered(variables: dict[str, str]) -> None:
+    good = {"ISSUER": "https://login.example", "AUDIENCE": "https://api.example"}
+    settings = Settings.from_env({f"JWT_MIDDLEWARE_{k}": v for k, v in (good | variables).items()})
+    source: Any = settings.keys.source
+    assert (source.url, source.algorithm, source.lifetime) == (None, "RS256", 600)
+
+
 def test_the_json_schema_knows_issuers_and_where_their_keys_are() -> None:
     validators: Any = importlib.import_module("jsonschema").Draft202012Validator
     schema = Settings.json_schema()
@@ -638,7 +654,7 @@ def test_keys_outlive_the_answer_that_named_them(clock: Clock) -> None:
             assert server.count == before + 1
 
 
-def test_a_thousand_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
+def test_the_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
     with KeyServer() as server:
         author = Author(server.base, clock)
         server.publish(key_set(author.keys))

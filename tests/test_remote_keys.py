@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import KeySet
+from jwt_middleware import KeySet, TrustedIssuer
 from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.freshness import BACK_OFF, JOINED
 from jwt_middleware.keys.live import MAX_ALOFT
@@ -196,6 +196,24 @@ def test_strangers_hold_a_server_whose_keys_are_good_for_a_second_and_one_of_the
     answers = site.flood([OTHER.token(iss=server.base) for _ in range(40)])
     assert sum(one.seconds >= 3 for one in answers) == 1
     assert server.count == 3
+
+
+def test_a_trusted_issuer_that_hangs_from_the_start_holds_nobody_for_long(
+    door: str, server: KeyServer, author: Author, clock: Clock
+) -> None:
+    """Strangers can name it; our own issuer's users must be served meanwhile."""
+    own = TokenFactory(clock=clock)
+    keys = KeySet.remote(server.url, timeout=3)
+    partner = TrustedIssuer(issuer=server.base, audience=author.factory.audience, keys=keys)
+    site = Site(door, own.settings(trusted_issuers=(partner,)))
+    server.publish(hang)
+    answers = site.flood([author.token()] * 40)
+    assert {one.status for one in answers} == {503}
+    took = sorted(one.seconds for one in answers)
+    assert took[-1] >= 3
+    assert took[-2] < 2.5
+    assert site.served(own.token())
+    assert server.count == 1
 
 
 def test_who_comes_when_the_server_takes_its_time_is_sent_away(

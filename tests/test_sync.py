@@ -315,6 +315,20 @@ def test_a_clock_that_is_set_back_keeps_nobody_from_asking(site: Site) -> None:
     assert call(site, tokens).reason == "grant_ended"
 
 
+@opened_sites(ALL)
+def test_a_clock_that_runs_away_and_comes_back_revives_nobody(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    site.ask("revoke", tokens.grant_id)
+    assert call(site, tokens).reason == "grant_ended"
+    site.clock.forward(600)  # longer ago than a sync looks back
+    site.clock.forward(24 * HOUR)
+    # All ends that are known seem to be older than any token.
+    assert call(site, site.ask("issue", "bob")).status == 200
+    site.clock.forward(-24 * HOUR)
+    assert call(site, tokens).reason == "grant_ended"
+    assert call(site, tokens).reason == "grant_ended"
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Callable[[str], Site]]:
     """Open sites that share one file and one clock, as processes of one machine do."""

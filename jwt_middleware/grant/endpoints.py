@@ -41,7 +41,7 @@ _NO_CLIENT = re.compile(r"[ \t]*(?:bearer|\Z)", re.IGNORECASE | re.ASCII)
 
 
 class Endpoints:
-    """Where the mounted endpoints are, and what a request to one of them leads to."""
+    """What a request to a mounted endpoint leads to; `paths` says where they are."""
 
     def __init__(
         self,
@@ -61,23 +61,14 @@ class Endpoints:
         self._access_jar = group.cookies.access_jar(settings.issuer) if group.cookies else None
         self._known_origins = frozenset(settings.origins)
         self._idle = int(group.idle_limit)
-        self._paths: dict[str, Callable[[Request], Step]] = {
+        self.paths: dict[str, Callable[[Request], Step]] = {
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
         # Secrets are published to nobody; a set stays of its kind, whatever follows it.
         if settings.keys.public_jwks()["keys"]:
             self._key_set = Prepared(live, lambda keys: Document(keys.public_jwks(), origins))
-            self._paths[group.jwks_path] = self._jwks
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Return where the endpoints are."""
-        return tuple(self._paths)
-
-    def find(self, path: str) -> Callable[[Request], Step] | None:
-        """Return the endpoint at `path`, or None."""
-        return self._paths.get(path)
+            self.paths[group.jwks_path] = self._jwks
 
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
         """Return what a refusal by an endpoint carries beside the usual."""
