@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 from . import fields, sources
 from .groups import Refresh, TokenCache
@@ -204,7 +204,7 @@ def _check_group(settings: Settings, group: Refresh) -> None:
         )
     # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
     shared = {key.private for key in settings.keys.keys if key.is_symmetric}
-    if any(from_text(one).private in shared for one in cast("tuple[str | bytes]", group.secret)):
+    if any(from_text(one).private in shared for one in group.secrets):
         raise ConfigurationError(
             "refresh.secret",
             "signs access tokens, too: who verifies those could make refresh tokens",
