@@ -1,4 +1,4 @@
-"""The live side of one Settings, in this process: store, ended grants, executor, log."""
+"""The live side of one Settings, in this process: store, issuers' keys, cache, threads, log."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
 
-EXECUTOR_THREADS = (
-    8  # for blocking stores and hooks under ASGI; the application's threads stay its own
-)
+# For what blocks under ASGI, of each kind: stores, hooks. The application's threads stay its own.
+EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
