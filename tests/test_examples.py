@@ -5,10 +5,8 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from .processes import free_port, wait_open
+
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 LOGINS = [path for path in EXAMPLES if path.stem.endswith("_login")]
 STORES = [path for path in EXAMPLES if path.stem.endswith("_store")]  # see test_own_store.py
 SIGNERS = [path for path in EXAMPLES if path.stem.endswith("_signer")]  # see test_signer.py
 SERVERS = [path for path in EXAMPLES if path.stem.endswith("_server")]  # see test_mcp.py
 CHECKS = [path for path in EXAMPLES if path not in (*LOGINS, *STORES, *SIGNERS, *SERVERS)]
-PATIENCE = 30  # seconds until a server on a busy machine answers
 
 
 def docstring(example: Path) -> str:
@@ -34,8 +33,7 @@ def started(
     command: Sequence[str], log: Path, **variables: str
 ) -> Generator[tuple[int, list[str]]]:
     """Start an example in a process of its own; yield its port and the lines that it prints."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (
         log.open("w") as errors,
         subprocess.Popen(
@@ -46,26 +44,13 @@ def started(
         ) as process,
     ):
         try:
-            wait_for(port, process, log)
+            wait_open(port, process, log)
             assert process.stdout is not None
             # They print first and listen then: it is all there, and the end isn't waited for.
             printed = os.read(process.stdout.fileno(), 1 << 16).decode()
             yield port, printed.splitlines()
         finally:
             process.terminate()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the server doesn't listen"
-            time.sleep(0.02)
-        else:
-            return
 
 
 # --- Those that check tokens

@@ -22,9 +22,10 @@ import pytest
 from jwt_middleware import Tokens
 from jwt_middleware.grant.ended import BACK_OFF
 
-from .fleet import PATIENCE, THREADS, Call, Fleet, Member, load
+from .fleet import THREADS, Call, Fleet, Member, load
 from .fleet.shared import TIME_OUT, WORK, WORKS
 from .fleet.stores import HANGING, STORES
+from .processes import PATIENCE
 
 SYNC_EVERY = 1.0  # seconds: the default
 BOUND = 2 * SYNC_EVERY + 0.5

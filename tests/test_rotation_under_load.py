@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
@@ -29,8 +28,8 @@ import pytest
 from jwt_middleware import KeySet
 from jwt_middleware.jose import jws
 from tests.issuing import FORM, KEY_SET, REFRESH, refresh_form
+from tests.processes import PATIENCE, free_port, started, wait_open
 
-ROOT = Path(__file__).parent.parent
 APPLICATION = "tests.rotating.application"
 UVICORN = (
     *("uvicorn", "--port={port}", "--no-access-log", "--timeout-keep-alive=60"),
@@ -46,7 +45,6 @@ COMMANDS = {
 }
 CLIENTS, ROTATIONS = 4, 5
 PAUSE = 1.5  # seconds, and 15 of the processes', which look at the file every five
-PATIENCE = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +70,7 @@ class Servers:
         return [one["kid"] for one in members if one["state"] == state]
 
     def start(self, name: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = self.ports[name] = free.getsockname()[1]
+        port = self.ports[name] = free_port()
         given = {
             "keys": str(self.keys),
             "store": f"sqlite:///{self._folder}/grants.db?synchronous=NORMAL",
@@ -81,26 +78,11 @@ class Servers:
             "alive": self._alive.getsockname()[1],
             "jwks": f"http://127.0.0.1:{self.ports['gunicorn']}{KEY_SET}",
         }
-        module, *arguments = (part.format(port=port) for part in COMMANDS[name])
         log = self._folder / f"{name}.log"
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TEST_ROTATING": json.dumps(given)},
-            stdin=subprocess.DEVNULL,
-            stdout=self._stack.enter_context(log.open("wb")),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = started(COMMANDS[name], port, log, TEST_ROTATING=json.dumps(given))
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with suppress(OSError):
-                return socket.create_connection(("127.0.0.1", port)).close()
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
+        wait_open(port, process, log)
 
     def close(self) -> None:
         self._stack.close()

@@ -6,9 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +14,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from .processes import PATIENCE, ROOT, free_port, started, wait_open
 from .rules import refuses
 from .wrapped import FACTORY, forged
-
-ROOT = Path(__file__).parent.parent
-PATIENCE = 20  # seconds for what takes a fraction of one, on a machine that does ten other things
 
 ASGI, WSGI = "tests.servers.asgi_app:app", "tests.servers.wsgi_app:app"
 GUNICORN = ("--bind=127.0.0.1:{port}", "--no-control-socket")
@@ -50,40 +45,21 @@ class Server:
         self.notes.settimeout(PATIENCE)
         self.heard: list[str] = []
         self.alive = socket.create_server(("127.0.0.1", 0))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "TEST_ISSUER": FACTORY.issuer,
-            "TEST_AUDIENCE": FACTORY.audience,
-            "TEST_JWKS": json.dumps(FACTORY.keys.public_jwks()),
-            "TEST_NOTES": str(self.notes.getsockname()[1]),
-            "TEST_ALIVE": str(self.alive.getsockname()[1]),
-        }
-        module, *arguments = (part.format(port=self.port) for part in COMMANDS[self.name])
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.port = free_port()
+        self.process = started(
+            COMMANDS[name],
+            self.port,
+            log,
+            TEST_ISSUER=FACTORY.issuer,
+            TEST_AUDIENCE=FACTORY.audience,
+            TEST_JWKS=json.dumps(FACTORY.keys.public_jwks()),
+            TEST_NOTES=str(self.notes.getsockname()[1]),
+            TEST_ALIVE=str(self.alive.getsockname()[1]),
+        )
 
     def wait(self) -> None:
         """Wait until the port is open."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
+        wait_open(self.port, self.process, self.log)
 
     def stop(self) -> None:
         """Ask the server to end, as an operator does."""

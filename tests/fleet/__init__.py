@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager
@@ -21,11 +19,10 @@ from typing import Any, NamedTuple, Self
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Tokens
 from jwt_middleware.runtime import Runtime
 
+from ..processes import PATIENCE, free_port, started, wait_open
 from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, Page, shift
 from .stores import HANGING
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 30  # seconds for what takes a fraction of one, on a machine that does ten other things
 THREADS = 4  # of a gunicorn worker
 
 APPLICATION = "tests.fleet.application"
@@ -71,30 +68,12 @@ class Member:
     def __init__(self, name: str, given: dict[str, Any], log: Path) -> None:
         self.name = name
         self._log = log
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        module, *arguments = (part.format(port=self.port) for part in COMMANDS[name])
-        environment = {"PYTHONPATH": str(ROOT), "TEST_FLEET": json.dumps(given)}
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                env=os.environ | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.port = free_port()
+        self.process = started(COMMANDS[name], self.port, log, TEST_FLEET=json.dumps(given))
 
     def wait(self) -> None:
-        """Wait until the port is open. Nothing is asked: the first request is the test's."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                return socket.create_connection(("127.0.0.1", self.port)).close()
-            assert self.process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.02)
+        """Wait until the port is open."""
+        wait_open(self.port, self.process, self._log)
 
     def kill(self) -> None:
         """End all its processes, whatever they are at."""
