@@ -37,17 +37,10 @@ from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import AccessToken, User
 from jwt_middleware.values.steps import Forward
 from jwt_middleware.wsgi import JWTMiddleware
+from tests.issuing import Clock
 from tests.world import Answer, World, encoded
 
 NOW = 1_800_000_000
-
-
-class Clock:
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Shown:
