@@ -608,10 +608,11 @@ class Twins(RuleBasedStateMachine):
     @rule(numbers=st.sampled_from([(0,), (1,), (0, 1), (1, 2), (0, 1, 2)]))
     def rotate(self, numbers: tuple[int, ...]) -> None:
         keys = KeySet(self._keys(*numbers))
-        self.clock.now += 100
-        for world, source in zip(self.worlds, self.sources, strict=True):
+        both = [Runtime.of(world.settings).issuers.own.keys for world in self.worlds]
+        # After the clock was set back, too, it is time for a look.
+        self.clock.now = max(self.clock.now + 100, *(live.fresh.due for live in both))
+        for live, source in zip(both, self.sources, strict=True):
             source.keys = keys
-            live = Runtime.of(world.settings).issuers.own.keys
             patience = monotonic() + 10
             while live.fresh.keys is not keys.by_kid:  # a thread is about to
                 live.renew(self.clock.now)
