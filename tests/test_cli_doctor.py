@@ -162,7 +162,10 @@ def test_a_key_for_encryption_is_no_fault_of_the_set(run: Run, endpoint: Endpoin
     for_encryption = other | {"kid": "enc", "use": "enc", "alg": "RSA-OAEP"}  # as Keycloak has it
     endpoint.jwks = {"keys": [*FACTORY.keys.public_jwks()["keys"], for_encryption]}
     shown = run(keys=KeySet.remote(f"{endpoint.url}/jwks"))
-    assert shown.about("keys")[1] == ("-", "enc is left alone: its `use` is not sig (RFC 7517 s4.2)")
+    assert shown.about("keys")[1] == (
+        "-",
+        "enc is left alone: its `use` is not sig (RFC 7517 s4.2)",
+    )
     assert shown.status == 0
 
 
