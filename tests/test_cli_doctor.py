@@ -157,6 +157,18 @@ def test_a_key_that_can_not_be_used_is_named(run: Run, endpoint: Endpoint) -> No
     assert any(one.startswith("a key without kid can't be used") for one in warned)
 
 
+def test_a_key_for_encryption_is_no_fault_of_the_set(run: Run, endpoint: Endpoint) -> None:
+    other = TokenFactory(algorithm="RS256").key.public_jwk()
+    for_encryption = other | {"kid": "enc", "use": "enc", "alg": "RSA-OAEP"}  # as Keycloak has it
+    endpoint.jwks = {"keys": [*FACTORY.keys.public_jwks()["keys"], for_encryption]}
+    shown = run(keys=KeySet.remote(f"{endpoint.url}/jwks"))
+    assert shown.about("keys")[1] == (
+        "-",
+        "enc is left alone: its `use` is not sig (RFC 7517 s4.2)",
+    )
+    assert shown.status == 0
+
+
 @pytest.mark.parametrize(
     ("jwks", "status", "words"),
     [

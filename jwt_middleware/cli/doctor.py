@@ -26,10 +26,10 @@ import jwt
 from cryptography.exceptions import InvalidSignature
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
-from ..jose.jwk import Key
+from ..jose.jwk import NOT_FOR_SIGNATURES, Key
 from ..keys.remote import HttpFetcher, Remote
 from ..keys.signer import ExternalKey, checked
-from ..keys.source import Fetched, Fetcher
+from ..keys.source import Fetched, Fetcher, Skipped
 from ..runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from .configured import add_options, settings_of, source_of
@@ -149,11 +149,18 @@ def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iter
         yield Line("FAIL", place, seen, "it is the application's own")
     else:
         yield Line("ok", place, f"{_shown(keys)} of {one.issuer!r}, from {where}")
-        for key in skipped:
-            seen = f"{key.kid or 'a key without kid'} can't be used: {key.problem}"
-            yield Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
+        yield from (_skipped(place, key) for key in skipped)
     if fetcher is not None:
         yield from fetcher.lines(place, settings.leeway)
+
+
+def _skipped(place: str, key: Skipped) -> Line:
+    name = key.kid or "a key without kid"
+    # Keycloak publishes one for encryption beside those that sign: nothing is wrong with it.
+    if key.problem == NOT_FOR_SIGNATURES:
+        return Line("-", place, f"{name} is left alone: {key.problem}")
+    seen = f"{name} can't be used: {key.problem}"
+    return Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
 
 
 _WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"

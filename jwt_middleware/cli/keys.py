@@ -227,7 +227,7 @@ def _retire(arguments: Namespace) -> None:
         if at is None or now < at:
             _permit(
                 arguments,
-                f"kid {one.key.kid} is needed: {_dependent(arguments)}",
+                f"kid {one.key.kid} is needed, because {_dependent(arguments)}",
                 f"retire it {_from(at)}, or at once with --force, when it is in the wrong hands",
                 "what it signed is refused, and who has only that must log in anew",
             )
