@@ -1,6 +1,6 @@
 """What the core answers to a request: a step, as a value. Nothing here waits.
 
-`run` and `arun` (in `runtime.py`) carry the asks out; they are all that differs between the
+`run` and `arun` (in `drivers.py`) carry the asks out; they are all that differs between the
 synchronous and the asynchronous world.
 """
 
