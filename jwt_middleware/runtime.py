@@ -44,6 +44,7 @@ CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
+_UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
 _HOOKS = {
     "claims_for": Reason.CLAIMS_HOOK,
@@ -98,6 +99,12 @@ class Runtime:
     @classmethod
     def of(cls, settings: Settings) -> "Runtime":
         """Return the runtime of a settings object, and make it at the first call."""
+        if not isinstance(settings, Settings):
+            raise ConfigurationError(
+                "settings",
+                f"must be a Settings, not {type(settings).__name__}",
+                "JWTMiddleware(app, settings)",
+            )
         with _lock:
             live = vars(settings)
             if "_runtime" not in live:
@@ -151,16 +158,20 @@ class Runtime:
             raise ConfigurationError(
                 "refresh.store",
                 "is asynchronous, and a WSGI door can't await",
-                "give its sync kind",
+                f"give its sync kind{_UNDER_ASGI}",
             )
         if not asynchronous and hook is not None and _is_async(hook):
             raise ConfigurationError(
-                "refresh.claims_for", "is asynchronous, and a WSGI door can't await", "use def"
+                "refresh.claims_for",
+                "is asynchronous, and a WSGI door can't await",
+                f"use def{_UNDER_ASGI}",
             )
         signer = self._settings.keys.signer
         if not asynchronous and isinstance(signer, ExternalKey) and _is_async(signer.signer.sign):
             raise ConfigurationError(
-                "keys", "their signer is asynchronous, and a WSGI door can't await", "use def"
+                "keys",
+                "their signer is asynchronous, and a WSGI door can't await",
+                f"use def{_UNDER_ASGI}",
             )
         if not asynchronous:
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
