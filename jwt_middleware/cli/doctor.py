@@ -211,7 +211,9 @@ class _Watched:
             seen = (
                 f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
             )
-            yield Line("ok", place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
+            # No fault: where there is no OpenID provider, the other kind of metadata is asked for.
+            state = "ok" if answer.status == 200 else "-"
+            yield Line(state, place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
 
