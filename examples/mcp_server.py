@@ -7,7 +7,8 @@ curl -i -X POST http://127.0.0.1:8000/mcp                                # 401, 
 curl -i http://127.0.0.1:8000/.well-known/oauth-protected-resource/mcp   # 200, whom to ask
 
 or give the URL to an MCP client: it gets a token for this very server there, and comes back.
-PORT=9000 sets another port, URL=https://mcp.example.com/mcp what clients call the server.
+PORT=9000 sets another port, URL=https://mcp.example.com/mcp what clients call the server, and
+PROFILE=FOREIGN takes tokens that don't follow RFC 9068, such as Keycloak's.
 """
 
 import os
@@ -18,7 +19,7 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
-from jwt_middleware import AccessToken, KeySet, Resource, Route, Settings
+from jwt_middleware import AccessToken, KeySet, Resource, Route, Settings, profiles
 from jwt_middleware.asgi import JWTMiddleware
 
 PORT = os.environ.get("PORT", "8000")
@@ -54,6 +55,7 @@ settings = Settings(
     issuer=os.environ.get("ISSUER", "https://login.example.com"),
     audience=URL,  # a token for another server, which its operator could replay here, is refused
     keys=KeySet.remote(),  # found by the issuer's name
+    profile=profiles.PROFILES[os.environ.get("PROFILE", "RFC_9068")],
     resource=Resource(identifier=URL, scopes_supported=("notes",), name="Notes"),
     routes=(Route("/mcp", scope="notes"),),
 )

@@ -214,6 +214,7 @@ class Core:
         fresh, parsed = trust.keys.fresh, attempt.parsed
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
+        self._issuers.proved(trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
         if self._cache is None or attempt.credentials is None or not is_present:
             forward = _hand_over(token, trust)
@@ -223,7 +224,7 @@ class Core:
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
-                start=start,
+                start=max(start, trust.since),
                 end=min(end, trust.until),
                 keys=fresh,
                 generation=generation,

@@ -87,7 +87,7 @@ def key_set(name: str, value: Any) -> KeySet:
         raise ConfigurationError(
             name,
             f"must be a KeySet, not {type(value).__name__}: text never becomes a key by guessing",
-            "KeySet.load, .pem, .secret, .from_jwks or .generate",
+            "KeySet.load, .remote, .pem, .secret, .from_jwks or .generate",
         )
     if value.keys and not any(key.verifies for key in value.keys):
         raise ConfigurationError(

@@ -88,7 +88,13 @@ class Issuer:
         return self._carried(self._result(await afinish(step)))
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
-        """End a grant with all its tokens; say whether it was alive. Raises StoreUnavailable."""
+        """End a grant with all its tokens; say whether it was alive.
+
+        Raises:
+            ValueError: the id is no text.
+            StoreUnavailable: then it may have ended; to repeat is safe.
+
+        """
         alive: bool = self._result(finish(self._end(self._exchange(), grant_id, reason)))
         return alive
 
@@ -102,15 +108,18 @@ class Issuer:
         """End all grants of a user, say after a change of password; return their ids.
 
         Raises:
+            ValueError: the subject is no text, as it was when the tokens were issued.
             StoreUnavailable: then some may have ended; to repeat is safe.
 
         """
+        _check_text("subject", subject)
         step = self._exchange().end_subject(subject, reason, self._settings.clock())
         ended: tuple[str, ...] = self._result(finish(step))
         return ended
 
     async def arevoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """Do what `revoke_all` does, in asynchronous code."""
+        _check_text("subject", subject)
         exchange = self._exchange(asynchronous=True)
         step = exchange.end_subject(subject, reason, self._settings.clock())
         ended: tuple[str, ...] = self._result(await afinish(step))
@@ -118,11 +127,13 @@ class Issuer:
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """Return a user's living grants, the newest first: one per device or browser."""
+        _check_text("subject", subject)
         found: tuple[Grant, ...] = self._result(finish(self._exchange().grants(subject)))
         return found
 
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
         """Do what `grants` does, in asynchronous code."""
+        _check_text("subject", subject)
         step = self._exchange(asynchronous=True).grants(subject)
         found: tuple[Grant, ...] = self._result(await afinish(step))
         return found
@@ -158,6 +169,7 @@ class Issuer:
         return core.renewed(now, begin)
 
     def _end(self, exchange: Exchange, grant_id: str, reason: str) -> Step:
+        _check_text("grant_id", grant_id)
         event = Revoked(grant_ids=(grant_id,), reason=reason)
         return exchange.end(
             grant_id,
@@ -182,3 +194,12 @@ class Issuer:
             cookies.access_jar(issuer),
             int(self._group.idle_limit),
         )
+
+
+_WAYS = {"subject": "str(user.id)", "grant_id": "tokens.grant_id, or token.grant_id in a request"}
+
+
+def _check_text(name: str, value: object) -> None:
+    """Check the name of what is to end: one of another type finds nothing, and nothing ends."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: must be text, not {type(value).__name__}: {_WAYS[name]}")

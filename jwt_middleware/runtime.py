@@ -41,6 +41,7 @@ CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
+_UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
 _HOOKS = {
     "claims_for": Reason.CLAIMS_HOOK,
@@ -95,6 +96,12 @@ class Runtime:
     @classmethod
     def of(cls, settings: Settings) -> "Runtime":
         """Return the runtime of a settings object, and make it at the first call."""
+        if not isinstance(settings, Settings):
+            raise ConfigurationError(
+                "settings",
+                f"must be a Settings, not {type(settings).__name__}",
+                "JWTMiddleware(app, settings)",
+            )
         with _lock:
             live = vars(settings)
             if "_runtime" not in live:
@@ -417,7 +424,7 @@ def _check_waits(
 ) -> None:
     if call is not None and _is_async(call):
         problem = f"{subject} asynchronous, and a WSGI door can't await"
-        raise ConfigurationError(field, problem, remedy)
+        raise ConfigurationError(field, problem, remedy + _UNDER_ASGI)
 
 
 def _is_async(hook: Callable[..., Any]) -> bool:

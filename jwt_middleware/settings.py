@@ -38,7 +38,7 @@ class Settings:
         keys: the issuer's keys.
         trusted_issuers: other issuers whose tokens are taken, each with its own keys and audience.
         issuer_for: called with an `iss` that is none of these; returns its `TrustedIssuer`, or None
-            for a stranger. For thousands of tenants: the last 1024 answers are kept, each for ten
+            for a stranger. For thousands of tenants: the last 4096 answers are kept, each for ten
             minutes. Anybody can make it run, with any name. Sync, or async for ASGI.
         refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
             verify.

@@ -43,6 +43,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STEPS = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*\Z")
+_ARRAYS = """as in '["a", "b"]' or '[{"path": "/login", "public": true}]'"""
 _ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
@@ -207,7 +208,7 @@ def _convert(hint: Any, value: Any, place: Place) -> Any:
     if isinstance(value, _Text):
         # From here on it is JSON, whose members have names of their own.
         place = Place(value.variable, ".", ".")
-        value = _read(kinds, str(value), place)
+        value = _read(alternatives, str(value), place)
     if value is None and alternatives != _options(hint):
         return None
     for kind, one in zip(kinds, alternatives, strict=True):
@@ -216,8 +217,9 @@ def _convert(hint: Any, value: Any, place: Place) -> Any:
     raise place.wrong(f"must be {_words(kinds)}")
 
 
-def _read(kinds: "list[_Kind]", text: str, place: Place) -> Any:
+def _read(alternatives: tuple[Any, ...], text: str, place: Place) -> Any:
     """Return what the text of a variable stands for, as JSON would have it."""
+    kinds = [_kind(one) for one in alternatives]
     if not text:
         raise place.wrong("is empty", "unset it for the default")
     # What begins like an array or an object is one, wherever there can be one.
@@ -226,7 +228,17 @@ def _read(kinds: "list[_Kind]", text: str, place: Place) -> Any:
     for kind in kinds:
         if kind.read is not None:
             return kind.read(text, place)
-    raise place.wrong(f"must be {_words(kinds)}, in JSON")
+    group = next((one for one in alternatives if _kind(one) is _GROUP), None)
+    raise place.wrong(f"must be {_words(kinds)}, in JSON", _members(group, place) or _ARRAYS)
+
+
+def _members(group: Any, place: Place) -> str:
+    """Return how to give the members of a group, say `JWT_MIDDLEWARE_TOKEN_CACHE__ENTRIES`."""
+    if group is None:
+        return ""
+    name = place.name.removesuffix("_FILE")
+    first = f"{name}__{fields(group)[0].name.upper()}"
+    return f"its members have variables of their own, the first is {first}"
 
 
 def _json(text: str, place: Place) -> Any:
@@ -241,8 +253,7 @@ def _json(text: str, place: Place) -> Any:
     except ConfigurationError:
         raise
     except (ValueError, RecursionError):
-        remedy = """as in '["a", "b"]' or '[{"path": "/login", "public": true}]'"""
-        raise place.wrong("is not JSON", remedy) from None
+        raise place.wrong("is not JSON", _ARRAYS) from None
 
 
 def _build(cls: type[T], data: Mapping[Any, Any], place: Place) -> T:
@@ -256,7 +267,7 @@ def _build(cls: type[T], data: Mapping[Any, Any], place: Place) -> T:
         if name in data:
             values[name] = _convert(hint, data[name], place.field(name))
         elif _is_required(field):
-            raise place.field(name).wrong("is missing", "it has no default")
+            raise place.field(name).wrong("is missing", "set it: it has no default")
     try:
         return cls(**values)
     except ConfigurationError as error:
@@ -385,7 +396,10 @@ def _key_set(_: Any, value: Any, place: Place) -> KeySet:
 def _load(name: str, keys: Keys, place: Place) -> KeySet:
     value, path = getattr(keys, name), ""
     if name == "file":
-        remedy = "this is the path of a JWK Set file; other keys go to `pem`, `jwks` or `secret`"
+        remedy = (
+            "this is the path of a JWK Set file; keys at a URL, or found by the issuer's name, "
+            "go to `remote`, others to `pem`, `jwks` or `secret`"
+        )
         path = os.path.join(place.folder, value)
         value = _octets(path, place, remedy)
     try:

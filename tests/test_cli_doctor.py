@@ -142,6 +142,7 @@ def test_a_key_set_is_found_as_the_middleware_finds_it(run: Run, endpoint: Endpo
     found, *answers = shown.about("trusted[0]")
     assert found[1].startswith(f"2 keys, {FACTORY.key.kid} (ES256), ")
     assert found[1].endswith("from the issuer's metadata")
+    assert [state for state, _ in answers] == ["-", "ok", "ok"]
     assert [re.search(r"answers (\d+)", seen)[1] for _, seen in answers] == ["404", "200", "200"]  # type: ignore[index]
     assert shown.one("keys")[1].endswith("in the settings")
 
@@ -155,6 +156,18 @@ def test_a_key_that_can_not_be_used_is_named(run: Run, endpoint: Endpoint) -> No
     warned = [seen for state, seen in shown.about("keys") if state == "warn"]
     assert warned[0].startswith("weak can't be used: ") or warned[1].startswith("weak can't be")
     assert any(one.startswith("a key without kid can't be used") for one in warned)
+
+
+def test_a_key_for_encryption_is_no_fault_of_the_set(run: Run, endpoint: Endpoint) -> None:
+    other = TokenFactory(algorithm="RS256").key.public_jwk()
+    for_encryption = other | {"kid": "enc", "use": "enc", "alg": "RSA-OAEP"}  # as Keycloak has it
+    endpoint.jwks = {"keys": [*FACTORY.keys.public_jwks()["keys"], for_encryption]}
+    shown = run(keys=KeySet.remote(f"{endpoint.url}/jwks"))
+    assert shown.about("keys")[1] == (
+        "-",
+        "enc is left alone: its `use` is not sig (RFC 7517 s4.2)",
+    )
+    assert shown.status == 0
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import StoreUnavailable
+from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
+from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import Grant
 from tests.stores import new_grant
 
+FACTORY = TokenFactory()
 CLAIMS = FrozenDict(roles=("editor",))
 
 
@@ -174,7 +177,35 @@ def test_the_address_may_stand_in_a_file_or_on_the_line(
     (tmp_path / "url").write_text(url + "\n")
     monkeypatch.setenv("JWT_MIDDLEWARE_REFRESH__STORE_FILE", str(tmp_path / "url"))
     assert main(["grants", "list"]) == 0
-    assert capsys.readouterr().err == "1 living grants\n" * 2
+    monkeypatch.setenv("SHOP_REFRESH__STORE", url)
+    assert main(["grants", "list", "--prefix", "SHOP_"]) == 0
+    assert capsys.readouterr().err == "1 living grants\n" * 3
+
+
+def test_the_store_is_that_of_the_applications_settings(
+    store: SQLiteStore, capsys: Capture, tmp_path: Path
+) -> None:
+    added(store)
+    FACTORY.keys.save(tmp_path / "keys.json")
+    (tmp_path / "app.toml").write_text(
+        f"""
+        [jwt_middleware]
+        issuer = "https://login.example"
+        audience = "api"
+        keys = "keys.json"
+        refresh.store = "sqlite:///{tmp_path}/grants.db"
+        """
+    )
+    assert main(["grants", "end", "--subject", "alice", "--toml", str(tmp_path / "app.toml")]) == 0
+    assert capsys.readouterr().out == "Ended 1 grants.\n"
+
+
+def only_verifies() -> Settings:
+    return FACTORY.settings()
+
+
+def own_store() -> Settings:
+    return FACTORY.settings(refresh=Refresh(store=MemoryStore(clock=time.time, retention=700)))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +235,15 @@ def test_schema_needs_no_driver(monkeypatch: pytest.MonkeyPatch, capsys: Capture
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("list", "which store? --store sqlite:///grants.db, or JWT_MIDDLEWARE_REFRESH__STORE"),
+        (
+            "list",
+            "--toml FILE, --settings MODULE:NAME, or JWT_MIDDLEWARE_REFRESH__STORE",
+        ),
+        (
+            "list --settings tests.test_cli_grants:only_verifies",
+            "has no `refresh`, and so no store",
+        ),
+        ("list --settings tests.test_cli_grants:own_store", "has a store without URL"),
         ("list --store memory://", "memory:// is a process's own"),
         ("list --store oracle://", "no store has the scheme 'oracle'"),
         ("list --store sqlite:////nowhere/grants.db", "/nowhere/grants.db can't be used"),

@@ -107,6 +107,21 @@ def test_every_verb_and_its_twin_do_the_same(world: World) -> None:
     assert [event.grant_ids for event in revoked] == [(one.grant_id,), (other.grant_id,)]
 
 
+@pytest.mark.parametrize(
+    ("verb", "given", "way"),
+    [
+        ("revoke", 5, "grant_id: must be text, not int: tokens.grant_id"),
+        ("revoke_all", 5, r"subject: must be text, not int: str\(user.id\)"),
+        ("grants", 5, r"subject: must be text, not int: str\(user.id\)"),
+    ],
+)
+def test_what_can_be_no_name_finds_nothing_and_says_so(
+    site: Site, verb: str, given: Any, way: str
+) -> None:
+    with pytest.raises(ValueError, match=way):
+        site.ask(verb, given)
+
+
 def test_reasons_are_kept_with_the_grant(world: World) -> None:
     first, second = world.login(), world.login()
     world.each(lambda site: site.ask("revoke", first.grant_id, reason="device lost"))

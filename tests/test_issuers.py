@@ -24,7 +24,7 @@ from jwt_middleware import (
     TrustedIssuer,
     profiles,
 )
-from jwt_middleware.issuers import MAX_TENANTS, TENANT_AGE, Issuers
+from jwt_middleware.issuers import MAX_TENANTS, MAX_UNPROVED, TENANT_AGE, Issuers
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
 from jwt_middleware.runtime import Runtime
@@ -32,7 +32,7 @@ from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.access import Policy, accept
 from jwt_middleware.values.errors import InvalidToken, Reason
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
-from tests.issuing import REVOKE, Clock, form_octets, posted
+from tests.issuing import HOUR, REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
 from tests.keyserver.site import DOORS, Author, Site, settle
 from tests.rules import accepts, refuses
@@ -684,16 +684,44 @@ def test_the_tenant_that_was_not_used_for_longest_is_forgotten(
         name = f"https://{number}.example"
         assert issuers.find(name, clock()) is None
         trusted = TrustedIssuer(issuer=name, audience=first.audience, keys=first.keys)
-        issuers.adopt(name, trusted, clock())
+        issuers.proved(issuers.adopt(name, trusted, clock()))
     before = len(tenants.asked)
     assert site.get(first.token()).reached
     assert len(tenants.asked) == before
     assert site.get(second.token()).reached
     assert len(tenants.asked) == before + 1
     assert len(issuers._tenants) == MAX_TENANTS
-    issuers._used("https://forgotten.example")  # by another thread, meanwhile
     issuers.reset()
     assert site.get(first.token()).reached
+
+
+def test_a_clock_that_is_set_back_prolongs_no_word_about_a_tenant(
+    tenants: Tenants, clock: Clock
+) -> None:
+    world = World(TokenFactory(clock=clock).settings(issuer_for=tenants))
+    one = tenants.add("https://one.example")
+    token = one.token(iat=int(clock() - HOUR))
+    assert world.get(token=token).reached
+    assert world.get(token=token).reached
+    del tenants.known[one.issuer]
+    clock.now -= HOUR / 2
+    assert world.get(token=token).reason == "issuer_not_trusted"
+
+
+def test_strangers_push_out_no_tenant_whose_tokens_are_good(tenants: Tenants, clock: Clock) -> None:
+    site = Site("wsgi", TokenFactory(clock=clock).settings(issuer_for=tenants))
+    good = tenants.add("https://good.example")
+    assert site.get(good.token()).reached
+    forged = TokenFactory(clock=clock)
+    for number in range(MAX_TENANTS + 1):
+        name = f"https://{number}.example"
+        tenants.known[name] = TrustedIssuer(issuer=name, audience=good.audience, keys=good.keys)
+        assert not site.get(forged.token(iss=name, aud=good.audience)).reached
+    assert tenants.asked.count(good.issuer) == 1
+    assert site.get(good.token()).reached
+    assert tenants.asked.count(good.issuer) == 1
+    issuers: Issuers = Runtime.of(site.settings).issuers
+    assert len(issuers._unproved) == MAX_UNPROVED
 
 
 def test_tenants_of_equal_names_of_keys_are_told_apart(tenants: Tenants, clock: Clock) -> None:

@@ -189,6 +189,8 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
     "EC private an array": (private_es(d=["AQ"]), "'d' must be"),
     "OKP private of another": (private("EdDSA", d=another("EdDSA")["d"]), "don't make a key"),
     "use enc": (es(use="enc"), "`use` is not sig"),
+    "use enc, for an algorithm that encrypts": (rs(use="enc", alg="RSA-OAEP"), "`use` is not sig"),
+    "use enc, on a curve for it": (ed(use="enc", alg="ECDH-ES", crv="X25519"), "`use` is not sig"),
     "use of another case": (es(use="SIG"), "`use` is not sig"),
     "use a list": (es(use=["sig"]), "`use` is not sig"),
     "key_ops a string": (es(key_ops="verify"), "must be an array of strings"),

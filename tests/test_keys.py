@@ -386,7 +386,9 @@ def test_a_file_has_a_limit(path: Path) -> None:
     path.write_bytes(text.ljust(MAX_FILE + 1))
     assert f"larger than {MAX_FILE} octets" in why_not(lambda: KeySet.load(path))
     path.write_bytes(b"")
-    assert "not one JSON object" in why_not(lambda: KeySet.load(path))
+    told = why_not(lambda: KeySet.load(path))
+    assert "not one JSON object" in told
+    assert f"in {path} (give a JWK Set; PEM is for KeySet.pem)" in told
 
 
 def test_an_algorithm_can_be_given_for_keys_that_name_none(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from jwt_middleware import Event, Settings, current_token
+from jwt_middleware import ConfigurationError, Event, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.core import Core
 from jwt_middleware.drivers import arun, run
@@ -207,6 +207,14 @@ def test_a_copy_gets_a_runtime_of_its_own(copied: Callable[[Settings], Settings]
     assert Runtime.of(twin) is not runtime
     assert Runtime.of(settings) is runtime
     assert World(twin).get(token=FACTORY.token()).status == 200
+
+
+@pytest.mark.parametrize("door", [ASGIMiddleware, WSGIMiddleware])
+def test_what_is_no_settings_is_told_when_the_door_is_made(door: Any) -> None:
+    def app() -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"^settings: must be a Settings, not function"):
+        door(FACTORY.settings(), app)
 
 
 def test_threads_that_race_for_a_runtime_get_one() -> None:

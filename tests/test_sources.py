@@ -351,6 +351,29 @@ def test_a_wrong_variable_is_named_with_what_is_wrong(
     assert words in found.value.problem
 
 
+@pytest.mark.parametrize(
+    ("variables", "way"),
+    [
+        ({"ROUTES": "/login"}, """as in '["a", "b"]' or '[{"path": "/login", "public": true}]'"""),
+        ({"TOKEN_CACHE": "0"}, "the first is JWT_MIDDLEWARE_TOKEN_CACHE__ENTRIES"),
+        ({"KEYS__REMOTE": "https://h/jwks"}, "the first is JWT_MIDDLEWARE_KEYS__REMOTE__URL"),
+        ({"REFRESH_FILE": "address"}, "the first is JWT_MIDDLEWARE_REFRESH__STORE"),
+        (
+            {"KEYS": "https://login.example/jwks.json"},
+            "keys at a URL, or found by the issuer's name",
+        ),
+    ],
+)
+def test_a_wrong_form_is_told_with_the_right_one(
+    folder: Path, variables: dict[str, str], way: str
+) -> None:
+    (folder / "address").write_text("memory://")
+    keys = {} if any(name.startswith("KEYS") for name in variables) else {"KEYS": "keys.json"}
+    with pytest.raises(ConfigurationError) as found:
+        from_env(**keys, **variables)
+    assert way in found.value.remedy
+
+
 @pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE", "KEYS"])
 def test_a_missing_variable_is_named(folder: Path, name: str) -> None:
     variables = VARIABLES | {"JWT_MIDDLEWARE_KEYS": "keys.json"}

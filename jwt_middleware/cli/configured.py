@@ -14,6 +14,12 @@ PREFIX = "JWT_MIDDLEWARE_"
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options that say where the settings are, and for whom the answer is."""
+    add_source(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def add_source(parser: ArgumentParser) -> None:
+    """Add the options that say where the settings are."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--toml", metavar="FILE", help="read the settings from a TOML file")
     source.add_argument(
@@ -31,7 +37,6 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="TEXT",
         help="of environment variables, where neither is given; default %(default)s",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def settings_of(arguments: Namespace) -> Settings:

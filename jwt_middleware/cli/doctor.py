@@ -26,14 +26,14 @@ import jwt
 from cryptography.exceptions import InvalidSignature
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
-from ..jose.jwk import Key
+from ..jose.jwk import NOT_FOR_SIGNATURES, Key
 from ..keys.remote import HttpFetcher, Remote
 from ..keys.signer import ExternalKey, checked
-from ..keys.source import Fetched, Fetcher
+from ..keys.source import Fetched, Fetcher, Skipped
 from ..runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from .configured import add_options, settings_of, source_of
-from .lines import Line, origin, span, write
+from .lines import Line, State, origin, span, write
 
 ROUNDS = 5  # questions to the store, for its latency
 SLOW = 0.1  # seconds; a request that has to ask waits for it
@@ -149,11 +149,18 @@ def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iter
         yield Line("FAIL", place, seen, "it is the application's own")
     else:
         yield Line("ok", place, f"{_shown(keys)} of {one.issuer!r}, from {where}")
-        for key in skipped:
-            seen = f"{key.kid or 'a key without kid'} can't be used: {key.problem}"
-            yield Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
+        yield from (_skipped(place, key) for key in skipped)
     if fetcher is not None:
         yield from fetcher.lines(place, settings.leeway)
+
+
+def _skipped(place: str, key: Skipped) -> Line:
+    name = key.kid or "a key without kid"
+    # Keycloak publishes one for encryption beside those that sign: nothing is wrong with it.
+    if key.problem == NOT_FOR_SIGNATURES:
+        return Line("-", place, f"{name} is left alone: {key.problem}")
+    seen = f"{name} can't be used: {key.problem}"
+    return Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
 
 
 _WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
@@ -204,7 +211,9 @@ class _Watched:
             seen = (
                 f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
             )
-            yield Line("ok", place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
+            # No fault: where there is no OpenID provider, the other kind of metadata is asked for.
+            state: State = "ok" if answer.status == 200 else "-"
+            yield Line(state, place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
 

@@ -17,8 +17,9 @@ from ..stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.model import Grant
 from . import Refusal, timed
+from .configured import PREFIX, add_source, settings_of, source_of
 
-VARIABLE = "JWT_MIDDLEWARE_REFRESH__STORE"
+VARIABLE = "REFRESH__STORE"
 PAGE = 500  # grants of one question
 # seconds; what ended is remembered longer than the longest-lived access token that settings allow
 RETENTION = 86400 + 300 + 60
@@ -89,9 +90,11 @@ def _add(
         parser.add_argument(
             "--store",
             metavar="URL",
-            help=f"default: ${VARIABLE}, or the file that ${VARIABLE}_FILE names; other users of "
-            "the machine can read a password on the command line",
+            help=f"default: that of the settings, ${PREFIX}{VARIABLE} or the file that "
+            f"${PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
+            "the command line",
         )
+        add_source(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -144,7 +147,7 @@ def _schema(arguments: Namespace) -> None:
 
 @contextmanager
 def _opened(arguments: Namespace) -> Generator[Any, None, None]:
-    url = arguments.store or _from_environment()
+    url = arguments.store or _configured(arguments)
     if url.startswith("memory:"):
         raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
     store = open_store(url, clock=time.time, retention=RETENTION).plain
@@ -159,14 +162,31 @@ def _opened(arguments: Namespace) -> Generator[Any, None, None]:
         store.close()
 
 
-def _from_environment() -> str:
-    path = os.environ.get(f"{VARIABLE}_FILE")
+def _configured(arguments: Namespace) -> str:
+    if arguments.toml is None and arguments.settings is None:
+        return _from_environment(arguments.prefix + VARIABLE)
+    group = settings_of(arguments).refresh
+    if group is None:
+        raise Refusal(f"{source_of(arguments)} has no `refresh`, and so no store: --store URL")
+    if not isinstance(group.store, str):
+        raise Refusal(
+            f"{source_of(arguments)} has a store without URL: only the application has it"
+        )
+    return group.store
+
+
+def _from_environment(variable: str) -> str:
+    """Return what one variable says: an operator needs no other, and no keys."""
+    path = os.environ.get(f"{variable}_FILE")
     try:
-        url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(VARIABLE)
+        url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(variable)
     except OSError as error:
-        raise Refusal(f"{VARIABLE}_FILE: {path}: {error.strerror}") from None
+        raise Refusal(f"{variable}_FILE: {path}: {error.strerror}") from None
     if not url:
-        raise Refusal(f"which store? --store sqlite:///grants.db, or {VARIABLE}")
+        raise Refusal(
+            f"which store? --store sqlite:///grants.db, --toml FILE, --settings MODULE:NAME, or "
+            f"{variable}"
+        )
     return url
 
 

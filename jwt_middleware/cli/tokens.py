@@ -283,7 +283,8 @@ CHECKS: tuple[Check, ...] = (
 # What to do about it; docs/errors.md has more words.
 ADVICE: Mapping[Reason, str] = {
     Reason.TOO_LONG: "the issuer puts too much in: groups, permissions",
-    Reason.SEGMENTS: "an opaque or encrypted token, or a cut-off one: this needs a signed JWT",
+    Reason.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of one, "
+    "no quotes around it, and of a JSON answer only what `access_token` has",
     Reason.ENCODING: "damaged, or forged",
     Reason.JSON: "damaged, or forged",
     Reason.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",

@@ -482,7 +482,9 @@ def _raise(error: Exception) -> NoReturn:
 
 def _subject(subject: Any) -> str:
     if not isinstance(subject, str) or not subject or not subject.isprintable():
-        raise ValueError("subject: must be a non-empty string of printable characters")
+        raise ValueError(
+            "subject: must be a non-empty string of printable characters; a number: str(user.id)"
+        )
     return subject
 
 
@@ -497,5 +499,7 @@ def _client(client_id: Any, subject: str) -> str:
 
 def _scope(scope: Any) -> str:
     if not isinstance(scope, str) or not is_scope(scope):
-        raise ValueError("scope: must be words separated by one space (RFC 6749 s3.3)")
+        raise ValueError(
+            'scope: must be words separated by one space (RFC 6749 s3.3), such as "read write"'
+        )
     return scope

@@ -40,6 +40,7 @@ _READERS: Mapping[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OK
 
 
 _SIGN_AND_VERIFY = frozenset(("sign", "verify"))
+NOT_FOR_SIGNATURES = "its `use` is not sig (RFC 7517 s4.2)"
 
 
 class UnusableKey(ValueError):
@@ -150,10 +151,11 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
         raise UnusableKey(f"key type {kty!r} is not supported")
     for name in _PUBLIC_MEMBERS[kty]:
         _string(jwk, name)
+    # Before `alg`: that an encryption key's isn't one of ours says nothing that anybody could mend.
+    operations = _check_use(jwk)
     curve = jwk.get("crv")
     name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
     bound = _bind(name, kty, curve)
-    operations = _check_use(jwk)
     kid = _checked_kid(jwk["kid"]) if "kid" in jwk else thumbprint(jwk)
     if kty == "oct":
         key = from_secret(_octets(jwk, "k"), bound.name, kid=kid)
@@ -313,7 +315,7 @@ def _unsupported(name: object) -> str:
 def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
     """Check `use` and `key_ops` (RFC 7517 s4.2, s4.3); return what the key may do."""
     if jwk.get("use") not in (None, "sig"):
-        raise UnusableKey("its `use` is not sig (RFC 7517 s4.2)")
+        raise UnusableKey(NOT_FOR_SIGNATURES)
     operations = jwk.get("key_ops")
     if operations is None:
         return _SIGN_AND_VERIFY

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from json import dumps
-from os import PathLike
+from os import PathLike, fspath
 from types import MappingProxyType
 from typing import Any
 
@@ -116,7 +116,12 @@ class KeySet:
         A process finds out within seconds, and by itself; until then, and while the file can't be
         read, it goes on with the keys it knows.
         """
-        found = cls.from_jwks(file.read(path), algorithm=algorithm)
+        octets = file.read(path)
+        try:
+            found = cls.from_jwks(octets, algorithm=algorithm)
+        except ConfigurationError as error:
+            problem = f"{error.problem}, in {fspath(path)}"
+            raise ConfigurationError(error.field, problem, error.remedy) from None
         return cls(found.keys, file.source(path, algorithm))
 
     @classmethod
@@ -221,7 +226,9 @@ def _members(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
             jwks = parse_object(octets)
         except ValueError:
             raise ConfigurationError(
-                "keys", "not one JSON object without duplicate members", "give a JWK Set"
+                "keys",
+                "not one JSON object without duplicate members",
+                "give a JWK Set; PEM is for KeySet.pem",
             ) from None
     members = jwks.get("keys")
     if not isinstance(members, list | tuple):

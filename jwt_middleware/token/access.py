@@ -74,7 +74,11 @@ def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
         # Read back before they are looked at: pairs make an object, too.
         found = parse_object(to_json(dict(claims)).encode())
     except (TypeError, ValueError) as error:
-        raise ValueError(f"claims: not JSON: {type(error).__name__}") from None
+        # Without the error's own words: they may have the value of a claim in them.
+        raise ValueError(
+            f"claims: not JSON: {type(error).__name__} (give dates and identifiers as text, sets "
+            "as lists)"
+        ) from None
     taken = RESERVED.intersection(found)
     if taken:
         raise ValueError(f"claims: {min(taken)!r} is set by the issuer and can't be given")
