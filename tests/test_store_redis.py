@@ -40,6 +40,7 @@ from tests.engines import redis as engines
 from tests.stores import ROOT, new_grant
 
 park = engines.park
+PATIENTLY = "?timeout=5"  # for a crowd at once, where the usual second is short on a busy machine
 
 
 def topologies(*, all_long: bool = False) -> list[Any]:
@@ -72,7 +73,7 @@ on_each_engine = pytest.mark.parametrize(
 @each_case
 @everywhere
 def test_keeps_the_contract(case: Case, park: engines.Park, topology: str, engine: str) -> None:
-    url = park(topology, engine).url
+    url = park(topology, engine).url + PATIENTLY
     case.run(
         lambda clock, retention: engines.a_store(
             url, retention=retention, offset=lambda: clock.offset
@@ -85,7 +86,7 @@ def test_keeps_the_contract(case: Case, park: engines.Park, topology: str, engin
 def test_keeps_the_contract_awaited(
     case: Case, park: engines.Park, topology: str, engine: str
 ) -> None:
-    url = park(topology, engine).url
+    url = park(topology, engine).url + PATIENTLY
     case.run(
         lambda clock, retention: engines.an_async_store(
             url, retention=retention, offset=lambda: clock.offset
