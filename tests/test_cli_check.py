@@ -122,6 +122,7 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
     ("id-token-audience", r"trusted_issuers\[1\].audience", "'app'", {
         "trusted_issuers": (partner(), partner(
             issuer="https://b.example", profile=profiles.FOREIGN, audience="app"))}),
+    ("audience-with-comma", "audience", "'urn:a,urn:b' is one name", {"audience": "urn:a,urn:b"}),
     ("unlimited-scopes", r"trusted_issuers\[0\].scopes", "the scope of /admin/", {
         "trusted_issuers": (partner(),), "routes": (GUARDED,)}),
     ("shared-secret", "keys", "could make such tokens", {"keys": KeySet.secret(SECRET)}),

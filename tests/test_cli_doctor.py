@@ -142,6 +142,7 @@ def test_a_key_set_is_found_as_the_middleware_finds_it(run: Run, endpoint: Endpo
     found, *answers = shown.about("trusted[0]")
     assert found[1].startswith(f"2 keys, {FACTORY.key.kid} (ES256), ")
     assert found[1].endswith("from the issuer's metadata")
+    assert [state for state, _ in answers] == ["-", "ok", "ok"]
     assert [re.search(r"answers (\d+)", seen)[1] for _, seen in answers] == ["404", "200", "200"]  # type: ignore[index]
     assert shown.one("keys")[1].endswith("in the settings")
 

@@ -161,6 +161,13 @@ def _audience(settings: Settings) -> Iterator[Found]:
                 )
 
 
+def _list(settings: Settings) -> Iterator[Found]:
+    for place, one in _each(settings):
+        for name in one.audience:
+            if "," in name:
+                yield Found(f"{place}audience", f"{name!r} is one name, with a comma in it")
+
+
 def _scopes(settings: Settings) -> Iterator[Found]:
     guarded = [route.path for route in settings.routes if route.scope]
     for place, one in _each(settings):
@@ -288,6 +295,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "id-token-audience", _audience, "have the issuer give this service an audience of its own"
     ),
+    Rule("audience-with-comma", _list, 'several are an array: \'["one", "other"]\' in a variable'),
     Rule("unlimited-scopes", _scopes, "name what it may give: scopes=(...)"),
     Rule("shared-secret", _secret, "public keys: KeySet.remote() or KeySet.load"),
     Rule("private-addresses", _private_addresses, "only for an issuer in the same cluster"),

@@ -211,7 +211,9 @@ class _Watched:
             seen = (
                 f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
             )
-            yield Line("ok", place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
+            # Not a fault: who is no OpenID provider has the other kind of metadata.
+            seen += f", Cache-Control: {answer.cache_control or 'none'}"
+            yield Line("ok" if answer.status == 200 else "-", place, seen)
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
 
