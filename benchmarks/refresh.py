@@ -33,7 +33,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jwt_middleware import Event, Issuer, KeySet, Refresh, Settings, Tokens
 from jwt_middleware.core import Core
-from jwt_middleware.runtime import Runtime, run
+from jwt_middleware.drivers import run
+from jwt_middleware.runtime import Runtime
 from jwt_middleware.values.events import Refreshed
 from jwt_middleware.values.model import Request
 from jwt_middleware.values.steps import Reply

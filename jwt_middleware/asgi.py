@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from .drivers import arun
 from .request.routes import below_root
-from .runtime import Runtime, arun
+from .runtime import Runtime
 from .settings import Settings
 from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
 from .values.model import Request, Response

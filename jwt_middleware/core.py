@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from json import dumps
 from typing import Any, NamedTuple
 
 from .grant.ended import EndedGrants, Plan
@@ -15,11 +14,11 @@ from .jose.jwk import Key
 from .jose.jws import Parsed
 from .keys.live import LiveKeys
 from .metadata import documents
-from .request.challenges import challenge, quoted
 from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
 from .request.documents import Document
 from .request.origins import Origins, is_preflight
+from .request.refusals import Refusals
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
@@ -28,11 +27,9 @@ from .token.claims import lifetime, time_of
 from .values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
-    InvalidClient,
     InvalidRequest,
     InvalidToken,
     MissingCredentials,
-    NotAllowed,
     OAuthError,
     Reason,
     Unavailable,
@@ -90,13 +87,14 @@ class Core:
             header=cookies.header if cookies is not None else "",
         )
         resource = settings.resource
-        self._metadata_url = resource.metadata_url if resource is not None else ""
+        self._refusals = Refusals(
+            realm=settings.realm,
+            metadata_url=resource.metadata_url if resource is not None else "",
+            problem_details=settings.problem_details,
+        )
         self._documents = documents(settings)
-        self._realm = settings.realm
-        self._problem = settings.problem_details
         self._clock = settings.clock
         self._headers = self._issuers.headers
-        self._answers: dict[tuple[object, ...], Response] = {}
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
         self._known: tuple[Ports, EndedGrants] | None = None
@@ -216,6 +214,7 @@ class Core:
         fresh, parsed = trust.keys.fresh, attempt.parsed
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._accept(parsed, trust, key, now)
+        self._issuers.proved(trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
         if self._cache is None or attempt.credentials is None or not is_present:
             forward = _hand_over(token, trust)
@@ -225,7 +224,7 @@ class Core:
             start, end = lifetime(token.claims, self._leeway)
             entry = Entry(
                 forward,
-                start=start,
+                start=max(start, trust.since),
                 end=min(end, trust.until),
                 keys=fresh,
                 generation=generation,
@@ -284,11 +283,7 @@ class Core:
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
         ours = None if request.is_websocket else self._ours(request.path)
-        # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), error.retry_after, ours is None, *error.parameters())
-        response = self._answers.get(key)
-        if response is None:
-            response = self._answers[key] = self._answer(error, at_resource=ours is None)
+        response = self._refusals.answer(error, at_resource=ours is None)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -308,53 +303,6 @@ class Core:
     def _ours(self, path: str) -> Document | Endpoints | None:
         """Return what of ours is at a path; None: a resource of the application's."""
         return self._documents.get(path) or (self._endpoints if path in self._served else None)
-
-    def _answer(self, error: OAuthError, *, at_resource: bool) -> Response:
-        # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
-        code = {} if error.error is None else {"error": error.error}
-        if self._problem:
-            content_type = "application/problem+json"
-            title = _TITLES[error.status]
-            body = {"type": "about:blank", "title": title, "status": error.status}
-            body |= {"detail": error.description, **code}
-        else:
-            content_type = "application/json"
-            body = {**code, "error_description": error.description}
-        content = dumps(body, separators=(",", ":")).encode()
-        headers = (
-            ("content-type", content_type),
-            ("content-length", str(len(content))),
-            # What was refused to one must not be kept for another, nor for the same one's next try.
-            ("cache-control", "no-store"),
-            *self._way_on(error, at_resource=at_resource),
-        )
-        return Response(error.status, headers, content)
-
-    def _way_on(self, error: OAuthError, *, at_resource: bool) -> tuple[tuple[str, str], ...]:
-        """Return the field that says what to do next."""
-        # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
-        pragma = () if at_resource else (("pragma", "no-cache"),)
-        if isinstance(error, Unavailable):
-            return (("retry-after", str(error.retry_after)), *pragma)
-        if isinstance(error, NotAllowed):
-            return (("allow", error.allow), *pragma)
-        if isinstance(error, InvalidClient):
-            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
-            # matching the authentication scheme used by the client".
-            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
-        if at_resource:
-            return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
-        return pragma
-
-
-_TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    405: "Method Not Allowed",
-    413: "Content Too Large",
-    503: "Service Unavailable",
-}
 
 
 # What people put into a URL by mistake must not come into a log by it.
@@ -437,7 +385,7 @@ def _unless_ended(
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(forward.auth.scopes):
+    if rule.scopes and not rule.scopes.issubset(forward.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return

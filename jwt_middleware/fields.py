@@ -1,13 +1,15 @@
 """Checks of fields that several groups of settings have: each returns the value as it is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, TypeVar
 
 from .keys import KeySet, remote
 from .token.claims import is_scope
 from .token.profiles import Profile
 from .values.errors import ConfigurationError
+
+T = TypeVar("T")
 
 
 def identifier(name: str, value: Any) -> str:
@@ -35,6 +37,34 @@ def listed(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
         raise ConfigurationError(name, "must be a tuple", "a single one needs a comma: (value,)")
     return tuple(value)
+
+
+def each(kind: type[T], example: str) -> Callable[[str, Any], tuple[T, ...]]:
+    """Return the check of a field with any number of one kind."""
+
+    def check(name: str, value: Any) -> tuple[T, ...]:
+        found = listed(name, value)
+        for one in found:
+            if not isinstance(one, kind):
+                problem = f"{type(one).__name__} is no {kind.__name__}"
+                raise ConfigurationError(name, problem, example)
+        return found
+
+    return check
+
+
+def group(
+    kind: type[T], example: str, *, can_be_off: bool = True
+) -> Callable[[str, Any], T | None]:
+    """Return the check of a field that is a group of settings; None: the feature is off."""
+
+    def check(name: str, value: Any) -> T | None:
+        if isinstance(value, kind) or (value is None and can_be_off):
+            return value
+        problem = f"must be a {kind.__name__} group, not {type(value).__name__}"
+        raise ConfigurationError(name, problem, example)
+
+    return check
 
 
 def url(name: str, value: Any) -> str:

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any, cast
 
 from .core import Core
+from .drivers import afinish, finish
 from .grant.exchange import Exchange
-from .runtime import Runtime, afinish, finish
+from .runtime import Runtime
 from .settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked

@@ -11,29 +11,35 @@ from typing import Any
 
 from .jose.jws import Header
 from .keys import KeySet
+from .keys.freshness import SET_BACK
 from .keys.live import LiveKeys, Tell
 from .settings import Settings
 from .token.access import Policy
 from .trusted import TrustedIssuer
 from .values.errors import InvalidToken, Reason, Unavailable
 
-MAX_TENANTS = 4096  # issuers that the application named, some 5 KiB each: the least used goes
+# Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
+# name to be kept here has a place of his own, or strangers would push out those that are in use.
+MAX_TENANTS = 4096
+MAX_UNPROVED = 1024  # of whose tokens none was good yet
 TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
 
 
 class Trust:
     """One issuer: its keys as they are now, and the rules for its tokens."""
 
-    __slots__ = ("given", "headers", "keys", "policy", "until", "user")
+    __slots__ = ("given", "headers", "keys", "policy", "since", "until", "user")
 
     def __init__(
         self,
         given: Settings | TrustedIssuer,
         policy: Policy,
         keys: LiveKeys,
-        until: float = inf,
+        named: float | None = None,
     ) -> None:
-        self.until = until  # the application's word holds no longer
+        # For how long the application's word holds; a clock that is set back doesn't prolong it.
+        self.since = -inf if named is None else named - SET_BACK
+        self.until = inf if named is None else named + TENANT_AGE
         self.given = given
         self.policy = policy
         self.keys = keys
@@ -54,10 +60,12 @@ class Issuers:
         for one in settings.trusted_issuers:
             self._by_name[one.issuer] = self._trust(one)
         self._tenants: OrderedDict[str, Trust] = OrderedDict()
+        self._unproved: OrderedDict[str, Trust] = OrderedDict()
 
     def reset(self) -> None:
         """Begin with no fetch under way, as a forked child does."""
-        for trust in (*self._by_name.values(), *self._tenants.values()):
+        tenants = (*self._tenants.values(), *self._unproved.values())
+        for trust in (*self._by_name.values(), *tenants):
             trust.keys.reset()
 
     def find(self, name: object, now: float) -> Trust | None:
@@ -86,38 +94,49 @@ class Issuers:
         """
         if answer is None:
             self._tenants.pop(name, None)
+            self._unproved.pop(name, None)
             raise InvalidToken(Reason.ISSUER)
         if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
             raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
-        trust = Trust(answer, self._policy(answer), self._live(answer), now + TENANT_AGE)
+        trust = Trust(answer, self._policy(answer), self._live(answer), now)
         # In one step: of two that come first, the second finds the keys of the first.
-        known = self._tenants.setdefault(name, trust)
+        known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
         if known is not trust:
             # The same answer again, or one that is equal but for its object: its keys are there.
             if _is_same(known.given.keys, answer.keys):
-                trust = Trust(answer, self._policy(answer), known.keys, now + TENANT_AGE)
-            self._tenants[name] = trust
-        self._used(name)
-        if len(self._tenants) > MAX_TENANTS:
-            self._tenants.popitem(last=False)
+                trust = Trust(answer, self._policy(answer), known.keys, now)
+            place = self._tenants if name in self._tenants else self._unproved
+            place[name] = trust
+        _trim(self._unproved, MAX_UNPROVED)
         return trust
 
-    def _tenant(self, name: str, now: float) -> Trust | None:
-        found = self._tenants.get(name)
-        if found is None or not 0 < found.until - now <= TENANT_AGE:
-            return None
-        self._used(name)
-        return found
-
-    def _used(self, name: str) -> None:
+    def proved(self, trust: Trust) -> None:
+        """Take note that a token of an issuer is good. Nothing else says that it is in use."""
+        if trust.until == inf:
+            return
+        name = trust.policy.issuer
+        if name not in self._tenants:
+            self._tenants[name] = trust
+            self._unproved.pop(name, None)
+            _trim(self._tenants, MAX_TENANTS)
         with suppress(KeyError):  # another thread has just forgotten it
             self._tenants.move_to_end(name)
+
+    def _tenant(self, name: str, now: float) -> Trust | None:
+        found = self._tenants.get(name) or self._unproved.get(name)
+        return found if found is not None and found.since <= now < found.until else None
 
     def _trust(self, given: TrustedIssuer) -> Trust:
         return Trust(given, self._policy(given), self._live(given))
 
     def _live(self, given: Settings | TrustedIssuer) -> LiveKeys:
-        return LiveKeys(given.keys, given.issuer, clock=self._settings.clock, tell=self._tell)
+        return LiveKeys(
+            given.keys,
+            given.issuer,
+            clock=self._settings.clock,
+            tell=self._tell,
+            stands_alone=given is self._settings,
+        )
 
     def _policy(self, given: Settings | TrustedIssuer) -> Policy:
         is_own = given is self._settings
@@ -131,6 +150,11 @@ class Issuers:
             own=is_own,
             scopes=None if scopes is None else frozenset(scopes),
         )
+
+
+def _trim(tenants: OrderedDict[str, Trust], size: int) -> None:
+    if len(tenants) > size:
+        tenants.popitem(last=False)
 
 
 def _is_same(before: KeySet, after: KeySet) -> bool:

@@ -1,4 +1,4 @@
-"""The live side of one Settings, in this process: store, ended grants, executor, log."""
+"""The live side of one Settings, in this process: store, issuers' keys, cache, threads, log."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .core import Core, Lookups
@@ -23,23 +23,20 @@ from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
     EndGrant,
-    OAuthError,
     Reason,
     StoreUnavailable,
     Unavailable,
 )
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
-from .values.model import AccessToken, Request
-from .values.steps import Ask, Done, Forward, Reply, Step
+from .values.model import AccessToken
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
 
-EXECUTOR_THREADS = (
-    8  # for blocking stores and hooks under ASGI; the application's threads stay its own
-)
+# For what blocks under ASGI, of each kind: stores, hooks. The application's threads stay its own.
+EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
@@ -144,36 +141,19 @@ class Runtime:
                 LiveKeys.arenew,
                 hook and partial(self._aanswer, "issuer_for", hook),
             )
-        if hook is not None and _is_async(hook):
-            raise ConfigurationError(
-                "issuer_for", "is asynchronous, and a WSGI door can't await", "use def"
-            )
+        _check_waits("issuer_for", hook)
         return Lookups(
             LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
         )
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         hook = group.claims_for
-        if not asynchronous and iscoroutinefunction(self.store.advance):
-            raise ConfigurationError(
-                "refresh.store",
-                "is asynchronous, and a WSGI door can't await",
-                f"give its sync kind{_UNDER_ASGI}",
-            )
-        if not asynchronous and hook is not None and _is_async(hook):
-            raise ConfigurationError(
-                "refresh.claims_for",
-                "is asynchronous, and a WSGI door can't await",
-                f"use def{_UNDER_ASGI}",
-            )
-        signer = self._settings.keys.signer
-        if not asynchronous and isinstance(signer, ExternalKey) and _is_async(signer.signer.sign):
-            raise ConfigurationError(
-                "keys",
-                "their signer is asynchronous, and a WSGI door can't await",
-                f"use def{_UNDER_ASGI}",
-            )
         if not asynchronous:
+            signer = self._settings.keys.signer
+            _check_waits("refresh.store", self.store.advance, remedy="give its sync kind")
+            _check_waits("refresh.claims_for", hook)
+            if isinstance(signer, ExternalKey):
+                _check_waits("keys", signer.signer.sign, "their signer is")
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
             claims_for = hook and partial(self._answer, "claims_for", hook)
             return Ports(**verbs, sync=self._sync, claims_for=claims_for, sign=self._sign)
@@ -439,6 +419,14 @@ class Runtime:
         self.close()
 
 
+def _check_waits(
+    field: str, call: Callable[..., Any] | None, subject: str = "is", *, remedy: str = "use def"
+) -> None:
+    if call is not None and _is_async(call):
+        problem = f"{subject} asynchronous, and a WSGI door can't await"
+        raise ConfigurationError(field, problem, remedy + _UNDER_ASGI)
+
+
 def _is_async(hook: Callable[..., Any]) -> bool:
     return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
 
@@ -457,54 +445,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def run(core: Core, request: Request) -> Forward | Reply:
-    """Lead a request to its end, waiting in this thread."""
-    try:
-        return cast("Forward | Reply", finish(core.begin(request)))
-    except OAuthError as error:
-        return core.refuse(request, error)
-
-
-async def arun(core: Core, request: Request) -> Forward | Reply:
-    """Lead a request to its end, awaiting what has to be awaited."""
-    try:
-        return cast("Forward | Reply", await afinish(core.begin(request)))
-    except OAuthError as error:
-        return core.refuse(request, error)
-
-
-def finish(step: Step) -> Forward | Reply | Done:
-    """Carry out every ask, in this thread. Raises what the last one leaves."""
-    while isinstance(step, Ask):
-        try:
-            answer = step.call(*step.args)
-        except Unavailable as error:
-            step = _failed(step, error)
-        else:
-            step = step.then(answer)
-    return step
-
-
-async def afinish(step: Step) -> Forward | Reply | Done:
-    """Carry out every ask, in this task. Raises what the last one leaves."""
-    while isinstance(step, Ask):
-        try:
-            answer = step.call(*step.args)
-            if isawaitable(answer):
-                answer = await answer
-        except Unavailable as error:
-            step = _failed(step, error)
-        else:
-            step = step.then(answer)
-    return step
-
-
-def _failed(step: Ask, error: Unavailable) -> Step:
-    if step.failed is None:
-        raise error
-    return step.failed(error)
 
 
 _current: "list[ContextVar[AccessToken | None]]" = []

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 from . import fields, sources
 from .groups import Refresh, TokenCache
@@ -159,34 +159,6 @@ class Settings:
 _FIELDS = frozenset(Settings.__dataclass_fields__)
 
 
-def _refresh(name: str, value: Any) -> Refresh | None:
-    if value is not None and not isinstance(value, Refresh):
-        raise ConfigurationError(
-            name, f"must be a Refresh group, not {type(value).__name__}", 'Refresh(store="...")'
-        )
-    return value
-
-
-def _resource(name: str, value: Any) -> Resource | None:
-    if value is not None and not isinstance(value, Resource):
-        raise ConfigurationError(
-            name,
-            f"must be a Resource group, not {type(value).__name__}",
-            'Resource(identifier="https://...")',
-        )
-    return value
-
-
-def _trusted_issuers(name: str, value: Any) -> tuple[TrustedIssuer, ...]:
-    found = fields.listed(name, value)
-    for one in found:
-        if not isinstance(one, TrustedIssuer):
-            raise ConfigurationError(
-                name, f"{type(one).__name__} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"
-            )
-    return found
-
-
 def _issuer_for(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise ConfigurationError(
@@ -232,7 +204,7 @@ def _check_group(settings: Settings, group: Refresh) -> None:
         )
     # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
     shared = {key.private for key in settings.keys.keys if key.is_symmetric}
-    if any(from_text(one).private in shared for one in cast("tuple[str | bytes]", group.secret)):
+    if any(from_text(one).private in shared for one in group.secrets):
         raise ConfigurationError(
             "refresh.secret",
             "signs access tokens, too: who verifies those could make refresh tokens",
@@ -265,13 +237,11 @@ def _check_resource(settings: Settings, group: Resource) -> None:
         )
 
 
+_each_route = fields.each(Route, 'Route("/login", ...)')
+
+
 def _routes(name: str, value: Any) -> tuple[Route, ...]:
-    routes = fields.listed(name, value)
-    for one in routes:
-        if not isinstance(one, Route):
-            raise ConfigurationError(
-                name, f"{type(one).__name__} is no Route", 'Route("/login", ...)'
-            )
+    routes = _each_route(name, value)
     Routes(routes)
     return routes
 
@@ -313,12 +283,6 @@ def _callables(name: str, value: Any) -> tuple[Check, ...]:
     return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
-def _token_cache(name: str, value: Any) -> TokenCache:
-    if not isinstance(value, TokenCache):
-        raise ConfigurationError(name, "must be a TokenCache group", "TokenCache(entries=0): none")
-    return value
-
-
 def _callable_or_none(name: str, value: Any) -> Any:
     return None if value is None else fields.function(name, value)
 
@@ -344,10 +308,10 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "issuer": fields.identifier,
     "audience": fields.audience,
     "keys": fields.key_set,
-    "trusted_issuers": _trusted_issuers,
+    "trusted_issuers": fields.each(TrustedIssuer, "TrustedIssuer(issuer=..., ...)"),
     "issuer_for": _issuer_for,
-    "refresh": _refresh,
-    "resource": _resource,
+    "refresh": fields.group(Refresh, 'Refresh(store="...")'),
+    "resource": fields.group(Resource, 'Resource(identifier="https://...")'),
     "routes": _routes,
     "profile": fields.profile,
     "leeway": _leeway,
@@ -355,7 +319,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "origins": _origins,
     "problem_details": _bool,
     "checks": _callables,
-    "token_cache": _token_cache,
+    "token_cache": fields.group(TokenCache, "TokenCache(entries=0): none", can_be_off=False),
     "on_event": _callable_or_none,
     "clock": _clock,
 }

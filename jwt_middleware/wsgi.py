@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .runtime import Runtime, run
+from .drivers import run
+from .runtime import Runtime
 from .settings import Settings
 from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
 from .values.model import AccessToken, Request

@@ -94,6 +94,7 @@ def test_what_is_added_is_counted_round_by_round() -> None:
 def test_a_table_is_put_where_the_page_has_a_place_for_it() -> None:
     page = "# Page\n<!-- It -->\nold\n<!-- end of It -->\nmore\n"
     assert put(page, "It", "new\nlines") == page.replace("old", "new\nlines")
+    assert put(page.replace("old\n", ""), "It", "new") == page.replace("old", "new")
     for name in ("Other", "Page"):
         with pytest.raises(ValueError, match="no place"):
             put(page, name, "new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import signal
@@ -79,6 +80,44 @@ def test_what_goes_wrong_is_one_line_and_exit_2(
 ) -> None:
     assert main(arguments.split()) == 2
     assert says in one_line(capsys)
+
+
+def test_an_output_that_is_full_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["keys", "new", "--out", str(tmp_path / "keys.json")]) == 2
+    assert "No space left on device" in one_line(capsys)
+
+
+def test_who_reads_the_output_may_go(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "keys.json")
+    assert main(["keys", "new", "--out", path]) == 0
+    capsys.readouterr()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert main(["keys", "list", "--file", path]) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_leaves_no_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    os.mkfifo(path)
+
+    def break_off() -> None:
+        with path.open("w"):  # as soon as the command reads it
+            signal.raise_signal(signal.SIGINT)
+
+    thread = Thread(target=break_off)
+    thread.start()
+    assert main(["token", "inspect", "--insecure", str(path)]) == 130
+    thread.join()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_package_runs_as_a_module(

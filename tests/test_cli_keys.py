@@ -135,6 +135,26 @@ def test_new_replaces_a_file_only_by_force(operator: Operator) -> None:
     assert KeySet.load(operator.path).signer is not None
 
 
+def test_new_by_force_keeps_the_link_the_owner_and_the_mode(
+    operator: Operator, tmp_path: Path
+) -> None:
+    operator.does("new --file real.json")
+    real = tmp_path / "real.json"
+    real.chmod(0o640)
+    os.chown(real, 65534, 65534)
+    operator.path.symlink_to(real)
+    before = real.read_bytes()
+    assert "with the owner and the mode of the one before" in operator.does("new --force")
+    assert operator.path.is_symlink()
+    status = real.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (65534, 65534, 0o640)
+    assert real.read_bytes() != before
+
+
+def test_new_by_force_makes_the_first_file_too(operator: Operator) -> None:
+    assert "readable by you alone" in operator.does("new --force")
+
+
 def test_no_key_bears_a_name_that_looks_like_an_option(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +315,25 @@ def test_a_retired_key_goes_when_nothing_needs_it_any_more(
     assert old not in {key.kid for key in KeySet.load(operator.path).keys}
 
 
+@pytest.mark.parametrize("option", ["--access-lifetime", "--idle-limit"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "1", "soon"])
+def test_a_life_that_no_settings_have_retires_nothing(
+    operator: Operator, clock: Clock, option: str, seconds: str
+) -> None:
+    operator.does("new")
+    operator.does("rotate --force")
+    for line in (f"retire {operator.kid('retired')}", "list", "rotate"):
+        assert f"argument {option}: " in operator.can_not(f"{line} {option} {seconds}")
+
+
+def test_a_time_that_is_no_date_is_told(operator: Operator) -> None:
+    operator.does("new")
+    members = operator.members
+    members[1]["since"] = 1 << 50
+    operator.has({"keys": members})
+    assert "a `since` is no time" in operator.can_not("list")
+
+
 def test_force_retires_a_key_in_the_wrong_hands(operator: Operator, clock: Clock) -> None:
     old = rotated(operator, clock)
     operator.does(f"retire --force {old[:6]}")
@@ -351,6 +390,16 @@ def test_list_says_what_can_be_done_and_when(operator: Operator, clock: Clock) -
     clock.forward(31 * DAY)
     done = [line.split()[4:] for line in operator.does("list").splitlines()[1:]]
     assert done == [["it", "signs"], ["rotate"], ["retire"]]
+
+
+def test_list_says_nothing_that_a_terminal_obeys(operator: Operator) -> None:
+    operator.does("new")
+    members = operator.members
+    members[1]["kid"] = "\x1b[2J\n"
+    operator.has({"keys": members})
+    out = operator.does("list")
+    assert "\\x1b[2J\\n" in out
+    assert "\x1b" not in out
 
 
 def test_list_reads_a_file_without_states(operator: Operator) -> None:

@@ -38,7 +38,7 @@ def door(request: pytest.FixtureRequest) -> str:
 
 
 def discovering(door: str, author: Author, **more: Any) -> Site:
-    return Site(door, author.settings(KeySet.remote(timeout=1, **more)))
+    return Site(door, author.settings(KeySet.remote(**more)))
 
 
 def why_not(site: Site, author: Author) -> str:
@@ -108,9 +108,8 @@ def test_who_does_not_answer_in_one_place_is_not_asked_in_the_other(
     author = Author(server.base, clock)
     server.pages[OIDC] = hang
     server.describe(OAUTH)
-    assert "openid-configuration doesn't answer in 1.0 s" in why_not(
-        discovering(door, author), author
-    )
+    site = discovering(door, author, timeout=0.5)
+    assert "openid-configuration doesn't answer in 0.5 s" in why_not(site, author)
     assert server.fetches == [OIDC]
 
 

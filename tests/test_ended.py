@@ -93,6 +93,18 @@ def test_nothing_is_known_when_the_clock_was_set_back() -> None:
     assert [ended.plan(900), ended.serves(900)] == [GO_ON, True]
 
 
+def test_a_clock_that_was_set_back_asks_for_all_and_forgets_in_time() -> None:
+    ended = synced(1_000_000)
+    ended.add(("a",), 1_000_000)
+    ended.succeeded(1_000_001, (), "then")
+    assert [ended.plan(1_000_000.5), ended.cursor] == [ASK, "then"], "overtaken, and not set back"
+    assert [ended.plan(1000), ended.cursor] == [ASK, None]
+    ended.succeeded(1000, ("b",), "now")
+    assert "a" in ended
+    ended.succeeded(1000 + RETENTION + 1, (), "later")
+    assert ["a" in ended, "b" in ended] == [False, False]
+
+
 def test_a_forked_child_knows_the_ends_and_not_their_age() -> None:
     ended = synced(1000)
     ended.add(("a",), 1000)

@@ -57,10 +57,12 @@ class Machine(RuleBasedStateMachine):
         stale=st.sampled_from((0, 60, 3600)),
         cool_down=st.sampled_from((1, 30, 600)),
         lease=st.sampled_from((1.1, 6.0, 31.0)),
+        alone=st.booleans(),
     )
-    def begin(self, stale: float, cool_down: float, lease: float) -> None:
+    def begin(self, stale: float, cool_down: float, lease: float, *, alone: bool) -> None:
         self.limits = Limits(stale=stale, cool_down=cool_down, lease=lease)
-        self.fresh = Freshness(self.limits)
+        self.alone = alone
+        self.fresh = Freshness(self.limits, stands_alone=alone)
 
     @property
     def usable(self) -> bool:
@@ -73,7 +75,7 @@ class Machine(RuleBasedStateMachine):
     @rule(kid=st.sampled_from(NAMES))
     def request(self, kid: str | None) -> None:
         fresh, now = self.fresh, self.now
-        known, usable = kid in fresh.keys, self.usable
+        known, usable, alone = kid in fresh.keys, self.usable, self.alone
         # What threads decide without the lock is what the lock's owner decides.
         is_quick = known and fresh.since <= now < fresh.due
         plan = fresh.plan(kid, now)
@@ -98,7 +100,7 @@ class Machine(RuleBasedStateMachine):
         if plan is Plan.JOIN:
             assert self.flight is not None
             assert not self.failures, "nobody waits beside who tries"
-            assert not usable or now - self.flight < JOINED
+            assert (alone and not usable) or now - self.flight < JOINED
         if plan is Plan.UNKNOWN:
             assert usable
             assert not known
@@ -155,7 +157,7 @@ class Machine(RuleBasedStateMachine):
         if was_usable and self.limits.stale:
             assert self.fresh.is_usable(self.now), "no clock takes keys away"
         # All that was counted by the other clock counts no more: begin with the keys as they are.
-        self.fresh = Freshness(self.limits)
+        self.fresh = Freshness(self.limits, stands_alone=self.alone)
         self.good, self.flight, self.failures = None, None, 0
         self.rests_until = self.asked_at = -inf
         self.generation, self.is_child = 0, False

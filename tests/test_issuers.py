@@ -24,7 +24,7 @@ from jwt_middleware import (
     TrustedIssuer,
     profiles,
 )
-from jwt_middleware.issuers import MAX_TENANTS, TENANT_AGE, Issuers
+from jwt_middleware.issuers import MAX_TENANTS, MAX_UNPROVED, TENANT_AGE, Issuers
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
 from jwt_middleware.runtime import Runtime
@@ -32,7 +32,7 @@ from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.access import Policy, accept
 from jwt_middleware.values.errors import InvalidToken, Reason
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
-from tests.issuing import REVOKE, Clock, form_octets, posted
+from tests.issuing import HOUR, REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
 from tests.keyserver.site import DOORS, Author, Site, settle
 from tests.rules import accepts, refuses
@@ -428,6 +428,22 @@ def test_issuers_come_from_configuration(source: str, tmp_path: Any) -> None:
     assert settings.issuer_for is found_by_name
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"KEYS": '{"remote": {}, "algorithm": "RS256"}'},
+        {"KEYS__REMOTE": "{}", "KEYS__ALGORITHM": "RS256"},
+        {"KEYS__REMOTE__ALGORITHM": "RS256"},
+        {"KEYS__REMOTE": '{"algorithm": "RS256"}', "KEYS__ALGORITHM": "ES256"},
+    ],
+)
+def test_variables_alone_have_the_keys_discovered(variables: dict[str, str]) -> None:
+    good = {"ISSUER": "https://login.example", "AUDIENCE": "https://api.example"}
+    settings = Settings.from_env({f"JWT_MIDDLEWARE_{k}": v for k, v in (good | variables).items()})
+    source: Any = settings.keys.source
+    assert (source.url, source.algorithm, source.lifetime) == (None, "RS256", 600)
+
+
 def test_the_json_schema_knows_issuers_and_where_their_keys_are() -> None:
     validators: Any = importlib.import_module("jsonschema").Draft202012Validator
     schema = Settings.json_schema()
@@ -638,7 +654,7 @@ def test_keys_outlive_the_answer_that_named_them(clock: Clock) -> None:
             assert server.count == before + 1
 
 
-def test_a_thousand_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
+def test_the_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
     with KeyServer() as server:
         author = Author(server.base, clock)
         server.publish(key_set(author.keys))
@@ -668,16 +684,44 @@ def test_the_tenant_that_was_not_used_for_longest_is_forgotten(
         name = f"https://{number}.example"
         assert issuers.find(name, clock()) is None
         trusted = TrustedIssuer(issuer=name, audience=first.audience, keys=first.keys)
-        issuers.adopt(name, trusted, clock())
+        issuers.proved(issuers.adopt(name, trusted, clock()))
     before = len(tenants.asked)
     assert site.get(first.token()).reached
     assert len(tenants.asked) == before
     assert site.get(second.token()).reached
     assert len(tenants.asked) == before + 1
     assert len(issuers._tenants) == MAX_TENANTS
-    issuers._used("https://forgotten.example")  # by another thread, meanwhile
     issuers.reset()
     assert site.get(first.token()).reached
+
+
+def test_a_clock_that_is_set_back_prolongs_no_word_about_a_tenant(
+    tenants: Tenants, clock: Clock
+) -> None:
+    world = World(TokenFactory(clock=clock).settings(issuer_for=tenants))
+    one = tenants.add("https://one.example")
+    token = one.token(iat=int(clock() - HOUR))
+    assert world.get(token=token).reached
+    assert world.get(token=token).reached
+    del tenants.known[one.issuer]
+    clock.now -= HOUR / 2
+    assert world.get(token=token).reason == "issuer_not_trusted"
+
+
+def test_strangers_push_out_no_tenant_whose_tokens_are_good(tenants: Tenants, clock: Clock) -> None:
+    site = Site("wsgi", TokenFactory(clock=clock).settings(issuer_for=tenants))
+    good = tenants.add("https://good.example")
+    assert site.get(good.token()).reached
+    forged = TokenFactory(clock=clock)
+    for number in range(MAX_TENANTS + 1):
+        name = f"https://{number}.example"
+        tenants.known[name] = TrustedIssuer(issuer=name, audience=good.audience, keys=good.keys)
+        assert not site.get(forged.token(iss=name, aud=good.audience)).reached
+    assert tenants.asked.count(good.issuer) == 1
+    assert site.get(good.token()).reached
+    assert tenants.asked.count(good.issuer) == 1
+    issuers: Issuers = Runtime.of(site.settings).issuers
+    assert len(issuers._unproved) == MAX_UNPROVED
 
 
 def test_tenants_of_equal_names_of_keys_are_told_apart(tenants: Tenants, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware.core import Core
-from jwt_middleware.runtime import run
+from jwt_middleware.drivers import run
 from jwt_middleware.values.model import Request
 from tests.issuing import DOORS, HOUR, opened
 from tests.told import Told, known_secrets

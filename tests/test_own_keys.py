@@ -281,6 +281,39 @@ def test_a_process_that_was_idle_looks_before_it_signs(world: World, keys: Keys)
     assert published(world) == keys.kids("active", "next", "retired")
 
 
+def test_a_process_that_was_idle_looks_before_it_lets_in(world: World, keys: Keys) -> None:
+    world.clock.forward(HOUR)
+    followed(world)
+    token = world.login().access_token
+    assert world.call(token).status == 200
+    keys.rotate()
+    keys.retire("--force")  # somebody else has it, and comes to whoever may not know yet
+    world.clock.forward(120)
+    assert world.call(token).reason == "key_unknown"
+
+
+def test_a_look_that_hangs_lets_known_keys_in(
+    world: World, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = world.login().access_token
+    world.clock.forward(120)
+    free = Flag()
+    real = file.read
+
+    def hanging(path: Any) -> bytes:
+        free.wait(PATIENCE)
+        return real(path)
+
+    keys.path.touch()
+    monkeypatch.setattr(file, "read", hanging)
+    monkeypatch.setattr(module, "JOINED", 0.05)
+    before = time.monotonic()
+    assert world.call(token).status == 200
+    assert time.monotonic() - before < PATIENCE / 2
+    free.set()
+    landed()
+
+
 def test_a_look_that_hangs_holds_nobody_up_for_long(
     world: World, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

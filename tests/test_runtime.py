@@ -13,7 +13,8 @@ import pytest
 from jwt_middleware import ConfigurationError, Event, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.core import Core
-from jwt_middleware.runtime import Runtime, arun, run
+from jwt_middleware.drivers import arun, run
+from jwt_middleware.runtime import Runtime
 from jwt_middleware.values.errors import InvalidToken, Reason, Unavailable
 from jwt_middleware.values.model import Request
 from jwt_middleware.values.steps import NOBODY, Ask, Forward, Reply, Step

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from threading import Event, Thread
 from typing import Any
 
@@ -32,6 +33,23 @@ from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
 
 LIVES_LONG = {"access_lifetime": 2 * HOUR}
 CROWD = 100
+QUICK = 0.1  # seconds that a request waits for a sync, where one hangs
+
+Limit = Callable[[float], None]
+
+
+@pytest.fixture(autouse=True)
+def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
+    """Return what sets the seconds that a request waits for a sync: many, until a store hangs.
+
+    By the half second of a real one, a busy machine would be taken for a store that hangs.
+    """
+
+    def wait(seconds: float) -> None:
+        monkeypatch.setattr(runtime, "SYNC_LIMIT", seconds)
+
+    wait(30)
+    return wait
 
 
 class Watched:
@@ -297,6 +315,20 @@ def test_a_clock_that_is_set_back_keeps_nobody_from_asking(site: Site) -> None:
     assert call(site, tokens).reason == "grant_ended"
 
 
+@opened_sites(ALL)
+def test_a_clock_that_runs_away_and_comes_back_revives_nobody(site: Site) -> None:
+    tokens = site.ask("issue", "alice")
+    site.ask("revoke", tokens.grant_id)
+    assert call(site, tokens).reason == "grant_ended"
+    site.clock.forward(600)  # longer ago than a sync looks back
+    site.clock.forward(24 * HOUR)
+    # All ends that are known seem to be older than any token.
+    assert call(site, site.ask("issue", "bob")).status == 200
+    site.clock.forward(-24 * HOUR)
+    assert call(site, tokens).reason == "grant_ended"
+    assert call(site, tokens).reason == "grant_ended"
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Callable[[str], Site]]:
     """Open sites that share one file and one clock, as processes of one machine do."""
@@ -518,19 +550,13 @@ async def asked(site: Site, count: int) -> None:
     raise AssertionError("nobody asks")
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what makes requests wait for a sync for a tenth of a second only."""
-    return lambda: monkeypatch.setattr(runtime, "SYNC_LIMIT", 0.1)
-
-
 def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on(
-    quick: Callable[[], None],
+    limit: Limit,
 ) -> None:
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         assert call(site, tokens).status == 200
-        quick()
+        limit(QUICK)
         site.store.hangs = Event()
         site.clock.forward(1.5)
         sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
@@ -553,12 +579,12 @@ def test_one_thread_waits_for_a_store_that_hangs_and_the_others_go_on(
 
 
 def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
-    quick: Callable[[], None],
+    limit: Limit,
 ) -> None:
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         assert call(site, tokens).status == 200
-        quick()
+        limit(QUICK)
         site.store.hangs = Event()
         site.clock.forward(30)
         sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
@@ -567,11 +593,14 @@ def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
         while not site.store.calls["ended"] > 1:
             time.sleep(0.001)
         assert call(site, tokens).status == 200, "waited for the rest of the limit, and went on"
-        begin = time.monotonic()
+        took = []
         for _ in range(15):
             site.clock.forward(5.1)  # after each back-off one tries again
+            begin = time.monotonic()
             assert call(site, tokens).status == 200
-        assert time.monotonic() - begin < runtime.SYNC_LIMIT, "not even that one waits"
+            took.append(time.monotonic() - begin)
+        # All would; one may take as long on a busy machine.
+        assert median(took) < QUICK, "not even that one waits"
         assert site.store.calls["ended"] == 2
         assert answers == []
         site.store.hangs.set()
@@ -586,20 +615,20 @@ def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
 
 
 def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(
-    quick: Callable[[], None],
+    limit: Limit,
 ) -> None:
     # In a crowd a turn may come late although each is short.
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         site.clock.forward(600)
         end_behind_its_back(site, tokens.grant_id)
-        quick()
+        limit(QUICK)
         live = runtime.Runtime.of(site.settings)
         sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
         waiting = Thread(target=lambda: answers.append(by_wsgi(site.wsgi, sent)))
         with live._sync_lock:
             waiting.start()
-            time.sleep(1.5 * runtime.SYNC_LIMIT)
+            time.sleep(1.5 * QUICK)
             live.ended.succeeded(site.clock(), *site.store.ended(None))
             waiting.join()
         assert answers[0][0] == 401
@@ -608,9 +637,7 @@ def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(
 
 
 @pytest.mark.parametrize("make", [in_a_file, WatchedAwaited])
-def test_a_store_that_hangs_under_asgi_stops_no_known_token(
-    make: Any, quick: Callable[[], None]
-) -> None:
+def test_a_store_that_hangs_under_asgi_stops_no_known_token(make: Any, limit: Limit) -> None:
     with single(("asgi", make), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         sent = Sent("GET", "/", encoded((), tokens.access_token))
@@ -618,7 +645,7 @@ def test_a_store_that_hangs_under_asgi_stops_no_known_token(
         async def play() -> None:
             is_async = make is WatchedAwaited
             assert (await by_asgi(site.asgi, sent))[0] == 200
-            quick()
+            limit(1)  # so that the others are through before it is over, on a busy machine, too
             site.store.hangs = asyncio.Event() if is_async else Event()
             site.clock.forward(1.5)
             waiting = asyncio.create_task(by_asgi(site.asgi, sent))
@@ -627,6 +654,7 @@ def test_a_store_that_hangs_under_asgi_stops_no_known_token(
                 assert (await by_asgi(site.asgi, sent))[0] == 200
             assert not waiting.done()
             assert (await waiting)[0] == 200, "heard nothing, and went on"
+            limit(QUICK)
             site.clock.forward(60)
             crowd = await asyncio.gather(*(by_asgi(site.asgi, sent) for _ in range(CROWD)))
             assert {status for status, _, _ in crowd} == {200}

@@ -335,6 +335,16 @@ def test_scope_lacking(factory: TokenFactory) -> None:
     assert world.get("/admin/users", factory.token(scope="read admin")).status == 200
 
 
+def test_to_be_authenticated_is_no_scope(factory: TokenFactory) -> None:
+    # Starlette's `request.auth.scopes` has that word for every token; an issuer may give it to few.
+    world = World(factory.settings(routes=(Route("/members/*", scope="authenticated"),)))
+    token = factory.token(scope="read")
+    assert world.get("/members/", token).reason == "scope_insufficient"
+    warmed(world, token)
+    assert world.get("/members/", token).reason == "scope_insufficient"
+    assert world.get("/members/", factory.token(scope="authenticated")).status == 200
+
+
 def test_an_odd_path_with_a_known_token(factory: TokenFactory) -> None:
     world = World(factory.settings(routes=(Route("/admin/*", scope="admin"),)))
     token = factory.token(scope="read")

@@ -110,12 +110,12 @@ class Section:
 
 def put(page: str, name: str, text: str) -> str:
     """Return a page with this text between the marks that bear its name."""
-    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
     _, also, after = rest.partition(end)
     if not (found and also):
-        raise ValueError(f"the page has no place for {name!r}: write {begin.strip()} and its end")
-    return f"{before}{begin}{text}{end}{after}"
+        raise ValueError(f"the page has no place for {name!r}: write {begin} and {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def number(value: float) -> str:

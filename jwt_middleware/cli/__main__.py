@@ -1,5 +1,6 @@
 """Read the command line and do what it says. What goes wrong is one line on stderr, and exit 2."""
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -20,10 +21,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
     try:
         arguments = _parser().parse_args(argv)
-        return arguments.run(arguments) or 0
+        status: int = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return status
     except (Refusal, ConfigurationError) as refusal:
         sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
-        return 2
+    except OSError as error:
+        # Commands name their own files. What is left is the output, which Python would try to write
+        # once more at its end.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"{PROG}: done, maybe, but it can't be told: {error.strerror}\n")
+    except KeyboardInterrupt:
+        return 130
+    return 2
 
 
 def _parser() -> ArgumentParser:

@@ -1,9 +1,10 @@
 """`jwt-middleware keys`: make the issuer's keys, and let them follow each other under load."""
 
 import json
+import os
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..keys import KeySet, file, states
 from ..keys.states import Held, State
 from ..settings import MAX_LEEWAY
 from ..values.errors import ConfigurationError
-from . import Refusal, table, timed
+from . import Refusal, table, timed, told
 
 clock = time.time
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
@@ -83,20 +84,36 @@ def _add_algorithm(parser: ArgumentParser, about: str, default: str | None) -> N
 
 def _add_times(parser: ArgumentParser) -> None:
     """Add what says for how long that which a key has signed is good, in the settings' words."""
-    fields = Refresh.__dataclass_fields__
-    most = fields["access_lifetime"].metadata["maximum"]
-    for option, default, text in (
-        ("--access-lifetime", most, "Refresh(access_lifetime) is this or less"),
-        ("--idle-limit", REFRESH_LIFE, "Refresh(idle_limit) is this or less"),
-    ):
+    most = _LIMITS["access_lifetime"].metadata["maximum"]
+    for name, default in (("access_lifetime", most), ("idle_limit", REFRESH_LIFE)):
         parser.add_argument(
-            option, type=float, default=default, metavar="SECONDS", help=f"{text}; %(default)s"
+            "--" + name.replace("_", "-"),
+            type=_seconds(name),
+            default=default,
+            metavar="SECONDS",
+            help=f"Refresh({name}) is this or less; %(default)s",
         )
     parser.add_argument(
         "--own-secret",
         action="store_true",
         help="Refresh(secret) is set, so that no refresh token needs these keys",
     )
+
+
+_LIMITS = Refresh.__dataclass_fields__
+
+
+def _seconds(name: str) -> Callable[[str], float]:
+    least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
+
+    def read(text: str) -> float:
+        found = float(text)
+        if not least <= found <= most:
+            raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
+        return found
+
+    read.__name__ = "number"  # as argparse calls what it isn't
+    return read
 
 
 # --- the commands
@@ -106,17 +123,21 @@ def _new(arguments: Namespace) -> None:
     path: Path = arguments.file
     now = clock()
     found = states.begun(_new_key(arguments.algorithm), _new_key(arguments.algorithm), now)
-    write = file.write if arguments.force else file.create
+    contents, replaced = states.document(found), arguments.force and os.path.exists(path)
     with _refusals(path):
         try:
-            write(path, states.document(found))
+            if replaced:
+                file.change(path, lambda _: contents)
+            else:
+                file.create(path, contents)
         except FileExistsError:
             raise Refusal(
                 f"{path} is there already; --force replaces it, and ends every login"
             ) from None
     active, following = found
+    whose = "with the owner and the mode of the one before" if replaced else "readable by you alone"
     sys.stdout.write(
-        f"Wrote {path}, readable by you alone: the {active.key.algorithm.name} key that signs, kid "
+        f"Wrote {path}, {whose}: the {active.key.algorithm.name} key that signs, kid "
         f"{active.key.kid}, and the next, kid {following.key.kid}.\n"
         f'Next: Settings(..., keys=KeySet.load("{path}")). Never commit the file, and keep a copy\n'
         "as you keep a password: without it everybody is logged out.\n"
@@ -136,7 +157,7 @@ def _list(arguments: Namespace) -> None:
         )
         for one in found
     ]
-    sys.stdout.writelines(f"{line}\n" for line in table(rows))
+    sys.stdout.writelines(f"{told(line)}\n" for line in table(rows))
 
 
 _STEPS = {

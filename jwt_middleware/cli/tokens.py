@@ -16,11 +16,12 @@ from time import time
 from typing import Any, NamedTuple
 
 from .. import Settings
+from ..drivers import arun
 from ..issuers import Trust
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..runtime import Runtime, arun
+from ..runtime import Runtime
 from ..token import claims as rules
 from ..token.access import accept, check_type
 from ..token.claims import time_of

@@ -74,7 +74,10 @@ class EndedGrants:
     def plan(self, now: float) -> Plan:
         """Say what a request does at `now`. To ask may mean to take the lease for all."""
         age = now - self.synced_at
-        # A clock that was set back makes the age negative: then nothing is known about it.
+        # A clock that was set back makes the age negative: then nothing is known about it, and what
+        # was forgotten as too old by that clock is asked for again.
+        if age < -OVERTAKEN:
+            self.cursor = None
         if 0 <= age <= self._every and self._every:
             return Plan.GO_ON
         if self.is_resting(now):
@@ -114,6 +117,9 @@ class EndedGrants:
 
     def succeeded(self, started: float, grant_ids: Iterable[str], cursor: object) -> None:
         """Take over the answer to a sync that was asked at `started`."""
+        if started < self.synced_at - OVERTAKEN:
+            # What was learnt in a future that never came grows old from now on.
+            self._ids.update(dict.fromkeys(list(self._ids), started))
         self.add(grant_ids, started)
         self.cursor = cursor
         self.synced_at = started

@@ -216,7 +216,7 @@ class Exchange:
     def check(self, text: str, now: float) -> RefreshToken:
         """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
         try:
-            return refresh.check(text, self._signing.get().refresh, now=now)
+            return refresh.check(text, self.keys, now=now)
         except InvalidGrant as error:
             # Another process may have signed it by a key in a file that can't be read here: that is
             # no fault of the client's.
@@ -459,9 +459,8 @@ def refresh_keys(key_set: KeySet, group: Refresh, issuer: str) -> RefreshKeys:
     Of these, too, the one that signs comes first. The next key's is known before it signs, and a
     retired one's is kept.
     """
-    if group.secret:
-        secrets = cast("tuple[str | bytes, ...]", group.secret)  # made one when it was checked
-        return RefreshKeys(map(refresh.from_text, secrets), issuer)
+    if group.secrets:
+        return RefreshKeys(map(refresh.from_text, group.secrets), issuer)
     private = (key for key in key_set.keys if key.private is not None)
     ordered = sorted(private, key=lambda key: key is not key_set.signer)
     return RefreshKeys((refresh.derive(key, issuer) for key in ordered), issuer)

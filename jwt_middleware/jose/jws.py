@@ -9,9 +9,8 @@ from ..values.frozen import FrozenDict
 from .jwk import MAX_KID, Key
 from .strict import (
     BASE64URL,
+    b64url_decode,
     b64url_encode,
-    check_segment,
-    decode_segment,
     parse_object,
     to_json,
 )
@@ -39,7 +38,7 @@ class Parsed(NamedTuple):
     header_segment: bytes
     claims: FrozenDict
     signing_input: bytes
-    signature_segment: bytes  # canonical, and decoded when there is a key to check it with
+    signature: bytes
 
 
 _NONE: Mapping[bytes, Header] = {}
@@ -57,31 +56,33 @@ def parse(token: str, known: Mapping[bytes, Header] = _NONE) -> Parsed:
         octets = token.encode("ascii")
     except UnicodeEncodeError:
         raise InvalidToken(Reason.SEGMENTS) from None
-    # RFC 8725bis s3.14: only these characters, and exactly two dots. `=`, white space, braces and
-    # five segments all end here, before anything is split or decoded.
-    if octets.translate(None, BASE64URL) != b"..":
-        raise InvalidToken(Reason.SEGMENTS)
     signing_input, _, last = octets.rpartition(b".")
     first, _, second = signing_input.partition(b".")
+    if b"." in second:
+        raise InvalidToken(Reason.SEGMENTS)
     try:
-        check_segment(last)
-        payload = decode_segment(second)
+        # The signature first: it is the shortest, and what most mistakes are at the end of.
+        signature, payload = b64url_decode(last), b64url_decode(second)
+        header = known.get(first) or read_header(b64url_decode(first))
     except ValueError:
-        raise InvalidToken(Reason.ENCODING) from None
-    header = known.get(first) or read_header(first)
+        raise InvalidToken(_malformed(octets)) from None
     try:
         claims = parse_object(payload)
     except ValueError:
         raise InvalidToken(Reason.JSON) from None
-    return Parsed(header, first, claims, signing_input, last)
+    return Parsed(header, first, claims, signing_input, signature)
 
 
-def read_header(segment: bytes) -> Header:
-    """Return the header in a segment whose characters have been checked. Raises InvalidToken."""
-    try:
-        octets = decode_segment(segment)
-    except ValueError:
-        raise InvalidToken(Reason.ENCODING) from None
+def _malformed(octets: bytes) -> Reason:
+    """Say what is wrong with a token of which a segment is no base64url."""
+    # RFC 8725bis s3.14: only these characters, and exactly two dots. `=`, white space, braces and
+    # five segments all end here.
+    is_compact = octets.translate(None, BASE64URL) == b".."
+    return Reason.ENCODING if is_compact else Reason.SEGMENTS
+
+
+def read_header(octets: bytes) -> Header:
+    """Return the header that a segment holds. Raises InvalidToken."""
     try:
         members = parse_object(octets)
     except ValueError:
@@ -105,7 +106,7 @@ def check_signature(parsed: Parsed, key: Key) -> None:
         raise InvalidToken(Reason.ALGORITHM)
     if "verify" not in key.operations:
         raise InvalidToken(Reason.KEY_USE)
-    if not key.verify(parsed.signing_input, decode_segment(parsed.signature_segment)):
+    if not key.verify(parsed.signing_input, parsed.signature):
         raise InvalidToken(Reason.SIGNATURE)
 
 

@@ -153,7 +153,7 @@ class File:
 
     def limits(self) -> Limits:
         """Return how long what it gives serves: for ever, if nothing better is found."""
-        return Limits(stale=inf, cool_down=1.0, lease=LIFETIME)
+        return Limits(stale=inf, cool_down=1.0, lease=LIFETIME, near=True)
 
     def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
         """Read the file, unless it is the one that was read before. Raises KeysUnavailable."""

@@ -18,9 +18,9 @@ from ..jose.jwk import Key
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 AHEAD = 0.8  # of the lifetime, after which the next fetch begins
 SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
-OLD = 60.0  # seconds beyond the lifetime, for which keys sign without a look for others
+OLD = 60.0  # seconds beyond the lifetime, for which near keys serve without a look for others
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
-JOINED = 1.0  # seconds for which others wait with who began a fetch, while known keys serve
+JOINED = 1.0  # seconds for which others wait with who began a fetch, while anything else is served
 
 Keys = Mapping[str | None, Key]
 
@@ -43,6 +43,7 @@ class Limits:
     stale: float  # beyond their lifetime, while no answer comes
     cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
     lease: float  # that a fetch takes at most
+    near: bool = False  # a look costs next to nothing: after an idle time, known keys wait for it
 
 
 NEVER = Limits(stale=inf, cool_down=inf, lease=inf)
@@ -62,14 +63,16 @@ class Freshness:
         "_lease",
         "_limits",
         "_next_try",
+        "_stands_alone",
         "due",
         "generation",
         "keys",
         "since",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, stands_alone: bool = True) -> None:
         self._limits = limits
+        self._stands_alone = stands_alone  # without these keys, nobody is served at all
         self.keys: Keys = {}
         self.generation = 0  # grows when the keys change, and never shrinks
         self.since = inf
@@ -101,7 +104,7 @@ class Freshness:
         if self._lease > -inf:
             # Strangers must not hold every thread of a server whose known keys are good: nobody but
             # who tries waits for a source that has just failed, or takes its time.
-            is_slow = usable and now - self._begun_at >= JOINED
+            is_slow = not self.is_worth_waiting(now) and now - self._begun_at >= JOINED
             return Plan.REFUSE if self._failures or is_slow else Plan.JOIN
         if self._is_resting(now):
             return Plan.REFUSE
@@ -113,6 +116,10 @@ class Freshness:
     def is_usable(self, now: float) -> bool:
         """Say whether the keys may serve: they are fresh, or stale within the limit."""
         return self.since <= now < self._gone_at
+
+    def is_worth_waiting(self, now: float) -> bool:
+        """Say whether all may wait for keys: while they are lacking, there is nothing to serve."""
+        return self._stands_alone and not self.is_usable(now)
 
     def is_lost(self, now: float) -> bool:
         """Say whether a fetch is under way that should have come back."""

@@ -39,13 +39,20 @@ class _Wait(NamedTuple):
 
     future: "Future[None]"
     seconds: float
+    must: bool = True  # or it goes on with the keys that are known, whatever comes
 
 
 class LiveKeys:
     """What a `KeySet` is at this moment. `tell` takes events, in whichever thread fetches."""
 
     def __init__(
-        self, key_set: KeySet, issuer: str, *, clock: Callable[[], float], tell: Tell
+        self,
+        key_set: KeySet,
+        issuer: str,
+        *,
+        clock: Callable[[], float],
+        tell: Tell,
+        stands_alone: bool = True,
     ) -> None:
         self.key_set = key_set
         self.issuer = issuer
@@ -58,7 +65,7 @@ class LiveKeys:
         if self.source is None:
             self.fresh = fixed(key_set.by_kid)
         else:
-            self.fresh = Freshness(self.source.limits())
+            self.fresh = Freshness(self.source.limits(), stands_alone=stands_alone)
             if key_set.keys:
                 # They were read when the settings were made, who knows when: by now there may be
                 # others.
@@ -87,7 +94,8 @@ class LiveKeys:
             try:
                 wait.future.result(wait.seconds)
             except TimeoutError:
-                raise self._unavailable(now) from None
+                if wait.must:
+                    raise self._unavailable(now) from None
         return self._look(kid)
 
     async def afind(self, kid: str | None, now: float) -> Key:
@@ -100,7 +108,8 @@ class LiveKeys:
                 # A future that runs isn't cancelled by who stops waiting for it.
                 await wait_for(wrap_future(wait.future), wait.seconds)
             except TimeoutError:
-                raise self._unavailable(now) from None
+                if wait.must:
+                    raise self._unavailable(now) from None
         return self._look(kid)
 
     def renew(self, now: float) -> None:
@@ -124,26 +133,27 @@ class LiveKeys:
                 await wait_for(wrap_future(wait.future), wait.seconds)
 
     def _renew(self, now: float) -> _Wait | None:
-        was_old = self.fresh.is_old(now)
         with suppress(InvalidToken):  # another thread has just brought other keys
-            self._decide(next(iter(self.fresh.keys)), now)
-        flight = self._flight
-        return _Wait(flight.future, JOINED) if was_old and flight is not None else None
+            return self._decide(next(iter(self.fresh.keys)), now)
+        return None
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
         # A name server that hangs knows no time-out; who waits does.
-        lease = self.source.limits().lease
+        limits = self.source.limits()
+        lease = limits.lease
         events: tuple[Event, ...] = ()
         with self._lock:
             if self.fresh.is_lost(now):
                 self._flight = None
                 events = self._note_failure(now, f"no answer in {lease:g} s")
+            # In a process that was idle, say: by now a key that is known may be in wrong hands.
+            was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
             begun = self._prepare(now) if plan in (Plan.START, Plan.ASK) else None
-            flight, usable = self._flight, self.fresh.is_usable(now)
+            flight, patient = self._flight, self.fresh.is_worth_waiting(now)
         self._tell(events)
         if begun is not None:
             self._take_off(begun, plan)
@@ -151,9 +161,11 @@ class LiveKeys:
             raise InvalidToken(Reason.KEY_UNKNOWN)
         if plan is Plan.REFUSE:
             raise self._unavailable(now)
+        if flight is not None and was_old and plan in (Plan.GO_ON, Plan.START):
+            return _Wait(flight.future, JOINED, must=False)
         if flight is None or plan not in (Plan.ASK, Plan.JOIN):
             return None
-        return _Wait(flight.future, JOINED if usable and plan is Plan.JOIN else lease)
+        return _Wait(flight.future, lease if patient or plan is Plan.ASK else JOINED)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now, after a plan that let the request go on."""

@@ -13,6 +13,7 @@ from typing import Any
 from ..jose.jwk import Key, UnusableKey, is_foreign
 from ..values.errors import ConfigurationError
 
+LATEST = 1 << 37  # seconds: the year 6325; what lies beyond is a mistake, and no date some day
 KEPT = 3600.0  # seconds for which others may go on with a set; `KeySet.remote` takes no more
 
 
@@ -102,7 +103,7 @@ def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[Hel
 
 def _since(member: Mapping[str, Any]) -> float | None:
     since = member.get("since")
-    if since is not None and (type(since) not in (int, float) or not 0 <= since < 1 << 53):
+    if since is not None and (type(since) not in (int, float) or not 0 <= since < LATEST):
         raise ConfigurationError("keys", "a `since` is no time in seconds since 1970-01-01 UTC")
     return since
 

@@ -112,6 +112,7 @@ class Store(Protocol):
         """Forget grants past `expires_at` and keys past `until`, some thousand; say how many.
 
         A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
+        An engine with a clock of its own forgets nothing that is not over by that.
         """
         ...
 

@@ -133,6 +133,8 @@ _NAMES = {
     # When it is done, not when it began to wait: a reader of ended grants goes by that time.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
     "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
+    # A process whose clock runs ahead would forget who lives: all are logged out for ever.
+    "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
 }
 # All that is ever asked. A test holds that none of it reads a whole table.
 SQL: Final = {
@@ -159,11 +161,11 @@ SQL: Final = {
     "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= <now> "
     "RETURNING true",
     "purge": "DELETE FROM <schema>.grants WHERE ctid = ANY (ARRAY(SELECT ctid FROM <schema>.grants "
-    "WHERE expires_at <= %(at)s AND (ended_at IS NULL OR ended_at + %(retention)s <= %(at)s) "
+    "WHERE expires_at <= <over> AND (ended_at IS NULL OR ended_at + %(retention)s <= <over>) "
     "ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
     "version": "SELECT number FROM <schema>.version",
     "purge_keys": "DELETE FROM <schema>.admitted WHERE ctid = ANY (ARRAY(SELECT ctid "
-    "FROM <schema>.admitted WHERE until <= %(at)s "
+    "FROM <schema>.admitted WHERE until <= <over> "
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
 # What a role needs that doesn't own the schema: all verbs, or `ended` alone.

@@ -125,11 +125,8 @@ class Verbs:
 
     def purge(self, now: float) -> Flow[int]:
         total = 0
-        asked: dict[str, Any] = {
-            "at": float(now),
-            "retention": self._retention,
-            "batch": Int8(PURGE_BATCH),
-        }
+        given = {"at": float(now), "retention": self._retention, "batch": Int8(PURGE_BATCH)}
+        asked = self._now(given)
         for verb in ("purge", "purge_keys"):
             most = total + PURGE_AT_MOST
             while total < most:

@@ -82,8 +82,6 @@ AWAITED: Final = Kit(
     redis.asyncio.retry.Retry,
 )
 no_wait = redis.backoff.NoBackoff
-_Raw: Any = redis.asyncio.cluster.PipelineCommand
-_RAW: Final = {redis.client.NEVER_DECODE: True}
 
 
 def lead(talk: Talk[T], link: Any) -> T:

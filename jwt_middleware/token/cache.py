@@ -33,9 +33,8 @@ class KeyState(Protocol):
     due: float
 
 
-# Of texts that are equal, the one that came first; and of scopes the set. Both forget.
+# Of texts that are equal, the one that came first. It forgets.
 _first: Callable[[str], str] = lru_cache(maxsize=1024)(str)
-_set_of: Callable[[tuple[str, ...]], frozenset[str]] = lru_cache(maxsize=256)(frozenset)
 _COMMON = ("iss", "aud", "client_id", "scope")  # claims that many tokens say the same in
 
 
@@ -67,7 +66,7 @@ class Entry:
         self.end = end  # `exp` and the leeway, or earlier
         self.keys = keys
         self.generation = generation
-        self.scopes = _set_of(forward.auth.scopes)
+        self.scopes = forward.scopes
         self.grant_id = None if token is None else token.grant_id
         self.seen = False
 

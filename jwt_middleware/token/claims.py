@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
 from ..values.errors import InvalidToken, Reason
@@ -131,8 +132,42 @@ def check(claims: FrozenDict, expected: Expected, now: float) -> None:
     if not expected.profile.required <= claims.keys():
         missing = expected.profile.required.difference(claims)
         raise InvalidToken(Reason.CLAIM_MISSING, min(missing))
+    if _plainly_hold(claims, expected, now):
+        return
     for one in CHECKS:
         one(claims, expected, now)
+
+
+def _plainly_hold(claims: FrozenDict, expected: Expected, now: float) -> bool:
+    """Say whether claims of the commonest form hold; False says nothing.
+
+    What this takes, every check takes: it asks the same of fewer forms, in half the time, which is
+    more than a tenth of what a token costs beside its signature.
+    """
+    get = claims.get
+    exp, iat, leeway = get("exp"), get("iat"), expected.leeway
+    if type(exp) is not int or type(iat) is not int or not 0 <= iat <= exp < MAX_TIME:
+        return False
+    audience_ = get("aud")
+    if type(audience_) is not str or "nbf" in claims or "cnf" in claims:
+        return False
+    identifiers_: tuple[Any, ...] = (
+        get("sub"),
+        get("jti", "-"),
+        get("client_id", "-"),
+        get("sid", "-"),
+    )
+    try:
+        return (
+            claims["iss"] == expected.issuer
+            and audience_ in expected.audience
+            and iat - leeway <= now < exp + leeway
+            and all(identifiers_)
+            and "".join(identifiers_).isprintable()
+            and _is_known_scope(get("scope", ""))
+        )
+    except TypeError:
+        return False
 
 
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
@@ -144,6 +179,10 @@ _IDENTIFIERS = ("sub", "jti", "client_id", "sid")
 def is_scope(value: str) -> bool:
     """Say whether `value` is a scope (RFC 6749 s3.3), or "" for none."""
     return _SCOPE.fullmatch(value) is not None
+
+
+# There are few scopes among many tokens.
+_is_known_scope: Callable[[str], bool] = lru_cache(maxsize=256)(is_scope)
 
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -1,6 +1,6 @@
 """What the core answers to a request: a step, as a value. Nothing here waits.
 
-`run` and `arun` (in `runtime.py`) carry the asks out; they are all that differs between the
+`run` and `arun` (in `drivers.py`) carry the asks out; they are all that differs between the
 synchronous and the asynchronous world.
 """
 
@@ -12,14 +12,15 @@ from .errors import Unavailable
 from .events import Event
 from .model import AccessToken, Auth, Response, User
 
-_NO_SCOPES = Auth(())
+_NO_SCOPES = Auth(()), frozenset[str]()
 
 
 # Tokens have few different scopes: thousands that are kept share what is made of these.
 @lru_cache(maxsize=256)
-def _scopes(scope: str) -> Auth:
-    """Return a token's scopes, as Starlette reads them."""
-    return Auth((*scope.split(), "authenticated"))
+def _scopes(scope: str) -> tuple[Auth, frozenset[str]]:
+    """Return a token's scopes as Starlette reads them, and as the issuer gave them."""
+    words = scope.split()
+    return Auth((*words, "authenticated")), frozenset(words)
 
 
 class Forward:
@@ -27,16 +28,17 @@ class Forward:
 
     `user` is a user of ours, or nobody: another issuer's names and a client's own are none of ours.
     `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
+    `scopes` are the token's; `auth` has one more, which opens nothing here.
     """
 
-    __slots__ = ("auth", "remote_user", "token", "user")
+    __slots__ = ("auth", "remote_user", "scopes", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User) -> None:
         self.token = token
         self.user = user
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
-        self.auth = _NO_SCOPES if token is None else _scopes(token.scope)
+        self.auth, self.scopes = _NO_SCOPES if token is None else _scopes(token.scope)
 
 
 class Reply(NamedTuple):

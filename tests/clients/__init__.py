@@ -415,7 +415,7 @@ class Crowd:
                 one.leave = one.steps + steps.get(type(one).__name__.lower(), 0)
             self._moving.notify_all()
             is_done = self._moving.wait_for(self._is_at_rest, PATIENCE)
-        assert is_done, self._strange
+        assert is_done, self._strange or self._told()
 
     def _is_at_rest(self) -> bool:
         return len(self._resting) == len(self.clients) and all(
@@ -433,8 +433,14 @@ class Crowd:
         while not condition():
             if self._strange:
                 raise self._strange[0]
-            assert time.monotonic() < deadline, "it doesn't come true"
+            assert time.monotonic() < deadline, f"it doesn't come true: {self._told()}"
             time.sleep(PAUSE)
+
+    def _told(self) -> str:
+        """Say how far everybody is, for who reads that it took too long."""
+        steps = ", ".join(f"{one.name} {one.steps} steps" for one in self.clients)
+        doors = ", ".join(f"{type(one).__name__} {self.refusals[one]}" for one in self.doors)
+        return f"{steps}; put off by {doors}; {self.events[-3:]}"
 
     def __enter__(self) -> Self:
         for thread in self._threads:

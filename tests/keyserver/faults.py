@@ -1,7 +1,4 @@
-"""What can be wrong with a key server: each fault as what it does to one, and what is told of it.
-
-The words are for a fetch with the time-out below.
-"""
+"""What can be wrong with a key server: what each fault does to one, and what is told of it."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Callable
 from jwt_middleware import KeySet
 from jwt_middleware.testing import TokenFactory
 from tests.keyserver import (
+    SOON,
     KeyServer,
     Line,
     Play,
@@ -21,8 +19,10 @@ from tests.keyserver import (
     hang,
     key_set,
 )
+from tests.keyserver.site import Paced
 
-QUICK = 0.3  # seconds for a fetch, where its end is waited for
+QUICK = 0.1  # seconds for a fetch that is never answered
+NO_ANSWER = f"doesn't answer in {QUICK} s"
 
 OTHER = TokenFactory()  # somebody else, whose key nobody trusts
 SECRET = KeySet.generate("HS256").keys[0].to_jwk()
@@ -53,16 +53,16 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 FAULTS: dict[str, tuple[Callable[[KeyServer], None], str]] = {
     "down": (down, "Connection refused"),
-    "says nothing from the start": (silent, "doesn't answer in 0.3 s"),
-    "hangs": (playing(hang), "doesn't answer in 0.3 s"),
-    "drips its headers": (playing(drip(HEAD)), "doesn't answer in 0.3 s"),
+    "says nothing from the start": (silent, NO_ANSWER),
+    "hangs": (playing(hang), NO_ANSWER),
+    "drips its headers": (playing(drip(HEAD)), NO_ANSWER),
     "drips its body": (
         playing(one_after_the_other(cut(HEAD + b"\r\n"), drip(b"{" + b" " * 999))),
-        "doesn't answer in 0.3 s",
+        NO_ANSWER,
     ),
     "goes on with 100": (
         playing(endless(b"HTTP/1.1 100 Continue\r\n\r\n")),
-        "doesn't answer in 0.3 s",
+        NO_ANSWER,
     ),
     "hangs up": (playing(cut(b"")), "RemoteDisconnected"),
     "hangs up in the middle": (playing(cut(HEAD + b'\r\n{"keys": [')), "not one JSON object"),
@@ -136,3 +136,17 @@ FAULTS: dict[str, tuple[Callable[[KeyServer], None], str]] = {
         "has more than 256 keys",
     ),
 }
+
+
+def begin(fault: str, server: KeyServer, fetcher: Paced) -> str:
+    """Let a fault begin; return what is told of it. Only where no answer comes, time is short."""
+    spoil, detail = FAULTS[fault]
+    spoil(server)
+    fetcher.most = QUICK if detail == NO_ANSWER else SOON
+    return detail
+
+
+def mend(server: KeyServer, fetcher: Paced, play: Play) -> None:
+    """Let it end, and the key set be what this says."""
+    server.mend(play)
+    fetcher.most = SOON

@@ -1,0 +1,73 @@
+"""What a refusal says: errors as answers, each made once. Where one stands, the core knows."""
+
+from json import dumps
+
+from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
+from ..values.model import Response
+from .challenges import challenge, quoted
+from .documents import Headers
+
+_TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    503: "Service Unavailable",
+}
+
+
+class Refusals:
+    """The answers to all errors, at a protected resource (challenge) and at an endpoint of ours."""
+
+    def __init__(self, *, realm: str, metadata_url: str, problem_details: bool) -> None:
+        self._realm = realm
+        self._metadata_url = metadata_url
+        self._problem = problem_details
+        self._made: dict[tuple[object, ...], Response] = {}
+
+    def answer(self, error: OAuthError, *, at_resource: bool) -> Response:
+        """Return the answer to an error, as far as no request changes it."""
+        # Derived from settings and never from what was sent, so that this can't grow without end.
+        key = (type(error), error.retry_after, at_resource, *error.parameters())
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self._make(error, at_resource=at_resource)
+        return found
+
+    def _make(self, error: OAuthError, *, at_resource: bool) -> Response:
+        # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
+        code = {} if error.error is None else {"error": error.error}
+        if self._problem:
+            content_type = "application/problem+json"
+            title = _TITLES[error.status]
+            body = {"type": "about:blank", "title": title, "status": error.status}
+            body |= {"detail": error.description, **code}
+        else:
+            content_type = "application/json"
+            body = {**code, "error_description": error.description}
+        content = dumps(body, separators=(",", ":")).encode()
+        headers = (
+            ("content-type", content_type),
+            ("content-length", str(len(content))),
+            # What was refused to one must not be kept for another, nor for the same one's next try.
+            ("cache-control", "no-store"),
+            *self._way_on(error, at_resource=at_resource),
+        )
+        return Response(error.status, headers, content)
+
+    def _way_on(self, error: OAuthError, *, at_resource: bool) -> Headers:
+        """Return the field that says what to do next."""
+        # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
+        pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
+        if isinstance(error, Unavailable):
+            return (("retry-after", str(error.retry_after)), *pragma)
+        if isinstance(error, NotAllowed):
+            return (("allow", error.allow), *pragma)
+        if isinstance(error, InvalidClient):
+            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
+            # matching the authentication scheme used by the client".
+            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
+        if at_resource:
+            return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
+        return pragma

@@ -1,0 +1,75 @@
+"""The claim checks have a short way for claims of the commonest form, and it takes no others."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jwt_middleware.testing import TokenFactory
+from jwt_middleware.token import claims as module
+from jwt_middleware.token.access import Policy
+from jwt_middleware.token.claims import CHECKS, MAX_TIME, check
+from jwt_middleware.token.profiles import RFC_9068
+from jwt_middleware.values.errors import InvalidToken
+from jwt_middleware.values.frozen import FrozenDict
+
+NOW = 1_800_000_000
+POLICY = Policy(issuer="i", audience=frozenset(("a",)), profile=RFC_9068, leeway=30)
+
+
+GOOD: dict[str, Any] = {
+    "iss": "i",
+    "aud": "a",
+    "sub": "alice",
+    "client_id": "c",
+    "jti": "j",
+    "sid": "g",
+    "scope": "read write",
+    "iat": NOW - 100,
+    "exp": NOW + 60,
+}
+# Whatever a claim may be said to be, in good faith or bad.
+VALUES: tuple[Any, ...] = (
+    *("", "i", "I", "i/", "a", "b", "a b", "alice", "a\x00", "a\n", "é", "\u2028", "x" * 300),
+    *(" read", "read ", 'a"b', "a  b", "a\\b"),
+    *(None, True, False, (), ("a",), ("b",), ("b", "a"), ("a", 1), FrozenDict()),
+    *(0, 1, -1, NOW + 0.5, MAX_TIME, MAX_TIME - 1, str(NOW)),
+    *(NOW + seconds for seconds in (-91, -90, -31, -30, -29, 0, 29, 30, 31, 90, 91)),
+)
+ANY = st.sampled_from(VALUES)
+CHANGED = st.dictionaries(st.sampled_from([*GOOD, "nbf", "cnf"]), ANY, max_size=2)
+
+
+def outcome(claims: dict[str, Any], *, by_table: bool) -> str:
+    try:
+        if by_table:
+            for one in CHECKS:
+                one(FrozenDict(claims), POLICY, NOW)
+        else:
+            check(FrozenDict(claims), POLICY, NOW)
+    except InvalidToken as error:
+        return str(error)
+    return "good"
+
+
+@pytest.mark.parametrize("name", [*GOOD, "nbf", "cnf"])
+def test_the_short_way_takes_of_each_claim_what_the_checks_take(name: str) -> None:
+    for value in VALUES:
+        claims = {**GOOD, name: value}
+        assert outcome(claims, by_table=False) == outcome(claims, by_table=True), value
+
+
+@given(CHANGED, st.sets(st.sampled_from(["sid", "scope"])))
+def test_the_short_way_takes_of_any_claims_what_the_checks_take(
+    changed: dict[str, Any], left_out: set[str]
+) -> None:
+    claims = {name: value for name, value in GOOD.items() if name not in left_out} | changed
+    assert outcome(claims, by_table=False) == outcome(claims, by_table=True)
+
+
+def test_the_short_way_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = FrozenDict(TokenFactory(issuer="i", audience="a", clock=lambda: NOW).claims())
+    monkeypatch.setattr(module, "CHECKS", (lambda *_: pytest.fail("the long way"),))
+    check(claims, POLICY, NOW)
+    check(FrozenDict({**claims, "scope": "read write", "sid": "g"}), POLICY, NOW)
