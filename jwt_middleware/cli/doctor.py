@@ -33,7 +33,7 @@ from ..keys.source import Fetched, Fetcher, Skipped
 from ..runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from .configured import add_options, settings_of, source_of
-from .lines import Line, origin, span, write
+from .lines import Line, State, origin, span, write
 
 ROUNDS = 5  # questions to the store, for its latency
 SLOW = 0.1  # seconds; a request that has to ask waits for it
@@ -211,9 +211,9 @@ class _Watched:
             seen = (
                 f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
             )
-            # Not a fault: who is no OpenID provider has the other kind of metadata.
-            seen += f", Cache-Control: {answer.cache_control or 'none'}"
-            yield Line("ok" if answer.status == 200 else "-", place, seen)
+            # No fault: where there is no OpenID provider, the other kind of metadata is asked for.
+            state: State = "ok" if answer.status == 200 else "-"
+            yield Line(state, place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
 
