@@ -46,6 +46,7 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import Body, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 
 from jwt_middleware import (
     AccessToken,
@@ -57,6 +58,7 @@ from jwt_middleware import (
     Refresh,
     Route,
     Settings,
+    Unavailable,
     current_token,
 )
 from jwt_middleware.asgi import JWTMiddleware
@@ -105,6 +107,14 @@ async def login(
     response.headers["Cache-Control"] = "no-store"
     tokens.set_cookies(response)  # none without --cookies
     return tokens
+
+
+@app.exception_handler(Unavailable)
+async def unavailable(_: Request, error: Unavailable) -> Response:
+    # The store, say: the client is to come again.
+    return JSONResponse(
+        {"error": error.error}, error.status, {"Retry-After": str(error.retry_after)}
+    )
 
 
 @app.get("/me")

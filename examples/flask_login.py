@@ -46,7 +46,17 @@ from typing import Any
 
 from flask import Flask, Response, abort, make_response, request
 
-from jwt_middleware import Cookies, EndGrant, Grant, Issuer, KeySet, Refresh, Route, Settings
+from jwt_middleware import (
+    Cookies,
+    EndGrant,
+    Grant,
+    Issuer,
+    KeySet,
+    Refresh,
+    Route,
+    Settings,
+    Unavailable,
+)
 from jwt_middleware.wsgi import JWTMiddleware
 
 PORT = os.environ.get("PORT", "8000")
@@ -89,6 +99,11 @@ def login() -> Response:
     response.headers["Cache-Control"] = "no-store"
     tokens.set_cookies(response)  # none without --cookies
     return response
+
+
+@app.errorhandler(Unavailable)
+def unavailable(error: Unavailable) -> Any:  # the store, say: the client is to come again
+    return {"error": error.error}, error.status, {"Retry-After": str(error.retry_after)}
 
 
 @app.get("/me")

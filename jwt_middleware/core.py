@@ -104,7 +104,7 @@ class Core:
             self._lets_pass = ended.lets_pass
             if group.serve:
                 live = self._own_keys
-                self.exchange = Exchange(settings, group, ports, ended, live)
+                self.exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
                 self._endpoints = Endpoints(
                     settings, group, self.exchange, self._origins, self.verify, live
                 )

@@ -226,7 +226,8 @@ class Runtime:
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
 
-        # One for each kind: a hook that hangs must not keep a log-out from the store.
+        # One for each kind: a hook that hangs must not keep a log-out from the store, nor strangers
+        # who make up issuers a refresh from its claims.
         executor = self._executors.get(kind)
         if executor is None:
             executor = ThreadPoolExecutor(EXECUTOR_THREADS, f"jwt_middleware_{kind}")
@@ -339,7 +340,7 @@ class Runtime:
 
     async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            return await self._awaited("hook", hook, asked)
+            return await self._awaited(name, hook, asked)
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)

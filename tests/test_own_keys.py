@@ -20,6 +20,7 @@ from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.grant.exchange import refresh_keys
 from jwt_middleware.jose import jws
+from jwt_middleware.jose.strict import b64url_encode
 from jwt_middleware.keys import file
 from jwt_middleware.keys import live as module
 from jwt_middleware.keys.live import LiveKeys
@@ -474,6 +475,33 @@ def test_a_key_that_only_others_can_read_is_our_fault_and_no_log_out(
             assert (answer.status, answer.reason) == (503, "keys_unavailable")
             assert int(answer.header("retry-after") or 0) > 0
         assert world.refresh("rubbish").status == 400
+
+
+@each_durable
+@pytest.mark.parametrize("verb", ["refresh", "revoke"])
+def test_a_key_that_is_not_known_here_yet_logs_nobody_out(
+    kind: Kind, keys: Keys, verb: str
+) -> None:
+    with single(kind, keys=keys.given) as site:
+        world = World([site], site.clock, Randomness())
+        followed(world)
+        for _ in range(2):
+            keys.rotate("--force")
+        other = site.settings.replace(keys=KeySet.load(keys.path))
+        issuer = Issuer(other)
+        tokens = issuer.issue("alice")
+        world.clock.forward(2)  # nobody would look yet
+        if verb == "refresh":
+            assert world.refresh(tokens.refresh_token).status == 200
+        else:
+            assert world.revoke(tokens.refresh_token).status == 200
+            assert issuer.grants("alice") == ()
+        other.close()
+        # Rubbish doesn't make it look again and again: it would find that the file is gone.
+        keys.path.unlink()
+        header = json.dumps({"alg": "HS256", "kid": "nobody's", "typ": "rt+jwt"}).encode()
+        forged = b".".join(map(b64url_encode, (header, b"{}", b"code"))).decode()
+        assert world.refresh(forged).reason == "key_unknown"
 
 
 @each_durable

@@ -30,6 +30,7 @@ from jwt_middleware import (
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
+from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import StoreBack, StoreFailed
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
@@ -510,6 +511,34 @@ def test_hooks_that_hang_keep_the_store_from_nothing() -> None:
         finally:
             leave.set()
             await asyncio.gather(*stuck)
+            await settings.aclose()
+
+    asyncio.run(play())
+
+
+def test_names_that_strangers_make_up_hold_no_refresh_up() -> None:
+    leave, asked = threading.Event(), threading.Semaphore(0)
+
+    def look_up(_: str) -> None:
+        asked.release()
+        leave.wait(20)
+
+    settings = settings_with("memory://", claims_for=lambda grant: {"roles": ["reader"]})
+    settings = settings.replace(issuer_for=look_up)
+    strange = TokenFactory(issuer="https://nobody.example").token()
+
+    async def play() -> None:
+        app = ASGIMiddleware(Application().asgi, settings)
+        tokens = await Issuer(settings).aissue("alice", claims={})
+        stuck = [asyncio.create_task(by_asgi(app, calling(strange))) for _ in range(30)]
+        for _ in range(8):
+            await asyncio.to_thread(asked.acquire)
+        try:
+            refreshed = by_asgi(app, refreshing(tokens.refresh_token))
+            assert (await asyncio.wait_for(refreshed, 5))[0] == 200
+        finally:
+            leave.set()
+            assert {one[0] for one in await asyncio.gather(*stuck)} == {401}
             await settings.aclose()
 
     asyncio.run(play())

@@ -104,15 +104,25 @@ class Endpoints:
         if scope and not is_scope(scope):
             raise InvalidScope(Reason.PARAMETER, "scope")
         now = self._clock()
-        token = self._exchange.check(text, now)
-        return self._exchange.refresh(
-            token,
-            scope=scope,
-            client_id=found.get("client_id"),
-            user_agent=request.header("user-agent"),
-            now=now,
-            then=lambda tokens, events: self._granted(request, tokens, events, cookie is not None),
-        )
+
+        def exchange() -> Step:
+            return self._exchange.refresh(
+                self._exchange.check(text, now),
+                scope=scope,
+                client_id=found.get("client_id"),
+                user_agent=request.header("user-agent"),
+                now=now,
+                then=lambda tokens, events: self._granted(
+                    request, tokens, events, cookie is not None
+                ),
+            )
+
+        try:
+            return exchange()
+        except InvalidGrant:
+            if not self._exchange.lacks_key(text, now):
+                raise
+        return self._exchange.look(now, exchange)
 
     def _granted(
         self, request: Request, tokens: Tokens, events: tuple[Event, ...], by_cookie: bool
@@ -134,16 +144,27 @@ class Endpoints:
         text = found.get("token")
         if text is None and self._jar is None:
             raise InvalidRequest(Reason.PARAMETER, "token")
+        texts, now = [one for one in (text, cookie) if one], self._clock()
+
+        def revoke() -> Step:
+            return self._revoke_each(request, texts, found.get("client_id"), now)
+
+        if any(self._exchange.lacks_key(one, now) for one in texts):
+            return self._exchange.look(now, revoke)
+        return revoke()
+
+    def _revoke_each(
+        self, request: Request, texts: list[str], client_id: str | None, now: float
+    ) -> Step:
         # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no
         # error.
         reply = Reply(self._json(request, {}, self._cleared_for(request)))
-        now = self._clock()
         grant_ids, is_unsupported = [], False
-        for one in filter(None, (text, cookie)):
+        for one in texts:
             owner = self._owner(one, now)
             # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
             # revoke its own only; the answer doesn't tell whose it was.
-            if owner is None or found.get("client_id", owner.client_id) != owner.client_id:
+            if owner is None or client_id not in (None, owner.client_id):
                 continue
             if owner.grant_id is None:
                 is_unsupported = True

@@ -6,6 +6,7 @@ issuer hands it to the application.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
 from ..groups import Refresh
@@ -108,8 +109,10 @@ class Exchange:
         ports: Ports,
         ended: EndedGrants,
         live: LiveKeys,
+        renew: Callable[..., Any],
     ) -> None:
         self.ports = ports
+        self._renew = renew
         self.ended = ended
         issuer, audience = settings.issuer, tuple(settings.audience)
 
@@ -224,6 +227,18 @@ class Exchange:
             if error.reason is Reason.KEY_UNKNOWN and fresh.is_failing and not self._group.secret:
                 raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
             raise
+
+    def lacks_key(self, text: str, now: float) -> bool:
+        """Say whether a refresh token may be by a key that another process has found already."""
+        try:
+            self.check(text, now)
+        except InvalidGrant as error:
+            return error.reason is Reason.KEY_UNKNOWN and not self._group.secret
+        return False
+
+    def look(self, now: float, then: Callable[[], Step]) -> Step:
+        """Go on after a look for keys that aren't known here yet: they log nobody out."""
+        return Ask(partial(self._renew, lacking=True), (self._live, now), lambda _: then())
 
     def refresh(
         self,

@@ -112,29 +112,35 @@ class LiveKeys:
                     raise self._unavailable(now) from None
         return self._look(kid)
 
-    def renew(self, now: float) -> None:
+    def renew(self, now: float, *, lacking: bool = False) -> None:
         """Begin a fetch if it is time, for keys of our own: what is known goes on to sign.
 
         It is waited for only where nobody has looked for long, in a process that was idle say: by
-        now another key may sign, and this one be about to go.
+        now another key may sign, and this one be about to go. Or where something is by a key that
+        is `lacking` here: it may be there by now.
+
+        Raises:
+            KeysUnavailable: nobody can say at the moment whether it is.
+
         """
-        wait = self._renew(now)
+        wait = self._renew(now, lacking=lacking)
         if wait is not None:
             with suppress(TimeoutError):
                 wait.future.result(wait.seconds)
 
-    async def arenew(self, now: float) -> None:
+    async def arenew(self, now: float, *, lacking: bool = False) -> None:
         """Do what `renew` does, in a task."""
-        wait = self._renew(now)
+        wait = self._renew(now, lacking=lacking)
         if wait is not None:
             from asyncio import wait_for, wrap_future
 
             with suppress(TimeoutError):
                 await wait_for(wrap_future(wait.future), wait.seconds)
 
-    def _renew(self, now: float) -> _Wait | None:
-        with suppress(InvalidToken):  # another thread has just brought other keys
-            return self._decide(next(iter(self.fresh.keys)), now)
+    def _renew(self, now: float, *, lacking: bool) -> _Wait | None:
+        name = "" if lacking else next(iter(self.fresh.keys))
+        with suppress(InvalidToken):  # somebody has just looked, or has brought other keys
+            return self._decide(name, now)
         return None
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
