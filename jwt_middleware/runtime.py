@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
 
-# For what blocks under ASGI, of each kind: stores, hooks. The application's threads stay its own.
+# What blocks under ASGI has so many: the store, and each hook. The application's stay its own.
 EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
