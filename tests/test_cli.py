@@ -174,8 +174,13 @@ def test_the_demo_opens_a_browser_and_ends_by_ctrl_c(
     monkeypatch.setattr("webbrowser._tryorder", None)  # who looked before must look again
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     monkeypatch.setenv("DISPLAY", ":0")
-    thread = stop(signal.SIGINT, seen.exists)
-    assert main(["demo", "--port", "0"]) == 0
+    # A shell that starts something in the background has it ignore Ctrl-C; a terminal doesn't.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = stop(signal.SIGINT, seen.exists)
+        assert main(["demo", "--port", "0"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert seen.read_text().strip() in capsys.readouterr().out
     assert list(grants.iterdir()) == []
