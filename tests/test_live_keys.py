@@ -23,29 +23,29 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def told() -> list[Event]:
+def heard() -> list[Event]:
     return []
 
 
-def live(keys: KeySet, clock: Clock, told: list[Event]) -> LiveKeys:
-    return LiveKeys(keys, "https://login.example", clock=clock, tell=told.extend)
+def live(keys: KeySet, clock: Clock, heard: list[Event]) -> LiveKeys:
+    return LiveKeys(keys, "https://login.example", clock=clock, tell=heard.extend)
 
 
-def test_keys_without_a_source_are_what_they_are(clock: Clock, told: list[Event]) -> None:
-    one = live(OLD, clock, told)
+def test_keys_without_a_source_are_what_they_are(clock: Clock, heard: list[Event]) -> None:
+    one = live(OLD, clock, heard)
     assert one.find("old", clock()) is OLD.keys[0]
     with pytest.raises(InvalidToken):
         one.find("new", clock())
     one.renew(clock())
-    assert told == []
+    assert heard == []
 
 
 def test_keys_that_sign_are_renewed_beside_the_work(
-    clock: Clock, told: list[Event], tmp_path: Path
+    clock: Clock, heard: list[Event], tmp_path: Path
 ) -> None:
     path = tmp_path / "keys.json"
     OLD.save(path)
-    one = live(KeySet.load(path), clock, told)
+    one = live(KeySet.load(path), clock, heard)
     one.renew(clock())  # by now there may be others
     settle()
     KeySet((*NEW.keys, *OLD.keys)).save(path)
@@ -58,27 +58,27 @@ def test_keys_that_sign_are_renewed_beside_the_work(
     one.renew(clock())
     settle()
     assert one.key_set.signer.kid == "new"
-    assert told == [KeysChanged(issuer="https://login.example", added=("new",), removed=())]
+    assert heard == [KeysChanged(issuer="https://login.example", added=("new",), removed=())]
     assert one.find("old", clock()).kid == "old"
 
 
 def test_keys_that_cannot_sign_do_not_take_the_place_of_those_that_can(
-    clock: Clock, told: list[Event], tmp_path: Path
+    clock: Clock, heard: list[Event], tmp_path: Path
 ) -> None:
     path = tmp_path / "keys.json"
     OLD.save(path)
-    one = live(KeySet.load(path), clock, told)
+    one = live(KeySet.load(path), clock, heard)
     path.write_text(json.dumps(NEW.public_jwks()))
     one.renew(clock())
     settle()
     assert one.key_set.signer is not None
     assert one.key_set.signer.kid == "old"
     detail = "none of the keys that were found can sign"
-    assert told == [KeysFailed(issuer="https://login.example", detail=detail)]
+    assert heard == [KeysFailed(issuer="https://login.example", detail=detail)]
     with pytest.raises(KeysUnavailable):
         one.find("new", clock())
     NEW.save(path)
     clock.forward(1)
     assert one.find("new", clock()).kid == "new"
     settle()
-    assert [type(event) for event in told] == [KeysFailed, KeysBack, KeysChanged]
+    assert [type(event) for event in heard] == [KeysFailed, KeysBack, KeysChanged]
