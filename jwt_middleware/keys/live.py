@@ -90,26 +90,15 @@ class LiveKeys:
 
         """
         wait = self._decide(kid, now)
-        if wait is not None:
-            try:
-                wait.future.result(wait.seconds)
-            except TimeoutError:
-                if wait.must:
-                    raise self._unavailable(now) from None
+        if wait is not None and not _came(wait) and wait.must:
+            raise self._unavailable(now)
         return self._look(kid)
 
     async def afind(self, kid: str | None, now: float) -> Key:
         """Do what `find` does, in a task: a client that goes away doesn't stop the fetch."""
         wait = self._decide(kid, now)
-        if wait is not None:
-            from asyncio import wait_for, wrap_future
-
-            try:
-                # A future that runs isn't cancelled by who stops waiting for it.
-                await wait_for(wrap_future(wait.future), wait.seconds)
-            except TimeoutError:
-                if wait.must:
-                    raise self._unavailable(now) from None
+        if wait is not None and not await _acame(wait) and wait.must:
+            raise self._unavailable(now)
         return self._look(kid)
 
     def renew(self, now: float, *, lacking: bool = False) -> None:
@@ -125,17 +114,13 @@ class LiveKeys:
         """
         wait = self._renew(now, lacking=lacking)
         if wait is not None:
-            with suppress(TimeoutError):
-                wait.future.result(wait.seconds)
+            _came(wait)
 
     async def arenew(self, now: float, *, lacking: bool = False) -> None:
         """Do what `renew` does, in a task."""
         wait = self._renew(now, lacking=lacking)
         if wait is not None:
-            from asyncio import wait_for, wrap_future
-
-            with suppress(TimeoutError):
-                await wait_for(wrap_future(wait.future), wait.seconds)
+            await _acame(wait)
 
     def _renew(self, now: float, *, lacking: bool) -> _Wait | None:
         name = "" if lacking else next(iter(self.fresh.keys))
@@ -309,6 +294,27 @@ class LiveKeys:
         if is_current:
             self._flight = None
         return is_current
+
+
+def _came(wait: _Wait) -> bool:
+    """Wait in this thread, and say whether it came in time."""
+    try:
+        wait.future.result(wait.seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _acame(wait: _Wait) -> bool:
+    """Do what `_came` does, in a task."""
+    from asyncio import wait_for, wrap_future
+
+    try:
+        # A future that runs isn't cancelled by who stops waiting for it.
+        await wait_for(wrap_future(wait.future), wait.seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
