@@ -67,6 +67,11 @@ def group(
     return check
 
 
+def optional(check: Callable[[str, Any], T]) -> Callable[[str, Any], T | None]:
+    """Return the check of a field that may be None, and else is what `check` says."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
 def url(name: str, value: Any) -> str:
     problem = "has a fragment" if "#" in str(value) else remote.unusable(value)
     if problem:

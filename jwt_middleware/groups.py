@@ -17,6 +17,7 @@ from .values.errors import ConfigurationError
 from .values.model import Grant, Tokens
 
 DAY = 86400  # seconds
+MAX_ENTRIES = 1_000_000  # of the token cache; some 2.5 GB in each process
 MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2
@@ -129,13 +130,13 @@ class TokenCache:
     """
 
     # more than most processes have users at one time
-    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": 1_000_000})
+    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": MAX_ENTRIES})
     hashed: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.entries) is not int or not 0 <= self.entries <= 1_000_000:
+        if type(self.entries) is not int or not 0 <= self.entries <= MAX_ENTRIES:
             raise ConfigurationError(
-                "token_cache.entries", "must be a whole number up to 1000000", "0 keeps none"
+                "token_cache.entries", f"must be a whole number up to {MAX_ENTRIES}", "0 keeps none"
             )
         if not isinstance(cast("Any", self.hashed), bool):
             raise ConfigurationError("token_cache.hashed", "must be True or False")

@@ -78,9 +78,7 @@ def _identifier(name: str, value: Any) -> str:
     return url
 
 
-def _issuers(name: str, value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
+def _issuers(name: str, value: Any) -> tuple[str, ...]:
     return tuple(fields.url(name, one) for one in fields.listed(name, value))
 
 
@@ -96,7 +94,7 @@ def _page(name: str, value: Any) -> str:
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "identifier": _identifier,
-    "authorization_servers": _issuers,
+    "authorization_servers": fields.optional(_issuers),
     "scopes_supported": fields.scopes,
     "name": _name,
     "documentation": _page,

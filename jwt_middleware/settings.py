@@ -291,10 +291,6 @@ def _callables(name: str, value: Any) -> tuple[Check, ...]:
     return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
-def _callable_or_none(name: str, value: Any) -> Any:
-    return None if value is None else fields.function(name, value)
-
-
 def _clock(name: str, value: Any) -> Any:
     try:
         now = fields.function(name, value)()
@@ -328,6 +324,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "problem_details": _bool,
     "checks": _callables,
     "token_cache": fields.group(TokenCache, "TokenCache(entries=0): none", can_be_off=False),
-    "on_event": _callable_or_none,
+    "on_event": fields.optional(fields.function),
     "clock": _clock,
 }

@@ -25,7 +25,8 @@ class TrustedIssuer:
         scopes: the scope values that it may give; what else its tokens say opens nothing here.
             None: whatever they say.
         user: a function of the verified `AccessToken` that returns our user's name, or None for
-            nobody. Without it nobody is set: another issuer's "admin" is not ours.
+            nobody. Without it nobody is set: another issuer's "admin" is not ours. It must be pure:
+            its answer is kept with the token.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -45,19 +46,11 @@ class TrustedIssuer:
         fields.check_source(self.issuer, self.keys)
 
 
-def _scopes(name: str, value: Any) -> tuple[str, ...] | None:
-    return None if value is None else fields.scopes(name, value)
-
-
-def _user(name: str, value: Any) -> Any:
-    return None if value is None else fields.function(name, value)
-
-
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "issuer": fields.identifier,
     "audience": fields.audience,
     "keys": fields.key_set,
     "profile": fields.profile,
-    "scopes": _scopes,
-    "user": _user,
+    "scopes": fields.optional(fields.scopes),
+    "user": fields.optional(fields.function),
 }
