@@ -92,7 +92,7 @@ def peers(issuer: Issuer) -> Iterator[Peer]:
 
 def starlette_and_pyjwt(issuer: Issuer) -> tuple[Peer, str]:
     """Starlette's own middleware with a backend as in its documentation, which asks PyJWT."""
-    key: Any = issuer.factory.key.public
+    decode = _pyjwt(issuer, "RS256")
 
     class Backend(AuthenticationBackend):
         async def authenticate(self, conn: Any) -> tuple[AuthCredentials, SimpleUser] | None:
@@ -102,13 +102,7 @@ def starlette_and_pyjwt(issuer: Issuer) -> tuple[Peer, str]:
             if scheme.lower() != "bearer":
                 return None
             try:
-                claims = jwt.decode(
-                    token,
-                    key,
-                    algorithms=["RS256"],
-                    audience=issuer.factory.audience,
-                    issuer=issuer.factory.issuer,
-                )
+                claims = decode(token)
             except jwt.InvalidTokenError as error:
                 raise AuthenticationError("Invalid token") from error
             scopes = ["authenticated", *claims["scope"].split()]
@@ -127,18 +121,12 @@ def mcp_backend(issuer: Issuer) -> tuple[Peer, str]:
     from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
     from mcp.server.auth.provider import AccessToken
 
-    key: Any = issuer.factory.key.public
+    decode = _pyjwt(issuer, "RS256")
 
     class Verifier:
         async def verify_token(self, token: str) -> AccessToken | None:
             try:
-                claims = jwt.decode(
-                    token,
-                    key,
-                    algorithms=["RS256"],
-                    audience=issuer.factory.audience,
-                    issuer=issuer.factory.issuer,
-                )
+                claims = decode(token)
             except jwt.InvalidTokenError:
                 return None
             return AccessToken(
@@ -271,16 +259,17 @@ def flask_jwt_extended(issuer: Issuer) -> tuple[Peer, str]:
 
 def decoders(issuer: Issuer, algorithm: str) -> Iterator[tuple[str, Callable[[str], Any]]]:
     """Yield what checks signature, issuer, audience and times in each library, keys prepared."""
-    factory = issuer.factory
-    key: Any = factory.key.public or factory.key.private
-    yield (
-        "PyJWT",
-        lambda text: jwt.decode(
-            text, key, algorithms=[algorithm], audience=factory.audience, issuer=factory.issuer
-        ),
-    )
+    yield "PyJWT", _pyjwt(issuer, algorithm)
     yield "joserfc", _joserfc(issuer, algorithm)
     yield "Authlib", _authlib(issuer, algorithm)
+
+
+def _pyjwt(issuer: Issuer, algorithm: str) -> Callable[[str], Any]:
+    factory = issuer.factory
+    key: Any = factory.key.public or factory.key.private
+    return lambda text: jwt.decode(
+        text, key, algorithms=[algorithm], audience=factory.audience, issuer=factory.issuer
+    )
 
 
 def _jwk(issuer: Issuer) -> Any:
