@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import count
-from threading import Lock
+from threading import Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
+GLANCE = 0.05  # seconds that it waits for a store that has failed just before, and may hang
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
@@ -242,6 +243,13 @@ class Runtime:
         """Bring the ended grants up to date for a request of `arrival`; one asks for all."""
         if not self._takes_turn(arrival):
             return
+        if self.ended.is_failing(arrival):
+            self._hear_aside(arrival)
+        else:
+            self._hear(arrival)
+
+    def _hear(self, arrival: float) -> None:
+        """Ask the store in one's turn, which ends with it."""
         try:
             if not self.ended.serves(arrival):
                 self._check_not_resting()
@@ -251,6 +259,30 @@ class Runtime:
         finally:
             self._asked_at = float("inf")
             self._sync_lock.release()
+
+    def _hear_aside(self, arrival: float) -> None:
+        """Let a thread of its own ask a store that may hang: a server has few for its requests."""
+        from concurrent.futures import Future
+
+        heard: Future[None] = Future()
+
+        def hear() -> None:
+            try:
+                self._hear(arrival)
+            except BaseException as error:  # noqa: BLE001  (raised to who waits for it, if anybody)
+                heard.set_exception(error)
+            else:
+                heard.set_result(None)
+
+        try:
+            Thread(target=hear, name="jwt_middleware_sync", daemon=True).start()
+        except RuntimeError:  # no thread can be had
+            self._hear(arrival)
+            return
+        try:
+            heard.result(GLANCE)
+        except TimeoutError:
+            raise StoreUnavailable("sync: the store has failed, and is asked again") from None
 
     def _takes_turn(self, arrival: float) -> bool:
         """Wait for a turn to ask; False: another's answer serves. Raises StoreUnavailable."""

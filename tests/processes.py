@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from .waiting import PATIENCE
+
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parent.parent
-PATIENCE = 30.0  # seconds for what takes a fraction of one, on a machine that does ten other things
 
 
 def free_port() -> int:

@@ -19,8 +19,9 @@ from jwt_middleware.values.events import KeysFailed
 from tests.engines.tls import Authority
 from tests.issuing import Clock
 from tests.keyserver import HOST, KeyServer, Play, answer, drip, hang, key_set
-from tests.keyserver.site import DOORS, Author, Site, settle, until
+from tests.keyserver.site import DOORS, Author, Site, settle
 from tests.rules import accepts, refuses
+from tests.waiting import until
 
 NAME = "keys.example"
 

@@ -42,11 +42,11 @@ from tests.issuing import (
     opened,
     single,
 )
+from tests.waiting import PATIENCE, until
 from tests.world import Sent
 
 LOOK = 6  # seconds, after which a process looks at the file again
 LOOKER = "jwt_middleware_keys"  # its thread
-PATIENCE = 10.0  # seconds, on a busy machine
 
 
 SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"
@@ -119,13 +119,6 @@ def followed(world: World) -> None:
 def landed() -> None:
     """Wait until no look is on its way, and all is told."""
     until(lambda: LOOKER not in {thread.name for thread in threads()})
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def latest(world: World) -> Event:

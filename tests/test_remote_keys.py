@@ -30,8 +30,9 @@ from jwt_middleware.values.events import KeysBack, KeysChanged, KeysFailed, KeyS
 from tests.issuing import HOUR, Clock
 from tests.keyserver import Gate, KeyServer, Play, answer, hang, key_set
 from tests.keyserver.faults import FAULTS, OTHER, QUICK, begin, mend
-from tests.keyserver.site import DOORS, Author, Paced, Site, fetchers, settle, until
+from tests.keyserver.site import DOORS, Author, Paced, Site, fetchers, settle
 from tests.rules import accepts, refuses
+from tests.waiting import until
 from tests.world import Sent, World, encoded
 
 LIFETIME = 600  # seconds

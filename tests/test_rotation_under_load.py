@@ -28,7 +28,8 @@ import pytest
 from jwt_middleware import KeySet
 from jwt_middleware.jose import jws
 from tests.issuing import FORM, KEY_SET, REFRESH, refresh_form
-from tests.processes import PATIENCE, free_port, started, wait_open
+from tests.processes import free_port, started, wait_open
+from tests.waiting import PATIENCE
 
 APPLICATION = "tests.rotating.application"
 UVICORN = (

@@ -14,8 +14,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from .processes import PATIENCE, ROOT, free_port, started, wait_open
+from .processes import ROOT, free_port, started, wait_open
 from .rules import refuses
+from .waiting import PATIENCE
 from .wrapped import FACTORY, forged
 
 ASGI, WSGI = "tests.servers.asgi_app:app", "tests.servers.wsgi_app:app"

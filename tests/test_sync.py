@@ -29,6 +29,7 @@ from tests.issuing import (
     single,
 )
 from tests.races import Process
+from tests.waiting import until
 from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
 
 LIVES_LONG = {"access_lifetime": 2 * HOUR}
@@ -47,6 +48,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
 
     def wait(seconds: float) -> None:
         monkeypatch.setattr(runtime, "SYNC_LIMIT", seconds)
+        monkeypatch.setattr(runtime, "GLANCE", seconds)
 
     wait(30)
     return wait
@@ -612,6 +614,74 @@ def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
         assert site.store.calls["ended"] == 3
         told = [type(one) for one in site.events if isinstance(one, StoreFailed | StoreBack)]
         assert told == [StoreFailed, StoreBack]
+
+
+def test_who_tries_a_store_that_has_failed_waits_a_moment_and_goes_on(limit: Limit) -> None:
+    with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+        tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
+        assert call(site, tokens).status == 200
+        fail(site, fails=True)
+        site.clock.forward(1.5)
+        assert call(site, tokens).status == 200
+        fail(site, fails=False)
+        limit(QUICK)
+        site.store.hangs = Event()
+        site.store.calls.clear()
+        took = []
+        for _ in range(10):
+            site.clock.forward(2)
+            begin = time.monotonic()
+            assert call(site, tokens).status == 200
+            took.append(time.monotonic() - begin)
+        assert site.store.calls == {"ended": 1}, "and the others don't ask behind it"
+        assert median(took) < QUICK
+        site.clock.forward(600)
+        assert call(site, tokens).status == 503
+        limit(30)
+        end_behind_its_back(site, tokens.grant_id)
+        site.store.hangs.set()
+        # The answer came to nobody, and is told; whoever comes now asks for one of his own.
+        until(lambda: any(isinstance(one, StoreBack) for one in site.events))
+        site.clock.forward(5.1)
+        assert call(site, tokens).reason == "grant_ended"
+        assert call(site, other).status == 200
+        told = [type(one) for one in site.events if isinstance(one, StoreFailed | StoreBack)]
+        assert told == [StoreFailed, StoreBack]
+
+
+def test_who_tries_a_store_that_has_come_back_has_its_answer() -> None:
+    # A moment is longer than it takes: who comes after the back-off isn't let in by old news.
+    for end in (True, False):
+        with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+            tokens = site.ask("issue", "alice")
+            assert call(site, tokens).status == 200
+            fail(site, fails=True)
+            site.clock.forward(1.5)
+            assert call(site, tokens).status == 200
+            fail(site, fails=False)
+            if end:
+                end_behind_its_back(site, tokens.grant_id)
+            site.clock.forward(1.001)
+            assert call(site, tokens).status == (401 if end else 200)
+
+
+def test_where_no_thread_can_be_had_who_tries_asks_himself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        assert call(site, tokens).status == 200
+        fail(site, fails=True)
+        site.clock.forward(1.5)
+        assert call(site, tokens).status == 200
+        fail(site, fails=False)
+        end_behind_its_back(site, tokens.grant_id)
+        site.clock.forward(1.001)
+        monkeypatch.setattr(Thread, "start", start)
+        assert call(site, tokens).reason == "grant_ended"
 
 
 def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(

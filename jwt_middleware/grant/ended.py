@@ -83,7 +83,7 @@ class EndedGrants:
         if self.is_resting(now):
             return self.without_sync(now)
         # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
-        if self._is_failing(now) or (0 <= age <= 2 * self._every and self._every):
+        if self.is_failing(now) or (0 <= age <= 2 * self._every and self._every):
             # Who came a moment before the one that asks, and was overtaken, need not ask either.
             if 0 < self._lease - now <= LEASE + OVERTAKEN:
                 return self.without_sync(now)
@@ -94,7 +94,8 @@ class EndedGrants:
         """Say whether a sync has failed just now, so that nobody asks for a while."""
         return 0 < self._next_try - now <= BACK_OFF[-1] + OVERTAKEN
 
-    def _is_failing(self, now: float) -> bool:
+    def is_failing(self, now: float) -> bool:
+        """Say whether the last sync failed, and nobody can have seen the store come back."""
         # Under load somebody tries as soon as the back-off is over, and has failed again within a
         # lease. Later than that, the store may have come back long ago.
         return self._failures > 0 and 0 <= now - self._next_try <= 2 * LEASE

@@ -14,9 +14,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -28,10 +28,10 @@ from redis.exceptions import RedisClusterException
 
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis_address import parse_url
+from tests import waiting
 
 ENGINES = ("redis", "valkey")
 HOST = "127.0.0.1"
-PATIENCE = 20.0  # seconds for a server to come up, or a cluster to agree
 CLUSTERED = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 QUIET = ("--save", "", "--loglevel", "warning", "--repl-diskless-sync-delay", "0")
 
@@ -61,15 +61,8 @@ def free_port() -> int:
         return port
 
 
-def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    """Wait for what comes true soon, and return it."""
-    deadline = time.monotonic() + patience
-    while True:
-        with suppress(redis.RedisError, RedisClusterException):
-            if found := condition():
-                return found
-        assert time.monotonic() < deadline, "it doesn't come true"
-        time.sleep(0.02)
+# A server that isn't there yet, or a cluster that doesn't agree yet.
+until = partial(waiting.until, passing=(redis.RedisError, RedisClusterException))
 
 
 class Server:

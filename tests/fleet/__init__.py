@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Self
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Tokens
 from jwt_middleware.runtime import Runtime
 
-from ..processes import PATIENCE, free_port, started, wait_open
+from ..processes import free_port, started, wait_open
+from ..waiting import PATIENCE
 from .shared import AUDIENCE, ISSUER, LIFETIME, VERBS, Page, shift
 from .stores import HANGING
 

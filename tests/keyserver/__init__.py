@@ -18,9 +18,9 @@ from typing import Any, Self
 from jwt_middleware import KeySet
 from jwt_middleware.jose.jwk import Key
 from tests.engines.tls import Pair
+from tests.waiting import PATIENCE
 
 HOST = "127.0.0.1"
-SOON = 30.0  # seconds in which what must happen has happened, on a busy machine too
 
 Play = Callable[["Line"], None]
 
@@ -211,7 +211,7 @@ class KeyServer:
     def _talk(self, connected: socket.socket) -> None:
         with self._lock:
             self.accepted += 1
-        connected.settimeout(SOON)
+        connected.settimeout(PATIENCE)
         if not self.greets or self.raw is not None:
             (self.raw or hang)(Line(self, connected, b"- -"))
             return

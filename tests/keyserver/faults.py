@@ -7,7 +7,6 @@ from collections.abc import Callable
 from jwt_middleware import KeySet
 from jwt_middleware.testing import TokenFactory
 from tests.keyserver import (
-    SOON,
     KeyServer,
     Line,
     Play,
@@ -20,6 +19,7 @@ from tests.keyserver import (
     key_set,
 )
 from tests.keyserver.site import Paced
+from tests.waiting import PATIENCE
 
 QUICK = 0.1  # seconds for a fetch that is never answered
 NO_ANSWER = f"doesn't answer in {QUICK} s"
@@ -142,11 +142,11 @@ def begin(fault: str, server: KeyServer, fetcher: Paced) -> str:
     """Let a fault begin; return what is told of it. Only where no answer comes, time is short."""
     spoil, detail = FAULTS[fault]
     spoil(server)
-    fetcher.most = QUICK if detail == NO_ANSWER else SOON
+    fetcher.most = QUICK if detail == NO_ANSWER else PATIENCE
     return detail
 
 
 def mend(server: KeyServer, fetcher: Paced, play: Play) -> None:
     """Let it end, and the key set be what this says."""
     server.mend(play)
-    fetcher.most = SOON
+    fetcher.most = PATIENCE

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Signal
 from typing import Any, NamedTuple
@@ -21,19 +21,11 @@ from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import Event, Refused
 from tests.issuing import Clock
-from tests.keyserver import SOON
+from tests.waiting import PATIENCE, until
 from tests.world import Answer, Raw, Sent, World, by_asgi, by_wsgi, encoded
 
 DOORS = ("wsgi", "asgi")
 FETCHER = "jwt_middleware_keys"  # how the threads are called that fetch
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for what comes true soon."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "it doesn't come true"
-        time.sleep(0.005)
 
 
 def fetchers() -> list[threading.Thread]:
@@ -113,7 +105,7 @@ class Paced:
 
     def __init__(self) -> None:
         self.count = 0
-        self.most = SOON  # seconds for a fetch
+        self.most = PATIENCE  # seconds for a fetch
         self.may_end = Signal()
         self.may_end.set()
 
@@ -122,7 +114,7 @@ class Paced:
         try:
             return HttpFetcher().fetch(url, timeout=min(timeout, self.most), limit=limit)
         finally:
-            self.may_end.wait(SOON)
+            self.may_end.wait(PATIENCE)
 
 
 class Author:
