@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.told import Told, known_secrets
+
+if TYPE_CHECKING:
+    from tests.issuing import Clock, World
+    from tests.keyserver import KeyServer
 
 # Their asserts are a test's own.
 pytest.register_assert_rewrite("tests.wrapped", "tests.world", "tests.clients")
@@ -54,6 +58,32 @@ def told() -> Iterator[Told]:
         yield one
     assert one.tokens == []
     assert one.secrets(known_secrets()) == []
+
+
+@pytest.fixture
+def world() -> Iterator["World"]:
+    """Give an issuer with both doors and a store in memory."""
+    from tests.issuing import opened
+
+    with opened() as one:
+        yield one
+
+
+@pytest.fixture
+def clock() -> "Clock":
+    """Give a clock that stands until it is moved."""
+    from tests.issuing import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def server() -> Iterator["KeyServer"]:
+    """Give a server that publishes keys."""
+    from tests.keyserver import KeyServer
+
+    with KeyServer() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

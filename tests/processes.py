@@ -1,7 +1,8 @@
-"""Servers in processes of their own: what is the same about all of them."""
+"""Servers and programs in processes of their own: what is the same about all of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from .waiting import PATIENCE
 
@@ -53,3 +55,44 @@ def wait_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.02)
+
+
+class Process:
+    """A program, `python -m MODULE NAME ...`, with which a test talks in lines of JSON."""
+
+    module: ClassVar[str]
+
+    def __init__(self, program: str, *args: object) -> None:
+        command = [sys.executable, "-W", "error", "-m", self.module, program]
+        self._process = subprocess.Popen(
+            [*command, *map(str, args)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def hear(self) -> Any:
+        """Return the next thing that the program says; None: it has said all."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        return json.loads(line) if line.endswith("\n") else None
+
+    def tell(self, what: object) -> None:
+        """Say something to a program that waits for it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{json.dumps(what)}\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> int:
+        return self._process.wait(60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()

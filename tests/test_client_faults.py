@@ -303,14 +303,17 @@ def test_clients_of_sentinels_whose_primary_is_lost(engine: str) -> None:
         clients.goes_on()
 
 
-@accepts("RT-12")
-@pytest.mark.parametrize(
+on_clusters = pytest.mark.parametrize(
     "engine",
     [
         pytest.param("redis", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-redis")]),
         pytest.param("valkey", marks=pytest.mark.xdist_group("clients-cluster")),
     ],
 )
+
+
+@accepts("RT-12")
+@on_clusters
 def test_clients_of_a_cluster_whose_slots_migrate(engine: str) -> None:
     with engines.Cluster(engine) as found, Crowd(found.url) as clients:
         clients.goes_on()
@@ -322,13 +325,7 @@ def test_clients_of_a_cluster_whose_slots_migrate(engine: str) -> None:
 
 
 @accepts("RT-12")
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("redis", marks=[pytest.mark.long, pytest.mark.xdist_group("clients-redis")]),
-        pytest.param("valkey", marks=pytest.mark.xdist_group("clients-cluster")),
-    ],
-)
+@on_clusters
 def test_clients_of_a_cluster_that_loses_a_primary(engine: str) -> None:
     with (
         engines.Cluster(engine, replicas=True) as found,

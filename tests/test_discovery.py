@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,17 +19,6 @@ from tests.keyserver.site import DOORS, Author, Site, settle
 from tests.rules import accepts, refuses
 
 OIDC, OAUTH = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
-
-
-@pytest.fixture
-def server() -> Iterator[KeyServer]:
-    with KeyServer() as one:
-        yield one
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=DOORS)

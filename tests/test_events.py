@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, get_args
@@ -35,12 +34,6 @@ from tests.world import Answer
 
 ALL = get_args(Event)
 BROWSER, UPDATED = "Browser/1", "Browser/2"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with opened() as one:
-        yield one
 
 
 def refreshed(world: World, token: str, agent: str | None = BROWSER) -> Answer:

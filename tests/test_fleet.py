@@ -344,7 +344,7 @@ def test_the_throughput_of_known_tokens_is_what_it_was(
         assert {one.status for one in seen} == {200}
         typical, least, most = median(ratios), min(ratios), max(ratios)
         log.info("%s, %s: %.2f (%.2f to %.2f)", hanging, path, typical, least, most)
-        # It is unchanged, but for the thread that asked first, which waits until the store gives up:
-        # where that takes long, all the time. The bound lies half a thread below.
+        # It is unchanged, but for the thread that asked first, which waits until the store gives
+        # up: where that takes long, all the time. The bound lies half a thread below.
         lost = 0 if fleet.store.time_out <= TIME_OUT else 1
         assert typical > 1 - (lost + 0.5) / THREADS

@@ -59,12 +59,6 @@ IN_MEMORY: Kind = ("wsgi", memory)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    with opened() as one:
-        yield one
-
-
-@pytest.fixture
 def site() -> Iterator[Site]:
     with single(IN_MEMORY) as one:
         yield one

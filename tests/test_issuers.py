@@ -522,11 +522,6 @@ ACME = "https://acme.example"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def tenants(clock: Clock) -> Tenants:
     one = Tenants(clock)
     one.add(ACME)

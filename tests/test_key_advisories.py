@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from tests.keyserver import KeyServer, answer, document, key_set
 from tests.keyserver.site import DOORS, Author, Site, settle
 
 each_door = pytest.mark.parametrize("door", DOORS)
-
-
-@pytest.fixture
-def server() -> Iterator[KeyServer]:
-    with KeyServer() as one:
-        yield one
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -38,12 +38,6 @@ def why_not(url: str, *, timeout: float = 5, **options: bool) -> str:
     return refused.value.detail
 
 
-@pytest.fixture
-def server() -> Iterator[KeyServer]:
-    with KeyServer() as one:
-        yield one
-
-
 # --- URLs
 
 

@@ -18,11 +18,6 @@ OLD, NEW = KeySet.generate(kid="old"), KeySet.generate(kid="new")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def heard() -> list[Event]:
     return []
 

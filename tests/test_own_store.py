@@ -18,7 +18,8 @@ from examples.own_store import JournalStore
 from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.testing import store_contract
-from tests.stores import ROOT, new_grant
+from tests.processes import ROOT
+from tests.stores import new_grant
 
 
 def opened(

@@ -46,17 +46,6 @@ def nothing_under_way() -> Iterator[None]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def server() -> Iterator[KeyServer]:
-    with KeyServer() as one:
-        yield one
-
-
-@pytest.fixture
 def author(server: KeyServer, clock: Clock) -> Author:
     one = Author(server.base, clock)
     server.publish(key_set(one.keys))

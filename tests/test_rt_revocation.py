@@ -32,12 +32,6 @@ from tests.rules import accepts, refuses
 from tests.test_rt_exchange import claims_of
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    with opened() as one:
-        yield one
-
-
 def of_no_grant(access_token: str) -> str:
     """Return the token without its grant, as a client that acts for itself has it."""
     claims = claims_of(access_token)

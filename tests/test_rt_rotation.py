@@ -29,12 +29,6 @@ from tests.test_rt_exchange import claims_of
 from tests.world import Answer
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    with opened() as one:
-        yield one
-
-
 def how(answer: Answer) -> str:
     """Return what became of a refresh, by its event."""
     refreshed = [event for event in answer.events if isinstance(event, Refreshed)]

@@ -3,8 +3,6 @@
 Each scenario is played in five sites: both doors, before stores in memory, in a file, and awaited.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from jwt_middleware.values.events import Ahead, Refreshed, Restored, Reused
@@ -12,12 +10,6 @@ from tests.issuing import DAY, DURABLE, HOUR, Site, World, opened
 from tests.rules import accepts, refuses
 
 WINDOW = 61  # seconds: a little more than the settle window
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with opened() as one:
-        yield one
 
 
 class Client:

@@ -32,11 +32,6 @@ class Asked:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/grants.db?synchronous=NORMAL"
 

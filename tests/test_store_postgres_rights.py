@@ -13,7 +13,8 @@ from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.postgres import rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
-from tests.stores import ROOT, new_grant
+from tests.processes import ROOT
+from tests.stores import new_grant
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ from jwt_middleware.stores.redis_scripts import packed, unpacked
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.frozen import FrozenDict
 from tests.engines import redis as engines
-from tests.stores import ROOT, new_grant
+from tests.processes import ROOT
+from tests.stores import new_grant
 
 park = engines.park
 PATIENTLY = "?timeout=5"  # for a crowd at once, where the usual second is short on a busy machine

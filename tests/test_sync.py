@@ -20,6 +20,7 @@ from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate
 from tests.issuing import (
     HOUR,
     REFRESH,
+    AwaitedStore,
     Clock,
     Kind,
     Site,
@@ -86,11 +87,11 @@ class Watched:
         return call
 
 
-class WatchedAwaited:
-    """The same, awaited: every verb lets others run before it answers."""
+class WatchedAwaited(AwaitedStore):
+    """The same, awaited."""
 
-    def __init__(self, clock: Clock, _: Path) -> None:
-        self._store = MemoryStore(clock=clock, retention=HOUR)
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        super().__init__(clock, folder)
         self.calls: Counter[str] = Counter()
         self.fails = False
         self.hangs: asyncio.Event | None = None
@@ -98,37 +99,14 @@ class WatchedAwaited:
 
     async def _do(self, verb: str, *args: Any) -> Any:
         self.calls[verb] += 1
-        await (asyncio.sleep(0) if self.hangs is None else self.hangs.wait())
+        if self.hangs is not None:
+            await self.hangs.wait()
         if self.fails:
             raise StoreUnavailable("no route to the engine")
-        answer = getattr(self._store, verb)(*args)
+        answer = await super()._do(verb, *args)
         if self.on_the_way is not None:
             self.on_the_way()
         return answer
-
-    async def add(self, *args: Any) -> Any:
-        return await self._do("add", *args)
-
-    async def advance(self, *args: Any) -> Any:
-        return await self._do("advance", *args)
-
-    async def end(self, *args: Any) -> Any:
-        return await self._do("end", *args)
-
-    async def end_subject(self, *args: Any) -> Any:
-        return await self._do("end_subject", *args)
-
-    async def grants(self, *args: Any) -> Any:
-        return await self._do("grants", *args)
-
-    async def ended(self, *args: Any) -> Any:
-        return await self._do("ended", *args)
-
-    async def admit(self, *args: Any) -> Any:
-        return await self._do("admit", *args)
-
-    async def purge(self, *args: Any) -> Any:
-        return await self._do("purge", *args)
 
 
 def in_memory(clock: Clock, _: Path) -> Watched:

@@ -76,11 +76,6 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def factory(clock: Clock) -> TokenFactory:
     return TokenFactory(clock=clock)
 

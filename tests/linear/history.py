@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from jwt_middleware.values.randomness import identifier
-from tests.stores import ROOT
+from tests.processes import ROOT
 
 from . import checker, model
 from .checker import Operation, Verdict, Violation
