@@ -36,6 +36,7 @@ from .scene import (
 )
 
 RAW = "raw RS256"
+PACE = 2.2  # of raw, that PyJWT takes beyond it under Debian's Python on a machine at rest
 SIZES = (500, 1000, 2000, 4000, 8000)  # octets of a token
 ENOUGH = 2 * LIVE  # entries for all live tokens
 
@@ -154,14 +155,14 @@ def warm(scene: Scene, rounds: int) -> Iterator[Row]:
         "Flask, ours": wsgi(scene.wsgi(flask), one),
     }
     times = measure(functions, rounds=rounds)
-    live = f"{LIVE:,} live tokens"
     line = partial(_added, times)
-    yield line("ASGI, one token, over raw", "ASGI", "raw ASGI", RAW, 0.07, AtMost(0.14))
-    yield line(f"ASGI, {live}, over raw", "ASGI, live", "raw ASGI, live", RAW, 0.13, AtMost(0.19))
+    yield line("ASGI, one token, over raw", "ASGI", "raw ASGI", RAW, 0.07, AtMost(0.14, 0))
+    live = f"ASGI, {LIVE:,} live tokens, over raw"
+    yield line(live, "ASGI, live", "raw ASGI, live", RAW, 0.13, AtMost(0.19, 0))
     share = "ASGI, one token, over bare"
     yield line(f"{share} Starlette", "ASGI", "raw ASGI", "Starlette", 0.14, AtMost(0.20))
     yield line(f"{share} FastAPI", "ASGI", "raw ASGI", "FastAPI", None, AtMost(0.05))
-    yield line("WSGI, one token, over raw", "WSGI", "raw WSGI", RAW, 0.045, AtMost(0.08))
+    yield line("WSGI, one token, over raw", "WSGI", "raw WSGI", RAW, 0.045, AtMost(0.08, 0))
     yield line("WSGI, one token, over bare Flask", "WSGI", "raw WSGI", "Flask", None, AtMost(0.03))
     yield line("ASGI, without the cache, over raw", "ASGI, cold", "raw ASGI", RAW)
     yield line("WSGI, without the cache, over raw", "WSGI, cold", "raw WSGI", RAW)
@@ -229,16 +230,16 @@ def beside(scene: Scene, rounds: int) -> Iterator[Row]:
 
 
 _COLD = {
-    "RS256": ("raw RS256", 1.4, 1.75),
-    "ES256": ("raw ES256", 1.2, 1.4),
-    "Ed25519": ("raw Ed25519", 1.08, 1.2),
-    "HS256": ("raw HS256", 4.5, 7),
-    "RS256, 8 KB": ("raw RS256, 8 KB", 3, 4),
-    "malformed: five segments": (RAW, 0.06, 0.15),
-    "malformed: padding": (RAW, 0.06, 0.15),
-    "malformed: not canonical": (RAW, 0.06, 0.15),
-    "unknown kid": (RAW, 0.3, 0.5),
-    "bad signature": (RAW, 1.3, 1.5),
+    "RS256": ("raw RS256", 1.4, AtMost(1.75, 1)),
+    "ES256": ("raw ES256", 1.2, AtMost(1.4, 1)),
+    "Ed25519": ("raw Ed25519", 1.08, AtMost(1.2, 1)),
+    "HS256": ("raw HS256", 4.5, AtMost(7, 1)),
+    "RS256, 8 KB": ("raw RS256, 8 KB", 3, AtMost(4, 1)),
+    "malformed: five segments": (RAW, 0.06, AtMost(0.15, 0)),
+    "malformed: padding": (RAW, 0.06, AtMost(0.15, 0)),
+    "malformed: not canonical": (RAW, 0.06, AtMost(0.15, 0)),
+    "unknown kid": (RAW, 0.3, AtMost(0.5, 0)),
+    "bad signature": (RAW, 1.3, AtMost(1.5, 1)),
 }
 
 
@@ -248,7 +249,7 @@ def cold(rounds: int) -> Iterator[Row]:
     for what, (base, goal, gate) in _COLD.items():
         times = measure({name: functions[name] for name in (what, base)}, rounds=rounds)
         costs = micros(times.typical(what)), micros(times.typical(base))
-        row = Row(what, costs, goal=goal, gate=AtMost(gate))
+        row = Row(what, costs, goal=goal, gate=gate)
         yield compared(row, times.rounds[what], times.rounds[base])
 
 
@@ -291,6 +292,22 @@ def checking(check: Callable[[str], Any], issuer: Issuer) -> Function:
     raise AssertionError(f"{check} takes a forged token")
 
 
+def pace(rounds: int = 60) -> float:
+    """Return how many times as long as there Python takes here, beside OpenSSL.
+
+    The interpreter's build and the processor's caches make it, and move PyJWT's check as they move
+    ours: under all that we have seen, ours takes between 0.22 and 0.24 of what PyJWT takes
+    beyond the signature's check.
+    """
+    issuer = Issuer()
+    functions = {
+        RAW: verify.raw(issuer.factory, issuer.token),
+        "PyJWT": checking(dict(peers.decoders(issuer, "RS256"))["PyJWT"], issuer),
+    }
+    times = measure(functions, rounds=rounds)
+    return (times.ratio("PyJWT", RAW) - 1) / PACE
+
+
 # --- refresh
 
 
@@ -298,7 +315,7 @@ def refresh(rounds: int) -> Iterator[Row]:
     """Compare a refresh with the signature that it has to make."""
     times = measure(dict(refreshes.functions()), rounds=rounds, burst=1)
     base = refreshes.RAW
-    gates = {"rotated": (refreshes.GOAL, AtMost(refreshes.GATE))}
+    gates = {"rotated": (refreshes.GOAL, AtMost(refreshes.GATE, 1))}
     for how in ("rotated", "repeated", "kept"):
         goal, gate = gates.get(how, (None, None))
         costs = micros(times.typical(how)), micros(times.typical(base))
