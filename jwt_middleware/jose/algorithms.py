@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import (
     Algorithm as Primitive,
@@ -22,7 +22,6 @@ from jwt.algorithms import (
     HMACAlgorithm,
     OKPAlgorithm,
     RSAAlgorithm,
-    RSAPSSAlgorithm,
 )
 
 KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
@@ -71,6 +70,36 @@ class Mac:
         return True
 
 
+class _RSA(RSAAlgorithm):
+    """RSA that makes once what PyJWT makes for each signature; all else is PyJWT's."""
+
+    def __init__(self, algorithm: hashes.HashAlgorithm, scheme: padding.AsymmetricPadding) -> None:
+        super().__init__(type(algorithm))
+        self._scheme, self._hash = scheme, algorithm
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        """Return the signature of `msg` (RFC 8017 s8.1.1, s8.2.1)."""
+        signature: bytes = key.sign(msg, self._scheme, self._hash)
+        return signature
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        """Say whether `sig` is a signature of `msg`."""
+        try:
+            key.verify(sig, msg, self._scheme, self._hash)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _rsa(algorithm: hashes.HashAlgorithm) -> _RSA:
+    return _RSA(algorithm, padding.PKCS1v15())
+
+
+def _pss(algorithm: hashes.HashAlgorithm) -> _RSA:
+    # RFC 7518 s3.5: the mask is made with the same hash, and the salt is as long as its value.
+    return _RSA(algorithm, padding.PSS(padding.MGF1(algorithm), algorithm.digest_size))
+
+
 class _ECDSA(ECAlgorithm):
     """ECDSA that makes once what PyJWT makes for each signature; all else is PyJWT's."""
 
@@ -93,13 +122,7 @@ _HASHES: Mapping[int, Callable[[], hashes.HashAlgorithm]] = MappingProxyType(
     {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
 )
 
-_HMAC, _RSA, _PSS, _EC, _OKP = (
-    HMACAlgorithm,
-    RSAAlgorithm,
-    RSAPSSAlgorithm,
-    _ECDSA,
-    OKPAlgorithm,
-)
+_HMAC, _EC, _OKP = HMACAlgorithm, _ECDSA, OKPAlgorithm
 
 # RFC 7518 s3.2: "A key of the same size as the hash output (for instance, 256 bits for "HS256") or
 # larger MUST be used". s3.3 and s3.5: "A key of size 2048 bits or larger MUST be used".
@@ -110,12 +133,12 @@ ALGORITHMS = MappingProxyType(
             Algorithm("HS256", "oct", None, 256, _HMAC(_HMAC.SHA256)),
             Algorithm("HS384", "oct", None, 384, _HMAC(_HMAC.SHA384)),
             Algorithm("HS512", "oct", None, 512, _HMAC(_HMAC.SHA512)),
-            Algorithm("RS256", "RSA", None, 2048, _RSA(_RSA.SHA256)),
-            Algorithm("RS384", "RSA", None, 2048, _RSA(_RSA.SHA384)),
-            Algorithm("RS512", "RSA", None, 2048, _RSA(_RSA.SHA512)),
-            Algorithm("PS256", "RSA", None, 2048, _PSS(_PSS.SHA256)),
-            Algorithm("PS384", "RSA", None, 2048, _PSS(_PSS.SHA384)),
-            Algorithm("PS512", "RSA", None, 2048, _PSS(_PSS.SHA512)),
+            Algorithm("RS256", "RSA", None, 2048, _rsa(hashes.SHA256())),
+            Algorithm("RS384", "RSA", None, 2048, _rsa(hashes.SHA384())),
+            Algorithm("RS512", "RSA", None, 2048, _rsa(hashes.SHA512())),
+            Algorithm("PS256", "RSA", None, 2048, _pss(hashes.SHA256())),
+            Algorithm("PS384", "RSA", None, 2048, _pss(hashes.SHA384())),
+            Algorithm("PS512", "RSA", None, 2048, _pss(hashes.SHA512())),
             Algorithm("ES256", "EC", "P-256", 0, _EC(_EC.SHA256, 32)),
             Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384, 48)),
             Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512, 66)),
