@@ -78,7 +78,11 @@ def test_a_text_is_decoded_only_if_it_is_the_one_text_of_its_octets(text: str) -
 
 @refuses("RS-10", "RS-11")
 @pytest.mark.parametrize(
-    "text", ["", "A", "AAAAA", "AB", "AAB", "AA==", "AAA=", "A+==", "++++", "AA A", "AA\n", "é"]
+    "text",
+    [
+        *["", "A", "AAAAA", "AB", "AAB", "AA A", "AA\n", "é", "AAAé"],
+        *["AA==", "AAA=", "A+==", "++++", "+AAA", "/AAA", "=AAA", "AA=A", "AAA=AAAA", "AA==AAAA"],
+    ],
 )
 def test_what_is_not_canonical_base64url_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
@@ -94,6 +98,21 @@ def test_an_object_is_read_as_the_standard_library_reads_it(
     found = parse_object(b" \t\r\n" + octets + b"\n")
     assert found == frozen(json.loads(octets)) == frozen(value)
     assert type(found) is FrozenDict
+
+
+@accepts("RS-12")
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b'{"a":[1],"b":2,"c":[]}',
+        b'{"a":{"b":{},"c":[{}]},"d":[[]]}',
+        b'{"a":[[],1,{"b":[2]}],"c":3}',
+        b'{"a":"[{","b":[1]}',
+        b'{"a":"["}',
+    ],
+)
+def test_every_array_is_frozen_wherever_it_stands(octets: bytes) -> None:
+    assert parse_object(octets) == frozen(json.loads(octets))
 
 
 @refuses("RS-12", "RS-13")

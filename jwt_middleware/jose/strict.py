@@ -16,18 +16,8 @@ _Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 _NESTING = frozenset((list, tuple))
 
 BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-# To base64's two other characters, and all that is in neither alphabet, or in base64's alone, to
-# one that no decoder takes.
-_TO_BASE64 = bytes(
-    ord("+")
-    if octet == ord("-")
-    else ord("/")
-    if octet == ord("_")
-    else octet
-    if octet in BASE64URL
-    else ord("!")
-    for octet in range(256)
-)
+# What base64 has beside these, as numbers: in bytes, a number is found in a tenth of the time.
+_PLUS, _SLASH, _PAD = b"+/="
 _PADDING = (b"", b"", b"==", b"=")
 # What a segment may end with, by its length. The last character of a group that isn't full has
 # unused bits; they must be zero (RFC 4648 s3.5), or one token would have several texts. One
@@ -45,7 +35,11 @@ def b64url_decode(segment: bytes) -> bytes:
     rest = len(segment) & 3
     if not segment or segment[-1] not in _LAST[rest]:
         raise ValueError("nothing, or not canonical base64url")
-    return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[rest], strict_mode=True)
+    if _PLUS in segment or _SLASH in segment or _PAD in segment:
+        raise ValueError("base64, not base64url")
+    # To replace two characters that are rare costs less than to translate all.
+    text = segment.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[rest]
+    return a2b_base64(text, strict_mode=True)
 
 
 def b64url_encode(octets: bytes) -> bytes:
@@ -80,46 +74,48 @@ def parse_object(octets: bytes) -> FrozenDict:
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    brackets = len(octets) - len(octets.translate(None, b"{["))
+    brackets = len(octets) - len(octets.replace(b"{", b"").replace(b"[", b""))
     if brackets > MAX_BRACKETS:
         raise ValueError("too many objects and arrays")
     if brackets > MAX_DEPTH:
         _check_depth(octets)
-    text = octets.decode("utf-8").strip(" \t\n\r")
+    text = octets.decode().strip(" \t\n\r")
     try:
         pairs, end = _scan(text, 0)
     except StopIteration:
         raise ValueError("no JSON value") from None
     if end != len(text) or type(pairs) is not tuple:
         raise ValueError("not one JSON object")
-    value = _object(pairs, flat=brackets == 1)
+    value = _object(pairs, brackets - 1)
     if "\\" in text:
         _check_surrogates(value)
     return value
 
 
-def _object(pairs: _Pairs, *, flat: bool = False) -> FrozenDict:
-    """Make an object of its members, with tuples for its arrays."""
+def _object(pairs: _Pairs, within: int) -> FrozenDict:
+    """Make an object of its members, with tuples for its arrays: at most `within` are nested."""
     members = FrozenDict(pairs)
     # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON
     # parser that returns only the lexically last duplicate member name". We reject.
     if len(members) != len(pairs):
         raise ValueError("a member name comes twice")
-    if not flat:
-        for name, member in pairs:
+    if within:
+        # From the end, where applications' own claims are: few others are nested.
+        for name, member in reversed(pairs):
             if type(member) in _NESTING:
-                dict.__setitem__(members, name, _nested(member))
+                within -= 1
+                dict.__setitem__(members, name, _nested(member, within))
+                if not within:
+                    break
     return members
 
 
-def _nested(member: Any) -> Any:
-    if type(member) is tuple:
-        return _object(member)
-    if type(member) is not list:
-        return member
-    if _NESTING.isdisjoint(map(type, member)):
-        return tuple(member)
-    return tuple([_nested(one) for one in member])
+def _nested(member: Any, within: int) -> Any:
+    if type(member) is list:
+        if not within or _NESTING.isdisjoint(map(type, member)):
+            return tuple(member)
+        return tuple([_nested(one, within) for one in member])
+    return _object(member, within) if type(member) is tuple else member
 
 
 def _constant(_: str) -> NoReturn:
