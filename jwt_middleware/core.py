@@ -267,8 +267,8 @@ class Core:
         if parsed.header_segment not in trust.headers:
             check_type(parsed, trust.policy.profile)
         fresh = trust.keys.fresh
-        key = fresh.keys.get(parsed.header.kid) if fresh.is_usable(now) else None
-        if key is None:
+        key = fresh.keys.get(parsed.header.kid)
+        if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
             raise InvalidToken(Reason.KEY_UNKNOWN)
         return self._accept(parsed, trust, key, now)
 
