@@ -13,7 +13,10 @@ from typing import Any, Literal, TypeAlias
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from jwt.algorithms import (
     Algorithm as Primitive,
 )
@@ -116,6 +119,18 @@ class _ECDSA(ECAlgorithm):
         """Return R and S, each as long as the order of the curve (RFC 7518 s3.4)."""
         r, s = decode_dss_signature(key.sign(msg, self._scheme))
         return r.to_bytes(self._size, "big") + s.to_bytes(self._size, "big")
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        """Say whether `sig` is a signature of `msg`, R and S each at its full length."""
+        if len(sig) != 2 * self._size:
+            return False
+        r, s = sig[: self._size], sig[self._size :]
+        der = encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
+        try:
+            key.verify(der, msg, self._scheme)
+        except InvalidSignature:
+            return False
+        return True
 
 
 _HASHES: Mapping[int, Callable[[], hashes.HashAlgorithm]] = MappingProxyType(
