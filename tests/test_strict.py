@@ -195,6 +195,15 @@ def test_depth_has_a_limit(brackets: tuple[str, str, str]) -> None:
             parse_object(nested(depth, *brackets))
 
 
+def test_objects_and_arrays_in_turns_are_as_deep_as_either() -> None:
+    def in_turns(pairs: int) -> bytes:
+        return b'{"a":[' * pairs + b"]}" * pairs
+
+    assert parse_object(in_turns(MAX_DEPTH // 2))
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_object(in_turns(MAX_DEPTH // 2 + 1))
+
+
 def test_brackets_inside_of_text_and_side_by_side_are_no_depth() -> None:
     text = '[{"' * 50 + "\\"
     octets = json.dumps({"a": text, '"[': [[]] * 50, "b": [{}] * 50}).encode()

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 from ..values.frozen import FrozenDict
 
 MAX_BRACKETS = 1024  # objects and arrays in one text; thousands cost more than a signature
+_MANY = MAX_BRACKETS + 1
 MAX_DEPTH = 32  # objects and arrays inside each other; real tokens have two or three
 
 _Pairs: TypeAlias = tuple[tuple[str, Any], ...]
@@ -74,7 +75,8 @@ def parse_object(octets: bytes) -> FrozenDict:
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    brackets = len(octets) - len(octets.replace(b"{", b"").replace(b"[", b""))
+    # In a third of the time that `count` takes, however many there are.
+    brackets = len(octets) - len(octets.replace(b"{", b"", _MANY).replace(b"[", b"", _MANY))
     if brackets > MAX_BRACKETS:
         raise ValueError("too many objects and arrays")
     if brackets > MAX_DEPTH:
@@ -136,21 +138,19 @@ _decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
 # A string without an end takes all that is left, or every quote in it would be tried anew.
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 
 
 def _check_depth(octets: bytes) -> None:
     # Before the parser runs: it recurses, and what it does at the end of the stack differs by
-    # version.
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(octets):
-        mark = match[0]
-        if mark in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError("nested too deeply")
-        elif mark in b"]}":
-            depth -= 1
+    # version. Each round takes the innermost pairs away; what is never closed stays.
+    brackets = _STRING.sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise ValueError("nested too deeply, or not closed")
 
 
 def _check_surrogates(value: Any) -> None:
