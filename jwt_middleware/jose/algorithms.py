@@ -1,7 +1,8 @@
 """The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
 
-PyJWT's `Algorithm` objects sign and verify; for secrets, `cryptography` itself does. What a key may
-be used for is decided here and in `jwk.py`, when the key is loaded, and never by a token.
+PyJWT's `Algorithm` objects sign and verify, or ours in their place, which make once what those make
+for each signature; `cryptography` computes. What a key may be used for is decided here and in
+`jwk.py`, when the key is loaded, and never by a token.
 """
 
 from collections.abc import Callable, Mapping
