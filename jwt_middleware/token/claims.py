@@ -144,29 +144,23 @@ def _plainly_hold(claims: FrozenDict, expected: Expected, now: float) -> bool:
     What this takes, every check takes: it asks the same of fewer forms, in half the time, which is
     more than a tenth of what a token costs beside its signature.
     """
-    get = claims.get
-    exp, iat, leeway = get("exp"), get("iat"), expected.leeway
-    if type(exp) is not int or type(iat) is not int or not 0 <= iat <= exp < MAX_TIME:
-        return False
-    audience_ = get("aud")
-    if type(audience_) is not str or "nbf" in claims or "cnf" in claims:
-        return False
-    identifiers_: tuple[Any, ...] = (
-        get("sub"),
-        get("jti", "-"),
-        get("client_id", "-"),
-        get("sid", "-"),
-    )
+    get, leeway = claims.get, expected.leeway
     try:
+        exp, iat = claims["exp"], claims["iat"]
+        ids = claims["sub"], get("jti", "-"), get("client_id", "-"), get("sid", "-")
         return (
             claims["iss"] == expected.issuer
-            and audience_ in expected.audience
+            and claims["aud"] in expected.audience
+            and type(exp) is type(iat) is int
+            and 0 <= iat <= exp < MAX_TIME
             and iat - leeway <= now < exp + leeway
-            and all(identifiers_)
-            and "".join(identifiers_).isprintable()
+            and "" not in ids
+            and "".join(ids).isprintable()
             and _is_known_scope(get("scope", ""))
+            and "nbf" not in claims
+            and "cnf" not in claims
         )
-    except TypeError:
+    except (KeyError, TypeError):
         return False
 
 
