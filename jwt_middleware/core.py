@@ -1,22 +1,16 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
-import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from .grant.ended import EndedGrants, Plan
-from .grant.endpoints import Endpoints
-from .grant.exchange import Exchange, Ports
+from .groups import Refresh
 from .issuers import Issuers, Trust
 from .jose import jws
 from .jose.jwk import Key
 from .jose.jws import Parsed
 from .keys.live import LiveKeys
-from .metadata import documents
-from .request.cookies import SAFE_METHODS, check_origin, check_same_site
 from .request.credentials import bearer
-from .request.documents import Document
 from .request.origins import Origins, is_preflight
 from .request.refusals import Refusals
 from .request.routes import Routes, Rule
@@ -32,17 +26,24 @@ from .values.errors import (
     MissingCredentials,
     OAuthError,
     Reason,
-    Unavailable,
 )
 from .values.events import Refused
 from .values.frozen import FrozenDict
+from .values.later import pattern, record
 from .values.model import AccessToken, Request, Response, User
 from .values.steps import NOBODY, Ask, Forward, Reply, Step
+
+if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
+    from .grant.ended import EndedGrants
+    from .grant.endpoints import Endpoints
+    from .grant.exchange import Exchange, Ports
+    from .request.documents import Document
 
 MAX_HEADERS = 64  # an issuer has one for each of its keys
 
 
-class Lookups(NamedTuple):
+@record(kw_only=False)
+class Lookups:
     """How to ask for what the core may not know, in the form that its door can wait for."""
 
     key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
@@ -50,7 +51,8 @@ class Lookups(NamedTuple):
     issuer: Callable[[str], Any] | None = None  # the application's `Settings.issuer_for`
 
 
-class _Attempt(NamedTuple):
+@record(kw_only=False, guarded=False)
+class _Attempt:
     """A token on its way in."""
 
     rule: Rule
@@ -64,8 +66,8 @@ class Core:
     def __init__(
         self,
         settings: Settings,
-        ports: Ports | None = None,
-        ended: EndedGrants | None = None,
+        ports: "Ports | None" = None,
+        ended: "EndedGrants | None" = None,
         issuers: Issuers | None = None,
         lookups: Lookups | None = None,
         cache: Cache | None = None,
@@ -78,9 +80,14 @@ class Core:
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
         cookies = settings.refresh.cookies if settings.refresh is not None else None
-        self._cookies = cookies
         self._access_jar = cookies.access_jar(settings.issuer) if cookies is not None else None
-        self._known_origins = frozenset(settings.origins)
+        self._check_sender: Callable[[Request], None] | None = None
+        if cookies is not None and cookies.access:
+            from .request.cookies import check_sender
+
+            self._check_sender = partial(
+                check_sender, header=cookies.header.lower(), origins=frozenset(settings.origins)
+            )
         self._origins = Origins(
             settings.origins,
             credentials=cookies is not None,
@@ -92,23 +99,24 @@ class Core:
             metadata_url=resource.metadata_url if resource is not None else "",
             problem_details=settings.problem_details,
         )
-        self._documents = documents(settings)
+        self._documents: dict[str, Document] = {}
+        if resource is not None or settings.refresh is not None:
+            from .metadata import documents
+
+            self._documents = documents(settings)
         self._clock = settings.clock
         self._headers = self._issuers.headers
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
-        self._known: tuple[Ports, EndedGrants] | None = None
+        self._unless_ended: Callable[[Forward, str, float], Step] | None = None
         if settings.refresh is not None and ports is not None and ended is not None:
+            from .grant.ended import unless_ended
+
             group = settings.refresh
-            self._known = ports, ended
+            self._unless_ended = partial(unless_ended, ports.sync, ended)
             self._lets_pass = ended.lets_pass
             if group.serve:
-                live = self._own_keys
-                self.exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
-                self._endpoints = Endpoints(
-                    settings, group, self.exchange, self._origins, self.verify, live
-                )
-
+                self.exchange, self._endpoints = self._issuing(settings, group, ports, ended)
         # What we answer ourselves, and no token opens or closes.
         self._served: dict[str, Callable[[Request], Step]] = {
             path: partial(_published, document) for path, document in self._documents.items()
@@ -120,6 +128,18 @@ class Core:
         self._recall: Callable[[str | bytes], Entry | None] = (
             cache.get if cache is not None and self._access_jar is None else _forget
         )
+
+    def _issuing(
+        self, settings: Settings, group: Refresh, ports: "Ports", ended: "EndedGrants"
+    ) -> "tuple[Exchange, Endpoints]":
+        # Not at the top: a service that only verifies has no use for these.
+        from .grant.endpoints import Endpoints
+        from .grant.exchange import Exchange
+
+        live = self._own_keys
+        exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
+        endpoints = Endpoints(settings, group, exchange, self._origins, self.verify, live)
+        return exchange, endpoints
 
     def warm(self, method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return what `begin` would lead to, for a token that is known and has nothing to ask.
@@ -236,26 +256,21 @@ class Core:
         """Go on with a token that holds, where this route takes it. Raises OAuthError."""
         _authorize(rule, forward, now, self._leeway)
         grant_id = None if forward.token is None else forward.token.grant_id
-        if grant_id is None or self._known is None:
+        if grant_id is None or self._unless_ended is None:
             return forward
-        return _unless_ended(forward, grant_id, now, *self._known)
+        return self._unless_ended(forward, grant_id, now)
 
     def _credentials(self, request: Request) -> str | None:
         """Return the access token of the request, from the one place that has it."""
         text = bearer(request.header("authorization"))
-        if self._access_jar is None or self._cookies is None:
+        if self._access_jar is None or self._check_sender is None:
             return text
         cookie = self._access_jar.read(request)
         if cookie is None:
             return text
         if text is not None:
             raise InvalidRequest(Reason.CREDENTIALS_TWICE)
-        # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to
-        # write. Under WSGI nothing but its header tells it from others.
-        if request.method not in SAFE_METHODS:
-            check_same_site(request, self._cookies.header.lower(), self._known_origins)
-        elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
-            check_origin(request, self._known_origins)
+        self._check_sender(request)
         return cookie
 
     def verify(self, text: str, now: float) -> AccessToken:
@@ -300,21 +315,21 @@ class Core:
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
 
-    def _ours(self, path: str) -> Document | Endpoints | None:
+    def _ours(self, path: str) -> "Document | Endpoints | None":
         """Return what of ours is at a path; None: a resource of the application's."""
         return self._documents.get(path) or (self._endpoints if path in self._served else None)
 
 
 # What people put into a URL by mistake must not come into a log by it.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+_TOKEN = pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
 MAX_TOLD = 512  # characters of what a client sent, in an event
 
 
 def _told(text: str) -> str:
-    return _TOKEN.sub("[token]", text[:MAX_TOLD])
+    return _TOKEN().sub("[token]", text[:MAX_TOLD])
 
 
-def _published(document: Document, request: Request) -> Step:
+def _published(document: "Document", request: Request) -> Step:
     return Reply(document.answer(request))
 
 
@@ -356,30 +371,6 @@ def _hand_over(token: AccessToken, trust: Trust) -> Forward:
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidToken(Reason.USER_HOOK, "not a name")
     return Forward(token, User(True, name))
-
-
-def _unless_ended(
-    forward: Forward, grant_id: str, now: float, ports: Ports, ended: EndedGrants
-) -> Step:
-    """Forward unless the grant has ended, after a question to the store if one is due."""
-
-    def go_on(_: object = None) -> Step:
-        if grant_id in ended:
-            raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
-        return forward
-
-    def without(_: Unavailable) -> Step:
-        if ended.without_sync(now) is Plan.REFUSE:
-            raise Unavailable(Reason.SYNC).of(grant_id)
-        return go_on()
-
-    # An end is for ever: nothing the store could say would change it.
-    plan = Plan.GO_ON if grant_id in ended else ended.plan(now)
-    if plan is Plan.ASK:
-        return Ask(ports.sync, (now,), go_on, without)
-    if plan is Plan.REFUSE:
-        raise Unavailable(Reason.SYNC).of(grant_id)
-    return go_on()
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:

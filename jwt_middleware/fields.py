@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
-from .keys import KeySet, remote
+from .keys import KeySet
+from .keys.source import unusable
 from .token.claims import is_scope
 from .token.profiles import Profile
 from .values.errors import ConfigurationError
@@ -73,7 +74,7 @@ def optional(check: Callable[[str, Any], T]) -> Callable[[str, Any], T | None]:
 
 
 def url(name: str, value: Any) -> str:
-    problem = "has a fragment" if "#" in str(value) else remote.unusable(value)
+    problem = "has a fragment" if "#" in str(value) else unusable(value)
     if problem:
         # Without the value: people put a password into a URL.
         raise ConfigurationError(name, problem, "an https URL; http is only for loopback")
@@ -126,8 +127,8 @@ def profile(name: str, value: Any) -> Profile:
             f"{value.name} doesn't require {', '.join(sorted(missing))}",
             "add to `required`, as profiles.FOREIGN has it",
         )
-    unusable = [typ for typ in value.types if typ != typ.lower().removeprefix("application/")]
-    if unusable or not value.types:
+    unmatched = [typ for typ in value.types if typ != typ.lower().removeprefix("application/")]
+    if unmatched or not value.types:
         raise ConfigurationError(
             name,
             f"the types of {value.name} match no token",
@@ -157,7 +158,7 @@ def function(name: str, value: Any) -> Any:
 def without_metadata(issuer: str) -> str:
     """Return why an issuer can have no metadata, or "" if it can."""
     # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
-    problem = remote.unusable(issuer)
+    problem = unusable(issuer)
     return problem or ("has a query or a fragment" if "?" in issuer or "#" in issuer else "")
 
 

@@ -1,35 +1,24 @@
 """The groups of settings for features that can be off: a group that is None is off."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from inspect import iscoroutinefunction
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from .jose.jwk import UnusableKey
-from .keys import remote
-from .request.cookies import Jar
 from .request.origins import is_loopback
-from .stores import AsyncStore, Store
-from .token.claims import is_scope
-from .token.refresh import from_text
 from .values.errors import ConfigurationError
+from .values.later import record
 from .values.model import Grant, Tokens
+
+if TYPE_CHECKING:
+    from .request.cookies import Jar
+    from .stores import AsyncStore, Store
 
 DAY = 86400  # seconds
 MAX_ENTRIES = 1_000_000  # of the token cache; some 2.5 GB in each process
 MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2
-# RFC 6265bis s4.1.3: what these promise about a cookie, we say ourselves; case doesn't count.
-_PREFIX = re.compile(r"__(?:secure|host|http)-", re.IGNORECASE)
-# Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-# No dot segment: a client takes it away before it asks (RFC 3986 s5.2.4).
-_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@record(slots=False, eq=False)
 class Cookies:
     """Tokens in cookies, for browser clients whose scripts shall not hold them (RFC 10017).
 
@@ -61,15 +50,15 @@ class Cookies:
     mount: str = ""
 
     def __post_init__(self) -> None:
-        for name, check in _COOKIE_CHECKS.items():
-            check(f"cookies.{name}", getattr(self, name))
-        if self.name == self.access_name:
-            raise _wrong(
-                "cookies.access_name", "is the refresh cookie's name, too", "give each its own"
-            )
+        # Not at the top: what a group stands for is loaded where it is on.
+        from .group_checks import check_cookies
 
-    def refresh_jar(self, group: "Refresh", issuer: str) -> Jar:
+        check_cookies(self)
+
+    def refresh_jar(self, group: "Refresh", issuer: str) -> "Jar":
         """Return the refresh cookie: it goes to our own endpoints only."""
+        from .request.cookies import Jar
+
         plain = is_loopback(issuer)
         return Jar(
             name=self.name if plain else f"__Secure-{self.name}",
@@ -77,10 +66,12 @@ class Cookies:
             + ("" if plain else "; Secure"),
         )
 
-    def access_jar(self, issuer: str) -> Jar | None:
+    def access_jar(self, issuer: str) -> "Jar | None":
         """Return the access cookie: it goes to the whole host, and to no other."""
         if not self.access:
             return None
+        from .request.cookies import Jar
+
         plain = is_loopback(issuer)
         return Jar(
             name=self.access_name if plain else f"__Host-{self.access_name}",
@@ -88,14 +79,14 @@ class Cookies:
             + ("" if plain else "; Secure"),
         )
 
-    def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
+    def check_sizes(self, tokens: Tokens, refresh: "Jar", access: "Jar | None") -> None:
         """Check that a browser takes the cookies. Raises ValueError."""
         if tokens.refresh_token:
             refresh.check_size(tokens.refresh_token)
         if access is not None:
             access.check_size(tokens.access_token)
 
-    def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
+    def carry(self, tokens: Tokens, refresh: "Jar", access: "Jar | None", idle: int) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry."""
         cookies = []
         if tokens.refresh_token:
@@ -113,7 +104,7 @@ class Cookies:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(slots=False)
 class TokenCache:
     """Verified access tokens, kept so that the next request with one costs next to nothing.
 
@@ -142,21 +133,7 @@ class TokenCache:
             raise ConfigurationError("token_cache.hashed", "must be True or False")
 
 
-# What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
-# request headers, what else browsers add by themselves, and what proxies add.
-_AUTOMATIC = re.compile(
-    r"accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
-    r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
-    r"keep-alive|last-event-id|origin|pragma|priority|proxy-.*|purpose|range|referer|rtt|save-data|"
-    r"sec-.*|set-cookie|te|trace(parent|state)|trailer|transfer-encoding|true-client-ip|"
-    r"upgrade(-.*)?|user-agent|via|viewport-width|width|"
-    r"x-(amz|amzn|arr|azure|b3|client|cloud|cluster|correlation|envoy|forwarded|http|original|real|"
-    r"request|scheme|ssl)(-.*)?",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
+@record(slots=False, eq=False)
 class Refresh:
     """Issue tokens: logins begin grants, and refresh tokens buy new access tokens.
 
@@ -194,7 +171,7 @@ class Refresh:
     """
 
     # Not shown: a URL may hold the password of an engine.
-    store: str | Store | AsyncStore = field(repr=False)
+    store: "str | Store | AsyncStore" = field(repr=False)
     serve: bool = True
     secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
     cookies: Cookies | None = None
@@ -224,209 +201,11 @@ class Refresh:
     sync_failure: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            check(name, getattr(self, name))
-        for one in fields(self):
-            if one.metadata:
-                _in_range(one.name, getattr(self, one.name), **one.metadata)
-        object.__setattr__(self, "secret", _secrets("secret", self.secret))
-        if not self.serve and (self.secret or self.claims_for is not None):
-            raise _wrong(
-                "serve",
-                "is False, and who issues nothing has no use for a secret or claims_for",
-                "leave them out, or serve",
-            )
-        if not self.serve and self.store == "memory://":
-            raise _wrong(
-                "serve",
-                "is False, and memory:// is this process's own: nobody would end a grant in it",
-                "give the store that the issuer has",
-            )
-        if self.jwks_path in (f"{self.path}/refresh", f"{self.path}/revoke"):
-            raise _wrong("jwks_path", "is another endpoint's path", "give it one of its own")
-        if self.idle_limit > self.absolute_limit:
-            raise _wrong(
-                "idle_limit",
-                "is longer than absolute_limit, which no rotation moves",
-                "make it shorter, or absolute_limit longer",
-            )
-        if self.access_lifetime + self.settle > self.idle_limit:
-            raise _wrong(
-                "idle_limit",
-                "is shorter than access_lifetime and settle: honest clients would be logged out",
-                "make it at least twice access_lifetime",
-            )
-        if self.sync_limit < 2 * self.sync_every:
-            raise _wrong(
-                "sync_limit",
-                "is shorter than twice sync_every: a single late answer would count as a failure",
-                "make it longer, or sync_every shorter",
-            )
+        from .group_checks import check_refresh  # as above
+
+        check_refresh(self)
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:
         """Return all secrets for refresh tokens; none: they are derived."""
         return cast("tuple[str | bytes, ...]", self.secret)
-
-
-def _cookie_name(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise _wrong(name, "must be a token of RFC 9110 s5.6.2", "letters, digits, - and _")
-    if _PREFIX.match(value):
-        raise _wrong(name, "has the prefix already, which is put in front of it", "leave it out")
-
-
-def _header(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _FIELD.fullmatch(value):
-        raise _wrong(name, "must be the name of a header: letters, digits and -", _HEADER)
-    if _AUTOMATIC.fullmatch(value):
-        raise _wrong(
-            name, f"{value!r} comes from other sites, too: from a form, or by itself", _HEADER
-        )
-
-
-_HEADER = "use one of your own, such as X-Requested-With"
-
-
-def _mount(name: str, value: Any) -> None:
-    if not isinstance(value, str) or (value and not _PATH.fullmatch(value)):
-        raise _wrong(
-            name, "must be a path of letters, digits and ._~-", 'like "/app", or "" for the root'
-        )
-
-
-def _bool(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise _wrong(name, "must be True or False", "a text is neither")
-
-
-def _same_site(name: str, value: Any) -> None:
-    # SameSite=None would send the cookie from every site.
-    if value not in ("Strict", "Lax"):
-        raise _wrong(name, 'must be "Strict" or "Lax"', "None would be an invitation")
-
-
-_COOKIE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
-    "name": _cookie_name,
-    "access": _bool,
-    "access_name": _cookie_name,
-    "access_same_site": _same_site,
-    "header": _header,
-    "mount": _mount,
-}
-
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
-_STORE = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
-
-
-def _store(name: str, value: Any) -> None:
-    if isinstance(value, str):
-        # Which schemes there are, and what follows them, is for the engines to say.
-        if not re.match(r"[a-z][a-z0-9+.-]*://", value):
-            raise _wrong(name, "is no URL", _STORE)
-        return
-    verbs = {verb: getattr(value, verb, None) for verb in _VERBS}
-    missing = [verb for verb, call in verbs.items() if not callable(call)]
-    if missing or isinstance(value, type):
-        what = f"and has no {missing[0]}" if missing else "not a class"
-        raise _wrong(name, f"must be a URL, or an object with the verbs of a store, {what}", _STORE)
-    if len({iscoroutinefunction(call) for call in verbs.values()}) > 1:
-        raise _wrong(name, "has verbs that are awaited, and others that aren't", "choose one kind")
-
-
-def _secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
-    secrets = (value,) if isinstance(value, str | bytes) else value
-    if not isinstance(secrets, list | tuple) or not all(
-        isinstance(one, str | bytes) for one in secrets
-    ):
-        raise _wrong(
-            name, "must be text or octets, or several in a tuple", "leave it out to derive one"
-        )
-    try:
-        kids = [from_text(one).kid for one in secrets]
-    except UnusableKey as error:
-        raise _wrong(name, str(error), "or leave it out to derive one") from None
-    if len(set(kids)) < len(kids):
-        raise _wrong(name, "has one secret twice", "the first signs, all verify")
-    return tuple(secrets)
-
-
-def _cookies(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, Cookies):
-        raise _wrong(name, "must be a Cookies group or None", "Cookies()")
-
-
-def _hook(name: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise _wrong(name, "must be a function of the Grant", "def claims_for(grant): ...")
-
-
-def _client_id(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value or not is_scope(value) or " " in value:
-        raise _wrong(name, "must be visible ASCII without quotes", "a plain name, as in web-app")
-
-
-def _path(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _PATH.fullmatch(value):
-        raise _wrong(name, f"{value!r} is no path of letters, digits and ._~-", 'like "/auth"')
-    if value.startswith("/.well-known/oauth-"):
-        raise _wrong(name, f"{value!r} is where metadata is (RFC 8414, RFC 9728)", 'like "/auth"')
-
-
-def _public_url(name: str, value: Any) -> None:
-    problem = remote.unusable(value) if value != "" else ""
-    if problem or "?" in value or "#" in value or value.endswith("/"):
-        raise _wrong(
-            name,
-            "is no URL of a root" + (f": it {problem}" if problem else ""),
-            "https://shop.example/app, without / at the end; http is only for loopback",
-        )
-
-
-def _closed_or_open(name: str, value: Any) -> None:
-    if value not in ("closed", "open"):
-        raise _wrong(name, 'must be "closed" or "open"', "closed is the safe one")
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
-    "store": _store,
-    "serve": _bool,
-    "cookies": _cookies,
-    "claims_for": _hook,
-    "client_id": _client_id,
-    "path": _path,
-    "jwks_path": _path,
-    "metadata": _bool,
-    "public_url": _public_url,
-    "sync_failure": _closed_or_open,
-}
-
-# What a number counts, and why it has its limits.
-_COUNTS: Mapping[str, tuple[str, str]] = {
-    "access_lifetime": ("seconds", "a log-out doesn't reach services without a store before that"),
-    "idle_limit": ("seconds", "browsers keep no cookie longer than 400 days"),
-    "absolute_limit": ("seconds", "browsers keep no cookie longer than 400 days"),
-    "grants_per_subject": ("grants", "each login is one"),
-    "settle": ("seconds", "for that long a thief's copy is served like the original"),
-    "restore_limit": ("rotations", "for that many an old copy of the store passes"),
-    "sync_every": ("seconds", "a log-out elsewhere is in force after twice that"),
-    "sync_limit": ("seconds", "what ended meanwhile is not known"),
-}
-
-
-def _in_range(name: str, value: Any, minimum: float, maximum: float) -> None:
-    default = Refresh.__dataclass_fields__[name].default
-    kinds = (int,) if name in ("grants_per_subject", "restore_limit") else (int, float)
-    # `type`, because True is an int; NaN is between no two numbers.
-    if type(value) not in kinds or not minimum <= value <= maximum:
-        unit, why = _COUNTS[name]
-        whole = "a whole number of " if kinds == (int,) else ""
-        raise _wrong(
-            name,
-            f"must be {whole}{minimum} to {maximum} {unit}: {why}",
-            f"the default is {default}",
-        )
-
-
-def _wrong(field_: str, problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(f"refresh.{field_}", problem, remedy)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from . import fields
 from .groups import Refresh
-from .keys.remote import metadata_urls
+from .keys.source import metadata_urls
 from .request.documents import Document
 from .request.origins import Anyone
 from .resource import Resource

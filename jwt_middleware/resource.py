@@ -1,19 +1,18 @@
 """What this service tells about itself as a protected resource (RFC 9728)."""
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import fields
 from .values.errors import ConfigurationError
+from .values.later import pattern, record
 
 # What every server and every client takes for the same path; a query names no document of ours.
-_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+_PATH = pattern(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@record(slots=False, eq=False)
 class Resource:
     """Publish what a client must know to get a token for this service (RFC 9728).
 
@@ -68,7 +67,7 @@ class Resource:
 def _identifier(name: str, value: Any) -> str:
     url = fields.url(name, value)
     parts = urlsplit(url)
-    if "?" in url or not _PATH.fullmatch(parts.path):
+    if "?" in url or not _PATH().fullmatch(parts.path):
         # RFC 9728 s1.2: "SHOULD NOT include a query component".
         raise ConfigurationError(
             name,

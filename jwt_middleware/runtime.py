@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .core import Core, Lookups
-from .grant.ended import EndedGrants
-from .grant.exchange import Ports
 from .groups import Refresh
 from .issuers import Issuers
 from .keys.live import LiveKeys
-from .keys.signer import ExternalKey, checked
 from .settings import Settings
-from .stores.opening import open_store
 from .token.cache import Cache
 from .values.errors import (
     ConfigurationError,
@@ -34,6 +30,10 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import ContextVar
+
+    from .grant.ended import EndedGrants
+    from .grant.exchange import Ports
+    from .keys.signer import ExternalKey
 
 # What blocks under ASGI has so many: the store, and each hook. The application's stay its own.
 EXECUTOR_THREADS = 8
@@ -57,6 +57,8 @@ _runtimes: "WeakSet[Runtime]" = WeakSet()
 class Runtime:
     """What the doors of one settings object share: what one revokes, all refuse at once."""
 
+    ended: "EndedGrants"  # where there are grants
+
     def __init__(self, settings: Settings) -> None:
         # Not at the top: importing the package costs what `import jwt` costs.
         from logging import getLogger
@@ -76,18 +78,21 @@ class Runtime:
         self.store: Any = None  # for who waits
         self.astore: Any = None  # for who awaits; the same, where the engine has one kind only
         group = settings.refresh
-        retention = MARGIN
         if group is not None:
-            retention += group.access_lifetime + settings.leeway
+            # Not at the top: a service that only verifies has no use for these.
+            from .grant.ended import EndedGrants
+            from .stores.opening import open_store
+
+            retention = MARGIN + group.access_lifetime + settings.leeway
             self.store, self.astore = open_store(
                 group.store, clock=settings.clock, retention=retention, serve=group.serve
             )
-        self.ended = EndedGrants(
-            every=group.sync_every if group is not None else 0,
-            limit=group.sync_limit if group is not None else 0,
-            retention=retention,
-            passing=group is not None and group.sync_failure == "open",
-        )
+            self.ended = EndedGrants(
+                every=group.sync_every,
+                limit=group.sync_limit,
+                retention=retention,
+                passing=group.sync_failure == "open",
+            )
         self.is_for_one_process = isinstance(getattr(self.store, "blocking", None), bool) and not (
             self.store.blocking
         )
@@ -117,7 +122,8 @@ class Runtime:
         self._state_lock = Lock()
         self._executors: dict[str, ThreadPoolExecutor] = {}
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
-        self.ended.reset()
+        if self.store is not None:
+            self.ended.reset()
         self.issuers.reset()
 
     # --- the two kinds of doors
@@ -128,9 +134,10 @@ class Runtime:
             if asynchronous not in self._cores:
                 group = self._settings.refresh
                 ports = self._ports(group, asynchronous) if group is not None else None
+                ended = self.ended if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, self.ended, self.issuers, lookups, self.cache
+                    self._settings, ports, ended, self.issuers, lookups, self.cache
                 )
             return self._cores[asynchronous]
 
@@ -147,9 +154,13 @@ class Runtime:
             LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
         )
 
-    def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
+    def _ports(self, group: Refresh, asynchronous: bool) -> "Ports":
+        from .grant.exchange import Ports
+
         hook = group.claims_for
         if not asynchronous:
+            from .keys.signer import ExternalKey
+
             signer = self._settings.keys.signer
             _check_waits("refresh.store", self.store.advance, remedy="give its sync kind")
             _check_waits("refresh.claims_for", hook)
@@ -384,14 +395,18 @@ class Runtime:
         answer = await self._in_executor(kind, call, asked)
         return await answer if isawaitable(answer) else answer
 
-    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
+    def _sign(self, key: "ExternalKey", message: bytes) -> bytes:
+        from .keys.signer import checked
+
         try:
             return checked(key, message, key.signer.sign(message))
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
-    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
+    async def _asign(self, key: "ExternalKey", message: bytes) -> bytes:
         from asyncio import wait_for
+
+        from .keys.signer import checked
 
         try:
             signing = self._awaited("signer", key.signer.sign, message)

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from os import PathLike
 from typing import Any
 
 from . import fields
 from .groups import Refresh, TokenCache
 from .keys import KeySet
-from .keys.signer import ExternalKey
 from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
 from .request.routes import Route, Routes
@@ -17,10 +16,10 @@ from .resource import Resource
 from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
-from .token.refresh import from_text
 from .trusted import TrustedIssuer
 from .values.errors import ConfigurationError
 from .values.events import Event
+from .values.later import record
 
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
@@ -28,7 +27,7 @@ MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a st
 _CACHE = TokenCache()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@record(slots=False, eq=False)
 class Settings:
     """What access tokens must be, which routes need them, and who is told.
 
@@ -164,7 +163,7 @@ class Settings:
         vars(self).update(state)
 
 
-_FIELDS = frozenset(Settings.__dataclass_fields__)
+_FIELDS = frozenset(Settings.__annotations__)
 
 
 def _issuer_for(name: str, value: Any) -> Any:
@@ -186,6 +185,10 @@ def _check_issuers(settings: Settings) -> None:
 
 def _check_group(settings: Settings, group: Refresh) -> None:
     """Check what only goes together."""
+    # Not at the top: a service that only verifies has no use for them.
+    from .keys.signer import ExternalKey
+    from .token.refresh import from_text
+
     if group.serve and settings.keys.signer is None:
         raise ConfigurationError(
             "keys",
@@ -265,7 +268,7 @@ def _leeway(name: str, value: Any) -> float:
 
 
 def _realm(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value or not QUOTABLE.fullmatch(value):
+    if not isinstance(value, str) or not value or not QUOTABLE().fullmatch(value):
         raise ConfigurationError(
             name,
             "must be ASCII without quotes, backslashes and control characters (RFC 6750 s3)",

@@ -27,11 +27,15 @@ from typing import (
 
 from .keys import KeySet, file
 from .keys.remote import Remote
+from .stores import AsyncStore, Store
 from .token.profiles import PROFILES, Profile
 from .values.errors import ConfigurationError
 
 T = TypeVar("T")
 Schema: TypeAlias = dict[str, Any]
+
+# What annotations name, and an import of the settings doesn't load.
+_LOADED_HERE = {"Store": Store, "AsyncStore": AsyncStore}
 
 # Kubernetes sets these for every service of the namespace: one called `jwt-middleware`, or
 # `jwt-middleware-redis`, makes names that look like ours.
@@ -291,7 +295,7 @@ def _named(name: str, known: Mapping[str, Any], place: Place) -> Place:
 
 
 def _fields(cls: Any) -> Iterator[tuple[Field[Any], Any]]:
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, localns=_LOADED_HERE)
     return ((field, hints[field.name]) for field in fields(cls))
 
 

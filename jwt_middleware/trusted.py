@@ -1,18 +1,18 @@
 """Issuers that are not our own: each with its keys, its rules, and what its word is worth here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from . import fields
 from .keys import KeySet
 from .token.profiles import RFC_9068, Profile
+from .values.later import record
 from .values.model import AccessToken
 
 User = Callable[[AccessToken], str | None]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@record(slots=False, eq=False)
 class TrustedIssuer:
     """Another issuer whose access tokens are taken. Its keys verify its own tokens and no other's.
 

@@ -1,7 +1,7 @@
 """The WSGI door: environments to requests, replies to responses. The core decides."""
 
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
+from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import run
@@ -20,7 +20,6 @@ Application: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
 
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 _WHOLE = (list, tuple)  # bodies with nothing left to be made
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class JWTMiddleware:
@@ -59,7 +58,8 @@ class JWTMiddleware:
             if isinstance(answer, Reply):
                 self._runtime.tell(answer.events)
                 response = answer.response
-                start_response(_STATUS_LINES[response.status], list(response.headers))
+                status = f"{response.status} {responses[response.status]}"
+                start_response(status, list(response.headers))
                 return [response.body]
             step = answer
         token, user = step.token, step.remote_user

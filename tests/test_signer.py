@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from examples import own_signer
 from examples.own_signer import AsyncKeeper, Keeper, kept
 from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Settings, Unavailable
+from jwt_middleware import keys as key_sets
 from jwt_middleware import runtime as live
 from jwt_middleware.jose import jws
-from jwt_middleware.keys.signer import ExternalKey
+from jwt_middleware.keys.signer import ExternalKey, Signer
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import (
     AUDIENCE,
@@ -414,3 +415,8 @@ def test_the_other_side_signs_whole_hashes_only(vault: tuple[bytes, Path]) -> No
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(100) == b""
     assert isinstance(OTHER.public, ec.EllipticCurvePublicKey)
+
+
+def test_what_signs_is_named_beside_the_key_set() -> None:
+    assert key_sets.Signer is Signer
+    assert not hasattr(key_sets, "Sealer")

@@ -6,8 +6,12 @@ While the store fails, one request tries again after each back-off, and the othe
 came to try, the process was idle, and every request asks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import Any
+
+from ..values.errors import InvalidToken, Reason, Unavailable
+from ..values.steps import Ask, Forward, Step
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
 OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before
@@ -141,3 +145,27 @@ class EndedGrants:
             if now - since <= self._retention:
                 return
             self._ids.pop(grant_id, None)
+
+
+def unless_ended(
+    sync: Callable[[float], Any], ended: EndedGrants, forward: Forward, grant_id: str, now: float
+) -> Step:
+    """Forward unless the grant has ended, after a question to the store if one is due."""
+
+    def go_on(_: object = None) -> Step:
+        if grant_id in ended:
+            raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
+        return forward
+
+    def without(_: Unavailable) -> Step:
+        if ended.without_sync(now) is Plan.REFUSE:
+            raise Unavailable(Reason.SYNC).of(grant_id)
+        return go_on()
+
+    # An end is for ever: nothing the store could say would change it.
+    plan = Plan.GO_ON if grant_id in ended else ended.plan(now)
+    if plan is Plan.ASK:
+        return Ask(sync, (now,), go_on, without)
+    if plan is Plan.REFUSE:
+        raise Unavailable(Reason.SYNC).of(grant_id)
+    return go_on()

@@ -1,6 +1,5 @@
 """The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -10,7 +9,7 @@ from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
 from ..request.cookies import Jar, check_same_site
-from ..request.documents import Document, Headers, other_method
+from ..request.documents import Document, other_method
 from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
@@ -28,7 +27,8 @@ from ..values.errors import (
     UnsupportedTokenType,
 )
 from ..values.events import Event, Revoked
-from ..values.model import AccessToken, Request, Response, Tokens
+from ..values.later import pattern
+from ..values.model import AccessToken, Headers, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 from .prepared import Prepared
@@ -37,7 +37,7 @@ JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
 # What a client's authentication (RFC 6749 s2.3) is not.
-_NO_CLIENT = re.compile(r"[ \t]*(?:bearer|\Z)", re.IGNORECASE | re.ASCII)
+_NO_CLIENT = pattern(r"(?ai)[ \t]*(?:bearer|\Z)")
 
 
 class Endpoints:
@@ -225,7 +225,7 @@ class Endpoints:
         # Every browser client sends its expired access token along; it buys nothing and hurts
         # nothing.
         authorization = request.header("authorization")
-        if authorization and not _NO_CLIENT.match(authorization):
+        if authorization and not _NO_CLIENT().match(authorization):
             raise InvalidClient(Reason.CLIENT_AUTHENTICATION)
         body.check_length(request.header("content-length"))
         kind = request.header("content-type")

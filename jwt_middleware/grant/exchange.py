@@ -5,7 +5,7 @@ issuer hands it to the application.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
 
@@ -40,6 +40,7 @@ from ..values.events import (
     Reused,
     Revoked,
 )
+from ..values.later import record
 from ..values.model import Grant, Tokens
 from ..values.randomness import draw
 from ..values.steps import Ask, Done, Step
@@ -63,7 +64,7 @@ Claims: TypeAlias = Mapping[str, Any]
 Made: TypeAlias = tuple[str, int]  # an access token, and its `exp`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ports:
     """What the flows may ask for, in the form that their door can wait for. See `Store`."""
 

@@ -11,14 +11,14 @@ It is free of races because generations only grow: whatever happened since, `adv
 the row as it is, and the decision is made on that row.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from ..values.later import record
 from ..values.model import Grant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Limits:
     """The numbers of the rule."""
 

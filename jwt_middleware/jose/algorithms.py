@@ -6,7 +6,7 @@ for each signature; `cryptography` computes. What a key may be used for is decid
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -28,10 +28,12 @@ from jwt.algorithms import (
     RSAAlgorithm,
 )
 
+from ..values.later import record
+
 KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Algorithm:
     """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it."""
 

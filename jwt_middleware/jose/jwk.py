@@ -3,13 +3,10 @@
 A key that can't be used says why, once, at load. A request never meets a weak or a half-read key.
 """
 
-import math
-import re
-from binascii import a2b_base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from functools import cache
 from hashlib import sha256
-from itertools import pairwise
 from json import dumps
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
+from ..values.later import record
 from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
 from .strict import b64url_decode, b64url_encode
 
@@ -47,7 +45,7 @@ class UnusableKey(ValueError):
     """The key can't or must not be used; the message says why, and holds no part of the key."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@record(kw_only=False, eq=False)
 class Key:
     """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
 
@@ -228,7 +226,11 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
             f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
             f"{bound.bits // 8} (RFC 7518 s3.2)"
         )
-    _check_secret(secret)
+    from .guessing import guessable  # not at the top: most keys are no secrets
+
+    problem = guessable(secret)
+    if problem:
+        raise UnusableKey(problem)
     members = {"kty": "oct", "k": b64url_encode(secret).decode()}
     return Key(_name(kid, members), bound, None, secret)
 
@@ -363,106 +365,12 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
 # primes, so that such a modulus is a power of 65537 modulo every one of them. By chance that has
 # odds of 2**-27 or so.
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
-_ROCA_RESIDUES = {
-    prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES
-}
+
+
+@cache
+def _roca_residues() -> Mapping[int, set[int]]:
+    return {prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES}
 
 
 def _has_weak_structure(modulus: int) -> bool:
-    return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())
-
-
-_OTHER_KEYS = re.compile(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
-_MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
-
-
-def _check_secret(secret: bytes) -> None:
-    """Refuse what is plainly no random secret. RFC 8725 s3.5: human passwords MUST NOT be keys.
-
-    It is measured on what is left of chance: of 1,000 random secrets in any alphabet, none is
-    refused. A long passphrase in another language than English passes: not all can be seen.
-    """
-    if _OTHER_KEYS.search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
-        raise UnusableKey(
-            "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
-            "(KeySet.pem, KeySet.from_jwks)"
-        )
-    if _repeats(secret) or _counts(secret):
-        raise UnusableKey(f"this secret repeats itself or counts: {_MAKE_ONE}")
-    text = secret.decode("latin-1").lower()
-    if _is_made_of_words(text) or _is_typed_along_a_row(text):
-        raise UnusableKey(f"this secret can be guessed, it is words or a row of keys: {_MAKE_ONE}")
-
-
-def _repeats(secret: bytes) -> bool:
-    counts = [secret.count(octet) for octet in set(secret)]
-    entropy = -sum(n * math.log2(n / len(secret)) for n in counts)
-    triples = {secret[at : at + 3] for at in range(len(secret) - 2)}
-    # By these measures 32 random octets have about 157 of 160 bits, and 64 hexadecimal digits about
-    # 245; of their triples nearly all differ.
-    return entropy < 96 or len(triples) < 0.75 * (len(secret) - 2)
-
-
-def _counts(secret: bytes) -> bool:
-    # Neighbours that are equal or next to each other: a fifth of random hexadecimal digits.
-    near = sum(abs(left - right) <= 1 for left, right in pairwise(secret))
-    return near > 0.6 * len(secret)
-
-
-_FAVOURITES = re.compile("secret|password|passphrase|changeme|insecure|example|default|letmein")
-# The pairs of letters that make up more than half of English, and a seventh of random letters.
-_PAIRS = frozenset(
-    re.findall(
-        "..",
-        "thheineranreonatenndtiesorteofedisitalarsttontngsehaasouioleve"
-        "comedehiriroicneearacelichllbemasiomurcaeltalansdifohopeecprno"
-        "ctusacotiltrlyncetutsssorsunlowageiewheekeeysh",
-    )
-)
-_BY_CHANCE = 0.14
-
-
-def _is_made_of_words(text: str) -> bool:
-    if _FAVOURITES.search(text):
-        return True
-    pairs = [text[at : at + 2] for at in range(len(text) - 1)]
-    letters = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
-    if not set(text) - set("0123456789abcdef"):
-        return False  # hexadecimal digits make no words, and pairs of a to f are common
-    expected = len(letters) * _BY_CHANCE
-    # Six standard deviations above what random letters have; English has seven and more.
-    spread = 6 * math.sqrt(expected * (1 - _BY_CHANCE))
-    return sum(pair in _PAIRS for pair in letters) > max(expected + spread, 6)
-
-
-_ROW = "qwertyuiopasdfghjklzxcvbnm"
-_RUN = 4  # neighbours on the keyboard; random letters have that many once in 20,000 places
-
-
-def _is_typed_along_a_row(text: str) -> bool:
-    runs = sum(text[at : at + _RUN] in _ROW for at in range(len(text) - _RUN + 1))
-    return runs > len(text) / 3
-
-
-def _without_base64(secret: bytes) -> bytes:
-    """Return what a PEM without its first and last line holds; nothing where it is no base64."""
-    try:
-        return a2b_base64(secret)
-    except ValueError:
-        return b""
-
-
-def _is_der(secret: bytes) -> bool:
-    # X.690 s8.1.3: a SEQUENCE, two octets of length, and as many octets: an encrypted key, too.
-    if secret[:2] == b"\x30\x82" and int.from_bytes(secret[2:4], "big") == len(secret) - 4:
-        return True
-    for load in (
-        serialization.load_der_public_key,
-        lambda data: serialization.load_der_private_key(data, None),
-    ):
-        try:
-            load(secret)
-        except Exception:  # noqa: BLE001, S112  (not DER, in whatever words)
-            continue
-        return True
-    return False
+    return all(modulus % prime in residues for prime, residues in _roca_residues().items())

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from hmac import compare_digest
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
+from ..values.later import record
 from .jwk import MAX_KID, Key
 from .strict import (
     BASE64URL,
@@ -23,7 +24,8 @@ MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 _UNSUPPORTED = frozenset(("crit", "b64", "enc", "zip", "cty"))
 
 
-class Header(NamedTuple):
+@record(kw_only=False)
+class Header:
     """A header without anything that we don't support. What it says is a claim of the sender's."""
 
     algorithm: str
@@ -31,7 +33,8 @@ class Header(NamedTuple):
     members: FrozenDict
 
 
-class Parsed(NamedTuple):
+@record(kw_only=False, guarded=False)
+class Parsed:
     """A token that is well-formed. Nothing in it is true until the signature has been checked."""
 
     header: Header

@@ -1,6 +1,5 @@
 """Canonical base64url and strict JSON: one text for one value, or a `ValueError`."""
 
-import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from json import JSONDecoder, JSONEncoder, encoder
@@ -8,6 +7,7 @@ from math import isfinite
 from typing import Any, NoReturn, TypeAlias, cast
 
 from ..values.frozen import FrozenDict
+from ..values.later import pattern
 
 MAX_BRACKETS = 1024  # objects and arrays in one text; thousands cost more than a signature
 _MANY = MAX_BRACKETS + 1
@@ -138,7 +138,7 @@ _decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
 # A string without an end takes all that is left, or every quote in it would be tried anew.
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_STRING = pattern(rb'(?s)"(?:[^"\\]|\\.)*+(?:"|\\?\Z)')
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 
@@ -146,7 +146,7 @@ _ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 def _check_depth(octets: bytes) -> None:
     # Before the parser runs: it recurses, and what it does at the end of the stack differs by
     # version. Each round takes the innermost pairs away; what is never closed stays.
-    brackets = _STRING.sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
+    brackets = _STRING().sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
     for _ in range(MAX_DEPTH):
         brackets = brackets.replace(b"[]", b"")
     if brackets:

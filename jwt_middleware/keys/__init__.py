@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterable, Mapping
 from json import dumps
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
 from ..values import randomness
 from ..values.errors import ConfigurationError, InvalidToken, Reason
-from . import file, states
-from . import signer as signing
-from .signer import Signer
 from .source import Fetched, Fetcher, Skipped, Source
+
+if TYPE_CHECKING:
+    from .signer import Signer
 
 __all__ = ["Fetched", "Fetcher", "Key", "KeySet", "Signer"]
 
@@ -116,6 +116,8 @@ class KeySet:
         A process finds out within seconds, and by itself; until then, and while the file can't be
         read, it goes on with the keys it knows.
         """
+        from . import file
+
         octets = file.read(path)
         try:
             found = cls.from_jwks(octets, algorithm=algorithm)
@@ -139,7 +141,7 @@ class KeySet:
     def external(
         cls,
         public: Mapping[str, Any] | str | bytes,
-        signer: Signer,
+        signer: "Signer",
         *,
         algorithm: str | None = None,
         kid: str | None = None,
@@ -149,6 +151,8 @@ class KeySet:
         `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
         after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
         """
+        from . import signer as signing
+
         given = public if isinstance(public, Mapping) else _octets(public)
         return cls((_usable("keys", signing.external, given, signer, algorithm, kid),))
 
@@ -186,6 +190,8 @@ class KeySet:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
+        from . import file
+
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
         file.write(path, (dumps(jwks, indent=2) + "\n").encode())
 
@@ -259,7 +265,9 @@ def _octets(value: Any) -> bytes:
 def _from_member(member: object, algorithm: str | None) -> Key:
     if not isinstance(member, Mapping):
         raise UnusableKey("a key must be a JSON object (RFC 7517 s5)")
-    return states.limited(jwk.from_jwk(member, algorithm=algorithm), member)
+    from .states import limited  # at the first set, and not when a thread reads it again
+
+    return limited(jwk.from_jwk(member, algorithm=algorithm), member)
 
 
 def _usable(field: str, make: Callable[..., Key], *args: object, **options: object) -> Key:
@@ -267,3 +275,12 @@ def _usable(field: str, make: Callable[..., Key], *args: object, **options: obje
         return make(*args, **options)
     except UnusableKey as error:
         raise ConfigurationError(field, str(error)) from None
+
+
+def __getattr__(name: str) -> Any:
+    # What only a type checker and who writes a signer ask for.
+    if name == "Signer":
+        from .signer import Signer
+
+        return Signer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,11 +9,11 @@ the keys stale, not gone: nobody knows their age, and the next answer is the fir
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from math import ceil, inf
 
 from ..jose.jwk import Key
+from ..values.later import record
 
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 AHEAD = 0.8  # of the lifetime, after which the next fetch begins
@@ -36,7 +36,7 @@ class Plan(Enum):
     REFUSE = "refuse"  # nobody can say at the moment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Limits:
     """How long keys of one source serve. All in seconds."""
 
@@ -44,9 +44,6 @@ class Limits:
     cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
     lease: float  # that a fetch takes at most
     near: bool = False  # a look costs next to nothing: after an idle time, known keys wait for it
-
-
-NEVER = Limits(stale=inf, cool_down=inf, lease=inf)
 
 
 class Freshness:
@@ -197,7 +194,7 @@ class Freshness:
 
 def fixed(keys: Keys) -> Freshness:
     """Return the freshness of keys that never change."""
-    found = Freshness(NEVER)
+    found = Freshness(Limits(stale=inf, cool_down=inf, lease=inf))
     found.keys = keys
     found.generation = 1
     found.since, found.due, found._expires_at = -inf, inf, inf

@@ -7,12 +7,14 @@ cancelled, takes nothing from the others. Where no thread can be had, who would 
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import astuple, replace
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
+from ..values.later import record
 from ..values.randomness import fraction
 from . import KeySet
 from .freshness import JOINED, OLD, Freshness, Plan, fixed
@@ -26,7 +28,8 @@ MAX_ALOFT = 2  # threads of fetches that didn't come back in time: one more woul
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
 
 
-class _Flight(NamedTuple):
+@record(kw_only=False)
+class _Flight:
     """One fetch."""
 
     number: int
@@ -34,7 +37,8 @@ class _Flight(NamedTuple):
     future: "Future[None]"
 
 
-class _Wait(NamedTuple):
+@record(kw_only=False)
+class _Wait:
     """What a request waits for, and how long."""
 
     future: "Future[None]"
@@ -266,7 +270,7 @@ class LiveKeys:
             events.append(KeysChanged(issuer=self.issuer, added=added, removed=removed))
         events += [
             KeySkipped(issuer=self.issuer, kid=one.kid, problem=one.problem)
-            for one in sorted(skipped - was_skipped)
+            for one in sorted(skipped - was_skipped, key=astuple)
         ]
         return tuple(events)
 
@@ -281,7 +285,7 @@ class LiveKeys:
     def _note_failure(self, now: float, detail: str) -> tuple[Event, ...]:
         """Return what is to be told of a failure: the first only. The lock is held."""
         if self._found is not None:
-            self._found = self._found._replace(memo=None)
+            self._found = replace(self._found, memo=None)
         if self._failed_since is not None:
             return ()
         self._failed_since = now

@@ -4,9 +4,8 @@ One fetch is one GET over https, or two with discovery: no redirect is followed,
 it ends in time whatever the other side sends or doesn't. What comes is checked by who asked.
 """
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import BufferedReader, RawIOBase
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -15,28 +14,25 @@ from urllib.parse import SplitResult, urlsplit
 from ..jose.algorithms import ALGORITHMS
 from ..jose.strict import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
+from ..values.later import pattern, record
 from . import KeySet
 from .freshness import Limits
-from .source import Fetched, Fetcher, Found, Skipped
+from .source import Fetched, Fetcher, Found, Skipped, is_loopback, metadata_urls, unusable
 
 if TYPE_CHECKING:
     import socket
     from ipaddress import IPv4Address, IPv6Address
 
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
-MAX_URL = 2048  # characters; it stands in every line that tells of a failure
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
 
-# RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
-_URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
-_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
-_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
-_NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
+_MAX_AGE = pattern(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
+_NOT_KEPT = pattern(r"(?:^|,)\s*no-(?:store|cache)")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(slots=False)
 class Remote:
     """A key set that an issuer publishes, or (without `url`) names in its metadata.
 
@@ -117,9 +113,9 @@ class Remote:
 
     def _lifetime(self, answer: Fetched) -> float:
         said = (answer.cache_control or "").lower()
-        if _NOT_KEPT.search(said):
+        if _NOT_KEPT().search(said):
             return MIN_LIFETIME
-        found = _MAX_AGE.search(said)
+        found = _MAX_AGE().search(said)
         return min(max(int(found[1]), MIN_LIFETIME), MAX_LIFETIME) if found else self.lifetime
 
     def _discover(self, issuer: str, deadline: float) -> str:
@@ -142,18 +138,6 @@ class _Place(NamedTuple):
     found_at: float
 
 
-def metadata_urls(issuer: str) -> tuple[str, str]:
-    """Return where an issuer's metadata may be: OpenID Connect Discovery s4, RFC 8414 s3."""
-    parts = urlsplit(issuer)
-    path = parts.path.removesuffix("/")
-    host = f"{parts.scheme}://{parts.netloc}"
-    return (
-        f"{host}{path}/.well-known/openid-configuration",
-        # RFC 8414 s3.1: the well-known string goes between host and path.
-        f"{host}/.well-known/oauth-authorization-server{path}",
-    )
-
-
 def _key_set_of(answer: Fetched, issuer: str, url: str) -> str:
     if answer.status != 200:
         raise KeysUnavailable(f"{url} answers {answer.status}")
@@ -169,32 +153,11 @@ def _key_set_of(answer: Fetched, issuer: str, url: str) -> str:
     jwks_uri: Any = metadata.get("jwks_uri")
     problem = unusable(jwks_uri)
     # Who answers from outside must not lead us inside.
-    if not problem and _is_loopback(urlsplit(jwks_uri)) and not _is_loopback(urlsplit(url)):
+    if not problem and is_loopback(urlsplit(jwks_uri)) and not is_loopback(urlsplit(url)):
         problem = "leads to this machine"
     if problem:
         raise KeysUnavailable(f"{url}: jwks_uri {problem}")
     return str(jwks_uri)
-
-
-def unusable(url: object) -> str:
-    """Return why keys can't be fetched from a URL, or "" if they can."""
-    if not isinstance(url, str) or len(url) > MAX_URL or not _URL.fullmatch(url):
-        return "is no absolute URL without user, password and fragment"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "is no URL"
-    if not parts.hostname or port == 0:
-        return "has no host, or no port"
-    if parts.scheme != "https" and not _is_loopback(parts):
-        # Who can change keys on their way can sign whatever he likes.
-        return "is not https, and its host is not this machine"
-    return ""
-
-
-def _is_loopback(parts: "SplitResult") -> bool:
-    return _LOOPBACK.fullmatch(parts.hostname or "") is not None
 
 
 def _check_algorithm(name: object) -> None:
@@ -295,7 +258,7 @@ class HttpFetcher:
 
         address = ip_address(text.partition("%")[0])
         for one in tuple(_inside(address)) or (address,):
-            if _is_loopback(parts):
+            if is_loopback(parts):
                 if not one.is_loopback:
                     raise KeysUnavailable(f"{parts.hostname} is not this machine")
             # A cloud's metadata service gives credentials to whoever asks it; it has no keys.

@@ -5,7 +5,6 @@ it goes out, so that a wrong key or a fault over there makes no bad token.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -14,6 +13,7 @@ from jwt.utils import der_to_raw_signature
 
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
+from ..values.later import record
 
 
 class Signer(Protocol):
@@ -31,7 +31,7 @@ class Signer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@record(kw_only=False, eq=False)
 class ExternalKey(Key):
     """A public key whose private part signs elsewhere."""
 

@@ -1,15 +1,24 @@
 """Where a key set comes from, as data; and what one look there finds."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import SplitResult, urlsplit
 
+from ..values.later import pattern, record
 from .freshness import Limits
 
 if TYPE_CHECKING:
     from . import KeySet
 
+MAX_URL = 2048  # characters; it stands in every line that tells of a failure
 
-class Fetched(NamedTuple):
+# RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
+_URL = pattern(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
+_LOOPBACK = pattern(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
+
+
+@record(kw_only=False)
+class Fetched:
     """The answer to one GET."""
 
     status: int
@@ -31,7 +40,8 @@ class Fetcher(Protocol):
         ...
 
 
-class Found(NamedTuple):
+@record(kw_only=False)
+class Found:
     """What a look at the source found."""
 
     octets: bytes  # of a JWK Set
@@ -42,7 +52,8 @@ class Found(NamedTuple):
 MAX_TOLD = 200  # characters
 
 
-class Skipped(NamedTuple):
+@record(kw_only=False)
+class Skipped:
     """A key of a published set that can't be used."""
 
     kid: str
@@ -72,3 +83,37 @@ class Source(Protocol):
 
         """
         ...
+
+
+def metadata_urls(issuer: str) -> tuple[str, str]:
+    """Return where an issuer's metadata may be: OpenID Connect Discovery s4, RFC 8414 s3."""
+    parts = urlsplit(issuer)
+    path = parts.path.removesuffix("/")
+    host = f"{parts.scheme}://{parts.netloc}"
+    return (
+        f"{host}{path}/.well-known/openid-configuration",
+        # RFC 8414 s3.1: the well-known string goes between host and path.
+        f"{host}/.well-known/oauth-authorization-server{path}",
+    )
+
+
+def unusable(url: object) -> str:
+    """Return why keys can't be fetched from a URL, or "" if they can."""
+    if not isinstance(url, str) or len(url) > MAX_URL or not _URL().fullmatch(url):
+        return "is no absolute URL without user, password and fragment"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "is no URL"
+    if not parts.hostname or port == 0:
+        return "has no host, or no port"
+    if parts.scheme != "https" and not is_loopback(parts):
+        # Who can change keys on their way can sign whatever he likes.
+        return "is not https, and its host is not this machine"
+    return ""
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Say whether a URL leads to this machine."""
+    return _LOOPBACK().fullmatch(parts.hostname or "") is not None

@@ -5,13 +5,14 @@ honest token: whoever checks one has known its key for as long as anybody keeps 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from json import dumps
 from typing import Any
 
 from ..jose.jwk import Key, UnusableKey, is_foreign
 from ..values.errors import ConfigurationError
+from ..values.later import record
 
 LATEST = 1 << 37  # seconds: the year 6325; what lies beyond is a mistake, and no date some day
 KEPT = 3600.0  # seconds for which others may go on with a set; `KeySet.remote` takes no more
@@ -25,7 +26,7 @@ class State(StrEnum):
     RETIRED = "retired"  # has signed
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Held:
     """A key in a file, with its state."""
 

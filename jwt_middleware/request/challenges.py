@@ -1,18 +1,18 @@
 """The `WWW-Authenticate` header (RFC 9110 s11.6.1, RFC 6750 s3), and the one home of quoting."""
 
-import re
 from collections.abc import Iterable
 
 from ..values.errors import OAuthError
+from ..values.later import pattern
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
-QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
-_UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
+QUOTABLE = pattern(r"[ !#-\[\]-~]*")
+_UNQUOTABLE = pattern(r"[^ !#-\[\]-~]")
 
 
 def quoted(value: str) -> str:
     """Return a quoted-string; a character that can't stand in one becomes "?"."""
-    return '"' + _UNQUOTABLE.sub("?", value) + '"'
+    return '"' + _UNQUOTABLE().sub("?", value) + '"'
 
 
 def challenge(realm: str, error: OAuthError, metadata_url: str = "") -> str:

@@ -1,15 +1,14 @@
 """Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared alike."""
 
-from dataclasses import dataclass
-
 from ..values.errors import CrossSite, InvalidRequest, Reason
+from ..values.later import record
 from ..values.model import Request
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Jar:
     """One cookie: name and attributes, prepared once so that clearing matches setting."""
 
@@ -53,6 +52,16 @@ class Jar:
             "set-cookie",
             f"{self.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {self.attributes}",
         )
+
+
+def check_sender(request: Request, header: str, origins: frozenset[str]) -> None:
+    """Check who sent a request to the application that a cookie vouches for. Raises CrossSite."""
+    # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to write.
+    # Under WSGI nothing but its header tells it from others.
+    if request.method not in SAFE_METHODS:
+        check_same_site(request, header, origins)
+    elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
+        check_origin(request, origins)
 
 
 def check_same_site(request: Request, header: str, origins: frozenset[str]) -> None:

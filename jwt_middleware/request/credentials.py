@@ -1,9 +1,8 @@
 """Take the access token out of the `Authorization` header (RFC 6750 s2.1)."""
 
-import re
-
 from ..jose.jws import MAX_TOKEN
 from ..values.errors import InvalidRequest, InvalidToken, Reason
+from ..values.later import pattern
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
 # count.
@@ -11,7 +10,7 @@ _SCHEME = "bearer"
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 # A server in front joins two header lines with a comma. No parameter of another scheme has this
 # form.
-_SECOND = re.compile(r", *bearer(?: |$)", re.IGNORECASE)
+_SECOND = pattern(r"(?i), *bearer(?: |$)")
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -28,7 +27,7 @@ def bearer(authorization: str | None) -> str | None:
     authorization = authorization.strip(" \t")
     if authorization[:6].lower() != _SCHEME or authorization[6:7] not in ("", " ", "\t", ","):
         # Before anything that takes time in proportion to what was sent.
-        if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
+        if len(authorization) <= 2 * MAX_TOKEN and _SECOND().search(authorization):
             raise InvalidRequest(Reason.CREDENTIALS_TWICE)
         return None
     token = authorization[6:].lstrip(" ")

@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from json import dumps
-from typing import TypeAlias
 
 from ..values.errors import NotAllowed, OAuthError
-from ..values.model import Request, Response
+from ..values.model import Headers, Request, Response
 from .origins import Anyone, Origins, is_preflight
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
 

@@ -3,9 +3,8 @@
 from json import dumps
 
 from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
-from ..values.model import Response
+from ..values.model import Headers, Response
 from .challenges import challenge, quoted
-from .documents import Headers
 
 _TITLES = {
     400: "Bad Request",

@@ -5,26 +5,26 @@ and prefixes, found by dictionary, so that cost doesn't grow with their number a
 slow.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import field
 from typing import TypeAlias, cast
 
 from ..values.errors import ConfigurationError, InvalidRequest, Reason
+from ..values.later import pattern, record
 
 # What is the same path to us and to every framework. `%` isn't here: a decoded path that still has
 # one was encoded twice.
-_CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
+_CANONICAL = pattern(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
 # Bottle drops octets that are no UTF-8, others put U+FFFD in their place.
-_ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
-_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
-_PARAMETER = re.compile(r"[{}<>]|/:")
+_ODD = pattern(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
+_SCOPE_TOKEN = pattern(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
+_METHOD = pattern(r"[A-Z][A-Z0-9_-]*")
+_PARAMETER = pattern(r"[{}<>]|/:")
 MAX_PATH = 8192  # characters; what is longer is no path of an application's
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Route:
     """One rule for a path, or for all below it (`/admin/*`).
 
@@ -46,8 +46,7 @@ class Route:
 
     """
 
-    path: str
-    _: KW_ONLY
+    path: str = field(kw_only=False)
     methods: tuple[str, ...] = ()
     public: bool = False
     optional: bool = False
@@ -59,18 +58,18 @@ class Route:
         self._check_types()
         self._check_path()
         for method in self.methods:
-            if not _METHOD.fullmatch(method):
+            if not _METHOD().fullmatch(method):
                 raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
         scope: object = self.scope  # what an untyped caller gave
         if not isinstance(scope, str) or not all(
-            _SCOPE_TOKEN.fullmatch(one) for one in scope.split(" ") if scope
+            _SCOPE_TOKEN().fullmatch(one) for one in scope.split(" ") if scope
         ):
             raise self._wrong(
                 "scope",
                 "must be words separated by one space (RFC 6749 s3.3)",
                 'as in "read write"',
             )
-        if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
+        if any(not _SCOPE_TOKEN().fullmatch(value) for value in self.acr_values):
             raise self._wrong(
                 "acr_values",
                 "must be visible ASCII without quotes (RFC 9470 s3)",
@@ -88,7 +87,7 @@ class Route:
                 "excludes scope, max_age and acr_values",
                 "make two rules, for two paths or two methods",
             )
-        if self.permits and not _CANONICAL.fullmatch(self.path):
+        if self.permits and not _CANONICAL().fullmatch(self.path):
             raise self._wrong(
                 "path",
                 f"{self.path!r} can't be public or optional: servers and frameworks read it in "
@@ -123,7 +122,7 @@ class Route:
         if not isinstance(path, str) or not path.startswith("/"):
             raise self._wrong("path", f"{path!r} must begin with /", "as the router sees it")
         literal = path.removesuffix("*") if path.endswith("/*") else path
-        if _ODD.search(literal) or not literal.isprintable():
+        if _ODD().search(literal) or not literal.isprintable():
             raise self._wrong(
                 "path",
                 f"{path!r} isn't the same path for every server",
@@ -131,7 +130,7 @@ class Route:
             )
         if "*" in literal and not self.permits:
             raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
-        if _PARAMETER.search(literal):
+        if _PARAMETER().search(literal):
             raise self._wrong("path", f"{path!r}: path parameters don't exist here", "end with /*")
         if "%" in literal or "?" in literal or "#" in literal:
             raise self._wrong("path", f"{path!r} is no decoded path", "no %, no query, no fragment")
@@ -156,8 +155,6 @@ class Rule:
         self.acr_values = route.acr_values
 
 
-_TOKEN_NEEDED = Rule(Route("/"))
-
 _ByMethod: TypeAlias = dict[str | None, Rule]  # None: any method
 _NONE: _ByMethod = {}
 
@@ -175,6 +172,7 @@ class Routes:
         "_longest",
         "_narrow",
         "_narrow_below",
+        "_otherwise",
         "_restricts",
         "_wide",
         "_wide_below",
@@ -187,6 +185,7 @@ class Routes:
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
+        self._otherwise = Rule(Route("/"))  # a token is needed, and that is all
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
@@ -235,10 +234,10 @@ class Routes:
             raise InvalidRequest(Reason.PATH_ODD)
         if self._firsts is not None:
             if not self._firsts:  # no rule at all
-                return _TOKEN_NEEDED
+                return self._otherwise
             end = path.find("/", 1)
             if (path if end < 0 else path[:end]) not in self._firsts:
-                return _TOKEN_NEEDED
+                return self._otherwise
         whole = path.rstrip("/")
         narrow, wide = self._narrow.get(path), self._wide.get(whole)
         if narrow is not None or wide is not None:
@@ -254,7 +253,7 @@ class Routes:
             stem = whole[: max(whole.rfind("/", 0, self._longest + 1), 0)]
         while True:
             narrow = self._narrow_below.get(stem) if len(path) > len(stem) else None
-            if narrow is not None and (is_odd(path) or not _CANONICAL.fullmatch(path)):
+            if narrow is not None and (is_odd(path) or not _CANONICAL().fullmatch(path)):
                 narrow = None
             wide = self._wide_below.get(stem)
             rule = None
@@ -265,7 +264,7 @@ class Routes:
             if rule is not None:
                 return rule
             if not stem:
-                return _TOKEN_NEEDED
+                return self._otherwise
             stem = stem[: max(stem.rfind("/"), 0)]
 
 
@@ -283,7 +282,7 @@ def is_odd(path: str) -> bool:
         and len(path) <= MAX_PATH
     ):
         return False
-    return len(path) > MAX_PATH or _ODD.search(path) is not None
+    return len(path) > MAX_PATH or _ODD().search(path) is not None
 
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:

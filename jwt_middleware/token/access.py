@@ -1,7 +1,7 @@
 """An access token, from text to a verified value (RFC 9068 s4)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..jose import jws
@@ -10,6 +10,7 @@ from ..jose.jws import Parsed
 from ..jose.strict import parse_object, quote, rewrite, to_json
 from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
+from ..values.later import record
 from ..values.model import AccessToken, Grant
 from .claims import check
 from .profiles import Profile
@@ -17,7 +18,7 @@ from .profiles import Profile
 Check = Callable[[AccessToken], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Policy:
     """What one issuer's access tokens must satisfy."""
 

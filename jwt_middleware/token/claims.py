@@ -1,12 +1,12 @@
 """The claim checks, one table (RFC 7519 s4.1, RFC 9068 s2.2 and s4)."""
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
 from ..values.errors import InvalidToken, Reason
 from ..values.frozen import FrozenDict
+from ..values.later import pattern
 from .profiles import Profile
 
 MAX_TIME = (
@@ -94,7 +94,7 @@ def identifiers(claims: FrozenDict, expected: Expected, _: float) -> None:
             if (
                 type(value) is not str
                 or not value
-                or not (value.isprintable() or not _CONTROL.search(value))
+                or not (value.isprintable() or not _CONTROL().search(value))
             ):
                 _malformed(name)
 
@@ -166,20 +166,20 @@ def _plainly_hold(claims: FrozenDict, expected: Expected, now: float) -> bool:
 
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
 # ). Some issuers send "" for no scope; that opens nothing.
-_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+_SCOPE = pattern(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 _IDENTIFIERS = ("sub", "jti", "client_id", "sid")
 
 
 def is_scope(value: str) -> bool:
     """Say whether `value` is a scope (RFC 6749 s3.3), or "" for none."""
-    return _SCOPE.fullmatch(value) is not None
+    return _SCOPE().fullmatch(value) is not None
 
 
 # There are few scopes among many tokens.
 _is_known_scope: Callable[[str], bool] = lru_cache(maxsize=256)(is_scope)
 
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = pattern("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def time_of(claims: FrozenDict, name: str) -> float | None:

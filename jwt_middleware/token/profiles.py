@@ -1,9 +1,9 @@
 """What a kind of access token must look like. Presets bear the standard's name."""
 
-from dataclasses import dataclass
+from ..values.later import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Profile:
     """The header type and the claims that an issuer's access tokens must have.
 

@@ -4,17 +4,17 @@ No event ever holds a token, a secret or the value of a claim. A grant's id is n
 opens nothing.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from .errors import Reason
+from .later import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Refused:
     """A request was refused. `reason` is stable, meant for alerts, and not told to the client."""
 
-    name: ClassVar[str] = "refused"
+    name = "refused"
 
     reason: Reason
     status: int
@@ -24,22 +24,22 @@ class Refused:
     grant_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Issued:
     """A login: a grant began, and `ended` are the older ones that made room for it."""
 
-    name: ClassVar[str] = "issued"
+    name = "issued"
 
     grant_id: str
     client_id: str
     ended: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Refreshed:
     """A refresh token bought a new access token."""
 
-    name: ClassVar[str] = "refreshed"
+    name = "refreshed"
 
     grant_id: str
     how: Literal["rotated", "kept", "repeated"]
@@ -47,11 +47,11 @@ class Refreshed:
     user_agent_changed: bool | None = None  # None: not known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Restored:
     """The store had lost `lost` rotations; the client's token brought them back."""
 
-    name: ClassVar[str] = "restored"
+    name = "restored"
 
     grant_id: str
     generation: int
@@ -59,11 +59,11 @@ class Restored:
     user_agent_changed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reused:
     """Two hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
 
-    name: ClassVar[str] = "reused"
+    name = "reused"
 
     grant_id: str
     gap: int  # generations between the token and the grant
@@ -71,102 +71,102 @@ class Reused:
     user_agent_changed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ahead:
     """A token is further ahead than failovers explain: an old backup serves as the store."""
 
-    name: ClassVar[str] = "ahead"
+    name = "ahead"
 
     grant_id: str
     gap: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeyMismatch:
     """A bound grant's refresh token came with another key's proof, or with none."""
 
-    name: ClassVar[str] = "key_mismatch"
+    name = "key_mismatch"
 
     grant_id: str
     user_agent_changed: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Revoked:
     """Grants ended on purpose: log-out, `Issuer.revoke`, a refusal of the application's hook."""
 
-    name: ClassVar[str] = "revoked"
+    name = "revoked"
 
     grant_ids: tuple[str, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StoreFailed:
     """The store stopped answering. Told once, until it is back."""
 
-    name: ClassVar[str] = "store_failed"
+    name = "store_failed"
 
     verb: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StoreBack:
     """The store answers again."""
 
-    name: ClassVar[str] = "store_back"
+    name = "store_back"
 
     seconds: float  # since it failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SyncLate:
     """Ended grants have not been heard of for longer than `sync_limit`. Told once."""
 
-    name: ClassVar[str] = "sync_late"
+    name = "sync_late"
 
     seconds: float
     passing: bool  # whether tokens of our own grants still pass: Refresh(sync_failure="open")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeysChanged:
     """An issuer's key set has other keys than before: what is gone opens nothing any more."""
 
-    name: ClassVar[str] = "keys_changed"
+    name = "keys_changed"
 
     issuer: str
     added: tuple[str, ...]  # by their `kid`
     removed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeySkipped:
     """A key in an issuer's set can't be used; the others serve. Told once."""
 
-    name: ClassVar[str] = "key_skipped"
+    name = "key_skipped"
 
     issuer: str
     kid: str
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeysFailed:
     """An issuer's key set can't be had. Told once, until it is back; known keys serve on."""
 
-    name: ClassVar[str] = "keys_failed"
+    name = "keys_failed"
 
     issuer: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeysBack:
     """An issuer's key set can be had again."""
 
-    name: ClassVar[str] = "keys_back"
+    name = "keys_back"
 
     issuer: str
     seconds: float  # since it failed

@@ -1,10 +1,11 @@
 """Requests, responses and tokens, as plain values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import field
+from typing import Any, TypeAlias
 
 from .frozen import FrozenDict
+from .later import record
 
 
 class Request:
@@ -36,15 +37,19 @@ class Request:
         self.is_websocket = is_websocket
 
 
-class Response(NamedTuple):
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@record(kw_only=False)
+class Response:
     """An answer of ours. Header names are lower-case; the body is complete."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record(kw_only=False)
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
@@ -105,7 +110,7 @@ class AccessToken:
         return self.subject == self.client_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
@@ -146,7 +151,8 @@ class Grant:
         )
 
 
-class User(NamedTuple):
+@record(kw_only=False)
+class User:
     """What Starlette expects at `request.user`."""
 
     is_authenticated: bool
@@ -158,7 +164,8 @@ class User(NamedTuple):
         return self.display_name
 
 
-class Auth(NamedTuple):
+@record(kw_only=False)
+class Auth:
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
     scopes: tuple[str, ...]

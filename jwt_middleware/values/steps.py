@@ -6,10 +6,11 @@ synchronous and the asynchronous world.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
+from .later import record
 from .model import AccessToken, Auth, Response, User
 
 _NO_SCOPES = Auth(()), frozenset[str]()
@@ -41,21 +42,24 @@ class Forward:
         self.auth, self.scopes = _NO_SCOPES if token is None else _scopes(token.scope)
 
 
-class Reply(NamedTuple):
+@record(kw_only=False, guarded=False)
+class Reply:
     """Answer the request ourselves."""
 
     response: Response
     events: tuple[Event, ...] = ()
 
 
-class Done(NamedTuple):
+@record(kw_only=False, guarded=False)
+class Done:
     """The application's own call is carried out: this is its result."""
 
     value: Any
     events: tuple[Event, ...] = ()
 
 
-class Ask(NamedTuple):
+@record(kw_only=False, guarded=False)
+class Ask:
     """Do this one piece of I/O, then go on with its answer.
 
     `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an

@@ -24,7 +24,7 @@ from .shared import AUDIENCE, ISSUER, LIFETIME, TIME_OUT, VERBS, WORK, WORKS, Pa
 
 GIVEN: dict[str, Any] = json.loads(os.environ["TEST_FLEET"])
 PAGE = Page(GIVEN["page"])
-PAUSE = 0.05  # seconds between two looks at a store that hangs: a socket would wake nobody
+PAUSE = 0.005  # seconds between two looks at a store that hangs
 
 _log = os.open(GIVEN["log"], os.O_WRONLY | os.O_APPEND)
 

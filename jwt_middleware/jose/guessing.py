@@ -1,0 +1,104 @@
+"""Secrets that can be guessed: what is no random octets but words, a pattern or another key."""
+
+import math
+from binascii import a2b_base64
+from itertools import pairwise
+
+from cryptography.hazmat.primitives import serialization
+
+from ..values.later import pattern
+
+_OTHER_KEYS = pattern(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
+_MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+
+
+def guessable(secret: bytes) -> str:
+    """Return why this is plainly no random secret, or "" if it may be one.
+
+    RFC 8725 s3.5: "human-memorizable passwords MUST NOT be directly used as the key". What is left
+    of chance is measured: of 1,000 random secrets in any alphabet, none is refused. A long
+    passphrase in another language than English passes: not all can be seen.
+    """
+    if _OTHER_KEYS().search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
+        return (
+            "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
+            "(KeySet.pem, KeySet.from_jwks)"
+        )
+    if _repeats(secret) or _counts(secret):
+        return f"this secret repeats itself or counts: {_MAKE_ONE}"
+    text = secret.decode("latin-1").lower()
+    if _is_made_of_words(text) or _is_typed_along_a_row(text):
+        return f"this secret can be guessed, it is words or a row of keys: {_MAKE_ONE}"
+    return ""
+
+
+def _repeats(secret: bytes) -> bool:
+    counts = [secret.count(octet) for octet in set(secret)]
+    entropy = -sum(n * math.log2(n / len(secret)) for n in counts)
+    triples = {secret[at : at + 3] for at in range(len(secret) - 2)}
+    # By these measures 32 random octets have about 157 of 160 bits, and 64 hexadecimal digits about
+    # 245; of their triples nearly all differ.
+    return entropy < 96 or len(triples) < 0.75 * (len(secret) - 2)
+
+
+def _counts(secret: bytes) -> bool:
+    # Neighbours that are equal or next to each other: a fifth of random hexadecimal digits.
+    near = sum(abs(left - right) <= 1 for left, right in pairwise(secret))
+    return near > 0.6 * len(secret)
+
+
+_FAVOURITES = pattern("secret|password|passphrase|changeme|insecure|example|default|letmein")
+# The pairs of letters that make up more than half of English, and a seventh of random letters.
+_LETTERS = (
+    "thheineranreonatenndtiesorteofedisitalarsttontngsehaasouioleve"
+    "comedehiriroicneearacelichllbemasiomurcaeltalansdifohopeecprno"
+    "ctusacotiltrlyncetutsssorsunlowageiewheekeeysh"
+)
+_PAIRS = frozenset(map("".join, zip(_LETTERS[::2], _LETTERS[1::2], strict=True)))
+_BY_CHANCE = 0.14
+
+
+def _is_made_of_words(text: str) -> bool:
+    if _FAVOURITES().search(text):
+        return True
+    pairs = [text[at : at + 2] for at in range(len(text) - 1)]
+    letters = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
+    if not set(text) - set("0123456789abcdef"):
+        return False  # hexadecimal digits make no words, and pairs of a to f are common
+    expected = len(letters) * _BY_CHANCE
+    # Six standard deviations above what random letters have; English has seven and more.
+    spread = 6 * math.sqrt(expected * (1 - _BY_CHANCE))
+    return sum(pair in _PAIRS for pair in letters) > max(expected + spread, 6)
+
+
+_ROW = "qwertyuiopasdfghjklzxcvbnm"
+_RUN = 4  # neighbours on the keyboard; random letters have that many once in 20,000 places
+
+
+def _is_typed_along_a_row(text: str) -> bool:
+    runs = sum(text[at : at + _RUN] in _ROW for at in range(len(text) - _RUN + 1))
+    return runs > len(text) / 3
+
+
+def _without_base64(secret: bytes) -> bytes:
+    """Return what a PEM without its first and last line holds; nothing where it is no base64."""
+    try:
+        return a2b_base64(secret)
+    except ValueError:
+        return b""
+
+
+def _is_der(secret: bytes) -> bool:
+    # X.690 s8.1.3: a SEQUENCE, two octets of length, and as many octets: an encrypted key, too.
+    if secret[:2] == b"\x30\x82" and int.from_bytes(secret[2:4], "big") == len(secret) - 4:
+        return True
+    for load in (
+        serialization.load_der_public_key,
+        lambda data: serialization.load_der_private_key(data, None),
+    ):
+        try:
+            load(secret)
+        except Exception:  # noqa: BLE001, S112  (not DER, in whatever words)
+            continue
+        return True
+    return False
