@@ -1,6 +1,6 @@
 """The ASGI door: scopes to requests, replies to messages. The core decides."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 from .drivers import arun
@@ -48,12 +48,12 @@ class JWTMiddleware:
                 receive, send = _watched(self._runtime, receive, send)
         else:
             step: Forward | None = None
-            credentials = _authorization(scope)
-            if credentials is not None and kind == "http":
-                path, root = scope["path"], scope.get("root_path")
+            credentials = _authorization(scope["headers"]) if kind == "http" else None
+            if credentials is not None:
+                path, root, warm = scope["path"], scope.get("root_path"), self._warm
                 if root or not path:
                     path = below_root(path, root or "")
-                step = self._warm(scope["method"], path, credentials)
+                step = warm(scope["method"], path, credentials)
             if step is None:
                 answer = await arun(self._core, _request(scope, receive, credentials))
                 if isinstance(answer, Reply):
@@ -61,20 +61,26 @@ class JWTMiddleware:
                     await _answer(scope, receive, send, answer.response)
                     return
                 step = answer
-            token = step.token
-            scope = _hand_over(scope, step)
-        current = self._current
+            # A copy, so that nothing of this request is seen outside; with the request's own state,
+            # so that what stands in it already is not lost.
+            scope = dict(scope)
+            token = scope["jwt_middleware.token"] = step.token
+            scope["user"], scope["auth"] = step.user, step.auth
+            if "state" not in scope:
+                scope["state"] = {}
+            scope["state"]["jwt"] = token
+        app, current = self.app, self._current
         before = current.set(token)
         try:
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
         finally:
             current.reset(before)
 
 
-def _authorization(scope: Scope) -> bytes | None:
+def _authorization(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """Return the Authorization field, if there is exactly one."""
     found = None
-    for name, value in scope.get("headers", ()):
+    for name, value in headers:
         if name == b"authorization":
             if found is not None:
                 return None
@@ -150,6 +156,7 @@ def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Reque
         method = scope["method"]
     elif scope["type"] == "websocket":
         method = "GET"  # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so
+        credentials = _authorization(scope["headers"])
     else:
         # Nobody can say what such a scope opens, or how to refuse it in its own words.
         raise RuntimeError(
@@ -171,18 +178,6 @@ def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Reque
     return Request(
         method, path, header, _reader(receive), is_websocket=websocket, credentials=credentials
     )
-
-
-def _hand_over(scope: Scope, step: Forward) -> Scope:
-    # A copy, so that nothing of this request is seen outside; with the request's own state, so that
-    # what stands in it already is not lost.
-    inner = dict(scope)
-    inner["jwt_middleware.token"] = step.token
-    inner["user"] = step.user
-    inner["auth"] = step.auth
-    state = inner.setdefault("state", {})
-    state["jwt"] = step.token
-    return inner
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

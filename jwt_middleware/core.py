@@ -1,8 +1,8 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .groups import Refresh
 from .issuers import Issuers, Trust
@@ -60,6 +60,44 @@ class _Attempt:
     credentials: str | bytes | None  # that it came as, whole
 
 
+Warm: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
+
+
+def _warm(
+    recall: Callable[[str | bytes], Entry | None],
+    clock: Callable[[], float],
+    served: Container[str],
+    find: Callable[[str, str], Rule],
+    lets_pass: Callable[[str, float], bool] | None,
+) -> Warm:
+    """Return what serves a token that is known. What it needs is at hand, for every request."""
+
+    def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
+        """Return what `begin` would lead to, for a token that is known and has nothing to ask.
+
+        None says that there is more to it, and nothing else.
+        """
+        entry = recall(credentials)
+        if entry is None:
+            return None
+        now = clock()
+        if not entry.holds(now) or path in served:
+            return None
+        try:
+            rule = find(method, path)
+        except InvalidRequest:
+            return None
+        if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
+            return None
+        grant_id = entry.grant_id
+        if lets_pass is not None and grant_id is not None and not lets_pass(grant_id, now):
+            return None
+        entry.seen = True
+        return entry
+
+    return warm
+
+
 class Core:
     """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
 
@@ -74,7 +112,6 @@ class Core:
     ) -> None:
         self._routes = Routes(settings.routes)
         self._cache = cache
-        self._lets_pass: Callable[[str, float], bool] = _any_grant
         self._issuers = issuers or Issuers(settings)
         self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
@@ -109,12 +146,13 @@ class Core:
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
         self._unless_ended: Callable[[Forward, str, float], Step] | None = None
+        lets_pass: Callable[[str, float], bool] | None = None
         if settings.refresh is not None and ports is not None and ended is not None:
             from .grant.ended import unless_ended
 
             group = settings.refresh
             self._unless_ended = partial(unless_ended, ports.sync, ended)
-            self._lets_pass = ended.lets_pass
+            lets_pass = ended.lets_pass
             if group.serve:
                 self.exchange, self._endpoints = self._issuing(settings, group, ports, ended)
         # What we answer ourselves, and no token opens or closes.
@@ -124,9 +162,13 @@ class Core:
         if self._endpoints is not None:
             for path, endpoint in self._endpoints.paths.items():
                 self._served[path] = partial(self._with_own_keys, endpoint)
-        # Where a cookie may have come, too, it is one credential too many.
-        self._recall: Callable[[str | bytes], Entry | None] = (
-            cache.get if cache is not None and self._access_jar is None else _forget
+        self.warm = _warm(
+            # Where a cookie may have come, too, it is one credential too many.
+            recall=cache.get if cache is not None and self._access_jar is None else _forget,
+            clock=self._clock,
+            served=self._served,
+            find=self._routes.find,
+            lets_pass=lets_pass,
         )
 
     def _issuing(
@@ -140,29 +182,6 @@ class Core:
         exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
         endpoints = Endpoints(settings, group, exchange, self._origins, self.verify, live)
         return exchange, endpoints
-
-    def warm(self, method: str, path: str, credentials: str | bytes) -> Forward | None:
-        """Return what `begin` would lead to, for a token that is known and has nothing to ask.
-
-        None says that there is more to it, and nothing else.
-        """
-        entry = self._recall(credentials)
-        if entry is None:
-            return None
-        now = self._clock()
-        if not entry.holds(now) or path in self._served:
-            return None
-        try:
-            rule = self._routes.find(method, path)
-        except InvalidRequest:
-            return None
-        if rule.is_special or not rule.scopes <= entry.scopes:
-            return None
-        grant_id = entry.grant_id
-        if grant_id is not None and not self._lets_pass(grant_id, now):
-            return None
-        entry.seen = True
-        return entry.forward
 
     def begin(self, request: Request) -> Step:
         """Return the first step for a request. Raises OAuthError, for `refuse`."""
@@ -188,7 +207,7 @@ class Core:
             entry = self._cache.get(credentials)
             if entry is not None and entry.holds(now):
                 entry.seen = True
-                return self._let_in(rule, entry.forward, now)
+                return self._let_in(rule, entry, now)
         parsed = jws.parse(text, self._headers)
         name = _issuer_of(parsed)
         attempt = _Attempt(rule, parsed, credentials)
@@ -237,20 +256,19 @@ class Core:
         self._issuers.proved(trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
         if self._cache is None or attempt.credentials is None or not is_present:
-            forward = _hand_over(token, trust)
-        else:
-            token = slimmed(token)
-            forward = _hand_over(token, trust)
-            start, end = lifetime(token.claims, self._leeway)
-            entry = Entry(
-                forward,
-                start=max(start, trust.since),
-                end=min(end, trust.until),
-                keys=fresh,
-                generation=generation,
-            )
-            self._cache.put(attempt.credentials, entry)
-        return self._let_in(attempt.rule, forward, now)
+            return self._let_in(attempt.rule, Forward(token, _user(token, trust)), now)
+        token = slimmed(token)
+        start, end = lifetime(token.claims, self._leeway)
+        entry = Entry(
+            token,
+            _user(token, trust),
+            start=max(start, trust.since),
+            end=min(end, trust.until),
+            keys=fresh,
+            generation=generation,
+        )
+        self._cache.put(attempt.credentials, entry)
+        return self._let_in(attempt.rule, entry, now)
 
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
         """Go on with a token that holds, where this route takes it. Raises OAuthError."""
@@ -344,33 +362,28 @@ def _forget(credentials: str | bytes) -> None:
     """Know no token, where none is kept or where it alone doesn't decide."""
 
 
-def _any_grant(grant_id: str, now: float) -> bool:
-    """Let every grant pass, where no store says which have ended."""
-    return True
-
-
 def _nobody(name: str) -> None:
     """Know no issuer, where nobody was named who would."""
 
 
-def _hand_over(token: AccessToken, trust: Trust) -> Forward:
-    """Prepare what the application reads. Only our own issuer's users are its users."""
+def _user(token: AccessToken, trust: Trust) -> User:
+    """Return who the application's user is. Only our own issuer's users are its users."""
     if token.is_client:
-        return Forward(token, NOBODY.user)
+        return NOBODY.user
     if trust.policy.own:
-        return Forward(token, User(True, token.subject))
+        return User(True, token.subject)
     if trust.user is None:
-        return Forward(token, NOBODY.user)
+        return NOBODY.user
     try:
         name: Any = trust.user(token)
     except Exception as error:
         # As with a check: what can't decide doesn't let in.
         raise InvalidToken(Reason.USER_HOOK, type(error).__name__) from error
     if name is None:
-        return Forward(token, NOBODY.user)
+        return NOBODY.user
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidToken(Reason.USER_HOOK, "not a name")
-    return Forward(token, User(True, name))
+    return User(True, name)
 
 
 def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:

@@ -35,7 +35,6 @@ from jwt_middleware.token import cache
 from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
 from jwt_middleware.values.frozen import FrozenDict
 from jwt_middleware.values.model import AccessToken, User
-from jwt_middleware.values.steps import Forward
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded
@@ -450,9 +449,7 @@ def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
     fresh = Freshness(Limits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
-    return Entry(
-        Forward(token, User(True, subject)), start=0, end=NOW + 60, keys=fresh, generation=1
-    )
+    return Entry(token, User(True, subject), start=0, end=NOW + 60, keys=fresh, generation=1)
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:

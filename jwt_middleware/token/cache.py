@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from ..values.frozen import FrozenDict
-from ..values.model import AccessToken
+from ..values.model import AccessToken, User
 from ..values.steps import Forward
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others
@@ -52,32 +52,36 @@ def slimmed(token: AccessToken) -> AccessToken:
     return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
-class Entry:
-    """One verified token, and until when it is one. Everything in it is immutable but `seen`."""
+class Entry(Forward):
+    """The step for one verified token, and until when it is one. Nothing changes but `seen`."""
 
-    __slots__ = ("end", "forward", "generation", "grant_id", "keys", "scopes", "seen", "start")
+    __slots__ = ("end", "generation", "grant_id", "keys", "seen", "start")
 
     def __init__(
-        self, forward: Forward, *, start: float, end: float, keys: KeyState, generation: int
+        self,
+        token: AccessToken,
+        user: User,
+        *,
+        start: float,
+        end: float,
+        keys: KeyState,
+        generation: int,
     ) -> None:
-        token = forward.token
-        self.forward = forward
-        self.start = start  # the latest of `nbf` and `iat`, less the leeway
-        self.end = end  # `exp` and the leeway, or earlier
+        super().__init__(token, user)
+        # As the clock's kind of number: to compare two kinds takes Python several times as long.
+        self.start = float(start)  # the latest of `nbf` and `iat`, less the leeway
+        self.end = float(end)  # `exp` and the leeway, or earlier
         self.keys = keys
         self.generation = generation
-        self.scopes = forward.scopes
-        self.grant_id = None if token is None else token.grant_id
+        self.grant_id = token.grant_id
         self.seen = False
 
     def holds(self, now: float) -> bool:
         """Say whether the token is still good: by its own times, and by its issuer's keys."""
         keys = self.keys
-        return (
-            self.start <= now < self.end
-            and keys.generation == self.generation
-            and keys.since <= now < keys.due
-        )
+        if self.start <= now < self.end and keys.since <= now < keys.due:
+            return keys.generation == self.generation
+        return False
 
 
 class Cache:
