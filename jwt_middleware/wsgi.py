@@ -52,7 +52,8 @@ class JWTMiddleware:
         credentials, path = environ.get("HTTP_AUTHORIZATION"), environ.get("PATH_INFO")
         step: Forward | None = None
         if credentials and path and path.isascii():
-            step = self._warm(environ["REQUEST_METHOD"], path, credentials)
+            warm = self._warm
+            step = warm(environ["REQUEST_METHOD"], path, credentials)
         if step is None:
             answer = run(self._core, _request(environ))
             if isinstance(answer, Reply):
@@ -73,10 +74,10 @@ class JWTMiddleware:
             environ["AUTH_TYPE"] = "Bearer"
         else:
             environ.pop("AUTH_TYPE", None)
-        current = self._current
+        app, current = self.app, self._current
         before = current.set(token)
         try:
-            body: Iterable[bytes] = self.app(environ, start_response)
+            body: Iterable[bytes] = app(environ, start_response)
         finally:
             current.reset(before)
         if isinstance(body, _WHOLE) or _is_file(body, environ):
