@@ -48,7 +48,7 @@ class EndedGrants:
     )
 
     def __init__(self, *, every: float, limit: float, retention: float, passing: bool) -> None:
-        self._every = every
+        self._every = float(every)  # as the clock: beside a whole number it takes twice as long
         self._limit = limit
         self._retention = retention
         self._open = passing
