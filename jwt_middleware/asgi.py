@@ -1,6 +1,6 @@
 """The ASGI door: scopes to requests, replies to messages. The core decides."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from .drivers import arun
@@ -48,8 +48,14 @@ class JWTMiddleware:
                 receive, send = _watched(self._runtime, receive, send)
         else:
             step: Forward | None = None
-            credentials = _authorization(scope["headers"]) if kind == "http" else None
-            if credentials is not None:
+            credentials: bytes | None = None
+            for name, value in scope.get("headers", ()):
+                if name == b"authorization":
+                    if credentials is not None:
+                        credentials = None  # with two it is for the core to refuse
+                        break
+                    credentials = value
+            if credentials is not None and kind == "http":
                 path, root, warm = scope["path"], scope.get("root_path"), self._warm
                 if root or not path:
                     path = below_root(path, root or "")
@@ -75,17 +81,6 @@ class JWTMiddleware:
             await app(scope, receive, send)
         finally:
             current.reset(before)
-
-
-def _authorization(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """Return the Authorization field, if there is exactly one."""
-    found = None
-    for name, value in headers:
-        if name == b"authorization":
-            if found is not None:
-                return None
-            found = value
-    return found
 
 
 def _check_root(app: Any) -> None:
@@ -156,7 +151,6 @@ def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Reque
         method = scope["method"]
     elif scope["type"] == "websocket":
         method = "GET"  # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so
-        credentials = _authorization(scope["headers"])
     else:
         # Nobody can say what such a scope opens, or how to refuse it in its own words.
         raise RuntimeError(

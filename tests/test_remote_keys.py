@@ -861,3 +861,16 @@ def test_a_fetcher_of_ones_own_is_told_the_limits(door: str, author: Author) -> 
     assert url == "https://keys.example/set"
     assert 1.9 < timeout <= 2
     assert limit == MAX_SET
+
+
+def test_after_a_clock_was_set_back_a_known_token_looks_for_keys_too(
+    site: Site, server: KeyServer, author: Author, clock: Clock
+) -> None:
+    # By that clock nobody can say how old the keys are.
+    token = author.token()
+    for _ in range(2):
+        assert site.served(token)
+    clock.forward(-20)
+    assert site.served(token)
+    settle()
+    assert len(server.fetches) == 2
