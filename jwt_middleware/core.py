@@ -1,6 +1,6 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -66,11 +66,12 @@ Warm: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
 def _warm(
     recall: Callable[[str | bytes], Entry | None],
     clock: Callable[[], float],
-    served: Container[str],
-    find: Callable[[str, str], Rule],
+    served: Mapping[str, object],
+    routes: Routes,
     lets_pass: Callable[[str, float], bool] | None,
 ) -> Warm:
     """Return what serves a token that is known. What it needs is at hand, for every request."""
+    only, find = routes.only, routes.find
 
     def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return what `begin` would lead to, for a token that is known and has nothing to ask.
@@ -89,12 +90,14 @@ def _warm(
             and keys.generation == entry.generation
         ):
             return None
-        if path in served:
+        if served and path in served:
             return None
-        try:
-            rule = find(method, path)
-        except InvalidRequest:
-            return None
+        rule = only
+        if rule is None:
+            try:
+                rule = find(method, path)
+            except InvalidRequest:
+                return None
         if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
             return None
         if lets_pass is not None:
@@ -176,7 +179,7 @@ class Core:
             recall=cache.get if cache is not None and self._access_jar is None else _forget,
             clock=self._clock,
             served=self._served,
-            find=self._routes.find,
+            routes=self._routes,
             lets_pass=lets_pass,
         )
 

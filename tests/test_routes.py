@@ -413,3 +413,10 @@ def test_no_path_and_no_method_raises(path: str, method: str) -> None:
     if found(routes, path, method) == "public":
         assert path.startswith("/")
         assert path.isascii()
+
+
+def test_where_there_is_one_rule_for_all_nobody_has_to_look_for_it() -> None:
+    none = Routes(())
+    assert none.only is none.find("GET", "/any/where")
+    for route in (Route("/login", public=True), Route("/admin/*", scope="admin"), Route("/*")):
+        assert Routes((route,)).only is None

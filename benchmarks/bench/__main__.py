@@ -27,7 +27,7 @@ PEERS = (
 
 
 def sections(*, is_gate: bool, parts: str) -> Iterator[Section]:
-    """Yield all sections, or those that a machine with other work on it can hold."""
+    """Yield the sections of these parts; of a gate, what has limits."""
     warnings.simplefilter("ignore")  # what peers say about their own dependencies
     from . import costs, flat, node, servers, weight
 
@@ -36,8 +36,6 @@ def sections(*, is_gate: bool, parts: str) -> Iterator[Section]:
         yield from costs.sections(scene, is_gate=is_gate)
         yield from flat.sections()
         yield from weight.sections()
-    if is_gate:
-        return
     if "node" in parts:
         yield from node.sections()
     if "servers" in parts:
@@ -77,15 +75,20 @@ def main() -> int:
         help="only what has a gate; exit with 1 where one is missed",
     )
     options.add_argument("--share", type=float, default=1.0, help="of the usual rounds")
-    options.add_argument("--parts", default="process,node,servers", help="which, by commas")
+    options.add_argument(
+        "--parts",
+        help="which, by commas: process, node, servers; by default all, and of a gate the first, "
+        "which a machine with other work on it can hold",
+    )
     options.add_argument("--only", default="", help="sections whose title has this in it")
     options.add_argument("--into", type=Path, help="a page that has places for the tables")
     given = options.parse_args()
+    parts = given.parts or ("process" if given.gate else "process,node,servers")
     begun, missed = time.monotonic(), 0
     texts = {"Machine": machine()}
     print(texts["Machine"], flush=True)
     allowed, attempts = (allowance(), ATTEMPTS) if given.gate else (NONE, 1)
-    for section in sections(is_gate=given.gate, parts=given.parts):
+    for section in sections(is_gate=given.gate, parts=parts):
         if given.only not in section.title:
             continue
         print(f"\n## {section.title}\n", flush=True)

@@ -222,6 +222,11 @@ class Routes:
         firsts = frozenset("/" + stem.split("/", 2)[1] for stem in stems_ if stem)
         self._firsts = None if about_all else firsts
 
+    @property
+    def only(self) -> Rule | None:
+        """Return the rule for whatever comes, where there is one; None: `find` must be asked."""
+        return None if self._restricts or self._firsts is None or self._firsts else self._otherwise
+
     def find(self, method: str, path: str) -> Rule:
         """Return the rule for a request.
 
