@@ -30,7 +30,6 @@ from .report import AtLeast, AtMost, Row, Section, compared, micros, number
 from .scene import PATH, Issuer
 
 SECONDS = 2  # of one turn
-ROUNDS = 3  # of turns before all are started anew
 CONNECTIONS = 16
 STARTED = 20.0  # seconds that a server may take to start
 LOAD = re.compile(
@@ -199,22 +198,19 @@ Turns: TypeAlias = dict[tuple[str, str], list[Turn]]
 
 
 def _turns(kinds: Sequence[Kind], issuer: Issuer, rounds: int) -> tuple[Turns, list[float]]:
-    """Let servers take turns, started anew every few rounds; and measure raw, once a round.
+    """Let servers take turns, started anew for each round; and measure raw, once a round.
 
     Where code and data lie in memory is luck, and makes a µs of a process's requests.
     """
     found: Turns = {(kind.name, app): [] for kind in kinds for app in (kind.bare, kind.ours)}
     costs: list[float] = []
     raw = {"raw": verify.raw(issuer.factory, issuer.token)}
-    while len(costs) < rounds:
+    for number_ in range(rounds):
         with ExitStack() as exits:
             servers = _started(kinds, issuer, exits)
-            order = list(servers)
-            for _ in range(ROUNDS):
-                for which in order:
-                    found[which].append(servers[which].turn(issuer.token))
-                costs.append(measure(raw, rounds=50).typical("raw"))
-                order.reverse()
+            for which in list(servers)[:: -1 if number_ % 2 else 1]:
+                found[which].append(servers[which].turn(issuer.token))
+        costs.append(measure(raw, rounds=50).typical("raw"))
     return found, costs
 
 
