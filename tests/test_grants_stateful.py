@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from jwt_middleware import Grant
+from jwt_middleware import Grant, runtime
 from jwt_middleware.values.events import Refreshed, Restored, Reused
 from tests.issuing import DAY, HOUR, MINUTE, Kind, Site, memory, opened, sqlite
 from tests.test_rt_exchange import claims_of
@@ -54,6 +55,8 @@ class Grants(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
+        # A machine that is busy for half a second is no store that hangs.
+        self.stack.enter_context(patch.object(runtime, "SYNC_LIMIT", 30))
         self.world = self.stack.enter_context(opened(KINDS, refresh=LIMITS))
         self.rows: dict[str, Grant] = {}  # as each was when it was last seen
         self.ends: dict[str, float] = {}  # the absolute end, as it was at the login
