@@ -64,7 +64,7 @@ LINES = (
     Line("malformed: not canonical", "raw RS256", 0.15),
     Line("malformed: a claim twice", "raw RS256"),
     Line("unknown kid", "raw RS256", 0.5),
-    Line("bad signature", "raw RS256"),
+    Line("bad signature", "raw RS256", 1.5),
 )
 
 

@@ -266,7 +266,12 @@ class Runtime:
                 self._check_not_resting()
                 started = self._settings.clock()
                 self._asked_at = monotonic()
-                self._synced(started, lambda: self._call("ended", self.ended.cursor))
+                try:
+                    found = self._call("ended", self.ended.cursor)
+                except StoreUnavailable:
+                    self._sync_failed()
+                    raise
+                self._sync_succeeded(started, found)
         finally:
             self._asked_at = float("inf")
             self._sync_lock.release()
@@ -312,14 +317,6 @@ class Runtime:
         """Return the seconds that the present question may still take."""
         now = monotonic()
         return max(min(self._asked_at, now) + SYNC_LIMIT - now, 0)
-
-    def _synced(self, started: float, ask: Callable[[], Any]) -> None:
-        try:
-            found = ask()
-        except StoreUnavailable:
-            self._sync_failed()
-            raise
-        self._sync_succeeded(started, found)
 
     def _check_not_resting(self) -> None:
         # Whoever was waiting while another's question failed doesn't ask it again.

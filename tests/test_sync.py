@@ -594,14 +594,19 @@ def test_a_store_that_hangs_for_long_holds_up_one_thread_and_no_second(
         assert told == [StoreFailed, StoreBack]
 
 
+def fail_once(site: Site, tokens: Tokens) -> None:
+    """Let one request hear that the store fails, which would answer the next."""
+    assert call(site, tokens).status == 200
+    fail(site, fails=True)
+    site.clock.forward(1.5)
+    assert call(site, tokens).status == 200
+    fail(site, fails=False)
+
+
 def test_who_tries_a_store_that_has_failed_waits_a_moment_and_goes_on(limit: Limit) -> None:
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
-        assert call(site, tokens).status == 200
-        fail(site, fails=True)
-        site.clock.forward(1.5)
-        assert call(site, tokens).status == 200
-        fail(site, fails=False)
+        fail_once(site, tokens)
         limit(QUICK)
         site.store.hangs = Event()
         site.store.calls.clear()
@@ -632,11 +637,7 @@ def test_who_tries_a_store_that_has_come_back_has_its_answer() -> None:
     for end in (True, False):
         with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
             tokens = site.ask("issue", "alice")
-            assert call(site, tokens).status == 200
-            fail(site, fails=True)
-            site.clock.forward(1.5)
-            assert call(site, tokens).status == 200
-            fail(site, fails=False)
+            fail_once(site, tokens)
             if end:
                 end_behind_its_back(site, tokens.grant_id)
             site.clock.forward(1.001)
@@ -651,11 +652,7 @@ def test_where_no_thread_can_be_had_who_tries_asks_himself(
 
     with single(("wsgi", in_memory), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
-        assert call(site, tokens).status == 200
-        fail(site, fails=True)
-        site.clock.forward(1.5)
-        assert call(site, tokens).status == 200
-        fail(site, fails=False)
+        fail_once(site, tokens)
         end_behind_its_back(site, tokens.grant_id)
         site.clock.forward(1.001)
         monkeypatch.setattr(Thread, "start", start)

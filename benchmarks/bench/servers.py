@@ -205,10 +205,10 @@ def _turns(kinds: Sequence[Kind], issuer: Issuer, rounds: int) -> tuple[Turns, l
     found: Turns = {(kind.name, app): [] for kind in kinds for app in (kind.bare, kind.ours)}
     costs: list[float] = []
     raw = {"raw": verify.raw(issuer.factory, issuer.token)}
-    for number_ in range(rounds):
+    for turn in range(rounds):
         with ExitStack() as exits:
             servers = _started(kinds, issuer, exits)
-            for which in list(servers)[:: -1 if number_ % 2 else 1]:
+            for which in list(servers)[:: -1 if turn % 2 else 1]:
                 found[which].append(servers[which].turn(issuer.token))
         costs.append(measure(raw, rounds=50).typical("raw"))
     return found, costs

@@ -65,6 +65,11 @@ def _written(cls: Any) -> dict[str, Any]:
     return body
 
 
+def _records(cls: Any) -> list[Any]:
+    """Return the records that a class is, or is made of, the nearest first."""
+    return [one for one in cls.__mro__ if "__record__" in vars(one)]
+
+
 class _Later:
     """An attribute of records that is made when it is first looked up."""
 
@@ -78,7 +83,7 @@ class _Later:
         # Of the first record that still has this in its place; of the first, if another thread has
         # just been sooner. To `inspect` of Python 3.13 the class is the instance.
         sought = instance if isinstance(instance, type) else owner
-        records = [one for one in sought.__mro__ if "__record__" in vars(one)]
+        records = _records(sought)
         cls = next((one for one in records if vars(one).get(self._name) is self), records[0])
         self._make(cls)
         made = vars(cls)[self._name]
@@ -157,7 +162,7 @@ def _delete(self: Any, name: str) -> None:
 
 def _is_fixed(cls: Any, name: str) -> bool:
     """Say whether an attribute can't change: all of a record's, and its fields in a subclass."""
-    records = [one for one in cls.__mro__ if "__record__" in vars(one)]
+    records = _records(cls)
     return cls in records or any(name in one.__record__[0].__annotations__ for one in records)
 
 
