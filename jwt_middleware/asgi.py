@@ -7,7 +7,8 @@ from .drivers import arun
 from .request.routes import below_root
 from .runtime import Runtime
 from .settings import Settings
-from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
+from .values import reasons
+from .values.errors import ConfigurationError, InvalidRequest, TooLarge
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -126,7 +127,7 @@ def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
         try:
             return await wait_for(_read(receive, limit), BODY_SECONDS)
         except TimeoutError:
-            raise InvalidRequest(Reason.BODY_TOO_SLOW) from None
+            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
 
     return read
 
@@ -136,11 +137,11 @@ async def _read(receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise InvalidRequest(Reason.BODY)  # the client has gone
+            raise InvalidRequest(reasons.BODY)  # the client has gone
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise TooLarge(Reason.BODY_TOO_LARGE)
+            raise TooLarge(reasons.BODY_TOO_LARGE)
         found.append(chunk)
         if not message.get("more_body", False):
             return b"".join(found)

@@ -18,6 +18,7 @@ from .settings import Settings
 from .token.access import accept, check_type
 from .token.cache import Cache, Entry, slimmed
 from .token.claims import lifetime, time_of
+from .values import reasons
 from .values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
@@ -25,7 +26,6 @@ from .values.errors import (
     InvalidToken,
     MissingCredentials,
     OAuthError,
-    Reason,
 )
 from .values.events import Refused
 from .values.frozen import FrozenDict
@@ -299,7 +299,7 @@ class Core:
         if cookie is None:
             return text
         if text is not None:
-            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         self._check_sender(request)
         return cookie
 
@@ -308,13 +308,13 @@ class Core:
         parsed = jws.parse(text, self._headers)
         trust = self._issuers.find(_issuer_of(parsed), now)
         if trust is None:
-            raise InvalidToken(Reason.ISSUER)
+            raise InvalidToken(reasons.ISSUER)
         if parsed.header_segment not in trust.headers:
             check_type(parsed, trust.policy.profile)
         fresh = trust.keys.fresh
         key = fresh.keys.get(parsed.header.kid)
         if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
-            raise InvalidToken(Reason.KEY_UNKNOWN)
+            raise InvalidToken(reasons.KEY_UNKNOWN)
         return self._accept(parsed, trust, key, now)
 
     def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
@@ -367,7 +367,7 @@ def _issuer_of(parsed: Parsed) -> Any:
     try:
         return parsed.claims["iss"]
     except KeyError:
-        raise InvalidToken(Reason.CLAIM_MISSING, "iss") from None
+        raise InvalidToken(reasons.CLAIM_MISSING, "iss") from None
 
 
 def _forget(credentials: str | bytes) -> None:
@@ -390,11 +390,11 @@ def _user(token: AccessToken, trust: Trust) -> User:
         name: Any = trust.user(token)
     except Exception as error:
         # As with a check: what can't decide doesn't let in.
-        raise InvalidToken(Reason.USER_HOOK, type(error).__name__) from error
+        raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
     if name is None:
         return NOBODY.user
     if not isinstance(name, str) or not name or not name.isprintable():
-        raise InvalidToken(Reason.USER_HOOK, "not a name")
+        raise InvalidToken(reasons.USER_HOOK, "not a name")
     return User(True, name)
 
 
@@ -413,9 +413,9 @@ def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
             authenticated - leeway <= now <= authenticated + rule.max_age + leeway
         ):
             raise InsufficientAuthentication(
-                Reason.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
+                reasons.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
             )
     if rule.acr_values and claims.get("acr") not in rule.acr_values:
         raise InsufficientAuthentication(
-            Reason.AUTHENTICATION_CONTEXT, max_age=rule.max_age, acr_values=rule.acr_values
+            reasons.AUTHENTICATION_CONTEXT, max_age=rule.max_age, acr_values=rule.acr_values
         )

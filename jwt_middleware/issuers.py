@@ -16,7 +16,8 @@ from .keys.live import LiveKeys, Tell
 from .settings import Settings
 from .token.access import Policy
 from .trusted import TrustedIssuer
-from .values.errors import InvalidToken, Reason, Unavailable
+from .values import reasons
+from .values.errors import InvalidToken, Unavailable
 
 # Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
 # name to be kept here has a place of his own, or strangers would push out those that are in use.
@@ -82,7 +83,7 @@ class Issuers:
                 return trust
             if self.find_more is not None:
                 return self._tenant(name, now)
-        raise InvalidToken(Reason.ISSUER)
+        raise InvalidToken(reasons.ISSUER)
 
     def adopt(self, name: str, answer: Any, now: float) -> Trust:
         """Return the issuer that the application's function gave for `name`, and keep it.
@@ -95,9 +96,9 @@ class Issuers:
         if answer is None:
             self._tenants.pop(name, None)
             self._unproved.pop(name, None)
-            raise InvalidToken(Reason.ISSUER)
+            raise InvalidToken(reasons.ISSUER)
         if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
-            raise Unavailable(Reason.ISSUER_HOOK, "not the TrustedIssuer of that name")
+            raise Unavailable(reasons.ISSUER_HOOK, "not the TrustedIssuer of that name")
         trust = Trust(answer, self._policy(answer), self._live(answer), now)
         # In one step: of two that come first, the second finds the keys of the first.
         known = self._tenants.get(name) or self._unproved.setdefault(name, trust)

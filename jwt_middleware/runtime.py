@@ -16,13 +16,8 @@ from .issuers import Issuers
 from .keys.live import LiveKeys
 from .settings import Settings
 from .token.cache import Cache
-from .values.errors import (
-    ConfigurationError,
-    EndGrant,
-    Reason,
-    StoreUnavailable,
-    Unavailable,
-)
+from .values import reasons
+from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
 from .values.model import AccessToken
 
@@ -45,9 +40,9 @@ MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end
 _UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
 _VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
 _HOOKS = {
-    "claims_for": Reason.CLAIMS_HOOK,
-    "issuer_for": Reason.ISSUER_HOOK,
-    "signer": Reason.SIGNER,
+    "claims_for": reasons.CLAIMS_HOOK,
+    "issuer_for": reasons.ISSUER_HOOK,
+    "signer": reasons.SIGNER,
 }
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()

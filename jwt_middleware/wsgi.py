@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .drivers import run
 from .runtime import Runtime
 from .settings import Settings
-from .values.errors import ConfigurationError, InvalidRequest, Reason, TooLarge
+from .values import reasons
+from .values.errors import ConfigurationError, InvalidRequest, TooLarge
 from .values.model import AccessToken, Request
 from .values.steps import Forward, Reply
 
@@ -118,11 +119,11 @@ def _reader(environ: Environ) -> Callable[[int], bytes]:
         try:
             body: bytes = environ["wsgi.input"].read(int(length) if length else limit + 1)
         except OSError:
-            raise InvalidRequest(Reason.BODY) from None  # so servers say that the client has gone
+            raise InvalidRequest(reasons.BODY) from None  # so servers say that the client has gone
         if len(body) > limit:
-            raise TooLarge(Reason.BODY_TOO_LARGE)
+            raise TooLarge(reasons.BODY_TOO_LARGE)
         if length and len(body) != int(length):
-            raise InvalidRequest(Reason.BODY)  # the client has gone
+            raise InvalidRequest(reasons.BODY)  # the client has gone
         return body
 
     return read

@@ -28,7 +28,7 @@ from jwt_middleware.cli.__main__ import main
 from jwt_middleware.cli.demo.app import PAGE
 from jwt_middleware.cli.demo.server import Server
 from jwt_middleware.cli.demo.words import told
-from jwt_middleware.values.errors import Reason
+from jwt_middleware.values import reasons
 from jwt_middleware.values.events import (
     Ahead,
     Issued,
@@ -438,7 +438,7 @@ ONE_OF_EACH: dict[str, Event] = {
     "Store too old": Ahead(grant_id="g", gap=20),
     "Wrong key": KeyMismatch(grant_id="g"),
     "Revoked": Revoked(grant_ids=("g", "h"), reason="logout"),
-    "Refused with 503": Refused(reason=Reason.STORE, status=503, method="GET", path="/api/me"),
+    "Refused with 503": Refused(reason=reasons.STORE, status=503, method="GET", path="/api/me"),
     "Store failed": StoreFailed(verb="advance", detail="full"),
     "Store back": StoreBack(seconds=3.2),
     "Out of date": SyncLate(seconds=130, passing=False),

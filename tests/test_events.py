@@ -14,8 +14,7 @@ from jwt_middleware import EndGrant, Event, Grant
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.stores import new_grant_id
 from jwt_middleware.token import refresh
-from jwt_middleware.values import events
-from jwt_middleware.values.errors import Reason
+from jwt_middleware.values import events, reasons
 from jwt_middleware.values.events import (
     Ahead,
     Issued,
@@ -29,6 +28,7 @@ from jwt_middleware.values.events import (
     StoreFailed,
     SyncLate,
 )
+from jwt_middleware.values.reasons import Reason
 from tests.issuing import DOORS, FAULTY, HOUR, MINUTE, REFRESH, REVOKE, Site, World, opened
 from tests.world import Answer
 
@@ -165,7 +165,7 @@ def test_an_old_backup_is_told(world: World) -> None:
     world.each(lambda site: site.put_back(before))
     assert refreshed(world, token).events == (
         Ahead(grant_id=tokens.grant_id, gap=9),
-        refused(tokens.grant_id, Reason.AHEAD),
+        refused(tokens.grant_id, reasons.AHEAD),
     )
 
 
@@ -179,11 +179,11 @@ def test_a_reuse_is_told_with_its_distance(
     world.clock.forward(90)
     assert refreshed(world, tokens.refresh_token, agent).events == (
         Reused(grant_id=tokens.grant_id, gap=gap, seconds=90, user_agent_changed=changed),
-        refused(tokens.grant_id, Reason.REUSED),
+        refused(tokens.grant_id, reasons.REUSED),
     )
     # It is told once: who comes again meets a grant that has ended.
     assert refreshed(world, tokens.refresh_token, agent).events == (
-        refused(tokens.grant_id, Reason.GRANT_ENDED),
+        refused(tokens.grant_id, reasons.GRANT_ENDED),
     )
 
 
@@ -216,7 +216,7 @@ def test_a_proof_by_another_key_is_told(world: World) -> None:
     world.clock.forward(HOUR)
     assert refreshed(world, token).events == (
         KeyMismatch(grant_id=grant_id, user_agent_changed=False),
-        refused(grant_id, Reason.KEY_MISMATCH),
+        refused(grant_id, reasons.KEY_MISMATCH),
     )
     assert world.is_alive(grant_id)
 
@@ -265,7 +265,7 @@ def test_a_refusal_of_the_hook_is_told_with_its_reason() -> None:
         world.clock.forward(HOUR)
         assert refreshed(world, tokens.refresh_token).events == (
             Revoked(grant_ids=(tokens.grant_id,), reason="user deactivated"),
-            refused(tokens.grant_id, Reason.GRANT_REFUSED),
+            refused(tokens.grant_id, reasons.GRANT_REFUSED),
         )
 
 
@@ -273,7 +273,7 @@ def test_a_token_of_an_ended_grant_is_refused_by_name(world: World) -> None:
     tokens = world.login()
     world.revoke(tokens.refresh_token)
     (event,) = world.call(tokens.access_token).events
-    assert event == refused(tokens.grant_id, Reason.GRANT_ENDED, 401, method="GET", path="/")
+    assert event == refused(tokens.grant_id, reasons.GRANT_ENDED, 401, method="GET", path="/")
 
 
 # --- the store
@@ -286,7 +286,7 @@ def test_a_store_that_fails_is_told_until_it_is_back() -> None:
         world.each(lambda site: site.store.fails.add("advance"))
         failed = StoreFailed(verb="advance", detail="no route to the engine")
         unavailable = refused(
-            tokens.grant_id, Reason.STORE, 503, detail="advance: no route to the engine"
+            tokens.grant_id, reasons.STORE, 503, detail="advance: no route to the engine"
         )
         assert refreshed(world, tokens.refresh_token).events == (failed, unavailable)
         world.clock.forward(20)

@@ -30,7 +30,8 @@ from jwt_middleware.keys import Key
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.access import Policy, accept
-from jwt_middleware.values.errors import InvalidToken, Reason
+from jwt_middleware.values import reasons
+from jwt_middleware.values.errors import InvalidToken
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import HOUR, REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
@@ -779,4 +780,4 @@ def test_the_claim_is_checked_again_with_all_others() -> None:
             continue
         with pytest.raises(InvalidToken) as refused:
             accept(parsed, policy, OWN.clock())
-        assert refused.value.reason is Reason.ISSUER
+        assert refused.value.reason == reasons.ISSUER

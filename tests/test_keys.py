@@ -21,7 +21,8 @@ from jwt_middleware import ConfigurationError, KeySet
 from jwt_middleware.jose import jwk, jws
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.keys.file import MAX_FILE
-from jwt_middleware.values.errors import InvalidToken, Reason
+from jwt_middleware.values import reasons
+from jwt_middleware.values.errors import InvalidToken
 from tests.rules import accepts, refuses
 
 
@@ -81,7 +82,7 @@ def test_another_name_finds_nothing(kid: str | None) -> None:
     for name in (kid, keys.keys[0].kid[:-1], keys.keys[0].kid.upper(), keys.keys[0].kid + " "):
         with pytest.raises(InvalidToken) as refused:
             keys.find(name)
-        assert refused.value.reason is Reason.KEY_UNKNOWN
+        assert refused.value.reason == reasons.KEY_UNKNOWN
 
 
 def test_the_first_key_that_can_sign_is_the_one_that_signs() -> None:

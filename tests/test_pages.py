@@ -14,11 +14,13 @@ from jwt_middleware.keys.remote import Remote
 from jwt_middleware.request.body import MAX_BODY
 from jwt_middleware.stores import Store
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.errors import Reason
+from jwt_middleware.values import reasons
+from jwt_middleware.values.reasons import Reason
 from tests.issuing import DAY, DOORS, opened
 from tests.world import World
 
 ROOT = Path(__file__).parent.parent
+REASONS = {value for name, value in vars(reasons).items() if name.isupper()}
 CODE = "\n".join(path.read_text("utf-8") for path in (ROOT / "jwt_middleware").rglob("*.py"))
 
 
@@ -85,7 +87,7 @@ def test_keys_has_the_words_of_the_refusals() -> None:
 
 def test_errors_has_every_reason_once() -> None:
     found = [cells[0].strip("`") for cells in rows("errors.md", "At two in the morning")]
-    assert sorted(found) == sorted(Reason)
+    assert sorted(found) == sorted(REASONS)
 
 
 def status_of(reason: str) -> str:
@@ -96,11 +98,11 @@ def status_of(reason: str) -> str:
 @pytest.mark.parametrize(
     ("reason", "path", "headers"),
     [
-        (Reason.MISSING, "/", ()),
-        (Reason.CREDENTIALS_MALFORMED, "/", (("Authorization", "Bearer"),)),
-        (Reason.PATH_ODD, "//edit", ()),
-        (Reason.SEGMENTS, "/", (("Authorization", "Bearer opaque"),)),
-        (Reason.SCOPE, "/edit", tuple((factory := TokenFactory()).bearer().items())),
+        (reasons.MISSING, "/", ()),
+        (reasons.CREDENTIALS_MALFORMED, "/", (("Authorization", "Bearer"),)),
+        (reasons.PATH_ODD, "//edit", ()),
+        (reasons.SEGMENTS, "/", (("Authorization", "Bearer opaque"),)),
+        (reasons.SCOPE, "/edit", tuple((factory := TokenFactory()).bearer().items())),
     ],
 )
 def test_errors_has_the_status_that_is_sent(
@@ -117,24 +119,24 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FIELD = {"X-Requested-With": "x"}
 GOOD = "grant_type=refresh_token&refresh_token="
 REQUESTS: list[tuple[Reason, str, str, dict[str, str]]] = [
-    (Reason.METHOD, "GET /auth/refresh", "", {}),
-    (Reason.CLIENT_AUTHENTICATION, "POST /auth/refresh", "", {"Authorization": "Basic eDp5"}),
-    (Reason.GRANT_TYPE, "POST /auth/refresh", "grant_type=password", FORM),
-    (Reason.PARAMETER, "POST /auth/refresh", "grant_type=refresh_token", FORM),
-    (Reason.CONTENT_TYPE, "POST /auth/refresh", "x", {"Content-Type": "text/plain"}),
-    (Reason.BODY, "POST /auth/refresh", "\xff", FORM),
-    (Reason.BODY_TOO_LARGE, "POST /auth/refresh", "x" * 17000, FORM),
-    (Reason.SCOPE_WIDENED, "POST /auth/refresh", f"scope=admin&{GOOD}%s", FORM),
-    (Reason.CLIENT, "POST /auth/refresh", f"client_id=other&{GOOD}%s", FORM),
-    (Reason.CROSS_SITE, "POST /auth/refresh", "", {"Cookie": "__Secure-refresh_token=x"}),
+    (reasons.METHOD, "GET /auth/refresh", "", {}),
+    (reasons.CLIENT_AUTHENTICATION, "POST /auth/refresh", "", {"Authorization": "Basic eDp5"}),
+    (reasons.GRANT_TYPE, "POST /auth/refresh", "grant_type=password", FORM),
+    (reasons.PARAMETER, "POST /auth/refresh", "grant_type=refresh_token", FORM),
+    (reasons.CONTENT_TYPE, "POST /auth/refresh", "x", {"Content-Type": "text/plain"}),
+    (reasons.BODY, "POST /auth/refresh", "\xff", FORM),
+    (reasons.BODY_TOO_LARGE, "POST /auth/refresh", "x" * 17000, FORM),
+    (reasons.SCOPE_WIDENED, "POST /auth/refresh", f"scope=admin&{GOOD}%s", FORM),
+    (reasons.CLIENT, "POST /auth/refresh", f"client_id=other&{GOOD}%s", FORM),
+    (reasons.CROSS_SITE, "POST /auth/refresh", "", {"Cookie": "__Secure-refresh_token=x"}),
     (
-        Reason.COOKIE_TWICE,
+        reasons.COOKIE_TWICE,
         "POST /auth/refresh",
         "",
         {"Cookie": "__Secure-refresh_token=x; __Secure-refresh_token=y"},
     ),
     (
-        Reason.CREDENTIALS_TWICE,
+        reasons.CREDENTIALS_TWICE,
         "POST /auth/refresh",
         f"{GOOD}%s",
         {"Cookie": "__Secure-refresh_token=x", **FORM, **FIELD},
@@ -159,9 +161,9 @@ def test_errors_has_both_statuses_of_a_grant_that_has_ended() -> None:
         tokens = world.login()
         world.revoke(tokens.access_token)
         answers = [world.call(tokens.access_token), world.refresh(tokens.refresh_token or "")]
-        assert {answer.reason for answer in answers} == {Reason.GRANT_ENDED}
+        assert {answer.reason for answer in answers} == {reasons.GRANT_ENDED}
         told = ", ".join(str(answer.status) for answer in answers)
-        assert status_of(Reason.GRANT_ENDED) == told
+        assert status_of(reasons.GRANT_ENDED) == told
 
 
 def test_events_has_every_event_with_its_fields() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jwt_middleware import ConfigurationError, Route
 from jwt_middleware.request.routes import Routes, Rule, below_root
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.errors import InvalidRequest, Reason
+from jwt_middleware.values import reasons
+from jwt_middleware.values.errors import InvalidRequest
 from tests.world import World
 
 ODD = "odd"
@@ -21,7 +22,7 @@ def found(routes: Routes, path: str, method: str = "GET") -> str:
     try:
         return word(routes.find(method, path))
     except InvalidRequest as error:
-        return ODD if error.reason is Reason.PATH_ODD else str(error)
+        return ODD if error.reason == reasons.PATH_ODD else str(error)
 
 
 def word(rule: Rule | Route) -> str:

@@ -14,7 +14,9 @@ from jwt_middleware import AccessToken, ConfigurationError, Event, KeySet, Route
 from jwt_middleware.jose import jws
 from jwt_middleware.request.challenges import challenge
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.values.errors import InsufficientScope, InvalidToken, Reason
+from jwt_middleware.values import reasons
+from jwt_middleware.values.errors import InsufficientScope, InvalidToken
+from jwt_middleware.values.reasons import Reason
 from tests.rules import accepts, refuses
 from tests.world import Answer, World
 
@@ -178,20 +180,20 @@ def test_a_recent_and_strong_login_opens_what_asks_for_it(
 @pytest.mark.parametrize(
     ("path", "auth_time", "acr", "reason"),
     [
-        ("/pay", NOW - 60 - 31, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", ABSENT, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", None, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", True, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", str(NOW), "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", NOW * 1000, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/pay", -1, "mfa", Reason.AUTHENTICATION_AGE),
-        ("/recent", NOW - 31, ABSENT, Reason.AUTHENTICATION_AGE),
-        ("/pay", NOW, "pwd", Reason.AUTHENTICATION_CONTEXT),
-        ("/pay", NOW, "MFA", Reason.AUTHENTICATION_CONTEXT),
-        ("/pay", NOW, "mfa hwk", Reason.AUTHENTICATION_CONTEXT),
-        ("/pay", NOW, ["mfa"], Reason.AUTHENTICATION_CONTEXT),
-        ("/pay", NOW, ABSENT, Reason.AUTHENTICATION_CONTEXT),
-        ("/strong", NOW, None, Reason.AUTHENTICATION_CONTEXT),
+        ("/pay", NOW - 60 - 31, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", ABSENT, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", None, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", True, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", str(NOW), "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", NOW * 1000, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", -1, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/recent", NOW - 31, ABSENT, reasons.AUTHENTICATION_AGE),
+        ("/pay", NOW, "pwd", reasons.AUTHENTICATION_CONTEXT),
+        ("/pay", NOW, "MFA", reasons.AUTHENTICATION_CONTEXT),
+        ("/pay", NOW, "mfa hwk", reasons.AUTHENTICATION_CONTEXT),
+        ("/pay", NOW, ["mfa"], reasons.AUTHENTICATION_CONTEXT),
+        ("/pay", NOW, ABSENT, reasons.AUTHENTICATION_CONTEXT),
+        ("/strong", NOW, None, reasons.AUTHENTICATION_CONTEXT),
     ],
 )
 def test_an_old_or_weak_login_is_told_what_to_do(

@@ -15,7 +15,8 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.core import Core
 from jwt_middleware.drivers import arun, run
 from jwt_middleware.runtime import Runtime
-from jwt_middleware.values.errors import InvalidToken, Reason, Unavailable
+from jwt_middleware.values import reasons
+from jwt_middleware.values.errors import InvalidToken, Unavailable
 from jwt_middleware.values.model import Request
 from jwt_middleware.values.steps import NOBODY, Ask, Forward, Reply, Step
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -141,11 +142,11 @@ def test_a_leg_that_fails_too_is_the_end(drive: Drive) -> None:
 @both
 def test_an_error_with_an_answer_becomes_the_answer(drive: Drive) -> None:
     def store() -> None:
-        raise InvalidToken(Reason.KEY_UNKNOWN)
+        raise InvalidToken(reasons.KEY_UNKNOWN)
 
     reply = drive(Asking(Ask(store, (), then=never, failed=never)), REQUEST)
     assert isinstance(reply, Reply)
-    assert (reply.response.status, cast(Any, reply.events[0]).reason) == (401, Reason.KEY_UNKNOWN)
+    assert (reply.response.status, cast(Any, reply.events[0]).reason) == (401, reasons.KEY_UNKNOWN)
 
 
 @both
@@ -251,7 +252,7 @@ def test_each_refusal_is_one_event_and_what_passes_is_none() -> None:
     world.request("PUT", "/page/1", FACTORY.token(exp=1))
     assert told[0] == told[1]  # one by each door
     (event,) = told[1:]
-    assert (event.name, event.reason, event.status) == ("refused", Reason.EXPIRED, 401)
+    assert (event.name, event.reason, event.status) == ("refused", reasons.EXPIRED, 401)
     assert (event.method, event.path) == ("PUT", "/page/1")
 
 
@@ -295,7 +296,7 @@ def test_one_event_after_a_failing_callback_is_told_all_the_same() -> None:
 
     settings = FACTORY.settings(on_event=broken)
     reply = (
-        Runtime.of(settings).core(asynchronous=False).refuse(REQUEST, InvalidToken(Reason.EXPIRED))
+        Runtime.of(settings).core(asynchronous=False).refuse(REQUEST, InvalidToken(reasons.EXPIRED))
     )
     Runtime.of(settings).tell(reply.events * 2)
     assert told == list(reply.events * 2)

@@ -25,10 +25,12 @@ from ..runtime import Runtime
 from ..token import claims as rules
 from ..token.access import accept, check_type
 from ..token.claims import time_of
-from ..values.errors import InvalidToken, OAuthError, Reason, Unavailable
+from ..values import reasons
+from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
 from ..values.frozen import FrozenDict
 from ..values.model import AccessToken, Request
+from ..values.reasons import Reason
 from ..values.steps import Forward, Reply
 from . import Refusal, told
 from .configured import add_options, settings_of
@@ -138,7 +140,7 @@ def _header(case: Case) -> str:
 async def _issuer(case: Case) -> str:
     name = case.claims.get("iss")
     if name is None:
-        raise InvalidToken(Reason.CLAIM_MISSING, "iss")
+        raise InvalidToken(reasons.CLAIM_MISSING, "iss")
     issuers, hook = case.runtime.issuers, case.settings.issuer_for
     trust = issuers.find(name, case.now)
     if trust is None and hook is not None:
@@ -146,7 +148,7 @@ async def _issuer(case: Case) -> str:
             answer = hook(str(name))
             answer = await answer if isawaitable(answer) else answer
         except Exception as error:
-            raise Unavailable(Reason.ISSUER_HOOK, f"{type(error).__name__}: {error}") from error
+            raise Unavailable(reasons.ISSUER_HOOK, f"{type(error).__name__}: {error}") from error
         trust = issuers.adopt(str(name), answer, case.now)
         where = "by issuer_for"
     else:
@@ -199,7 +201,7 @@ def _required(case: Case) -> str:
     required = case.trust.policy.profile.required
     missing = required.difference(case.claims)
     if missing:
-        raise InvalidToken(Reason.CLAIM_MISSING, ", ".join(sorted(missing)))
+        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(sorted(missing)))
     return ", ".join(sorted(required))
 
 
@@ -282,39 +284,39 @@ CHECKS: tuple[Check, ...] = (
 
 # What to do about it; docs/errors.md has more words.
 ADVICE: Mapping[Reason, str] = {
-    Reason.TOO_LONG: "the issuer puts too much in: groups, permissions",
-    Reason.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of one, "
-    "no quotes around it, and of a JSON answer only what `access_token` has",
-    Reason.ENCODING: "damaged, or forged",
-    Reason.JSON: "damaged, or forged",
-    Reason.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",
-    Reason.ALGORITHM: "the issuer changed it: load its new keys; or somebody tries something",
-    Reason.KEY_ID: "the issuer's header is broken, or forged",
-    Reason.KEY_UNKNOWN: "a token from another environment, or a new key: look at the issuer's set",
-    Reason.KEY_USE: 'mend the key set: its key_ops need "verify"',
-    Reason.TYPE: "an ID token? Or an issuer that needs profile=profiles.FOREIGN",
-    Reason.SIGNATURE: "somebody else's key under this kid, or a changed token: compare the sets",
-    Reason.CLAIM_MISSING: "mend the issuer, or profile=profiles.FOREIGN",
-    Reason.CLAIM_MALFORMED: "a bug of the issuer: numbers as text, control characters",
-    Reason.ISSUER: "compare letter by letter (a slash at the end, http), or add a TrustedIssuer",
-    Reason.AUDIENCE: "the client must ask for this service, or `audience` is set wrong",
-    Reason.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",
-    Reason.NOT_YET_VALID: "clocks differ: jwt-middleware doctor compares them",
-    Reason.ISSUED_IN_FUTURE: "clocks differ: jwt-middleware doctor compares them",
-    Reason.SENDER_CONSTRAINED: "have the issuer give bearer tokens: proofs aren't supported yet",
-    Reason.CHECK_REFUSED: "your own rule, in `checks`",
-    Reason.CHECK_FAILED: "a bug in your own `checks`",
-    Reason.USER_HOOK: "a bug in TrustedIssuer(user=...)",
-    Reason.KEYS: "jwt-middleware doctor fetches them, and says why not",
-    Reason.ISSUER_HOOK: "mend `issuer_for`",
-    Reason.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",
-    Reason.STORE: "jwt-middleware doctor tries the store",
-    Reason.SYNC: "jwt-middleware doctor tries the store",
-    Reason.SCOPE: "the client must ask for that scope, or the user may not do this",
-    Reason.AUTHENTICATION_AGE: "log in anew; where it never helps: the issuer sends no auth_time",
-    Reason.AUTHENTICATION_CONTEXT: "log in as the route asks; or the issuer sends no such acr",
-    Reason.PATH_ODD: "servers read this path in different ways: mend the client",
-    Reason.CREDENTIALS_MALFORMED: "white space or other characters in the middle of the token",
+    reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
+    reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
+    "one, no quotes around it, and of a JSON answer only what `access_token` has",
+    reasons.ENCODING: "damaged, or forged",
+    reasons.JSON: "damaged, or forged",
+    reasons.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",
+    reasons.ALGORITHM: "the issuer changed it: load its new keys; or somebody tries something",
+    reasons.KEY_ID: "the issuer's header is broken, or forged",
+    reasons.KEY_UNKNOWN: "a token from another environment, or a new key: look at the issuer's set",
+    reasons.KEY_USE: 'mend the key set: its key_ops need "verify"',
+    reasons.TYPE: "an ID token? Or an issuer that needs profile=profiles.FOREIGN",
+    reasons.SIGNATURE: "somebody else's key under this kid, or a changed token: compare the sets",
+    reasons.CLAIM_MISSING: "mend the issuer, or profile=profiles.FOREIGN",
+    reasons.CLAIM_MALFORMED: "a bug of the issuer: numbers as text, control characters",
+    reasons.ISSUER: "compare letter by letter (a slash at the end, http), or add a TrustedIssuer",
+    reasons.AUDIENCE: "the client must ask for this service, or `audience` is set wrong",
+    reasons.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",
+    reasons.NOT_YET_VALID: "clocks differ: jwt-middleware doctor compares them",
+    reasons.ISSUED_IN_FUTURE: "clocks differ: jwt-middleware doctor compares them",
+    reasons.SENDER_CONSTRAINED: "have the issuer give bearer tokens: proofs aren't supported yet",
+    reasons.CHECK_REFUSED: "your own rule, in `checks`",
+    reasons.CHECK_FAILED: "a bug in your own `checks`",
+    reasons.USER_HOOK: "a bug in TrustedIssuer(user=...)",
+    reasons.KEYS: "jwt-middleware doctor fetches them, and says why not",
+    reasons.ISSUER_HOOK: "mend `issuer_for`",
+    reasons.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",
+    reasons.STORE: "jwt-middleware doctor tries the store",
+    reasons.SYNC: "jwt-middleware doctor tries the store",
+    reasons.SCOPE: "the client must ask for that scope, or the user may not do this",
+    reasons.AUTHENTICATION_AGE: "log in anew; where it never helps: the issuer sends no auth_time",
+    reasons.AUTHENTICATION_CONTEXT: "log in as the route asks; or the issuer sends no such acr",
+    reasons.PATH_ODD: "servers read this path in different ways: mend the client",
+    reasons.CREDENTIALS_MALFORMED: "white space or other characters in the middle of the token",
 }
 
 

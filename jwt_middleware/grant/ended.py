@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from ..values.errors import InvalidToken, Reason, Unavailable
+from ..values import reasons
+from ..values.errors import InvalidToken, Unavailable
 from ..values.steps import Ask, Forward, Step
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
@@ -154,12 +155,12 @@ def unless_ended(
 
     def go_on(_: object = None) -> Step:
         if grant_id in ended:
-            raise InvalidToken(Reason.GRANT_ENDED).of(grant_id)
+            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
         return forward
 
     def without(_: Unavailable) -> Step:
         if ended.without_sync(now) is Plan.REFUSE:
-            raise Unavailable(Reason.SYNC).of(grant_id)
+            raise Unavailable(reasons.SYNC).of(grant_id)
         return go_on()
 
     # An end is for ever: nothing the store could say would change it.
@@ -167,5 +168,5 @@ def unless_ended(
     if plan is Plan.ASK:
         return Ask(sync, (now,), go_on, without)
     if plan is Plan.REFUSE:
-        raise Unavailable(Reason.SYNC).of(grant_id)
+        raise Unavailable(reasons.SYNC).of(grant_id)
     return go_on()

@@ -14,6 +14,7 @@ from ..request.origins import Origins
 from ..settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
+from ..values import reasons
 from ..values.errors import (
     CrossSite,
     InvalidClient,
@@ -22,7 +23,6 @@ from ..values.errors import (
     InvalidScope,
     InvalidToken,
     OAuthError,
-    Reason,
     UnsupportedGrantType,
     UnsupportedTokenType,
 )
@@ -73,7 +73,7 @@ class Endpoints:
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
         """Return what a refusal by an endpoint carries beside the usual."""
         cookies: Headers = ()
-        useless = isinstance(error, InvalidGrant) or error.reason is Reason.COOKIE_TWICE
+        useless = isinstance(error, InvalidGrant) or error.reason == reasons.COOKIE_TWICE
         if useless and self._jar is not None and self._jar.name in (request.header("cookie") or ""):
             # A cookie that buys nothing any more would be sent for weeks.
             cookies = self._cleared_for(request)
@@ -90,19 +90,19 @@ class Endpoints:
     def _exchange_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         grant_type = found.get("grant_type")
         if grant_type is None and (found or not cookie):
-            raise InvalidRequest(Reason.PARAMETER, "grant_type")
+            raise InvalidRequest(reasons.PARAMETER, "grant_type")
         if grant_type is not None and grant_type != "refresh_token":
-            raise UnsupportedGrantType(Reason.GRANT_TYPE)
+            raise UnsupportedGrantType(reasons.GRANT_TYPE)
         text = found.get("refresh_token")
         if cookie is not None:
             if text is not None:
-                raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+                raise InvalidRequest(reasons.CREDENTIALS_TWICE)
             text = cookie
         if text is None:
-            raise InvalidRequest(Reason.PARAMETER, "refresh_token")
+            raise InvalidRequest(reasons.PARAMETER, "refresh_token")
         scope = found.get("scope", "")
         if scope and not is_scope(scope):
-            raise InvalidScope(Reason.PARAMETER, "scope")
+            raise InvalidScope(reasons.PARAMETER, "scope")
         now = self._clock()
 
         def exchange() -> Step:
@@ -143,7 +143,7 @@ class Endpoints:
     def _revoke_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
         text = found.get("token")
         if text is None and self._jar is None:
-            raise InvalidRequest(Reason.PARAMETER, "token")
+            raise InvalidRequest(reasons.PARAMETER, "token")
         texts, now = [one for one in (text, cookie) if one], self._clock()
 
         def revoke() -> Step:
@@ -172,7 +172,7 @@ class Endpoints:
                 grant_ids.append(owner.grant_id)
         # Whatever else came: who logs out is logged out.
         if is_unsupported and not grant_ids:
-            raise UnsupportedTokenType(Reason.TOKEN_TYPE)
+            raise UnsupportedTokenType(reasons.TOKEN_TYPE)
         return self._end(grant_ids, now, reply)
 
     def _end(self, grant_ids: list[str], now: float, reply: Reply) -> Step:
@@ -226,7 +226,7 @@ class Endpoints:
         # nothing.
         authorization = request.header("authorization")
         if authorization and not _NO_CLIENT().match(authorization):
-            raise InvalidClient(Reason.CLIENT_AUTHENTICATION)
+            raise InvalidClient(reasons.CLIENT_AUTHENTICATION)
         body.check_length(request.header("content-length"))
         kind = request.header("content-type")
         call: Any = request.body  # every door gives one

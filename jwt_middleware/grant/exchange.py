@@ -21,12 +21,12 @@ from ..token import access, refresh
 from ..token.access import Mint
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
+from ..values import reasons
 from ..values.errors import (
     EndGrant,
     InvalidGrant,
     InvalidScope,
     KeysUnavailable,
-    Reason,
     StoreUnavailable,
     Unavailable,
 )
@@ -225,7 +225,7 @@ class Exchange:
             # Another process may have signed it by a key in a file that can't be read here: that is
             # no fault of the client's.
             fresh = self._live.fresh
-            if error.reason is Reason.KEY_UNKNOWN and fresh.is_failing and not self._group.secret:
+            if error.reason == reasons.KEY_UNKNOWN and fresh.is_failing and not self._group.secret:
                 raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
             raise
 
@@ -234,7 +234,7 @@ class Exchange:
         try:
             self.check(text, now)
         except InvalidGrant as error:
-            return error.reason is Reason.KEY_UNKNOWN and not self._group.secret
+            return error.reason == reasons.KEY_UNKNOWN and not self._group.secret
         return False
 
     def look(self, now: float, then: Callable[[], Step]) -> Step:
@@ -254,7 +254,7 @@ class Exchange:
         """Exchange a refresh token (RFC 6749 s6). What fails before the store changes nothing."""
         if client_id is not None and client_id != token.client_id:
             # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
-            raise InvalidGrant(Reason.CLIENT).of(token.grant_id)
+            raise InvalidGrant(reasons.CLIENT).of(token.grant_id)
         if scope:
             scope = _narrowed(scope, token)
         is_bound = token.bound_key is not None
@@ -282,7 +282,7 @@ class Exchange:
         if token.grant_id in self.ended:
             # Known to have ended, whatever the row says: a failover may have lost that write, so it
             # is repeated.
-            refusal = InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
+            refusal = InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
             return self.end(token.grant_id, "ended", attempt.now, lambda _: _raise(refusal))
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
         if isinstance(decision, Swap):
@@ -290,13 +290,13 @@ class Exchange:
         if row is not None and decision in _SERVED:
             return self._serve(attempt, swap, decision, row)
         if row is None or decision is Outcome.GONE:
-            raise InvalidGrant(Reason.GRANT_ENDED).of(token.grant_id)
+            raise InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
         if decision is Outcome.REFUSED:
             mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
-            raise InvalidGrant(Reason.KEY_MISMATCH).of(row.id, mismatch)
+            raise InvalidGrant(reasons.KEY_MISMATCH).of(row.id, mismatch)
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
-            raise InvalidGrant(Reason.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
+            raise InvalidGrant(reasons.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
         # Reused. The end first, then the answer: a thief must not be told before he is out.
         event = Reused(
             grant_id=row.id,
@@ -304,7 +304,7 @@ class Exchange:
             seconds=max(attempt.now - row.rotated_at, 0.0),
             user_agent_changed=attempt.agent_changed,
         )
-        refusal = InvalidGrant(Reason.REUSED).of(row.id, event)
+        refusal = InvalidGrant(reasons.REUSED).of(row.id, event)
         return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
 
     def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
@@ -335,7 +335,7 @@ class Exchange:
                     signing, final, scope, now, agent=attempt.agent, keeps=keeps, made=made
                 )
             except ValueError:
-                error = Unavailable(Reason.CLAIMS_HOOK, "the access token is too large")
+                error = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
             return attempt.then(tokens, (event,))
 
@@ -352,12 +352,12 @@ class Exchange:
         """Go on with the claims that the application's hook gave, or end the grant as it wishes."""
         if isinstance(fresh, EndGrant):
             event = Revoked(grant_ids=(grant.id,), reason=fresh.reason)
-            refusal = InvalidGrant(Reason.GRANT_REFUSED).of(grant.id, event)
+            refusal = InvalidGrant(reasons.GRANT_REFUSED).of(grant.id, event)
             return self.end(grant.id, fresh.reason, now, lambda _: _raise(refusal))
         try:
             claims = access.own_claims(fresh)
         except (TypeError, ValueError) as error:
-            raise Unavailable(Reason.CLAIMS_HOOK, str(error)).of(grant.id) from None
+            raise Unavailable(reasons.CLAIMS_HOOK, str(error)).of(grant.id) from None
         return then(replace(grant, claims=claims))
 
     def end(self, grant_id: str, reason: str, now: float, then: Callable[[bool], Step]) -> Step:
@@ -487,7 +487,7 @@ def _narrowed(scope: str, token: RefreshToken) -> str:
     # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
     asked, granted = set(scope.split()), token.scope.split()
     if not asked.issubset(granted):
-        raise InvalidScope(Reason.SCOPE_WIDENED).of(token.grant_id)
+        raise InvalidScope(reasons.SCOPE_WIDENED).of(token.grant_id)
     # What was asked for may name one a thousand times.
     return " ".join(one for one in granted if one in asked)
 

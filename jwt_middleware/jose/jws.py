@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any
 
-from ..values.errors import InvalidToken, Reason
+from ..values import reasons
+from ..values.errors import InvalidToken
 from ..values.frozen import FrozenDict
 from ..values.later import record
+from ..values.reasons import Reason
 from .jwk import MAX_KID, Key
 from .strict import (
     BASE64URL,
@@ -55,16 +57,16 @@ def parse(token: str, known: Mapping[bytes, Header] = _NONE) -> Parsed:
     headers by their segment, of tokens whose signature was good: these need no reading again.
     """
     if len(token) > MAX_TOKEN:
-        raise InvalidToken(Reason.TOO_LONG)
+        raise InvalidToken(reasons.TOO_LONG)
     try:
         octets = token.encode("ascii")
     except UnicodeEncodeError:
-        raise InvalidToken(Reason.SEGMENTS) from None
+        raise InvalidToken(reasons.SEGMENTS) from None
     signing_input, _, last = octets.rpartition(b".")
     first, _, second = signing_input.partition(b".")
     # RFC 8725bis s3.14: exactly two dots. RFC 7515 s2: "with all trailing '=' characters omitted".
     if _DOT in second or _PAD in octets:
-        raise InvalidToken(Reason.SEGMENTS)
+        raise InvalidToken(reasons.SEGMENTS)
     try:
         # The signature first: it is the shortest, and what most mistakes are at the end of.
         signature, payload = b64url_decode(last), b64url_decode(second)
@@ -74,7 +76,7 @@ def parse(token: str, known: Mapping[bytes, Header] = _NONE) -> Parsed:
     try:
         claims = parse_object(payload)
     except ValueError:
-        raise InvalidToken(Reason.JSON) from None
+        raise InvalidToken(reasons.JSON) from None
     return Parsed(header, first, claims, signing_input, signature)
 
 
@@ -82,7 +84,7 @@ def _malformed(octets: bytes) -> Reason:
     """Say what is wrong with a token of which a segment is no base64url."""
     # RFC 8725bis s3.14: only these characters, and exactly two dots.
     is_compact = octets.translate(None, BASE64URL) == b".."
-    return Reason.ENCODING if is_compact else Reason.SEGMENTS
+    return reasons.ENCODING if is_compact else reasons.SEGMENTS
 
 
 def read_header(octets: bytes) -> Header:
@@ -90,15 +92,15 @@ def read_header(octets: bytes) -> Header:
     try:
         members = parse_object(octets)
     except ValueError:
-        raise InvalidToken(Reason.JSON) from None
+        raise InvalidToken(reasons.JSON) from None
     if not _UNSUPPORTED.isdisjoint(members):
-        raise InvalidToken(Reason.HEADER_UNSUPPORTED)
+        raise InvalidToken(reasons.HEADER_UNSUPPORTED)
     algorithm = members.get("alg")
     if type(algorithm) is not str:
-        raise InvalidToken(Reason.ALGORITHM)
+        raise InvalidToken(reasons.ALGORITHM)
     kid = members.get("kid")
     if "kid" in members and (type(kid) is not str or not 0 < len(kid) <= MAX_KID):
-        raise InvalidToken(Reason.KEY_ID)
+        raise InvalidToken(reasons.KEY_ID)
     return Header(algorithm, kid, members)
 
 
@@ -107,11 +109,11 @@ def check_signature(parsed: Parsed, key: Key) -> None:
     # RFC 8725 s3.1: the caller's algorithm, never the token's. A key is bound to one, so equality
     # is the whole allow-list: `none`, another case and a mere cousin of the right one all end here.
     if parsed.header.algorithm != key.algorithm.name:
-        raise InvalidToken(Reason.ALGORITHM)
+        raise InvalidToken(reasons.ALGORITHM)
     if "verify" not in key.operations:
-        raise InvalidToken(Reason.KEY_USE)
+        raise InvalidToken(reasons.KEY_USE)
     if not key.verify(parsed.signing_input, parsed.signature):
-        raise InvalidToken(Reason.SIGNATURE)
+        raise InvalidToken(reasons.SIGNATURE)
 
 
 class Signer:

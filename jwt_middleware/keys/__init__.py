@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
-from ..values import randomness
-from ..values.errors import ConfigurationError, InvalidToken, Reason
+from ..values import randomness, reasons
+from ..values.errors import ConfigurationError, InvalidToken
 from .source import Fetched, Fetcher, Skipped, Source
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class KeySet:
         """Return the key called `kid`; without one, the only key. Raises InvalidToken."""
         key = self.by_kid.get(kid)
         if key is None:
-            raise InvalidToken(Reason.KEY_UNKNOWN)
+            raise InvalidToken(reasons.KEY_UNKNOWN)
         return key
 
     def public_jwks(self) -> dict[str, list[dict[str, str]]]:

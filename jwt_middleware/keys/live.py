@@ -12,7 +12,8 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..jose.jwk import Key
-from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
+from ..values import reasons
+from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.later import record
 from ..values.randomness import fraction
@@ -153,7 +154,7 @@ class LiveKeys:
         if begun is not None:
             self._take_off(begun, plan)
         if plan is Plan.UNKNOWN:
-            raise InvalidToken(Reason.KEY_UNKNOWN)
+            raise InvalidToken(reasons.KEY_UNKNOWN)
         if plan is Plan.REFUSE:
             raise self._unavailable(now)
         if flight is not None and was_old and plan in (Plan.GO_ON, Plan.START):
@@ -171,7 +172,7 @@ class LiveKeys:
             return key
         if not usable or self.fresh.is_failing:
             raise self._unavailable(now)
-        raise InvalidToken(Reason.KEY_UNKNOWN)
+        raise InvalidToken(reasons.KEY_UNKNOWN)
 
     def _unavailable(self, now: float) -> KeysUnavailable:
         return KeysUnavailable(f"the keys of {self.issuer}", self.fresh.retry_after(now))

@@ -5,7 +5,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..jose.strict import parse_object
-from ..values.errors import InvalidRequest, Reason, TooLarge
+from ..values import reasons
+from ..values.errors import InvalidRequest, TooLarge
 
 MAX_BODY = 16384  # octets; two tokens of the largest size fit
 MAX_FIELDS = 32
@@ -20,9 +21,9 @@ def check_length(content_length: str | None) -> None:
         return
     # RFC 9110 s8.6: 1*DIGIT. `int` takes more: signs, spaces, underscores, other scripts' digits.
     if not (content_length.isascii() and content_length.isdigit()):
-        raise InvalidRequest(Reason.BODY)
+        raise InvalidRequest(reasons.BODY)
     if len(content_length) > MAX_DIGITS or int(content_length) > MAX_BODY:
-        raise TooLarge(Reason.BODY_TOO_LARGE)
+        raise TooLarge(reasons.BODY_TOO_LARGE)
 
 
 def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
@@ -31,7 +32,7 @@ def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
         return {}
     read = _READERS.get((content_type or "").partition(";")[0].strip(" \t").lower())
     if read is None:
-        raise InvalidRequest(Reason.CONTENT_TYPE)
+        raise InvalidRequest(reasons.CONTENT_TYPE)
     found = read(body)
     if "" not in found.values():
         return found
@@ -43,11 +44,11 @@ def _form(body: bytes) -> dict[str, str]:
     try:
         pairs = _pairs(body.decode("ascii"))
     except ValueError:
-        raise InvalidRequest(Reason.BODY) from None
+        raise InvalidRequest(reasons.BODY) from None
     found = dict(pairs)
     # RFC 6749 s3.2: "parameters MUST NOT be included more than once".
     if len(found) != len(pairs):
-        raise InvalidRequest(Reason.PARAMETER)
+        raise InvalidRequest(reasons.PARAMETER)
     return found
 
 
@@ -73,9 +74,9 @@ def _json(body: bytes) -> dict[str, str]:
     try:
         found = parse_object(body)
     except ValueError:
-        raise InvalidRequest(Reason.BODY) from None
+        raise InvalidRequest(reasons.BODY) from None
     if len(found) > MAX_FIELDS or not all(type(value) is str for value in found.values()):
-        raise InvalidRequest(Reason.PARAMETER)
+        raise InvalidRequest(reasons.PARAMETER)
     return dict(found)
 
 

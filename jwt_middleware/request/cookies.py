@@ -1,6 +1,7 @@
 """Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared alike."""
 
-from ..values.errors import CrossSite, InvalidRequest, Reason
+from ..values import reasons
+from ..values.errors import CrossSite, InvalidRequest
 from ..values.later import record
 from ..values.model import Request
 
@@ -28,7 +29,7 @@ class Jar:
         # A cookie that another host of the same site tossed has the same name; frameworks take the
         # first or the last. Neither is known to be ours.
         if len(found) > 1:
-            raise InvalidRequest(Reason.COOKIE_TWICE)
+            raise InvalidRequest(reasons.COOKIE_TWICE)
         return found[0] or None if found else None
 
     def check_size(self, value: str) -> None:
@@ -72,7 +73,7 @@ def check_same_site(request: Request, header: str, origins: frozenset[str]) -> N
     scripts.
     """
     if request.header(header) is None:
-        raise CrossSite(Reason.CROSS_SITE, "header")
+        raise CrossSite(reasons.CROSS_SITE, "header")
     check_origin(request, origins)
 
 
@@ -82,4 +83,4 @@ def check_origin(request: Request, origins: frozenset[str]) -> None:
     if origin in origins or site == "same-origin":
         return
     if origin is not None or site is not None:
-        raise CrossSite(Reason.CROSS_SITE, "origin")
+        raise CrossSite(reasons.CROSS_SITE, "origin")

@@ -1,7 +1,8 @@
 """Take the access token out of the `Authorization` header (RFC 6750 s2.1)."""
 
 from ..jose.jws import MAX_TOKEN
-from ..values.errors import InvalidRequest, InvalidToken, Reason
+from ..values import reasons
+from ..values.errors import InvalidRequest, InvalidToken
 from ..values.later import pattern
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
@@ -28,14 +29,14 @@ def bearer(authorization: str | None) -> str | None:
     if authorization[:6].lower() != _SCHEME or authorization[6:7] not in ("", " ", "\t", ","):
         # Before anything that takes time in proportion to what was sent.
         if len(authorization) <= 2 * MAX_TOKEN and _SECOND().search(authorization):
-            raise InvalidRequest(Reason.CREDENTIALS_TWICE)
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return None
     token = authorization[6:].lstrip(" ")
     if len(token) > MAX_TOKEN:
-        raise InvalidToken(Reason.TOO_LONG)
+        raise InvalidToken(reasons.TOO_LONG)
     if authorization[6:7] != " " or not _is_b64token(token):
         twice = "," in token
-        raise InvalidRequest(Reason.CREDENTIALS_TWICE if twice else Reason.CREDENTIALS_MALFORMED)
+        raise InvalidRequest(reasons.CREDENTIALS_TWICE if twice else reasons.CREDENTIALS_MALFORMED)
     return token
 
 

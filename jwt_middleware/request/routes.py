@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import TypeAlias, cast
 
-from ..values.errors import ConfigurationError, InvalidRequest, Reason
+from ..values import reasons
+from ..values.errors import ConfigurationError, InvalidRequest
 from ..values.later import pattern, record
 
 # What is the same path to us and to every framework. `%` isn't here: a decoded path that still has
@@ -236,7 +237,7 @@ class Routes:
 
         """
         if self._restricts and is_odd(path):
-            raise InvalidRequest(Reason.PATH_ODD)
+            raise InvalidRequest(reasons.PATH_ODD)
         if self._firsts is not None:
             if not self._firsts:  # no rule at all
                 return self._otherwise

@@ -8,7 +8,8 @@ from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
 from ..jose.strict import parse_object, quote, rewrite, to_json
-from ..values.errors import InvalidToken, Reason
+from ..values import reasons
+from ..values.errors import InvalidToken
 from ..values.frozen import FrozenDict
 from ..values.later import record
 from ..values.model import AccessToken, Grant
@@ -37,9 +38,9 @@ def check_type(parsed: Parsed, profile: Profile) -> None:
     # RFC 7515 s4.1.9: a `typ` without "/" is to be read as with "application/" in front; case
     # doesn't count.
     if type(typ) is not str or (not typ and "typ" in parsed.header.members):
-        raise InvalidToken(Reason.TYPE)
+        raise InvalidToken(reasons.TYPE)
     if typ.lower().removeprefix("application/") not in profile.types:
-        raise InvalidToken(Reason.TYPE)
+        raise InvalidToken(reasons.TYPE)
 
 
 def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
@@ -53,10 +54,10 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
         except Exception as error:
             # A check that can't decide doesn't let in. The kind of error goes to the log, its text
             # doesn't: it may quote a claim.
-            raise InvalidToken(Reason.CHECK_FAILED, type(error).__name__) from error
+            raise InvalidToken(reasons.CHECK_FAILED, type(error).__name__) from error
         # `True` and nothing that is merely true or that was forgotten to be returned.
         if accepted is not True:
-            raise InvalidToken(Reason.CHECK_REFUSED, getattr(one, "__name__", "check"))
+            raise InvalidToken(reasons.CHECK_REFUSED, getattr(one, "__name__", "check"))
     return token
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
-from ..values.errors import InvalidToken, Reason
+from ..values import reasons
+from ..values.errors import InvalidToken
 from ..values.frozen import FrozenDict
 from ..values.later import pattern
 from .profiles import Profile
@@ -41,7 +42,7 @@ class Expected(Protocol):
 def issuer(claims: FrozenDict, expected: Expected, _: float) -> None:
     """Compare code points: no normalization, no case, no trailing slash (RFC 9068 s4)."""
     if claims["iss"] != expected.issuer:
-        raise InvalidToken(Reason.ISSUER)
+        raise InvalidToken(reasons.ISSUER)
 
 
 def audience(claims: FrozenDict, expected: Expected, _: float) -> None:
@@ -56,7 +57,7 @@ def audience(claims: FrozenDict, expected: Expected, _: float) -> None:
         _malformed("aud")
     elif not expected.audience.isdisjoint(given):
         return
-    raise InvalidToken(Reason.AUDIENCE)
+    raise InvalidToken(reasons.AUDIENCE)
 
 
 def expiration(claims: FrozenDict, expected: Expected, now: float) -> None:
@@ -66,14 +67,14 @@ def expiration(claims: FrozenDict, expected: Expected, now: float) -> None:
     if type(exp) is not int or not 0 <= exp < MAX_TIME:
         exp = _time(claims, "exp")
     if now >= exp + expected.leeway:
-        raise InvalidToken(Reason.EXPIRED)
+        raise InvalidToken(reasons.EXPIRED)
 
 
 def not_before(claims: FrozenDict, expected: Expected, now: float) -> None:
     """Check `nbf`, which is optional."""
     # RFC 7519 s4.1.5: "before which the JWT MUST NOT be accepted for processing".
     if "nbf" in claims and now < _time(claims, "nbf") - expected.leeway:
-        raise InvalidToken(Reason.NOT_YET_VALID)
+        raise InvalidToken(reasons.NOT_YET_VALID)
 
 
 def issued_at(claims: FrozenDict, expected: Expected, now: float) -> None:
@@ -82,7 +83,7 @@ def issued_at(claims: FrozenDict, expected: Expected, now: float) -> None:
     if type(iat) is not int or not 0 <= iat < MAX_TIME:
         iat = _time(claims, "iat")
     if now < iat - expected.leeway:
-        raise InvalidToken(Reason.ISSUED_IN_FUTURE)
+        raise InvalidToken(reasons.ISSUED_IN_FUTURE)
 
 
 def identifiers(claims: FrozenDict, expected: Expected, _: float) -> None:
@@ -112,7 +113,7 @@ def sender(claims: FrozenDict, expected: Expected, _: float) -> None:
     """Refuse a token that is bound to a key, because nothing here has seen that key."""
     # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token".
     if "cnf" in claims:
-        raise InvalidToken(Reason.SENDER_CONSTRAINED)
+        raise InvalidToken(reasons.SENDER_CONSTRAINED)
 
 
 CHECKS: tuple[Callable[[FrozenDict, Expected, float], None], ...] = (
@@ -131,7 +132,7 @@ def check(claims: FrozenDict, expected: Expected, now: float) -> None:
     """Run every check, or raise InvalidToken with the first reason."""
     if not expected.profile.required <= claims.keys():
         missing = expected.profile.required.difference(claims)
-        raise InvalidToken(Reason.CLAIM_MISSING, min(missing))
+        raise InvalidToken(reasons.CLAIM_MISSING, min(missing))
     if _plainly_hold(claims, expected, now):
         return
     for one in CHECKS:
@@ -206,4 +207,4 @@ def _time(claims: FrozenDict, name: str) -> float:
 
 
 def _malformed(name: str) -> NoReturn:
-    raise InvalidToken(Reason.CLAIM_MALFORMED, name)
+    raise InvalidToken(reasons.CLAIM_MALFORMED, name)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
 from ..jose.strict import b64url_decode, b64url_encode, quote, to_json
-from ..values.errors import InvalidGrant, InvalidToken, Reason
+from ..values import reasons
+from ..values.errors import InvalidGrant, InvalidToken
 from ..values.frozen import FrozenDict
 from ..values.model import Grant
 
@@ -139,7 +140,7 @@ def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
     """Return the token if it is one of ours and not past its end. Raises InvalidGrant."""
     token, expires_at = _recognize(text, keys) or _read(text, keys)
     if now >= expires_at:
-        raise InvalidGrant(Reason.EXPIRED).of(token.grant_id)
+        raise InvalidGrant(reasons.EXPIRED).of(token.grant_id)
     return token
 
 
@@ -173,10 +174,10 @@ def _read(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int]:
     try:
         parsed = jws.parse(text)
         if parsed.header.members.get("typ") != TYPE:
-            raise InvalidToken(Reason.TYPE)
+            raise InvalidToken(reasons.TYPE)
         key = keys.find(parsed.header.kid)
         if key is None:
-            raise InvalidToken(Reason.KEY_UNKNOWN)
+            raise InvalidToken(reasons.KEY_UNKNOWN)
         jws.check_signature(parsed, key)
     except InvalidToken as error:
         raise InvalidGrant(error.reason, error.detail) from None
@@ -184,10 +185,10 @@ def _read(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int]:
     # It is authentic, so that what follows only fails for another issuer's or another version's
     # token.
     if claims.get("iss") != keys.issuer or claims.get("aud") != keys.issuer:
-        raise InvalidGrant(Reason.ISSUER)
+        raise InvalidGrant(reasons.ISSUER)
     members: list[Any] = [claims.get(name) for name in _MEMBERS]
     if [*map(type, members)] != _TYPES:
-        raise InvalidGrant(Reason.CLAIM_MALFORMED)
+        raise InvalidGrant(reasons.CLAIM_MALFORMED)
     expires_at, grant_id, generation, jti, client_id, scope, issued_at = members
     confirmation = claims.get("cnf")
     token = RefreshToken(

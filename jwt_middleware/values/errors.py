@@ -1,11 +1,13 @@
 """Errors know their answer and keep their reason to themselves.
 
-`status`, `error` and what stands in a challenge are for the client; the `Reason` is for events,
+`status`, `error` and what stands in a challenge are for the client; the `reason` is for events,
 logs and tests only, because a reason told to the sender of a bad token helps the wrong person.
 """
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Self
+
+from . import reasons
+from .reasons import Reason
 
 if TYPE_CHECKING:
     from .events import Event
@@ -26,71 +28,6 @@ class ConfigurationError(ValueError):
 
     def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, str, str]]:
         return type(self), (self.field, self.problem, self.remedy)
-
-
-class Reason(StrEnum):
-    """Why a request was refused: stable names for logs, events and alerts."""
-
-    MISSING = "credentials_missing"
-    CREDENTIALS_MALFORMED = "credentials_malformed"
-    CREDENTIALS_TWICE = "credentials_twice"
-    PATH_ODD = "path_odd"
-
-    TOO_LONG = "token_too_long"
-    SEGMENTS = "token_segments"
-    ENCODING = "token_encoding"
-    JSON = "token_json"
-
-    HEADER_UNSUPPORTED = "header_unsupported"
-    ALGORITHM = "algorithm_not_allowed"
-    KEY_ID = "kid_malformed"
-    KEY_UNKNOWN = "key_unknown"
-    KEY_USE = "key_not_for_verifying"
-    TYPE = "type_not_allowed"
-    SIGNATURE = "signature_invalid"
-
-    CLAIM_MISSING = "claim_missing"
-    CLAIM_MALFORMED = "claim_malformed"
-    ISSUER = "issuer_not_trusted"
-    AUDIENCE = "audience_not_ours"
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not_yet_valid"
-    ISSUED_IN_FUTURE = "issued_in_future"
-    SENDER_CONSTRAINED = "sender_constrained"
-    CHECK_REFUSED = "check_refused"
-    CHECK_FAILED = "check_failed"
-    USER_HOOK = "user_hook_failed"
-
-    GRANT_ENDED = "grant_ended"
-    GRANT_REFUSED = "grant_refused"
-    REUSED = "refresh_token_reused"
-    AHEAD = "refresh_token_ahead"
-    KEY_MISMATCH = "bound_key_mismatch"
-    CLIENT = "client_mismatch"
-    SCOPE_WIDENED = "scope_widened"
-    CLIENT_AUTHENTICATION = "client_authentication"
-    GRANT_TYPE = "grant_type_unsupported"
-    TOKEN_TYPE = "token_type_unsupported"
-    PARAMETER = "parameter_malformed"
-    CONTENT_TYPE = "content_type"
-    BODY = "body_malformed"
-    BODY_TOO_LARGE = "body_too_large"
-    BODY_TOO_SLOW = "body_too_slow"
-    METHOD = "method_not_allowed"
-    COOKIE_TWICE = "cookie_twice"
-    CROSS_SITE = "cross_site"
-
-    UNAVAILABLE = "unavailable"
-    STORE = "store_unavailable"
-    SYNC = "sync_too_old"
-    KEYS = "keys_unavailable"
-    SIGNER = "signer_failed"
-    CLAIMS_HOOK = "claims_hook_failed"
-    ISSUER_HOOK = "issuer_hook_failed"
-
-    SCOPE = "scope_insufficient"
-    AUTHENTICATION_AGE = "authentication_too_old"
-    AUTHENTICATION_CONTEXT = "authentication_context"
 
 
 class OAuthError(Exception):
@@ -115,7 +52,7 @@ class OAuthError(Exception):
         return self
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}" if self.detail else str(self.reason)
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """Return what the challenge carries beside `error` and `error_description`."""
@@ -135,7 +72,7 @@ class MissingCredentials(OAuthError):
     status, error = 401, None
     description = "This resource needs an access token"
 
-    def __init__(self, reason: Reason = Reason.MISSING, scope: str = "") -> None:
+    def __init__(self, reason: Reason = reasons.MISSING, scope: str = "") -> None:
         super().__init__(reason)
         self.scope = scope
 
@@ -157,7 +94,7 @@ class InsufficientScope(OAuthError):
     description = "The access token lacks a scope that this resource needs"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(Reason.SCOPE, scope)
+        super().__init__(reasons.SCOPE, scope)
         self.scope = scope
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
@@ -191,7 +128,7 @@ class NotAllowed(OAuthError):
     description = "This endpoint doesn't know this method"
 
     def __init__(self, allow: str) -> None:
-        super().__init__(Reason.METHOD)
+        super().__init__(reasons.METHOD)
         self.allow = allow
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
@@ -262,7 +199,7 @@ class Unavailable(OAuthError):
     description = "The request can't be checked at the moment; try again"
     retry_after = 1
 
-    def __init__(self, reason: Reason = Reason.UNAVAILABLE, detail: str = "") -> None:
+    def __init__(self, reason: Reason = reasons.UNAVAILABLE, detail: str = "") -> None:
         super().__init__(reason, detail)
 
 
@@ -270,12 +207,12 @@ class StoreUnavailable(Unavailable):
     """The store doesn't answer, or can't write. To repeat is safe."""
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__(Reason.STORE, detail)
+        super().__init__(reasons.STORE, detail)
 
 
 class KeysUnavailable(Unavailable):
     """The issuer's keys can't be had at the moment, so that nobody can say whose token this is."""
 
     def __init__(self, detail: str = "", retry_after: int = 1) -> None:
-        super().__init__(Reason.KEYS, detail)
+        super().__init__(reasons.KEYS, detail)
         self.retry_after = retry_after

@@ -6,8 +6,8 @@ opens nothing.
 
 from typing import Literal, TypeAlias
 
-from .errors import Reason
 from .later import record
+from .reasons import Reason
 
 
 @record

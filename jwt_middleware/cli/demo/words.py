@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
-from ...values.errors import Reason
+from ...values import reasons
 from ...values.events import (
     Ahead,
     Event,
@@ -118,13 +118,13 @@ _REFRESHED: dict[str, tuple[Tone, str, str]] = {
 }
 
 _REASONS = {
-    Reason.MISSING: "no token came with it",
-    Reason.SIGNATURE: "the signature doesn't fit, somebody changed the token",
-    Reason.EXPIRED: "the token has expired",
-    Reason.SCOPE: "the token lacks the scope",
-    Reason.GRANT_ENDED: "its grant has ended",
-    Reason.REUSED: "the refresh token is a second holder's",
-    Reason.CROSS_SITE: "another site may have caused it",
+    reasons.MISSING: "no token came with it",
+    reasons.SIGNATURE: "the signature doesn't fit, somebody changed the token",
+    reasons.EXPIRED: "the token has expired",
+    reasons.SCOPE: "the token lacks the scope",
+    reasons.GRANT_ENDED: "its grant has ended",
+    reasons.REUSED: "the refresh token is a second holder's",
+    reasons.CROSS_SITE: "another site may have caused it",
 }
 
 
