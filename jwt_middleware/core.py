@@ -31,7 +31,7 @@ from .values.events import Refused
 from .values.frozen import FrozenDict
 from .values.later import pattern, record
 from .values.model import AccessToken, Request, Response, User
-from .values.steps import NOBODY, Ask, Forward, Reply, Step
+from .values.steps import Ask, Forward, Reply, Step, nobody
 
 if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
     from .grant.ended import EndedGrants
@@ -128,6 +128,7 @@ class Core:
         self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
+        self._nobody = nobody()
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self._access_jar = cookies.access_jar(settings.issuer) if cookies is not None else None
         self._check_sender: Callable[[Request], None] | None = None
@@ -202,16 +203,16 @@ class Core:
             return ours(request)
         rule = self._routes.find(request.method, request.path)
         if rule.public:
-            return NOBODY
+            return self._nobody
         text = self._credentials(request)
         if text is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
             if rule.optional:
-                return NOBODY
+                return self._nobody
             # A preflight never carries credentials; it reaches the application only where its
             # origin was configured, because an application may serve OPTIONS like any method.
             if is_preflight(request) and self._origins.knows(request):
-                return NOBODY
+                return self._nobody
             raise MissingCredentials(scope=rule.scope)
         now = self._clock()
         credentials = request.credentials if self._access_jar is None else text
@@ -227,7 +228,7 @@ class Core:
         if trust is not None:
             return self._check(attempt, trust, now)
         return Ask(
-            self._lookups.issuer or _nobody,
+            self._lookups.issuer or _no_issuer,
             (name,),
             lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
         )
@@ -374,25 +375,25 @@ def _forget(credentials: str | bytes) -> None:
     """Know no token, where none is kept or where it alone doesn't decide."""
 
 
-def _nobody(name: str) -> None:
+def _no_issuer(name: str) -> None:
     """Know no issuer, where nobody was named who would."""
 
 
 def _user(token: AccessToken, trust: Trust) -> User:
     """Return who the application's user is. Only our own issuer's users are its users."""
     if token.is_client:
-        return NOBODY.user
+        return nobody().user
     if trust.policy.own:
         return User(True, token.subject)
     if trust.user is None:
-        return NOBODY.user
+        return nobody().user
     try:
         name: Any = trust.user(token)
     except Exception as error:
         # As with a check: what can't decide doesn't let in.
         raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
     if name is None:
-        return NOBODY.user
+        return nobody().user
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidToken(reasons.USER_HOOK, "not a name")
     return User(True, name)

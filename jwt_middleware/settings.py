@@ -24,8 +24,6 @@ from .values.later import record
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
 
-_CACHE = TokenCache()
-
 
 @record(slots=False, eq=False)
 class Settings:
@@ -78,7 +76,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     problem_details: bool = False
     checks: tuple[Check, ...] = ()
-    token_cache: TokenCache = _CACHE
+    token_cache: TokenCache = field(default_factory=TokenCache)
     on_event: Callable[[Event], None] | None = None
     clock: Callable[[], float] = time.time
 

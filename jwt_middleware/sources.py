@@ -611,7 +611,9 @@ def _object_schema(cls: type, defs: Schema) -> Schema:
         schema = _schema(hint, defs) | dict(field.metadata)
         if field.name in descriptions:
             schema["description"] = descriptions[field.name]
-        if field.default is not MISSING:
+        if field.default_factory is not MISSING:
+            schema["default"] = _plain(field.default_factory())
+        elif field.default is not MISSING:
             schema["default"] = _plain(field.default)
         properties[field.name] = schema
     return {

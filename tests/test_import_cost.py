@@ -6,11 +6,15 @@ import sys
 import pytest
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Return the names of the modules that a fresh interpreter has after a statement."""
-    code = f"import sys\n{statement}\nprint(*sys.modules)"
+def printed_by(code: str) -> set[str]:
+    """Return the words that a fresh interpreter prints."""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(run.stdout.split())
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter has after a statement."""
+    return printed_by(f"import sys\n{statement}\nprint(*sys.modules)")
 
 
 @pytest.mark.parametrize("module", ["jwt_middleware", "jwt_middleware.asgi", "jwt_middleware.wsgi"])
@@ -25,6 +29,16 @@ def test_an_import_makes_no_dataclass_and_compiles_no_pattern() -> None:
         "re.compile = dataclasses.dataclass = sys.exit\n"
         "import jwt_middleware.asgi, jwt_middleware.wsgi"
     )
+
+
+def test_an_import_makes_no_record_but_the_profiles() -> None:
+    assert printed_by(
+        "import inspect, sys, jwt_middleware.asgi, jwt_middleware.wsgi\n"
+        "ours = [one for name, one in sys.modules.items() if name.startswith('jwt_middleware')]\n"
+        "classes = [one for module in ours for one in vars(module).values() if type(one) is type]\n"
+        "records = [one for one in classes if '__record__' in vars(one)]\n"
+        "print(*[one.__name__ for one in records if inspect.isfunction(vars(one)['__init__'])])"
+    ) == {"Profile"}
 
 
 def test_what_only_verifies_loads_nothing_that_issues() -> None:

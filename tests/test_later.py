@@ -176,6 +176,18 @@ def test_it_is_copied_and_pickled(cls: Any) -> None:
         assert copy.replace(value, one=2).one == 2
 
 
+def test_a_default_may_be_made_for_each() -> None:
+    @record
+    class Made:
+        one: list[int] = field(default_factory=list)
+
+    assert Made().one == []
+    assert Made().one is not Made().one
+    assert Made(one=[1]).one == [1]
+    assert replace(Made(), one=[1]) == Made(one=[1])
+    assert fields(Made)[0].default_factory is list
+
+
 def test_a_record_may_have_the_fields_of_another() -> None:
     value = Derived(third=4, first=1)
     assert (value.first, value.second, value.third) == (1, 2, 4)

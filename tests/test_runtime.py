@@ -18,7 +18,7 @@ from jwt_middleware.runtime import Runtime
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken, Unavailable
 from jwt_middleware.values.model import Request
-from jwt_middleware.values.steps import NOBODY, Ask, Forward, Reply, Step
+from jwt_middleware.values.steps import Ask, Forward, Reply, Step, nobody
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .world import World
@@ -61,7 +61,7 @@ def never(*_: object) -> Any:
 
 @both
 def test_a_flow_that_asks_nothing_is_at_its_end(drive: Drive) -> None:
-    assert drive(Asking(NOBODY), REQUEST) is NOBODY
+    assert drive(Asking(nobody()), REQUEST) is nobody()
 
 
 @both
@@ -77,9 +77,9 @@ def test_each_answer_leads_to_the_next_step(drive: Drive) -> None:
 
     def third(answer: int) -> Step:
         asked.append(answer)
-        return NOBODY
+        return nobody()
 
-    assert drive(Asking(Ask(store, (), second)), REQUEST) is NOBODY
+    assert drive(Asking(Ask(store, (), second)), REQUEST) is nobody()
     assert asked == [(), (1, "again"), 2]
 
 
@@ -92,9 +92,9 @@ def test_what_can_be_awaited_is_awaited_under_asgi() -> None:
 
     def then(answer: str) -> Step:
         seen.append(answer)
-        return NOBODY
+        return nobody()
 
-    assert arun_at_once(Asking(Ask(store, ("alice",), then)), REQUEST) is NOBODY
+    assert arun_at_once(Asking(Ask(store, ("alice",), then)), REQUEST) is nobody()
     assert seen == ["row of alice"]
 
 
@@ -108,10 +108,10 @@ def test_the_leg_for_failure_goes_on_without_the_answer(drive: Drive) -> None:
 
     def failed(given: Unavailable) -> Step:
         failures.append(given)
-        return NOBODY
+        return nobody()
 
     step = Ask(store, (), then=never, failed=failed)
-    assert drive(Asking(step), REQUEST) is NOBODY
+    assert drive(Asking(step), REQUEST) is nobody()
     assert failures == [error]
 
 
@@ -120,8 +120,8 @@ def test_an_awaitable_that_fails_takes_the_same_leg() -> None:
         await asyncio.sleep(0)
         unavailable()
 
-    step = Ask(store, (), then=never, failed=lambda _: NOBODY)
-    assert arun_at_once(Asking(step), REQUEST) is NOBODY
+    step = Ask(store, (), then=never, failed=lambda _: nobody())
+    assert arun_at_once(Asking(step), REQUEST) is nobody()
 
 
 @both

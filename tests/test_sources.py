@@ -716,7 +716,7 @@ def test_the_schema_of_a_group_is_made_of_its_annotations() -> None:
     assert schema["properties"]["store"]["default"] == {"url": "memory://", "engine": None}
     assert schema["properties"]["mode"]["enum"] == ["closed", "open"]
     assert schema["properties"]["limit"] == {"type": "integer", "minimum": 1, "default": 100}
-    assert "default" not in schema["properties"]["hooks"]
+    assert schema["properties"]["hooks"]["default"] == []
     assert valid(schema, {"store": {"url": "x"}, "other": None, "extra": {}})
     assert not valid(schema, {"store": {"engine": "x"}})
 

@@ -6,7 +6,6 @@ for each signature; `cryptography` computes. What a key may be used for is decid
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -28,20 +27,26 @@ from jwt.algorithms import (
     RSAAlgorithm,
 )
 
-from ..values.later import record
-
 KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 
-@record(kw_only=False)
 class Algorithm:
-    """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it."""
+    """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it.
 
-    name: str
-    kty: KeyType
-    crv: str | None  # the one curve, for EC and OKP (RFC 8725 s3.1: one key, one algorithm)
-    bits: int  # least size of a secret or of an RSA modulus
-    primitive: Primitive = field(repr=False, compare=False)
+    `crv` is the one curve, for EC and OKP (RFC 8725 s3.1: one key, one algorithm); `bits` is the
+    least size of a secret or of an RSA modulus.
+    """
+
+    __slots__ = ("bits", "crv", "kty", "name", "primitive")
+
+    def __init__(
+        self, name: str, kty: KeyType, crv: str | None, bits: int, primitive: Primitive
+    ) -> None:
+        self.name = name
+        self.kty = kty
+        self.crv = crv
+        self.bits = bits
+        self.primitive = primitive
 
     def sign(self, key: Any, message: bytes) -> bytes:
         """Return the signature of `message` in the form that JWS wants."""

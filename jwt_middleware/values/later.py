@@ -125,9 +125,13 @@ def _begin(cls: Any) -> None:
         value = name if one.init else f"_default_{name}"
         if one.init:
             only = options["kw_only"] if one.kw_only is MISSING else one.kw_only
-            optional = "" if one.default is MISSING else f"=_default_{name}"
+            is_needed = one.default is MISSING is one.default_factory
+            optional = "" if is_needed else f"=_default_{name}"
             (keywords if only else positional).append(name + optional)
         scope[f"_default_{name}"] = one.default
+        if one.default_factory is not MISSING:
+            scope[f"_make_{name}"] = one.default_factory
+            value = f"_make_{name}() if {name} is _default_{name} else {name}"
         slot = getattr(cls, name, None)
         if not guarded:
             lines.append(f"self.{name} = {value}")

@@ -5,15 +5,13 @@ synchronous and the asynchronous world.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
 from .later import record
 from .model import AccessToken, Auth, Response, User
-
-_NO_SCOPES = Auth(()), frozenset[str]()
 
 
 # Tokens have few different scopes: thousands that are kept share what is made of these.
@@ -39,7 +37,7 @@ class Forward:
         self.user = user
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
-        self.auth, self.scopes = _NO_SCOPES if token is None else _scopes(token.scope)
+        self.auth, self.scopes = (Auth(()), frozenset()) if token is None else _scopes(token.scope)
 
 
 @record(kw_only=False, guarded=False)
@@ -75,4 +73,8 @@ class Ask:
 
 Step: TypeAlias = Forward | Reply | Done | Ask
 
-NOBODY = Forward(None, User(is_authenticated=False, display_name=""))
+
+@cache
+def nobody() -> Forward:
+    """Return the step for who comes without a token, or is no user of ours: one for all."""
+    return Forward(None, User(is_authenticated=False, display_name=""))
