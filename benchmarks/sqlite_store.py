@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from jwt_middleware.stores.sqlite import SQLiteStore
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import FrozenDict
 from jwt_middleware.values.randomness import identifier
 
 from .grants import new_grant

@@ -6,14 +6,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Refresh, TokenCache
+from .groups import Cookies, Refresh, TokenCache, TrustedIssuer
 from .keys import KeySet
 from .request.routes import Route
 from .resource import Resource
 from .runtime import current_token
 from .settings import Settings
 from .token import profiles
-from .trusted import TrustedIssuer
 from .values.errors import (
     ConfigurationError,
     EndGrant,

@@ -28,9 +28,8 @@ from .values.errors import (
     OAuthError,
 )
 from .values.events import Refused
-from .values.frozen import FrozenDict
 from .values.later import pattern, record
-from .values.model import AccessToken, Request, Response, User
+from .values.model import AccessToken, FrozenDict, Request, Response, User
 from .values.steps import Ask, Forward, Reply, Step, nobody
 
 if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on

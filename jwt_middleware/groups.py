@@ -1,13 +1,16 @@
-"""The groups of settings for features that can be off: a group that is None is off."""
+"""The groups of settings. One that is None is a feature that is off."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from . import fields
+from .keys import KeySet
 from .request.origins import is_loopback
+from .token.profiles import RFC_9068, Profile
 from .values.errors import ConfigurationError
 from .values.later import record
-from .values.model import Grant, Tokens
+from .values.model import AccessToken, Grant, Tokens
 
 if TYPE_CHECKING:
     from .request.cookies import Jar
@@ -209,3 +212,47 @@ class Refresh:
     def secrets(self) -> tuple[str | bytes, ...]:
         """Return all secrets for refresh tokens; none: they are derived."""
         return cast("tuple[str | bytes, ...]", self.secret)
+
+
+@record(slots=False, eq=False)
+class TrustedIssuer:
+    """Another issuer whose access tokens are taken. Its keys verify its own tokens and no other's.
+
+    Args:
+        issuer: the exact `iss` of its tokens.
+        audience: the name or names that its tokens call this service by.
+        keys: its keys, in general `KeySet.remote()`.
+        profile: which header type and which claims are required: most issuers need
+            `profiles.FOREIGN`, and then an audience that their ID tokens don't have.
+        scopes: the scope values that it may give; what else its tokens say opens nothing here.
+            None: whatever they say.
+        user: a function of the verified `AccessToken` that returns our user's name, or None for
+            nobody. Without it nobody is set: another issuer's "admin" is not ours. It must be pure:
+            its answer is kept with the token.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    issuer: str
+    audience: str | tuple[str, ...]
+    keys: KeySet
+    profile: Profile = RFC_9068
+    scopes: tuple[str, ...] | None = None
+    user: Callable[[AccessToken], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, check in _OF_AN_ISSUER.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        fields.check_source(self.issuer, self.keys)
+
+
+_OF_AN_ISSUER: Mapping[str, Callable[[str, Any], Any]] = {
+    "issuer": fields.identifier,
+    "audience": fields.audience,
+    "keys": fields.key_set,
+    "profile": fields.profile,
+    "scopes": fields.optional(fields.scopes),
+    "user": fields.optional(fields.function),
+}

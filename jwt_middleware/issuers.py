@@ -9,13 +9,13 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from .groups import TrustedIssuer
 from .jose.jws import Header
 from .keys import KeySet
 from .keys.freshness import SET_BACK
 from .keys.live import LiveKeys, Tell
 from .settings import Settings
 from .token.access import Policy
-from .trusted import TrustedIssuer
 from .values import reasons
 from .values.errors import InvalidToken, Unavailable
 

@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import fields
-from .groups import Refresh
+from .groups import Refresh, TrustedIssuer
 from .keys.source import metadata_urls
 from .request.documents import Document
 from .request.origins import Anyone
 from .resource import Resource
 from .settings import Settings
-from .trusted import TrustedIssuer
 
 
 def documents(settings: Settings) -> dict[str, Document]:

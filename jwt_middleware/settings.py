@@ -7,16 +7,15 @@ from os import PathLike
 from typing import Any
 
 from . import fields
-from .groups import Refresh, TokenCache
+from .groups import Refresh, TokenCache, TrustedIssuer
 from .keys import KeySet
-from .request.challenges import QUOTABLE
 from .request.origins import check_origin, is_loopback
+from .request.refusals import QUOTABLE
 from .request.routes import Route, Routes
 from .resource import Resource
 from .token.access import Check
 from .token.claims import MAX_TIME
 from .token.profiles import RFC_9068, Profile
-from .trusted import TrustedIssuer
 from .values.errors import ConfigurationError
 from .values.events import Event
 from .values.later import record

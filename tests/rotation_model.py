@@ -61,8 +61,7 @@ from typing import NamedTuple, TypeAlias
 from jwt_middleware.grant import rotation
 from jwt_middleware.grant.exchange import SWAPS
 from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.model import FrozenDict, Grant
 
 SETTLE = 60  # seconds; only to tell runs in
 SERVED = {Outcome.KEPT, Outcome.ROTATED, Outcome.REPEATED, Outcome.RESTORED}

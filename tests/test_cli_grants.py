@@ -19,8 +19,7 @@ from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.model import FrozenDict, Grant
 from tests.stores import new_grant
 
 FACTORY = TokenFactory()

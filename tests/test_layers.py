@@ -24,17 +24,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"values": {"values"}},
     {"jose": {"jose"}},
     {"token": {"token"}, "request": {"request"}, "keys": {"keys"}, "stores": {"stores"}},
-    {
-        "settings": {
-            "settings",
-            "sources",
-            "groups",
-            "group_checks",
-            "trusted",
-            "fields",
-            "resource",
-        }
-    },
+    {"settings": {"settings", "sources", "groups", "group_checks", "fields", "resource"}},
     {"issuers": {"issuers"}, "metadata": {"metadata"}},
     {"grant": {"grant"}},
     {"core": {"core"}},

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware.grant.exchange import SWAPS
 from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide, first
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.model import FrozenDict, Grant
 from tests.rules import accepts, refuses
 
 SETTLE, IDLE, RESTORE = 60, 7 * 86400, 8

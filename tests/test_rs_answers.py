@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware import AccessToken, ConfigurationError, Event, KeySet, Route
 from jwt_middleware.jose import jws
-from jwt_middleware.request.challenges import challenge
+from jwt_middleware.request.refusals import challenge
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InsufficientScope, InvalidToken

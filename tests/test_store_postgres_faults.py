@@ -25,7 +25,7 @@ from jwt_middleware.stores import HEARING, postgres_verbs
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.postgres_verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import FrozenDict
 from tests.engines.postgres import Server, ask, postgres, session
 from tests.engines.proxy import Proxy
 from tests.stores import RETENTION, new_grant

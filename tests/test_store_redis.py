@@ -35,7 +35,7 @@ from jwt_middleware.stores.redis_address import Queue, parse_url
 from jwt_middleware.stores.redis_links import kind_of
 from jwt_middleware.stores.redis_scripts import packed, unpacked
 from jwt_middleware.testing.store_contract import CASES, Case
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import FrozenDict
 from tests.engines import redis as engines
 from tests.processes import ROOT
 from tests.stores import new_grant

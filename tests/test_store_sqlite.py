@@ -18,7 +18,7 @@ import pytest
 from jwt_middleware.stores import sqlite as engine
 from jwt_middleware.stores.sqlite import MIGRATIONS, SQL, SQLiteStore, parse_url
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
 
 

@@ -24,7 +24,7 @@ from jwt_middleware.jose.strict import (
 )
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken
-from jwt_middleware.values.frozen import FrozenDict
+from jwt_middleware.values.model import FrozenDict
 from jwt_middleware.values.reasons import Reason
 from tests.rules import accepts, refuses
 

@@ -33,8 +33,7 @@ from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.token import cache
 from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
-from jwt_middleware.values.frozen import FrozenDict
-from jwt_middleware.values.model import AccessToken, User
+from jwt_middleware.values.model import AccessToken, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded

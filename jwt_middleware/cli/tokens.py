@@ -28,8 +28,7 @@ from ..token.claims import time_of
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
-from ..values.frozen import FrozenDict
-from ..values.model import AccessToken, Request
+from ..values.model import AccessToken, FrozenDict, Request
 from ..values.reasons import Reason
 from ..values.steps import Forward, Reply
 from . import Refusal, told

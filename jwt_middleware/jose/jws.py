@@ -6,8 +6,8 @@ from typing import Any
 
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.frozen import FrozenDict
 from ..values.later import record
+from ..values.model import FrozenDict
 from ..values.reasons import Reason
 from .jwk import MAX_KID, Key
 from .strict import (

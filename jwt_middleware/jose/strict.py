@@ -6,8 +6,8 @@ from json import JSONDecoder, JSONEncoder, encoder
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias, cast
 
-from ..values.frozen import FrozenDict
 from ..values.later import pattern
+from ..values.model import FrozenDict
 
 MAX_BRACKETS = 1024  # objects and arrays in one text; thousands cost more than a signature
 _MANY = MAX_BRACKETS + 1

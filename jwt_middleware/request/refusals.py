@@ -1,10 +1,18 @@
-"""What a refusal says: errors as answers, each made once. Where one stands, the core knows."""
+"""What a refusal says: errors as answers, each made once, and the one home of quoting.
 
+Where one stands, the core knows.
+"""
+
+from collections.abc import Iterable
 from json import dumps
 
 from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
+from ..values.later import pattern
 from ..values.model import Headers, Response
-from .challenges import challenge, quoted
+
+# RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
+QUOTABLE = pattern(r"[ !#-\[\]-~]*")
+_UNQUOTABLE = pattern(r"[^ !#-\[\]-~]")
 
 _TITLES = {
     400: "Bad Request",
@@ -70,3 +78,26 @@ class Refusals:
         if at_resource:
             return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
         return pragma
+
+
+def quoted(value: str) -> str:
+    """Return a quoted-string; a character that can't stand in one becomes "?"."""
+    return '"' + _UNQUOTABLE().sub("?", value) + '"'
+
+
+def challenge(realm: str, error: OAuthError, metadata_url: str = "") -> str:
+    """Return the challenge for `error`, with every parameter at most once and at least one.
+
+    It is the field `WWW-Authenticate` (RFC 9110 s11.6.1, RFC 6750 s3).
+    """
+    parameters = [("realm", realm)]
+    if metadata_url:
+        # RFC 9728 s5.1: where a client learns whom to ask for a token.
+        parameters.append(("resource_metadata", metadata_url))
+    if error.error is not None:
+        parameters += [("error", error.error), ("error_description", error.description)]
+    return "Bearer " + _join((*parameters, *error.parameters()))
+
+
+def _join(parameters: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}={quoted(value)}" for name, value in parameters)

@@ -19,8 +19,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.frozen import FrozenDict
-from ..values.model import Grant
+from ..values.model import FrozenDict, Grant
 from . import HEARING, SHARDS, Advanced, Cursor, Ended, Page, new_grant_id, shard
 from .memory import OVERLAP
 from .redis_address import TIMEOUT, parse_url

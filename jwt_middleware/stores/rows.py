@@ -5,8 +5,7 @@ from typing import Any, Final
 
 from ..jose.strict import parse_object, to_json
 from ..values.errors import StoreUnavailable
-from ..values.frozen import FrozenDict
-from ..values.model import Grant
+from ..values.model import FrozenDict, Grant
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
 _NOTHING: Final = FrozenDict()

@@ -33,8 +33,7 @@ from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..stores import AsyncStore, Store, new_grant_id
-from ..values.frozen import FrozenDict
-from ..values.model import Grant
+from ..values.model import FrozenDict, Grant
 from ..values.randomness import identifier
 
 RETENTION: Final = 700.0  # seconds; what the store is made with

@@ -10,9 +10,8 @@ from ..jose.jws import Parsed
 from ..jose.strict import parse_object, quote, rewrite, to_json
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.frozen import FrozenDict
 from ..values.later import record
-from ..values.model import AccessToken, Grant
+from ..values.model import AccessToken, FrozenDict, Grant
 from .claims import check
 from .profiles import Profile
 

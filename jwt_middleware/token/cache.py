@@ -14,8 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
-from ..values.frozen import FrozenDict
-from ..values.model import AccessToken, User
+from ..values.model import AccessToken, FrozenDict, User
 from ..values.steps import Forward
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others

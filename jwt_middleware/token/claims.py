@@ -6,8 +6,8 @@ from typing import Any, NoReturn, Protocol
 
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.frozen import FrozenDict
 from ..values.later import pattern
+from ..values.model import FrozenDict
 from .profiles import Profile
 
 MAX_TIME = (

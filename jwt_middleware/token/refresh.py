@@ -15,8 +15,7 @@ from ..jose.jwk import Key, from_secret
 from ..jose.strict import b64url_decode, b64url_encode, quote, to_json
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
-from ..values.frozen import FrozenDict
-from ..values.model import Grant
+from ..values.model import FrozenDict, Grant
 
 TYPE = "rt+jwt"
 AGENTS = 1024  # User-Agents whose hashes a process keeps at most: there are few among many users
