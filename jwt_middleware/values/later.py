@@ -46,20 +46,15 @@ def record(cls: Any = None, /, *, guarded: bool = True, **options: bool) -> Any:
             body[name] = default
     if options["slots"]:
         body["__slots__"] = tuple(cls.__annotations__)
-        body = _STATE | body
-    if options["eq"]:
-        body = _EQUALITY | body
-    if guarded:
-        body |= _GUARDS
-    body = _LOOKS | body | {"__init__": _INITIALIZER, "__record__": (cls, options, guarded)}
-    made = type(cls)(cls.__name__, cls.__bases__, body)
-    made.__qualname__ = cls.__qualname__
-    return made
+    body["__qualname__"] = cls.__qualname__
+    body["__record__"] = cls, options, guarded
+    given = _given(slots=options["slots"], eq=options["eq"], guarded=guarded)
+    return type(cls)(cls.__name__, cls.__bases__, given | body)
 
 
 def _written(cls: Any) -> dict[str, Any]:
     """Return what stands in a class, without what every class has of its own."""
-    body = dict(vars(cls))
+    body: dict[str, Any] = vars(cls).copy()
     body.pop("__dict__", None)
     body.pop("__weakref__", None)
     return body
@@ -171,18 +166,19 @@ def _is_fixed(cls: Any, name: str) -> bool:
 
 
 _OPTIONS = {"frozen": True, "slots": True, "kw_only": True, "eq": True}
-_GUARDS = {"__setattr__": _set, "__delattr__": _delete}
-_INITIALIZER = _Later("__init__", _begin)
 
 
-def _later(*names: str) -> dict[str, Any]:
-    return {name: _Later(name, _look) for name in names}
-
-
-# What the standard library's own dataclass is asked for.
-_LOOKS = {
-    **_later("__repr__", "__match_args__", "__dataclass_fields__", "__dataclass_params__"),
-    "__replace__": replace,  # for `copy.replace`
-}
-_EQUALITY = _later("__eq__", "__hash__")
-_STATE = _later("__getstate__", "__setstate__")  # for pickle, of what has slots
+@cache
+def _given(*, slots: bool, eq: bool, guarded: bool) -> dict[str, Any]:
+    """Return what a record has that doesn't bring its own."""
+    given: dict[str, Any] = {"__init__": _Later("__init__", _begin)}
+    # What the standard library's own dataclass is asked for.
+    looks = ["__repr__", "__match_args__", "__dataclass_fields__", "__dataclass_params__"]
+    if eq:
+        looks += ["__eq__", "__hash__"]
+    if slots:  # pickle wants to be told
+        looks += ["__getstate__", "__setstate__"]
+    given |= {name: _Later(name, _look) for name in looks}
+    if guarded:
+        given |= {"__setattr__": _set, "__delattr__": _delete}
+    return given | {"__replace__": replace}  # for `copy.replace`
