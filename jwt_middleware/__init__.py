@@ -4,6 +4,8 @@
 `Settings` object configures both.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from .groups import Cookies, Refresh, TokenCache, TrustedIssuer

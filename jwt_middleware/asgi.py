@@ -1,5 +1,7 @@
 """The ASGI door: scopes to requests, replies to messages. The core decides."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 

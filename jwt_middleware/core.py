@@ -1,5 +1,7 @@
 """Decide what to do with a request. Nothing here waits, reads, writes or knows a framework."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -115,8 +117,8 @@ class Core:
     def __init__(
         self,
         settings: Settings,
-        ports: "Ports | None" = None,
-        ended: "EndedGrants | None" = None,
+        ports: Ports | None = None,
+        ended: EndedGrants | None = None,
         issuers: Issuers | None = None,
         lookups: Lookups | None = None,
         cache: Cache | None = None,
@@ -184,8 +186,8 @@ class Core:
         )
 
     def _issuing(
-        self, settings: Settings, group: Refresh, ports: "Ports", ended: "EndedGrants"
-    ) -> "tuple[Exchange, Endpoints]":
+        self, settings: Settings, group: Refresh, ports: Ports, ended: EndedGrants
+    ) -> tuple[Exchange, Endpoints]:
         # Not at the top: a service that only verifies has no use for these.
         from .grant.endpoints import Endpoints
         from .grant.exchange import Exchange
@@ -345,7 +347,7 @@ class Core:
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
 
-    def _ours(self, path: str) -> "Document | Endpoints | None":
+    def _ours(self, path: str) -> Document | Endpoints | None:
         """Return what of ours is at a path; None: a resource of the application's."""
         return self._documents.get(path) or (self._endpoints if path in self._served else None)
 
@@ -359,7 +361,7 @@ def _told(text: str) -> str:
     return _TOKEN().sub("[token]", text[:MAX_TOLD])
 
 
-def _published(document: "Document", request: Request) -> Step:
+def _published(document: Document, request: Request) -> Step:
     return Reply(document.answer(request))
 
 

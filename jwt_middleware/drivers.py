@@ -1,5 +1,7 @@
 """The two drivers: they carry out what a core asks for. All that differs is who waits."""
 
+from __future__ import annotations
+
 from inspect import isawaitable
 from typing import cast
 

@@ -1,5 +1,7 @@
 """Checks of fields that several groups of settings have: each returns the value as it is kept."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar

@@ -1,5 +1,7 @@
 """What `Refresh` and `Cookies` may say. Loaded where one of them is on."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields

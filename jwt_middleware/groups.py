@@ -1,5 +1,7 @@
 """The groups of settings. One that is None is a feature that is off."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -58,7 +60,7 @@ class Cookies:
 
         check_cookies(self)
 
-    def refresh_jar(self, group: "Refresh", issuer: str) -> "Jar":
+    def refresh_jar(self, group: Refresh, issuer: str) -> Jar:
         """Return the refresh cookie: it goes to our own endpoints only."""
         from .request.cookies import Jar
 
@@ -69,7 +71,7 @@ class Cookies:
             + ("" if plain else "; Secure"),
         )
 
-    def access_jar(self, issuer: str) -> "Jar | None":
+    def access_jar(self, issuer: str) -> Jar | None:
         """Return the access cookie: it goes to the whole host, and to no other."""
         if not self.access:
             return None
@@ -82,14 +84,14 @@ class Cookies:
             + ("" if plain else "; Secure"),
         )
 
-    def check_sizes(self, tokens: Tokens, refresh: "Jar", access: "Jar | None") -> None:
+    def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
         """Check that a browser takes the cookies. Raises ValueError."""
         if tokens.refresh_token:
             refresh.check_size(tokens.refresh_token)
         if access is not None:
             access.check_size(tokens.access_token)
 
-    def carry(self, tokens: Tokens, refresh: "Jar", access: "Jar | None", idle: int) -> Tokens:
+    def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry."""
         cookies = []
         if tokens.refresh_token:
@@ -174,7 +176,7 @@ class Refresh:
     """
 
     # Not shown: a URL may hold the password of an engine.
-    store: "str | Store | AsyncStore" = field(repr=False)
+    store: str | Store | AsyncStore = field(repr=False)
     serve: bool = True
     secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
     cookies: Cookies | None = None

@@ -1,5 +1,7 @@
 """The application's own door: it has checked a login and wants tokens, or ends what it began."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast

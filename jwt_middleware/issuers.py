@@ -4,6 +4,8 @@ A token says whose it is, and is believed nothing else until a key of that very 
 it (RFC 8725 s3.8). Nothing here waits.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from contextlib import suppress
 from math import inf

@@ -4,6 +4,8 @@ Whatever is in them comes from settings: a Host field is the client's word, and 
 could send other clients elsewhere.
 """
 
+from __future__ import annotations
+
 from typing import Any
 from urllib.parse import urlsplit
 

@@ -1,5 +1,7 @@
 """What this service tells about itself as a protected resource (RFC 9728)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit

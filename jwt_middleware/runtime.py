@@ -1,5 +1,7 @@
 """The live side of one Settings, in this process: store, issuers' keys, cache, threads, log."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -46,13 +48,13 @@ _HOOKS = {
 }
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
-_runtimes: "WeakSet[Runtime]" = WeakSet()
+_runtimes: WeakSet[Runtime] = WeakSet()
 
 
 class Runtime:
     """What the doors of one settings object share: what one revokes, all refuse at once."""
 
-    ended: "EndedGrants"  # where there are grants
+    ended: EndedGrants  # where there are grants
 
     def __init__(self, settings: Settings) -> None:
         # Not at the top: importing the package costs what `import jwt` costs.
@@ -95,7 +97,7 @@ class Runtime:
         _runtimes.add(self)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Runtime":
+    def of(cls, settings: Settings) -> Runtime:
         """Return the runtime of a settings object, and make it at the first call."""
         if not isinstance(settings, Settings):
             raise ConfigurationError(
@@ -149,7 +151,7 @@ class Runtime:
             LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
         )
 
-    def _ports(self, group: Refresh, asynchronous: bool) -> "Ports":
+    def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         from .grant.exchange import Ports
 
         hook = group.claims_for
@@ -387,7 +389,7 @@ class Runtime:
         answer = await self._in_executor(kind, call, asked)
         return await answer if isawaitable(answer) else answer
 
-    def _sign(self, key: "ExternalKey", message: bytes) -> bytes:
+    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
         from .keys.signer import checked
 
         try:
@@ -395,7 +397,7 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
-    async def _asign(self, key: "ExternalKey", message: bytes) -> bytes:
+    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
         from asyncio import wait_for
 
         from .keys.signer import checked
@@ -471,7 +473,7 @@ def _is_async(hook: Callable[..., Any]) -> bool:
     return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
 
 
-def _retrieve(task: "Task[None]") -> None:
+def _retrieve(task: Task[None]) -> None:
     # Whoever waited has the error already; where all have gone, nobody is to be warned.
     if not task.cancelled():
         task.exception()
@@ -487,10 +489,10 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-_current: "list[ContextVar[AccessToken | None]]" = []
+_current: list[ContextVar[AccessToken | None]] = []
 
 
-def _context_variable() -> "ContextVar[AccessToken | None]":
+def _context_variable() -> ContextVar[AccessToken | None]:
     from contextvars import ContextVar
 
     if not _current:

@@ -1,5 +1,7 @@
 """The one settings object: frozen, checked when made, copied and pickled at will."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
@@ -104,7 +106,7 @@ class Settings:
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] | None = None, prefix: str = "JWT_MIDDLEWARE_"
-    ) -> "Settings":
+    ) -> Settings:
         """Make settings of environment variables, by default those of this process.
 
         `JWT_MIDDLEWARE_LEEWAY=60` is the field `leeway`, `__` leads into a group
@@ -119,7 +121,7 @@ class Settings:
         return sources.made(found)
 
     @classmethod
-    def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> "Settings":
+    def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> Settings:
         """Make settings of one table of a TOML file; "a.b" is one in another, "" the whole file.
 
         Relative paths in it count from the folder of the file.
@@ -129,7 +131,7 @@ class Settings:
         return sources.made(sources.from_toml(cls, path, table))
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "Settings":
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
         """Make settings of a mapping as JSON or YAML gives it, for which `json_schema` is.
 
         A value may also be the real thing: a KeySet, a Route, a function. In all sources a function
@@ -148,7 +150,7 @@ class Settings:
 
         return sources.json_schema(cls)
 
-    def replace(self, **changes: Any) -> "Settings":
+    def replace(self, **changes: Any) -> Settings:
         """Return a copy with these fields changed, checked again."""
         return replace(self, **changes)
 

@@ -5,6 +5,8 @@ here. Values get their type here; whether they are right and safe is for the dat
 What a value holds never gets into a message: it may be a secret.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,12 +100,12 @@ class Place(NamedTuple):
     joint: str  # stands between all names after that: "__" for variables, "." elsewhere
     folder: str = ""  # where relative paths count from
 
-    def field(self, name: str) -> "Place":
+    def field(self, name: str) -> Place:
         """Return the place of a field of this value."""
         spelled = name.upper() if self.joint == "__" else name
         return self._replace(name=self.name + self.first + spelled, first=self.joint)
 
-    def item(self, position: int) -> "Place":
+    def item(self, position: int) -> Place:
         """Return the place of an item of this array."""
         return self._replace(name=f"{self.name}[{position}]")
 
@@ -311,7 +313,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return tuple(one for one in _options(hint) if one is not NoneType)
 
 
-def _words(kinds: "list[_Kind]") -> str:
+def _words(kinds: list[_Kind]) -> str:
     return " or ".join(dict.fromkeys(kind.words for kind in kinds))
 
 

@@ -1,5 +1,7 @@
 """The WSGI door: environments to requests, replies to responses. The core decides."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -144,7 +146,7 @@ class _Body:
         self,
         body: Iterable[bytes],
         token: AccessToken | None,
-        current: "ContextVar[AccessToken | None]",
+        current: ContextVar[AccessToken | None],
     ) -> None:
         self._body = body
         self._chunks: Iterator[bytes] | None = None

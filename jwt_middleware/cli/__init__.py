@@ -1,5 +1,7 @@
 """The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check` and `doctor`."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime

@@ -1,5 +1,7 @@
 """Read the command line and do what it says. What goes wrong is one line on stderr, and exit 2."""
 
+from __future__ import annotations
+
 import os
 import sys
 from argparse import ArgumentParser, Namespace

@@ -4,6 +4,8 @@ What is wrong is an error of the settings themselves, and the application doesn'
 rules here are about what is allowed and still seldom meant.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from argparse import Namespace

@@ -1,5 +1,7 @@
 """Which settings a command works with: found as the application would find them."""
 
+from __future__ import annotations
+
 import os
 import sys
 from argparse import ArgumentParser, Namespace

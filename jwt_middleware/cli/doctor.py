@@ -4,6 +4,8 @@ Keys are fetched as the middleware fetches them, the store is checked as at a st
 changed but what a start changes: a store makes its schema.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import sqlite3

@@ -1,5 +1,7 @@
 """`jwt-middleware grants`: see who is logged in, end it, and clear away what is over."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys

@@ -1,5 +1,7 @@
 """`jwt-middleware keys`: make the issuer's keys, and let them follow each other under load."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys

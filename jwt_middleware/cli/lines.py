@@ -1,5 +1,7 @@
 """What commands say, line by line: what was looked at, what was found there, and the way out."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Callable, Iterable

@@ -4,6 +4,8 @@ A token comes from standard input or a file, never from the command line, which 
 machine can read; it is never printed back.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import re

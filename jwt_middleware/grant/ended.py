@@ -6,6 +6,8 @@ While the store fails, one request tries again after each back-off, and the othe
 came to try, the process was idle, and every request asks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any

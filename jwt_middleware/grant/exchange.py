@@ -4,6 +4,8 @@ A flow takes what to do with its result, `then`, so that the endpoint makes a re
 issuer hands it to the application.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial

@@ -1,5 +1,7 @@
 """What is made of the issuer's own keys once, and anew when they have changed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Generic, TypeVar
 

@@ -11,6 +11,8 @@ It is free of races because generations only grow: whatever happened since, `adv
 the row as it is, and the decision is made on that row.
 """
 
+from __future__ import annotations
+
 from enum import Enum
 from typing import NamedTuple
 

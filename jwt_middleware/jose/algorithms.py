@@ -5,6 +5,8 @@ for each signature; `cryptography` computes. What a key may be used for is decid
 `jwk.py`, when the key is loaded, and never by a token.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType

@@ -1,5 +1,7 @@
 """Secrets that can be guessed: what is no random octets but words, a pattern or another key."""
 
+from __future__ import annotations
+
 import math
 from binascii import a2b_base64
 from itertools import pairwise

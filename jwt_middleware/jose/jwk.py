@@ -3,6 +3,8 @@
 A key that can't be used says why, once, at load. A request never meets a weak or a half-read key.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cache

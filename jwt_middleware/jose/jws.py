@@ -1,5 +1,7 @@
 """The compact serialization of RFC 7515, read strictly: one text for one token."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any

@@ -1,5 +1,7 @@
 """Canonical base64url and strict JSON: one text for one value, or a `ValueError`."""
 
+from __future__ import annotations
+
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from json import JSONDecoder, JSONEncoder, encoder

@@ -1,5 +1,7 @@
 """Key sets: the keys that one issuer signs with, looked up by `kid`, equal or not at all."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from json import dumps
@@ -60,7 +62,7 @@ class KeySet:
             )
 
     @classmethod
-    def generate(cls, algorithm: str = "ES256", *, kid: str | None = None) -> "KeySet":
+    def generate(cls, algorithm: str = "ES256", *, kid: str | None = None) -> KeySet:
         """Make a key set of one new key. It is gone when the process ends: `save` keeps it.
 
         ES256 by default: short signatures, quick to make, and read by every library.
@@ -70,7 +72,7 @@ class KeySet:
         )
 
     @classmethod
-    def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> "KeySet":
+    def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> KeySet:
         """Use secrets, the first to sign and all to verify: for one service that trusts itself.
 
         Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
@@ -84,7 +86,7 @@ class KeySet:
         algorithm: str | None = None,
         kid: str | None = None,
         password: bytes | None = None,
-    ) -> "KeySet":
+    ) -> KeySet:
         """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
         return cls(
             _usable("keys", jwk.from_pem, _octets(one), algorithm, kid=kid, password=password)
@@ -94,7 +96,7 @@ class KeySet:
     @classmethod
     def from_jwks(
         cls, jwks: Mapping[str, Any] | str | bytes, *, algorithm: str | None = None
-    ) -> "KeySet":
+    ) -> KeySet:
         """Read a JWK Set (RFC 7517 s5). `algorithm` is for its RSA keys and secrets without `alg`.
 
         A key that can't be used is an error, because somebody configured it. Where keys have a
@@ -109,7 +111,7 @@ class KeySet:
         )
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> "KeySet":
+    def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> KeySet:
         """Read a JWK Set file, such as `save` writes, and again when another is in its place.
 
         A key whose `state` is next or retired verifies and doesn't sign: see `keys.states`.
@@ -127,7 +129,7 @@ class KeySet:
         return cls(found.keys, file.source(path, algorithm))
 
     @classmethod
-    def remote(cls, url: str | None = None, **options: Any) -> "KeySet":
+    def remote(cls, url: str | None = None, **options: Any) -> KeySet:
         """Use the keys that an issuer publishes at `url`, or names in its metadata (without `url`).
 
         Nothing is fetched yet: the first token does that, and no request with a known key ever
@@ -141,11 +143,11 @@ class KeySet:
     def external(
         cls,
         public: Mapping[str, Any] | str | bytes,
-        signer: "Signer",
+        signer: Signer,
         *,
         algorithm: str | None = None,
         kid: str | None = None,
-    ) -> "KeySet":
+    ) -> KeySet:
         """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and who signs.
 
         `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
@@ -159,7 +161,7 @@ class KeySet:
     @classmethod
     def published(
         cls, octets: bytes, *, algorithm: str | None = None
-    ) -> tuple["KeySet", tuple[Skipped, ...]]:
+    ) -> tuple[KeySet, tuple[Skipped, ...]]:
         """Read the JWK Set of somebody else: what can't be used is skipped, and told.
 
         Raises:
@@ -220,7 +222,7 @@ class KeySet:
         parts = (*self.keys, *(() if self.source is None else (self.source,)))
         return f"KeySet({', '.join(map(repr, parts))})"
 
-    def __reduce__(self) -> tuple[type["KeySet"], tuple[tuple[Key, ...], Source | None]]:
+    def __reduce__(self) -> tuple[type[KeySet], tuple[tuple[Key, ...], Source | None]]:
         return KeySet, (self.keys, self.source)
 
 

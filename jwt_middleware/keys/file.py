@@ -1,5 +1,7 @@
 """A JWK Set in a file: read whole, written whole or not at all, for its owner only."""
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Callable, Generator
@@ -168,7 +170,7 @@ class File:
         except ConfigurationError as error:
             raise KeysUnavailable(error.problem) from None
 
-    def read(self, octets: bytes) -> "tuple[KeySet, tuple[Skipped, ...]]":
+    def read(self, octets: bytes) -> tuple[KeySet, tuple[Skipped, ...]]:
         """Return the keys in the file, all of which must be usable. Raises ConfigurationError."""
         from . import KeySet
 

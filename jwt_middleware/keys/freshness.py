@@ -8,6 +8,8 @@ deadline, never a flag: what never comes back is taken for failed. A clock that 
 the keys stale, not gone: nobody knows their age, and the next answer is the first to tell.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from enum import Enum
 from math import ceil, inf

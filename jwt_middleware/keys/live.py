@@ -5,6 +5,8 @@ request waits for the future, with a time-out, or doesn't wait at all. Who gives
 cancelled, takes nothing from the others. Where no thread can be had, who would wait anyway fetches.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import astuple, replace
@@ -35,14 +37,14 @@ class _Flight:
 
     number: int
     begun: float
-    future: "Future[None]"
+    future: Future[None]
 
 
 @record(kw_only=False)
 class _Wait:
     """What a request waits for, and how long."""
 
-    future: "Future[None]"
+    future: Future[None]
     seconds: float
     must: bool = True  # or it goes on with the keys that are known, whatever comes
 

@@ -4,6 +4,8 @@ One fetch is one GET over https, or two with discovery: no redirect is followed,
 it ends in time whatever the other side sends or doesn't. What comes is checked by who asked.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import field
 from io import BufferedReader, RawIOBase
@@ -229,7 +231,7 @@ class HttpFetcher:
             said = response.getheader("cache-control"), response.getheader("date")
             return Fetched(response.status, body, *said)
 
-    def _connect(self, parts: SplitResult, deadline: float) -> "socket.socket":
+    def _connect(self, parts: SplitResult, deadline: float) -> socket.socket:
         import socket
 
         host = parts.hostname or ""
@@ -269,9 +271,7 @@ class HttpFetcher:
                     f"{parts.hostname} has a private address; private_addresses=True allows it"
                 )
 
-    def _secured(
-        self, parts: SplitResult, connected: "socket.socket", host: str
-    ) -> "socket.socket":
+    def _secured(self, parts: SplitResult, connected: socket.socket, host: str) -> socket.socket:
         if parts.scheme != "https":
             return connected
         from ssl import create_default_context
@@ -296,7 +296,7 @@ def _told(error: BaseException) -> str:
     return " ".join(text.split())[:200]
 
 
-def _inside(address: "IPv4Address | IPv6Address") -> "Iterator[IPv4Address]":
+def _inside(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
     """Yield the IPv4 addresses that an IPv6 address leads to: by mapping, 6to4, NAT64."""
     from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -309,7 +309,7 @@ def _inside(address: "IPv4Address | IPv6Address") -> "Iterator[IPv4Address]":
 class _Wire:
     """What HTTP needs of a socket, until the deadline: a slow drip ends there."""
 
-    def __init__(self, connected: "socket.socket", deadline: float) -> None:
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected
         self._deadline = deadline
 

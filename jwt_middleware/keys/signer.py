@@ -4,6 +4,8 @@ Nothing here waits: the doors call the signer. What comes back is checked with t
 it goes out, so that a wrong key or a fault over there makes no bad token.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 

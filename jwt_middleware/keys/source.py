@@ -1,5 +1,7 @@
 """Where a key set comes from, as data; and what one look there finds."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -59,7 +61,7 @@ class Skipped:
     kid: str
     problem: str
 
-    def cut(self) -> "Skipped":
+    def cut(self) -> Skipped:
         """Return it short enough for a log: whoever published the set wrote it."""
         return Skipped(self.kid[:MAX_TOLD], self.problem[:MAX_TOLD])
 
@@ -75,7 +77,7 @@ class Source(Protocol):
         """Look once. Raises KeysUnavailable; `before` is what the last look found."""
         ...
 
-    def read(self, octets: bytes) -> "tuple[KeySet, Iterable[Skipped]]":
+    def read(self, octets: bytes) -> tuple[KeySet, Iterable[Skipped]]:
         """Return the keys in what was found, and which can't be used.
 
         Raises:

@@ -4,6 +4,8 @@ A key is published before it signs, and verifies after it has signed, so that a 
 honest token: whoever checks one has known its key for as long as anybody keeps a key set.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum

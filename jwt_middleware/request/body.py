@@ -1,5 +1,7 @@
 """Read the parameters of a token request from a bounded body (RFC 6749 s3.2)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl

@@ -1,5 +1,7 @@
 """Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared alike."""
 
+from __future__ import annotations
+
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
 from ..values.later import record

@@ -1,5 +1,7 @@
 """Take the access token out of the `Authorization` header (RFC 6750 s2.1)."""
 
+from __future__ import annotations
+
 from ..jose.jws import MAX_TOKEN
 from ..values import reasons
 from ..values.errors import InvalidRequest, InvalidToken

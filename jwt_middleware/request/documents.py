@@ -1,5 +1,7 @@
 """Documents that anybody may read: a key set, metadata. Made once, the same for everyone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from hashlib import sha256
 from json import dumps

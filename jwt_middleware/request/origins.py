@@ -1,5 +1,7 @@
 """Cross-origin requests: which origins may read answers of ours (Fetch standard, CORS)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 from ..values.errors import ConfigurationError

@@ -3,6 +3,8 @@
 Where one stands, the core knows.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from json import dumps
 

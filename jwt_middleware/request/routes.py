@@ -5,6 +5,8 @@ and prefixes, found by dictionary, so that cost doesn't grow with their number a
 slow.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import field
 from typing import TypeAlias, cast

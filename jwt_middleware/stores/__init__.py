@@ -3,6 +3,8 @@
 A store of your own is as good as ours when it passes `jwt_middleware.testing.store_contract`.
 """
 
+from __future__ import annotations
+
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeAlias
 

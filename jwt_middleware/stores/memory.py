@@ -1,5 +1,7 @@
 """Grants in the memory of one process: for tests, demos and what may forget its logins."""
 
+from __future__ import annotations
+
 import os
 from bisect import bisect_left, insort
 from collections.abc import Callable
@@ -34,7 +36,7 @@ class MemoryStore:
         self._due_keys: list[tuple[float, str]] = []
 
     @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "MemoryStore":
+    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> MemoryStore:
         """Return an empty store; `url` is memory:// and nothing more. Raises ConfigurationError."""
         if url != "memory://":
             raise ConfigurationError("refresh.store", f"{url!r} has options that memory:// has not")

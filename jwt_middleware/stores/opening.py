@@ -1,5 +1,7 @@
 """From a URL to a store. An engine is imported when its URL is opened, and never otherwise."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

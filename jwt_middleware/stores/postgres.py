@@ -4,6 +4,8 @@ A verb is one prepared statement in a transaction of its own, and one round trip
 server's. Two stores carry the same verbs out, one by waiting and one by awaiting.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import re
@@ -165,11 +167,11 @@ class PostgresStore(_Postgres):
     """
 
     blocking = True  # it waits for the network: not in an event loop
-    _given: "psycopg_pool.ConnectionPool[Any] | None" = None
+    _given: psycopg_pool.ConnectionPool[Any] | None = None
 
     @classmethod
     def from_pool(
-        cls, pool: "psycopg_pool.ConnectionPool[Any]", *, retention: float, **options: Any
+        cls, pool: psycopg_pool.ConnectionPool[Any], *, retention: float, **options: Any
     ) -> Self:
         """Return a store that borrows from the application's own pool, and never closes it.
 
@@ -289,7 +291,7 @@ class PostgresStore(_Postgres):
             connection.close()
             pool.putconn(connection)
 
-    def _opened(self) -> "psycopg_pool.ConnectionPool[Any]":
+    def _opened(self) -> psycopg_pool.ConnectionPool[Any]:
         with self._lock:
             if self._pool is None:
                 self._pool = psycopg_pool.ConnectionPool(
@@ -347,11 +349,11 @@ class AsyncPostgresStore(_Postgres):
     Every event loop has a pool of its own; one whose loop has gone is thrown away.
     """
 
-    _given: "psycopg_pool.AsyncConnectionPool[Any] | None" = None
+    _given: psycopg_pool.AsyncConnectionPool[Any] | None = None
 
     @classmethod
     def from_pool(
-        cls, pool: "psycopg_pool.AsyncConnectionPool[Any]", *, retention: float, **options: Any
+        cls, pool: psycopg_pool.AsyncConnectionPool[Any], *, retention: float, **options: Any
     ) -> Self:
         """See `PostgresStore.from_pool`."""
         store = cls(retention=retention, **options)
@@ -455,7 +457,7 @@ class AsyncPostgresStore(_Postgres):
             await connection.close()
             await pool.putconn(connection)
 
-    def _here(self) -> "_Loop":
+    def _here(self) -> _Loop:
         loop = get_running_loop()
         if loop not in self._loops:
             self._drop_orphans()
@@ -471,7 +473,7 @@ class AsyncPostgresStore(_Postgres):
             await here.pool.open()
         return here.pool
 
-    async def _configure(self, here: "_Loop", connection: Any) -> None:
+    async def _configure(self, here: _Loop, connection: Any) -> None:
         here.connections.add(connection)
         await connection.execute(self._settings().sql)
 
@@ -576,7 +578,7 @@ def _kind(error: Exception) -> str:
 
 # Fork: a child must not speak on its parent's connections. They are kept, so that nothing in the
 # child ends them; libpq's objects know the process that they were made in, too.
-_stores: "WeakSet[Any]" = WeakSet()
+_stores: WeakSet[Any] = WeakSet()
 _inherited: list[Any] = []
 
 

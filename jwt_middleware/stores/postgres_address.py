@@ -1,5 +1,7 @@
 """From an address of PostgreSQL to what its driver is given. What is refused is never quoted."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """What is asked of PostgreSQL, and the schema that answers. No driver is needed to read it."""
 
+from __future__ import annotations
+
 import re
 from typing import Final
 

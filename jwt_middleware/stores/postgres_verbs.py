@@ -4,6 +4,8 @@ They stand here once, as generators: they yield a statement and are sent its row
 thrown at them. Nothing here waits or knows a connection.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Generator, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar

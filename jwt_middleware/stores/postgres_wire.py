@@ -5,6 +5,8 @@ call. What a connection has learned of a statement is kept beside it. And a curs
 waits for a server that hangs.
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Generator, Mapping

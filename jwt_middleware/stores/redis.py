@@ -9,6 +9,8 @@ So only what can't have been done is repeated: a script that the server didn't k
 that it sent elsewhere (MOVED, ASK, TRYAGAIN).
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -353,7 +355,7 @@ class RedisStore(_Rules):
     @classmethod
     def from_url(
         cls, url: str, *, clock: Callable[[], float], retention: float, serve: bool = True
-    ) -> "RedisStore":
+    ) -> RedisStore:
         """Return the store at a URL; see `parse_url`. The engine has a clock of its own."""
         address, options = parse_url(url)
         store = cls(address.client, retention=retention, serve=serve, **options)
@@ -451,7 +453,7 @@ class AsyncRedisStore(_Rules):
     @classmethod
     def from_url(
         cls, url: str, *, clock: Callable[[], float], retention: float, serve: bool = True
-    ) -> "AsyncRedisStore":
+    ) -> AsyncRedisStore:
         """Return the store at a URL; see `parse_url`. The engine has a clock of its own."""
         address, options = parse_url(url)
         return cls(address.async_client, retention=retention, serve=serve, **options)

@@ -1,5 +1,7 @@
 """From the URL of a Redis or Valkey to a client that has time-outs and repeats nothing."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -43,7 +45,7 @@ class Address:
         self._pool_max = pool_max
         self._wait = timeout / 2
 
-    def within(self, timeout: float) -> "Address":
+    def within(self, timeout: float) -> Address:
         """Return the same with another time-out, for who asks one thing at a time."""
         return Address(*self._given, pool_max=2, timeout=timeout)
 

@@ -5,6 +5,8 @@ was done, and must not ask again. So the connections are used directly, beneath 
 `execute_command`, which repeats by default.
 """
 
+from __future__ import annotations
+
 import re
 import ssl
 import time

@@ -13,6 +13,8 @@ moving the slot, nothing is done by half. And its first write is a SET, which a 
 refuses.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from hashlib import sha1
 from struct import Struct, error

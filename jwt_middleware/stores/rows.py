@@ -1,5 +1,7 @@
 """A grant as the row of a table, its claims as JSON text: what the SQL engines share."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Final
 

@@ -7,6 +7,8 @@ Processes take turns by trying again twice a millisecond. SQLite's own busy hand
 for 100 ms between two tries: a logout would wait in vain while others are busy refreshing.
 """
 
+from __future__ import annotations
+
 import os
 import sqlite3
 import time
@@ -170,7 +172,7 @@ class SQLiteStore:
         _stores.append(ref(self, _stores.remove))
 
     @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> "SQLiteStore":
+    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> SQLiteStore:
         """Return the store at `sqlite:///path?synchronous=...&timeout=...`; see `parse_url`."""
         path, options = parse_url(url)
         return cls(path, clock=clock, retention=retention, **options)
@@ -378,7 +380,7 @@ class SQLiteStore:
     # --- turns
 
     @contextmanager
-    def _turn(self, line: "_Line") -> Generator[tuple[sqlite3.Connection, float], None, None]:
+    def _turn(self, line: _Line) -> Generator[tuple[sqlite3.Connection, float], None, None]:
         try:
             if not self._is_prepared:
                 self._prepare()
@@ -506,7 +508,7 @@ class _Line:
 
 # SQLite's locks don't hold in a child that has inherited a connection, and sooner or later the file
 # is damaged (https://www.sqlite.org/howtocorrupt.html, 2.6): so nothing is open during a fork.
-_stores: "list[ReferenceType[SQLiteStore]]" = []
+_stores: list[ReferenceType[SQLiteStore]] = []
 _inherited: list[sqlite3.Connection] = []  # all the same, by a verb that hung; kept, never closed
 
 

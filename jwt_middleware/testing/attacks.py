@@ -5,6 +5,8 @@ advisories of JWT libraries. Where a signature can be real it is real: a verifie
 what the name says would let the request in.
 """
 
+from __future__ import annotations
+
 import hmac
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +56,7 @@ class Attack:
         return found
 
 
-def catalogue(factory: "TokenFactory") -> Iterator[Attack]:
+def catalogue(factory: TokenFactory) -> Iterator[Attack]:
     """Yield every attack, made with this factory's keys and names."""
     forge = _Forge(factory)
     for group in _GROUPS:
@@ -64,7 +66,7 @@ def catalogue(factory: "TokenFactory") -> Iterator[Attack]:
 class _Forge:
     """What the attacks are made of: a good header, good claims, the key, and a stranger's key."""
 
-    def __init__(self, factory: "TokenFactory") -> None:
+    def __init__(self, factory: TokenFactory) -> None:
         self.factory = factory
         self.key = factory.key
         self.header = to_json(factory.header())

@@ -1,5 +1,7 @@
 """Mint access tokens that a Settings accepts, and by choice such as none should accept."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from os import urandom

@@ -1,5 +1,7 @@
 """Write tokens of any contents, good JSON or not."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from enum import Enum
 from json import dumps

@@ -20,6 +20,8 @@ see to. Nothing here needs a test framework; a broken promise is a `ContractBrok
 AssertionError.
 """
 
+from __future__ import annotations
+
 import time
 from asyncio import AbstractEventLoop, Event, get_running_loop, run, run_coroutine_threadsafe
 from collections.abc import Awaitable, Callable, Generator, Iterable

@@ -1,5 +1,7 @@
 """An access token, from text to a verified value (RFC 9068 s4)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any

@@ -8,6 +8,8 @@ neither fill nor read it; the key is all of the credentials, so that no two toke
 each other.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache

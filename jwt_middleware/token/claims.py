@@ -1,5 +1,7 @@
 """The claim checks, one table (RFC 7519 s4.1, RFC 9068 s2.2 and s4)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol

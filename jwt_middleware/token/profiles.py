@@ -1,5 +1,7 @@
 """What a kind of access token must look like. Presets bear the standard's name."""
 
+from __future__ import annotations
+
 from ..values.later import record
 
 

@@ -5,6 +5,8 @@ tokens has a key that would accept it. What it opens is decided by the grant in 
 itself.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache

@@ -4,6 +4,8 @@
 logs and tests only, because a reason told to the sender of a bad token helps the wrong person.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Self
 
 from . import reasons
@@ -26,7 +28,7 @@ class ConfigurationError(ValueError):
         self.remedy = remedy
         super().__init__(f"{field}: {problem}" + (f" ({remedy})" if remedy else ""))
 
-    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[str, str, str]]:
         return type(self), (self.field, self.problem, self.remedy)
 
 
@@ -38,14 +40,14 @@ class OAuthError(Exception):
     description: str = ""
     retry_after: int | None = None  # seconds
     grant_id: str | None = None
-    events: "tuple[Event, ...]" = ()  # what else there is to tell, before the refusal
+    events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
         self.reason = reason
         self.detail = detail
 
-    def of(self, grant_id: str, *events: "Event") -> Self:
+    def of(self, grant_id: str, *events: Event) -> Self:
         """Return this error with the grant that it is about, and what happened to that grant."""
         self.grant_id = grant_id
         self.events = events

@@ -4,6 +4,8 @@ No event ever holds a token, a secret or the value of a claim. A grant's id is n
 opens nothing.
 """
 
+from __future__ import annotations
+
 from typing import Literal, TypeAlias
 
 from .later import record

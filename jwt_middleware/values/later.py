@@ -4,6 +4,8 @@ A record is a dataclass to whoever looks, and a plain class to the import: `data
 compiles six functions for each class as soon as there is one.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, replace

@@ -1,5 +1,7 @@
 """Requests, responses and tokens, as plain values, and the read-only JSON that they hold."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -23,10 +25,10 @@ class FrozenDict(dict[str, Any]):
         __setitem__ = __delitem__ = __ior__ = _refuse
         clear = pop = popitem = setdefault = update = _refuse
 
-    def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
+    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
         return FrozenDict, (dict(self),)
 
-    def copy(self) -> "FrozenDict":
+    def copy(self) -> FrozenDict:
         """Return this very object: there is nothing that a copy could protect."""
         return self
 
@@ -154,7 +156,7 @@ class Grant:
     ended_at: float | None = None
     end_reason: str | None = None
 
-    def rotated(self, generation: int, parent: str | None, now: float) -> "Grant":
+    def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as a rotation leaves it."""
         # By hand: `dataclasses.replace` costs as much as the rest of a rotation in memory.
         return Grant(

@@ -1,5 +1,7 @@
 """The one place that randomness comes from."""
 
+from __future__ import annotations
+
 from binascii import b2a_base64
 from os import urandom
 

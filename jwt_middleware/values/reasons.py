@@ -1,5 +1,7 @@
 """Why a request was refused: stable names for logs, events and alerts, and never for the client."""
 
+from __future__ import annotations
+
 from typing import NewType
 
 Reason = NewType("Reason", str)

@@ -4,6 +4,8 @@
 synchronous and the asynchronous world.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
@@ -67,8 +69,8 @@ class Ask:
 
     call: Callable[..., Any]
     args: tuple[Any, ...]
-    then: Callable[[Any], "Step"]
-    failed: Callable[[Unavailable], "Step"] | None = None
+    then: Callable[[Any], Step]
+    failed: Callable[[Unavailable], Step] | None = None
 
 
 Step: TypeAlias = Forward | Reply | Done | Ask

@@ -1,5 +1,7 @@
 """The demo: a login from its first token to its end, on one page, with nothing to install."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys

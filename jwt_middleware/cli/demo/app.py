@@ -1,5 +1,7 @@
 """The demo's application: a login that believes everybody, two calls, and the page to watch."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping

@@ -1,5 +1,7 @@
 """A server for one machine: the standard library's, a thread for each connection."""
 
+from __future__ import annotations
+
 import sys
 from ipaddress import ip_address
 from socketserver import TCPServer, ThreadingMixIn

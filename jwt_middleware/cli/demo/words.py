@@ -1,5 +1,7 @@
 """Events in words that a person understands, for the demo's list."""
 
+from __future__ import annotations
+
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 from ...values import reasons
