@@ -9,8 +9,7 @@ came to try, the process was idle, and every request asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import Enum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
@@ -22,12 +21,12 @@ AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 
 
-class Plan(Enum):
-    """What a request does about ended grants."""
-
-    GO_ON = "go on"
-    ASK = "ask"
-    REFUSE = "refuse"  # what is known is older than the limit, and the store doesn't answer
+# What a request does about ended grants.
+Plan: TypeAlias = Literal[
+    "go on",
+    "ask",
+    "refuse",  # what is known is older than the limit, and the store doesn't answer
+]
 
 
 class EndedGrants:
@@ -86,7 +85,7 @@ class EndedGrants:
         if age < -OVERTAKEN:
             self.cursor = None
         if 0 <= age <= self._every and self._every:
-            return Plan.GO_ON
+            return "go on"
         if self.is_resting(now):
             return self.without_sync(now)
         # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
@@ -95,7 +94,7 @@ class EndedGrants:
             if 0 < self._lease - now <= LEASE + OVERTAKEN:
                 return self.without_sync(now)
             self._lease = now + LEASE
-        return Plan.ASK
+        return "ask"
 
     def is_resting(self, now: float) -> bool:
         """Say whether a sync has failed just now, so that nobody asks for a while."""
@@ -109,7 +108,7 @@ class EndedGrants:
 
     def without_sync(self, now: float) -> Plan:
         """Say what to do when the store can't be asked: go on with what is known, for a while."""
-        return Plan.GO_ON if self._open or not self.is_late(now) else Plan.REFUSE
+        return "go on" if self._open or not self.is_late(now) else "refuse"
 
     def is_late(self, now: float) -> bool:
         """Say whether what is known is older than the limit."""
@@ -161,14 +160,14 @@ def unless_ended(
         return forward
 
     def without(_: Unavailable) -> Step:
-        if ended.without_sync(now) is Plan.REFUSE:
+        if ended.without_sync(now) == "refuse":
             raise Unavailable(reasons.SYNC).of(grant_id)
         return go_on()
 
     # An end is for ever: nothing the store could say would change it.
-    plan = Plan.GO_ON if grant_id in ended else ended.plan(now)
-    if plan is Plan.ASK:
+    plan = "go on" if grant_id in ended else ended.plan(now)
+    if plan == "ask":
         return Ask(sync, (now,), go_on, without)
-    if plan is Plan.REFUSE:
+    if plan == "refuse":
         raise Unavailable(reasons.SYNC).of(grant_id)
     return go_on()

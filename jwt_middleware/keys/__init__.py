@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
 from ..jose.strict import parse_object
-from ..values import randomness, reasons
+from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken
 from .source import Fetched, Fetcher, Skipped, Source
 
@@ -67,6 +67,8 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
+        from ..values import randomness  # not at the top: who verifies makes no key
+
         return cls(
             (_usable("keys", jwk.generate, algorithm, kid=kid, secret=randomness.octets(64)),)
         )

@@ -11,8 +11,8 @@ the keys stale, not gone: nobody knows their age, and the next answer is the fir
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from math import ceil, inf
+from typing import Literal, TypeAlias
 
 from ..jose.jwk import Key
 from ..values.later import record
@@ -27,15 +27,15 @@ JOINED = 1.0  # seconds for which others wait with who began a fetch, while anyt
 Keys = Mapping[str | None, Key]
 
 
-class Plan(Enum):
-    """What a request does about its issuer's keys."""
-
-    GO_ON = "go on"
-    START = "start"  # a fetch, and go on meanwhile
-    ASK = "ask"  # begin a fetch, and wait for it
-    JOIN = "join"  # wait for the fetch under way
-    UNKNOWN = "unknown"  # the issuer has no such key, as far as anyone may ask
-    REFUSE = "refuse"  # nobody can say at the moment
+# What a request does about its issuer's keys.
+Plan: TypeAlias = Literal[
+    "go on",
+    "start",  # a fetch, and go on meanwhile
+    "ask",  # begin a fetch, and wait for it
+    "join",  # wait for the fetch under way
+    "unknown",  # the issuer has no such key, as far as anyone may ask
+    "refuse",  # nobody can say at the moment
+]
 
 
 @record
@@ -99,18 +99,18 @@ class Freshness:
             return self._begin_ahead(now)
         # To name none is only understood where there is one key, and no other set would help.
         if usable and kid is None:
-            return Plan.UNKNOWN
+            return "unknown"
         if self._lease > -inf:
             # Strangers must not hold every thread of a server whose known keys are good: nobody but
             # who tries waits for a source that has just failed, or takes its time.
             is_slow = not self.is_worth_waiting(now) and now - self._begun_at >= JOINED
-            return Plan.REFUSE if self._failures or is_slow else Plan.JOIN
+            return "refuse" if self._failures or is_slow else "join"
         if self._is_resting(now):
-            return Plan.REFUSE
+            return "refuse"
         if usable and not self._failures and self._has_just_asked(now):
-            return Plan.UNKNOWN
+            return "unknown"
         self._begin(now)
-        return Plan.ASK
+        return "ask"
 
     def is_usable(self, now: float) -> bool:
         """Say whether the keys may serve: they are fresh, or stale within the limit."""
@@ -170,9 +170,9 @@ class Freshness:
 
     def _begin_ahead(self, now: float) -> Plan:
         if now < self.due or self._lease > -inf or self._is_resting(now):
-            return Plan.GO_ON
+            return "go on"
         self._begin(now)
-        return Plan.START
+        return "start"
 
     def _has_just_asked(self, now: float) -> bool:
         return 0 <= now - self._begun_at < self._limits.cool_down

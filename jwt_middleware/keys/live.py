@@ -18,7 +18,6 @@ from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.later import record
-from ..values.randomness import fraction
 from . import KeySet
 from .freshness import JOINED, OLD, Freshness, Plan, fixed
 from .source import Found, Skipped, Source
@@ -150,20 +149,20 @@ class LiveKeys:
             # In a process that was idle, say: by now a key that is known may be in wrong hands.
             was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
-            begun = self._prepare(now) if plan in (Plan.START, Plan.ASK) else None
+            begun = self._prepare(now) if plan in ("start", "ask") else None
             flight, patient = self._flight, self.fresh.is_worth_waiting(now)
         self._tell(events)
         if begun is not None:
             self._take_off(begun, plan)
-        if plan is Plan.UNKNOWN:
+        if plan == "unknown":
             raise InvalidToken(reasons.KEY_UNKNOWN)
-        if plan is Plan.REFUSE:
+        if plan == "refuse":
             raise self._unavailable(now)
-        if flight is not None and was_old and plan in (Plan.GO_ON, Plan.START):
+        if flight is not None and was_old and plan in ("go on", "start"):
             return _Wait(flight.future, JOINED, must=False)
-        if flight is None or plan not in (Plan.ASK, Plan.JOIN):
+        if flight is None or plan not in ("ask", "join"):
             return None
-        return _Wait(flight.future, lease if patient or plan is Plan.ASK else JOINED)
+        return _Wait(flight.future, lease if patient or plan == "ask" else JOINED)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now, after a plan that let the request go on."""
@@ -200,7 +199,7 @@ class LiveKeys:
         try:
             thread.start()
         except RuntimeError as error:
-            if plan is Plan.ASK:
+            if plan == "ask":
                 self._fly(flight)
             else:
                 # The known keys serve, and nobody who has one of them waits for the network.
@@ -253,6 +252,8 @@ class LiveKeys:
     def _succeeded(
         self, flight: _Flight, found: Found, key_set: KeySet, skipped: frozenset[Skipped]
     ) -> tuple[Event, ...]:
+        from ..values.randomness import fraction  # not at the top: most keys are never fetched
+
         now = self._clock()
         with self._lock:
             self._land(flight)
