@@ -45,45 +45,53 @@ class JWTMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
-        kind, token = scope["type"], None
-        if kind == "lifespan":
-            if self._runtime.store is not None:
-                receive, send = _watched(self._runtime, receive, send)
-        else:
-            step: Forward | None = None
+        step: Forward | None = None
+        if scope["type"] == "http":
             credentials: bytes | None = None
-            for name, value in scope.get("headers", ()):
+            for name, value in scope["headers"]:
                 if name == b"authorization":
                     if credentials is not None:
                         credentials = None  # with two it is for the core to refuse
                         break
                     credentials = value
-            if credentials is not None and kind == "http":
+            if credentials is not None:
                 path, root, warm = scope["path"], scope.get("root_path"), self._warm
                 if root or not path:
                     path = below_root(path, root or "")
                 step = warm(scope["method"], path, credentials)
+        if step is None:
+            step = await self._decided(scope, receive, send)
             if step is None:
-                answer = await arun(self._core, _request(scope, receive, credentials))
-                if isinstance(answer, Reply):
-                    self._runtime.tell(answer.events)
-                    await _answer(scope, receive, send, answer.response)
-                    return
-                step = answer
-            # A copy, so that nothing of this request is seen outside; with the request's own state,
-            # so that what stands in it already is not lost.
-            scope = dict(scope)
-            token = scope["jwt_middleware.token"] = step.token
-            scope["user"], scope["auth"] = step.user, step.auth
-            if "state" not in scope:
-                scope["state"] = {}
+                return
+        # A copy, so that nothing of this request is seen outside; with the request's own state,
+        # so that what stands in it already is not lost.
+        scope = {**scope}
+        token = scope["jwt_middleware.token"] = step.token
+        scope["user"], scope["auth"] = step.user, step.auth
+        try:
             scope["state"]["jwt"] = token
+        except KeyError:
+            scope["state"] = {"jwt": token}
         app, current = self.app, self._current
         before = current.set(token)
         try:
             await app(scope, receive, send)
         finally:
             current.reset(before)
+
+    async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
+        """Return what to go on with, where no known token decides; None: all is done."""
+        if scope["type"] == "lifespan":
+            if self._runtime.store is not None:
+                receive, send = _watched(self._runtime, receive, send)
+            await self.app(scope, receive, send)
+            return None
+        step = await arun(self._core, _request(scope, receive))
+        if isinstance(step, Reply):
+            self._runtime.tell(step.events)
+            await _answer(scope, receive, send, step.response)
+            return None
+        return step
 
 
 def _check_root(app: Any) -> None:
@@ -149,7 +157,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
             return b"".join(found)
 
 
-def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Request:
+def _request(scope: Scope, receive: Receive) -> Request:
     if scope["type"] == "http":
         method = scope["method"]
     elif scope["type"] == "websocket":
@@ -162,18 +170,25 @@ def _request(scope: Scope, receive: Receive, credentials: bytes | None) -> Reque
         )
     headers = scope["headers"]
 
+    def values(name: bytes) -> list[bytes]:
+        return [value for key, value in headers if key == name]
+
     def header(name: str) -> str | None:
-        wanted = name.encode("ascii")
-        found = [value for key, value in headers if key == wanted]
+        found = values(name.encode("ascii"))
         if not found:
             return None
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
     # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
     path = below_root(scope["path"], scope.get("root_path") or "")
-    websocket = scope["type"] == "websocket"
+    credentials = values(b"authorization")
     return Request(
-        method, path, header, _reader(receive), is_websocket=websocket, credentials=credentials
+        method,
+        path,
+        header,
+        _reader(receive),
+        is_websocket=scope["type"] == "websocket",
+        credentials=credentials[0] if len(credentials) == 1 else None,
     )
 
 

@@ -72,7 +72,8 @@ def _warm(
     lets_pass: Callable[[str, float], bool] | None,
 ) -> Warm:
     """Return what serves a token that is known. What it needs is at hand, for every request."""
-    only, find = routes.only, routes.find
+    has_rules, find = not routes.is_uniform, routes.find
+    has_endpoints = bool(served)
 
     def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return what `begin` would lead to, for a token that is known and has nothing to ask.
@@ -84,23 +85,20 @@ def _warm(
             return None
         now, keys = clock(), entry.keys
         # As `holds`, written out: under a server each call counts, and this is a part in twenty of
-        # all that is added to a request.
-        if not (
-            entry.start <= now < entry.end
-            and keys.since <= now < keys.due
-            and keys.generation == entry.generation
-        ):
+        # all that is added to a request. Each comparison by itself, which Python does in place.
+        if not (entry.start <= now and now < entry.end):
             return None
-        if served and path in served:
+        if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
             return None
-        rule = only
-        if rule is None:
+        if has_endpoints and path in served:
+            return None
+        if has_rules:
             try:
                 rule = find(method, path)
             except InvalidRequest:
                 return None
-        if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
-            return None
+            if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
+                return None
         if lets_pass is not None:
             grant_id = entry.grant_id
             if grant_id is not None and not lets_pass(grant_id, now):

@@ -226,9 +226,9 @@ class Routes:
         self._firsts = None if about_all else firsts
 
     @property
-    def only(self) -> Rule | None:
-        """Return the rule for whatever comes, where there is one; None: `find` must be asked."""
-        return None if self._restricts or self._firsts is None or self._firsts else self._otherwise
+    def is_uniform(self) -> bool:
+        """Say whether every path needs a valid token and no more: then nobody need ask `find`."""
+        return not self._restricts and self._firsts == frozenset()
 
     def find(self, method: str, path: str) -> Rule:
         """Return the rule for a request.
