@@ -60,6 +60,11 @@ class JWTMiddleware:
                     path = below_root(path, root or "")
                 step = warm(scope["method"], path, credentials)
         if step is None:
+            if scope["type"] == "lifespan":
+                if self._runtime.store is not None:
+                    receive, send = _watched(self._runtime, receive, send)
+                await self.app(scope, receive, send)
+                return
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
@@ -69,9 +74,10 @@ class JWTMiddleware:
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
         try:
-            scope["state"]["jwt"] = token
+            state = scope["state"]
         except KeyError:
-            scope["state"] = {"jwt": token}
+            state = scope["state"] = {}
+        state["jwt"] = token
         app, current = self.app, self._current
         before = current.set(token)
         try:
@@ -80,12 +86,7 @@ class JWTMiddleware:
             current.reset(before)
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
-        """Return what to go on with, where no known token decides; None: all is done."""
-        if scope["type"] == "lifespan":
-            if self._runtime.store is not None:
-                receive, send = _watched(self._runtime, receive, send)
-            await self.app(scope, receive, send)
-            return None
+        """Let the core decide; None: the request has its answer."""
         step = await arun(self._core, _request(scope, receive))
         if isinstance(step, Reply):
             self._runtime.tell(step.events)

@@ -85,7 +85,7 @@ def _warm(
             return None
         now, keys = clock(), entry.keys
         # As `holds`, written out: under a server each call counts, and this is a part in twenty of
-        # all that is added to a request. Each comparison by itself, which Python does in place.
+        # all that is added to a request. Comparisons in a chain would be calls.
         if not (entry.start <= now and now < entry.end):
             return None
         if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):

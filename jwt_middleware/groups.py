@@ -1,4 +1,4 @@
-"""The groups of settings. One that is None is a feature that is off."""
+"""The groups of settings. Where `Refresh` or `Cookies` is None, its feature is off."""
 
 from __future__ import annotations
 

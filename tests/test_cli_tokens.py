@@ -19,7 +19,6 @@ from jwt_middleware.cli.tokens import ADVICE, CHECKS
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.claims import CHECKS as RULES
 from jwt_middleware.values import reasons
-from jwt_middleware.values.reasons import Reason
 from tests import serving
 from tests.test_pages import REASONS
 
@@ -169,7 +168,7 @@ def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
     line = shown.seen(what)
     assert line.startswith(reason)
     assert re.search(seen, line)
-    assert f"-> {ADVICE[Reason(reason.partition(':')[0])]}" in line
+    assert f"-> {ADVICE[reason.partition(':')[0]]}" in line
     # The core says the same, and needs no second advice.
     answer = shown.seen("answer")
     assert re.match(rf"GET / is answered 401, {reason.partition(':')[0]}", answer)

@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jwt_middleware import AccessToken, Settings, TrustedIssuer
 from jwt_middleware.values.later import pattern, record
 
 
@@ -180,12 +181,15 @@ def test_a_default_may_be_made_for_each() -> None:
     @record
     class Made:
         one: list[int] = field(default_factory=list)
+        two: list[int] = field(init=False, default_factory=list)
 
-    assert Made().one == []
+    assert (Made().one, Made().two) == ([], [])
     assert Made().one is not Made().one
+    assert Made().two is not Made().two
     assert Made(one=[1]).one == [1]
     assert replace(Made(), one=[1]) == Made(one=[1])
     assert fields(Made)[0].default_factory is list
+    assert str(inspect.signature(Made)) == "(*, one: list[int] = <factory>) -> None"
 
 
 def test_a_record_may_have_the_fields_of_another() -> None:
@@ -223,6 +227,14 @@ def test_a_dataclass_may_be_made_of_a_record() -> None:
     assert asdict(value) == {"first": 1, "second": 2, "third": 3}
     assert value == More(first=1)
     assert value != Base(first=1)
+
+
+def test_annotations_of_its_initializer_are_those_of_its_module() -> None:
+    for cls in (Settings, TrustedIssuer, AccessToken):
+        hints = get_type_hints(cls.__init__)
+        assert hints.pop("return") is type(None)
+        assert hints == {name: get_type_hints(cls)[name] for name in hints}
+        assert set(inspect.signature(cls, eval_str=True).parameters) == set(hints)
 
 
 def test_its_signature_is_known_before_it_is_made() -> None:

@@ -31,7 +31,6 @@ from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
 from ..values.model import AccessToken, FrozenDict, Request
-from ..values.reasons import Reason
 from ..values.steps import Forward, Reply
 from . import Refusal, told
 from .configured import add_options, settings_of
@@ -284,7 +283,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 # What to do about it; docs/errors.md has more words.
-ADVICE: Mapping[Reason, str] = {
+ADVICE: Mapping[str, str] = {
     reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
     reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
     "one, no quotes around it, and of a JSON answer only what `access_token` has",

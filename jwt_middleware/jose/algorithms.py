@@ -32,6 +32,7 @@ from jwt.algorithms import (
 KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 
+# No record: an import makes all of them, and would pay for what a record makes at its first use.
 class Algorithm:
     """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from .later import record
-from .reasons import Reason
 
 
 @record
@@ -18,7 +17,7 @@ class Refused:
 
     name = "refused"
 
-    reason: Reason
+    reason: str  # one of `reasons`
     status: int
     method: str
     path: str

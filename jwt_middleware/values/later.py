@@ -7,6 +7,7 @@ compiles six functions for each class as soon as there is one.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, replace
 from functools import cache, partial
@@ -119,16 +120,18 @@ def _begin(cls: Any) -> None:
     keywords: list[str] = []
     lines: list[str] = []
     for name, one in fields.items():
-        value = name if one.init else f"_default_{name}"
+        value, default, fresh = name, one.default, f"_make_{name}()"
+        if one.default_factory is not MISSING:
+            scope[f"_make_{name}"], default = one.default_factory, _FACTORY
+        scope[f"_default_{name}"] = default
         if one.init:
             only = options["kw_only"] if one.kw_only is MISSING else one.kw_only
-            is_needed = one.default is MISSING is one.default_factory
-            optional = "" if is_needed else f"=_default_{name}"
+            optional = "" if default is MISSING else f"=_default_{name}"
             (keywords if only else positional).append(name + optional)
-        scope[f"_default_{name}"] = one.default
-        if one.default_factory is not MISSING:
-            scope[f"_make_{name}"] = one.default_factory
-            value = f"_make_{name}() if {name} is _default_{name} else {name}"
+            if default is _FACTORY:
+                value = f"{fresh} if {name} is _default_{name} else {name}"
+        else:
+            value = fresh if default is _FACTORY else f"_default_{name}"
         slot = getattr(cls, name, None)
         if not guarded:
             lines.append(f"self.{name} = {value}")
@@ -140,9 +143,12 @@ def _begin(cls: Any) -> None:
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     parameters = ", ".join(positional + ["*"] * bool(keywords) + keywords)
-    text = f"def __init__({parameters}):\n " + "\n ".join(lines)
-    exec(text, scope)  # noqa: S102  (names of fields, as they stand in our own source)
-    made = scope["__init__"]
+    # A function within one, whose globals are those of the class: annotations are looked up there.
+    inner = f"def __init__({parameters}):\n  " + "\n  ".join(lines)
+    text = f"def make({', '.join(scope)}):\n {inner}\n return __init__"
+    found: dict[str, Any] = {}
+    exec(text, vars(sys.modules[cls.__module__]), found)  # noqa: S102  (names from our own source)
+    made = found["make"](**scope)
     made.__qualname__, made.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
     made.__annotations__ = {name: one.type for name, one in fields.items() if one.init}
     made.__annotations__["return"] = None
@@ -167,6 +173,16 @@ def _is_fixed(cls: Any, name: str) -> bool:
     return cls in records or any(name in one.__record__[0].__annotations__ for one in records)
 
 
+class _Factory:
+    """Stands in a signature for what is made anew each time, as in that of a dataclass."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_FACTORY = _Factory()
 _OPTIONS = {"frozen": True, "slots": True, "kw_only": True, "eq": True}
 
 

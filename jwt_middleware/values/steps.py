@@ -78,5 +78,5 @@ Step: TypeAlias = Forward | Reply | Done | Ask
 
 @cache
 def nobody() -> Forward:
-    """Return the step for who comes without a token, or is no user of ours: one for all."""
+    """Return the step for who comes without a token; its user is nobody."""
     return Forward(None, User(is_authenticated=False, display_name=""))

@@ -119,7 +119,7 @@ _REFRESHED: dict[str, tuple[Tone, str, str]] = {
     ),
 }
 
-_REASONS = {
+_REASONS: dict[str, str] = {
     reasons.MISSING: "no token came with it",
     reasons.SIGNATURE: "the signature doesn't fit, somebody changed the token",
     reasons.EXPIRED: "the token has expired",
