@@ -54,7 +54,20 @@ def test_what_only_verifies_loads_nothing_that_issues() -> None:
         "request.body",
         "request.cookies",
         "keys.remote",
+        "keys.http",
         "keys.file",
         "metadata",
         "group_checks",
     }
+
+
+def test_who_fetches_keys_himself_loads_no_client_of_ours() -> None:
+    code = (
+        "from jwt_middleware import KeySet\n"
+        "class Mine:\n"
+        "    def fetch(self, url, *, timeout, limit): ...\n"
+        "KeySet.remote(%s)"
+    )
+    assert "jwt_middleware.keys.http" not in loaded_by(code % "fetcher=Mine()")
+    # Before a process can fork in the middle of it: see `_load` in keys/remote.py.
+    assert {"jwt_middleware.keys.http", "encodings.idna"} <= loaded_by(code % "")

@@ -45,7 +45,10 @@ EFFECTS = {
 PURE = {"urllib.parse"}  # of the above
 OF_OS = {"PathLike", "fspath", "urandom"}  # all that the inside may take from os
 # These are the ones that may; the runtime, the doors and what stands above them may as well.
-EDGES = ("keys/file.py", "keys/live.py", "keys/remote.py", "stores/", "sources.py")
+EDGES = (
+    *("keys/file.py", "keys/http.py", "keys/live.py", "keys/remote.py"),
+    *("stores/", "sources.py"),
+)
 
 # Only the doors and what stands above them may know a framework; a store knows its engine's driver.
 THIRD_PARTY = {"jwt", "cryptography"}

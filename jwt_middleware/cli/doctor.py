@@ -29,7 +29,7 @@ from cryptography.exceptions import InvalidSignature
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
 from ..jose.jwk import NOT_FOR_SIGNATURES, Key
-from ..keys.remote import HttpFetcher, Remote
+from ..keys.remote import Remote
 from ..keys.signer import ExternalKey, checked
 from ..keys.source import Fetched, Fetcher, Skipped
 from ..runtime import Runtime
@@ -134,8 +134,7 @@ def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iter
         return
     fetcher: _Watched | None = None
     if isinstance(source, Remote):
-        inner = source.fetcher or HttpFetcher(private_addresses=source.private_addresses)
-        fetcher = _Watched(inner, settings.clock)
+        fetcher = _Watched(source.client(), settings.clock)
         source = replace(source, fetcher=fetcher)
     where = origin(one.keys)
     try:
