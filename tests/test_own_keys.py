@@ -18,7 +18,7 @@ import pytest
 from jwt_middleware import Event, Issuer, KeySet, Refresh, Tokens
 from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.grant.exchange import refresh_keys
+from jwt_middleware.grant.tokens import refresh_keys
 from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict import b64url_encode
 from jwt_middleware.keys import file

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from ..groups import Refresh
-from ..jose import jws
-from ..jose.jwk import Key
-from ..keys import KeySet
 from ..keys.live import LiveKeys
-from ..keys.signer import ExternalKey
 from ..settings import Settings
 from ..stores import Advanced, new_grant_id
 from ..token import access, refresh
-from ..token.access import Mint
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
 from ..values import reasons
@@ -44,11 +39,11 @@ from ..values.events import (
 )
 from ..values.later import record
 from ..values.model import Grant, Tokens
-from ..values.randomness import draw
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
 from .prepared import Prepared
 from .rotation import Limits, Outcome, Presented, Swap, decide, first
+from .tokens import Made, Sign, Signing
 
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
 PURGE_EVERY = 600.0  # seconds
@@ -63,7 +58,6 @@ _SERVED = (*_HOW, Outcome.RESTORED)
 _KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that stays good
 
 Claims: TypeAlias = Mapping[str, Any]
-Made: TypeAlias = tuple[str, int]  # an access token, and its `exp`
 
 
 @record
@@ -78,21 +72,13 @@ class Ports:
     purge: Callable[..., Any]
     sync: Callable[[float], Any]  # bring `EndedGrants` up to date, for a request that arrived then
     claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
-    sign: Callable[[ExternalKey, bytes], Any]  # for a key that signs elsewhere
-
-
-class _Signing(NamedTuple):
-    """What tokens are made with, as long as the keys stay as they are."""
-
-    access: Mint
-    refresh: RefreshKeys
-    external: ExternalKey | None  # where access tokens are signed elsewhere
+    sign: Sign  # for a key that signs elsewhere
 
 
 class _Attempt(NamedTuple):
     """One refresh on its way."""
 
-    signing: _Signing
+    signing: Signing
     token: RefreshToken
     presented: Presented
     scope: str  # asked for; "" for all of the grant's
@@ -117,28 +103,13 @@ class Exchange:
         self.ports = ports
         self._renew = renew
         self.ended = ended
-        issuer, audience = settings.issuer, tuple(settings.audience)
-
-        def prepare(keys: KeySet) -> _Signing:
-            # There is one: settings that issue are checked for it, and so is what follows.
-            signer = cast("Key", keys.signer)
-            return _Signing(
-                Mint(signer, issuer=issuer, audience=audience),
-                refresh_keys(keys, group, issuer),
-                signer if isinstance(signer, ExternalKey) else None,
-            )
-
         self._live = live
-        self._signing = Prepared(live, prepare)
+        self._signing = Prepared(live, lambda keys: Signing(keys, settings, group, ports.sign))
         self._group = group
         self._limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )
         self._purged_at = float("-inf")
-        self._cookies = group.cookies
-        if group.cookies is not None:
-            self._refresh_jar = group.cookies.refresh_jar(group, settings.issuer)
-            self._access_jar = group.cookies.access_jar(settings.issuer)
 
     def begin(
         self,
@@ -171,16 +142,17 @@ class Exchange:
         def fill(fresh: Any) -> Step:
             if isinstance(fresh, EndGrant):
                 raise fresh
-            return replace_old(replace(grant, claims=access.own_claims(fresh)))
+            return sign(replace(grant, claims=access.own_claims(fresh)))
 
-        def replace_old(final: Grant, made: Made | None = None) -> Step:
-            if made is None and signing.external is not None:
-                return self._elsewhere(
-                    signing, final, final.scope, now, lambda made: replace_old(final, made)
-                )
+        def sign(final: Grant) -> Step:
+            return signing.access_token(
+                final, final.scope, now, lambda made: replace_old(final, made)
+            )
+
+        def replace_old(final: Grant, made: Made) -> Step:
             # Made before the store is asked: what is too large fails before anything has changed.
             agent = signing.refresh.agent(user_agent)
-            tokens = self._tokens(signing, final, final.scope, now, agent=agent, made=made)
+            tokens = signing.tokens(final, made, final.scope, now, agent=agent)
             old = self._authentic(replaces, now)
             if old is None:
                 return add(final, tokens)
@@ -204,7 +176,7 @@ class Exchange:
 
         if claims is None and self.ports.claims_for is not None:
             return Ask(self.ports.claims_for, (grant,), fill)
-        return replace_old(grant)
+        return sign(grant)
 
     @property
     def keys(self) -> RefreshKeys:
@@ -327,26 +299,26 @@ class Exchange:
         # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
         # a new refresh token"): such an answer, come late, would put an old token over a newer one.
         keeps = outcome in _KEEPS
+        signing, now = attempt.signing, attempt.now
 
-        def finish(final: Grant, made: Made | None = None) -> Step:
-            signing, scope, now = attempt.signing, attempt.scope or final.scope, attempt.now
-            if made is None and signing.external is not None:
-                return self._elsewhere(signing, final, scope, now, lambda made: finish(final, made))
+        def sign(final: Grant) -> Step:
+            scope = attempt.scope or final.scope
+            return signing.access_token(final, scope, now, lambda made: finish(final, scope, made))
+
+        def finish(final: Grant, scope: str, made: Made) -> Step:
             try:
-                tokens = self._tokens(
-                    signing, final, scope, now, agent=attempt.agent, keeps=keeps, made=made
-                )
+                tokens = signing.tokens(final, made, scope, now, agent=attempt.agent, keeps=keeps)
             except ValueError:
                 error = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
             return attempt.then(tokens, (event,))
 
         if self.ports.claims_for is None:
-            return finish(row)
+            return sign(row)
         return Ask(
             self.ports.claims_for,
             (row,),
-            lambda fresh: self._given(row, fresh, attempt.now, finish),
+            lambda fresh: self._given(row, fresh, now, sign),
             lambda error: _raise(error.of(row.id)),
         )
 
@@ -390,98 +362,12 @@ class Exchange:
         """Return the living grants of a subject."""
         return Ask(self.ports.grants, (subject,), Done)
 
-    def _elsewhere(
-        self,
-        signing: _Signing,
-        grant: Grant,
-        scope: str,
-        now: float,
-        then: Callable[[Made], Step],
-    ) -> Step:
-        """Go on with an access token that is signed by what has the key."""
-        _, jti, jitter = draw()
-        lifetime = self._lifetime(grant, now)
-        message, expires_at = signing.access.message(
-            grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
-        )
-        return Ask(
-            self.ports.sign,
-            (signing.external, message),
-            lambda signature: then((jws.join(message, signature), expires_at)),
-            lambda error: _raise(error.of(grant.id)),
-        )
-
-    def _lifetime(self, grant: Grant, now: float) -> float:
-        return min(self._group.access_lifetime, max(grant.expires_at - now, 1))
-
-    def _tokens(
-        self,
-        signing: _Signing,
-        grant: Grant,
-        scope: str,
-        now: float,
-        *,
-        agent: str | None,
-        keeps: bool = False,
-        made: Made | None = None,
-    ) -> Tokens:
-        """Make the tokens of an answer. Raises ValueError for those that nobody would take.
-
-        `made` is the access token, if it was signed elsewhere.
-        """
-        jti, access_jti, jitter = draw()
-        access_token, expires_at = made or signing.access.token(
-            grant,
-            jti=access_jti,
-            scope=scope,
-            now=now,
-            lifetime=self._lifetime(grant, now),
-            jitter=jitter,
-        )
-        access.check_size(access_token)
-        # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
-        members: dict[str, Any] = {
-            "access_token": access_token,
-            "token_type": "Bearer",
-            "expires_in": max(int(expires_at - now), 0),
-        }
-        refresh_token = ""
-        if not keeps:
-            refresh_token = refresh.mint(
-                signing.refresh, grant=grant, jti=jti, now=now, agent=agent
-            )
-            members["refresh_token"] = refresh_token
-        if scope:
-            members["scope"] = scope
-        tokens = Tokens(
-            members,
-            access_token=access_token,
-            refresh_token=refresh_token,
-            grant_id=grant.id,
-        )
-        if self._cookies is not None:
-            self._cookies.check_sizes(tokens, self._refresh_jar, self._access_jar)
-        return tokens
-
     def _purge_sometimes(self, now: float, done: Done) -> Step:
         if now - self._purged_at < PURGE_EVERY:
             return done
         self._purged_at = now
         # Nobody's login fails because old rows couldn't be forgotten.
         return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
-
-
-def refresh_keys(key_set: KeySet, group: Refresh, issuer: str) -> RefreshKeys:
-    """Return the secrets for refresh tokens: configured, else derived from private keys.
-
-    Of these, too, the one that signs comes first. The next key's is known before it signs, and a
-    retired one's is kept.
-    """
-    if group.secrets:
-        return RefreshKeys(map(refresh.from_text, group.secrets), issuer)
-    private = (key for key in key_set.keys if key.private is not None)
-    ordered = sorted(private, key=lambda key: key is not key_set.signer)
-    return RefreshKeys((refresh.derive(key, issuer) for key in ordered), issuer)
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:

@@ -1,0 +1,134 @@
+"""The tokens of an answer: what they are made with, and how. Who gets any is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, cast
+
+from ..groups import Refresh
+from ..jose import jws
+from ..jose.jwk import Key
+from ..keys import KeySet
+from ..keys.signer import ExternalKey
+from ..settings import Settings
+from ..token import access, refresh
+from ..token.access import Mint
+from ..token.refresh import RefreshKeys
+from ..values.errors import Unavailable
+from ..values.model import Grant, Tokens
+from ..values.randomness import draw
+from ..values.steps import Ask, Step
+
+Sign = Callable[[ExternalKey, bytes], Any]
+
+
+class Made(NamedTuple):
+    """An access token, and the `jti` of the refresh token beside it: they are drawn at once."""
+
+    access_token: str
+    expires_at: int
+    refresh_jti: str
+
+
+class Signing:
+    """What tokens are made with, as long as the keys stay as they are.
+
+    `sign` asks for a signature by a key that is elsewhere.
+    """
+
+    __slots__ = (
+        *("_access_jar", "_cookies", "_external", "_lifetime", "_mint", "_refresh_jar", "_sign"),
+        "refresh",
+    )
+
+    def __init__(self, keys: KeySet, settings: Settings, group: Refresh, sign: Sign) -> None:
+        issuer = settings.issuer
+        # There is one: settings that issue are checked for it, and so is what follows.
+        signer = cast("Key", keys.signer)
+        self.refresh = refresh_keys(keys, group, issuer)
+        self._mint = Mint(signer, issuer=issuer, audience=tuple(settings.audience))
+        self._external = signer if isinstance(signer, ExternalKey) else None
+        self._sign = sign
+        self._lifetime = group.access_lifetime
+        self._cookies = group.cookies
+        if group.cookies is not None:
+            self._refresh_jar = group.cookies.refresh_jar(group, issuer)
+            self._access_jar = group.cookies.access_jar(issuer)
+
+    def access_token(
+        self, grant: Grant, scope: str, now: float, then: Callable[[Made], Step]
+    ) -> Step:
+        """Go on with an access token, signed here, or by what has the key."""
+        refresh_jti, jti, jitter = draw()
+        lifetime = min(self._lifetime, max(grant.expires_at - now, 1))
+        external = self._external
+        if external is None:
+            token, expires_at = self._mint.token(
+                grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
+            )
+            return then(Made(token, expires_at, refresh_jti))
+        message, expires_at = self._mint.message(
+            grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
+        )
+
+        def failed(error: Unavailable) -> NoReturn:
+            raise error.of(grant.id)
+
+        return Ask(
+            self._sign,
+            (external, message),
+            lambda signature: then(Made(jws.join(message, signature), expires_at, refresh_jti)),
+            failed,
+        )
+
+    def tokens(
+        self,
+        grant: Grant,
+        made: Made,
+        scope: str,
+        now: float,
+        *,
+        agent: str | None,
+        keeps: bool = False,
+    ) -> Tokens:
+        """Return what the client gets, without a refresh token if it `keeps` the one that it has.
+
+        Raises ValueError for tokens that nobody would take.
+        """
+        access.check_size(made.access_token)
+        # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
+        members: dict[str, Any] = {
+            "access_token": made.access_token,
+            "token_type": "Bearer",
+            "expires_in": max(int(made.expires_at - now), 0),
+        }
+        refresh_token = ""
+        if not keeps:
+            refresh_token = refresh.mint(
+                self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent
+            )
+            members["refresh_token"] = refresh_token
+        if scope:
+            members["scope"] = scope
+        tokens = Tokens(
+            members,
+            access_token=made.access_token,
+            refresh_token=refresh_token,
+            grant_id=grant.id,
+        )
+        if self._cookies is not None:
+            self._cookies.check_sizes(tokens, self._refresh_jar, self._access_jar)
+        return tokens
+
+
+def refresh_keys(key_set: KeySet, group: Refresh, issuer: str) -> RefreshKeys:
+    """Return the secrets for refresh tokens: configured, else derived from private keys.
+
+    Of these, too, the one that signs comes first. The next key's is known before it signs, and a
+    retired one's is kept.
+    """
+    if group.secrets:
+        return RefreshKeys(map(refresh.from_text, group.secrets), issuer)
+    private = (key for key in key_set.keys if key.private is not None)
+    ordered = sorted(private, key=lambda key: key is not key_set.signer)
+    return RefreshKeys((refresh.derive(key, issuer) for key in ordered), issuer)
