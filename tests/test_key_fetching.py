@@ -15,6 +15,7 @@ from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.http import HttpFetcher
 from jwt_middleware.keys.remote import MAX_SET, Remote
 from jwt_middleware.keys.source import unusable
+from jwt_middleware.request.origins import is_loopback
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable
 from jwt_middleware.values.events import KeysFailed
@@ -114,6 +115,33 @@ def test_keys_come_from_nowhere_else(url: str) -> None:
         KeySet.remote(url)
     assert refused.value.field == "keys.url"
     assert "secret" not in str(refused.value)
+
+
+HERE = (
+    *("localhost", "a.localhost", "a.b.localhost"),
+    *("127.0.0.1", "127.1.2.3", "127.255.255.254", "[::1]"),
+)
+THERE = (
+    *(
+        "localhost.example",
+        "notlocalhost",
+        "localhost.",
+        ".localhost",
+        "local",
+        "127.0.0.1.example",
+    ),
+    *("127.1", "127.0.0.1234", "127.0.0.1.1", "1270.0.0.1", "128.0.0.1", "0.0.0.0", "10.0.0.1"),
+    *("[::]", "[::2]", "[0:0::1]", "[::1:1]", "[::ffff:127.0.0.1]", "::1"),
+)
+
+
+@pytest.mark.parametrize("port", ["", ":8080"])
+@pytest.mark.parametrize("host", [*HERE, *THERE])
+def test_this_machine_is_the_same_for_keys_and_for_issuers_and_origins(
+    host: str, port: str
+) -> None:
+    url = f"http://{host}{port}"
+    assert is_loopback(url) is (unusable(url) == "") is (host in HERE)
 
 
 @pytest.mark.parametrize("url", [5, b"https://keys.example", ["https://keys.example"], True])
