@@ -37,7 +37,13 @@ class Signing:
     """
 
     __slots__ = (
-        *("_access_jar", "_cookies", "_external", "_lifetime", "_mint", "_refresh_jar", "_sign"),
+        "_access_jar",
+        "_cookies",
+        "_external",
+        "_lifetime",
+        "_mint",
+        "_refresh_jar",
+        "_sign",
         "refresh",
     )
 
