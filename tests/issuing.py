@@ -171,8 +171,8 @@ class Site:
         self._open()
 
     def _open(self) -> None:
-        self.application = Application()
         self.issuer = Issuer(self.settings)
+        self.application = Application(self.issuer)
         self.asgi: Any = None
         self.wsgi: Any = None
         if self.door == "asgi":
