@@ -40,7 +40,7 @@ GLANCE = 0.05  # seconds that it waits for a store that has failed just before, 
 MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
 
 _UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
+_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "purge")
 _HOOKS = {
     "claims_for": reasons.CLAIMS_HOOK,
     "issuer_for": reasons.ISSUER_HOOK,
@@ -81,6 +81,7 @@ class Runtime:
             from .stores.opening import open_store
 
             retention = MARGIN + group.access_lifetime + settings.leeway
+            self._retention = retention
             self.store, self.astore = open_store(
                 group.store, clock=settings.clock, retention=retention, serve=group.serve
             )
@@ -264,7 +265,7 @@ class Runtime:
                 started = self._settings.clock()
                 self._asked_at = monotonic()
                 try:
-                    found = self._call("ended", self.ended.cursor)
+                    found = self._call("ended", self.ended.cursor, self._retention)
                 except StoreUnavailable:
                     self._sync_failed()
                     raise
@@ -357,7 +358,9 @@ class Runtime:
 
         started = self._settings.clock()
         try:
-            found = await wait_for(self._acall("ended", self.ended.cursor), SYNC_LIMIT)
+            found = await wait_for(
+                self._acall("ended", self.ended.cursor, self._retention), SYNC_LIMIT
+            )
         except (StoreUnavailable, TimeoutError) as error:
             self._sync_failed()
             if isinstance(error, StoreUnavailable):

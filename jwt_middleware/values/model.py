@@ -155,6 +155,10 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
+    last_used_at: float | None = None  # of the last recorded use that was no rotation
+    label: str | None = field(default=None, repr=False)  # what its user calls it
+    idle_limit: float | None = None  # seconds; None: that of the settings
+    is_session: bool = False  # the client forgets it when it is closed
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as a rotation leaves it."""
@@ -173,6 +177,10 @@ class Grant:
             expires_at=self.expires_at,
             ended_at=self.ended_at,
             end_reason=self.end_reason,
+            last_used_at=self.last_used_at,
+            label=self.label,
+            idle_limit=self.idle_limit,
+            is_session=self.is_session,
         )
 
 
