@@ -126,7 +126,7 @@ _COOKIE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "header": _header,
 }
 
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
+_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
 _STORE = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
 
 

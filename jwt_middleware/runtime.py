@@ -40,7 +40,7 @@ GLANCE = 0.05  # seconds that it waits for a store that has failed just before, 
 MARGIN = 60.0  # seconds, and the leeway: an end is remembered for so long beyond a token's life
 
 _UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "purge", "use")
+_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "purge")
 _HOOKS = {
     "claims_for": reasons.CLAIMS_HOOK,
     "issuer_for": reasons.ISSUER_HOOK,

@@ -111,6 +111,9 @@ class AwaitedStore:
     async def advance(self, *args: Any) -> Any:
         return await self._do("advance", *args)
 
+    async def use(self, *args: Any) -> Any:
+        return await self._do("use", *args)
+
     async def end(self, *args: Any) -> Any:
         return await self._do("end", *args)
 

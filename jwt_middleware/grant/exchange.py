@@ -66,6 +66,7 @@ class Ports:
 
     add: Callable[..., Any]
     advance: Callable[..., Any]
+    use: Callable[..., Any]
     end: Callable[..., Any]
     end_subject: Callable[..., Any]
     grants: Callable[..., Any]

@@ -155,10 +155,10 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
-    last_used_at: float | None = None  # of a served refresh that was no rotation, as recorded
-    label: str | None = field(default=None, repr=False)  # what the user calls it, say a device
-    idle_limit: float | None = None  # seconds; None: as the settings say
-    is_session: bool = False  # its cookie ends with the browser
+    last_used_at: float | None = None  # of the last recorded use that was no rotation
+    label: str | None = field(default=None, repr=False)  # what its user calls it
+    idle_limit: float | None = None  # seconds; None: that of the settings
+    is_session: bool = False  # the client forgets it when it is closed
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as a rotation leaves it."""
