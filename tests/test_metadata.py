@@ -458,8 +458,6 @@ def test_the_issuer_says_where_its_endpoints_are(issuer: str, path: str) -> None
     ("refresh", "root"),
     [
         ({"public_url": "https://shop.example/app"}, "https://shop.example/app"),
-        ({"cookies": Cookies(mount="/app")}, f"{LOGIN}/app"),
-        ({"cookies": Cookies(mount="/app"), "public_url": "https://shop.example"}, "https://shop.example"),
         ({"cookies": Cookies()}, LOGIN),
     ],
 )  # fmt: skip

@@ -43,6 +43,7 @@ class Answer:
     token: AccessToken | None = None
     user: str | None = None
     events: tuple[Event, ...] = field(default=(), compare=False)
+    sent: str = field(default="", compare=False)  # the refresh token that this answers, for clients
 
     def header(self, name: str) -> str | None:
         found = [value for key, value in self.headers if key == name.lower()]

@@ -149,10 +149,11 @@ class Endpoints:
         """Exchange the newest of the browser's cookies whose grant lives."""
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
-        # The newest first, for most have one that lives and the others are left over. The order
-        # only saves questions: a login ends every grant whose cookie it brought.
-        living.sort(key=lambda one: -one[1].issued_at)
-        gone = list(over)
+        # The newest first, and last what is known to be over. The order only saves questions: a
+        # login ends every grant whose cookie it brought, so that one of them lives.
+        ended = self._exchange.ended
+        living.sort(key=lambda one: (one[1].grant_id in ended, -one[1].issued_at))
+        gone = [*over, *(token.grant_id for _, token in living if token.grant_id in ended)]
 
         def refused(error: InvalidGrant) -> Step:
             if error.reason in _ENDS and error.grant_id is not None:

@@ -71,7 +71,6 @@ class Ports:
     end_subject: Callable[..., Any]
     grants: Callable[..., Any]
     purge: Callable[..., Any]
-    use: Callable[..., Any]
     sync: Callable[[float], Any]  # bring `EndedGrants` up to date, for a request that arrived then
     claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
     sign: Sign  # for a key that signs elsewhere

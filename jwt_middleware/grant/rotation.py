@@ -93,7 +93,7 @@ def decide(
         row is None
         or row.ended_at is not None
         or now >= row.expires_at
-        or _is_unused(row, now, limits)
+        or _is_unused(presented, row, now, limits)
     ):
         return Outcome.GONE
     if row.bound_key is not None and row.bound_key != presented.key:
@@ -122,11 +122,12 @@ def gate(idle: float) -> float:
     return min(GATE, idle / 10)
 
 
-def _is_unused(row: Grant, now: float, limits: Limits) -> bool:
+def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> bool:
     # A rotation is recorded by itself, every other served refresh at most once per gate: so a gate
-    # more than the limit may have passed since the last record, and not since the last use.
+    # more than the limit may have passed since the last record, and not since the last use. The
+    # token, too, was minted for a refresh that was served; a failover may have lost the record.
     idle = row.idle_limit or limits.idle
-    return now > last_use(row) + idle + gate(idle)
+    return now > max(last_use(row), presented.issued_at) + idle + gate(idle)
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:
