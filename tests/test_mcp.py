@@ -396,20 +396,21 @@ async def carried_by(app: Any, scope: dict[str, Any]) -> None:
 
 def sdk_token(**claims: Any) -> SDKToken:
     """Return what a request with such a token shows to the SDK."""
-    found: list[SDKToken | None] = []
+    found: list[SDKToken] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["user"].access_token is get_access_token()
-        assert scope["user"].scopes == scope["user"].access_token.scopes
-        found.append(get_access_token())
+        token = get_access_token()
+        assert token is not None
+        assert scope["user"].access_token is token
+        assert scope["user"].scopes == token.scopes
+        found.append(token)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    scope["headers"] = [(b"authorization", f"Bearer {FACTORY.token(**claims)}".encode())]
+    headers = [(b"authorization", f"Bearer {FACTORY.token(**claims)}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
     outer = JWTMiddleware(MCPMiddleware(app), FACTORY.settings(profile=profiles.FOREIGN))
     asyncio.run(carried_by(outer, scope))
     assert get_access_token() is None
     (token,) = found
-    assert token is not None
     return token
 
 
