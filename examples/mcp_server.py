@@ -88,7 +88,6 @@ settings = Settings(
 app = JWTMiddleware(
     MCPMiddleware(
         server.streamable_http_app(
-            stateless_http=True,
             transport_security=TransportSecuritySettings(allowed_hosts=[urlsplit(URL).netloc]),
         )
     ),

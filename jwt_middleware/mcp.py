@@ -8,6 +8,7 @@ what another began.
 from __future__ import annotations
 
 from hashlib import sha256
+from json import loads
 from typing import TYPE_CHECKING, Any
 
 from .jose.strict import b64url_encode, to_json
@@ -108,19 +109,20 @@ def _for_sdk(token: AccessToken) -> SDKToken:
     if not isinstance(audience, str):
         # Of several, nobody says here which one is meant; `claims` has all of them.
         audience = audience[0] if len(audience) == 1 else None
+    text = to_json(token.claims)
     return _SDKToken(
-        token=_name(token),
+        token=_name(text),
         # Foreign issuers needn't say; then issuer and subject are who it is.
         client_id=token.client_id or "",
         scopes=token.scope.split(),
         expires_at=int(token.expires_at),
         resource=audience,
         subject=token.subject,
-        claims=dict(token.claims),
+        claims=loads(text),  # with lists, as readers of the SDK's type expect, and theirs to change
     )
 
 
-def _name(token: AccessToken) -> str:
+def _name(claims: str) -> str:
     """Return what stands where the SDK has the token's text: a digest of what it says.
 
     Not the text, which tools would hand on and log: MCP's rules forbid a server to pass on the
@@ -128,4 +130,4 @@ def _name(token: AccessToken) -> str:
     either, or what an application keeps by it would be one entry for all users. A colon stands in
     no token (RFC 6750 s2.1), so that no service takes this for one.
     """
-    return "sha256:" + b64url_encode(sha256(to_json(token.claims).encode()).digest()).decode()
+    return "sha256:" + b64url_encode(sha256(claims.encode()).digest()).decode()

@@ -283,6 +283,16 @@ def test_state_that_was_sealed_for_one_user_is_not_taken_from_another(
     asyncio.run(scene())
 
 
+def test_a_client_of_2025_is_asked_too(issuer: AuthorizationServer, url: str) -> None:
+    async def scene() -> None:
+        async with asking(url, user(issuer, url, "dora"), mode="legacy") as dora:
+            await dora.call_tool("add_note", {"text": "dora's"})
+            assert text(await dora.call_tool("lose_notes", {})) == "lost"
+            assert text(await dora.call_tool("notes", {})) == "dora: "
+
+    asyncio.run(scene())
+
+
 def text(result: Any) -> str:
     (content,) = result.content
     return content.text
@@ -342,7 +352,7 @@ def test_in_a_tool_the_sdk_knows_our_user(mode: ConnectMode, *, stateless: bool)
         assert (token.client_id, token.scopes) == (FACTORY.claims()["client_id"], ["read", "write"])
         assert token.resource == FACTORY.audience
         assert token.claims is not None
-        assert (token.claims["iss"], token.claims["roles"]) == (FACTORY.issuer, ("editor",))
+        assert (token.claims["iss"], token.claims["roles"]) == (FACTORY.issuer, ["editor"])
         assert token.expires_at == token.claims["exp"]
 
 
@@ -367,7 +377,15 @@ def test_a_session_is_its_users() -> None:
             httpx2.post(f"{url}/mcp", json=HELLO, headers=one | accept | session).status_code
             for one in (bob, alice)
         ]
+        # Her next token: what a tool sees is never the one that the session began with.
+        who = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "who"}}
+        newer = FACTORY.bearer(sub="alice", jti="newer")
+        answer = httpx2.post(f"{url}/mcp", json=who, headers=newer | accept | session)
     assert answers == [404, 200]
+    assert answer.status_code == 200
+    assert seen[-1] is not None
+    assert seen[-1].claims is not None
+    assert seen[-1].claims["jti"] == "newer"
 
 
 def test_without_a_token_the_sdk_knows_nobody_and_names_stay_the_applications() -> None:
@@ -422,7 +440,7 @@ def test_a_token_that_says_little_and_one_that_names_several_resources() -> None
     several = sdk_token(aud=["https://other.example", FACTORY.audience])
     assert several.resource is None
     assert several.claims is not None
-    assert several.claims["aud"] == ("https://other.example", FACTORY.audience)
+    assert several.claims["aud"] == ["https://other.example", FACTORY.audience]
 
 
 def test_its_text_is_no_token_and_no_other_tokens_name() -> None:
