@@ -234,7 +234,7 @@ class Core:
             # origin was configured, because an application may serve OPTIONS like any method.
             if is_preflight(request) and self._origins.knows(request):
                 return self._nobody
-            raise MissingCredentials(scope=rule.scope)
+            raise MissingCredentials
         now = self._clock()
         credentials = request.credentials if self._access_cookie is None else text
         if self._cache is not None and credentials is not None:
@@ -353,7 +353,10 @@ class Core:
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
         ours = None if request.is_websocket else self._ours(request.path)
-        response = self._refusals.answer(error, at_resource=ours is None)
+        # Only an odd path has no rule, and its refusal is a 400.
+        is_challenged = ours is None and error.status in (401, 403)
+        scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
+        response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )

@@ -76,12 +76,8 @@ class MissingCredentials(OAuthError):
     status, error = 401, None
     description = "This resource needs an access token"
 
-    def __init__(self, reason: Reason = reasons.MISSING, scope: str = "") -> None:
-        super().__init__(reason)
-        self.scope = scope
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        return (("scope", self.scope),) if self.scope else ()
+    def __init__(self) -> None:
+        super().__init__(reasons.MISSING)
 
 
 class InvalidToken(OAuthError):
@@ -99,10 +95,6 @@ class InsufficientScope(OAuthError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(reasons.SCOPE, scope)
-        self.scope = scope
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        return (("scope", self.scope),)
 
 
 class InsufficientAuthentication(OAuthError):
