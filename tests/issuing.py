@@ -175,7 +175,10 @@ class Site:
 
     def _open(self) -> None:
         self.issuer = Issuer(self.settings)
-        self.application = Application(self.issuer)
+        self._open_door(self.issuer)
+
+    def _open_door(self, issuer: Issuer | None = None) -> None:
+        self.application = Application(issuer)
         self.asgi: Any = None
         self.wsgi: Any = None
         if self.door == "asgi":
