@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, Self, cast
@@ -251,7 +252,7 @@ def test_a_paused_server_costs_who_asks_for_ended_grants_half_a_second(
     with server.paused():
         for _ in range(2):  # on a connection that was there, and on one that is to be made
             begun = time.monotonic()
-            assert fails(store.ended, ended.cursor) == "TimeoutError"
+            assert fails(store.ended, ended.cursor, RETENTION) == "TimeoutError"
             assert HEARING * 0.8 < time.monotonic() - begun < HEARING + 1
     engines.until(lambda: store.ended(ended.cursor, RETENTION))
     store.close()
@@ -599,6 +600,54 @@ def test_keys_that_are_half_moved_cost_a_503(kind: str) -> None:
 
 
 @each_kind
+@pytest.mark.xdist_group("migration-valkey")
+def test_nothing_that_is_half_moved_is_taken_for_missing(kind: str) -> None:
+    with engines.Cluster("valkey") as found, opened(kind, found.url) as store:
+        plain, used = a_grant("a"), a_grant("a", label="phone", idle_limit=60.0)
+        for grant in (plain, used):
+            store.add(grant, 100)
+        store.use(used.id)
+        ended = a_grant("a")
+        store.add(ended, 100)
+        store.end(ended.id, "logout")
+        expected = store.advance(used.id, 1, 1, None).grant
+        assert expected is not None
+        source = owner(found, "{jwta:}")
+        target = next(one for one in found.servers if one is not source)
+        slot = source.do("CLUSTER KEYSLOT", "{jwta:}")
+        target.do("CLUSTER SETSLOT", slot, "IMPORTING", found.node_id(source))
+        source.do("CLUSTER SETSLOT", slot, "MIGRATING", found.node_id(target))
+        keys = RedisStore(None, retention=700)
+
+        def move(*names: bytes) -> None:
+            for name in names:
+                source.do("MIGRATE", engines.HOST, target.port, name, 0, 5000)
+
+        # Its row and what is beside it at one node, at two, and again at one.
+        generation = 1
+        for step in ((), (keys._row(used.id),), (keys._beside(used.id),)):
+            move(*step)
+            advanced, row = store.advance(used.id, generation, generation + 1, "parent")
+            generation += 1
+            assert advanced
+            assert row is not None
+            assert row == replace(
+                expected, generation=generation, parent="parent", rotated_at=row.rotated_at
+            )
+        assert store.advance(plain.id, 1, 2, None).grant is not None, "it has nothing beside"
+        assert fails(store.use, plain.id) == "TryAgainError"
+        store.use(used.id)  # both are at one node
+        # The index and the log have gone ahead: no living grant may be left out of the index.
+        move(keys._index(used.subject), keys._logs["a"])
+        for verb, *args in ((store.grants,), (store.end_subject, "logout")):
+            fails(verb, used.subject, *args)
+        fails(store.add, a_grant("a"), 100)
+        migrate(source, target, found, "{jwta:}")
+        assert {one.id for one in store.grants(used.subject)} == {plain.id, used.id}
+        assert set(store.end_subject(used.subject, "logout")) == {plain.id, used.id}
+
+
+@each_kind
 def test_a_cluster_that_is_gone_costs_a_503(kind: str) -> None:
     with engines.Cluster("valkey") as found, opened(kind, found.url) as store:
         grants = [a_grant(letter) for letter in SHARDS]
@@ -608,7 +657,7 @@ def test_a_cluster_that_is_gone_costs_a_503(kind: str) -> None:
             server.kill()
         for grant in grants:
             fails(store.advance, grant.id, 1, 2, None)
-        fails(store.ended, None)
+        fails(store.ended, None, RETENTION)
         for server in found.servers:
             server.launch()
         engines.until(lambda: all(found.is_ok(one) for one in found.servers))

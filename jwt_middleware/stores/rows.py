@@ -10,6 +10,9 @@ from ..values.errors import StoreUnavailable
 from ..values.model import FrozenDict, Grant
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
+MORE: Final = FIELDS[
+    FIELDS.index("last_used_at") :
+]  # most grants have these as they are by default
 _NOTHING: Final = FrozenDict()
 
 
@@ -18,6 +21,12 @@ def written(grant: Grant) -> dict[str, Any]:
     row = {name: getattr(grant, name) for name in FIELDS}
     row["claims"] = to_json(grant.claims) if grant.claims else None
     return row
+
+
+def has_more(grant: Grant) -> bool:
+    """Say whether a grant has one of `MORE` that isn't as it is by default."""
+    values = (getattr(grant, name) for name in MORE)
+    return any(value is not None and value is not False for value in values)
 
 
 def read(row: Sequence[Any]) -> Grant:
