@@ -99,43 +99,53 @@ class Endpoints:
     def _exchange_token(self, request: Request, held: Held, found: Parameters) -> Step:
         grant_type, text = found.get("grant_type"), found.get("refresh_token")
         cookies = tuple(value for _, value in held.refresh if value)
+        by_cookie = bool(cookies) and text is None
+        # Beside a cookie a browser may send what another's password needs.
+        client_id = found.get("client_id") if by_cookie else _client_id(request, found)
         if grant_type is None and (found or not cookies):
             raise InvalidRequest(reasons.PARAMETER, "grant_type")
         if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
-        texts = (text,) if text is not None else cookies
-        if not texts:
+        if text is None and not cookies:
             raise InvalidRequest(reasons.PARAMETER, "refresh_token")
         scope = found.get("scope", "")
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
-        now = self._clock()
+        asked = _Asked(scope, client_id, self._clock())
         if text is None:
-            asked = _Asked(scope, found.get("client_id"), now)
-            return self._known(texts, now, lambda: self._exchange_cookies(request, held, asked))
-        if self._exchange.read(cookies, now)[0]:
+            unread = [one for one in cookies if self._exchange.lacks_key(one, asked.now)]
+            exchange = partial(self._exchange_cookies, request, held, asked)
+            return self._exchange.look(asked.now, exchange) if unread else exchange()
+        if self._exchange.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
-        asked = _Asked(scope, _client_id(request, found), now)
+        return self._exchange_text(request, asked, text)
 
+    def _exchange_text(self, request: Request, asked: _Asked, text: str) -> Step:
         def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
             return Reply(self._json(request, tokens, ()), events)
 
-        return self._known(
-            texts,
-            now,
-            lambda: self._exchange_one(request, asked, text, granted, _raise),
-        )
+        def exchange() -> Step:
+            token = self._exchange.check(text, asked.now)
+            return self._exchange_one(request, asked, token, text, granted, _raise)
+
+        try:
+            return exchange()
+        except InvalidGrant:
+            if not self._exchange.lacks_key(text, asked.now):
+                raise
+        return self._exchange.look(asked.now, exchange)
 
     def _exchange_one(
         self,
         request: Request,
         asked: _Asked,
+        token: RefreshToken,
         text: str,
         granted: Callable[[Tokens, tuple[Event, ...]], Step],
         refused: Callable[[InvalidGrant], Step],
     ) -> Step:
         return self._exchange.refresh(
-            self._exchange.check(text, asked.now),
+            token,
             scope=asked.scope,
             client_id=asked.client_id,
             text=text,
@@ -164,7 +174,7 @@ class Endpoints:
             raise error
 
         def one_more() -> Step:
-            text, _ = rest.pop(0)
+            text, token = rest.pop(0)
 
             def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
                 # The cookie of a kept token isn't set anew: that answer, come late, would put an
@@ -174,7 +184,7 @@ class Endpoints:
                 more = carried.cookies + jars.cleared(held, gone)
                 return Reply(self._json(request, carried, more), events)
 
-            return self._exchange_one(request, asked, text, granted, refused)
+            return self._exchange_one(request, asked, token, text, granted, refused)
 
         rest = living[:MOST]
         if not rest:
