@@ -15,6 +15,7 @@ import pytest
 from jwt_middleware import (
     ConfigurationError,
     Cookies,
+    Former,
     Grant,
     KeySet,
     Refresh,
@@ -138,6 +139,9 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(sync_failure="open")}),
     ("long-access-lifetime", "refresh.access_lifetime", "so long a log-out", {
         "refresh": refresh(access_lifetime=3601)}),
+    ("former-over", r"refresh.former\[1\]", "its date is past", {"refresh": refresh(former=(
+        Former(until="9999-12-31", secret=SECRET), Former(until="2020-12-31", issuer="https://old")
+    ))}),
     ("all-open", r"Route\('/\*'\)", "what is forgotten", {"routes": (Route("/*", public=True),)}),
     ("all-open", r"Route\('/\*'\)", "what is forgotten", {"routes": (Route("/*", optional=True),)}),
     ("opened-below", r"Route\('/admin/login'\)", r"a part of /admin/\*, which is guarded", {
