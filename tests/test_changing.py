@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from jwt_middleware import Former, Issuer, KeySet, Settings, Tokens
+from jwt_middleware import ConfigurationError, Former, Issuer, KeySet, Settings, Tokens
 from jwt_middleware.jose.jwk import Key
 from jwt_middleware.jose.strict import b64url_decode
 from jwt_middleware.refresh_secrets import refresh_keys
@@ -58,6 +58,18 @@ class Change(NamedTuple):
     @property
     def issuer(self) -> str:
         return self.after.get("issuer", ISSUER)
+
+    @property
+    def coming(self) -> tuple[Former, ...]:
+        """Return the entry for processes of before: what those of after sign."""
+        said: dict[str, Any] = {}
+        if self.after.get("secret"):
+            said["secret"] = self.after["secret"]
+        elif "keys" in self.after or "secret" in self.after:
+            said["keys"] = self.after.get("keys", self.before["keys"])
+        if "issuer" in self.after:
+            said["issuer"] = self.after["issuer"]
+        return (Former(until=UNTIL, **said),)
 
     def entry(self, until: Any = UNTIL) -> tuple[Former, ...]:
         return (Former(until=until, **self.former),)
@@ -111,9 +123,9 @@ class Running(NamedTuple):
     world: World
     change: Change
 
-    def restart(self, former: tuple[Former, ...]) -> None:
+    def restart(self, former: tuple[Former, ...], settings: dict[str, Any] | None = None) -> None:
         """Start it anew, as it is to be from now on."""
-        settings = dict(self.change.after)
+        settings = dict(self.change.after if settings is None else settings)
         group = {name: settings.pop(name) for name in ("secret",) if name in settings}
         group["former"] = former
         self.world.each(lambda site: site.restart(refresh=group, **settings))
@@ -197,6 +209,26 @@ def test_a_client_that_refreshes_on_401_notices_nothing(running: Running) -> Non
         refreshed = world.renewed(tokens.refresh_token)
         answer = world.call(refreshed["access_token"])
     assert (answer.status, answer.user) == (200, "alice")
+
+
+def test_old_and_new_processes_serve_each_others_tokens(running: Running) -> None:
+    """A change that takes its time: those of before have an entry for what is to come."""
+    world, change = running.world, running.change
+    before = {"issuer": ISSUER, "secret": ()} | change.before
+    token = running.login().refresh_token
+    if change.after.get("secret") == MAC:
+        # It still signs access tokens in the processes of before: another secret must come.
+        with pytest.raises(ConfigurationError, match="who verifies those could make refresh"):
+            running.restart(change.coming, before)
+        return
+    seen = set()
+    for _ in range(2):
+        for former, settings in ((change.coming, before), (change.entry(), None)):
+            running.restart(former, settings)
+            running.later()
+            token = world.renewed(token)["refresh_token"]
+            seen.add(claims(token)["iss"])
+    assert seen == {ISSUER, change.issuer}
 
 
 @accepts("RT-25")

@@ -236,8 +236,8 @@ OTHERS: list[tuple[dict[str, Any], dict[str, Any], str, list[str]]] = [
         "path",
         [
             (
-                f"FAIL: clients that ask at /auth/refresh get no tokens there: {OUT}, until they know "
-                '/session-> path="/auth"'
+                f"FAIL: clients that ask at /auth/refresh get no tokens there: {OUT}, until they "
+                'know /session-> path="/auth"'
             )
         ],
     ),
@@ -274,8 +274,8 @@ OTHERS: list[tuple[dict[str, Any], dict[str, Any], str, list[str]]] = [
         "services",
         [
             (
-                "warn: the key set moves from /.well-known/jwks.json to /keys.json-> KeySet.remote() "
-                "there, which finds the keys by the issuer's name"
+                "warn: the key set moves from /.well-known/jwks.json to /keys.json-> "
+                "KeySet.remote() there, which finds the keys by the issuer's name"
             )
         ],
     ),

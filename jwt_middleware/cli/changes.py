@@ -148,12 +148,11 @@ def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
     """Return the entry of `former` that keeps everybody: tried, and spelled without secrets."""
     before, after = cast("Refresh", old.refresh), cast("Refresh", new.refresh)
     date = _date(now, before)
-    name = {} if old.issuer == new.issuer else {"issuer": old.issuer}
+    name: dict[str, Any] = {} if old.issuer == new.issuer else {"issuer": old.issuer}
     signed: dict[str, Any] = {"secret": before.secrets} if before.secrets else {"keys": old.keys}
     end = math.ceil(now + before.absolute_limit)
     token = next(_made(old, now, end))
-    choices: tuple[dict[str, Any], ...] = (name, signed | name)
-    for said in choices:
+    for said in (name, signed | name):
         try:
             entry = Former(until=date, **said)
             made = new.replace(refresh=replace(after, former=(*after.former, entry)))
