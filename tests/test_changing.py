@@ -29,7 +29,8 @@ from tests.test_own_keys import Keys, behind, followed, replaced
 
 SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"
 MAC = "jJ4wB7cXn0ZrT2kLm9QyHs6VaGpU8eDf"
-ES, HS = KeySet.generate("ES256"), KeySet.secret(MAC)
+ES, SECOND, HS = KeySet.generate("ES256"), KeySet.generate("ES256"), KeySet.secret(MAC)
+PAGE = Path(__file__).parent.parent / "docs" / "changing.md"
 NEW_NAME = "https://id.example"
 UNTIL = Clock().now + 30 * DAY
 BROWSER = [("User-Agent", "Firefox")]
@@ -77,29 +78,30 @@ class Change(NamedTuple):
 
 BY_ES, BY_HS = derive(ES.keys[0], ISSUER), derive(HS.keys[0], ISSUER)
 CHANGES = {
-    "derived secret to a configured one": Change(
+    "a configured secret, where it was derived": Change(
         {"keys": ES}, {"secret": SECRET}, {"keys": ES}, BY_ES
     ),
-    "configured secret to a derived one": Change(
+    "a derived secret, where it was configured": Change(
         {"keys": ES, "secret": SECRET}, {"secret": ()}, {"secret": SECRET}, from_text(SECRET)
     ),
-    "one secret to another": Change(
+    "another key, without a rotation": Change({"keys": ES}, {"keys": SECOND}, {"keys": ES}, BY_ES),
+    "another configured secret": Change(
         {"keys": ES, "secret": SECRET}, {"secret": OTHER}, {"secret": SECRET}, from_text(SECRET)
     ),
     "HS256 to ES256": Change({"keys": HS}, {"keys": ES}, {"keys": HS}, BY_HS),
-    "HS256 to ES256, the old secret for refresh tokens": Change(
+    "HS256 to ES256, with the old secret for refresh tokens": Change(
         {"keys": HS}, {"keys": ES, "secret": MAC}, {"keys": HS}, BY_HS
     ),
-    "another name, derived": Change(
+    "another issuer's name, secrets derived": Change(
         {"keys": ES}, {"issuer": NEW_NAME}, {"issuer": ISSUER}, BY_ES
     ),
-    "another name, configured": Change(
+    "another issuer's name, a configured secret": Change(
         {"keys": ES, "secret": SECRET}, {"issuer": NEW_NAME}, {"issuer": ISSUER}, from_text(SECRET)
     ),
-    "a key into a KMS": Change(
+    "a signing key into a KMS": Change(
         {"keys": ES}, {"keys": MOVED, "secret": SECRET}, {"keys": ES}, BY_ES
     ),
-    "everything at once": Change(
+    "several of these at once": Change(
         {"keys": HS},
         {"keys": MOVED, "secret": SECRET, "issuer": NEW_NAME},
         {"keys": HS, "issuer": ISSUER},
@@ -157,6 +159,11 @@ def running(request: pytest.FixtureRequest, change: Change) -> Iterator[Running]
 def claims(token: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(b64url_decode(token.split(".")[1].encode()))
     return found
+
+
+def test_the_rows_are_those_of_the_page() -> None:
+    table = PAGE.read_text("utf-8").partition("| Change |")[2].partition("\n\n")[0]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[2:]] == [*CHANGES]
 
 
 def test_without_the_entry_all_are_logged_out(running: Running) -> None:

@@ -186,6 +186,10 @@ def test_a_key_file_that_others_can_read_is_found(check: Check, tmp_path: Path) 
     status, out = check(keys=KeySet.load(path))
     assert status == 1
     assert f"{path} has secrets, and others can read it [readable-key-file]" in out
+    until = "9999-12-31"
+    entries = (Former(until=until, secret=SECRET), Former(until=until, keys=KeySet.load(path)))
+    status, out = check(refresh=refresh(former=entries), keys=KeySet.generate())
+    assert (status, out.startswith("warn  refresh.former[1].keys  ")) == (1, True)
     loaded = KeySet.load(path)
     path.unlink()
     assert check(keys=loaded)[0] == 0

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .. import ConfigurationError, KeySet, Refresh, Settings, TrustedIssuer
+from .. import ConfigurationError, Former, KeySet, Refresh, Settings, TrustedIssuer
 from .. import fields as checks
 from ..keys.file import File
 from ..keys.remote import Remote
@@ -241,10 +241,20 @@ def _private_addresses(settings: Settings) -> Iterator[Found]:
 
 
 def _key_file(settings: Settings) -> Iterator[Found]:
-    for place, one in _each(settings):
-        source = one.keys.source
-        if isinstance(source, File) and _is_open(source.path) and _is_secret(one.keys):
-            yield Found(f"{place}keys", f"{source.path} has secrets, and others can read it")
+    found = [(f"{place}keys", one.keys) for place, one in _each(settings)]
+    for place, former in _former(settings):
+        if former.keys is not None:
+            found.append((f"{place}.keys", former.keys))
+    for place, keys in found:
+        source = keys.source
+        if isinstance(source, File) and _is_open(source.path) and _is_secret(keys):
+            yield Found(place, f"{source.path} has secrets, and others can read it")
+
+
+def _former(settings: Settings) -> Iterator[tuple[str, Former]]:
+    group = settings.refresh
+    for position, one in enumerate(group.former if group is not None else ()):
+        yield f"refresh.former[{position}]", one
 
 
 def _is_open(path: str) -> bool:
@@ -284,10 +294,10 @@ def _of_refresh(
 
 
 def _over(settings: Settings) -> Iterator[Found]:
-    group, now = settings.refresh, settings.clock()
-    for position, one in enumerate(group.former if group is not None else ()):
+    now = settings.clock()
+    for place, one in _former(settings):
         if one.ends_at <= now:
-            yield Found(f"refresh.former[{position}]", "its date is past: it verifies nothing")
+            yield Found(place, "its date is past: it verifies nothing")
 
 
 def _all_open(settings: Settings) -> Iterator[Found]:
