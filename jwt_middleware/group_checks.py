@@ -60,7 +60,7 @@ def check_refresh(group: Refresh) -> None:
     if not group.serve and (group.secret or group.former or group.claims_for is not None):
         raise _wrong(
             "serve",
-            "is False, and who issues nothing has no use for a secret or claims_for, nor for former",
+            "is False, and who issues nothing has no use for a secret or claims_for, or former",
             "leave them out, or serve",
         )
     if not group.serve and group.store == "memory://":
