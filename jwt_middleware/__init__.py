@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Refresh, TokenCache, TrustedIssuer
+from .groups import Cookies, Former, Refresh, TokenCache, TrustedIssuer
 from .keys import KeySet
 from .request.routes import Route
 from .resource import Resource
@@ -31,6 +31,7 @@ __all__ = [
     "Cookies",
     "EndGrant",
     "Event",
+    "Former",
     "Grant",
     "Issuer",
     "KeySet",

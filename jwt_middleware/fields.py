@@ -14,6 +14,8 @@ from .values.errors import ConfigurationError
 
 T = TypeVar("T")
 
+MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; what counts from a start is below
+
 
 def identifier(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:

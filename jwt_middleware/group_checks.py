@@ -1,17 +1,19 @@
-"""What `Refresh` and `Cookies` may say. Loaded where one of them is on."""
+"""What `Refresh`, `Former` and `Cookies` may say. Loaded where one of them is on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
+from datetime import UTC, date, datetime, time
 from inspect import iscoroutinefunction
 from typing import Any
 
-from .groups import Cookies, Refresh
+from . import fields as checks
+from .groups import Cookies, Former, Refresh
 from .jose.jwk import UnusableKey
 from .keys.source import unusable
-from .token.claims import is_scope
+from .token.claims import MAX_TIME, is_scope
 from .token.refresh import from_text
 from .values.errors import ConfigurationError
 from .values.later import pattern
@@ -54,10 +56,11 @@ def check_refresh(group: Refresh) -> None:
         if one.metadata:
             _in_range(one, getattr(group, one.name), **one.metadata)
     object.__setattr__(group, "secret", _secrets("secret", group.secret))
-    if not group.serve and (group.secret or group.claims_for is not None):
+    object.__setattr__(group, "former", _each_former("refresh.former", group.former))
+    if not group.serve and (group.secret or group.former or group.claims_for is not None):
         raise _wrong(
             "serve",
-            "is False, and who issues nothing has no use for a secret or claims_for",
+            "is False, and who issues nothing has no use for a secret or claims_for, or former",
             "leave them out, or serve",
         )
     if not group.serve and group.store == "memory://":
@@ -86,6 +89,57 @@ def check_refresh(group: Refresh) -> None:
             "is shorter than twice sync_every: a single late answer would count as a failure",
             "make it longer, or sync_every shorter",
         )
+
+
+_each_former = checks.each(Former, 'Former(until="2030-01-31", secret=...)')
+
+
+def check_former(one: Former) -> None:
+    """Check what signed before, and keep its time as a number. Raises ConfigurationError."""
+    object.__setattr__(one, "until", _until(one.until))
+    object.__setattr__(one, "secret", _secrets("former.secret", one.secret))
+    if one.issuer != "":
+        checks.identifier("refresh.former.issuer", one.issuer)
+    if not one.secret and one.keys is None and not one.issuer:
+        raise _wrong(
+            "former",
+            "doesn't say what signed then",
+            "its `secret`; the `keys` that it was derived from; or the `issuer`, if only that was "
+            "another",
+        )
+    if one.keys is None:
+        return
+    keys = checks.key_set("refresh.former.keys", one.keys)
+    if not any(key.private is not None for key in keys.keys):
+        raise _wrong(
+            "former.keys",
+            "has no private key and no secret, of which secrets for refresh tokens are derived",
+            "KeySet.load of the file that signed; for a key in a KMS give the `secret` of its time",
+        )
+
+
+def _until(value: Any) -> float:
+    try:
+        found = _seconds(datetime.fromisoformat(value) if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        found = 0
+    # A length of time is no date, nor is one in milliseconds.
+    if not checks.MIN_CLOCK <= found < MAX_TIME:
+        raise _wrong(
+            "former.until",
+            "must be a date, a date and a time, or seconds since 1970-01-01 UTC",
+            '"2030-01-31", its first moment, UTC',
+        )
+    return found
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    # `type`, because True is an int.
+    return float(value) if type(value) in (int, float) else 0
 
 
 def _cookie_name(name: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import fields
@@ -136,6 +137,49 @@ class TokenCache:
 
 
 @record(slots=False, eq=False)
+class Former:
+    """What signed refresh tokens before a change of `secret`, of keys or of the issuer's name.
+
+    It verifies them until a date, so that the change logs nobody out, and signs nothing. Say what
+    was: `secret` where there was one, else `keys`; `issuer` where its name was another. Where that
+    alone was another, the present secrets are meant.
+
+    Args:
+        until: when its tokens stop being taken: a date (its first moment, UTC), a date and a time
+            (UTC where no offset is given), as text or as such an object; or seconds since 1970.
+            After `absolute_limit` there are none left. Earlier where it leaked.
+        secret: what `Refresh.secret` was.
+        keys: the keys whose private parts, or secrets, the secrets of refresh tokens were derived
+            from. Where they come from the same file as `Settings.keys`, they follow it.
+        issuer: what `Settings.issuer` was; "": the same as now.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    until: str | float | date
+    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
+    keys: KeySet | None = None
+    issuer: str = ""
+
+    def __post_init__(self) -> None:
+        from .group_checks import check_former  # as above
+
+        check_former(self)
+
+    @property
+    def ends_at(self) -> float:
+        """Return `until` in seconds since 1970-01-01 UTC."""
+        return cast("float", self.until)
+
+    @property
+    def secrets(self) -> tuple[str | bytes, ...]:
+        """Return all secrets that are given themselves."""
+        return cast("tuple[str | bytes, ...]", self.secret)
+
+
+@record(slots=False, eq=False)
 class Refresh:
     """Issue tokens: logins begin grants, and refresh tokens buy new access tokens.
 
@@ -146,6 +190,7 @@ class Refresh:
             needs public keys only, and asks the store for what has ended and nothing else.
         secret: what refresh tokens are signed with, at least 32 random octets; of several the first
             signs, and all verify. None: derived from the signing key.
+        former: what signed them before a change, each until a date: nobody is logged out by it.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
         claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
             the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
@@ -176,6 +221,7 @@ class Refresh:
     store: str | Store | AsyncStore = field(repr=False)
     serve: bool = True
     secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
+    former: tuple[Former, ...] = ()
     cookies: Cookies | None = None
     claims_for: Callable[[Grant], Any] | None = None
     client_id: str = "first-party"

@@ -23,7 +23,6 @@ from .values.events import Event
 from .values.later import record
 
 MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
-MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; clocks that count from a start are below
 
 
 @record(slots=False, eq=False)
@@ -226,12 +225,18 @@ def _check_group(settings: Settings, group: Refresh) -> None:
         )
     # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
     shared = {key.private for key in settings.keys.keys if key.is_symmetric}
-    if any(from_text(one).private in shared for one in group.secrets):
-        raise ConfigurationError(
-            "refresh.secret",
-            "signs access tokens, too: who verifies those could make refresh tokens",
-            "give it one of its own, or leave it out to derive one",
-        )
+    for name, secrets in (
+        ("secret", group.secrets),
+        ("former", [secret for one in group.former for secret in one.secrets]),
+    ):
+        if any(from_text(one).private in shared for one in secrets):
+            raise ConfigurationError(
+                f"refresh.{name}",
+                "signs access tokens, too: who verifies those could make refresh tokens",
+                "give it one of its own, or leave it out to derive one",
+            )
+    if group.former:
+        _check_former(settings, group)
     if settings.issuer in settings.audience:
         raise ConfigurationError(
             "audience",
@@ -243,6 +248,22 @@ def _check_group(settings: Settings, group: Refresh) -> None:
 def _api_of(issuer: str) -> str:
     """Return a name for a service beside its issuer, to be pasted."""
     return f"{issuer.rstrip('/')}/api" if "://" in issuer else f"{issuer}-api"
+
+
+def _check_former(settings: Settings, group: Refresh) -> None:
+    """Check that no former entry says what is so now: that slip would log everybody out."""
+    from .refresh_secrets import former_secrets, present_secrets  # as above
+
+    keys, issuer = settings.keys, settings.issuer
+    present = {key.kid for key in present_secrets(keys, group, issuer)}
+    for position, one in enumerate(group.former):
+        found = former_secrets(one, keys, group, issuer, keys.source)
+        if one.issuer in ("", issuer) and present.issuperset(key.kid for key in found):
+            raise ConfigurationError(
+                "refresh.former",
+                f"does nothing: all that its entry {position + 1} verifies is verified now, too",
+                "give what signed before the change, or leave it out",
+            )
 
 
 def _check_resource(settings: Settings, group: Resource) -> None:
@@ -320,7 +341,7 @@ def _clock(name: str, value: Any) -> Any:
             name, f"raised {type(error).__name__}", "it is called without arguments"
         ) from error
     # With another epoch, or in milliseconds, `exp` would mean another day.
-    if type(now) not in (int, float) or not MIN_CLOCK <= now < MAX_TIME:
+    if type(now) not in (int, float) or not fields.MIN_CLOCK <= now < MAX_TIME:
         raise ConfigurationError(
             name, "doesn't return the seconds since 1970-01-01 UTC", "time.time does"
         )

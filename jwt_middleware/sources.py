@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from datetime import date
 from inspect import cleandoc
 from json import loads
 from types import NoneType, UnionType
@@ -550,6 +551,8 @@ _ARRAY = _Kind("an array", _of(list, tuple), _array, _array_schema, opener="[")
 _TABLE = _Kind("a table", _is_mapping, _same, _fixed(type="object"), opener="{")
 _GROUP = _Kind("a table", _is_group, _group, _group_schema, opener="{")
 _OCTETS = _Kind("octets", _of(bytes), _same, _fixed(**_NO_FORM))
+# TOML has them; elsewhere they are text, whose form the field knows.
+_DATE = _Kind("a date", _of(date), _same, _fixed(**_NO_FORM))
 _OBJECT = _Kind("an object", _is_object, _same, _fixed(**_NO_FORM))
 _CHOICE = _Kind("text", _of(str), _choice, _choice_schema, _text)
 _CALLABLE = _Kind(
@@ -577,6 +580,7 @@ _KINDS: Mapping[Any, _Kind] = {
     bool: _BOOLEAN,
     int: _INTEGER,
     float: _FLOAT,
+    date: _DATE,
     tuple: _ARRAY,
     Mapping: _TABLE,
     Literal: _CHOICE,

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -186,10 +186,12 @@ class Site:
         else:
             self.wsgi = WSGIMiddleware(self.application.wsgi, self.settings)
 
-    def restart(self) -> None:
-        """Do what a new process does: forget everything but the store."""
+    def restart(self, *, refresh: Mapping[str, Any] | None = None, **changes: Any) -> None:
+        """Do what a new process does: forget everything but the store. Settings may be others."""
         self.settings.close()
-        self.settings = self.settings.replace()  # a copy without the live side
+        group = dataclasses.replace(cast("Refresh", self.settings.refresh), **(refresh or {}))
+        # A copy without the live side.
+        self.settings = self.settings.replace(**changes, refresh=group)
         self._open()
 
     def close(self) -> None:

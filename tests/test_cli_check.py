@@ -15,6 +15,7 @@ import pytest
 from jwt_middleware import (
     ConfigurationError,
     Cookies,
+    Former,
     Grant,
     KeySet,
     Refresh,
@@ -146,6 +147,9 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(sync_failure="open")}),
     ("long-access-lifetime", "refresh.access_lifetime", "so long a log-out", {
         "refresh": refresh(access_lifetime=3601)}),
+    ("former-over", r"refresh.former\[1\]", "its date is past", {"refresh": refresh(former=(
+        Former(until="9999-12-31", secret=SECRET), Former(until="2020-12-31", issuer="https://old")
+    ))}),
     ("all-open", r"Route\('/\*'\)", "what is forgotten", {"routes": (Route("/*", public=True),)}),
     ("all-open", r"Route\('/\*'\)", "what is forgotten", {"routes": (Route("/*", optional=True),)}),
     ("opened-below", r"Route\('/admin/login'\)", r"a part of /admin/\*, which is guarded", {
@@ -196,6 +200,10 @@ def test_a_key_file_that_others_can_read_is_found(check: Check, tmp_path: Path) 
     status, out = check(keys=KeySet.load(path))
     assert status == 1
     assert f"{path} has secrets, and others can read it [readable-key-file]" in out
+    until = "9999-12-31"
+    entries = (Former(until=until, secret=SECRET), Former(until=until, keys=KeySet.load(path)))
+    status, out = check(refresh=refresh(former=entries), keys=KeySet.generate())
+    assert (status, out.startswith("warn  refresh.former[1].keys  ")) == (1, True)
     loaded = KeySet.load(path)
     path.unlink()
     assert check(keys=loaded)[0] == 0

@@ -23,7 +23,7 @@ from jwt_middleware import (
     Settings,
     profiles,
 )
-from jwt_middleware.grant.tokens import refresh_keys
+from jwt_middleware.refresh_secrets import refresh_keys
 from jwt_middleware.stores.memory import MemoryStore
 from tests.rules import accepts, refuses
 from tests.world import World
@@ -463,7 +463,7 @@ def test_all_sources_mean_the_same(folder: Path) -> None:
         from_env(REFRESH=json.dumps(FULL)),
     ):
         assert plain(made.refresh) == plain(by_hand)
-    assert {one.name for one in fields(Refresh)} - FULL.keys() == {"jwks_path"}
+    assert {one.name for one in fields(Refresh)} - FULL.keys() == {"jwks_path", "former"}
 
 
 def test_a_mounted_secret_is_read_from_its_file(folder: Path) -> None:

@@ -24,7 +24,17 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"values": {"values"}},
     {"jose": {"jose"}},
     {"token": {"token"}, "request": {"request"}, "keys": {"keys"}, "stores": {"stores"}},
-    {"settings": {"settings", "sources", "groups", "group_checks", "fields", "resource"}},
+    {
+        "settings": {
+            "settings",
+            "sources",
+            "groups",
+            "group_checks",
+            "fields",
+            "resource",
+            "refresh_secrets",
+        }
+    },
     {"issuers": {"issuers"}, "metadata": {"metadata"}},
     {"grant": {"grant"}},
     {"core": {"core"}},

@@ -117,7 +117,8 @@ def test_the_own_origin_is_not_known_to_cors(world: World) -> None:
 
 @refuses("RT-27")
 def test_it_is_for_routes_that_need_no_token() -> None:
-    for options in ({}, {"scope": "admin"}):
+    given: tuple[dict[str, Any], ...] = ({}, {"scope": "admin"})
+    for options in given:
         with pytest.raises(ConfigurationError, match="own_origin: is for routes that log in"):
             Route("/login", own_origin=True, **options)
     with pytest.raises(ConfigurationError, match="own_origin: must be True or False"):

@@ -6,13 +6,14 @@ rules here are about what is allowed and still seldom meant.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .. import ConfigurationError, KeySet, Refresh, Settings, TrustedIssuer
+from .. import ConfigurationError, Former, KeySet, Refresh, Settings, TrustedIssuer
 from .. import fields as checks
 from ..keys.file import File
 from ..keys.remote import Remote
@@ -20,7 +21,8 @@ from ..metadata import documents
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..runtime import Runtime
-from .configured import add_options, settings_of, source_of
+from .changes import changes
+from .configured import add_options, imported, settings_of, source_of
 from .lines import Line, write
 
 MAX_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
@@ -42,12 +44,19 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
     )
+    parser.add_argument(
+        "--against",
+        metavar="OLD",
+        help="say what the change does to those who are logged in: the settings as they were, a "
+        "TOML file or MODULE:NAME",
+    )
     parser.set_defaults(run=_check)
 
 
 def _check(arguments: Namespace) -> int:
     try:
         settings = settings_of(arguments)
+        old = _old(arguments)
         runtime = Runtime.of(settings)  # with a store that nobody has connected to yet
         if arguments.door is not None:
             runtime.core(asynchronous=arguments.door == "asgi")
@@ -57,13 +66,47 @@ def _check(arguments: Namespace) -> int:
         write([Line("FAIL", error.field, seen, error.remedy)], as_json=arguments.json)
         return 2
     found = write(_findings(settings), as_json=arguments.json)
-    if found:
+    if old is not None:
+        found += write(changes(old, settings, _spelling(arguments)), as_json=arguments.json)
+    if any(line.state in ("warn", "FAIL") for line in found):
         return 1
+    if found:
+        return 0
     write(
         [Line("ok", "settings", f"nothing to say about {source_of(arguments)}")],
         as_json=arguments.json,
     )
     return 0
+
+
+def _old(arguments: Namespace) -> Settings | None:
+    """Return the settings to compare with. Raises ConfigurationError or Refusal."""
+    name: str | None = arguments.against
+    if name is None:
+        return None
+    if os.path.isfile(name) or ":" not in name:
+        return Settings.from_toml(name, arguments.table)
+    return imported(name, "--against")
+
+
+def _spelling(arguments: Namespace) -> Callable[[Mapping[str, str]], str]:
+    """Return how these settings spell an entry of `Refresh.former`."""
+    if arguments.settings is not None:
+        return _in_python
+    if arguments.toml is not None:
+        return lambda entry: f"{{{', '.join(f'{k} = {json.dumps(v)}' for k, v in entry.items())}}}"
+    return lambda entry: f"{arguments.prefix}REFRESH__FORMER='[{json.dumps(entry)}]'"
+
+
+def _in_python(entry: Mapping[str, str]) -> str:
+    values = {
+        # What can't be shown stands in angle brackets, and is no text.
+        name: value if value.startswith("<") else json.dumps(value)
+        for name, value in entry.items()
+    }
+    if values.get("keys", "").startswith('"'):
+        values["keys"] = f"KeySet.load({values['keys']})"
+    return f"Former({', '.join(f'{name}={value}' for name, value in values.items())})"
 
 
 def _findings(settings: Settings) -> Iterator[Line]:
@@ -199,10 +242,20 @@ def _private_addresses(settings: Settings) -> Iterator[Found]:
 
 
 def _key_file(settings: Settings) -> Iterator[Found]:
-    for place, one in _each(settings):
-        source = one.keys.source
-        if isinstance(source, File) and _is_open(source.path) and _is_secret(one.keys):
-            yield Found(f"{place}keys", f"{source.path} has secrets, and others can read it")
+    found = [(f"{place}keys", one.keys) for place, one in _each(settings)]
+    for place, former in _former(settings):
+        if former.keys is not None:
+            found.append((f"{place}.keys", former.keys))
+    for place, keys in found:
+        source = keys.source
+        if isinstance(source, File) and _is_open(source.path) and _is_secret(keys):
+            yield Found(place, f"{source.path} has secrets, and others can read it")
+
+
+def _former(settings: Settings) -> Iterator[tuple[str, Former]]:
+    group = settings.refresh
+    for position, one in enumerate(group.former if group is not None else ()):
+        yield f"refresh.former[{position}]", one
 
 
 def _is_open(path: str) -> bool:
@@ -239,6 +292,13 @@ def _of_refresh(
             yield Found(f"refresh.{field}", problem)
 
     return look
+
+
+def _over(settings: Settings) -> Iterator[Found]:
+    now = settings.clock()
+    for place, one in _former(settings):
+        if one.ends_at <= now:
+            yield Found(place, "its date is past: it verifies nothing")
 
 
 def _all_open(settings: Settings) -> Iterator[Found]:
@@ -335,6 +395,7 @@ RULES: tuple[Rule, ...] = (
         ),
         "600 s: a refresh is cheap",
     ),
+    Rule("former-over", _over, "it can go"),
     Rule("all-open", _all_open, "name the paths that are public"),
     Rule("opened-below", _opened, "meant? Then nothing; else move the path"),
     Rule("lenient-below", _lenient_below, "name the wider rule's scopes here, too"),

@@ -44,7 +44,7 @@ def add_source(parser: ArgumentParser) -> None:
 def settings_of(arguments: Namespace) -> Settings:
     """Return the settings. Raises ConfigurationError or Refusal."""
     if arguments.settings is not None:
-        return _imported(arguments.settings)
+        return imported(arguments.settings)
     if arguments.toml is not None:
         return Settings.from_toml(arguments.toml, arguments.table)
     if not any(name.startswith(arguments.prefix) for name in os.environ):
@@ -59,9 +59,10 @@ def source_of(arguments: Namespace) -> str:
     return arguments.settings or arguments.toml or f"the environment ({arguments.prefix}*)"
 
 
-def _imported(name: str) -> Settings:
+def imported(name: str, option: str = "--settings") -> Settings:
+    """Return the settings of an application's module. Raises ConfigurationError or Refusal."""
     if ":" not in name:
-        raise Refusal(f"--settings {name}: is no MODULE:NAME, like shop.config:settings")
+        raise Refusal(f"{option} {name}: is no MODULE:NAME, like shop.config:settings")
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = resolve_name(name)
@@ -71,9 +72,9 @@ def _imported(name: str) -> Settings:
         raise
     except Exception as error:
         # The application's own module runs here: it may raise anything.
-        raise Refusal(f"--settings {name}: {type(error).__name__}: {error}") from error
+        raise Refusal(f"{option} {name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     if not isinstance(found, Settings):
-        raise Refusal(f"--settings {name}: is {type(found).__name__}, not Settings")
+        raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
     return found

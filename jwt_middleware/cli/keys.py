@@ -98,7 +98,7 @@ def _add_times(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--own-secret",
         action="store_true",
-        help="Refresh(secret) is set, so that no refresh token needs these keys",
+        help="Refresh(secret) is set, and no entry of its `former` names these keys",
     )
 
 

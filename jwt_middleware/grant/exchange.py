@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 from ..groups import Refresh
 from ..keys.live import LiveKeys
+from ..refresh_secrets import follows_keys
 from ..settings import Settings
 from ..stores import Advanced, new_grant_id
 from ..token import access, refresh
@@ -116,6 +117,7 @@ class Exchange:
         self._live = live
         self._signing = Prepared(live, lambda keys: Signing(keys, settings, group, ports.sign))
         self._group = group
+        self._follows_keys = follows_keys(group, settings.keys.source)
         self._limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )
@@ -213,7 +215,7 @@ class Exchange:
             # Another process may have signed it by a key in a file that can't be read here: that is
             # no fault of the client's.
             fresh = self._live.fresh
-            if error.reason == reasons.KEY_UNKNOWN and fresh.is_failing and not self._group.secret:
+            if error.reason == reasons.KEY_UNKNOWN and fresh.is_failing and self._follows_keys:
                 raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
             raise
 
@@ -222,7 +224,7 @@ class Exchange:
         try:
             self.check(text, now)
         except InvalidGrant as error:
-            return error.reason == reasons.KEY_UNKNOWN and not self._group.secret
+            return error.reason == reasons.KEY_UNKNOWN and self._follows_keys
         return False
 
     def look(self, now: float, then: Callable[[], Step]) -> Step:

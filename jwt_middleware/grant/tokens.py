@@ -10,10 +10,10 @@ from ..jose import jws
 from ..jose.jwk import Key
 from ..keys import KeySet
 from ..keys.signer import ExternalKey
+from ..refresh_secrets import refresh_keys
 from ..settings import Settings
 from ..token import access, refresh
 from ..token.access import Mint
-from ..token.refresh import RefreshKeys
 from ..values.errors import Unavailable
 from ..values.model import Grant, Tokens
 from ..values.randomness import draw
@@ -50,7 +50,7 @@ class Signing:
         issuer = settings.issuer
         # There is one: settings that issue are checked for it, and so is what follows.
         signer = cast("Key", keys.signer)
-        self.refresh = refresh_keys(keys, group, issuer)
+        self.refresh = refresh_keys(keys, group, issuer, settings.keys.source)
         self._mint = Mint(signer, issuer=issuer, audience=tuple(settings.audience))
         self._external = signer if isinstance(signer, ExternalKey) else None
         self._sign = sign
@@ -122,16 +122,3 @@ class Signing:
         if self._cookies is not None:
             self._cookies.check_sizes(tokens, self._jars)
         return tokens
-
-
-def refresh_keys(key_set: KeySet, group: Refresh, issuer: str) -> RefreshKeys:
-    """Return the secrets for refresh tokens: configured, else derived from private keys.
-
-    Of these, too, the one that signs comes first. The next key's is known before it signs, and a
-    retired one's is kept.
-    """
-    if group.secrets:
-        return RefreshKeys(map(refresh.from_text, group.secrets), issuer)
-    private = (key for key in key_set.keys if key.private is not None)
-    ordered = sorted(private, key=lambda key: key is not key_set.signer)
-    return RefreshKeys((refresh.derive(key, issuer) for key in ordered), issuer)

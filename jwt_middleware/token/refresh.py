@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from math import inf
 from typing import Any, NamedTuple
 
 from ..jose import jws
@@ -34,7 +35,7 @@ class RefreshToken(NamedTuple):
     issued_at: float
     agent: str | None  # keyed hash of the User-Agent that it was given to
     bound_key: str | None
-    kid: str  # the secret that signed it
+    kid: str  # the secret that signed it, a former one maybe
 
     def __repr__(self) -> str:
         return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
@@ -50,11 +51,24 @@ _WORDING = (
 )
 
 
+class FormerKey(NamedTuple):
+    """A secret that signs no more. It verifies the tokens that bear `issuer`, before `until`."""
+
+    key: Key
+    issuer: str
+    until: float
+
+
 class RefreshKeys:
-    """The secrets of one issuer's refresh tokens: the first signs, all verify."""
+    """The secrets of one issuer's refresh tokens: the first signs, all verify.
+
+    So do the `former` ones, each for the issuer's name of its time alone. One secret may stand for
+    two names, where only the name has changed; of two dates for the same, the later counts.
+    """
 
     __slots__ = (
         "_by_kid",
+        "_ends",
         "agent",
         "beginning",
         "by_header",
@@ -64,11 +78,18 @@ class RefreshKeys:
         "writer",
     )
 
-    def __init__(self, keys: Iterable[Key], issuer: str) -> None:
-        found = tuple(keys)
+    def __init__(self, keys: Iterable[Key], issuer: str, former: Iterable[FormerKey] = ()) -> None:
+        found, before = tuple(keys), tuple(former)
         self.issuer = issuer
         self.signer = found[0]
-        self._by_kid: Mapping[str, Key] = {key.kid: key for key in found}
+        # A secret's name is its thumbprint: one name is one secret, present or former.
+        self._by_kid: Mapping[str, Key] = {
+            key.kid: key for key in (*(one.key for one in before), *found)
+        }
+        self._ends: dict[tuple[str, str], float] = {(key.kid, issuer): inf for key in found}
+        for one in before:
+            which = one.key.kid, one.issuer
+            self._ends[which] = max(one.until, self._ends.get(which, 0.0))
         # What is the same in every token: to write once, and to recognize.
         writers = [jws.Signer(key, TYPE) for key in found]
         self.writer = writers[0]
@@ -80,6 +101,10 @@ class RefreshKeys:
     def find(self, kid: str | None) -> Key | None:
         """Return the key called `kid`, or None."""
         return self._by_kid.get(kid) if kid is not None else None
+
+    def until(self, kid: str, issuer: str) -> float | None:
+        """Return when a key stops to verify an issuer's tokens (inf: never); None: it never did."""
+        return self._ends.get((kid, issuer))
 
     def _agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
         """Return 24 bits that tell one User-Agent from another and say nothing about it.
@@ -139,7 +164,7 @@ def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | 
 
 def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
     """Return the token if it is one of ours and not past its end. Raises InvalidGrant."""
-    token, expires_at = _recognize(text, keys) or _read(text, keys)
+    token, expires_at = _recognize(text, keys) or _read(text, keys, now)
     if now >= expires_at:
         raise InvalidGrant(reasons.EXPIRED).of(token.grant_id)
     return token
@@ -148,7 +173,8 @@ def check(text: str, keys: RefreshKeys, *, now: float) -> RefreshToken:
 def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
     """Return the token and its `exp` if it is word for word as `mint` writes it, else None.
 
-    What this takes, `_read` would take, and as the same; it knows the one text and no grammar.
+    What this takes, `_read` would take, and as the same; it knows the one text and no grammar, and
+    of the issuer's names the present one.
     """
     if len(text) > jws.MAX_TOKEN or not text.isascii():
         return None
@@ -170,7 +196,7 @@ def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
     return token, int(exp)
 
 
-def _read(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int]:
+def _read(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken, int]:
     """Return the token and its `exp` if it is authentic. Raises InvalidGrant."""
     try:
         parsed = jws.parse(text)
@@ -184,9 +210,13 @@ def _read(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int]:
         raise InvalidGrant(error.reason, error.detail) from None
     claims = parsed.claims
     # It is authentic, so that what follows only fails for another issuer's or another version's
-    # token.
-    if claims.get("iss") != keys.issuer or claims.get("aud") != keys.issuer:
+    # token, and for one whose secret's time is over.
+    issuer = claims.get("iss")
+    until = keys.until(key.kid, issuer) if type(issuer) is str else None
+    if until is None or claims.get("aud") != issuer:
         raise InvalidGrant(reasons.ISSUER)
+    if now >= until:
+        raise InvalidGrant(reasons.EXPIRED, "the time of its former secret is over")
     members: list[Any] = [claims.get(name) for name in _MEMBERS]
     if [*map(type, members)] != _TYPES:
         raise InvalidGrant(reasons.CLAIM_MALFORMED)

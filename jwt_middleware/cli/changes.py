@@ -1,0 +1,382 @@
+"""What a change of settings does to those who are logged in: `check --against OLD`. It asks nobody.
+
+Tokens are made as the old settings would, in memory, and checked with what the new ones have: two
+settings may differ in many words and not in what they take, or the reverse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from .. import ConfigurationError, Former, Grant, Refresh, Settings
+from ..jose import jws
+from ..jose.jwk import Key
+from ..keys.file import File
+from ..refresh_secrets import former_secrets, present_secrets, refresh_keys
+from ..runtime import Runtime
+from ..stores import new_grant_id
+from ..token import claims, refresh
+from ..token.access import Mint, check_type
+from ..token.refresh import RefreshKeys
+from ..values import reasons
+from ..values.errors import InvalidGrant, InvalidToken
+from ..values.model import FrozenDict
+from ..values.randomness import draw
+from . import timed
+from .lines import Line, span
+
+DAY = 86400  # seconds
+
+Spell: TypeAlias = Callable[[Mapping[str, str]], str]  # what stands in `former`, in a source's form
+
+OUT = "all are logged out at once"
+
+
+def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
+    """Yield what the living meet when the new settings take the old ones' place."""
+    now = new.clock()
+    before, after = _issuing(old), _issuing(new)
+    if before is None:
+        yield Line("-", "logins", "the old settings issue nothing: nobody is logged in by them")
+    elif after is None:
+        yield Line(
+            "FAIL", "logins", f"{OUT}, when their access tokens end: nothing is issued any more"
+        )
+    else:
+        yield from _refresh_tokens(old, new, now, spell)
+        yield from _store(before, after)
+        yield from _limits(before, after)
+        yield from _clients(before, after)
+        yield from _cookies(old, new, before, after)
+    yield from _access_tokens(old, new, now)
+    if before is not None and after is not None:
+        yield from _services(old, new, before, after)
+
+
+def _issuing(settings: Settings) -> Refresh | None:
+    group = settings.refresh
+    return group if group is not None and group.serve else None
+
+
+# --- refresh tokens
+
+
+def _refresh_tokens(old: Settings, new: Settings, now: float, spell: Spell) -> Iterator[Line]:
+    before = cast("Refresh", old.refresh)
+    end = math.ceil(now + before.absolute_limit)
+    signer, *others = _made(old, now, end)
+    until, why = _taken_until(signer, new, now, end)
+    if until == now:
+        yield Line("FAIL", "refresh tokens", f"{OUT} ({why})", _way_out(old, new, now, spell))
+    elif until == end:
+        yield Line("ok", "refresh tokens", "all stay: one made by the old settings is taken")
+    else:
+        patient = until >= now + before.idle_limit
+        yield Line(
+            "ok" if patient else "warn",
+            "refresh tokens",
+            f"stay until {timed(until)}: who hasn't refreshed by then logs in anew",
+            "" if patient else f"who may be idle for longer: until = {_date(now, before)}",
+        )
+    worse = [
+        one
+        for one in others
+        if _taken_until(one, new, now, end)[0] < min(until, _taken_until(one, old, now, end)[0])
+    ]
+    if worse:
+        yield Line(
+            "warn",
+            "older ones",
+            f"of {len(others)} secrets that had signed before, {len(worse)} are taken for a "
+            "shorter time, or not at all: who has such a token logs in anew",
+            f"nothing, if they have signed nothing for {span(before.absolute_limit)}; else "
+            "keep them",
+        )
+
+
+def _made(settings: Settings, now: float, end: float) -> Iterator[str]:
+    """Yield a refresh token by each secret of the settings, and first by the one that signs."""
+    group, issuer = cast("Refresh", settings.refresh), settings.issuer
+    for key in present_secrets(settings.keys, group, issuer):
+        yield _token(key, issuer, now, end)
+    for one in group.former:
+        if one.ends_at > now:
+            for key in former_secrets(one, settings.keys, group, issuer, settings.keys.source):
+                yield _token(key, one.issuer or issuer, now, end)
+
+
+def _token(key: Key, issuer: str, now: float, end: float) -> str:
+    keys = RefreshKeys([key], issuer)
+    return refresh.mint(keys, grant=_grant(now, end), jti=draw()[0], now=now, agent=None)
+
+
+def _grant(now: float, end: float) -> Grant:
+    return Grant(
+        id=new_grant_id("somebody"),
+        subject="somebody",
+        client_id="check",
+        scope="",
+        claims=FrozenDict(),
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=end,
+    )
+
+
+def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[float, str]:
+    """Return when the new settings stop to take a refresh token, and why."""
+    group = cast("Refresh", new.refresh)
+    keys = refresh_keys(new.keys, group, new.issuer, new.keys.source)
+    dates = sorted(one.ends_at for one in group.former if now < one.ends_at < end)
+    for moment in (now, *dates):
+        try:
+            refresh.check(text, keys, now=moment)
+        except InvalidGrant as error:
+            return moment, error.reason
+    return end, reasons.EXPIRED
+
+
+def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
+    """Return the entry of `former` that keeps everybody: tried, and spelled without secrets."""
+    before, after = cast("Refresh", old.refresh), cast("Refresh", new.refresh)
+    date = _date(now, before)
+    name: dict[str, Any] = {} if old.issuer == new.issuer else {"issuer": old.issuer}
+    signed: dict[str, Any] = {"secret": before.secrets} if before.secrets else {"keys": old.keys}
+    end = math.ceil(now + before.absolute_limit)
+    token = next(_made(old, now, end))
+    for said in (name, signed | name):
+        try:
+            entry = Former(until=date, **said)
+            made = new.replace(refresh=replace(after, former=(*after.former, entry)))
+        except ConfigurationError:
+            continue  # it says nothing, or what may not be said
+        if _taken_until(token, made, now, end)[0] == end:
+            return f"add to `former` what was: {spell(_spelled(date, said))}"
+    return "no entry of `former` can help: is its secret the key of access tokens now?"
+
+
+def _spelled(date: str, said: Mapping[str, Any]) -> dict[str, str]:
+    shown = {"until": date}
+    for name, value in said.items():
+        source = value.source if name == "keys" else None
+        if name == "issuer":
+            shown[name] = value
+        elif isinstance(source, File):
+            shown[name] = source.path
+        else:
+            shown[name] = f"<the old {'refresh.secret' if name == 'secret' else name}>"
+    return shown
+
+
+def _date(now: float, before: Refresh) -> str:
+    """Return the first date at which no refresh token of before is left."""
+    days = math.ceil((now + before.absolute_limit) / DAY)
+    return datetime.fromtimestamp(days * DAY, UTC).strftime("%Y-%m-%d")
+
+
+# --- the store
+
+
+def _store(before: Refresh, after: Refresh) -> Iterator[Line]:
+    old, new = before.store, after.store
+    if not isinstance(old, str) or not isinstance(new, str):
+        yield Line("-", "store", "an object of the application's: not compared")
+    elif old.startswith("memory:"):
+        yield Line(
+            "FAIL", "store", f"{OUT}: memory:// is gone with its process", "sqlite:///grants.db"
+        )
+    elif _place(old) != _place(new):
+        yield Line(
+            "FAIL",
+            "store",
+            f"{OUT}, unless it is the same store under another name, or has a copy of the grants: "
+            f"{_place(old)} became {_place(new)}",
+            "move the grants first, while nobody writes",
+        )
+    else:
+        yield Line("ok", "store", "the same")
+
+
+def _place(url: str) -> str:
+    """Return where a URL leads to, without the account and without what is no part of the place."""
+    parts = urlsplit(url)
+    scheme = _SCHEMES.get(parts.scheme, parts.scheme)
+    host = parts.netloc.rpartition("@")[2].lower()
+    within = [one for one in parse_qsl(parts.query) if one[0] in ("prefix", "schema")]
+    return f"{scheme}://{host}{parts.path}" + (f"?{urlencode(within)}" if within else "")
+
+
+_SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # of one meaning, as far as grants go
+
+
+# --- limits
+
+
+def _limits(before: Refresh, after: Refresh) -> Iterator[Line]:
+    if after.idle_limit < before.idle_limit:
+        yield Line(
+            "warn",
+            "idle_limit",
+            f"who hasn't refreshed for {span(after.idle_limit)} is logged out at once: it was "
+            f"{span(before.idle_limit)}",
+            "lower it in steps, or leave it",
+        )
+    if after.absolute_limit != before.absolute_limit:
+        yield Line(
+            "ok",
+            "absolute_limit",
+            f"who is logged in keeps the end of that login, {span(before.absolute_limit)} after "
+            f"it; new logins have {span(after.absolute_limit)}",
+        )
+    if after.access_lifetime < before.access_lifetime:
+        yield Line(
+            "ok",
+            "access_lifetime",
+            f"access tokens that are out live on, for {span(before.access_lifetime)} at most",
+        )
+
+
+# --- clients and cookies
+
+
+def _clients(before: Refresh, after: Refresh) -> Iterator[Line]:
+    if before.path != after.path:
+        yield Line(
+            "FAIL",
+            "path",
+            f"clients that ask at {before.path}/refresh get no tokens there: {OUT}, until they "
+            f"know {after.path}",
+            f'path="{before.path}"',
+        )
+
+
+def _cookies(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
+    held, read = before.cookies, after.cookies
+    if held is None:
+        return
+    if read is None:
+        yield Line("FAIL", "cookies", f"nobody reads them any more: in browsers {OUT}", "Cookies()")
+        return
+    if held.name != read.name:
+        yield Line(
+            "FAIL",
+            "cookies",
+            f"browsers hold {held.name!r}, and {read.name!r} is looked for: in browsers {OUT}",
+            f'name="{held.name}"',
+        )
+    else:
+        yield Line("ok", "cookies", f"browsers hold {held.name!r}, which is looked for")
+    if held.access and (not read.access or held.access_name != read.access_name):
+        yield Line(
+            "warn",
+            "cookies",
+            f"the access token in {held.access_name!r} is looked for no more: requests get 401 "
+            "until the page refreshes",
+            "pages whose first request must be let in: keep it",
+        )
+    hosts = [urlsplit(one.issuer).netloc for one in (old, new)]
+    if hosts[0] != hosts[1]:
+        yield Line(
+            "warn",
+            "cookies",
+            f"a browser sends them to the host that set them: where the application moves from "
+            f"{hosts[0]} to {hosts[1]}, {OUT}, whatever `former` says",
+            "rename the issuer, and leave the application where browsers know it",
+        )
+
+
+# --- access tokens, here and at other services
+
+
+def _access_tokens(old: Settings, new: Settings, now: float) -> Iterator[Line]:
+    key = old.keys.signer or next(iter(old.keys.keys), None)
+    if key is None:
+        yield Line("-", "access tokens", "the old keys are somewhere else: not compared")
+        return
+    reason = _refused(key, old, new, now)
+    if not reason:
+        yield Line("ok", "access tokens", "stay to their end: one made by the old settings holds")
+    elif _issuing(old) is not None and _issuing(new) is not None:
+        yield Line(
+            "ok",
+            "access tokens",
+            f"refused at once ({reason}): clients refresh on 401, and get others",
+        )
+    else:
+        yield Line("warn", "access tokens", f"refused at once ({reason})", "keep what they name")
+
+
+def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
+    """Return why an access token of before would be refused, or "".
+
+    It is made without its signature, which may need a KMS: the keys themselves are compared.
+    """
+    mint = Mint(key, issuer=old.issuer, audience=tuple(old.audience))
+    message, _ = mint.message(
+        _grant(now, now + DAY), jti=draw()[1], scope="", now=now, lifetime=60, jitter=0
+    )
+    parsed = jws.parse(jws.join(message, b"none"))
+    try:
+        trust = Runtime.of(new).issuers.find(old.issuer, now)
+        if trust is None:
+            return ""  # `issuer_for` decides
+        check_type(parsed, trust.policy.profile)
+        known = trust.keys.key_set
+        if known.keys and not _is_same(key, known.find(key.kid)):
+            return reasons.SIGNATURE
+        claims.check(parsed.claims, trust.policy, now)
+    except InvalidToken as error:
+        return error.reason
+    return ""
+
+
+def _is_same(one: Key, other: Key) -> bool:
+    if one.is_symmetric or other.is_symmetric:
+        return (one.algorithm, one.private) == (other.algorithm, other.private)
+    return one.public_jwk() == other.public_jwk()
+
+
+def _services(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
+    known: list[Line] = []
+
+    def tell(seen: str, remedy: str) -> None:
+        known.append(Line("warn", "services", seen, remedy))
+
+    if old.issuer != new.issuer:
+        tell(
+            f"those that only verify know the issuer as {old.issuer!r}, and refuse {new.issuer!r}",
+            "before the change, have them trust the new name, too: TrustedIssuer",
+        )
+    gone = [one for one in old.audience if one not in new.audience]
+    if gone:
+        tell(
+            f"tokens are no longer for {gone[0]!r}: who goes by that name refuses them",
+            "first name both in the audience, and the old one goes when nobody goes by it",
+        )
+    signs = cast("Key", new.keys.signer)
+    if signs.is_symmetric or cast("Key", old.keys.signer).is_symmetric:
+        if signs.kid not in old.keys.by_kid:
+            tell("those that verify with the old secret refuse what is signed now", _REMOTE)
+    elif signs.kid not in old.keys.by_kid:
+        known.append(
+            Line(
+                "ok",
+                "services",
+                "those with KeySet.remote() find the new key by themselves; a copy of the old keys "
+                "is to be replaced",
+            )
+        )
+    if before.jwks_path != after.jwks_path:
+        tell(f"the key set moves from {before.jwks_path} to {after.jwks_path}", _REMOTE)
+    yield from known or [Line("ok", "services", "those that only verify notice nothing")]
+
+
+_REMOTE = "KeySet.remote() there, which finds the keys by the issuer's name"
