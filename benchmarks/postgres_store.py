@@ -126,6 +126,14 @@ class Bench:
         )
         return {name: size / len(self.ids) for name, size in rows}
 
+    def end_size(self) -> float:
+        """Return the bytes that an end takes beside its grant, for as long as ends are kept."""
+        rows = self.ask(
+            f"SELECT pg_total_relation_size('{self._schema}.ends')::float8 / count(*) "
+            f"FROM {self._schema}.ends"
+        )
+        return float(rows[0][0])
+
     def times(self, rounds: int) -> Times:
         functions: dict[str, Callable[[], object]] = {
             ROTATE: self.rotate_any,
@@ -189,6 +197,7 @@ def sizes(results: Results, url: str, grants: int) -> None:
     for count in range(1, FIFTHS + 1):
         bench.each(END, 1 / FIFTHS)
         results.bytes(f"{count} of {FIFTHS} ended", bench.sizes())
+    results.line("an end, for a day", f"{bench.end_size():.0f}")
     bench.close()
 
 
