@@ -117,6 +117,7 @@ def test_errors_has_the_status_that_is_sent(
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FIELD = {"X-Requested-With": "x"}
+COOKIE = "__Host-refresh_token-12345678"
 GOOD = "grant_type=refresh_token&refresh_token="
 REQUESTS: list[tuple[Reason, str, str, dict[str, str]]] = [
     (reasons.METHOD, "GET /auth/refresh", "", {}),
@@ -128,19 +129,20 @@ REQUESTS: list[tuple[Reason, str, str, dict[str, str]]] = [
     (reasons.BODY_TOO_LARGE, "POST /auth/refresh", "x" * 17000, FORM),
     (reasons.SCOPE_WIDENED, "POST /auth/refresh", f"scope=admin&{GOOD}%s", FORM),
     (reasons.CLIENT, "POST /auth/refresh", f"client_id=other&{GOOD}%s", FORM),
-    (reasons.CROSS_SITE, "POST /auth/refresh", "", {"Cookie": "__Secure-refresh_token=x"}),
+    (reasons.CROSS_SITE, "POST /auth/refresh", "", {"Cookie": f"{COOKIE}=x"}),
     (
         reasons.COOKIE_TWICE,
         "POST /auth/refresh",
         "",
-        {"Cookie": "__Secure-refresh_token=x; __Secure-refresh_token=y"},
+        {"Cookie": f"{COOKIE}=x; {COOKIE}=y"},
     ),
     (
         reasons.CREDENTIALS_TWICE,
         "POST /auth/refresh",
-        f"{GOOD}%s",
-        {"Cookie": "__Secure-refresh_token=x", **FORM, **FIELD},
+        f"client_id=two&{GOOD}%s",
+        {"Authorization": "Basic b25lOg==", **FORM},
     ),
+    (reasons.COOKIE_MISNAMED, "POST /auth/refresh", "", {"Cookie": f"{COOKIE}=%s", **FIELD}),
 ]
 
 
@@ -149,9 +151,11 @@ def test_errors_has_the_status_that_an_endpoint_sends(
     reason: Reason, line: str, body: str, headers: dict[str, str]
 ) -> None:
     with opened(DOORS, refresh={"cookies": Cookies()}) as world:
-        octets = body.replace("%s", world.login().refresh_token or "").encode("latin-1")
-        length = {"Content-Length": str(len(octets))}
-        answer = world.send(*line.split(), body=octets, headers=(headers | length).items())
+        token = world.login().refresh_token
+        octets = body.replace("%s", token).encode("latin-1")
+        fields = {name: value.replace("%s", token) for name, value in headers.items()}
+        fields["Content-Length"] = str(len(octets))
+        answer = world.send(*line.split(), body=octets, headers=fields.items())
         assert answer.reason == reason
         assert status_of(reason) == str(answer.status)
 
@@ -210,8 +214,10 @@ def test_routes_has_the_answers_that_are_sent() -> None:
     examples = [
         cells for cells in rows("routes.md") if cells[0].startswith(("`GET", "`P", "`HEAD"))
     ]
-    assert len(examples) == 12
+    assert len(examples) == 13
+    evil = [("Origin", "https://evil.example")]
     for request, _, said in examples:
-        method, path = request.strip("`").split()
-        answer = world.request(method, path)
+        asked, _, from_where = request.partition("` from ")
+        method, path = asked.strip("`").split()
+        answer = world.request(method, path, headers=evil if from_where else ())
         assert said == ("reaches the application" if answer.reached else str(answer.status)), path

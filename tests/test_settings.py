@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import AccessToken, ConfigurationError, KeySet, Route, Settings, profiles
+from jwt_middleware import (
+    AccessToken,
+    ConfigurationError,
+    KeySet,
+    Refresh,
+    Route,
+    Settings,
+    profiles,
+)
 from jwt_middleware.jose.jwk import generate
 from jwt_middleware.token.profiles import Profile
 from tests.rules import accepts, refuses
@@ -249,3 +257,21 @@ def test_a_route_reads_its_methods_once() -> None:
 def test_what_is_no_tuple_in_a_route_is_a_mistake_and_no_crash(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"\.{name}: must be a tuple"):
         Route("/login", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("issuer", "remedy"),
+    [
+        ("http://localhost:5000", 'audience="http://localhost:5000/api"'),
+        ("https://login.example/", 'audience="https://login.example/api"'),
+        ("shop", 'audience="shop-api"'),
+    ],
+)
+def test_an_issuer_that_is_its_own_audience_gets_a_remedy_to_paste(
+    issuer: str, remedy: str
+) -> None:
+    group = Refresh(store="memory://")
+    with pytest.raises(ConfigurationError) as caught:
+        Settings(issuer=issuer, audience=issuer, keys=KeySet.generate(), refresh=group)
+    assert caught.value.field == "audience"
+    assert caught.value.remedy.endswith(remedy)

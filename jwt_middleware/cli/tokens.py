@@ -311,6 +311,7 @@ ADVICE: Mapping[str, str] = {
     reasons.ISSUER_HOOK: "mend `issuer_for`",
     reasons.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",
     reasons.STORE: "jwt-middleware doctor tries the store",
+    reasons.LIFE: "have Issuer make the tokens: none of its own lives longer than a day",
     reasons.SYNC: "jwt-middleware doctor tries the store",
     reasons.SCOPE: "the client must ask for that scope, or the user may not do this",
     reasons.AUTHENTICATION_AGE: "log in anew; where it never helps: the issuer sends no auth_time",

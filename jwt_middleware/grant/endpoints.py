@@ -92,8 +92,8 @@ class Endpoints:
         if request.method != "POST":
             return self._other_method(request)
         held = self._held(request)
-        self._check_page(request, held.refresh)
         check_once(held.refresh)
+        self._check_page(request, held.refresh)
         return self._read(request, partial(self._exchange_token, request, held))
 
     def _exchange_token(self, request: Request, held: Held, found: Parameters) -> Step:
