@@ -1,8 +1,11 @@
 """The tables of `make bench`: what they say of numbers that are known."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,8 @@ from benchmarks.bench.report import (
 from benchmarks.bench.servers import LOAD, UNITS
 from benchmarks.measure import Times
 from jwt_middleware import asgi, wsgi
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
@@ -159,3 +164,17 @@ def test_the_report_of_wrk_is_understood() -> None:
     assert found is not None
     assert float(found["p99"]) * UNITS[found["unit"]] == pytest.approx(0.85)
     assert (int(found["count"]), float(found["seconds"])) == (24000, 2.1)
+
+
+def test_a_tree_beside_another_one() -> None:
+    # Beside itself: every line is measured.
+    out = subprocess.run(
+        [sys.executable, "-m", "benchmarks.against", ".", "--rounds", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [one for one in out.splitlines() if not one.startswith(" ")]
+    assert len(lines) == 8
+    assert all(float(cell) > 0 for one in lines for cell in one[32:].split()[:3]), out
