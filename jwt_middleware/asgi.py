@@ -42,6 +42,7 @@ class JWTMiddleware:
         self._core = self._runtime.core(asynchronous=True)
         self._warm = self._core.warm
         self._current = self._runtime.current
+        self._runtime.check_workers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
@@ -61,8 +62,7 @@ class JWTMiddleware:
                 step = warm(scope["method"], path, credentials)
         if step is None:
             if scope["type"] == "lifespan":
-                if self._runtime.store is not None:
-                    receive, send = _watched(self._runtime, receive, send)
+                receive, send = _watched(self._runtime, receive, send)
                 await self.app(scope, receive, send)
                 return
             step = await self._decided(scope, receive, send)
@@ -114,6 +114,7 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
         message = await receive()
         if message["type"] == "lifespan.startup":
             try:
+                runtime.check_workers(at_startup=True)
                 await runtime.acheck()
             except Exception as error:
                 # A server that only sees an exception takes it for "no lifespan here" and goes on.
