@@ -42,7 +42,7 @@ class JWTMiddleware:
         self._core = self._runtime.core(asynchronous=True)
         self._warm = self._core.warm
         self._current = self._runtime.current
-        self._runtime.check_workers()
+        self._is_asked_again = self._runtime.check_workers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
@@ -62,7 +62,8 @@ class JWTMiddleware:
                 step = warm(scope["method"], path, credentials)
         if step is None:
             if scope["type"] == "lifespan":
-                receive, send = _watched(self._runtime, receive, send)
+                if self._runtime.store is not None or self._is_asked_again:
+                    receive, send = _watched(self._runtime, receive, send)
                 await self.app(scope, receive, send)
                 return
             step = await self._decided(scope, receive, send)

@@ -425,11 +425,11 @@ class Runtime:
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
 
-    def check_workers(self, *, at_startup: bool = False) -> None:
+    def check_workers(self, *, at_startup: bool = False) -> bool:
         """Refuse to be one of several workers with what only one process knows, or warn of it."""
         from .several_workers import check_workers  # not at the top: doors alone need it, once
 
-        check_workers(self._settings, self.store, at_startup=at_startup)
+        return check_workers(self._settings, self.store, at_startup=at_startup)
 
     def check(self) -> None:
         """Check the store at start: address, rights, schema. Raises ConfigurationError."""

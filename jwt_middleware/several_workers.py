@@ -25,7 +25,7 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "gunicorn.arbiter": ("self", "cfg", "workers"),
     "granian.server.common": ("self", "workers"),  # where processes are forked
     "granian.server.mp": ("worker_id",),  # of the second worker 2: it ends the server
-    "hypercorn.run": ("config", "workers"),
+    "hypercorn.run": ("config", "workers"),  # and 0 is one process, without a parent
     "hypercorn.asyncio.run": ("config", "workers"),
     "hypercorn.trio.run": ("config", "workers"),
     # On the stack of workers only, never of --reload, whose `config.workers` may be any.
@@ -61,14 +61,17 @@ class _Seen(NamedTuple):
     is_serving: bool = False  # it is made in the middle of a request, or of a lifespan
 
 
-def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> None:
+def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> bool:
     """Refuse to be one of several workers; where that can't be seen, log one WARNING.
+
+    Returns whether the answer would be a refusal, but comes too early or too late for one: then ask
+    again at `lifespan.startup`, if there is one.
 
     Args:
         settings: whose keys are asked where they are from.
         store: the live store of these settings, or None.
-        at_startup: whether an error here stops the server. An application that is made late, at its
-            first request, can't do that, and is warned instead.
+        at_startup: whether the server waits for this answer. What an application raises that is
+            made when it is first called is no refusal: Starlette makes it anew at each request.
 
     Raises:
         ConfigurationError: for the first thing that other workers wouldn't know.
@@ -77,13 +80,15 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
     seen = _see()
     own = [*_store(store), *([] if seen.is_parent else _keys(settings))]
     if not own:
-        return
-    if seen.workers is None or seen.workers > 1:
-        if seen.workers is not None and (at_startup or not seen.is_serving):
-            raise _refusal(own[0])
-        _warn(settings, own, seen)
-    elif seen.is_parent and hasattr(store, "hand_over"):
-        store.hand_over()
+        return False
+    if seen.workers == 1:
+        if seen.is_parent and hasattr(store, "hand_over"):
+            store.hand_over()
+        return False
+    if seen.workers is not None and (at_startup or not seen.is_serving):
+        raise _refusal(own[0])
+    _warn(settings, own, seen)
+    return seen.workers is not None
 
 
 def is_for_one_process(store: Any) -> bool:
@@ -108,7 +113,9 @@ def _keys(settings: Settings) -> Iterator[_Own]:
 
 
 def _refusal(own: _Own) -> ConfigurationError:
-    problem = f"{own.what}, and this server runs several workers: what one issues, the others refuse"
+    problem = (
+        f"{own.what}, and this server runs several workers: what one issues, the others refuse"
+    )
     return ConfigurationError(own.field, problem, f"{own.remedy}, or one worker")
 
 
@@ -137,7 +144,8 @@ def _see() -> _Seen:
     # Without lazy-apps, uWSGI makes the application before it forks, when there is no worker yet.
     worker_id = getattr(sys.modules.get("uwsgi"), "worker_id", None)
     is_parent |= worker_id is not None and worker_id() == 0
-    return _Seen(max(numbers, default=None), is_parent, is_serving)
+    workers = max(1, *numbers) if numbers else None
+    return _Seen(workers, is_parent, is_serving)
 
 
 def _frames() -> Iterator[FrameType]:

@@ -142,7 +142,7 @@ class MemoryStore:
         return count
 
     def hand_over(self) -> None:
-        """Belong to the next process that uses it: a server makes it for the only child it forks."""
+        """Belong to the next process that uses it: the only child that a server forks."""
         self._pid = None
 
     def _locked(self) -> Lock:

@@ -1,9 +1,13 @@
 """Applications with what only their process knows: a store in memory, or keys made at start."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.simple_server import make_server
 
+import uvicorn
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -49,11 +53,25 @@ def make_added() -> Starlette:
 if "TEST_ALIVE" in os.environ:
     end_with_the_test(int(os.environ["TEST_ALIVE"]))
 
-KIND = os.environ["TEST_KIND"]
-app: Any
-if KIND == "added":
-    app = make_added()
-elif KIND == "asgi":
-    app = asgi.JWTMiddleware(plain, SETTINGS)
-else:
-    app = wsgi.JWTMiddleware(pep_3333, SETTINGS)
+
+def make_flask() -> Flask:
+    flask = Flask(__name__)
+    flask.add_url_rule("/open", view_func=lambda: "served")
+    flask.wsgi_app = wsgi.JWTMiddleware(flask.wsgi_app, SETTINGS)  # type: ignore[method-assign]
+    return flask
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "added": make_added,
+    "asgi": lambda: asgi.JWTMiddleware(plain, SETTINGS),
+    "wsgi": lambda: wsgi.JWTMiddleware(pep_3333, SETTINGS),
+    "flask": make_flask,
+}
+app = KINDS[os.environ["TEST_KIND"]]()
+
+if __name__ == "__main__":
+    port, server = int(sys.argv[1]), sys.argv[2]
+    if server == "uvicorn":
+        uvicorn.run("tests.servers.own_app:app", port=port, workers=2)
+    else:
+        make_server("127.0.0.1", port, app).serve_forever()
