@@ -38,9 +38,9 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
 # The same of modules that a server puts into the interpreter, and documents.
 _IN_MODULES = (("uwsgi", "numproc"), ("mod_wsgi", "maximum_processes"))
 
-# In CPython since 2.1; an interpreter without it shows no frames, and is warned.
 _SEVERAL = "This server runs several: what one issues, the others refuse"
 _UNSEEN = "How many this server runs can't be seen: of several, each refuses what another issued"
+# An implementation of Python need not have it: without frames nothing is seen, and so it warns.
 _frame_at = getattr(sys, "_getframe", None)
 _warned: WeakValueDictionary[int, Settings] = WeakValueDictionary()
 
