@@ -48,6 +48,7 @@ class JWTMiddleware:
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
+        self._is_asked_again = self._runtime.check_workers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""
@@ -67,7 +68,7 @@ class JWTMiddleware:
                 step = warm(scope["method"], path, credentials)
         if step is None:
             if scope["type"] == "lifespan":
-                if self._runtime.store is not None:
+                if self._runtime.store is not None or self._is_asked_again:
                     receive, send = _watched(self._runtime, receive, send)
                 await self.app(scope, receive, send)
                 return
@@ -137,6 +138,7 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
         message = await receive()
         if message["type"] == "lifespan.startup":
             try:
+                runtime.check_workers(at_startup=True)
                 await runtime.acheck()
             except Exception as error:
                 # A server that only sees an exception takes it for "no lifespan here" and goes on.

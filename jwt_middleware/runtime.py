@@ -95,9 +95,6 @@ class Runtime:
                 margin=margin,
                 passing=group.sync_failure == "open",
             )
-        self.is_for_one_process = isinstance(getattr(self.store, "blocking", None), bool) and not (
-            self.store.blocking
-        )
         self.reset()
         _runtimes.add(self)
 
@@ -432,6 +429,12 @@ class Runtime:
             except Exception:  # noqa: BLE001
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
+
+    def check_workers(self, *, at_startup: bool = False) -> bool:
+        """Refuse to be one of several workers with what only one process knows, or warn of it."""
+        from .several_workers import check_workers  # not at the top: doors alone need it, once
+
+        return check_workers(self._settings, self.store, at_startup=at_startup)
 
     def check(self) -> None:
         """Check the store at start: address, rights, schema. Raises ConfigurationError."""

@@ -11,7 +11,7 @@ from .drivers import run
 from .runtime import Runtime
 from .settings import Settings
 from .values import reasons
-from .values.errors import ConfigurationError, InvalidRequest, TooLarge
+from .values.errors import InvalidRequest, TooLarge
 from .values.model import AccessToken, Request
 from .values.steps import Forward, Reply
 
@@ -44,6 +44,7 @@ class JWTMiddleware:
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
         try:
+            self._runtime.check_workers()
             self._runtime.check()
         except BaseException:
             self._runtime.close()
@@ -51,12 +52,6 @@ class JWTMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
-        if self._runtime.is_for_one_process and environ.get("wsgi.multiprocess"):
-            raise ConfigurationError(
-                "refresh.store",
-                "memory:// is one process's own, and this server runs several",
-                "use sqlite:///grants.db, or one worker",
-            )
         credentials, path = environ.get("HTTP_AUTHORIZATION"), environ.get("PATH_INFO")
         step: Forward | None = None
         if credentials and path and path.isascii():

@@ -27,6 +27,7 @@ from jwt_middleware import (
 )
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.cli.check import ERRORS, RULES, rule_of
+from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +142,11 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "keys": KeySet.remote(private_addresses=True)}),
     ("memory-store", "refresh.store", "gone with its process", {
         "refresh": refresh(store="memory://")}),
+    ("memory-store", "refresh.store", "each knows only the logins that it served", {
+        "refresh": refresh(store=MemoryStore(clock=float, retention=1.0))}),
+    ("generated-keys", "keys", "a restart ends all tokens", {"keys": KeySet.generate()}),
+    ("generated-keys", r"trusted_issuers\[0\].keys", "each refuses the tokens of the others", {
+        "trusted_issuers": (partner(keys=KeySet.generate()),)}),
     ("relative-store", "refresh.store", "where the process happens to start", {
         "refresh": refresh(store="sqlite:///grants.db")}),
     ("sync-open", "refresh.sync_failure", "that were revoked", {

@@ -71,6 +71,18 @@ def test_a_forked_process_is_refused() -> None:
     assert "use sqlite:///grants.db, or one worker" in refusal
 
 
+def test_a_store_that_is_handed_over_belongs_to_the_process_that_uses_it_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = make()
+    store.hand_over()
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    assert store.grants("alice") == ()
+    monkeypatch.setattr("os.getpid", lambda: 2)
+    with pytest.raises(ConfigurationError, match="this one was forked from it"):
+        store.grants("alice")
+
+
 def test_a_process_that_is_not_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
     monkeypatch.setattr("os.getpid", lambda: 0)

@@ -21,6 +21,7 @@ from ..metadata import documents
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..runtime import Runtime
+from ..several_workers import is_for_one_process
 from .changes import changes
 from .configured import add_options, imported, settings_of, source_of
 from .lines import Line, write
@@ -270,8 +271,23 @@ def _is_secret(keys: KeySet) -> bool:
 
 
 def _memory(settings: Settings) -> Iterator[Found]:
-    if _store(settings) == "memory://":
-        yield Found("refresh.store", "memory:// is gone with its process: all are logged out")
+    group = settings.refresh
+    if group is not None and (group.store == "memory://" or is_for_one_process(group.store)):
+        yield Found(
+            "refresh.store",
+            "memory:// is gone with its process: all are logged out; and under several workers "
+            "each knows only the logins that it served",
+        )
+
+
+def _generated(settings: Settings) -> Iterator[Found]:
+    for place, one in _each(settings):
+        if one.keys.is_made_here:
+            yield Found(
+                f"{place}keys",
+                "KeySet.generate() makes others in each process: a restart ends all tokens, and "
+                "under several workers each refuses the tokens of the others",
+            )
 
 
 def _relative(settings: Settings) -> Iterator[Found]:
@@ -376,6 +392,11 @@ RULES: tuple[Rule, ...] = (
     Rule("private-addresses", _private_addresses, "only for an issuer in the same cluster"),
     Rule("readable-key-file", _key_file, "chmod 600, and a new key if anybody may have read it"),
     Rule("memory-store", _memory, "sqlite:///, postgresql:// or redis://"),
+    Rule(
+        "generated-keys",
+        _generated,
+        'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")',
+    ),
     Rule("relative-store", _relative, "a whole path: sqlite:////var/lib/app/grants.db"),
     Rule(
         "sync-open",

@@ -33,11 +33,12 @@ class KeySet:
     again from time to time. Pickling a key set writes its secrets.
     """
 
-    __slots__ = ("by_kid", "keys", "source")
+    __slots__ = ("by_kid", "is_made_here", "keys", "source")
 
     def __init__(self, keys: Iterable[Key], source: Source | None = None) -> None:
         self.keys = tuple(keys)
         self.source = source
+        self.is_made_here = False  # by `generate`, so that no other process has them
         if not all(isinstance(key, Key) for key in self.keys):
             raise ConfigurationError(
                 "keys", "a KeySet is made of keys", "KeySet.load, .pem, .secret or .from_jwks"
@@ -69,9 +70,10 @@ class KeySet:
         """
         from ..values import randomness  # not at the top: who verifies makes no key
 
-        return cls(
-            (_usable("keys", jwk.generate, algorithm, kid=kid, secret=randomness.octets(64)),)
-        )
+        made = _usable("keys", jwk.generate, algorithm, kid=kid, secret=randomness.octets(64))
+        keys = cls((made,))
+        keys.is_made_here = True
+        return keys
 
     @classmethod
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> KeySet:
@@ -198,6 +200,7 @@ class KeySet:
 
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
         file.write(path, (dumps(jwks, indent=2) + "\n").encode())
+        self.is_made_here = False
 
     @property
     def algorithms(self) -> frozenset[str]:

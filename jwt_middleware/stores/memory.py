@@ -27,7 +27,7 @@ class MemoryStore:
         self._clock = clock
         self._retention = retention
         self._lock = Lock()
-        self._pid = os.getpid()
+        self._pid: int | None = os.getpid()
         self._grants: dict[str, Grant] = {}
         self._subjects: dict[str, dict[str, None]] = {}  # ids in the order of their beginning
         self._ended: list[tuple[float, str]] = []  # sorted, also when the clock was set back
@@ -149,7 +149,13 @@ class MemoryStore:
                 del self._admitted[key]
         return count
 
+    def hand_over(self) -> None:
+        """Belong to the next process that uses it: the only child that a server forks."""
+        self._pid = None
+
     def _locked(self) -> Lock:
+        if self._pid is None:
+            self._pid = os.getpid()
         if os.getpid() != self._pid:
             raise ConfigurationError(
                 "refresh.store",

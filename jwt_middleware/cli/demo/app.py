@@ -81,7 +81,8 @@ class Demo:
         self.settings = Settings(
             issuer=origin,
             audience=f"{origin}/api",
-            keys=KeySet.generate(),
+            # A set of its own, of which no warning is due: the demo is one process, and says so.
+            keys=KeySet(KeySet.generate().keys),
             routes=(
                 *(Route(path, methods=("GET",), public=True) for path in (*PAGE, "/events")),
                 Route("/login", methods=("POST",), public=True, own_origin=True),
