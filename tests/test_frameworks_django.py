@@ -5,6 +5,9 @@ from typing import Any
 
 import django
 import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings as django_settings
 from django.contrib.auth.decorators import login_required
 from django.core.asgi import get_asgi_application
@@ -15,6 +18,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 from werkzeug.test import Client
 
 from jwt_middleware import Route, Settings, current_token
@@ -152,3 +156,39 @@ def test_the_token_is_current_in_a_stream_of_either_kind() -> None:
     assert wsgi_client().get("/stream", headers=headers).text == "alice alice "
     assert asgi_client().get("/astream", headers=headers).text == "alice alice "
     assert current_token() is None
+
+
+# --- Channels
+
+
+class Chat(AsyncJsonWebsocketConsumer):
+    async def connect(self) -> None:
+        await self.accept()
+        user = self.scope["user"]
+        token = self.scope["jwt_middleware.token"]
+        await self.send_json(
+            {"user": user.display_name, "in": user.is_authenticated, "sub": token and token.subject}
+        )
+        await self.close()
+
+
+def channels(settings: Settings) -> TestClient:
+    sockets = URLRouter([path("chat", Chat.as_asgi()), path("open", Chat.as_asgi())])
+    app = ProtocolTypeRouter({"websocket": AuthMiddlewareStack(sockets)})
+    return TestClient(ASGIMiddleware(app, settings))
+
+
+def test_the_user_of_a_channels_socket_is_the_tokens() -> None:
+    # AuthMiddlewareStack looks for a session, finds none, and keeps whom it found in the scope.
+    client = channels(SETTINGS)
+    for _ in range(3):  # a known token's user is shared by all its requests
+        with client.websocket_connect("/chat", headers=FACTORY.bearer(sub="alice")) as socket:
+            assert socket.receive_json() == {"user": "alice", "in": True, "sub": "alice"}
+    with pytest.raises(WebSocketDisconnect):
+        client.websocket_connect("/chat").__enter__()
+
+
+def test_a_public_socket_of_channels_has_nobody() -> None:
+    client = channels(SETTINGS.replace(routes=(Route("/open", public=True),)))
+    with client.websocket_connect("/open") as socket:
+        assert socket.receive_json() == {"user": "", "in": False, "sub": None}

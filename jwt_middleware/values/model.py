@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import FrozenInstanceError, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from .later import record
@@ -190,6 +190,12 @@ class User:
 
     is_authenticated: bool
     display_name: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Channels' AuthMiddleware puts the user of Django's session into what it finds here. Who
+        # the user is, the token says: many requests share this object, so nothing is kept.
+        if name != "_wrapped":
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
     @property
     def identity(self) -> str:
