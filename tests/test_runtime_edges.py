@@ -21,7 +21,7 @@ class Failing:
     def advance(self, *_: Any) -> Any:
         raise self._error
 
-    add = end = end_subject = grants = ended = admit = purge = advance
+    add = use = end = end_subject = grants = ended = admit = purge = advance
 
 
 def issuer(error: Exception, **options: Any) -> Issuer:
