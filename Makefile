@@ -13,7 +13,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite setup format lock clean bench bench-gate
+.PHONY: help demo test check long suite libraries setup format lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -66,6 +66,19 @@ $(NODE)/node_modules/.stamp: $(NODE)/package-lock.json
 	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --silent --ignore-scripts; else rmdir $(@D); fi
 	@if test -d $(@D); then touch $@; fi
 
+# Clients that other people wrote, in an environment and a folder of their own: the long tests ask for them.
+LIBRARIES := .venv-libraries
+libraries: $(LIBRARIES)/.stamp tests/libraries/node_modules/.stamp
+
+$(LIBRARIES)/.stamp: requirements/libraries.txt | $(UV)
+	@test -x $(LIBRARIES)/bin/python || $(PYTHON) -m venv --without-pip $(LIBRARIES)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(LIBRARIES)/bin/python requirements/libraries.txt
+	@touch $@
+
+tests/libraries/node_modules/.stamp: tests/libraries/package-lock.json
+	cd tests/libraries && npm ci --silent --ignore-scripts
+	@touch $@
+
 setup: $(STAMP)  ## only make the environment
 
 format: $(STAMP)  ## format the code and mend what the linter can
@@ -107,8 +120,9 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/floor.txt pyproject.toml --resolution lowest-direct --no-deps --upgrade
 	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
 	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
+	$(COMPILE) requirements/libraries.txt --group libraries
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/libraries/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
