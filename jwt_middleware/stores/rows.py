@@ -24,6 +24,7 @@ def read(row: Sequence[Any]) -> Grant:
     """Return the grant of a row, in the order of `FIELDS`. Raises StoreUnavailable."""
     found = dict(zip(FIELDS, row, strict=True))
     found["claims"] = read_claims(found["claims"])
+    found["is_session"] = bool(found["is_session"])  # SQLite has numbers only
     return Grant(**found)
 
 
