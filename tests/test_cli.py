@@ -342,9 +342,9 @@ def test_log_out_everywhere_ends_every_login_of_the_user(client: Client) -> None
 def test_in_cookie_mode_the_refresh_token_is_in_the_cookie_alone(client: Client) -> None:
     answer = client.log_in(keeps="cookie")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("demo_refresh=")
-    assert cookie.endswith("Max-Age=600; Path=/auth; HttpOnly; SameSite=Strict")
-    assert sorted(answer.json) == ["access_token", "expires_in", "scope", "token_type"]
+    assert cookie.startswith(f"demo_refresh-{answer.json['sid'][-8:]}=")
+    assert cookie.endswith("Max-Age=600; Path=/; HttpOnly; SameSite=Strict")
+    assert sorted(answer.json) == ["access_token", "expires_in", "scope", "sid", "token_type"]
 
 
 def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
@@ -352,7 +352,7 @@ def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
     new = client.log_in(keeps="cookie", Cookie=old.headers["Set-Cookie"].partition(";")[0])
     assert client.send("GET", "/api/me", token=old.json["access_token"]).status == 401
     assert client.send("GET", "/api/me", token=new.json["access_token"]).status == 200
-    assert client.log_in(Cookie="demo_refresh=;[=").status == 200
+    assert client.log_in(Cookie="demo_refresh-12345678=;[=").status == 200
 
 
 @pytest.mark.parametrize(
@@ -380,6 +380,8 @@ def test_a_form_of_another_site_logs_nobody_in(client: Client) -> None:
     login = b'{"name": "alice", "role": "editor", "keeps": "cookie"}'
     answer = client.send("POST", "/auth/login", login, Content_Type="text/plain")
     assert (answer.status, answer.headers["Set-Cookie"]) == (400, None)
+    answer = client.log_in(keeps="cookie", Origin="https://evil.example")
+    assert (answer.status, answer.headers["Set-Cookie"]) == (403, None)
 
 
 @pytest.mark.parametrize("path", PAGE)
