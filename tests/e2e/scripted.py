@@ -89,10 +89,16 @@ class Scripted:
     asked: list[Asked] = field(default_factory=list)
     allows: str | None = None  # the origin whose scripts may read all answers
     _answers: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
+    _without: dict[str, Answer] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
 
     def say(self, path: str, *answers: Answer) -> None:
         self._answers[path] = list(answers)
+        self._without.pop(path, None)
+
+    def answers_by_cookie(self, path: str, with_one: Answer, without: Answer) -> None:
+        self.say(path, with_one)
+        self._without[path] = without
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
@@ -121,6 +127,8 @@ class Scripted:
         with self._changed:
             self.asked.append(Asked(method, path, form, *found))
             self._changed.notify_all()
+            if path in self._without and found[1] is None:
+                return self._without[path]
             answers = self._answers[path]
             if not answers:
                 return Answer(404, {"error": "not_found"})
