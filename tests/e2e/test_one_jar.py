@@ -211,10 +211,12 @@ def test_a_new_login_stands_whatever_becomes_of_the_old_one(
             assert page.evaluate(WHO) == "bob", run
         assert new.evaluate("client.refresh().then(() => client.isLoggedIn)") is True, run
         assert new.evaluate(WHO) == "bob", run
-        assert [grant.subject for grant in service.issuer.grants("bob")] == ["bob"], run
         [grant] = service.issuer.grants("bob")
         endings = {cookie["name"][-8:] for cookie in cookies(context)}
-        assert endings == {grant.id[-8:]}, run
+        # Of alice's login, which is over, a late answer may have left a cookie: one, until the next
+        # login takes it away.
+        assert grant.id[-8:] in endings, run
+        assert len(endings) <= 2, run
     assert service.count(events.Reused) == 0
 
 
