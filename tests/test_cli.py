@@ -263,7 +263,7 @@ class Client:
 
     def log_in(self, *, role: str = "editor", keeps: str = "header", **headers: str) -> Answer:
         login = {"name": "alice", "role": role, "keeps": keeps}
-        return self.send("POST", "/auth/login", login, **headers)
+        return self.send("POST", "/login", login, **headers)
 
     def refresh(self, token: str) -> Answer:
         body = {"grant_type": "refresh_token", "refresh_token": token}
@@ -352,7 +352,7 @@ def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
     new = client.log_in(keeps="cookie", Cookie=old.headers["Set-Cookie"].partition(";")[0])
     assert client.send("GET", "/api/me", token=old.json["access_token"]).status == 401
     assert client.send("GET", "/api/me", token=new.json["access_token"]).status == 200
-    assert client.log_in(Cookie="demo_refresh-12345678=;[=").status == 200
+    assert client.log_in(Cookie="demo_refresh=;[=").status == 200
 
 
 @pytest.mark.parametrize(
@@ -372,16 +372,18 @@ def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
 )
 def test_a_login_that_makes_no_sense_is_refused(client: Client, login: object) -> None:
     kind = "application/json"
-    answer = client.send("POST", "/auth/login", login, Content_Type=kind)
+    answer = client.send("POST", "/login", login, Content_Type=kind)
     assert (answer.status, answer.json) == (400, {"error": "invalid_login"})
 
 
 def test_a_form_of_another_site_logs_nobody_in(client: Client) -> None:
     login = b'{"name": "alice", "role": "editor", "keeps": "cookie"}'
-    answer = client.send("POST", "/auth/login", login, Content_Type="text/plain")
-    assert (answer.status, answer.headers["Set-Cookie"]) == (400, None)
-    answer = client.log_in(keeps="cookie", Origin="https://evil.example")
-    assert (answer.status, answer.headers["Set-Cookie"]) == (403, None)
+    for status, fields in (
+        (400, {"Content_Type": "text/plain"}),
+        (403, {"Content_Type": "application/json", "Origin": "https://evil.example"}),
+    ):
+        answer = client.send("POST", "/login", login, **fields)
+        assert (answer.status, answer.headers["Set-Cookie"]) == (status, None)
 
 
 @pytest.mark.parametrize("path", PAGE)

@@ -36,7 +36,7 @@ window.make = (options) => {
         });
     }
 };
-// What becomes of a call: its outcome, or the error's name, with `settled` while it is under way.
+// What becomes of a call: what it returns, a response's status, or the error's name.
 window.begin = (call) => {
     window.outcome = call().then(
         (found) => (found instanceof Response ? found.status : (found ?? null)),
@@ -178,5 +178,11 @@ def begin(page: Page | Frame, call: str) -> None:
 
 
 def outcome(page: Page | Frame) -> Any:
-    """What became of it: what it returned, a response's status, or the error's name."""
-    return page.evaluate("outcome")
+    """Wait for what the page began, and return what became of it."""
+    return page.evaluate(
+        """(patience) => Promise.race([
+            outcome,
+            new Promise((_, reject) => setTimeout(reject, patience, new Error("nothing came of it"))),
+        ])""",
+        PATIENCE * 1000,
+    )

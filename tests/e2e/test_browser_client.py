@@ -26,7 +26,8 @@ LOGIN, REFRESH, REVOKE, ME = "/auth/login", "/auth/refresh", "/auth/revoke", "/m
 MODES = pytest.mark.parametrize("mode", ["header", "cookie"])
 STALE: Any = {"expires_in": 0}  # an access token that has to be replaced before it is used
 INVALID_GRANT = Answer(400, {"error": "invalid_grant"})
-NEVER = 60_000  # milliseconds, longer than any test waits
+WAITING = "navigator.locks.query().then(({ pending }) => pending.length === 1)"
+NEVER = 3_600_000  # milliseconds, longer than any test waits
 
 
 @pytest.fixture
@@ -223,11 +224,50 @@ def test_a_login_waits_for_a_refresh_in_another_tab_and_then_stands(
     server.wait(REFRESH)
     server.say(LOGIN, Answer(200, bob(mode)))
     begin(second, f"client.login('{LOGIN}', {{}})")
-    second.wait_for_function("navigator.locks.query().then(({ pending }) => pending.length === 1)")
+    second.wait_for_function(WAITING)
     assert len(server.to(LOGIN)) == 1
     gate.set()
     assert outcome(second) == 200
     assert access_token(second) == "a100"
+
+
+@MODES
+def test_a_log_out_is_one_at_once_and_the_server_hears_of_it_after_the_refresh(
+    context: BrowserContext, server: Scripted, mode: str
+) -> None:
+    first = logged_in(context, server, mode)
+    second = open_page(context, f"{server.url}/page", mode=mode, lockTimeout=NEVER)
+    gate = Event()
+    server.say(REFRESH, Answer(200, alice(mode, 2), gate=gate))
+    server.say(REVOKE, Answer(200, {}))
+    begin(first, "client.refresh()")
+    server.wait(REFRESH)
+    begin(second, "client.logout()")
+    second.wait_for_function(WAITING)
+    first.wait_for_function("!client.isLoggedIn")
+    assert server.to(REVOKE) == []
+    gate.set()
+    assert outcome(first) is None
+    assert outcome(second) is None
+    assert len(server.to(REVOKE)) == 1
+    assert told(first) == [["login", False], ["logout", "elsewhere"]]
+
+
+@MODES
+def test_a_new_login_is_not_made_to_wait_for_the_refresh_of_the_old_one(
+    context: BrowserContext, server: Scripted, mode: str
+) -> None:
+    page = logged_in(context, server, mode, lockTimeout=50)
+    gate = Event()
+    server.say(REFRESH, Answer(200, alice(mode, 2), gate=gate), Answer(200, bob(mode, 101)))
+    server.say(ME, Answer(200, {}))
+    page.evaluate("void client.refresh()")
+    server.wait(REFRESH)
+    log_in(page, server, bob(mode, **STALE))
+    begin(page, f"client.fetch('{ME}')")
+    assert outcome(page) == 200
+    gate.set()
+    assert [one.authorization for one in server.to(ME)] == ["Bearer a101"]
 
 
 @MODES
@@ -363,6 +403,21 @@ def test_a_call_with_a_good_token_waits_for_nothing(
     gate.set()
     page.wait_for_function("client.tokens.access_token === 'a2'")
     assert [one.authorization for one in server.to(ME)] == ["Bearer a1"]
+
+
+def test_after_a_failed_refresh_the_next_calls_leave_the_server_alone(
+    context: BrowserContext, server: Scripted
+) -> None:
+    page = logged_in(context, server, "header")
+    page.evaluate("client.ahead = 1")
+    server.say(REFRESH, Answer(503))
+    server.say(ME, Answer(200, {}))
+    begin(page, "client.refresh()")
+    assert outcome(page) == "Unreachable"
+    for _ in range(3):
+        begin(page, f"client.fetch('{ME}')")
+        assert outcome(page) == 200
+    assert len(server.to(REFRESH)) == 1
 
 
 @MODES

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Frame, Page
 
 LOGIN, REFRESH, REVOKE = "/auth/login", "/auth/refresh", "/auth/revoke"
-NEVER = 60_000  # milliseconds, longer than any test waits
+NEVER = 3_600_000  # milliseconds, longer than any test waits
 BACK = "setTimeout(() => history.back())"
 # The driver loses sight of a page that comes back: it tells the server what it sees.
 TELL = """addEventListener("pageshow", ({ persisted }) => {
