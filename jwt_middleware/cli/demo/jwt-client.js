@@ -210,7 +210,10 @@ export class JWTClient extends EventTarget {
 
   /** Keep the tokens of a login that was made in another way: the members of RFC 6749 s5.1. */
   adopt(members, sentAt = Date.now()) {
-    if (!this.#isLogin(members)) throw new TypeError("access_token, token_type, expires_in: none");
+    if (!this.#isLogin(members)) {
+      const needed = this.#mode === "cookie" ? "sid" : "access_token";
+      throw new TypeError(`a login needs the members token_type, expires_in and ${needed}`);
+    }
     // In cookie mode all tabs know a login by one name, the grant's: the cookie is theirs, too.
     this.#keep(held(members, members.sid ?? randomName(), sentAt));
     this.#emit("login", { elsewhere: false });
@@ -447,7 +450,10 @@ export class JWTClient extends EventTarget {
     const timer = setTimeout(() => waiting.abort(), this.#lockTimeout);
     let leave;
     const left = new Promise((resolve) => {
-      leave = () => resolve(waiting.abort());
+      leave = () => {
+        waiting.abort();
+        resolve();
+      };
     });
     globalThis.addEventListener("pagehide", leave);
     try {
