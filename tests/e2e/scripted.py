@@ -182,7 +182,7 @@ def outcome(page: Page | Frame) -> Any:
     return page.evaluate(
         """(patience) => Promise.race([
             outcome,
-            new Promise((_, reject) => setTimeout(reject, patience, new Error("nothing came of it"))),
+            new Promise((_, reject) => setTimeout(reject, patience, new Error("nothing came"))),
         ])""",
         PATIENCE * 1000,
     )

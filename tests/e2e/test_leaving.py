@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 LOGIN, REFRESH, REVOKE = "/auth/login", "/auth/refresh", "/auth/revoke"
 NEVER = 3_600_000  # milliseconds, longer than any test waits
+LATER = """addEventListener("pagehide", () => {
+    const now = Date.now;
+    Date.now = () => now() + 600_000;
+});"""
 BACK = "setTimeout(() => history.back())"
 # The driver loses sight of a page that comes back: it tells the server what it sees.
 TELL = """addEventListener("pageshow", ({ persisted }) => {
@@ -98,9 +102,7 @@ def test_a_page_that_comes_back_is_refreshed_again(
     log_in(page, server, tokens(1))
     page.evaluate(TELL)
     # What becomes due while the page is away is done when it is back.
-    page.evaluate(
-        "addEventListener('pagehide', () => { const now = Date.now; Date.now = () => now() + 6e5; })"
-    )
+    page.evaluate(LATER)
     server.say(REFRESH, Answer(200, tokens(2)))
     page.goto(f"{server.url}/page/other")
     page.evaluate(BACK)

@@ -23,7 +23,7 @@ from jwt_middleware.values import events
 from jwt_middleware.wsgi import JWTMiddleware
 
 from .browsing import cookies, listening
-from .scripted import CLIENT, PAGE, PATIENCE, begin, open_page, outcome
+from .scripted import CLIENT, PAGE, PATIENCE, open_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -33,6 +33,7 @@ RUNS = 50
 ROUNDS = 20
 Moment = Literal["request", "answer", "lost"]
 LATE: tuple[Moment, ...] = ("request", "answer")
+LOST: Moment = "lost"
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Wire:
             waiting = self._held[environ["PATH_INFO"]]
             held = waiting.pop(0) if waiting else None
         if held is None:
-            return self._app(environ, start_response)  # type: ignore[no-any-return]
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
         if held.moment == "request":
             held.arrived.set()
             assert held.gate.wait(PATIENCE)
@@ -181,7 +183,8 @@ def old_calls(service: Service, page: Page, random: Random) -> list[Held]:
         case which:
             path = REFRESH if which == "refresh" else REVOKE
             # Half of the time the first answer gets lost, and it is the repetition that is late.
-            held = service.wire.hold(path, *random.choice([(late,), ("lost", late)]))
+            moments: list[tuple[Moment, ...]] = [(late,), ("lost", late)]
+            held = service.wire.hold(path, *random.choice(moments))
             under_way(page, f"client.{which}()")
             held[-1].wait()
             return [held[-1]]
@@ -230,7 +233,7 @@ def test_two_tabs_with_slow_and_lost_answers_stay_logged_in(
         log_in(tabs[0], "alice")
         tabs[1].wait_for_function("client.isLoggedIn")
         for _ in range(ROUNDS):
-            moments = random.choices(["request", "answer", "lost"], k=random.randrange(4))
+            moments = random.choices((*LATE, LOST), k=random.randrange(4))
             held = service.wire.hold(REFRESH, *moments)
             random.shuffle(held)
             for page in tabs:
