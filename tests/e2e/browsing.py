@@ -36,11 +36,16 @@ def chromium() -> str | None:
 
 @contextmanager
 def browsing() -> Generator[Browser, None, None]:
-    """Give a browser without windows."""
+    """Give a browser without windows, whose back/forward cache is on as everywhere."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(SWITCHES))
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=list(SWITCHES),
+            # A driver sees nothing of a page that was put away and comes back, so the page tells.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         browser.new_context().close()
         yield browser
         browser.close()

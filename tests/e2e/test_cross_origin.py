@@ -135,7 +135,7 @@ OURS = {"X-Requested-With": "x"}
 def test_a_page_of_another_origin_logs_in_refreshes_and_logs_out(site: Site) -> None:
     page = site.log_in()
     (cookie,) = cookies(site.context)
-    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/auth")
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
     assert page.evaluate("Object.keys(localStorage)") == ["jwt:login"]
     assert page.evaluate(ME) == "alice"
     assert page.evaluate("client.refresh().then((tokens) => Object.keys(tokens).length > 0)")

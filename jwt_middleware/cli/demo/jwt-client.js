@@ -11,12 +11,14 @@
  *
  * What it takes care of:
  *
- * - One refresh at a time, across all tabs, by Web Locks. Who waited for the lock looks again: when
- *   another tab was faster, its tokens are used and nothing is sent.
+ * - One login, refresh or log-out at a time, across all tabs, by Web Locks. A tab that waited for
+ *   the lock looks again: when another tab was faster, its tokens are used and nothing is sent.
+ * - An answer changes only the login that its request was about. One that comes late, when somebody
+ *   has logged in or out since, is not used; a log-out names the login that it ends.
  * - A lost answer (no network, a time-out, a 5xx) is asked for again with the same refresh token.
  *   The server tells such a repetition from a theft: a bad connection logs nobody out.
- * - An access token is replaced ahead of its end, and when the server refuses it: the call is then
- *   repeated once.
+ * - An access token is replaced ahead of its end, beside the calls, which wait for nothing; and
+ *   when the server refuses it: the call is then repeated once.
  * - One token store. A tab never goes on with a copy of its own: two holders of one refresh token
  *   are what a theft looks like, and would end the login.
  *
@@ -35,7 +37,7 @@
 const PAUSE = 30_000; // milliseconds after a refresh that failed, before the next without need
 const LONGEST = 2 ** 31 - 1; // milliseconds that a timer can wait
 
-/** The answer to a refresh or a logout was a refusal that says nothing about the login itself. */
+/** The answer to a refresh or a log-out was a refusal that says nothing about the login itself. */
 export class Refused extends Error {
   constructor(status, code) {
     super(`refused: ${status} ${code ?? ""}`.trimEnd());
@@ -53,14 +55,33 @@ export class Unreachable extends Error {
   }
 }
 
+/** Somebody else has logged in, in another tab say, since the call or the login was begun. */
+export class LoginChanged extends Error {
+  constructor() {
+    super("there is another login now than the one that this was begun for");
+    this.name = "LoginChanged";
+  }
+}
+
+/** The browser doesn't send the login's cookie back. The login has been ended. */
+export class CookiesBlocked extends Error {
+  constructor() {
+    super("the login's cookie doesn't come back: the page is in a frame of another site, say");
+    this.name = "CookiesBlocked";
+  }
+}
+
 /**
  * Events, each a CustomEvent with a `detail`:
  *
  * - "login" {elsewhere}: somebody logged in, here or in another tab.
  * - "refresh" {elsewhere}: there are new tokens, fetched here or by another tab.
  * - "retry" {attempt, delay, cause}: no answer; the same is sent again after `delay` milliseconds.
- * - "logout" {reason}: "logout" here, "elsewhere" in another tab, or "invalid_grant": the server
- *   ended the login (it was revoked, it expired, or a reuse was found).
+ * - "logout" {reason}: "logout" here, "elsewhere" in another tab, "invalid_grant": the server ended
+ *   the login (it was revoked, it expired, or a reuse was found), or "no_cookie": the browser has
+ *   thrown the cookie away.
+ * - "unstored" {cause}: localStorage is blocked or full. The login is good in this page only, and
+ *   gone when the page is.
  */
 export class JWTClient extends EventTarget {
   #api;
@@ -71,8 +92,12 @@ export class JWTClient extends EventTarget {
   #timeout;
   #fetch;
   #lock;
+  #lockTimeout;
   #store;
-  #refreshing = null;
+  #told; // the login and the stamp that the page has heard of, by an event
+  #unheard = null; // the log-out that the server has not answered
+  #refreshing = null; // {login, tokens}: one at a time, and the promise of what comes of it
+  #pausedUntil = 0;
   #timer = null;
   #ahead;
   #keepFresh = false;
@@ -91,6 +116,8 @@ export class JWTClient extends EventTarget {
    *   keeps a login alive for as long as the page is open, so that the idle limit never comes.
    * @param {number[]} [options.delays] milliseconds before the second, third ... try.
    * @param {number} [options.timeout] milliseconds after which an answer counts as lost.
+   * @param {number} [options.lockTimeout] milliseconds to wait for another tab. Then it is done
+   *   without the lock: the server serves both.
    * @param {typeof fetch} [options.fetch] for tests.
    */
   constructor({
@@ -104,6 +131,7 @@ export class JWTClient extends EventTarget {
     keepFresh = false,
     delays = [500, 1500, 4000],
     timeout = 10_000,
+    lockTimeout = 5000,
     fetch = (...args) => globalThis.fetch(...args),
   } = {}) {
     super();
@@ -116,8 +144,12 @@ export class JWTClient extends EventTarget {
     this.#timeout = timeout;
     this.#fetch = fetch;
     this.#lock = `${name}:refresh`;
-    this.#store = mode === "cookie" ? new TabStore(name) : new SharedStore(name);
-    this.#store.onChange = (before, after) => this.#changedElsewhere(before, after);
+    this.#lockTimeout = lockTimeout;
+    this.#store = mode === "cookie" ? new TabStore(`${name}:login`) : new SharedStore(name);
+    this.#store.onChange = () => this.#compare();
+    this.#told = this.#present();
+    // A page that comes back has heard nothing while it was away.
+    globalThis.addEventListener("pageshow", ({ persisted }) => persisted && this.#compare());
     this.keepFresh = keepFresh;
   }
 
@@ -153,29 +185,44 @@ export class JWTClient extends EventTarget {
     this.#schedule();
   }
 
-  /** Send a login to the application, and keep the tokens that it answers with. */
-  async login(path, credentials) {
-    const sentAt = Date.now();
-    const answer = await this.#fetch(new URL(path, this.#api), {
-      ...this.#options(),
-      method: "POST",
-      headers: { "Content-Type": "application/json", [this.#header]: "jwt-client" },
-      body: JSON.stringify(credentials),
+  /**
+   * Send a login to the application, and keep the tokens that it answers with. Without them, after
+   * a first step of two say, the answer changes nothing. Throws LoginChanged when somebody else has
+   * logged in since it was sent, and CookiesBlocked; the login that was answered is ended then.
+   */
+  login(path, credentials) {
+    return this.#alone(async () => {
+      const before = this.#store.login;
+      const sentAt = Date.now();
+      const answer = await this.#ask(path, {
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(credentials),
+      });
+      const members = answer.ok ? parse(await answer.clone().text()) : null;
+      if (!this.#isLogin(members)) return answer;
+      if (!(await this.#getsCookie())) return this.#discard(members, new CookiesBlocked());
+      const isOvertaken = ![null, before].includes(this.#store.login);
+      if (isOvertaken) return this.#discard(members, new LoginChanged());
+      this.adopt(members, sentAt);
+      return answer;
     });
-    if (answer.ok) this.adopt(await answer.clone().json(), sentAt);
-    return answer;
   }
 
   /** Keep the tokens of a login that was made in another way: the members of RFC 6749 s5.1. */
   adopt(members, sentAt = Date.now()) {
-    this.#store.write(held(members, randomName(), sentAt));
-    this.#schedule();
+    if (!this.#isLogin(members)) {
+      const needed = this.#mode === "cookie" ? "sid" : "access_token";
+      throw new TypeError(`a login needs the members token_type, expires_in and ${needed}`);
+    }
+    // In cookie mode all tabs know a login by one name, the grant's: the cookie is theirs, too.
+    this.#keep(held(members, members.sid ?? randomName(), sentAt));
     this.#emit("login", { elsewhere: false });
   }
 
   /**
-   * Do what fetch does, with the access token. The token is replaced first when it is old, and
-   * afterwards when it was refused; then the call is repeated, once.
+   * Do what fetch does, with the access token. A token that has expired is replaced first, and one
+   * that was refused afterwards; then the call is repeated, once. Throws LoginChanged, and sends
+   * nothing, when it had to wait and somebody else has logged in meanwhile.
    */
   async fetch(input, init) {
     const url = input instanceof Request ? input : new URL(input, this.#api);
@@ -183,12 +230,18 @@ export class JWTClient extends EventTarget {
     if (new URL(request.url).origin !== this.#api.origin) {
       throw new TypeError(`tokens are for ${this.#api.origin}, not for ${request.url}`);
     }
+    const login = this.#store.login;
     let tokens = this.tokens;
-    if (this.isLoggedIn && (!tokens || this.#isOld(tokens))) tokens = await this.#freshOr(tokens);
+    if (login !== null && this.#isOver(tokens)) {
+      tokens = await unlessAborted(request.signal, this.refresh(tokens));
+      if (![null, login].includes(this.#store.login)) throw new LoginChanged();
+    } else if (login !== null && this.#isDue(tokens)) {
+      this.refresh(tokens).catch(() => {}); // beside the call, which still has a good token
+    }
     const answer = await this.#send(request.clone(), tokens);
     if (!tokens || !isInvalidToken(answer)) return answer;
-    const fresh = await this.refresh(tokens);
-    return fresh ? this.#send(request, fresh) : answer;
+    const fresh = await unlessAborted(request.signal, this.refresh(tokens));
+    return fresh?.login === login ? this.#send(request, fresh) : answer;
   }
 
   /**
@@ -198,39 +251,49 @@ export class JWTClient extends EventTarget {
   refresh(seen = this.tokens) {
     // One at a time in this tab by the promise, across tabs by the lock. Browsers without Web
     // Locks, and pages that came over plain http, do without: the server serves both tabs.
-    this.#refreshing ??= this.#alone(() => this.#exchange(seen))
-      .finally(() => {
-        this.#refreshing = null;
-      })
+    const login = this.#store.login;
+    if (this.#refreshing?.login === login) return this.#refreshing.tokens;
+    const tokens = this.#alone(() => this.#exchange(login, seen))
       .then(
-        (tokens) => {
-          this.#schedule();
-          return tokens;
+        (found) => {
+          this.#pausedUntil = 0;
+          return found;
         },
         (error) => {
-          this.#schedule(PAUSE);
+          this.#pausedUntil = Date.now() + PAUSE;
           throw error;
         },
-      );
-    return this.#refreshing;
+      )
+      .finally(() => {
+        if (this.#refreshing?.tokens === tokens) this.#refreshing = null;
+        this.#schedule();
+      });
+    this.#refreshing = { login, tokens };
+    return tokens;
   }
 
   /**
    * End the login: here at once, then on the server. Throws Unreachable when the server did not
-   * hear of it. In cookie mode the cookie is still there then, and the user must be told.
+   * hear of it; called again, it says the same again. In cookie mode the cookie is still there
+   * then, and the user must be told.
    */
   async logout() {
-    if (!this.isLoggedIn && this.#mode !== "cookie") return;
-    const token = this.tokens?.refresh_token;
+    if (this.isLoggedIn) this.#unheard = this.#nameOf(this.tokens, this.#store.login);
+    const named = this.#unheard;
+    if (!named && this.#mode !== "cookie") return;
     this.#forget("logout");
-    const answer = await this.#persistently(() => this.#post(this.#paths.revoke, { token }));
+    // Without a name it ends every login whose cookie goes along. A repetition would bring the
+    // cookies of that time, of a new login too: it is sent once.
+    const tries = named ? undefined : 1;
+    const revoke = () => this.#post(this.#paths.revoke, named ?? {});
+    const answer = await this.#alone(() => this.#persistently(revoke, tries));
     if (!answer.ok) throw new Refused(answer.status, answer.body?.error);
+    if (this.#unheard === named) this.#unheard = null;
   }
 
   // --- inside
 
-  async #exchange(seen) {
-    const login = this.#store.login;
+  async #exchange(login, seen) {
     const isStill = () =>
       login !== null && this.#store.login === login && this.tokens?.stamp === seen?.stamp;
     const answer = await this.#persistently(async () => {
@@ -239,27 +302,86 @@ export class JWTClient extends EventTarget {
       const members = { grant_type: "refresh_token", refresh_token: seen?.refresh_token };
       const found = await this.#post(this.#paths.refresh, members);
       // A captive portal, say: it speaks for the server, and knows nothing.
-      if (found.ok && typeof found.body?.expires_in !== "number") throw new Error("no tokens");
+      if (found.ok && !this.#isLogin(found.body)) throw new Error("no tokens");
       return found;
     });
+    if (answer?.ok && this.#mode === "cookie") return this.#keepByName(login, answer);
     // Somebody logged out, or in anew, while this was on its way.
     if (!answer || !isStill()) return this.tokens;
     if (answer.ok) {
-      // RFC 6749 s6: a new refresh token may come. Where none does, the one that was sent stays good.
+      // RFC 6749 s6: a new refresh token may come. Where none does, or the one that was sent is
+      // repeated, that one stays good.
       const members = { refresh_token: seen?.refresh_token, ...answer.body };
-      this.#store.write(held(members, login, answer.sentAt));
+      this.#keep(held(members, login, answer.sentAt));
       this.#emit("refresh", { elsewhere: false });
       return this.tokens;
     }
-    // Without a cookie the request has no token at all: the browser has thrown the cookie away.
-    const isOver = answer.body?.error === "invalid_grant" || this.#mode === "cookie";
-    if (answer.status !== 400 || !isOver) throw new Refused(answer.status, answer.body?.error);
-    this.#forget("invalid_grant");
+    const reason = this.#endIn(answer);
+    if (!reason) throw new Refused(answer.status, answer.body?.error);
+    this.#forget(reason);
     return null;
   }
 
+  /** Cookie mode: the browser chose the cookie, and the answer says which login that was of. */
+  #keepByName(login, { body, sentAt }) {
+    const present = this.#store.login;
+    const isNew = body.sid !== present;
+    // A page that doesn't use this client has logged in, where the store still says `login`. Where
+    // it says something else, somebody logged out, or in anew, while this was on its way.
+    if (present === null || (isNew && present !== login)) return this.tokens;
+    this.#keep(held(body, body.sid, sentAt));
+    this.#emit(isNew ? "login" : "refresh", { elsewhere: isNew });
+    return this.tokens;
+  }
+
+  /** Return why an answer ends the login, or null. Nobody but the token endpoint speaks so. */
+  #endIn({ status, body }) {
+    if (status !== 400) return null;
+    if (body?.error === "invalid_grant") return "invalid_grant";
+    // In cookie mode the request is always the same, and well-formed but for a cookie that doesn't
+    // come: the browser has thrown it away. To wait for it would be to wait for ever.
+    return this.#mode === "cookie" && body?.error === "invalid_request" ? "no_cookie" : null;
+  }
+
+  /** Whether these are tokens, or say that cookies carry them. */
+  #isLogin(members) {
+    const { access_token, token_type, expires_in, sid } = members ?? {};
+    // With `Cookies(access=True)` there is no access token in the answer, and `sid` in any case.
+    const isNamed = typeof (this.#mode === "cookie" ? sid : access_token) === "string";
+    return isNamed && typeof token_type === "string" && Number.isFinite(expires_in);
+  }
+
+  /** Return what a log-out names its login by, so that it ends no other. */
+  #nameOf(tokens, login) {
+    if (this.#mode === "cookie") return { sid: login };
+    return { token: tokens?.refresh_token ?? tokens?.access_token };
+  }
+
+  /** End a login that was answered and is not adopted. */
+  async #discard(members, error) {
+    // Where the cookie doesn't come, the access token names its grant.
+    const { access_token: token } = members;
+    const name = token ? { token } : this.#nameOf(members, members.sid);
+    await this.#post(this.#paths.revoke, name).catch(() => {}); // it ends unused, else
+    throw error;
+  }
+
+  /**
+   * Ask whether the cookie of a login comes back. A frame of another site gets none of ours back,
+   * and no script can see that (`document.hasStorageAccess` is about other cookies): a refresh can.
+   */
+  async #getsCookie() {
+    if (this.#mode !== "cookie" || globalThis.self === globalThis.top) return true;
+    try {
+      const answer = await this.#post(this.#paths.refresh, { grant_type: "refresh_token" });
+      return this.#endIn(answer) === null;
+    } catch {
+      return true; // no answer says nothing
+    }
+  }
+
   /** Send until there is an answer. `send` returns null where there is nothing to send any more. */
-  async #persistently(send) {
+  async #persistently(send, tries = this.#delays.length + 1) {
     for (let attempt = 1; ; attempt += 1) {
       let cause;
       try {
@@ -269,7 +391,7 @@ export class JWTClient extends EventTarget {
       } catch (error) {
         cause = error;
       }
-      if (attempt > this.#delays.length) throw new Unreachable(cause);
+      if (attempt >= tries) throw new Unreachable(cause);
       // Spread, so that all browsers don't come back in step after a failure of the server.
       const delay = Math.round(this.#delays[attempt - 1] * (0.75 + Math.random() / 2));
       this.#emit("retry", { attempt, delay, cause });
@@ -281,10 +403,7 @@ export class JWTClient extends EventTarget {
     const body = new URLSearchParams();
     for (const [name, value] of Object.entries(members)) if (value) body.set(name, value);
     const sentAt = Date.now();
-    const answer = await this.#fetch(new URL(path, this.#api), {
-      ...this.#options(),
-      method: "POST",
-      headers: { [this.#header]: "jwt-client" },
+    const answer = await this.#ask(path, {
       body,
       keepalive: true, // a page that is being closed still logs out
       signal: AbortSignal.timeout(this.#timeout),
@@ -295,8 +414,18 @@ export class JWTClient extends EventTarget {
     return { status, ok, sentAt, body: isJSON ? JSON.parse(text) : null };
   }
 
-  #options() {
-    return { credentials: this.#mode === "cookie" ? "include" : "omit", cache: "no-store" };
+  /** Send a password or a token. No redirect is followed: it could lead to another origin. */
+  async #ask(path, { headers, ...init }) {
+    const answer = await this.#fetch(new URL(path, this.#api), {
+      ...init,
+      method: "POST",
+      headers: { ...headers, [this.#header]: "jwt-client" },
+      credentials: this.#mode === "cookie" ? "include" : "omit",
+      cache: "no-store",
+      redirect: "manual",
+    });
+    if (answer.type !== "opaqueredirect") return answer;
+    throw new TypeError(`${path} is redirected, and neither a password nor a token follows`);
   }
 
   #send(request, tokens) {
@@ -307,49 +436,88 @@ export class JWTClient extends EventTarget {
     return this.#fetch(new Request(request, { headers, credentials: "include" }));
   }
 
-  async #freshOr(tokens) {
-    try {
-      return await this.refresh(tokens);
-    } catch (error) {
-      // Ahead of its end the old token still serves.
-      if (tokens && Date.now() < tokens.expires_at) return tokens;
-      throw error;
-    }
-  }
-
-  #alone(work) {
+  /**
+   * Do it while no other tab does such a thing. It is done without the lock where the browser has
+   * none, where another tab keeps it for too long, and when this page goes away: one that Chromium
+   * puts into its back/forward cache would keep the lock, and others wait for it.
+   */
+  async #alone(work) {
     const locks = globalThis.navigator?.locks;
-    return locks ? locks.request(this.#lock, work) : work();
+    let begun = null;
+    const begin = () => (begun ??= work());
+    if (!locks) return begin();
+    const waiting = new AbortController();
+    const timer = setTimeout(() => waiting.abort(), this.#lockTimeout);
+    let leave;
+    const left = new Promise((resolve) => {
+      leave = () => {
+        waiting.abort();
+        resolve();
+      };
+    });
+    globalThis.addEventListener("pagehide", leave);
+    try {
+      await locks.request(this.#lock, { signal: waiting.signal }, () => {
+        clearTimeout(timer);
+        return Promise.race([begin(), left]);
+      });
+    } catch {
+      // Not granted; or the work has failed, and says so below.
+    } finally {
+      clearTimeout(timer);
+      globalThis.removeEventListener("pagehide", leave);
+    }
+    return begin();
   }
 
+  /** Return when the tokens are to be replaced. After a failure there is a pause, at least. */
   #dueAt({ received_at, expires_at }) {
-    return expires_at - (expires_at - received_at) * this.#ahead;
+    return Math.max(expires_at - (expires_at - received_at) * this.#ahead, this.#pausedUntil);
   }
 
-  #isOld(tokens) {
+  #isOver(tokens) {
+    return tokens === null || (this.#ahead !== null && Date.now() >= tokens.expires_at);
+  }
+
+  #isDue(tokens) {
     return this.#ahead !== null && Date.now() >= this.#dueAt(tokens);
   }
 
-  #schedule(least = 1000) {
+  #schedule() {
     clearTimeout(this.#timer);
     const tokens = this.tokens;
     if (!this.#keepFresh || this.#ahead === null || !this.isLoggedIn) return;
-    const wait = tokens ? this.#dueAt(tokens) - Date.now() : 0;
+    const wait = (tokens ? this.#dueAt(tokens) : this.#pausedUntil) - Date.now();
     // A failure isn't the end, because `refresh` schedules again; but it must not spin.
     const again = () => this.refresh(tokens).catch(() => {});
-    this.#timer = setTimeout(again, Math.min(Math.max(wait, least), LONGEST));
+    this.#timer = setTimeout(again, Math.min(Math.max(wait, 1000), LONGEST));
   }
 
   #forget(reason) {
-    this.#store.write(null);
-    this.#schedule();
+    this.#keep(null);
     this.#emit("logout", { reason });
   }
 
-  #changedElsewhere(before, after) {
+  #keep(tokens) {
+    const cause = this.#store.write(tokens);
+    this.#told = this.#present();
     this.#schedule();
-    if (after === null) this.#emit("logout", { reason: "elsewhere" });
-    else this.#emit(before === after ? "refresh" : "login", { elsewhere: true });
+    if (cause) this.#emit("unstored", { cause });
+  }
+
+  #present() {
+    return { login: this.#store.login, stamp: this.tokens?.stamp };
+  }
+
+  /** Tell what other tabs have changed since the page last heard of it. */
+  #compare() {
+    const before = this.#told;
+    const now = (this.#told = this.#present());
+    this.#schedule();
+    if (now.login !== before.login) {
+      if (now.login === null) this.#emit("logout", { reason: "elsewhere" });
+      else this.#emit("login", { elsewhere: true });
+    } else if (now.stamp !== before.stamp) this.#emit("refresh", { elsewhere: true });
   }
 
   #emit(type, detail) {
@@ -357,51 +525,64 @@ export class JWTClient extends EventTarget {
   }
 }
 
-/** Header mode: one entry of localStorage is the store of all tabs. */
-class SharedStore {
+/** One text in localStorage, for all tabs; or, where that is blocked or full, in this page. */
+class Entry {
   onChange = () => {};
+  #key;
+  #own = null; // what localStorage did not take
 
-  constructor(name) {
-    this.key = name;
-    globalThis.addEventListener("storage", ({ key, oldValue, newValue, storageArea }) => {
-      if (storageArea !== localStorage || (key !== name && key !== null)) return;
-      const [before, after] = [parse(oldValue)?.login ?? null, parse(newValue)?.login ?? null];
-      if (before !== null || after !== null) this.onChange(before, after);
+  constructor(key) {
+    this.#key = key;
+    globalThis.addEventListener("storage", (event) => {
+      const isOurs = event.key === key || event.key === null; // null: all of it was cleared
+      if (isOurs && event.storageArea === attempt(() => localStorage)) this.onChange();
     });
   }
 
+  get text() {
+    return this.#own ?? attempt(() => localStorage.getItem(this.#key));
+  }
+
+  /** Returns null, or the error by which localStorage did not take the text. */
+  put(text) {
+    this.#own = null;
+    try {
+      if (text !== null) localStorage.setItem(this.#key, text);
+      else attempt(() => localStorage.removeItem(this.#key));
+      return null;
+    } catch (error) {
+      // No other tab may go on with what this page has replaced: that would look like a theft.
+      attempt(() => localStorage.removeItem(this.#key));
+      this.#own = text;
+      return error;
+    }
+  }
+}
+
+/** Header mode: one entry is the store of all tabs. */
+class SharedStore extends Entry {
   get login() {
     return this.read()?.login ?? null;
   }
 
   read() {
-    return parse(localStorage.getItem(this.key));
+    return parse(this.text);
   }
 
   write(tokens) {
-    if (tokens === null) localStorage.removeItem(this.key);
-    else localStorage.setItem(this.key, JSON.stringify(tokens));
+    return this.put(tokens && JSON.stringify(tokens));
   }
 }
 
 /**
  * Cookie mode: the cookie is the store of all tabs, and the access token stays in this one. What
- * localStorage holds is only that somebody is logged in, which tells other tabs, and a new one.
+ * localStorage holds is only the name of the login, which tells other tabs, and a new one.
  */
-class TabStore {
-  onChange = () => {};
+class TabStore extends Entry {
   #tokens = null;
 
-  constructor(name) {
-    this.key = `${name}:login`;
-    globalThis.addEventListener("storage", ({ key, oldValue, newValue, storageArea }) => {
-      if (storageArea !== localStorage || (key !== this.key && key !== null)) return;
-      this.onChange(oldValue, newValue);
-    });
-  }
-
   get login() {
-    return localStorage.getItem(this.key);
+    return this.text;
   }
 
   read() {
@@ -412,9 +593,8 @@ class TabStore {
 
   write(tokens) {
     this.#tokens = tokens;
-    if (tokens === null) localStorage.removeItem(this.key);
     // Written anew, the same value causes no event in other tabs.
-    else localStorage.setItem(this.key, tokens.login);
+    return this.put(tokens && tokens.login);
   }
 }
 
@@ -430,6 +610,24 @@ function isInvalidToken(answer) {
   // RFC 6750 s3.1. From another origin it is readable where `Settings(origins=...)` names this one.
   const challenge = answer.headers.get("WWW-Authenticate") ?? "";
   return answer.status === 401 && challenge.includes('error="invalid_token"');
+}
+
+/** Wait for it, but not longer than the caller wants to. It goes on for others. */
+function unlessAborted(signal, promise) {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+function attempt(act) {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
 }
 
 function parse(text) {

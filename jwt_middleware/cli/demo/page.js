@@ -320,8 +320,8 @@ function raw(token, name) {
 function renderCookie(element) {
   if (element.shown === "cookie") return;
   element.shown = "cookie";
-  const text = "In a cookie that goes to /auth only, and that no script can read: there is nothing ";
-  const cookie = "demo_refresh=…; Max-Age=600; Path=/auth; HttpOnly; SameSite=Strict";
+  const text = "In a cookie that no script can read, under a name of this login: there is nothing ";
+  const cookie = "demo_refresh-…=…; Max-Age=600; Path=/; HttpOnly; SameSite=Strict";
   element.replaceChildren(
     make("p", "empty", `${text}to show here, and nothing to steal.`, make("code", "", cookie)),
   );
@@ -358,6 +358,7 @@ const ENDS = {
   logout: ["Logged out", "The grant has ended, and its access token is refused at once, too."],
   elsewhere: ["Logged out in another tab", "All tabs share one token store."],
   invalid_grant: ["The server ended this login", "The refresh token buys nothing any more."],
+  no_cookie: ["The cookie is gone", "The browser has thrown it away, and with it the login."],
 };
 
 function renderBanner(claims) {
@@ -509,6 +510,9 @@ for (const one of Object.values(clients)) {
   one.addEventListener("retry", ({ detail }) => {
     const wait = (detail.delay / 1000).toFixed(1);
     say(`No answer. The same refresh token goes out again in ${wait} s.`);
+  });
+  one.addEventListener("unstored", () => {
+    say("The browser's storage is blocked or full: this login ends with this page.");
   });
   one.addEventListener("logout", async ({ detail }) => {
     const hadFocus = $("actions").contains(document.activeElement);
