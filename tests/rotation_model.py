@@ -695,3 +695,38 @@ class Story:
                 self.names[NEW] = f"{generation}{letter}"
             text += f", answers {self.names[move.minted.jti]}"
         return [text]
+
+
+def found_after(rule: Rule, processes: int, in_a_row: int) -> set[int]:
+    """Return at which refreshes it is found that several processes have a copy of one token.
+
+    They share a file that each has read when it began, and from then on each goes on with the token
+    in its memory. None refreshes more than `in_a_row` times between two refreshes of another, and
+    each waits for its answer. What is refreshed within `settle` changes nothing and isn't counted.
+    """
+    model = Model(rule, World())
+    found: set[int] = set()
+
+    def may(at: int, turns: tuple[int, ...]) -> bool:
+        for other in set(range(processes)) - {at}:
+            last = max((turn for turn, one in enumerate(turns) if one == other), default=-1)
+            if turns[last + 1 :].count(at) == in_a_row:
+                return False
+        return True
+
+    def go_on(state: State, held: tuple[Token, ...], turns: tuple[int, ...]) -> None:
+        for at, token in enumerate(held):
+            if not may(at, turns):
+                continue
+            after, decision = model.swap(state, token, model.ask_first(token, 0), 0)
+            while isinstance(decision, Swap):
+                after, decision = model.swap(after, token, decision, 0)
+            count = len(turns) + 1
+            if decision is Outcome.REUSED:
+                found.add(count)
+                continue
+            minted = Token(after.row.generation, count, model.oldest)  # old when it is presented
+            go_on(after, (*held[:at], minted, *held[at + 1 :]), (*turns, at))
+
+    go_on(model.start(), (Token(0, 0, model.oldest),) * processes, ())
+    return found
