@@ -78,7 +78,7 @@ settings = Settings(
     issuer=f"http://127.0.0.1:{PORT}",
     audience="notes",
     keys=KeySet.generate(),  # in earnest: KeySet.load("keys.json")
-    routes=(Route("/login", methods=("POST",), public=True),),
+    routes=(Route("/login", public=True, own_origin=True),),
     leeway=0,  # this, and the two below: to see in seconds what takes minutes
     refresh=Refresh(
         store="memory://",  # in earnest: sqlite:///grants.db
@@ -103,7 +103,11 @@ async def login(
 ) -> dict[str, Any]:
     if name not in USERS or USERS[name]["password"] != password:
         raise HTTPException(403)
-    tokens = await issuer.aissue(name, user_agent=request.headers.get("User-Agent"))
+    tokens = await issuer.aissue(
+        name,
+        replaces=request.scope.get("jwt_middleware.held"),  # with --cookies: earlier logins end
+        user_agent=request.headers.get("User-Agent"),
+    )
     response.headers["Cache-Control"] = "no-store"
     tokens.set_cookies(response)  # none without --cookies
     return tokens

@@ -74,7 +74,7 @@ settings = Settings(
     issuer=f"http://127.0.0.1:{PORT}",
     audience="notes",
     keys=KeySet.generate(),  # in earnest: KeySet.load("keys.json")
-    routes=(Route("/login", methods=("POST",), public=True),),
+    routes=(Route("/login", public=True, own_origin=True),),
     leeway=0,  # this, and the two below: to see in seconds what takes minutes
     refresh=Refresh(
         store="memory://",  # in earnest: sqlite:///grants.db
@@ -94,7 +94,11 @@ def login() -> Response:
     name, password = request.json["name"], request.json["password"]
     if name not in USERS or USERS[name]["password"] != password:
         abort(403)
-    tokens = issuer.issue(name, user_agent=request.headers.get("User-Agent"))
+    tokens = issuer.issue(
+        name,
+        replaces=request.environ.get("jwt_middleware.held"),  # with --cookies: earlier logins end
+        user_agent=request.headers.get("User-Agent"),
+    )
     response = make_response(tokens)
     response.headers["Cache-Control"] = "no-store"
     tokens.set_cookies(response)  # none without --cookies

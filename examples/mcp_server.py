@@ -12,43 +12,69 @@ PROFILE=FOREIGN takes tokens that don't follow RFC 9068, such as Keycloak's.
 """
 
 import os
-from typing import Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import principal_components
+from mcp.server.mcpserver import Elicit, MCPServer, Resolve
 from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import BaseModel
 
-from jwt_middleware import AccessToken, KeySet, Resource, Route, Settings, profiles
+from jwt_middleware import KeySet, Resource, Route, Settings, profiles
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.mcp import MCPMiddleware
 
 PORT = os.environ.get("PORT", "8000")
 URL = os.environ.get("URL", f"http://127.0.0.1:{PORT}/mcp")
-NOTES: dict[tuple[str, str], list[str]] = {}
+NOTES: dict[tuple[str | None, str | None], list[str]] = {}
 
 server = MCPServer("Notes")
 
 
-def token_of(context: Context[Any, Any]) -> AccessToken:
-    """Return the token of the very request that called a tool."""
-    # Not `current_token()`: nothing promises that it follows into the tasks in which tools run.
-    request: Any = context.request_context.request
-    token: AccessToken = request.scope["jwt_middleware.token"]
-    return token
+class Sure(BaseModel):
+    """What is asked before notes are lost."""
+
+    sure: bool
+
+
+def user() -> tuple[str | None, str | None]:
+    """Return whose request this is: issuer and subject of its token."""
+    token = get_access_token()
+    if token is None:
+        raise PermissionError("no route here is public")
+    _, issuer, subject = principal_components(token)
+    return issuer, subject
+
+
+def ask() -> Elicit[Sure]:
+    """Ask the user, by way of the client."""
+    return Elicit("Lose all notes?", Sure)
 
 
 @server.tool()
-def add_note(text: str, context: Context[Any, Any]) -> str:
+def add_note(text: str) -> str:
     """Keep a note for the user."""
-    NOTES.setdefault(token_of(context).principal, []).append(text)
+    NOTES.setdefault(user(), []).append(text)
     return "kept"
 
 
 @server.tool()
-def notes(context: Context[Any, Any]) -> str:
+def notes() -> str:
     """Read the user's notes."""
-    token = token_of(context)
-    return f"{token.subject}: " + "; ".join(NOTES.get(token.principal, []))
+    return f"{user()[1]}: " + "; ".join(NOTES.get(user(), []))
+
+
+# The client calls twice: the answer comes with the second call, and with it sealed state that the
+# SDK gave out with the first. It takes it from the same user only, whom MCPMiddleware tells it.
+@server.tool()
+def lose_notes(answer: Annotated[Sure, Resolve(ask)]) -> str:
+    """Lose the user's notes."""
+    if not answer.sure:
+        return "kept"
+    NOTES.pop(user(), None)
+    return "lost"
 
 
 settings = Settings(
@@ -60,10 +86,10 @@ settings = Settings(
     routes=(Route("/mcp", scope="notes"),),
 )
 app = JWTMiddleware(
-    # Stateless: no session that one user opens and another goes on with.
-    server.streamable_http_app(
-        stateless_http=True,
-        transport_security=TransportSecuritySettings(allowed_hosts=[urlsplit(URL).netloc]),
+    MCPMiddleware(
+        server.streamable_http_app(
+            transport_security=TransportSecuritySettings(allowed_hosts=[urlsplit(URL).netloc]),
+        )
     ),
     settings,
 )

@@ -80,6 +80,12 @@ class JournalStore:
             self._write(file, grant.rotated(target, parent, now))
             return Advanced(True, self._grants[grant_id])
 
+    def use(self, grant_id: str) -> None:
+        with self._turn() as (file, now):
+            grant = self._grants.get(grant_id)
+            if grant is not None and _lives(grant, now):
+                self._write(file, replace(grant, last_used_at=now))
+
     def end(self, grant_id: str, reason: str) -> bool:
         with self._turn() as (file, now):
             grant = self._grants.get(grant_id)
@@ -98,10 +104,10 @@ class JournalStore:
         with self._turn() as (_, now):
             return tuple(reversed(self._living(subject, now)))
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         with self._turn() as (_, now):
             # A clock that was set back stamps ends with times that the cursor has passed already.
-            since = now - self._retention
+            since = now - horizon
             if cursor is not None:
                 since = min(cast("float", cursor), now - OVERLAP)
             rows = self._grants.values()

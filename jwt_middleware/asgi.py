@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import arun
 from .request.routes import below_root
@@ -13,6 +14,9 @@ from .values import reasons
 from .values.errors import ConfigurationError, InvalidRequest, TooLarge
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
+
+if TYPE_CHECKING:
+    from .request.cookies import Jars
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -41,6 +45,8 @@ class JWTMiddleware:
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=True)
         self._warm = self._core.warm
+        jars = self._core.jars
+        self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +84,7 @@ class JWTMiddleware:
         except KeyError:
             state = scope["state"] = {}
         state["jwt"] = token
-        app, current = self.app, self._current
+        app, current = self._inside, self._current
         before = current.set(token)
         try:
             await app(scope, receive, send)
@@ -93,6 +99,23 @@ class JWTMiddleware:
             await _answer(scope, receive, send, step.response)
             return None
         return step
+
+
+def _without_cookies(
+    app: Application, jars: Jars, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[Any]:
+    """Call the application without the browser's refresh tokens; a login gets them as `held`."""
+    _take_cookies(jars, scope)
+    return app(scope, receive, send)
+
+
+def _take_cookies(jars: Jars, scope: Scope) -> None:
+    cookies = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+    held = scope["jwt_middleware.held"] = jars.held("; ".join(cookies))
+    if held.refresh:
+        left = "; ".join(filter(None, map(jars.without_refresh, cookies)))
+        others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+        scope["headers"] = others + ([(b"cookie", left.encode("latin-1"))] if left else [])
 
 
 def _check_root(app: Any) -> None:

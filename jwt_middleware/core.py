@@ -18,7 +18,7 @@ from .request.refusals import Refusals
 from .request.routes import Routes, Rule
 from .settings import Settings
 from .token.access import accept, check_type
-from .token.cache import Cache, Entry, slimmed
+from .token.cache import Cache, Entry, life_of, slimmed
 from .token.claims import lifetime, time_of
 from .values import reasons
 from .values.errors import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
     from .grant.ended import EndedGrants
     from .grant.endpoints import Endpoints
     from .grant.exchange import Exchange, Ports
+    from .request.access_cookie import AccessCookie
     from .request.documents import Document
 
 MAX_HEADERS = 64  # an issuer has one for each of its keys
@@ -69,7 +70,7 @@ def _warm(
     clock: Callable[[], float],
     served: Mapping[str, object],
     routes: Routes,
-    lets_pass: Callable[[str, float], bool] | None,
+    lets_pass: Callable[[str, float, float], bool] | None,
 ) -> Warm:
     """Return what serves a token that is known. What it needs is at hand, for every request."""
     has_rules, find = not routes.is_uniform, routes.find
@@ -101,7 +102,7 @@ def _warm(
                 return None
         if lets_pass is not None:
             grant_id = entry.grant_id
-            if grant_id is not None and not lets_pass(grant_id, now):
+            if grant_id is not None and not lets_pass(grant_id, entry.life, now):
                 return None
         entry.seen = True
         return entry
@@ -127,15 +128,27 @@ class Core:
         self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
+        self._issuer = settings.issuer
         self._nobody = nobody()
         cookies = settings.refresh.cookies if settings.refresh is not None else None
-        self._access_jar = cookies.access_jar(settings.issuer) if cookies is not None else None
-        self._check_sender: Callable[[Request], None] | None = None
-        if cookies is not None and cookies.access:
+        self.jars = cookies.jars(settings.issuer) if cookies is not None else None
+        known = frozenset(settings.origins) | settings.own_origins
+        self._check_own_origin: Callable[[Request], None] | None = None
+        self._access_cookie: AccessCookie | None = None
+        if any(route.own_origin for route in settings.routes):
+            from .request.cookies import check_own_origin
+
+            self._check_own_origin = partial(check_own_origin, origins=known)
+        if cookies is not None and self.jars is not None and self.jars.access is not None:
+            from .request.access_cookie import AccessCookie
             from .request.cookies import check_sender
 
-            self._check_sender = partial(
-                check_sender, header=cookies.header.lower(), origins=frozenset(settings.origins)
+            self._access_cookie = AccessCookie(
+                self.jars,
+                self.jars.access,
+                check=partial(check_sender, header=cookies.header.lower(), origins=known),
+                is_ours=self._may_be_ours,
+                has_ended=ended.__contains__ if ended is not None else _never,
             )
         self._origins = Origins(
             settings.origins,
@@ -157,8 +170,8 @@ class Core:
         self._headers = self._issuers.headers
         self.exchange: Exchange | None = None
         self._endpoints: Endpoints | None = None
-        self._unless_ended: Callable[[Forward, str, float], Step] | None = None
-        lets_pass: Callable[[str, float], bool] | None = None
+        self._unless_ended: Callable[[Forward, str, float, float], Step] | None = None
+        lets_pass: Callable[[str, float, float], bool] | None = None
         if settings.refresh is not None and ports is not None and ended is not None:
             from .grant.ended import unless_ended
 
@@ -166,7 +179,7 @@ class Core:
             self._unless_ended = partial(unless_ended, ports.sync, ended)
             lets_pass = ended.lets_pass
             if group.serve:
-                self.exchange, self._endpoints = self._issuing(settings, group, ports, ended)
+                self.exchange, self._endpoints = self._issuing(settings, group, ports, ended, known)
         # What we answer ourselves, and no token opens or closes.
         self._served: dict[str, Callable[[Request], Step]] = {
             path: partial(_published, document) for path, document in self._documents.items()
@@ -176,7 +189,7 @@ class Core:
                 self._served[path] = partial(self._with_own_keys, endpoint)
         self.warm = _warm(
             # Where a cookie may have come, too, it is one credential too many.
-            recall=cache.get if cache is not None and self._access_jar is None else _forget,
+            recall=cache.get if cache is not None and self._access_cookie is None else _forget,
             clock=self._clock,
             served=self._served,
             routes=self._routes,
@@ -184,7 +197,12 @@ class Core:
         )
 
     def _issuing(
-        self, settings: Settings, group: Refresh, ports: Ports, ended: EndedGrants
+        self,
+        settings: Settings,
+        group: Refresh,
+        ports: Ports,
+        ended: EndedGrants,
+        known_origins: frozenset[str],
     ) -> tuple[Exchange, Endpoints]:
         # Not at the top: a service that only verifies has no use for these.
         from .grant.endpoints import Endpoints
@@ -192,7 +210,9 @@ class Core:
 
         live = self._own_keys
         exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
-        endpoints = Endpoints(settings, group, exchange, self._origins, self.verify, live)
+        endpoints = Endpoints(
+            settings, group, exchange, self._origins, known_origins, self.verify, live
+        )
         return exchange, endpoints
 
     def begin(self, request: Request) -> Step:
@@ -201,6 +221,8 @@ class Core:
         if ours is not None and not request.is_websocket:
             return ours(request)
         rule = self._routes.find(request.method, request.path)
+        if rule.own_origin and self._check_own_origin is not None:
+            self._check_own_origin(request)
         if rule.public:
             return self._nobody
         text = self._credentials(request)
@@ -212,9 +234,9 @@ class Core:
             # origin was configured, because an application may serve OPTIONS like any method.
             if is_preflight(request) and self._origins.knows(request):
                 return self._nobody
-            raise MissingCredentials(scope=rule.scope)
+            raise MissingCredentials
         now = self._clock()
-        credentials = request.credentials if self._access_jar is None else text
+        credentials = request.credentials if self._access_cookie is None else text
         if self._cache is not None and credentials is not None:
             entry = self._cache.get(credentials)
             if entry is not None and entry.holds(now):
@@ -285,23 +307,26 @@ class Core:
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
         """Go on with a token that holds, where this route takes it. Raises OAuthError."""
         _authorize(rule, forward, now, self._leeway)
-        grant_id = None if forward.token is None else forward.token.grant_id
-        if grant_id is None or self._unless_ended is None:
+        token = forward.token
+        if token is None or token.grant_id is None or self._unless_ended is None:
             return forward
-        return self._unless_ended(forward, grant_id, now)
+        return self._unless_ended(forward, token.grant_id, life_of(token), now)
 
     def _credentials(self, request: Request) -> str | None:
         """Return the access token of the request, from the one place that has it."""
         text = bearer(request.header("authorization"))
-        if self._access_jar is None or self._check_sender is None:
+        if self._access_cookie is None:
             return text
-        cookie = self._access_jar.read(request)
+        cookie = self._access_cookie.read(request)
         if cookie is None:
             return text
         if text is not None:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
-        self._check_sender(request)
+        self._access_cookie.check_sender(request)
         return cookie
+
+    def _may_be_ours(self, issuer: object, kid: str | None) -> bool:
+        return issuer == self._issuer and kid in self._own_keys.fresh.keys
 
     def verify(self, text: str, now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
@@ -328,7 +353,10 @@ class Core:
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
         ours = None if request.is_websocket else self._ours(request.path)
-        response = self._refusals.answer(error, at_resource=ours is None)
+        # Only an odd path has no rule, and its refusal is a 400.
+        is_challenged = ours is None and error.status in (401, 403)
+        scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
+        response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -372,6 +400,11 @@ def _issuer_of(parsed: Parsed) -> Any:
 
 def _forget(credentials: str | bytes) -> None:
     """Know no token, where none is kept or where it alone doesn't decide."""
+
+
+def _never(grant_id: str) -> bool:
+    """Say that no grant is known to have ended, where nobody would know."""
+    return False
 
 
 def _no_issuer(name: str) -> None:

@@ -107,13 +107,6 @@ def _header(name: str, value: Any) -> None:
 _HEADER = "use one of your own, such as X-Requested-With"
 
 
-def _mount(name: str, value: Any) -> None:
-    if not isinstance(value, str) or (value and not _PATH().fullmatch(value)):
-        raise _wrong(
-            name, "must be a path of letters, digits and ._~-", 'like "/app", or "" for the root'
-        )
-
-
 def _bool(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise _wrong(name, "must be True or False", "a text is neither")
@@ -131,10 +124,9 @@ _COOKIE_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
     "access_name": _cookie_name,
     "access_same_site": _same_site,
     "header": _header,
-    "mount": _mount,
 }
 
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "ended", "admit", "purge")
+_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
 _STORE = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
 
 

@@ -15,7 +15,7 @@ from .values.later import record
 from .values.model import AccessToken, Grant, Tokens
 
 if TYPE_CHECKING:
-    from .request.cookies import Jar
+    from .request.cookies import Jars
     from .stores import AsyncStore, Store
 
 DAY = 86400  # seconds
@@ -32,15 +32,14 @@ class Cookies:
     one of `Settings.origins`.
 
     Args:
-        name: the refresh cookie is called `__Secure-` and this.
+        name: the refresh cookie is called `__Host-`, this, and characters of the grant's id: a name
+            for each login, so that a late answer about one can't touch another.
         access: whether the access token travels in a cookie, too.
-        access_name: the access cookie is called `__Host-` and this.
+        access_name: the same of the access cookie.
         access_same_site: "Strict", or "Lax" where links from other sites shall find the user logged
             in.
         header: a field that scripts of ours send, and that neither forms nor browsers by themselves
             do.
-        mount: the path that the whole application is mounted at, "" for the root: the refresh
-            cookie's Path is this and `Refresh.path`.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -52,7 +51,6 @@ class Cookies:
     access_name: str = "access_token"
     access_same_site: Literal["Strict", "Lax"] = "Strict"
     header: str = "X-Requested-With"
-    mount: str = ""
 
     def __post_init__(self) -> None:
         # Not at the top: what a group stands for is loaded where it is on.
@@ -60,51 +58,50 @@ class Cookies:
 
         check_cookies(self)
 
-    def refresh_jar(self, group: Refresh, issuer: str) -> Jar:
-        """Return the refresh cookie: it goes to our own endpoints only."""
-        from .request.cookies import Jar
+    def jars(self, issuer: str) -> Jars:
+        """Return the cookies of both kinds of tokens. They go to the whole host, and to no other.
+
+        A browser takes a name with `__Host-` from this very host only (RFC 6265bis s4.1.3.2): a
+        sibling host of the same domain can plant any other, below any path.
+        """
+        from .request.cookies import Jar, Jars
 
         plain = is_loopback(issuer)
-        return Jar(
-            name=self.name if plain else f"__Secure-{self.name}",
-            attributes=f"Path={self.mount}{group.path}; HttpOnly; SameSite=Strict"
-            + ("" if plain else "; Secure"),
+        prefix, secure = ("", "") if plain else ("__Host-", "; Secure")
+
+        def jar(name: str, same_site: str) -> Jar:
+            attributes = f"Path=/; HttpOnly; SameSite={same_site}{secure}"
+            return Jar(prefix=f"{prefix}{name}-", attributes=attributes)
+
+        return Jars(
+            refresh=jar(self.name, "Strict"),
+            access=jar(self.access_name, self.access_same_site) if self.access else None,
         )
 
-    def access_jar(self, issuer: str) -> Jar | None:
-        """Return the access cookie: it goes to the whole host, and to no other."""
-        if not self.access:
-            return None
-        from .request.cookies import Jar
-
-        plain = is_loopback(issuer)
-        return Jar(
-            name=self.access_name if plain else f"__Host-{self.access_name}",
-            attributes=f"Path=/; HttpOnly; SameSite={self.access_same_site}"
-            + ("" if plain else "; Secure"),
-        )
-
-    def check_sizes(self, tokens: Tokens, refresh: Jar, access: Jar | None) -> None:
+    def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
         """Check that a browser takes the cookies. Raises ValueError."""
-        if tokens.refresh_token:
-            refresh.check_size(tokens.refresh_token)
-        if access is not None:
-            access.check_size(tokens.access_token)
+        jars.refresh.check_size(tokens.refresh_token)
+        if jars.access is not None:
+            jars.access.check_size(tokens.access_token)
 
-    def carry(self, tokens: Tokens, refresh: Jar, access: Jar | None, idle: int) -> Tokens:
-        """Return the tokens with their cookies, and without what the cookies carry."""
-        cookies = []
-        if tokens.refresh_token:
-            cookies.append(refresh.set(tokens.refresh_token, idle))
+    def carry(self, tokens: Tokens, jars: Jars, idle: int | None) -> Tokens:
+        """Return the tokens with their cookies, and without what the cookies carry.
+
+        `idle` is for how long the browser keeps the refresh cookie, in seconds; None: it has it.
+        """
+        grant_id, cookies = tokens.grant_id, []
+        if idle is not None:
+            cookies.append(jars.refresh.set(grant_id, tokens.refresh_token, idle))
         hidden = {"refresh_token"}
-        if access is not None:
-            cookies.append(access.set(tokens.access_token, tokens["expires_in"]))
+        if jars.access is not None:
+            cookies.append(jars.access.set(grant_id, tokens.access_token, tokens["expires_in"]))
             hidden.add("access_token")
+        members = {name: value for name, value in tokens.items() if name not in hidden}
         return Tokens(
-            {name: value for name, value in tokens.items() if name not in hidden},
+            members | {"sid": grant_id},
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
-            grant_id=tokens.grant_id,
+            grant_id=grant_id,
             cookies=tuple(cookies),
         )
 
@@ -158,7 +155,7 @@ class Refresh:
         metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
             is a URL. False where something else does that.
         public_url: the URL at which clients reach the root of this application, for the metadata.
-            "": the issuer's host, and `Cookies.mount`.
+            "": the issuer's host. Its origin counts as our own, as the issuer's does.
         access_lifetime: seconds; each token's is shortened by up to 5 %, so that a fleet doesn't
             refresh in step.
         idle_limit: seconds without a refresh after which a grant is gone.

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from .core import Core
 from .drivers import afinish, finish
-from .grant.exchange import Exchange
+from .grant.exchange import Begun, Exchange
 from .runtime import Runtime
 from .settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
-from .values.model import Grant, Tokens
+from .values.model import Grant, Held, Tokens
 from .values.steps import Done, Step
 
 
@@ -49,7 +49,7 @@ class Issuer:
         scope: str = "",
         claims: Mapping[str, Any] | None = None,
         client_id: str | None = None,
-        replaces: str | None = None,
+        replaces: Held | str | None = None,
         user_agent: str | None = None,
     ) -> Tokens:
         """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
@@ -59,8 +59,9 @@ class Issuer:
             scope: what the tokens are good for, separated by spaces; refreshing can narrow it only.
             claims: the application's own, such as roles. None: `Refresh.claims_for` is asked.
             client_id: the client; `Refresh.client_id` for the application's own.
-            replaces: the refresh token that the client still holds, from its cookie say: its grant
-                ends.
+            replaces: what the browser still holds of earlier logins, which end: the door's
+                `environ["jwt_middleware.held"]` or `scope["jwt_middleware.held"]`, where tokens are
+                in cookies; or a refresh token.
             user_agent: the request's, so that events can say when a grant moves to another one.
 
         Raises:
@@ -72,7 +73,7 @@ class Issuer:
         """
         core = self._core()
         step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
-        return self._carried(self._result(finish(step)))
+        return self._carried(self._result(finish(step)), replaces)
 
     async def aissue(
         self,
@@ -81,13 +82,13 @@ class Issuer:
         scope: str = "",
         claims: Mapping[str, Any] | None = None,
         client_id: str | None = None,
-        replaces: str | None = None,
+        replaces: Held | str | None = None,
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
         core = self._core(asynchronous=True)
         step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
-        return self._carried(self._result(await afinish(step)))
+        return self._carried(self._result(await afinish(step)), replaces)
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
@@ -154,7 +155,7 @@ class Issuer:
         scope: str,
         claims: Mapping[str, Any] | None,
         client_id: str | None,
-        replaces: str | None,
+        replaces: Held | str | None,
         user_agent: str | None,
     ) -> Step:
         exchange, now = cast("Exchange", core.exchange), self._settings.clock()
@@ -185,17 +186,15 @@ class Issuer:
         self._runtime.tell(done.events)
         return done.value
 
-    def _carried(self, tokens: Tokens) -> Tokens:
+    def _carried(self, begun: Begun, replaces: Held | str | None) -> Tokens:
         cookies = self._group.cookies
         if cookies is None:
-            return tokens
-        issuer = self._settings.issuer
-        return cookies.carry(
-            tokens,
-            cookies.refresh_jar(self._group, issuer),
-            cookies.access_jar(issuer),
-            int(self._group.idle_limit),
-        )
+            return begun.tokens
+        jars = cookies.jars(self._settings.issuer)
+        tokens = cookies.carry(begun.tokens, jars, int(self._group.idle_limit))
+        if isinstance(replaces, Held):
+            tokens.cookies += jars.cleared(replaces, begun.replaced)
+        return tokens
 
 
 _WAYS = {"subject": "str(user.id)", "grant_id": "tokens.grant_id, or token.grant_id in a request"}

@@ -61,8 +61,7 @@ def _of_resource(settings: Settings, group: Resource) -> dict[str, Any]:
 
 def _of_issuer(settings: Settings, group: Refresh) -> dict[str, Any]:
     parts = urlsplit(settings.issuer)
-    mount = group.cookies.mount if group.cookies is not None else ""
-    root = group.public_url or f"{parts.scheme}://{parts.netloc}{mount}"
+    root = group.public_url or f"{parts.scheme}://{parts.netloc}"
     members: dict[str, Any] = {
         "issuer": settings.issuer,
         "token_endpoint": f"{root}{group.path}/refresh",

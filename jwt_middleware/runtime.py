@@ -37,10 +37,10 @@ EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 GLANCE = 0.05  # seconds that it waits for a store that has failed just before, and may hang
-MARGIN = 60.0  # seconds beyond an access token's life for which its grant's end is remembered
+MARGIN = 60.0  # seconds, and the leeway: an end is remembered for so long beyond a token's life
 
 _UNDER_ASGI = "; in asynchronous code the door of ASGI, and await issuer.aissue(...)"
-_VERBS = ("add", "advance", "end", "end_subject", "grants", "purge")
+_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "purge")
 _HOOKS = {
     "claims_for": reasons.CLAIMS_HOOK,
     "issuer_for": reasons.ISSUER_HOOK,
@@ -77,17 +77,22 @@ class Runtime:
         group = settings.refresh
         if group is not None:
             # Not at the top: a service that only verifies has no use for these.
-            from .grant.ended import EndedGrants
+            from .grant.ended import LONGEST, EndedGrants
             from .stores.opening import open_store
 
-            retention = MARGIN + group.access_lifetime + settings.leeway
+            margin = MARGIN + settings.leeway
             self.store, self.astore = open_store(
-                group.store, clock=settings.clock, retention=retention, serve=group.serve
+                group.store,
+                clock=settings.clock,
+                # However long this issuer's tokens live: another's may live longer.
+                retention=LONGEST + margin,
+                serve=group.serve,
             )
             self.ended = EndedGrants(
                 every=group.sync_every,
                 limit=group.sync_limit,
-                retention=retention,
+                life=float(group.access_lifetime),
+                margin=margin,
                 passing=group.sync_failure == "open",
             )
         self.is_for_one_process = isinstance(getattr(self.store, "blocking", None), bool) and not (
@@ -261,14 +266,14 @@ class Runtime:
         try:
             if not self.ended.serves(arrival):
                 self._check_not_resting()
-                started = self._settings.clock()
+                started, asked = self._settings.clock(), self.ended.question()
                 self._asked_at = monotonic()
                 try:
-                    found = self._call("ended", self.ended.cursor)
+                    found = self._call("ended", *asked)
                 except StoreUnavailable:
                     self._sync_failed()
                     raise
-                self._sync_succeeded(started, found)
+                self._sync_succeeded(started, asked, found)
         finally:
             self._asked_at = float("inf")
             self._sync_lock.release()
@@ -320,8 +325,8 @@ class Runtime:
         if self.ended.is_resting(self._settings.clock()):
             raise StoreUnavailable("sync: the store has just failed")
 
-    def _sync_succeeded(self, started: float, found: Any) -> None:
-        self.ended.succeeded(started, *found)
+    def _sync_succeeded(self, started: float, asked: Any, found: Any) -> None:
+        self.ended.succeeded(started, asked, *found)
         self._late = False
 
     def _sync_failed(self) -> None:
@@ -355,15 +360,15 @@ class Runtime:
     async def _ask_ended(self) -> None:
         from asyncio import wait_for
 
-        started = self._settings.clock()
+        started, asked = self._settings.clock(), self.ended.question()
         try:
-            found = await wait_for(self._acall("ended", self.ended.cursor), SYNC_LIMIT)
+            found = await wait_for(self._acall("ended", *asked), SYNC_LIMIT)
         except (StoreUnavailable, TimeoutError) as error:
             self._sync_failed()
             if isinstance(error, StoreUnavailable):
                 raise
             raise self._store_failed("ended", error, next(self._turns)) from None
-        self._sync_succeeded(started, found)
+        self._sync_succeeded(started, asked, found)
 
     # --- the application's hooks
 

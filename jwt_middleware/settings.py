@@ -11,7 +11,7 @@ from typing import Any
 from . import fields
 from .groups import Refresh, TokenCache, TrustedIssuer
 from .keys import KeySet
-from .request.origins import check_origin, is_loopback
+from .request.origins import check_origin, is_loopback, origin_of
 from .request.refusals import QUOTABLE
 from .request.routes import Route, Routes
 from .resource import Resource
@@ -90,6 +90,18 @@ class Settings:
             _check_group(self, self.refresh)
         if self.resource is not None:
             _check_resource(self, self.resource)
+
+    @property
+    def own_origins(self) -> frozenset[str]:
+        """Return the origins of this service itself, as its settings say them; never from Host.
+
+        They count as known where a request's origin is checked. CORS is for others.
+        """
+        group = self.refresh
+        if group is None or not group.serve:
+            return frozenset()
+        found = (origin_of(url) for url in (self.issuer, group.public_url))
+        return frozenset(one for one in found if one is not None)
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -224,8 +236,13 @@ def _check_group(settings: Settings, group: Refresh) -> None:
         raise ConfigurationError(
             "audience",
             "has the issuer itself, which is whom refresh tokens are for",
-            "name the service that takes the access tokens",
+            f'name the service that takes the access tokens: audience="{_api_of(settings.issuer)}"',
         )
+
+
+def _api_of(issuer: str) -> str:
+    """Return a name for a service beside its issuer, to be pasted."""
+    return f"{issuer.rstrip('/')}/api" if "://" in issuer else f"{issuer}-api"
 
 
 def _check_resource(settings: Settings, group: Resource) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +17,8 @@ from .values.steps import Forward, Reply
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
+
+    from .request.cookies import Jars
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -37,6 +40,8 @@ class JWTMiddleware:
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
         self._warm = self._core.warm
+        jars = self._core.jars
+        self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
         try:
             self._runtime.check()
@@ -77,7 +82,7 @@ class JWTMiddleware:
             environ["AUTH_TYPE"] = "Bearer"
         else:
             environ.pop("AUTH_TYPE", None)
-        app, current = self.app, self._current
+        app, current = self._inside, self._current
         before = current.set(token)
         try:
             body: Iterable[bytes] = app(environ, start_response)
@@ -88,6 +93,23 @@ class JWTMiddleware:
         if token is None and current.get() is None:
             return body
         return _Body(body, token, current)
+
+
+def _without_cookies(
+    app: Application, jars: Jars, environ: Environ, start_response: StartResponse
+) -> Any:
+    """Call the application without the browser's refresh tokens; a login gets them as `held`."""
+    _take_cookies(jars, environ)
+    return app(environ, start_response)
+
+
+def _take_cookies(jars: Jars, environ: Environ) -> None:
+    cookies = environ.get("HTTP_COOKIE", "")
+    held = environ["jwt_middleware.held"] = jars.held(cookies)
+    if held.refresh:
+        environ["HTTP_COOKIE"] = jars.without_refresh(cookies)
+        if not environ["HTTP_COOKIE"]:
+            del environ["HTTP_COOKIE"]
 
 
 def _request(environ: Environ) -> Request:

@@ -111,6 +111,9 @@ class AwaitedStore:
     async def advance(self, *args: Any) -> Any:
         return await self._do("advance", *args)
 
+    async def use(self, *args: Any) -> Any:
+        return await self._do("use", *args)
+
     async def end(self, *args: Any) -> Any:
         return await self._do("end", *args)
 
@@ -171,8 +174,11 @@ class Site:
         self._open()
 
     def _open(self) -> None:
-        self.application = Application()
         self.issuer = Issuer(self.settings)
+        self._open_door(self.issuer)
+
+    def _open_door(self, issuer: Issuer | None = None) -> None:
+        self.application = Application(issuer)
         self.asgi: Any = None
         self.wsgi: Any = None
         if self.door == "asgi":

@@ -263,7 +263,7 @@ class Client:
 
     def log_in(self, *, role: str = "editor", keeps: str = "header", **headers: str) -> Answer:
         login = {"name": "alice", "role": role, "keeps": keeps}
-        return self.send("POST", "/auth/login", login, **headers)
+        return self.send("POST", "/login", login, **headers)
 
     def refresh(self, token: str) -> Answer:
         body = {"grant_type": "refresh_token", "refresh_token": token}
@@ -342,9 +342,9 @@ def test_log_out_everywhere_ends_every_login_of_the_user(client: Client) -> None
 def test_in_cookie_mode_the_refresh_token_is_in_the_cookie_alone(client: Client) -> None:
     answer = client.log_in(keeps="cookie")
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("demo_refresh=")
-    assert cookie.endswith("Max-Age=600; Path=/auth; HttpOnly; SameSite=Strict")
-    assert sorted(answer.json) == ["access_token", "expires_in", "scope", "token_type"]
+    assert cookie.startswith(f"demo_refresh-{answer.json['sid'][-8:]}=")
+    assert cookie.endswith("Max-Age=600; Path=/; HttpOnly; SameSite=Strict")
+    assert sorted(answer.json) == ["access_token", "expires_in", "scope", "sid", "token_type"]
 
 
 def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
@@ -372,14 +372,18 @@ def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
 )
 def test_a_login_that_makes_no_sense_is_refused(client: Client, login: object) -> None:
     kind = "application/json"
-    answer = client.send("POST", "/auth/login", login, Content_Type=kind)
+    answer = client.send("POST", "/login", login, Content_Type=kind)
     assert (answer.status, answer.json) == (400, {"error": "invalid_login"})
 
 
 def test_a_form_of_another_site_logs_nobody_in(client: Client) -> None:
     login = b'{"name": "alice", "role": "editor", "keeps": "cookie"}'
-    answer = client.send("POST", "/auth/login", login, Content_Type="text/plain")
-    assert (answer.status, answer.headers["Set-Cookie"]) == (400, None)
+    for status, fields in (
+        (400, {"Content_Type": "text/plain"}),
+        (403, {"Content_Type": "application/json", "Origin": "https://evil.example"}),
+    ):
+        answer = client.send("POST", "/login", login, **fields)
+        assert (answer.status, answer.headers["Set-Cookie"]) == (status, None)
 
 
 @pytest.mark.parametrize("path", PAGE)

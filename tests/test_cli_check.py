@@ -96,6 +96,14 @@ GOOD: list[dict[str, Any]] = [
         )
     },
     {"routes": (Route("/administer", public=True), GUARDED)},
+    {
+        "refresh": refresh(cookies=Cookies()),
+        "routes": (
+            Route("/login", public=True, own_origin=True),
+            Route("/news", methods=("GET",), public=True),
+        ),
+    },
+    {"refresh": refresh(), "routes": (Route("/login", public=True),)},  # tokens in no cookie
 ]
 
 
@@ -148,6 +156,12 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "routes": (Route("/x", methods=("POST",), scope="x"), Route("/x/y", public=True))}),
     ("lenient-below", r"Route\('/admin/logs'\)", r"place of /admin/\* here: admin isn't needed", {
         "routes": (GUARDED, Route("/admin/logs", scope="audit"))}),
+    ("login-from-elsewhere", r"Route\('/login'\)", "plant the login of another", {
+        "refresh": refresh(cookies=Cookies()), "routes": (Route("/login", public=True),)}),
+    ("login-from-elsewhere", r"Route\('/in'\)", "other sites' forms", {
+        "refresh": refresh(cookies=Cookies()),
+        "routes": (Route("/in", methods=("GET", "POST"), public=True),)}),
+    ("short-settle", "refresh.settle", "up to 35 s late", {"refresh": refresh(settle=30)}),
     ("route-without-effect", r"Route\('/auth/refresh'\)", "by the middleware itself", {
         "refresh": refresh(), "routes": (Route("/auth/refresh", public=True),)}),
     ("route-without-effect", r"Route\('/.well-known/oauth-protected-resource'\)", "itself", {

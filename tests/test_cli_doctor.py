@@ -317,7 +317,7 @@ class Away(MemoryStore):
     def __init__(self) -> None:
         super().__init__(clock=time.time, retention=60)
 
-    def ended(self, cursor: object) -> Any:
+    def ended(self, cursor: object, horizon: float) -> Any:
         raise self.error
 
 

@@ -14,7 +14,7 @@ from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.opening import open_store
 from jwt_middleware.values.model import FrozenDict, Grant
 from tests.engines import redis
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 from tests.test_scenarios_engines import ENGINES
 
 park = redis.park
@@ -70,7 +70,7 @@ def test_operators_see_and_end_what_lives(
     assert capsys.readouterr().out == "Ended 20 grants.\n"
     assert not any(is_alive(store, one) for one in old)
     assert all(is_alive(store, one) for one in young)
-    assert {one.id for one in old} <= set(store.ended(None).grant_ids)
+    assert {one.id for one in old} <= set(store.ended(None, RETENTION).grant_ids)
 
     assert main(["grants", "end", "--subject", "user 3"]) == 0
     assert main(["grants", "end", young[4].id]) == 0

@@ -87,7 +87,7 @@ def test_one_field_is_enough_and_the_rest_is_safe() -> None:
     assert (made.path, made.jwks_path) == ("/auth", "/.well-known/jwks.json")
     assert (made.secrets, made.cookies, made.claims_for) == ((), None, None)
     cookies = Cookies()
-    assert (cookies.access, cookies.access_same_site, cookies.mount) == (False, "Strict", "")
+    assert (cookies.access, cookies.access_same_site) == (False, "Strict")
 
 
 WRONG = [
@@ -177,10 +177,6 @@ WRONG_COOKIES = [
     ("header", "Sec-Fetch-Site", "from a form, or by itself"),
     ("header", "X-Forwarded-Proto", "from a form, or by itself"),
     ("header", "Traceparent", "from a form, or by itself"),
-    ("mount", "app", "a path of letters"),
-    ("mount", "/app/", "a path of letters"),
-    ("mount", "/app/..", "a path of letters"),
-    ("mount", None, "a path of letters"),
 ]
 
 
@@ -325,15 +321,13 @@ def test_groups_are_frozen() -> None:
 
 @accepts("RT-20")
 def test_cookies_have_names_and_attributes_that_browsers_hold_to() -> None:
-    group = refresh(cookies=Cookies(access=True, access_same_site="Lax", mount="/app"))
-    assert group.cookies is not None
-    jar, access = group.cookies.refresh_jar(group, ISSUER), group.cookies.access_jar(ISSUER)
-    assert jar.name == "__Secure-refresh_token"
-    assert jar.attributes == "Path=/app/auth; HttpOnly; SameSite=Strict; Secure"
-    assert access is not None
-    assert access.name == "__Host-access_token"
-    assert access.attributes == "Path=/; HttpOnly; SameSite=Lax; Secure"
-    assert Cookies().access_jar(ISSUER) is None
+    jars = Cookies(access=True, access_same_site="Lax", name="shop").jars(ISSUER)
+    assert jars.refresh.name("a" * 15 + "b_-45678") == "__Host-shop-b_-45678"
+    assert jars.refresh.attributes == "Path=/; HttpOnly; SameSite=Strict; Secure"
+    assert jars.access is not None
+    assert jars.access.name("a" * 15 + "b_-45678") == "__Host-access_token-b_-45678"
+    assert jars.access.attributes == "Path=/; HttpOnly; SameSite=Lax; Secure"
+    assert Cookies().jars(ISSUER).access is None
 
 
 def test_a_login_gives_cookies_or_members_never_both() -> None:
@@ -411,7 +405,7 @@ FULL: dict[str, Any] = {
     "store": "sqlite:///grants.db?synchronous=NORMAL",
     "serve": True,
     "secret": [SECRET, OTHER],
-    "cookies": {"access": True, "access_same_site": "Lax", "header": "X-Shop", "mount": "/shop"},
+    "cookies": {"access": True, "access_same_site": "Lax", "header": "X-Shop", "name": "shop"},
     "claims_for": "tests.test_groups:claims_for",
     "client_id": "shop",
     "path": "/session",
@@ -451,7 +445,7 @@ sync_failure = "open"
 access = true
 access_same_site = "Lax"
 header = "X-Shop"
-mount = "/shop"
+name = "shop"
 """
 
 

@@ -30,7 +30,13 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"core": {"core"}},
     {"runtime": {"runtime", "drivers"}},
     # The package itself re-exports what a user imports. It may name the issuer, a door, but lazily.
-    {"asgi": {"asgi"}, "wsgi": {"wsgi"}, "issuer": {"issuer"}, "__init__": {"__init__"}},
+    {
+        "asgi": {"asgi"},
+        "wsgi": {"wsgi"},
+        "issuer": {"issuer"},
+        "__init__": {"__init__"},
+        "mcp": {"mcp"},
+    },
     {"cli": {"cli"}, "testing": {"testing"}},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -103,7 +103,55 @@ def test_no_header_changes_where_the_metadata_is(header: tuple[str, str]) -> Non
             assert "evil" not in issuing.get(path, headers=[header]).body.decode()
 
 
+@accepts("RS-06", "RS-07")
+@pytest.mark.parametrize(
+    ("token", "status", "error"),
+    [
+        (None, 401, None),
+        ("bad", 401, "invalid_token"),
+        (FACTORY.token(exp=1, scope="pay"), 401, "invalid_token"),
+        (FACTORY.token(scope="pay", acr="pwd"), 401, "insufficient_user_authentication"),
+        (FACTORY.token(acr="mfa"), 403, "insufficient_scope"),
+    ],
+    ids=["missing", "malformed", "expired", "weak", "small"],
+)
+def test_every_refusal_says_which_scope_to_come_with(
+    token: str | None, status: int, error: str | None
+) -> None:
+    routes = (Route("/pay", scope="pay", acr_values=("mfa",)), Route("/open", optional=True))
+    one = world(settings={"routes": routes})
+    for path in ("/pay", "/pay/"):
+        answer = one.get(path, token)
+        assert (answer.status, answer.error, told(answer)) == (status, error, API + PREFIX)
+        assert re.findall(r' scope="([^"]*)"', answer.challenge) == ["pay"]
+    # Where the route asks for none, none is named.
+    for path in ("/", "/open"):
+        assert "scope=" not in one.get(path, "bad").challenge
+
+
+def test_a_refused_cookie_and_an_ended_grant_are_told_the_scope_too() -> None:
+    with opened(
+        DOORS,
+        audience=API,
+        refresh={"cookies": Cookies(access=True)},
+        resource=Resource(identifier=API),
+        routes=(Route("/write", scope="write"),),
+    ) as issuing:
+        login = issuing.login(scope="write")
+        cookies = "; ".join(value.partition(";")[0] for _, value in login.cookies)
+        crossing = issuing.post("/write", headers=[("Cookie", cookies)])
+        issuing.revoke_all("alice")
+        ended = issuing.get("/write", login.access_token)
+    assert (crossing.status, crossing.reason) == (403, "cross_site")
+    assert (ended.status, ended.reason) == (401, "grant_ended")
+    for answer in (crossing, ended):
+        assert told(answer) == API + PREFIX
+        assert ' scope="write"' in answer.challenge
+
+
 def test_a_handshake_is_told_too() -> None:
+    start = asyncio.run(shake_hands(WORLD.asgi, "/write"))
+    assert b' scope="write"' in dict(start["headers"])[b"www-authenticate"]
     start = asyncio.run(shake_hands(WORLD.asgi, "/"))
     assert (
         f'resource_metadata="{API}{PREFIX}"'.encode() in dict(start["headers"])[b"www-authenticate"]
@@ -458,8 +506,6 @@ def test_the_issuer_says_where_its_endpoints_are(issuer: str, path: str) -> None
     ("refresh", "root"),
     [
         ({"public_url": "https://shop.example/app"}, "https://shop.example/app"),
-        ({"cookies": Cookies(mount="/app")}, f"{LOGIN}/app"),
-        ({"cookies": Cookies(mount="/app"), "public_url": "https://shop.example"}, "https://shop.example"),
         ({"cookies": Cookies()}, LOGIN),
     ],
 )  # fmt: skip

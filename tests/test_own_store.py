@@ -19,7 +19,7 @@ from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.testing import store_contract
 from tests.processes import ROOT
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 
 
 def opened(
@@ -103,7 +103,7 @@ def test_a_line_that_was_not_finished_was_never_written(store: JournalStore, pat
         file.write(b'{"grants":[{"id":"two"')
     assert [one.id for one in store.grants("alice")] == ["one"]
     assert store.end("one", "logout")
-    assert opened(path).ended(None).grant_ids == ("one",)
+    assert opened(path).ended(None, RETENTION).grant_ids == ("one",)
 
 
 def test_a_damaged_line_is_told(store: JournalStore, path: Path) -> None:

@@ -9,11 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jwt_middleware.grant.exchange import SWAPS
-from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide, first
+from jwt_middleware.grant.rotation import (
+    GATE,
+    Limits,
+    Outcome,
+    Presented,
+    Swap,
+    decide,
+    first,
+    gate,
+    last_use,
+)
 from jwt_middleware.values.model import FrozenDict, Grant
 from tests.rules import accepts, refuses
 
 SETTLE, IDLE, RESTORE = 60, 7 * 86400, 8
+LONGEST = IDLE + GATE  # without a recorded use
 LIMITS = Limits(settle=SETTLE, idle=IDLE, restore=RESTORE)
 NOW = 1_800_000_000
 END = NOW + 20 * 86400
@@ -104,8 +115,8 @@ def test_what_there_is_no_more_is_gone(generation: int, bound_key: str | None) -
     assert judged(token, None) is Outcome.GONE
     assert judged(token, replace(row, ended_at=NOW - 1, end_reason="logout")) is Outcome.GONE
     assert judged(token, replace(row, expires_at=NOW)) is Outcome.GONE
-    idle = OLD._replace(generation=generation, issued_at=NOW - IDLE - 1)
-    assert judged(idle, replace(row, rotated_at=NOW - IDLE - 1)) is Outcome.GONE
+    idle = OLD._replace(generation=generation, issued_at=NOW - IDLE - GATE - 1)
+    assert judged(idle, replace(row, rotated_at=NOW - IDLE - GATE - 1)) is Outcome.GONE
 
 
 @refuses("RT-09")
@@ -118,26 +129,48 @@ def test_the_absolute_end_is_the_second_itself(early: int, *, gone: bool) -> Non
 
 @refuses("RT-10")
 @pytest.mark.parametrize(
-    ("row_age", "token_age", "gone"),
+    ("rotated", "used", "token", "gone"),
     [
-        (IDLE, IDLE, False),
-        (IDLE + 1, IDLE + 1, True),
-        (IDLE + 1, IDLE, False),  # a sibling that was minted since
-        (IDLE, IDLE + 1, False),  # an old one of a line that lives
+        (LONGEST, LONGEST, LONGEST, False),
+        (LONGEST + 1, LONGEST + 1, LONGEST + 1, True),
+        (LONGEST + 1, None, LONGEST + 1, True),
+        (LONGEST, None, LONGEST + 1, False),
+        (LONGEST + 1, LONGEST, LONGEST + 1, False),  # whoever never adopts a new token
+        (LONGEST + 1, None, LONGEST, False),  # a sibling that was minted since
     ],
 )
-def test_idleness_counts_from_the_later_of_rotation_and_token(
-    row_age: int, token_age: int, *, gone: bool
+def test_idleness_counts_from_the_last_served_refresh(
+    rotated: int, used: int | None, token: int, *, gone: bool
 ) -> None:
-    token = OLD._replace(issued_at=NOW - token_age)
-    found = judged(token, replace(ROW, rotated_at=NOW - row_age))
+    used_at = None if used is None else NOW - used
+    row = replace(ROW, rotated_at=NOW - rotated, last_used_at=used_at)
+    found = judged(OLD._replace(issued_at=NOW - token), row)
     assert (found is Outcome.GONE) is gone
 
 
+@refuses("RT-10", "RT-28")
+@pytest.mark.parametrize(
+    ("limit", "longest"), [(3600, 3600 + 360), (90 * 86400, 90 * 86400 + 3600)]
+)
+def test_a_row_may_have_an_idle_limit_of_its_own(limit: float, longest: float) -> None:
+    for age, gone in ((longest, False), (longest + 1, True)):
+        row = replace(ROW, rotated_at=NOW - age, idle_limit=limit, expires_at=NOW + 1)
+        found = judged(OLD._replace(issued_at=NOW - age), row)
+        assert (found is Outcome.GONE) is gone
+
+
+def test_a_use_is_recorded_at_most_once_a_gate() -> None:
+    assert gate(600) == 60
+    assert gate(IDLE) == GATE == 3600
+    assert last_use(ROW) == ROW.rotated_at
+    assert last_use(replace(ROW, last_used_at=ROW.rotated_at + 1)) == ROW.rotated_at + 1
+    assert last_use(replace(ROW, last_used_at=ROW.rotated_at - 1)) == ROW.rotated_at
+
+
 @refuses("RT-12")
-def test_a_repeat_does_not_prolong_the_life_of_the_parent() -> None:
-    parent = Presented(4, "parent", NOW - IDLE)
-    store = Store(replace(ROW, rotated_at=NOW - IDLE), NOW)
+def test_a_repeat_alone_writes_nothing_to_the_row() -> None:
+    parent = Presented(4, "parent", NOW - LONGEST)
+    store = Store(replace(ROW, rotated_at=NOW - LONGEST), NOW)
     assert store.exchange(parent) is Outcome.REPEATED
     store.now += 1
     assert store.exchange(parent) is Outcome.GONE

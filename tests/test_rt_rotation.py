@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from jwt_middleware.grant.rotation import GATE
 from jwt_middleware.values.events import Refreshed, Reused
 from tests.issuing import (
     DAY,
@@ -158,7 +160,7 @@ def test_a_grant_is_idle_for_seven_days_at_most(world: World) -> None:
 @refuses("RT-10")
 def test_an_idle_grant_is_gone(world: World) -> None:
     tokens = world.login()
-    world.clock.forward(7 * DAY + 1)
+    world.clock.forward(7 * DAY + GATE + 1)
     assert world.refresh(tokens.refresh_token).reason == "grant_ended"
     # That alone is no theft.
     assert world.is_alive(tokens.grant_id)
@@ -259,21 +261,85 @@ def test_a_lost_answer_is_asked_for_again(world: World, later: float) -> None:
 def test_a_retry_after_the_idle_limit_is_too_late(world: World) -> None:
     token = world.login().refresh_token
     rotated(world, token)
-    world.clock.forward(7 * DAY + 1)
+    world.clock.forward(7 * DAY + GATE + 1)
     assert world.refresh(token).reason == "grant_ended"
 
 
-@refuses("RT-12")
-def test_repeating_slides_no_window(world: World) -> None:
+@accepts("RT-28")
+def test_a_client_that_never_adopts_a_new_token_stays_in(world: World) -> None:
+    # Google's library for Node keeps its first one. Idle means: not used.
     tokens = world.login()
+    end = world.row(tokens.grant_id).expires_at
     rotated(world, tokens.refresh_token)
     before = world.row(tokens.grant_id)
-    for _ in range(7):
+    while world.clock.now + DAY < end:
         world.clock.forward(DAY)
         assert how(world.refresh(tokens.refresh_token)) == "repeated"
-        assert world.row(tokens.grant_id) == before
-    world.clock.forward(1)
+        row = world.row(tokens.grant_id)
+        assert row == replace(before, last_used_at=row.last_used_at), "no window slides"
+    world.clock.now = end
+    assert world.refresh(tokens.refresh_token).reason == "expired"
+
+
+@accepts("RT-28")
+def test_a_use_is_recorded_once_an_hour(world: World) -> None:
+    tokens = world.login()
+    rotated(world, tokens.refresh_token)
+    begin, found = world.clock.now, []
+    for _ in range(9):
+        world.clock.forward(GATE / 4)
+        assert how(world.refresh(tokens.refresh_token)) == "repeated"
+        used_at = world.row(tokens.grant_id).last_used_at
+        found.append(None if used_at is None else round((used_at - begin) / GATE, 2))
+    assert found == [None, None, None, 1, 1, 1, 1, 2, 2]
+
+
+@accepts("RT-28")
+def test_a_kept_answer_is_a_use_too(world: World) -> None:
+    # A refresh every half minute, each with a token that is young.
+    with opened(refresh={"idle_limit": 660, "settle": 60}) as world:
+        tokens = world.login()
+        world.clock.forward(59)
+        for _ in range(3):
+            assert how(world.refresh(tokens.refresh_token)) == "kept"
+        assert world.row(tokens.grant_id).last_used_at is None, "a gate is 66 s"
+
+
+@refuses("RT-28")
+def test_a_refused_refresh_and_a_look_are_no_use(world: World) -> None:
+    tokens = world.login()
+    begin = world.clock.now
+    for _ in range(7):
+        world.clock.forward(DAY)
+        assert world.refresh(tokens.refresh_token, client_id="another").status == 400
+        assert world.refresh(tokens.refresh_token, scope="more").status == 400
+        world.each(lambda site: site.ask("grants", "alice"))
+    row = world.row(tokens.grant_id)
+    assert (row.last_used_at, row.rotated_at) == (None, begin)
+    world.clock.forward(GATE + 1)
     assert world.refresh(tokens.refresh_token).reason == "grant_ended"
+
+
+@refuses("RT-28")
+def test_an_ended_grant_is_not_used_any_more(world: World) -> None:
+    tokens = world.login()
+    rotated(world, tokens.refresh_token)
+    world.clock.forward(DAY)
+    world.revoke_all("alice")
+    before = world.row(tokens.grant_id)
+    assert world.refresh(tokens.refresh_token).status == 400
+    assert world.row(tokens.grant_id) == before
+
+
+@accepts("RT-28")
+def test_a_kept_answer_repeats_the_token_that_came(world: World) -> None:
+    # Of thirty client libraries fourteen keep what an answer says, and nothing else.
+    tokens = world.login()
+    for _ in range(3):
+        answer = world.refresh(tokens.refresh_token)
+        assert how(answer) == "kept"
+        assert answer.json["refresh_token"] == tokens.refresh_token
+        world.clock.forward(19)
 
 
 def grown(world: World, *, depth: int = 4, siblings: int = 3) -> tuple[str, list[list[str]]]:

@@ -93,6 +93,9 @@ class Plain:
     def advance(self, *args: Any) -> Any:
         return self._do("advance", *args)
 
+    def use(self, *args: Any) -> Any:
+        return self._do("use", *args)
+
     def end(self, *args: Any) -> Any:
         return self._do("end", *args)
 
@@ -125,6 +128,9 @@ class Awaited:
     async def advance(self, *args: Any) -> Any:
         await asyncio.sleep(0)
         return self.plain.advance(*args)
+
+    async def use(self, *args: Any) -> Any:
+        return self.plain.use(*args)
 
     async def end(self, *args: Any) -> Any:
         return self.plain.end(*args)

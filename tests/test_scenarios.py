@@ -7,6 +7,7 @@ that are lost, late or out of order, crashes and failovers; and thieves at any p
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,13 +55,14 @@ class Client:
     def asks(self) -> Answer:
         """Send what the store holds; the answer may be lost, or be saved later."""
         headers = [("User-Agent", self.agent)] if self.agent else []
-        return self.world.refresh(self.token, headers=headers)
+        return replace(self.world.refresh(self.token, headers=headers), sent=self.token)
 
     def saves(self, answer: Answer) -> bool:
-        """Keep what came. Where no refresh token came, the old one stays (RFC 6749 s6)."""
+        """Keep what came. A token that equals the one sent is no news: its answer may be late."""
         if answer.status != 200:
             return False
-        self.token = answer.json.get("refresh_token", self.token)
+        if answer.json["refresh_token"] != answer.sent:
+            self.token = answer.json["refresh_token"]
         self.access = answer.json["access_token"]
         return True
 
@@ -174,6 +176,16 @@ def two_died_before_saving(client: Client) -> None:
     assert client.refreshes()
 
 
+def never_adopts(client: Client) -> None:
+    # Google's library for Node keeps the first token that it was given.
+    first = client.token
+    for _ in range(27):
+        client.world.clock.forward(DAY)
+        assert client.saves(client.asks())
+        assert client.is_in()
+        client.token = first
+
+
 def failover(writes: int) -> Story:
     def play(client: Client) -> None:
         before = row(client.world)
@@ -210,6 +222,7 @@ STORIES: dict[str, Story] = {
     "late answers about young tokens": late_answers_about_young_tokens,
     "the client died before saving": died_before_saving,
     "two clients died before saving": two_died_before_saving,
+    "a client that never adopts a new token, daily for a month": never_adopts,
     "a failover lost the last write": failover(1),
     "a failover lost the last two": failover(2),
     "a failover lost eight": failover(8),

@@ -44,6 +44,9 @@ class AwaitedStore:
     ) -> Advanced:
         return self._store.advance(grant_id, source, target, parent)
 
+    async def use(self, grant_id: str) -> None:
+        self._store.use(grant_id)
+
     async def end(self, grant_id: str, reason: str) -> bool:
         return self._store.end(grant_id, reason)
 
@@ -53,8 +56,8 @@ class AwaitedStore:
     async def grants(self, subject: str) -> tuple[Grant, ...]:
         return self._store.grants(subject)
 
-    async def ended(self, cursor: Cursor | None) -> Ended:
-        return self._store.ended(cursor)
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        return self._store.ended(cursor, horizon)
 
     async def admit(self, key: str, until: float) -> bool:
         return self._store.admit(key, until)

@@ -34,13 +34,13 @@ def test_an_end_is_found_when_the_clock_has_been_set_back() -> None:
     for grant_id in ("before", "after"):
         store.add(new_grant(id=grant_id), 100)
     store.end("before", "logout")
-    cursor = store.ended(None).cursor
+    cursor = store.ended(None, RETENTION).cursor
     clock.now -= 500
     store.end("after", "logout")
-    assert set(store.ended(cursor).grant_ids) == {"before", "after"}
+    assert set(store.ended(cursor, RETENTION).grant_ids) == {"before", "after"}
     clock.now += 500
-    assert store.ended(cursor).grant_ids == ("before",)
-    assert store.ended(None).grant_ids == ("after", "before")
+    assert store.ended(cursor, RETENTION).grant_ids == ("before",)
+    assert store.ended(None, RETENTION).grant_ids == ("after", "before")
 
 
 def test_a_key_that_is_admitted_once_more_is_kept_for_its_second_time() -> None:

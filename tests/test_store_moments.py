@@ -43,19 +43,19 @@ def test_an_end_at_the_time_of_the_cursor_is_found(store: Store, clock: SetClock
     store.add(new_grant(id="grant"), 1)
     store.end("grant", "logout")
     clock.now = NOW + 60
-    cursor = store.ended(None).cursor  # which lies at NOW
+    cursor = store.ended(None, RETENTION).cursor  # which lies at NOW
     clock.now = NOW + RETENTION
-    assert store.ended(cursor).grant_ids == ("grant",)
-    assert store.ended(None).grant_ids == ("grant",)
+    assert store.ended(cursor, RETENTION).grant_ids == ("grant",)
+    assert store.ended(None, RETENTION).grant_ids == ("grant",)
     clock.now += 0.001
-    assert store.ended(None).grant_ids == ()
+    assert store.ended(None, RETENTION).grant_ids == ()
 
 
 def test_an_expired_grant_can_be_ended_for_its_access_tokens(store: Store, clock: SetClock) -> None:
     store.add(new_grant(id="grant"), 1)
     clock.now = NOW + LIFE + 10
     assert store.end("grant", "logout")
-    assert store.ended(None).grant_ids == ("grant",)
+    assert store.ended(None, RETENTION).grant_ids == ("grant",)
 
 
 def test_purge_keeps_an_end_for_exactly_the_retention(store: Store, clock: SetClock) -> None:

@@ -23,7 +23,7 @@ from jwt_middleware.stores import postgres as module
 from jwt_middleware.stores import postgres_sql, postgres_verbs
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore, schema_sql
 from jwt_middleware.stores.postgres_address import conninfo, parse_url
-from jwt_middleware.stores.postgres_sql import MIGRATIONS, SQL
+from jwt_middleware.stores.postgres_sql import MIGRATIONS, SQL, VERSION
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres, session
@@ -32,7 +32,13 @@ from tests.stores import RETENTION, new_grant
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 SPAWN = get_context("spawn")
-NEWER = (*MIGRATIONS, ("ALTER TABLE <schema>.grants ADD COLUMN more text",))
+NEWER = (
+    *MIGRATIONS,
+    (
+        "ALTER TABLE <schema>.ends ADD COLUMN more text",
+        "UPDATE <schema>.facts SET value = '4' WHERE name = 'level'",
+    ),
+)
 
 
 @each_case
@@ -76,13 +82,19 @@ def test_check_makes_the_schema_and_may_be_repeated(postgres_url: str, schema: s
         store.add(new_grant(time.time()), 100)
         store.check()
         assert len(store.grants("alice")) == 1
-    assert ask(postgres_url, f"SELECT number FROM {schema}.version") == len(MIGRATIONS)
+    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+
+
+def levels(url: str, schema: str) -> tuple[int, int]:
+    """Return what a former package looks at, and how far the additions have come."""
+    version = ask(url, f"SELECT number FROM {schema}.version")
+    return version, int(ask(url, f"SELECT value FROM {schema}.facts WHERE name = 'level'"))
 
 
 def test_a_schema_of_a_newer_version_is_refused(postgres_url: str, schema: str) -> None:
     with postgres(postgres_url, schema=schema) as store:
         store.check()
-    ask(postgres_url, f"UPDATE {schema}.version SET number = number + 1")
+    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(MIGRATIONS) + 1}")
     with postgres(postgres_url, schema=schema) as store:
         with pytest.raises(ConfigurationError, match="newer version of this package") as caught:
             store.check()
@@ -96,13 +108,18 @@ def test_an_older_schema_is_brought_up_to_date_with_its_rows(
 ) -> None:
     with postgres(postgres_url, schema=schema) as store:
         store.add(new_grant(time.time(), id="old"), 100)
-    for one in (postgres_sql, postgres_verbs):
-        monkeypatch.setattr(one, "MIGRATIONS", NEWER)
-    with postgres(postgres_url, schema=schema) as store:
-        store.check()
-        assert [one.id for one in store.grants("alice")] == ["old"]
-    assert ask(postgres_url, f"SELECT number FROM {schema}.version") == len(NEWER)
+    with monkeypatch.context() as patch:
+        for one in (postgres_sql, postgres_verbs):
+            patch.setattr(one, "MIGRATIONS", NEWER)
+        with postgres(postgres_url, schema=schema) as store:
+            store.check()
+            assert [one.id for one in store.grants("alice")] == ["old"]
+    assert levels(postgres_url, schema) == (VERSION, len(NEWER))
     assert "CREATE SCHEMA" not in schema_sql(schema, since=1)
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()  # a level that this package doesn't know is nothing to stop at
+        assert [one.id for one in store.grants("alice")] == ["old"]
+    assert levels(postgres_url, schema) == (VERSION, len(NEWER))
 
 
 def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
@@ -125,7 +142,101 @@ def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
         assert row == store.grants("alice")[0]
         assert (row.generation, row.parent) == (8, "parent")
         assert store.end("old", "logout")
-    assert ask(postgres_url, f"SELECT number FROM {schema}.version") == len(MIGRATIONS)
+    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+
+
+@pytest.mark.parametrize("level", range(len(MIGRATIONS) + 1))
+def test_what_is_printed_since_a_level_makes_the_same_as_check(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:level])
+        if level:
+            ask(postgres_url, schema_sql(schema))
+    ask(postgres_url, schema_sql(schema, since=level))
+    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()
+        store.add(new_grant(time.time(), id="one", label="phone"), 100)
+        store.use("one")
+        assert store.end("one", "logout")
+    assert ask(postgres_url, f"SELECT id FROM {schema}.ends") == "one"
+    assert ask(postgres_url, f"SELECT count(*) FROM {schema}.ends") == 1
+
+
+def test_the_ends_of_the_last_day_are_kept_with_the_others(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
+        ask(postgres_url, schema_sql(schema))
+    ask(
+        postgres_url,
+        f"INSERT INTO {schema}.grants (id, subject, client_id, scope, generation, rotated_at, "
+        "created_at, expires_at, ended_at) SELECT back::text, 'alice', 'web', '', 1, t, t, t + 9, "
+        "t - back FROM date_part('epoch', now()) AS t, unnest(ARRAY[1, 86000, 87000]) AS back",
+    )
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()
+        assert set(store.ended(None, 90_000).grant_ids) == {"1", "86000", "87000"}
+    found = ask(postgres_url, f"SELECT string_agg(id, ' ' ORDER BY id) FROM {schema}.ends")
+    assert found == "1 86000"
+
+
+def test_an_end_is_kept_in_its_transaction_and_forgotten_after_the_retention(
+    postgres_url: str, schema: str
+) -> None:
+    later = [0.0]
+    with postgres(postgres_url, schema=schema, offset=lambda: later[0]) as store:
+        for number in range(4):
+            store.add(new_grant(time.time() + number, id=f"id {number}", label="x"), 3)
+        store.end("id 1", "logout")
+        store.end("id 1", "logout")
+        store.end("nothing", "logout")
+        store.end_subject("alice", "logout")
+        ids = f"SELECT string_agg(ends.id, ',' ORDER BY ends.xid, ends.id) FROM {schema}.ends"
+        assert ask(postgres_url, ids) == "id 0,id 1,id 2,id 3"
+        same = f"{ids} JOIN {schema}.grants ON grants.id = ends.id"
+        assert ask(postgres_url, f"{same} WHERE ends.ended_at = grants.ended_at") is not None
+        assert ask(postgres_url, f"SELECT count(DISTINCT xid) FROM {schema}.ends") == 3
+        store.purge(time.time())
+        assert ask(postgres_url, ids) is not None
+        later[0] = RETENTION
+        assert store.purge(time.time() + RETENTION) == 0
+        assert ask(postgres_url, ids) is None
+        assert ask(postgres_url, f"SELECT count(*) FROM {schema}.grants_more") == 4
+        later[0] = 2 * RETENTION
+        assert store.purge(time.time() + 2 * RETENTION) == 4
+        assert ask(postgres_url, f"SELECT count(*) FROM {schema}.grants_more") == 0, "with them"
+
+
+def test_a_plain_login_writes_one_row(postgres_url: str, schema: str) -> None:
+    with postgres(postgres_url, schema=schema) as store:
+        store.add(new_grant(time.time(), id="plain"), 100)
+        store.advance("plain", 1, 2, "parent")
+        count = f"SELECT count(*) FROM {schema}.grants_more"
+        assert ask(postgres_url, count) == 0
+        store.use("plain")
+        store.use("plain")
+        assert ask(postgres_url, count) == 1
+
+
+def test_to_purge_ends_reads_no_more_than_a_batch(postgres_url: str, schema: str) -> None:
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()
+        ask(
+            postgres_url,
+            f"INSERT INTO {schema}.ends SELECT n::text::xid8, date_part('epoch', now()), 'id' || n "
+            "FROM generate_series(1, 20000) AS n",
+        )
+        ask(postgres_url, f"ANALYZE {schema}.ends")
+        sql = postgres_sql.statements(schema, is_waiting=True)["purge_ends"]
+        asked = {"batch": 500, "retention": 700.0, "at": time.time(), "offset": 0.0}
+        with session(postgres_url) as db:
+            plan = db.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", asked).fetchone()
+        assert plan is not None
+        top = plan[0][0]["Plan"]
+        assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 30, plan
 
 
 def test_the_printed_sql_makes_what_check_wants(postgres_url: str, schema: str) -> None:
@@ -264,12 +375,15 @@ def test_a_verb_is_one_round_trip(kind: str, postgres_url: str, schema: str) -> 
         store.add(grant, 100)
         calls: list[tuple[str, tuple[Any, ...]]] = [
             ("add", (new_grant(time.time()), 1)),
+            ("add", (new_grant(time.time(), label="phone"), 1)),
             ("advance", (grant.id, 1, 2, "parent")),
             ("advance", (grant.id, 1, 2, "parent")),
             ("advance", (grant.id, 2, 2, None)),
             ("advance", ("unknown", 1, 2, None)),
             ("grants", ("alice",)),
-            ("ended", (1.0,)),
+            ("ended", (1.0, 700.0)),
+            ("use", (grant.id,)),
+            ("use", ("unknown",)),
             ("end", (grant.id, "logout")),
             ("end_subject", ("alice", "logout")),
             ("admit", ("key", time.time() + 60)),
@@ -293,11 +407,15 @@ def test_no_verb_reads_a_whole_table(postgres_url: str, schema: str) -> None:
             f"INSERT INTO {schema}.grants SELECT 1, n, n, n + 1000, CASE WHEN n % 2 = 0 THEN n END,"
             f" 'id' || n, 'subject' || n, 'web', '' FROM generate_series(1, 20000) AS n"
         )
+        db.execute(f"INSERT INTO {schema}.grants_more (id, last_used_at) "
+                   f"SELECT id, 1 FROM {schema}.grants")  # fmt: skip
+        db.execute(f"INSERT INTO {schema}.ends SELECT n::text::xid8, n, 'id' || n "
+                   "FROM generate_series(1, 20000) AS n")  # fmt: skip
         db.execute(f"INSERT INTO {schema}.admitted SELECT sha256(n::text::bytea), n "
                    "FROM generate_series(1, 20000) AS n")  # fmt: skip
         db.execute("ANALYZE")
         db.execute("SET plan_cache_mode = force_generic_plan")
-        for verb in SQL.keys() - {"version", "add", "end_subject"}:
+        for verb in SQL.keys() - {"version", "level", "add", "add_with", "end_subject"}:
             names: list[str] = []
 
             def number(found: re.Match[str], names: list[str] = names) -> str:

@@ -111,7 +111,7 @@ def verbs(store: Any) -> list[Callable[[], object]]:
         lambda: store.admit(SECRET, 1.0),
         lambda: store.purge(1.0),
         lambda: store.grants(SECRET),
-        lambda: store.ended(None),
+        lambda: store.ended(None, RETENTION),
     ]
 
 
@@ -232,17 +232,17 @@ def test_a_server_that_hangs_costs_its_time_and_no_more(server: Server, open_sto
 
 def test_a_server_that_hangs_costs_who_asks_for_ended_grants_half_a_second(server: Server) -> None:
     store = PostgresStore(server.url(), retention=RETENTION)  # with 5 seconds for all else
-    ended = store.ended(None)
+    ended = store.ended(None, RETENTION)
     server.pause()
     try:
         for _ in range(2):  # on a connection that was there, and on one that is to be made
             begun = time.monotonic()
             with pytest.raises(StoreUnavailable):
-                store.ended(ended.cursor)
+                store.ended(ended.cursor, RETENTION)
             assert HEARING * 0.8 < time.monotonic() - begun < HEARING + SLACK
     finally:
         server.resume()
-    assert store.ended(ended.cursor).grant_ids == ()
+    assert store.ended(ended.cursor, RETENTION).grant_ids == ()
     store.close()
 
 
@@ -317,7 +317,7 @@ def test_a_read_is_asked_again(wire: Proxy, wired_url: str, schema: str, open_st
     reads: list[Callable[[], Any]] = [
         lambda: store.advance("grant", 1, 1, None).grant.id,
         lambda: store.grants("alice")[0].id,
-        lambda: store.ended(None).grant_ids,
+        lambda: store.ended(None, RETENTION).grant_ids,
     ]
     for read in reads:
         expected = read()

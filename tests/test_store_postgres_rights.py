@@ -10,11 +10,15 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from jwt_middleware.cli.__main__ import main
+from jwt_middleware.stores import postgres_sql
 from jwt_middleware.stores.postgres import rights_sql, schema_sql
+from jwt_middleware.stores.postgres_sql import MIGRATIONS, NEEDED
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
 from tests.processes import ROOT
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
+
+ADDED = (".facts", "grants_more", ".ends", "add_grant_with")  # what level 3 brought
 
 
 @pytest.fixture
@@ -49,12 +53,16 @@ def test_a_role_that_serves_needs_no_more_than_these(
         assert store.add(new_grant(time.time(), id="two"), 1) == ("one",)
         assert store.advance("two", 1, 2, None).advanced
         assert [one.id for one in store.grants("alice")] == ["two"]
+        store.use("two")
+        store.add(new_grant(time.time(), id="three", subject="bob", label="phone"), 1)
         assert store.end("two", "logout")
         assert store.end_subject("alice", "logout") == ()
-        assert set(store.ended(None).grant_ids) == {"one", "two"}
+        assert set(store.ended(None, RETENTION).grant_ids) == {"one", "two"}
         assert store.admit("key", 1.0)
         later[0] = 10_000
-        assert store.purge(time.time() + 10_000) == 3
+        assert store.purge(time.time() + 10_000) == 4
+    for table in ("ends", "grants_more"):
+        assert ask(postgres_url, f"SELECT count(*) FROM {schema}.{table}") == 0
 
 
 def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
@@ -69,11 +77,12 @@ def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
     ask(postgres_url, f"ALTER ROLE {role} SET default_transaction_read_only = on")
     with postgres(its_url, schema=schema, serve=False) as store:
         store.check()
-        assert store.ended(None).grant_ids == ("ended",)
+        assert store.ended(None, RETENTION).grant_ids == ("ended",)
         refused: list[tuple[Any, ...]] = [
             (store.add, new_grant(time.time()), 1),
             (store.advance, "living", 1, 2, None),
             (store.advance, "living", 1, 1, None),
+            (store.use, "living"),
             (store.end, "living", "logout"),
             (store.end_subject, "alice", "logout"),
             (store.grants, "alice"),
@@ -83,7 +92,7 @@ def test_a_role_that_only_reads_what_ended_can_do_nothing_else(
         for verb, *args in refused:
             with pytest.raises(StoreUnavailable, match=r"InsufficientPrivilege|ReadOnly"):
                 verb(*args)
-        assert store.ended(None).grant_ids == ("ended",), "it goes on"
+        assert store.ended(None, RETENTION).grant_ids == ("ended",), "it goes on"
     ask(postgres_url, f"ALTER ROLE {role} RESET default_transaction_read_only")
     with postgres(its_url, schema=schema, serve=False) as store:
         for verb, *args in refused:
@@ -97,7 +106,7 @@ def test_each_right_that_is_missing_is_named(
 ) -> None:
     ask(postgres_url, schema_sql(schema))
     granted = rights_sql(role, schema, serve=serve).splitlines()
-    for missing in granted:
+    for missing in granted[: len(NEEDED[serve])]:
         ask(postgres_url, "".join(granted))
         revoke = missing.replace("GRANT ", "REVOKE ", 1).replace(" TO ", " FROM ", 1)
         ask(postgres_url, revoke)
@@ -107,6 +116,79 @@ def test_each_right_that_is_missing_is_named(
         assert missing.rstrip(";") in str(caught.value.remedy)
     ask(postgres_url, "".join(granted))
     with postgres(its_url, schema=schema, serve=serve) as store:
+        store.check()
+
+
+def test_who_hears_with_the_rights_of_before_goes_on_and_says_so(
+    postgres_url: str,
+    schema: str,
+    role: str,
+    its_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    granted = rights_sql(role, schema, serve=False).splitlines()
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
+        ask(postgres_url, schema_sql(schema))
+    ask(postgres_url, "".join(granted[:3]))
+
+    def hears() -> list[str]:
+        caplog.clear()
+        with postgres(its_url, schema=schema, serve=False) as store:
+            assert store.ended(None, RETENTION).grant_ids == ("ended",)
+        return [record.getMessage() for record in caplog.records]
+
+    ask(
+        postgres_url,
+        f"INSERT INTO {schema}.grants (id, subject, client_id, scope, generation, rotated_at, "
+        "created_at, expires_at, ended_at) SELECT 'ended', 'alice', 'web', '', 1, t, t, t + 9, t "
+        "FROM date_part('epoch', now()) AS t",
+    )
+    before = hears()  # the schema isn't up to date
+    with postgres(postgres_url, schema=schema) as store:
+        store.check()
+    for said in (before, hears()):
+        assert len(said) == 1
+        assert said[0].endswith("; ".join(granted[3:]).replace(";;", ";").rstrip(";"))
+    ask(postgres_url, granted[3])
+    (said_of_one,) = hears()
+    assert said_of_one.endswith(granted[4].rstrip(";"))
+    assert granted[3].rstrip(";") not in said_of_one
+    ask(postgres_url, granted[4])
+    assert hears() == []
+
+
+def test_who_hears_refuses_a_schema_that_it_can_not_know(
+    postgres_url: str, schema: str, role: str, its_url: str
+) -> None:
+    ask(postgres_url, schema_sql(schema))
+    ask(postgres_url, "".join(rights_sql(role, schema, serve=False).splitlines()[:3]))
+    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(MIGRATIONS) + 1}")
+    refused = pytest.raises(ConfigurationError, match="newer version of this package")
+    with postgres(its_url, schema=schema, serve=False) as store, refused:
+        store.check()
+
+
+def test_a_role_with_the_rights_of_before_may_not_issue_and_each_is_named(
+    postgres_url: str, schema: str, role: str, its_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted = rights_sql(role, schema).splitlines()
+    added = [one for one in granted if any(name in one for name in ADDED)]
+    assert len(added) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
+        ask(postgres_url, schema_sql(schema))
+    ask(postgres_url, "".join(one for one in granted if one not in added))
+    with postgres(its_url, schema=schema) as store:
+        with pytest.raises(ConfigurationError, match="may not make it") as caught:
+            store.check()
+        assert f"grants schema --schema {schema} --since 2" in str(caught.value.remedy)
+        ask(postgres_url, schema_sql(schema, since=2))
+        with pytest.raises(ConfigurationError, match="lacks rights") as caught:
+            store.check()
+        assert caught.value.remedy == "; ".join(one.rstrip(";") for one in added)
+        ask(postgres_url, "".join(added))
         store.check()
 
 
@@ -150,7 +232,7 @@ def test_who_only_reads_waits_for_who_makes_the_schema(
     postgres_url: str, schema: str, role: str, its_url: str
 ) -> None:
     with postgres(its_url, schema=schema, serve=False) as store:
-        with pytest.raises(ConfigurationError, match="isn't there or not up to date") as caught:
+        with pytest.raises(ConfigurationError, match="isn't there") as caught:
             store.check()
         assert "start the service that issues tokens first" in str(caught.value.remedy)
 

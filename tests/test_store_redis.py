@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -33,12 +34,12 @@ from jwt_middleware.stores.redis import (
 )
 from jwt_middleware.stores.redis_address import Queue, parse_url
 from jwt_middleware.stores.redis_links import kind_of
-from jwt_middleware.stores.redis_scripts import packed, unpacked
+from jwt_middleware.stores.redis_scripts import packed, packed_more, unpacked
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.model import FrozenDict
 from tests.engines import redis as engines
 from tests.processes import ROOT
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 
 park = engines.park
 PATIENTLY = "?timeout=5"  # for a crowd at once, where the usual second is short on a busy machine
@@ -108,7 +109,12 @@ def test_what_belongs_together_has_one_slot() -> None:
     store = RedisStore(None, retention=700)
     grant = new_grant(subject="Zoë")
     letter = shard("Zoë")
-    keys = [store._row(grant.id), store._index("Zoë"), store._logs[letter]]
+    keys = [
+        store._row(grant.id),
+        store._beside(grant.id),
+        store._index("Zoë"),
+        store._logs[letter],
+    ]
     assert {key[: key.index(b"}") + 1] for key in keys} == {f"{{jwt{letter}:}}".encode()}
     assert all(len(key) <= 30 for key in keys), "a longer key takes more memory than it says"
 
@@ -125,6 +131,17 @@ def test_a_row_comes_back_whatever_is_in_it(text: str) -> None:
         rotated_at=1_800_000_000.123,
     )
     assert unpacked("id", packed(grant)) == grant
+    extras = {"last_used_at": 1_800_000_001.5, "idle_limit": 0.25, "is_session": True}
+    for given in ({}, {"label": text}, {"label": text, **extras}, extras):
+        grant = replace(grant, **given)
+        assert unpacked("id", packed(grant), 0, packed_more(grant) or None) == grant
+
+
+def test_what_a_grant_has_more_may_be_damaged_too() -> None:
+    row = packed(new_grant(id="id"))
+    for more in (b"", b"short", b"\0" * 12 + b"\2\xff"):
+        with pytest.raises(StoreUnavailable, match="damaged"):
+            unpacked("id", row, 0, more)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +160,11 @@ def test_everything_expires_by_itself(park: engines.Park, engine: str) -> None:
     grants = [new_grant(now, expires_at=now + 0.5) for _ in range(3)]
     for grant in grants:
         store.add(grant, 2)
+    store.use(grants[2].id)
+    store.add(new_grant(now, expires_at=now + 0.5, subject="bob", label="phone"), 2)
     store.end(grants[1].id, "logout")
     store.admit("proof", now + 0.5)
-    assert server.do("DBSIZE") == 6  # rows, index, log, proof
+    assert server.do("DBSIZE") == 10  # rows, two with more, indexes, log, proof
     assert store.purge(now) == 0
     engines.until(lambda: server.do("DBSIZE") == 0, 5)
     store.close()
@@ -156,11 +175,13 @@ def test_everything_expires_by_itself(park: engines.Park, engine: str) -> None:
 VERBS: dict[str, Callable[[RedisStore, Any], object]] = {
     "add": lambda store, one: store.add(new_grant(time.time()), 100),
     "advance": lambda store, one: store.advance(one.id, 1, 2, "parent"),
+    "add with more": lambda store, one: store.add(new_grant(time.time(), label="phone"), 100),
+    "use": lambda store, one: store.use(one.id),
     "read": lambda store, one: store.advance(one.id, 1, 1, None),
     "end": lambda store, one: store.end(one.id, "logout"),
     "end_subject": lambda store, one: store.end_subject(one.subject, "logout"),
     "grants": lambda store, one: store.grants(one.subject),
-    "ended": lambda store, one: store.ended(dict.fromkeys(SHARDS, 0.0)),
+    "ended": lambda store, one: store.ended(dict.fromkeys(SHARDS, 0.0), RETENTION),
     "admit": lambda store, one: store.admit("key", time.time() + 100),
 }
 
@@ -203,7 +224,7 @@ async def test_any_client_of_the_applications_will_do(
         await astore.check()
         assert [one.id for one in await astore.grants("Zoë")] == [grant.id]
         assert await astore.end(grant.id, "logout")
-        assert grant.id in (await astore.ended(None)).grant_ids
+        assert grant.id in (await astore.ended(None, RETENTION)).grant_ids
         await astore.aclose()
         await astore.aclose()
         assert await aclient.ping(), "it is the application's to close"
@@ -505,7 +526,7 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
     serving.end(grant.id, "logout")
     store = engines.a_store(url, serve=False)
     store.check()
-    assert store.ended(None).grant_ids == (grant.id,)
+    assert store.ended(None, RETENTION).grant_ids == (grant.id,)
     asyncio.run(hear(engines.an_async_store(url, serve=False), grant.id))
     for name, verb in VERBS.items():
         if name != "ended":
@@ -520,7 +541,7 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
 
 async def hear(store: AsyncRedisStore, grant_id: str) -> None:
     await store.check()
-    assert (await store.ended(None)).grant_ids == (grant_id,)
+    assert (await store.ended(None, RETENTION)).grant_ids == (grant_id,)
     await store.aclose()
 
 

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, Self, cast
@@ -25,7 +26,7 @@ from jwt_middleware.values.events import Event, Restored
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.engines import redis as engines
 from tests.issuing import AUDIENCE, ISSUER, KEYS, REFRESH, form_octets, posted, refresh_form
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 from tests.world import Application, by_wsgi
 
 park = engines.park
@@ -167,7 +168,7 @@ def test_killed_and_started_anew_under_load(engine: str, kind: str) -> None:
         server.kill()
         assert fails(store.end, ended.id, "logout") == "ConnectionError"
         server.start()
-        assert ended.id in store.ended(None).grant_ids
+        assert ended.id in store.ended(None, RETENTION).grant_ids
 
 
 @each_kind
@@ -247,13 +248,13 @@ def test_a_paused_server_costs_who_asks_for_ended_grants_half_a_second(
     server = park("single", engine)
     # With 5 seconds for all else.
     store = RedisStore.from_url(server.url, clock=time.time, retention=700)
-    ended = store.ended(None)
+    ended = store.ended(None, RETENTION)
     with server.paused():
         for _ in range(2):  # on a connection that was there, and on one that is to be made
             begun = time.monotonic()
-            assert fails(store.ended, ended.cursor) == "TimeoutError"
+            assert fails(store.ended, ended.cursor, RETENTION) == "TimeoutError"
             assert HEARING * 0.8 < time.monotonic() - begun < HEARING + 1
-    engines.until(lambda: store.ended(ended.cursor))
+    engines.until(lambda: store.ended(ended.cursor, RETENTION))
     store.close()
 
 
@@ -339,7 +340,7 @@ def test_nothing_is_done_by_half_for_lack_of(
             assert fails(store.end_subject, grants[0].subject, "logout") == word
             assert fails(store.admit, "key", time.time() + 100) == word
             assert store.grants(grants[0].subject) == before, "to read is possible"
-            assert store.ended(None).grant_ids == ()
+            assert store.ended(None, RETENTION).grant_ids == ()
         finally:
             server.do("CONFIG SET", setting, good)
         assert store.end(grants[0].id, "logout")
@@ -380,14 +381,16 @@ def test_a_full_disk_takes_no_log_out_back(engine: str, kind: str, policy: str, 
             done = log_outs_until(store, word)
             if policy == "everysec":
                 assert fails(store.admit, "key", time.time() + 100) == word
-                assert set(done) <= set(store.ended(None).grant_ids), "to read is possible"
+                assert set(done) <= set(store.ended(None, RETENTION).grant_ids), (
+                    "to read is possible"
+                )
                 # What was answered while it began to fail is of the last second: not promised.
                 done = done[:-1]
         server.kill()
         server.largest_file = None
         server.start()
         with opened(kind, server.url) as store:
-            assert set(done) <= set(store.ended(None).grant_ids)
+            assert set(done) <= set(store.ended(None, RETENTION).grant_ids)
             assert store.admit("key", time.time() + 100)
 
 
@@ -443,7 +446,7 @@ def test_too_few_replicas_for_an_end_are_told(park: engines.Park, engine: str, k
         store.add(grant, 100)
         assert store.advance(grant.id, 1, 2, None).advanced, "only ends wait"
         assert fails(store.end, grant.id, "logout") == "WAIT: 0 of 1 replicas"
-        assert store.ended(None).grant_ids == (grant.id,), "it may be done"
+        assert store.ended(None, RETENTION).grant_ids == (grant.id,), "it may be done"
         with pytest.raises(Exception, match="WAIT"):
             store.check()
 
@@ -479,7 +482,7 @@ def test_sentinels_failover_under_load(engine: str, kind: str) -> None:
             engines.until(lambda: found.primary is not before)
             load.goes_on()
         assert load.faults
-        assert ended.id in store.ended(None).grant_ids
+        assert ended.id in store.ended(None, RETENTION).grant_ids
 
 
 @on_each_engine
@@ -572,7 +575,7 @@ def test_slots_migrate_under_load(engine: str, kind: str) -> None:
             load.goes_on()
         ended = store.end_subject(grants[0].subject, "logout")
         assert set(ended) == {grant.id for grant in grants}
-        assert set(store.ended(None).grant_ids) == set(ended)
+        assert set(store.ended(None, RETENTION).grant_ids) == set(ended)
 
 
 @each_kind
@@ -591,9 +594,57 @@ def test_keys_that_are_half_moved_cost_a_503(kind: str) -> None:
         source.do("MIGRATE", engines.HOST, target.port, "{jwta:}e", 0, 5000)
         assert fails(store.end, second.id, "logout") == "TryAgainError"
         assert store.advance(second.id, 1, 2, None).advanced, "its key is in one place"
-        assert store.ended(None).grant_ids == (first.id,)
+        assert store.ended(None, RETENTION).grant_ids == (first.id,)
         migrate(source, target, found, "{jwta:}")
         assert store.end(second.id, "logout")
+
+
+@each_kind
+@pytest.mark.xdist_group("migration-valkey")
+def test_nothing_that_is_half_moved_is_taken_for_missing(kind: str) -> None:
+    with engines.Cluster("valkey") as found, opened(kind, found.url) as store:
+        plain, used = a_grant("a"), a_grant("a", label="phone", idle_limit=60.0)
+        for grant in (plain, used):
+            store.add(grant, 100)
+        store.use(used.id)
+        ended = a_grant("a")
+        store.add(ended, 100)
+        store.end(ended.id, "logout")
+        expected = store.advance(used.id, 1, 1, None).grant
+        assert expected is not None
+        source = owner(found, "{jwta:}")
+        target = next(one for one in found.servers if one is not source)
+        slot = source.do("CLUSTER KEYSLOT", "{jwta:}")
+        target.do("CLUSTER SETSLOT", slot, "IMPORTING", found.node_id(source))
+        source.do("CLUSTER SETSLOT", slot, "MIGRATING", found.node_id(target))
+        keys = RedisStore(None, retention=700)
+
+        def move(*names: bytes) -> None:
+            for name in names:
+                source.do("MIGRATE", engines.HOST, target.port, name, 0, 5000)
+
+        # Its row and what is beside it at one node, at two, and again at one.
+        generation = 1
+        for step in ((), (keys._row(used.id),), (keys._beside(used.id),)):
+            move(*step)
+            advanced, row = store.advance(used.id, generation, generation + 1, "parent")
+            generation += 1
+            assert advanced
+            assert row is not None
+            assert row == replace(
+                expected, generation=generation, parent="parent", rotated_at=row.rotated_at
+            )
+        assert store.advance(plain.id, 1, 2, None).grant is not None, "it has nothing beside"
+        assert fails(store.use, plain.id) == "TryAgainError"
+        store.use(used.id)  # both are at one node
+        # The index and the log have gone ahead: no living grant may be left out of the index.
+        move(keys._index(used.subject), keys._logs["a"])
+        for verb, *args in ((store.grants,), (store.end_subject, "logout")):
+            fails(verb, used.subject, *args)
+        fails(store.add, a_grant("a"), 100)
+        migrate(source, target, found, "{jwta:}")
+        assert {one.id for one in store.grants(used.subject)} == {plain.id, used.id}
+        assert set(store.end_subject(used.subject, "logout")) == {plain.id, used.id}
 
 
 @each_kind
@@ -606,11 +657,11 @@ def test_a_cluster_that_is_gone_costs_a_503(kind: str) -> None:
             server.kill()
         for grant in grants:
             fails(store.advance, grant.id, 1, 2, None)
-        fails(store.ended, None)
+        fails(store.ended, None, RETENTION)
         for server in found.servers:
             server.launch()
         engines.until(lambda: all(found.is_ok(one) for one in found.servers))
-        assert engines.until(lambda: store.ended(None))
+        assert engines.until(lambda: store.ended(None, RETENTION))
 
 
 @each_kind
@@ -627,7 +678,7 @@ def test_a_clusters_failover_under_load(engine: str, kind: str) -> None:
         for grant in grants:
             store.add(grant, 100)
         assert store.end(grants[0].id, "logout")
-        cursor = store.ended(None).cursor
+        cursor = store.ended(None, RETENTION).cursor
         with Load(store, grants[1:]) as load:
             load.goes_on()
             first = found.servers[1]
@@ -636,4 +687,4 @@ def test_a_clusters_failover_under_load(engine: str, kind: str) -> None:
             load.goes_on()
         for grant in grants[1:]:
             assert store.end(grant.id, "logout")
-        assert set(store.ended(cursor).grant_ids) == {grant.id for grant in grants}
+        assert set(store.ended(cursor, RETENTION).grant_ids) == {grant.id for grant in grants}

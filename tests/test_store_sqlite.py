@@ -9,6 +9,7 @@ import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +17,15 @@ from typing import Any
 import pytest
 
 from jwt_middleware.stores import sqlite as engine
-from jwt_middleware.stores.sqlite import MIGRATIONS, SQL, SQLiteStore, parse_url
+from jwt_middleware.stores.sqlite import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    PURGE_BATCH,
+    SQL,
+    VERSION,
+    SQLiteStore,
+    parse_url,
+)
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.model import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
@@ -40,7 +49,8 @@ def test_check_makes_the_file_and_may_be_repeated(tmp_path: Path) -> None:
         store.add(new_grant(), 100)
         store.check()
         assert len(store.grants("alice")) == 1
-    assert ask(path, "PRAGMA user_version") == len(MIGRATIONS)
+    assert ask(path, "PRAGMA user_version") == VERSION
+    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(MIGRATIONS)
     assert ask(path, "PRAGMA journal_mode") == "wal"
 
 
@@ -63,6 +73,103 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             store.grants("alice")
     assert ask(path, "PRAGMA user_version") == len(MIGRATIONS) + 1
+
+
+def make_as_before(path: Path, *ends: tuple[str, float]) -> None:
+    """Make a file as the first version did, with grants that ended."""
+    with closing(sqlite3.connect(path)) as db:
+        for statement in MIGRATIONS[0]:
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.executemany(
+            "INSERT INTO grants (id, subject, client_id, scope, generation, rotated_at, "
+            "created_at, expires_at, ended_at) VALUES (?, 'alice', 'web', '', 7, 1, 1, 9e9, ?)",
+            [*ends, ("old", None)],
+        )
+        db.commit()
+
+
+def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    make_as_before(path, ("late", NOW - 1), ("early", NOW - 80_000), ("before", NOW - 90_000))
+    with sqlite(path) as store:
+        store.check()
+        assert store.grants("alice") == (
+            new_grant(
+                1.0,
+                id="old",
+                scope="",
+                generation=7,
+                rotated_at=1.0,
+                created_at=1.0,
+                expires_at=9e9,
+            ),
+        )
+        store.use("old")
+        assert store.advance("old", 7, 8, "parent").grant == replace(
+            store.grants("alice")[0], last_used_at=NOW, generation=8, parent="parent"
+        )
+        assert store.end("old", "logout")
+    assert ask(path, "PRAGMA user_version") == VERSION
+    assert ask(path, "SELECT group_concat(id) FROM ends") == "early,late,old", "of a day"
+
+
+def test_threads_bring_a_file_up_to_date_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    make_as_before(path)
+    stores = [SQLiteStore(path, clock=SetClock(), retention=RETENTION) for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda store: store.use("old"), stores))
+    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(MIGRATIONS)
+    assert stores[0].grants("alice")[0].last_used_at == NOW
+    for store in stores:
+        store.close()
+
+
+def test_a_backup_of_the_former_version_may_take_the_files_place(tmp_path: Path) -> None:
+    path, backup = tmp_path / "grants.db", tmp_path / "backup.db"
+    make_as_before(backup)
+    with sqlite(path) as store:
+        store.add(new_grant(id="new", subject="bob"), 1)
+        store.close()
+        backup.replace(path)
+        assert [one.id for one in store.grants("alice")] == ["old"], "by what reads"
+        store.use("old")
+        make_as_before(backup)
+        store.close()
+        backup.replace(path)
+        store.use("old")
+        assert [one.last_used_at for one in store.grants("alice")] == [NOW], "by what writes"
+
+
+def test_a_level_that_a_newer_package_has_added_is_nothing_to_stop_at(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    with sqlite(path) as store:
+        store.check()
+        ask(path, "UPDATE facts SET value = 9 WHERE name = 'level'")
+        store.check()
+        store.add(new_grant(), 1)
+    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == 9
+
+
+def test_an_end_is_numbered_whatever_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    clock = SetClock()
+    with sqlite(path, clock, synchronous="NORMAL") as store:
+        for name in ("one", "two", "three", "four"):
+            store.add(new_grant(id=name), 3)
+        store.end("two", "logout")
+        store.end("two", "logout")
+        store.end("nothing", "logout")
+        store.end_subject("alice", "logout")
+        assert ask(path, "SELECT group_concat(id) FROM ends") == "one,two,three,four"
+        clock.now = NOW + RETENTION
+        assert store.purge(clock.now) == 0
+        assert ask(path, "SELECT count(*) FROM ends") == 0
+        store.add(new_grant(id="five"), 3)
+        store.end("five", "logout")
+    assert ask(path, "SELECT number FROM ends") == 5, "no number is given twice"
 
 
 @pytest.mark.parametrize("sql", ["CREATE TABLE users (id)", "PRAGMA user_version = 1"])
@@ -196,14 +303,17 @@ def test_a_verb_is_one_commit_and_a_read_is_none(tmp_path: Path) -> None:
             (0, store.advance, ("newer", 1, 2, "parent")),
             (0, store.advance, ("unknown", 1, 2, "parent")),
             (0, store.grants, ("alice",)),
-            (0, store.ended, (None,)),
+            (0, store.ended, (None, RETENTION)),
+            (1, store.use, ("newer",)),
+            (0, store.use, ("unknown",)),
             (1, store.end, ("newer", "logout")),
+            (0, store.use, ("newer",)),
             (0, store.end, ("newer", "logout")),
             (0, store.end_subject, ("alice", "logout")),
             (1, store.admit, ("key", NOW + 1)),
             (0, store.admit, ("key", NOW + 1)),
             (0, store.purge, (NOW,)),
-            (2, store.purge, (NOW + 1e6,)),
+            (3, store.purge, (NOW + 1e6,)),
         ]
         for expected, verb, args in calls:
             before = commits(path)
@@ -219,7 +329,27 @@ def test_no_verb_reads_a_whole_table(tmp_path: Path) -> None:
         for name, sql in SQL.items():
             nothing = dict.fromkeys(re.findall(r":(\w+)", sql))
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", nothing)]
+            if name == "purge_ends":  # by its LIMIT it reads a batch: see below
+                assert "SCAN ends" in plan
+                continue
             assert not [step for step in plan if step.startswith("SCAN")], (name, plan)
+
+
+def test_to_purge_ends_reads_no_more_than_a_batch(tmp_path: Path) -> None:
+    with sqlite(tmp_path / "grants.db", synchronous="NORMAL") as store:
+        store.check()
+        steps: list[int] = []
+        with store._writing() as (db, _):
+            ends = ((str(number), NOW) for number in range(100_000))
+            db.executemany("INSERT INTO ends (id, ended_at) VALUES (?, ?)", ends)
+            db.set_progress_handler(lambda: steps.append(1), 1)
+        store.purge(NOW + 1)
+        assert len(steps) < 100 * PURGE_BATCH
+        steps.clear()
+        store.purge(NOW + RETENTION)
+        with store._reading() as db:
+            assert db.execute("SELECT count(*) FROM ends").fetchone() == (100_000 - 5000,)
+        assert steps
 
 
 def test_a_grant_stays_one_row_whatever_is_done_with_it(tmp_path: Path) -> None:
@@ -269,7 +399,7 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
         store.admit("key", NOW + 1)
     with sqlite(path) as store:
         assert store.grants("alice") == (row,)
-        assert store.ended(None).grant_ids == (two.id,)
+        assert store.ended(None, RETENTION).grant_ids == (two.id,)
         assert not store.admit("key", NOW + 1)
 
 
@@ -288,7 +418,7 @@ def test_two_stores_see_each_others_writes_at_once(tmp_path: Path) -> None:
         assert there.advance(grant.id, 1, 2, "there").advanced
         assert not here.advance(grant.id, 1, 2, "here").advanced
         there.end(grant.id, "logout")
-        assert here.ended(None).grant_ids == (grant.id,)
+        assert here.ended(None, RETENTION).grant_ids == (grant.id,)
 
 
 def test_a_store_that_is_dropped_is_closed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.model import FrozenDict
-from tests.stores import NOW, Process, SetClock, new_grant, sqlite
+from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
 
 DAMAGED = "a damaged row|OperationalError"  # no JSON, or no text
 SECRET = "a-value-that-no-error-shows"
@@ -28,6 +28,7 @@ def writes(store: SQLiteStore) -> list[Callable[[], object]]:
     return [
         lambda: store.add(grant, 1),
         lambda: store.advance(SECRET, 1, 2, SECRET),
+        lambda: store.use(SECRET),
         lambda: store.end(SECRET, SECRET),
         lambda: store.end_subject(SECRET, SECRET),
         lambda: store.admit(SECRET, NOW),
@@ -39,7 +40,7 @@ def reads(store: SQLiteStore) -> list[Callable[[], object]]:
     return [
         lambda: store.advance(SECRET, 1, 1, None),
         lambda: store.grants(SECRET),
-        lambda: store.ended(None),
+        lambda: store.ended(None, RETENTION),
     ]
 
 
@@ -237,15 +238,27 @@ def test_damaged_pages_are_an_error_of_the_store(tmp_path: Path) -> None:
         store.end(SECRET, "logout")
     damage(path, first_page=2)
     with sqlite(path) as store:
-        store.check()  # looks at the schema, which is on the first page
-        corrupt = [*writes(store)[:4], *reads(store)]
-        assert_unavailable(corrupt, "SQLITE_CORRUPT")
+        with pytest.raises(ConfigurationError, match=r"SQLITE_CORRUPT \(restore a backup"):
+            store.check()
+        assert_unavailable([*writes(store), *reads(store)], "SQLITE_CORRUPT")
 
 
-def damage(path: Path, first_page: int) -> None:
+def test_a_damaged_table_is_an_error_of_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    with sqlite(path) as store:
+        store.add(new_grant(id=SECRET, subject=SECRET), 1)
+        store.end(SECRET, "logout")
+    damage(path, first_page=2, last_page=6)  # the grants and their indexes
+    with sqlite(path) as store:
+        store.check()
+        assert_unavailable([*writes(store)[:5], *reads(store)], "SQLITE_CORRUPT")
+
+
+def damage(path: Path, first_page: int, last_page: int | None = None) -> None:
     with path.open("r+b") as file:
         file.seek((first_page - 1) * 4096)
-        file.write(b"\xff" * (path.stat().st_size - file.tell()))
+        end = path.stat().st_size if last_page is None else last_page * 4096
+        file.write(b"\xff" * (end - file.tell()))
 
 
 @pytest.mark.parametrize("claims", ["no JSON", "[]", "5", b"\xff"])

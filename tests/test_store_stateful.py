@@ -44,6 +44,11 @@ class Model:
         self.rows[grant_id] = row
         return Advanced(True, row)
 
+    def use(self, grant_id: str) -> None:
+        row = self.rows.get(grant_id)
+        if row is not None and row in self._living():
+            self.rows[grant_id] = replace(row, last_used_at=self.clock())
+
     def end(self, grant_id: str, reason: str) -> bool:
         row = self.rows.get(grant_id)
         if row is None or row.ended_at is not None:
@@ -131,6 +136,11 @@ class Stores(RuleBasedStateMachine):
         args = (grant_id, source, source + gap, parent)
         assert self.both("advance", *args) == self.model.advance(*args)
 
+    @rule(grant_id=grant_ids)
+    def use(self, grant_id: str) -> None:
+        self.both("use", grant_id)
+        self.model.use(grant_id)
+
     @rule(grant_id=grant_ids, reason=REASONS)
     def end(self, grant_id: str, reason: str) -> None:
         assert self.both("end", grant_id, reason) == self.model.end(grant_id, reason)
@@ -170,7 +180,7 @@ class Stores(RuleBasedStateMachine):
         since = self.clock() - RETENTION if self.read_at is None else self.read_at - 60
         expected = self.model.ended_since(since)
         for name, store in self.stores().items():
-            found, self.cursors[name] = store.ended(self.cursors.get(name))
+            found, self.cursors[name] = store.ended(self.cursors.get(name), RETENTION)
             assert set(found) == expected
         self.read_at = self.clock()
 
@@ -180,7 +190,7 @@ class Stores(RuleBasedStateMachine):
             assert self.both("grants", subject) == self.model.grants(subject)
         expected = self.model.ended_since(self.clock() - RETENTION)
         for store in self.stores().values():
-            assert set(store.ended(None).grant_ids) == expected
+            assert set(store.ended(None, RETENTION).grant_ids) == expected
 
     @invariant()
     def generations_only_grow_and_ended_stays_ended(self) -> None:

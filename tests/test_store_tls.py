@@ -19,7 +19,7 @@ from tests.engines import postgres
 from tests.engines import redis as engines
 from tests.engines.redis import HOST, Server, park, until
 from tests.engines.tls import Authority, Front, Pair
-from tests.stores import new_grant
+from tests.stores import RETENTION, new_grant
 
 __all__ = ["park"]
 
@@ -60,7 +60,7 @@ def works(url: str) -> None:
     plain.add(one, 100)
     assert plain.advance(one.id, 1, 2, None).advanced
     assert plain.end(one.id, "logout")
-    assert one.id in plain.ended(None).grant_ids
+    assert one.id in plain.ended(None, RETENTION).grant_ids
     plain.close()
 
     async def awaited() -> None:
@@ -69,7 +69,7 @@ def works(url: str) -> None:
         await store.add(other, 100)
         assert (await store.advance(other.id, 1, 2, None)).advanced
         assert await store.end(other.id, "logout")
-        assert {one.id, other.id} <= set((await store.ended(None)).grant_ids)
+        assert {one.id, other.id} <= set((await store.ended(None, RETENTION)).grant_ids)
         await store.aclose()
 
     asyncio.run(awaited())

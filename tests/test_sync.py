@@ -674,7 +674,8 @@ def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(
         with live._sync_lock:
             waiting.start()
             time.sleep(1.5 * QUICK)
-            live.ended.succeeded(site.clock(), *site.store.ended(None))
+            asked = live.ended.question()
+            live.ended.succeeded(site.clock(), asked, *site.store.ended(*asked))
             waiting.join()
         assert answers[0][0] == 401
         assert site.store.calls["ended"] == 1

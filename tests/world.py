@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.validate import validator
 
-from jwt_middleware import AccessToken, Settings, current_token
+from jwt_middleware import AccessToken, Issuer, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.values.events import Event, Refused
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -43,6 +43,7 @@ class Answer:
     token: AccessToken | None = None
     user: str | None = None
     events: tuple[Event, ...] = field(default=(), compare=False)
+    sent: str = field(default="", compare=False)  # the refresh token that this answers, for clients
 
     def header(self, name: str) -> str | None:
         found = [value for key, value in self.headers if key == name.lower()]
@@ -78,10 +79,15 @@ class Answer:
 
 
 class Application:
-    """A plain application for each door; it keeps what the last request showed it."""
+    """A plain application for each door; it keeps what the last request showed it.
 
-    def __init__(self) -> None:
+    With an issuer it has a login: the user is who the query says.
+    """
+
+    def __init__(self, issuer: Issuer | None = None) -> None:
+        self.issuer = issuer
         self.seen: tuple[AccessToken | None, str | None] | None = None
+        self.cookie: str | None = None  # that the last request had, as it was seen here
 
     def wsgi(self, environ: dict[str, Any], start_response: Any) -> Any:
         return checked(self._wsgi, environ)(environ, start_response)
@@ -91,6 +97,12 @@ class Application:
         assert current_token() is token
         user = environ.get("REMOTE_USER")
         self.seen = token, user.encode("latin-1").decode() if user is not None else None
+        self.cookie = environ.get("HTTP_COOKIE")
+        if self.issuer is not None and environ["PATH_INFO"] == "/login":
+            held = environ["jwt_middleware.held"]
+            tokens = self.issuer.issue(environ["QUERY_STRING"], replaces=held)
+            start_response("200 OK", [("content-type", "application/json"), *tokens.cookies])
+            return [json.dumps(tokens).encode()]
         start_response("200 OK", [("content-type", "text/plain")])
         return [b"application"]
 
@@ -100,9 +112,17 @@ class Application:
         assert scope["state"]["jwt"] is token
         user = scope["user"]
         self.seen = token, user.display_name if user.is_authenticated else None
-        headers = [(b"content-type", b"text/plain")]
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        self.cookie = b"; ".join(cookies).decode("latin-1") if cookies else None
+        headers, body = [(b"content-type", b"text/plain")], b"application"
+        if self.issuer is not None and scope["path"] == "/login":
+            held = scope["jwt_middleware.held"]
+            tokens = await self.issuer.aissue(scope["query_string"].decode(), replaces=held)
+            headers = [(b"content-type", b"application/json")]
+            headers += [(name.encode(), value.encode()) for name, value in tokens.cookies]
+            body = json.dumps(tokens).encode()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"application"})
+        await send({"type": "http.response.body", "body": body})
 
     def answer(self, raw: Raw, events: Iterable[Event]) -> Answer:
         """Return what came back, with what was seen here meanwhile."""

@@ -24,6 +24,7 @@ from .configured import add_options, settings_of, source_of
 from .lines import Line, write
 
 MAX_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
+MIN_SETTLE = 60  # seconds: two late writes of a browser's and a request on its way
 MAX_ACCESS = 3600  # seconds for which a log-out doesn't reach services without the store
 OTHERS = 0o077  # of a file's mode: everybody but its owner
 
@@ -253,6 +254,18 @@ def _opened(settings: Settings) -> Iterator[Found]:
                 yield Found(_named(route), f"opens a part of {above.path}, which is guarded")
 
 
+def _login_from_elsewhere(settings: Settings) -> Iterator[Found]:
+    group = settings.refresh
+    if group is None or group.cookies is None:
+        return
+    for route in settings.routes:
+        if route.public and not route.own_origin and "POST" in (route.methods or ("POST",)):
+            yield Found(
+                _named(route),
+                "takes other sites' forms: if it logs in, they can plant the login of another",
+            )
+
+
 def _without_effect(settings: Settings) -> Iterator[Found]:
     ours = {path for path in documents(settings) if path.startswith("/")}
     group = settings.refresh
@@ -325,5 +338,17 @@ RULES: tuple[Rule, ...] = (
     Rule("all-open", _all_open, "name the paths that are public"),
     Rule("opened-below", _opened, "meant? Then nothing; else move the path"),
     Rule("lenient-below", _lenient_below, "name the wider rule's scopes here, too"),
+    Rule(
+        "login-from-elsewhere", _login_from_elsewhere, "own_origin=True; or methods that are safe"
+    ),
+    Rule(
+        "short-settle",
+        _of_refresh(
+            "settle",
+            lambda one: one.settle < MIN_SETTLE,
+            "browsers write cookies and storage up to 35 s late: a crash then looks like theft",
+        ),
+        "60 s",
+    ),
     Rule("route-without-effect", _without_effect, "leave it out"),
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
-from ..groups import Refresh
+from ..groups import Cookies, Refresh
 from ..keys.live import LiveKeys
 from ..request import body
 from ..request.body import MAX_BODY
-from ..request.cookies import Jar, check_same_site
+from ..request.cookies import Jars, check_once, check_same_site
+from ..request.credentials import basic
 from ..request.documents import Document, other_method
 from ..request.origins import Origins
 from ..settings import Settings
@@ -18,8 +19,6 @@ from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
 from ..values import reasons
 from ..values.errors import (
-    CrossSite,
-    InvalidClient,
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
@@ -28,9 +27,8 @@ from ..values.errors import (
     UnsupportedGrantType,
     UnsupportedTokenType,
 )
-from ..values.events import Event, Revoked
-from ..values.later import pattern
-from ..values.model import AccessToken, Headers, Request, Response, Tokens
+from ..values.events import Event
+from ..values.model import AccessToken, Headers, Held, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 from .prepared import Prepared
@@ -38,8 +36,20 @@ from .prepared import Prepared
 JSON = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
-# What a client's authentication (RFC 6749 s2.3) is not.
-_NO_CLIENT = pattern(r"(?ai)[ \t]*(?:bearer|\Z)")
+MOST = 4  # cookies that a refresh tries: a question to the store each
+# What a grant is over by. (One that is ahead of its row stays: an old backup may go again.)
+_ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
+_NOTHING = Held((), ())
+
+Parameters: TypeAlias = dict[str, str]
+
+
+class _Asked(NamedTuple):
+    """What a refresh asks for beside the token."""
+
+    scope: str
+    client_id: str | None
+    now: float
 
 
 class Endpoints:
@@ -51,6 +61,7 @@ class Endpoints:
         group: Refresh,
         exchange: Exchange,
         origins: Origins,
+        known_origins: frozenset[str],
         verify: Callable[[str, float], AccessToken],
         live: LiveKeys,
     ) -> None:
@@ -59,9 +70,8 @@ class Endpoints:
         self._verify = verify
         self._clock = settings.clock
         self._cookies = group.cookies
-        self._jar = group.cookies.refresh_jar(group, settings.issuer) if group.cookies else None
-        self._access_jar = group.cookies.access_jar(settings.issuer) if group.cookies else None
-        self._known_origins = frozenset(settings.origins)
+        self._jars = group.cookies.jars(settings.issuer) if group.cookies else None
+        self._known_origins = known_origins
         self._idle = int(group.idle_limit)
         self.paths: dict[str, Callable[[Request], Step]] = {
             f"{group.path}/refresh": self._refresh,
@@ -74,120 +84,211 @@ class Endpoints:
 
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
         """Return what a refusal by an endpoint carries beside the usual."""
-        cookies: Headers = ()
-        useless = isinstance(error, InvalidGrant) or error.reason == reasons.COOKIE_TWICE
-        if useless and self._jar is not None and self._jar.name in (request.header("cookie") or ""):
-            # A cookie that buys nothing any more would be sent for weeks.
-            cookies = self._cleared_for(request)
-        return self._origins.headers(request) + cookies
+        return self._origins.headers(request) + error.clears
 
     # --- refresh
 
     def _refresh(self, request: Request) -> Step:
         if request.method != "POST":
             return self._other_method(request)
-        cookie = self._cookie(request, self._jar) if self._jar is not None else None
-        return self._read(request, cookie, self._exchange_token)
+        held = self._held(request)
+        self._check_page(request, held.refresh)
+        check_once(held.refresh)
+        return self._read(request, partial(self._exchange_token, request, held))
 
-    def _exchange_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
-        grant_type = found.get("grant_type")
-        if grant_type is None and (found or not cookie):
+    def _exchange_token(self, request: Request, held: Held, found: Parameters) -> Step:
+        grant_type, text = found.get("grant_type"), found.get("refresh_token")
+        cookies = tuple(value for _, value in held.refresh if value)
+        by_cookie = bool(cookies) and text is None
+        # Beside a cookie a browser may send what another's password needs.
+        client_id = found.get("client_id") if by_cookie else _client_id(request, found)
+        if grant_type is None and (found or not cookies):
             raise InvalidRequest(reasons.PARAMETER, "grant_type")
         if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
-        text = found.get("refresh_token")
-        if cookie is not None:
-            if text is not None:
-                raise InvalidRequest(reasons.CREDENTIALS_TWICE)
-            text = cookie
-        if text is None:
+        if text is None and not cookies:
             raise InvalidRequest(reasons.PARAMETER, "refresh_token")
         scope = found.get("scope", "")
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
-        now = self._clock()
+        asked = _Asked(scope, client_id, self._clock())
+        if text is None:
+            unread = [one for one in cookies if self._exchange.lacks_key(one, asked.now)]
+            exchange = partial(self._exchange_cookies, request, held, asked)
+            return self._exchange.look(asked.now, exchange) if unread else exchange()
+        if self._exchange.read(cookies, asked.now)[0]:
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+        return self._exchange_text(request, asked, text)
+
+    def _exchange_text(self, request: Request, asked: _Asked, text: str) -> Step:
+        def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
+            return Reply(self._json(request, tokens, ()), events)
 
         def exchange() -> Step:
-            return self._exchange.refresh(
-                self._exchange.check(text, now),
-                scope=scope,
-                client_id=found.get("client_id"),
-                user_agent=request.header("user-agent"),
-                now=now,
-                then=lambda tokens, events: self._granted(
-                    request, tokens, events, cookie is not None
-                ),
-            )
+            token = self._exchange.check(text, asked.now)
+            return self._exchange_one(request, asked, token, text, granted, _raise)
 
         try:
             return exchange()
         except InvalidGrant:
-            if not self._exchange.lacks_key(text, now):
+            if not self._exchange.lacks_key(text, asked.now):
                 raise
-        return self._exchange.look(now, exchange)
+        return self._exchange.look(asked.now, exchange)
 
-    def _granted(
-        self, request: Request, tokens: Tokens, events: tuple[Event, ...], by_cookie: bool
+    def _exchange_one(
+        self,
+        request: Request,
+        asked: _Asked,
+        token: RefreshToken,
+        text: str,
+        granted: Callable[[Tokens, tuple[Event, ...]], Step],
+        refused: Callable[[InvalidGrant], Step],
     ) -> Step:
-        if by_cookie and self._cookies is not None and self._jar is not None:
-            tokens = self._cookies.carry(tokens, self._jar, self._access_jar, self._idle)
-        return Reply(self._json(request, tokens, tokens.cookies), events)
+        return self._exchange.refresh(
+            token,
+            scope=asked.scope,
+            client_id=asked.client_id,
+            text=text,
+            user_agent=request.header("user-agent"),
+            now=asked.now,
+            then=granted,
+            refused=refused,
+        )
+
+    def _exchange_cookies(self, request: Request, held: Held, asked: _Asked) -> Step:
+        """Exchange the newest of the browser's cookies whose grant lives."""
+        jars, cookies = self._both()
+        living, over = self._of_cookies(held, asked.now)
+        # The newest first, and last what is known to be over. The order only saves questions: a
+        # login ends every grant whose cookie it brought, so that one of them lives.
+        ended = self._exchange.ended
+        living.sort(key=lambda one: (one[1].grant_id in ended, -one[1].issued_at))
+        gone = [*over, *(token.grant_id for _, token in living if token.grant_id in ended)]
+
+        def refused(error: InvalidGrant) -> Step:
+            if error.reason in _ENDS and error.grant_id is not None:
+                gone.append(error.grant_id)
+            if error.reason == reasons.GRANT_ENDED and rest:
+                return one_more()
+            error.clears = jars.cleared(held, gone)
+            raise error
+
+        def one_more() -> Step:
+            text, token = rest.pop(0)
+
+            def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
+                # The cookie of a kept token isn't set anew: that answer, come late, would put an
+                # old token over a newer one.
+                is_kept = tokens.refresh_token == text
+                carried = cookies.carry(tokens, jars, None if is_kept else self._idle)
+                more = carried.cookies + jars.cleared(held, gone)
+                return Reply(self._json(request, carried, more), events)
+
+            return self._exchange_one(request, asked, token, text, granted, refused)
+
+        rest = living[:MOST]
+        if not rest:
+            return refused(self._first_error(held, asked.now))
+        return one_more()
+
+    def _of_cookies(
+        self, held: Held, now: float
+    ) -> tuple[list[tuple[str, RefreshToken]], tuple[str, ...]]:
+        """Return the refresh tokens that are in the cookie of their own grant, and what is over.
+
+        Others are none of ours: of another application on this host, say.
+        """
+        jars, _ = self._both()
+        living, over = self._exchange.read((value for _, value in held.refresh), now)
+        pairs = set(held.refresh)
+        return [
+            one for one in living if (jars.refresh.name(one[1].grant_id), one[0]) in pairs
+        ], over
+
+    def _first_error(self, held: Held, now: float) -> InvalidGrant:
+        """Return why the first cookie isn't taken."""
+        for _, text in held.refresh:
+            try:
+                self._exchange.check(text, now)
+            except InvalidGrant as error:
+                return error
+        return InvalidGrant(reasons.COOKIE_MISNAMED)
+
+    def _known(self, texts: Iterable[str], now: float, then: Callable[[], Step]) -> Step:
+        """Go on after a look for keys, where a token may be by one that isn't known here yet."""
+        if any(self._exchange.lacks_key(one, now) for one in texts):
+            return self._exchange.look(now, then)
+        return then()
 
     # --- revocation
 
     def _revoke(self, request: Request) -> Step:
         if request.method != "POST":
             return self._other_method(request)
-        # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
-        cookie = self._cookie(request, self._jar) or self._cookie(request, self._access_jar)
-        return self._read(request, cookie, self._revoke_token)
+        held = self._held(request)
+        self._check_page(request, (*held.refresh, *held.access))
+        return self._read(request, partial(self._revoke_token, request, held))
 
-    def _revoke_token(self, request: Request, cookie: str | None, found: dict[str, str]) -> Step:
-        text = found.get("token")
-        if text is None and self._jar is None:
+    def _revoke_token(self, request: Request, held: Held, found: Parameters) -> Step:
+        text, now = found.get("token"), self._clock()
+        if text is None and self._jars is None:
             raise InvalidRequest(reasons.PARAMETER, "token")
-        texts, now = [one for one in (text, cookie) if one], self._clock()
+        if text is not None:
+            client_id = _client_id(request, found)
+            return self._known(
+                (text,), now, lambda: self._revoke_named(request, held, text, client_id, now)
+            )
+        texts = [value for _, value in held.refresh]
+        return self._known(texts, now, lambda: self._revoke_held(request, held, found, now))
 
-        def revoke() -> Step:
-            return self._revoke_each(request, texts, found.get("client_id"), now)
-
-        if any(self._exchange.lacks_key(one, now) for one in texts):
-            return self._exchange.look(now, revoke)
-        return revoke()
-
-    def _revoke_each(
-        self, request: Request, texts: list[str], client_id: str | None, now: float
+    def _revoke_named(
+        self, request: Request, held: Held, text: str, client_id: str | None, now: float
     ) -> Step:
-        # In cookie mode the cookies go whatever happens: to log out twice, or too late, is no
-        # error.
-        reply = Reply(self._json(request, {}, self._cleared_for(request)))
-        grant_ids, is_unsupported = [], False
-        for one in texts:
-            owner = self._owner(one, now)
-            # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
-            # revoke its own only; the answer doesn't tell whose it was.
-            if owner is None or client_id not in (None, owner.client_id):
-                continue
-            if owner.grant_id is None:
-                is_unsupported = True
-            else:
-                grant_ids.append(owner.grant_id)
-        # Whatever else came: who logs out is logged out.
-        if is_unsupported and not grant_ids:
+        owner = self._owner(text, now)
+        # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can revoke
+        # its own only; the answer doesn't tell whose it was.
+        if owner is None or client_id not in (None, owner.client_id):
+            return Reply(self._json(request, {}, ()))
+        if owner.grant_id is None:
             raise UnsupportedTokenType(reasons.TOKEN_TYPE)
-        return self._end(grant_ids, now, reply)
+        return self._end(request, held, (owner.grant_id,), (), now)
 
-    def _end(self, grant_ids: list[str], now: float, reply: Reply) -> Step:
-        if not grant_ids:
-            return reply
-        grant_id, *others = grant_ids
-        event = Revoked(grant_ids=(grant_id,), reason="logout")
+    def _revoke_held(self, request: Request, held: Held, found: Parameters, now: float) -> Step:
+        """End the login that is named by `sid`, else all whose cookie came."""
+        jars, _ = self._both()
+        named, client_id = found.get("sid"), found.get("client_id")
+        living, over = self._of_cookies(held, now)
+        owners: list[RefreshToken | AccessToken] = [token for _, token in living]
+        # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
+        for name, text in held.access:
+            owner = self._owner(text, now)
+            if owner is not None and jars.access is not None and owner.grant_id is not None:
+                owners += [owner] if jars.access.name(owner.grant_id) == name else []
+        ids = {
+            one.grant_id: None
+            for one in owners
+            if one.grant_id is not None
+            and named in (None, one.grant_id)
+            and client_id in (None, one.client_id)
+        }
+        return self._end(request, held, tuple(ids), over, now)
 
-        def ended(was_alive: bool) -> Step:
-            events = (*reply.events, event) if was_alive else reply.events
-            return self._end(others, now, Reply(reply.response, events))
-
-        return self._exchange.end(grant_id, "logout", now, ended)
+    def _end(
+        self,
+        request: Request,
+        held: Held,
+        grant_ids: tuple[str, ...],
+        over: tuple[str, ...],
+        now: float,
+    ) -> Step:
+        # To log out twice, or too late, is no error: then, too, the cookie goes.
+        cleared = self._jars.cleared(held, grant_ids + over) if self._jars is not None else ()
+        return self._exchange.end_each(
+            grant_ids,
+            "logout",
+            now,
+            lambda events: Reply(self._json(request, {}, cleared), events),
+        )
 
     def _owner(self, text: str, now: float) -> RefreshToken | AccessToken | None:
         try:
@@ -209,43 +310,26 @@ class Endpoints:
     def _other_method(self, request: Request) -> Step:
         return Reply(other_method(request, self._origins, "POST"))
 
-    def _cookie(self, request: Request, jar: Jar | None) -> str | None:
-        """Return the cookie of a request that a page of ours made."""
-        if jar is None or self._cookies is None:
-            return None
-        cookie = jar.read(request)
-        if cookie is not None:
-            check_same_site(request, self._cookies.header.lower(), self._known_origins)
-        return cookie
+    def _held(self, request: Request) -> Held:
+        if self._jars is None:
+            return _NOTHING
+        return self._jars.held(request.header("cookie"))
 
-    def _read(
-        self,
-        request: Request,
-        cookie: str | None,
-        then: Callable[[Request, str | None, dict[str, str]], Step],
-    ) -> Step:
-        # Every browser client sends its expired access token along; it buys nothing and hurts
-        # nothing.
-        authorization = request.header("authorization")
-        if authorization and not _NO_CLIENT().match(authorization):
-            raise InvalidClient(reasons.CLIENT_AUTHENTICATION)
+    def _both(self) -> tuple[Jars, Cookies]:
+        # There are both where a cookie came.
+        return cast("Jars", self._jars), cast("Cookies", self._cookies)
+
+    def _check_page(self, request: Request, came: tuple[tuple[str, str], ...]) -> None:
+        """Check that a page of ours made a request with cookies. Raises CrossSite."""
+        if came:
+            _, cookies = self._both()
+            check_same_site(request, cookies.header.lower(), self._known_origins)
+
+    def _read(self, request: Request, then: Callable[[Parameters], Step]) -> Step:
         body.check_length(request.header("content-length"))
         kind = request.header("content-type")
         call: Any = request.body  # every door gives one
-        return Ask(
-            call, (MAX_BODY,), lambda octets: then(request, cookie, body.parameters(kind, octets))
-        )
-
-    def _cleared_for(self, request: Request) -> Headers:
-        """Return what removes the cookies, for a page of ours: other sites log nobody out."""
-        if self._cookies is None:
-            return ()
-        try:
-            check_same_site(request, self._cookies.header.lower(), self._known_origins)
-        except CrossSite:
-            return ()
-        jars = (self._jar, self._access_jar)
-        return tuple(jar.clear() for jar in jars if isinstance(jar, Jar))
+        return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
         content = (_template(tuple(members)) % tuple(members.values())).encode()
@@ -257,6 +341,18 @@ class Endpoints:
             *more,
         )
         return Response(200, headers, content)
+
+
+def _client_id(request: Request, found: Parameters) -> str | None:
+    """Return the client that a request with a token in its body names. Raises OAuthError."""
+    named, authenticated = found.get("client_id"), basic(request.header("authorization"))
+    if named is not None and authenticated not in (None, named):
+        raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id")
+    return named or authenticated
+
+
+def _raise(error: InvalidGrant) -> NoReturn:
+    raise error
 
 
 @lru_cache  # answers have few sets of members

@@ -6,7 +6,7 @@ issuer hands it to the application.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
@@ -38,11 +38,11 @@ from ..values.events import (
     Revoked,
 )
 from ..values.later import record
-from ..values.model import Grant, Tokens
+from ..values.model import Grant, Held, Tokens
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
 from .prepared import Prepared
-from .rotation import Limits, Outcome, Presented, Swap, decide, first
+from .rotation import Limits, Outcome, Presented, Swap, decide, first, gate, last_use
 from .tokens import Made, Sign, Signing
 
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
@@ -66,6 +66,7 @@ class Ports:
 
     add: Callable[..., Any]
     advance: Callable[..., Any]
+    use: Callable[..., Any]
     end: Callable[..., Any]
     end_subject: Callable[..., Any]
     grants: Callable[..., Any]
@@ -75,17 +76,26 @@ class Ports:
     sign: Sign  # for a key that signs elsewhere
 
 
+class Begun(NamedTuple):
+    """A login's tokens, and the grants that are over since, or were before."""
+
+    tokens: Tokens
+    replaced: tuple[str, ...]
+
+
 class _Attempt(NamedTuple):
     """One refresh on its way."""
 
     signing: Signing
     token: RefreshToken
+    text: str  # of the token
     presented: Presented
     scope: str  # asked for; "" for all of the grant's
     agent: str | None  # of the answer
     agent_changed: bool | None
     now: float
     then: Callable[[Tokens, tuple[Event, ...]], Step]
+    refused: Callable[[InvalidGrant], Step]  # by what the store or the application says
 
 
 class Exchange:
@@ -118,11 +128,14 @@ class Exchange:
         scope: str,
         claims: Claims | None,
         client_id: str | None,
-        replaces: str | None,
+        replaces: Held | str | None,
         now: float,
         user_agent: str | None = None,
     ) -> Step:
-        """Begin a grant for a login that has been checked. Raises ValueError for bad input."""
+        """Begin a grant for a login that has been checked; the result is a `Begun`.
+
+        Raises ValueError for bad input.
+        """
         signing = self._signing.get()
         subject = _subject(subject)
         grant = Grant(
@@ -153,26 +166,21 @@ class Exchange:
             # Made before the store is asked: what is too large fails before anything has changed.
             agent = signing.refresh.agent(user_agent)
             tokens = signing.tokens(final, made, final.scope, now, agent=agent)
-            old = self._authentic(replaces, now)
-            if old is None:
-                return add(final, tokens)
-            # Whoever logs in anew has no use for what the browser still holds; a thief may have.
-            event = Revoked(grant_ids=(old.grant_id,), reason="replaced")
-            return self.end(
-                old.grant_id,
-                "replaced",
-                now,
-                lambda was_alive: add(final, tokens, (event,) if was_alive else ()),
-            )
+            # Ended, not only forgotten by the browser: an answer about them may still be on its way
+            # and bring their cookie back. And a thief may have what the browser still holds.
+            living, over = self.read(_texts(replaces), now)
+            ids = tuple(token.grant_id for _, token in living)
+            begun = Begun(tokens, ids + over)
+            return self.end_each(ids, "replaced", now, lambda events: add(final, begun, events))
 
-        def add(final: Grant, tokens: Tokens, events: tuple[Event, ...] = ()) -> Step:
+        def add(final: Grant, begun: Begun, events: tuple[Event, ...]) -> Step:
             limit = self._group.grants_per_subject
-            return Ask(self.ports.add, (final, limit), lambda ended: added(tokens, ended, events))
+            return Ask(self.ports.add, (final, limit), lambda ended: added(begun, ended, events))
 
-        def added(tokens: Tokens, ended: tuple[str, ...], events: tuple[Event, ...]) -> Step:
+        def added(begun: Begun, ended: tuple[str, ...], events: tuple[Event, ...]) -> Step:
             self.ended.add(ended, now)
             event = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)
-            return self._purge_sometimes(now, Done(tokens, (*events, event)))
+            return self._purge_sometimes(now, Done(begun, (*events, event)))
 
         if claims is None and self.ports.claims_for is not None:
             return Ask(self.ports.claims_for, (grant,), fill)
@@ -183,13 +191,19 @@ class Exchange:
         """Return the secrets of refresh tokens, as they are now."""
         return self._signing.get().refresh
 
-    def _authentic(self, text: str | None, now: float) -> RefreshToken | None:
-        if not text:
-            return None
-        try:
-            return refresh.check(text, self.keys, now=now)
-        except InvalidGrant:
-            return None
+    def read(
+        self, texts: Iterable[str], now: float
+    ) -> tuple[list[tuple[str, RefreshToken]], tuple[str, ...]]:
+        """Return the refresh tokens of ours among some texts, and the grants of those too old."""
+        living, over = [], []
+        for text in texts:
+            try:
+                living.append((text, refresh.check(text, self.keys, now=now)))
+            except InvalidGrant as error:
+                # Only an authentic token is known to be past its end.
+                if error.reason == reasons.EXPIRED and error.grant_id is not None:
+                    over.append(error.grant_id)
+        return living, tuple(over)
 
     def check(self, text: str, now: float) -> RefreshToken:
         """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
@@ -221,9 +235,11 @@ class Exchange:
         *,
         scope: str,
         client_id: str | None,
+        text: str,
         user_agent: str | None,
         now: float,
         then: Callable[[Tokens, tuple[Event, ...]], Step],
+        refused: Callable[[InvalidGrant], Step],
     ) -> Step:
         """Exchange a refresh token (RFC 6749 s6). What fails before the store changes nothing."""
         if client_id is not None and client_id != token.client_id:
@@ -238,7 +254,9 @@ class Exchange:
         agent = keys.agent(user_agent)
         seen = agent if token.kid == keys.signer.kid else keys.agent(user_agent, token.kid)
         changed = None if token.agent is None or seen is None else token.agent != seen
-        attempt = _Attempt(signing, token, presented, scope, agent, changed, now, then)
+        attempt = _Attempt(
+            signing, token, text, presented, scope, agent, changed, now, then, refused
+        )
         return self._swap(attempt, first(presented, now, self._limits), SWAPS)
 
     def _swap(self, attempt: _Attempt, swap: Swap, left: int) -> Step:
@@ -257,20 +275,23 @@ class Exchange:
             # Known to have ended, whatever the row says: a failover may have lost that write, so it
             # is repeated.
             refusal = InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
-            return self.end(token.grant_id, "ended", attempt.now, lambda _: _raise(refusal))
+            return self.end(
+                token.grant_id, "ended", attempt.now, lambda _: attempt.refused(refusal)
+            )
         decision = decide(attempt.presented, swap, advanced, row, attempt.now, self._limits)
         if isinstance(decision, Swap):
             return self._swap(attempt, decision, left)
         if row is not None and decision in _SERVED:
             return self._serve(attempt, swap, decision, row)
         if row is None or decision is Outcome.GONE:
-            raise InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
+            return attempt.refused(InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id))
         if decision is Outcome.REFUSED:
             mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=attempt.agent_changed)
-            raise InvalidGrant(reasons.KEY_MISMATCH).of(row.id, mismatch)
+            return attempt.refused(InvalidGrant(reasons.KEY_MISMATCH).of(row.id, mismatch))
         gap = token.generation - row.generation
         if decision is Outcome.AHEAD:
-            raise InvalidGrant(reasons.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
+            ahead = Ahead(grant_id=row.id, gap=gap)
+            return attempt.refused(InvalidGrant(reasons.AHEAD).of(row.id, ahead))
         # Reused. The end first, then the answer: a thief must not be told before he is out.
         event = Reused(
             grant_id=row.id,
@@ -279,7 +300,7 @@ class Exchange:
             user_agent_changed=attempt.agent_changed,
         )
         refusal = InvalidGrant(reasons.REUSED).of(row.id, event)
-        return self.end(row.id, "reused", attempt.now, lambda _: _raise(refusal))
+        return self.end(row.id, "reused", attempt.now, lambda _: attempt.refused(refusal))
 
     def _serve(self, attempt: _Attempt, swap: Swap, outcome: Outcome, row: Grant) -> Step:
         changed = attempt.agent_changed
@@ -296,9 +317,7 @@ class Exchange:
             event = Refreshed(
                 grant_id=row.id, how=how, generation=row.generation, user_agent_changed=changed
             )
-        # The client keeps the token that it has, and is not given it again (RFC 6749 s6: "MAY issue
-        # a new refresh token"): such an answer, come late, would put an old token over a newer one.
-        keeps = outcome in _KEEPS
+        kept = attempt.text if outcome in _KEEPS else ""
         signing, now = attempt.signing, attempt.now
 
         def sign(final: Grant) -> Step:
@@ -307,10 +326,16 @@ class Exchange:
 
         def finish(final: Grant, scope: str, made: Made) -> Step:
             try:
-                tokens = signing.tokens(final, made, scope, now, agent=attempt.agent, keeps=keeps)
+                tokens = signing.tokens(final, made, scope, now, agent=attempt.agent, kept=kept)
             except ValueError:
                 error = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
                 raise error.of(final.id) from None
+            return self._use(row, now, lambda: answer(tokens))
+
+        def answer(tokens: Tokens) -> Step:
+            if row.id in self.ended:
+                # Meanwhile: somebody logged out or in, and that answer may have come already.
+                return attempt.refused(InvalidGrant(reasons.GRANT_ENDED).of(row.id))
             return attempt.then(tokens, (event,))
 
         if self.ports.claims_for is None:
@@ -318,21 +343,52 @@ class Exchange:
         return Ask(
             self.ports.claims_for,
             (row,),
-            lambda fresh: self._given(row, fresh, now, sign),
+            lambda fresh: self._given(attempt, row, fresh, sign),
             lambda error: _raise(error.of(row.id)),
         )
 
-    def _given(self, grant: Grant, fresh: Any, now: float, then: Callable[[Grant], Step]) -> Step:
+    def _given(
+        self, attempt: _Attempt, grant: Grant, fresh: Any, then: Callable[[Grant], Step]
+    ) -> Step:
         """Go on with the claims that the application's hook gave, or end the grant as it wishes."""
+        now = attempt.now
         if isinstance(fresh, EndGrant):
             event = Revoked(grant_ids=(grant.id,), reason=fresh.reason)
             refusal = InvalidGrant(reasons.GRANT_REFUSED).of(grant.id, event)
-            return self.end(grant.id, fresh.reason, now, lambda _: _raise(refusal))
+            return self.end(grant.id, fresh.reason, now, lambda _: attempt.refused(refusal))
         try:
             claims = access.own_claims(fresh)
         except (TypeError, ValueError) as error:
             raise Unavailable(reasons.CLAIMS_HOOK, str(error)).of(grant.id) from None
         return then(replace(grant, claims=claims))
+
+    def _use(self, row: Grant, now: float, then: Callable[[], Step]) -> Step:
+        """Record that a refresh was served, where no rotation has and the last record is old."""
+        if now - last_use(row) < gate(row.idle_limit or self._limits.idle):
+            return then()
+        # A fault costs a record; the client has its answer, and the next one records.
+        return Ask(self.ports.use, (row.id,), lambda _: then(), lambda _: then())
+
+    def end_each(
+        self,
+        grant_ids: tuple[str, ...],
+        reason: str,
+        now: float,
+        then: Callable[[tuple[Event, ...]], Step],
+        ended: tuple[str, ...] = (),
+    ) -> Step:
+        """End several grants, one after the other, and go on with what there is to tell."""
+        if not grant_ids:
+            return then((Revoked(grant_ids=ended, reason=reason),) if ended else ())
+        first, *rest = grant_ids
+        return self.end(
+            first,
+            reason,
+            now,
+            lambda was_alive: self.end_each(
+                tuple(rest), reason, now, then, (*ended, first) if was_alive else ended
+            ),
+        )
 
     def end(self, grant_id: str, reason: str, now: float, then: Callable[[bool], Step]) -> Step:
         """End a grant; in this process its access tokens are dead when `then` is called."""
@@ -368,6 +424,12 @@ class Exchange:
         self._purged_at = now
         # Nobody's login fails because old rows couldn't be forgotten.
         return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
+
+
+def _texts(replaces: Held | str | None) -> tuple[str, ...]:
+    if isinstance(replaces, Held):
+        return tuple(value for _, value in replaces.refresh)
+    return (replaces,) if replaces else ()
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:

@@ -25,8 +25,11 @@ class Limits:
     """The numbers of the rule."""
 
     settle: float  # seconds for which a young token is kept rather than rotated
-    idle: float  # seconds without use after which a grant is gone
+    idle: float  # seconds without use after which a grant is gone, where its row has no own
     restore: int  # generations that failovers may have lost
+
+
+GATE = 3600.0  # seconds; at most so often is a use recorded, or after a tenth of the idle limit
 
 
 class Presented(NamedTuple):
@@ -90,7 +93,7 @@ def decide(
         row is None
         or row.ended_at is not None
         or now >= row.expires_at
-        or now > max(row.rotated_at, presented.issued_at) + limits.idle
+        or _is_unused(presented, row, now, limits)
     ):
         return Outcome.GONE
     if row.bound_key is not None and row.bound_key != presented.key:
@@ -107,6 +110,24 @@ def decide(
     if 0 < ahead <= limits.restore:
         return Swap(row.generation, presented.generation, None)
     return Outcome.AHEAD if ahead > 0 else Outcome.REUSED
+
+
+def last_use(row: Grant) -> float:
+    """Return when the grant last served a refresh, as far as that was recorded."""
+    return max(row.rotated_at, row.last_used_at or 0.0)
+
+
+def gate(idle: float) -> float:
+    """Return the seconds within which a use isn't recorded once more."""
+    return min(GATE, idle / 10)
+
+
+def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> bool:
+    # A rotation is recorded by itself, every other served refresh at most once per gate: so a gate
+    # more than the limit may have passed since the last record, and not since the last use. The
+    # token, too, was minted for a refresh that was served; a failover may have lost the record.
+    idle = row.idle_limit or limits.idle
+    return now > max(last_use(row), presented.issued_at) + idle + gate(idle)
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:

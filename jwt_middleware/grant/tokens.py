@@ -37,12 +37,11 @@ class Signing:
     """
 
     __slots__ = (
-        "_access_jar",
         "_cookies",
         "_external",
+        "_jars",
         "_lifetime",
         "_mint",
-        "_refresh_jar",
         "_sign",
         "refresh",
     )
@@ -58,8 +57,7 @@ class Signing:
         self._lifetime = group.access_lifetime
         self._cookies = group.cookies
         if group.cookies is not None:
-            self._refresh_jar = group.cookies.refresh_jar(group, issuer)
-            self._access_jar = group.cookies.access_jar(issuer)
+            self._jars = group.cookies.jars(issuer)
 
     def access_token(
         self, grant: Grant, scope: str, now: float, then: Callable[[Made], Step]
@@ -95,9 +93,9 @@ class Signing:
         now: float,
         *,
         agent: str | None,
-        keeps: bool = False,
+        kept: str = "",
     ) -> Tokens:
-        """Return what the client gets, without a refresh token if it `keeps` the one that it has.
+        """Return what the client gets: a new refresh token, or again the one that is `kept`.
 
         Raises ValueError for tokens that nobody would take.
         """
@@ -108,12 +106,11 @@ class Signing:
             "token_type": "Bearer",
             "expires_in": max(int(made.expires_at - now), 0),
         }
-        refresh_token = ""
-        if not keeps:
-            refresh_token = refresh.mint(
-                self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent
-            )
-            members["refresh_token"] = refresh_token
+        # RFC 6749 s6: the server "MAY issue a new refresh token". Many clients keep only what an
+        # answer says, so that it always says one.
+        members["refresh_token"] = refresh_token = kept or refresh.mint(
+            self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent
+        )
         if scope:
             members["scope"] = scope
         tokens = Tokens(
@@ -123,7 +120,7 @@ class Signing:
             grant_id=grant.id,
         )
         if self._cookies is not None:
-            self._cookies.check_sizes(tokens, self._refresh_jar, self._access_jar)
+            self._cookies.check_sizes(tokens, self._jars)
         return tokens
 
 

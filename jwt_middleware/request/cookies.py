@@ -1,42 +1,42 @@
-"""Tokens in cookies (RFC 6265bis, RFC 10017): read strictly, set and cleared alike."""
+"""Tokens in cookies (RFC 6265bis, RFC 10017): a name for each login, set and cleared alike.
+
+A browser has one jar for all its tabs, and takes what the last answer sets, however late it comes.
+So a cookie's name ends in characters of its grant's id: an answer about one login can't touch the
+cookie of another. Which login is the present one, the store says, and never the order of answers.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Iterable
 
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
 from ..values.later import record
-from ..values.model import Request
+from ..values.model import Headers, Held, Request
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
+OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
 
 
 @record
 class Jar:
-    """One cookie: name and attributes, prepared once so that clearing matches setting."""
+    """The cookies of one kind of token: names and attributes, so that clearing matches setting."""
 
-    name: str
+    prefix: str  # of the names; what follows is the grant's
     attributes: str
 
-    def read(self, request: Request) -> str | None:
-        """Return the cookie's value, or None. Raises InvalidRequest when its name comes twice."""
-        header = request.header("cookie")
-        if header is None or self.name not in header:
-            return None
-        found = []
-        for pair in header.split(";"):
-            name, equals, value = pair.strip(" \t").partition("=")
-            if equals and name == self.name:
-                found.append(value)
-        # A cookie that another host of the same site tossed has the same name; frameworks take the
-        # first or the last. Neither is known to be ours.
-        if len(found) > 1:
-            raise InvalidRequest(reasons.COOKIE_TWICE)
-        return found[0] or None if found else None
+    def name(self, grant_id: str) -> str:
+        """Return the name of the cookie of a grant's token."""
+        return self.prefix + grant_id[-OF_A_GRANT:]
+
+    def has(self, name: str) -> bool:
+        """Say whether a cookie of this name is one of these."""
+        return name.startswith(self.prefix) and len(name) == len(self.prefix) + OF_A_GRANT
 
     def check_size(self, value: str) -> None:
         """Check that a browser takes this value. Raises ValueError."""
-        size = len(self.name) + len(value)
+        size = len(self.prefix) + OF_A_GRANT + len(value)
         if size > MAX_COOKIE:
             raise ValueError(
                 f"claims, scope: they make a cookie of {size} octets, and browsers drop those of "
@@ -44,17 +44,73 @@ class Jar:
                 "database"
             )
 
-    def set(self, value: str, max_age: int) -> tuple[str, str]:
+    def set(self, grant_id: str, value: str, max_age: int) -> tuple[str, str]:
         """Return the Set-Cookie field; `max_age` is in seconds."""
-        return "set-cookie", f"{self.name}={value}; Max-Age={max_age}; {self.attributes}"
+        return "set-cookie", f"{self.name(grant_id)}={value}; Max-Age={max_age}; {self.attributes}"
 
-    def clear(self) -> tuple[str, str]:
-        """Return the Set-Cookie field that removes the cookie."""
+    def clear(self, name: str) -> tuple[str, str]:
+        """Return the Set-Cookie field that removes a cookie."""
         # `Expires`, too, for clients that know nothing else; a value would be kept by some.
         return (
             "set-cookie",
-            f"{self.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {self.attributes}",
+            f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {self.attributes}",
         )
+
+
+@record
+class Jars:
+    """The cookies of both kinds of tokens, or of refresh tokens alone."""
+
+    refresh: Jar
+    access: Jar | None
+
+    def held(self, header: str | None) -> Held:
+        """Return the cookies of ours in a Cookie field, in its order; a name may come twice."""
+        if header is None or not self._may_have(header):
+            return Held((), ())
+        pairs = [one.strip(" \t").partition("=") for one in header.split(";")]
+        named = [(name, value) for name, equals, value in pairs if equals]
+        access = self.access
+        return Held(
+            tuple(pair for pair in named if self.refresh.has(pair[0])),
+            tuple(pair for pair in named if access is not None and access.has(pair[0])),
+        )
+
+    def _may_have(self, header: str) -> bool:
+        access = self.access
+        return self.refresh.prefix in header or (access is not None and access.prefix in header)
+
+    def without_refresh(self, header: str) -> str:
+        """Return a Cookie field without refresh tokens, which are nobody's business inside."""
+        pairs = header.split(";")
+        kept = [one for one in pairs if not self.refresh.has(one.strip(" \t").partition("=")[0])]
+        return ";".join(kept).lstrip(" \t") if len(kept) < len(pairs) else header
+
+    def cleared(self, held: Held, grant_ids: Collection[str]) -> Headers:
+        """Return what removes the cookies of these grants that the request brought.
+
+        A name that came twice stays: one of the two was planted, and the field would remove the
+        other (RFC 6265bis s5.7: path and domain tell them apart, and a request doesn't say them).
+        """
+        ends = {grant_id[-OF_A_GRANT:] for grant_id in grant_ids}
+        found: list[tuple[str, str]] = []
+        for jar, pairs in ((self.refresh, held.refresh), (self.access, held.access)):
+            names = [name for name, _ in pairs]
+            found += [
+                jar.clear(name)
+                for name in names
+                if jar is not None and name[-OF_A_GRANT:] in ends and names.count(name) == 1
+            ]
+        return tuple(found)
+
+
+def check_once(pairs: Iterable[tuple[str, str]]) -> None:
+    """Check that each cookie came once. Raises InvalidRequest."""
+    names = [name for name, _ in pairs]
+    # One of the two was planted, by another host of the domain or for another path; frameworks
+    # take the first or the last, and neither is known to be ours.
+    if len(set(names)) < len(names):
+        raise InvalidRequest(reasons.COOKIE_TWICE)
 
 
 def check_sender(request: Request, header: str, origins: frozenset[str]) -> None:
@@ -77,6 +133,14 @@ def check_same_site(request: Request, header: str, origins: frozenset[str]) -> N
     if request.header(header) is None:
         raise CrossSite(reasons.CROSS_SITE, "header")
     check_origin(request, origins)
+
+
+def check_own_origin(request: Request, origins: frozenset[str]) -> None:
+    """Check that no other site caused a request that may log in. Raises CrossSite."""
+    # RFC 10017 asks for it where an answer sets cookies: a form of another site could plant the
+    # login of its author, whose account the user would then fill.
+    if request.method not in SAFE_METHODS:
+        check_origin(request, origins)
 
 
 def check_origin(request: Request, origins: frozenset[str]) -> None:

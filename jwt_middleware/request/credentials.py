@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from urllib.parse import unquote_plus
+
 from ..jose.jws import MAX_TOKEN
 from ..values import reasons
-from ..values.errors import InvalidRequest, InvalidToken
+from ..values.errors import InvalidClient, InvalidRequest, InvalidToken
 from ..values.later import pattern
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
@@ -40,6 +43,34 @@ def bearer(authorization: str | None) -> str | None:
         twice = "," in token
         raise InvalidRequest(reasons.CREDENTIALS_TWICE if twice else reasons.CREDENTIALS_MALFORMED)
     return token
+
+
+def basic(authorization: str | None) -> str | None:
+    """Return the client of a `Basic` header without a password (RFC 6749 s2.3.1); else None.
+
+    A `Bearer` header is ignored: every browser client sends its expired one along; it buys nothing
+    and hurts nothing.
+
+    Raises:
+        InvalidClient: for a password, and for another scheme: nothing here authenticates clients.
+
+    """
+    authorization = (authorization or "").strip(" \t")
+    scheme, _, credentials = authorization.partition(" ")
+    if not authorization or scheme.lower().startswith(_SCHEME):
+        return None
+    # RFC 7617 s2: the base64 of user-id ":" password.
+    try:
+        octets = (
+            b64decode(credentials.strip(" "), validate=True) if scheme.lower() == "basic" else b""
+        )
+        client_id, _, password = octets.decode().partition(":")
+    except ValueError:
+        client_id = password = ""
+    if password or not client_id:
+        raise InvalidClient(reasons.CLIENT_AUTHENTICATION)
+    # RFC 6749 s2.3.1: "encoded using the application/x-www-form-urlencoded encoding algorithm".
+    return unquote_plus(client_id)
 
 
 def _is_b64token(token: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from ..values.errors import ConfigurationError
 from ..values.later import pattern
@@ -111,6 +112,20 @@ def is_loopback(url: str) -> bool:
         and _LOOPBACK().fullmatch(match["host"]) is not None
         and url[match.end() : match.end() + 1] in ("", "/")
     )
+
+
+def origin_of(url: str) -> str | None:
+    """Return the origin of a URL as a browser sends it, or None where it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    named = "" if port is None or f":{port}" == _DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{host}{named}"
 
 
 def check_origin(origin: object) -> None:

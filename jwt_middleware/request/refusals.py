@@ -35,16 +35,19 @@ class Refusals:
         self._problem = problem_details
         self._made: dict[tuple[object, ...], Response] = {}
 
-    def answer(self, error: OAuthError, *, at_resource: bool) -> Response:
-        """Return the answer to an error, as far as no request changes it."""
+    def answer(self, error: OAuthError, *, at_resource: bool, scope: str = "") -> Response:
+        """Return the answer to an error, as far as no request changes it.
+
+        `scope` is what the resource asks for.
+        """
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), error.retry_after, at_resource, *error.parameters())
+        key = (type(error), error.retry_after, at_resource, scope, *error.parameters())
         found = self._made.get(key)
         if found is None:
-            found = self._made[key] = self._make(error, at_resource=at_resource)
+            found = self._made[key] = self._make(error, at_resource=at_resource, scope=scope)
         return found
 
-    def _make(self, error: OAuthError, *, at_resource: bool) -> Response:
+    def _make(self, error: OAuthError, *, at_resource: bool, scope: str) -> Response:
         # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
@@ -61,11 +64,11 @@ class Refusals:
             ("content-length", str(len(content))),
             # What was refused to one must not be kept for another, nor for the same one's next try.
             ("cache-control", "no-store"),
-            *self._way_on(error, at_resource=at_resource),
+            *self._way_on(error, at_resource=at_resource, scope=scope),
         )
         return Response(error.status, headers, content)
 
-    def _way_on(self, error: OAuthError, *, at_resource: bool) -> Headers:
+    def _way_on(self, error: OAuthError, *, at_resource: bool, scope: str) -> Headers:
         """Return the field that says what to do next."""
         # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
         pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
@@ -74,11 +77,12 @@ class Refusals:
         if isinstance(error, NotAllowed):
             return (("allow", error.allow), *pragma)
         if isinstance(error, InvalidClient):
-            # RFC 6749 s5.2: it "MUST [...] include the "WWW-Authenticate" response header field
-            # matching the authentication scheme used by the client".
-            return (("www-authenticate", f"Basic realm={quoted(self._realm)}"), *pragma)
+            # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
+            # its user for a password that nothing here takes; so the field names what is taken.
+            return (("www-authenticate", f"Bearer realm={quoted(self._realm)}"), *pragma)
         if at_resource:
-            return (("www-authenticate", challenge(self._realm, error, self._metadata_url)),)
+            text = challenge(self._realm, error, metadata_url=self._metadata_url, scope=scope)
+            return (("www-authenticate", text),)
         return pragma
 
 
@@ -87,7 +91,7 @@ def quoted(value: str) -> str:
     return '"' + _UNQUOTABLE().sub("?", value) + '"'
 
 
-def challenge(realm: str, error: OAuthError, metadata_url: str = "") -> str:
+def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: str = "") -> str:
     """Return the challenge for `error`, with every parameter at most once and at least one.
 
     It is the field `WWW-Authenticate` (RFC 9110 s11.6.1, RFC 6750 s3).
@@ -98,6 +102,10 @@ def challenge(realm: str, error: OAuthError, metadata_url: str = "") -> str:
         parameters.append(("resource_metadata", metadata_url))
     if error.error is not None:
         parameters += [("error", error.error), ("error_description", error.description)]
+    if scope:
+        # RFC 6750 s3: "indicating the required scope of the access token for accessing the
+        # requested resource". A client whose token is bad asks for the next one with it, too.
+        parameters.append(("scope", scope))
     return "Bearer " + _join((*parameters, *error.parameters()))
 
 

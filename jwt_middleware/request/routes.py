@@ -36,6 +36,8 @@ class Route:
         methods: upper-case; none: all of them. GET implies HEAD.
         public: no token is read. Matches this very path only, in its canonical spelling.
         optional: a request without a token passes as nobody's; one with a bad token is refused.
+        own_origin: for public and optional routes that log in: other sites' requests are refused,
+            unless their method is safe. They could plant the login of another (RFC 10017).
         scope: all of these, separated by spaces, are needed. Matches whatever follows the path,
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
@@ -53,6 +55,7 @@ class Route:
     methods: tuple[str, ...] = ()
     public: bool = False
     optional: bool = False
+    own_origin: bool = False
     scope: str = ""
     max_age: int | None = None  # seconds
     acr_values: tuple[str, ...] = ()
@@ -84,6 +87,12 @@ class Route:
             )
         if self.public and self.optional:
             raise self._wrong("public", "excludes optional", "a public route reads no credentials")
+        if self.own_origin and not self.permits:
+            raise self._wrong(
+                "own_origin",
+                "is for routes that log in, without a token",
+                "with public=True; a token, or the agreed header of a cookie, says as much",
+            )
         if self.permits and self.restricts:
             raise self._wrong(
                 "public" if self.public else "optional",
@@ -116,7 +125,7 @@ class Route:
             if not all(isinstance(one, str) for one in values):
                 raise self._wrong(name, "must be a tuple of strings", 'as in ("GET", "POST")')
             object.__setattr__(self, name, values)
-        for name in ("public", "optional"):
+        for name in ("public", "optional", "own_origin"):
             if not isinstance(getattr(self, name), bool):
                 raise self._wrong(name, "must be True or False", "a text is neither")
 
@@ -145,11 +154,23 @@ class Route:
 class Rule:
     """A route, prepared for requests."""
 
-    __slots__ = ("acr_values", "is_special", "max_age", "optional", "public", "scope", "scopes")
+    __slots__ = (
+        "acr_values",
+        "is_special",
+        "max_age",
+        "optional",
+        "own_origin",
+        "public",
+        "scope",
+        "scopes",
+    )
 
     def __init__(self, route: Route) -> None:
         # Whether there is more to it than a token and its scope.
-        self.is_special = route.public or route.max_age is not None or bool(route.acr_values)
+        self.is_special = (
+            route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
+        )
+        self.own_origin = route.own_origin
         self.public = route.public
         self.optional = route.optional
         self.scope = route.scope

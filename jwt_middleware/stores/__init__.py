@@ -1,4 +1,4 @@
-"""The store of grants: one row per grant, eight verbs, each atomic. A store knows no JWT.
+"""The store of grants: one row per grant, nine verbs, each atomic. A store knows no JWT.
 
 A store of your own is as good as ours when it passes `jwt_middleware.testing.store_contract`.
 """
@@ -79,6 +79,15 @@ class Store(Protocol):
         """
         ...
 
+    def use(self, grant_id: str) -> None:
+        """Record that a refresh was served without a rotation: `last_used_at` is the store's now.
+
+        Only where the grant exists, isn't ended and isn't past `expires_at`; else it changes
+        nothing, and is no error. Nothing else of the row changes, and nothing is brought back to
+        life.
+        """
+        ...
+
     def end(self, grant_id: str, reason: str) -> bool:
         """End a grant for ever: durable before it returns. Says whether it was alive until now.
 
@@ -94,12 +103,13 @@ class Store(Protocol):
         """Return the living grants of a subject, the newest first."""
         ...
 
-    def ended(self, cursor: Cursor | None) -> Ended:
-        """Return the grants that ended since `cursor`; for None, in the last `retention` seconds.
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        """Return the grants that ended since `cursor`; for None, in the last `horizon` seconds.
 
         The cursor lies 60 seconds back, so that what was committed late is never missed; the reader
-        takes an id twice without harm. `retention` is given to the store when it is made: longer
-        than any access token can live.
+        takes an id twice without harm. Ends are kept for `retention` at least, which is given to
+        the store when it is made: longer than any access token can live, whoever issued it. Of a
+        `horizon` that is longer, what is still there is returned.
 
         A request waits for it. Half a second is time enough: where a thread waits, it is lost to
         its server for as long as this verb's time-out.
@@ -114,6 +124,7 @@ class Store(Protocol):
         """Forget grants past `expires_at` and keys past `until`, some thousand; say how many.
 
         A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
+        What a store keeps of ends beside the grants isn't counted.
         An engine with a clock of its own forgets nothing that is not over by that.
         """
         ...
@@ -131,7 +142,7 @@ class Listing(Protocol):
 
 
 class AsyncStore(Protocol):
-    """The same eight verbs, awaited. See `Store` for what each promises."""
+    """The same nine verbs, awaited. See `Store` for what each promises."""
 
     async def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
@@ -141,6 +152,10 @@ class AsyncStore(Protocol):
         self, grant_id: str, source: int, target: int, parent: str | None
     ) -> Advanced:
         """See `Store.advance`."""
+        ...
+
+    async def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
         ...
 
     async def end(self, grant_id: str, reason: str) -> bool:
@@ -155,7 +170,7 @@ class AsyncStore(Protocol):
         """See `Store.grants`."""
         ...
 
-    async def ended(self, cursor: Cursor | None) -> Ended:
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
         ...
 

@@ -77,6 +77,14 @@ class MemoryStore:
             self._grants[grant_id] = grant
             return Advanced(True, grant)
 
+    def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        with self._locked():
+            grant = self._grants.get(grant_id)
+            now = self._clock()
+            if grant is not None and grant.ended_at is None and now < grant.expires_at:
+                self._grants[grant_id] = replace(grant, last_used_at=now)
+
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         with self._locked():
@@ -92,11 +100,11 @@ class MemoryStore:
         with self._locked():
             return tuple(reversed(self._living(subject)))
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
         with self._locked():
             now = self._clock()
-            start = bisect_left(self._ended, (since(cursor, now, self._retention), ""))
+            start = bisect_left(self._ended, (since(cursor, now, horizon), ""))
             return Ended(tuple(one for _, one in self._ended[start:]), now - OVERLAP)
 
     def admit(self, key: str, until: float) -> bool:
@@ -166,9 +174,9 @@ class MemoryStore:
         return True
 
 
-def since(cursor: Cursor | None, now: float, retention: float) -> float:
+def since(cursor: Cursor | None, now: float, horizon: float) -> float:
     """Return the time from which ends are to be read. A cursor is a time, some seconds back."""
     if cursor is None:
-        return now - retention
+        return now - horizon
     # A clock that was set back stamps ends with times that the cursor has passed already.
     return min(cast("float", cursor), now - OVERLAP)

@@ -153,7 +153,7 @@ class PostgresStore(_Postgres):
     Args:
         address: postgresql://user@host:5432/database, or key=value pairs; what isn't given is
             libpq's default. Of several hosts the one that can be written to is taken.
-        retention: seconds, longer than any access token can live.
+        retention: seconds that ends are kept, longer than any access token can live.
         schema: the name of the schema that is made for the grants.
         pool_min, pool_max: connections that are kept, and the most of this process.
         timeout: seconds that a verb takes at most, for all that it waits for; at most 9.
@@ -313,6 +313,10 @@ class PostgresStore(_Postgres):
         """See `Store.advance`."""
         return self._run(self._verbs.advance(grant_id, source, target, parent))
 
+    def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        return self._run(self._verbs.use(grant_id))
+
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         return self._run(self._verbs.end(grant_id, reason))
@@ -325,10 +329,10 @@ class PostgresStore(_Postgres):
         """See `Store.grants`."""
         return self._run(self._verbs.grants(subject))
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
         # Where a thread waits for it, it is lost to its server: not for long.
-        return self._run(self._verbs.ended(cursor), HEARING)
+        return self._run(self._verbs.ended(cursor, horizon), HEARING)
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
@@ -494,6 +498,10 @@ class AsyncPostgresStore(_Postgres):
         """See `Store.advance`."""
         return await self._run(self._verbs.advance(grant_id, source, target, parent))
 
+    async def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        return await self._run(self._verbs.use(grant_id))
+
     async def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         return await self._run(self._verbs.end(grant_id, reason))
@@ -506,9 +514,9 @@ class AsyncPostgresStore(_Postgres):
         """See `Store.grants`."""
         return await self._run(self._verbs.grants(subject))
 
-    async def ended(self, cursor: Cursor | None) -> Ended:
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        return await self._run(self._verbs.ended(cursor))
+        return await self._run(self._verbs.ended(cursor, horizon))
 
     async def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""

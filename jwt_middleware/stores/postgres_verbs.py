@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from hashlib import sha256
+from logging import getLogger
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
@@ -20,11 +21,12 @@ from . import Advanced, Cursor, Ended, Page
 from .memory import OVERLAP, PURGE_AT_MOST
 from .postgres_sql import (
     MIGRATIONS,
+    NEEDED,
     OLDEST,
     RIGHTS,
     SCHEMA,
     SERVER,
-    TABLE,
+    TABLES,
     exact,
     lock_sql,
     quoted,
@@ -33,7 +35,7 @@ from .postgres_sql import (
     statements,
     wrong,
 )
-from .rows import FIELDS, read, written
+from .rows import FIELDS, has_more, read, written
 
 TRIES: Final = 4
 PAUSE: Final = 0.05  # seconds, at most, before the second try
@@ -57,7 +59,7 @@ Flow: TypeAlias = Generator[Statement | float, Rows, T]
 
 
 class Verbs:
-    """The eight verbs and the look at the start, for one schema."""
+    """The nine verbs and the look at the start, for one schema."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Verbs:
     def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
         row = written(grant)
         row |= {"generation": Int8(grant.generation), "limit": Int8(limit)}
-        rows = yield from self._ask("add", self._now(row))
+        rows = yield from self._ask("add_with" if has_more(grant) else "add", self._now(row))
         return tuple(one for (one,) in rows)
 
     def advance(
@@ -102,6 +104,9 @@ class Verbs:
         rows = yield from self._ask("read", {"id": grant_id}, reads=True)
         return Advanced(False, read(rows[0]) if rows else None)
 
+    def use(self, grant_id: str) -> Flow[None]:
+        yield from self._ask("use", self._now({"id": grant_id}))
+
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
         rows = yield from self._ask("end", self._now({"id": grant_id, "reason": reason}))
         return any(was_alive for was_alive, _ in rows)
@@ -115,8 +120,8 @@ class Verbs:
         rows = yield from self._ask("grants", self._now({"subject": subject}), reads=True)
         return tuple(map(read, rows))
 
-    def ended(self, cursor: Cursor | None) -> Flow[Ended]:
-        asked = {"cursor": cursor, "overlap": OVERLAP, "retention": self._retention}
+    def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
+        asked = {"cursor": cursor, "overlap": OVERLAP, "horizon": float(horizon)}
         ((cursor, grant_ids),) = yield from self._ask("ended", self._now(asked), reads=True)
         return Ended(tuple(grant_ids), cursor)
 
@@ -126,16 +131,19 @@ class Verbs:
         return bool(rows)
 
     def purge(self, now: float) -> Flow[int]:
-        total = 0
         given = {"at": float(now), "retention": self._retention, "batch": Int8(PURGE_BATCH)}
         asked = self._now(given)
-        for verb in ("purge", "purge_keys"):
-            most = total + PURGE_AT_MOST
-            while total < most:
-                rows = yield from self._ask(verb, asked)
-                total += len(rows)
-                if len(rows) < PURGE_BATCH:
-                    break
+        yield from self._purge("purge_ends", asked)
+        grants = yield from self._purge("purge", asked)
+        return grants + (yield from self._purge("purge_keys", asked))
+
+    def _purge(self, statement: str, asked: dict[str, Any]) -> Flow[int]:
+        total = 0
+        while total < PURGE_AT_MOST:
+            rows = yield from self._ask(statement, asked)
+            total += len(rows)
+            if len(rows) < PURGE_BATCH:
+                break
         return total
 
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
@@ -170,7 +178,6 @@ class Verbs:
 
     def prepare(self) -> Flow[None]:
         """Look at the server, and make the schema or bring it up to date."""
-        schema = quoted(self._schema)
         ((number, encoding, is_standby, is_read_only, isolation, role),) = yield Statement(
             SERVER, {}
         )
@@ -186,51 +193,72 @@ class Verbs:
         if isolation != "read committed":
             # Who waits for another's login must see it, or would not count it.
             raise wrong(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
-        version = yield from self._version()
-        if version < len(MIGRATIONS):
-            if not self._serve:
-                raise wrong(
-                    f"the schema {self._schema} isn't there or not up to date",
-                    "start the service that issues tokens first",
-                )
+        level = yield from self._level()
+        if self._serve and level < len(MIGRATIONS):
             yield from self._upgrade()
-        missing = []
+        elif not level:
+            raise wrong(
+                f"the schema {self._schema} isn't there",
+                "start the service that issues tokens first",
+            )
+        missing = yield from self._missing(role)
+        needed = [one for right, one in missing.items() if right in NEEDED[self._serve]]
+        if needed:
+            raise wrong(f"the role {role} lacks rights", "; ".join(needed))
+        if missing:
+            getLogger("jwt_middleware").warning(
+                "The role %s may not read all that the schema %s has for it, and goes on without: "
+                "it hears of every ended grant. When the service that issues tokens is up to date, "
+                "let the owner run: %s",
+                role,
+                self._schema,
+                "; ".join(missing.values()),
+            )
+
+    def _missing(self, role: str) -> Flow[dict[tuple[str, str], str]]:
+        """Return the rights that the role lacks, each with the statement that grants it."""
+        missing = {}
         for right, where in RIGHTS[self._serve]:
             try:
                 ((has,),) = yield Statement(right_sql(right, where, self._schema), {})
-            except psycopg.errors.InsufficientPrivilege:  # to look into the schema
+            except (
+                psycopg.errors.InsufficientPrivilege,  # to look into the schema
+                psycopg.errors.UndefinedTable,  # of a schema that isn't up to date
+            ):
                 has = False
             if not has:
-                what = where.replace("<schema>", schema)
-                missing.append(f"GRANT {right} ON {what} TO {exact(role)}")
-        if missing:
-            raise wrong(f"the role {role} lacks rights", "; ".join(missing))
+                what = where.replace("<schema>", quoted(self._schema))
+                missing[right, where] = f"GRANT {right} ON {what} TO {exact(role)}"
+        return missing
 
-    def _version(self) -> Flow[int]:
-        """Return the schema's version; 0: there is none."""
-        if not (yield Statement(TABLE, {"schema": self._schema})):
+    def _level(self) -> Flow[int]:
+        """Return the level of the schema; 0: there is none."""
+        tables = yield Statement(TABLES, {"schema": self._schema})
+        if ("version",) not in tables:
             return 0
         try:
-            ((version,),) = yield Statement(self._statements["version"])
+            ((level,),) = yield Statement(self._statements["version"])
+            if level > len(MIGRATIONS):
+                raise wrong(
+                    f"the schema {self._schema} was made by a newer version of this package: it is "
+                    f"{level}, and {len(MIGRATIONS)} is known here",
+                    "update this one, too",
+                )
+            if ("facts",) in tables:
+                ((level,),) = yield Statement(self._statements["level"])
         except psycopg.errors.InsufficientPrivilege:
             return len(MIGRATIONS)  # the rights are looked at next, and named
-        if version > len(MIGRATIONS):
-            raise wrong(
-                f"the schema {self._schema} was made by a newer version of this package: it is "
-                f"{version}, and {len(MIGRATIONS)} is known here",
-                "update this one, too",
-            )
-        return int(version)
+        return int(level)
 
     def _upgrade(self) -> Flow[None]:
         yield Statement("BEGIN")
         yield Statement(lock_sql(self._schema))
         # Looked at again: another process may have been faster.
-        version = yield from self._version()
-        if version < len(MIGRATIONS):
+        level = yield from self._level()
+        if level < len(MIGRATIONS):
             # The statements, without the BEGIN and the lock that have been and the COMMIT to come.
-            statements = schema_sql(self._schema, since=version).splitlines(keepends=True)[2:-1]
-            if not version and (yield Statement(SCHEMA, {"schema": self._schema})):
+            statements = schema_sql(self._schema, since=level).splitlines(keepends=True)[2:-1]
+            if not level and (yield Statement(SCHEMA, {"schema": self._schema})):
                 statements = statements[1:]  # to make it needs rights even where it is there
             try:
                 yield Statement("".join(statements))
@@ -239,7 +267,7 @@ class Verbs:
                     f"the schema {self._schema} isn't there or not up to date, and this role may "
                     "not make it",
                     "let its owner run what this prints: jwt-middleware grants schema "
-                    f"--schema {self._schema} --since {version}",
+                    f"--schema {self._schema} --since {level}",
                 ) from None
         yield Statement("COMMIT")
 

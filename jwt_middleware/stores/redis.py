@@ -43,10 +43,12 @@ from .redis_links import (
 )
 from .redis_scripts import (
     DIGESTS,
+    NOWHERE,
     TEXTS,
     digest,
     milliseconds,
     packed,
+    packed_more,
     parent_field,
     six,
     texts,
@@ -115,7 +117,9 @@ class _Rules:
             else ()
         )
         self._shifted = offset
-        # Milliseconds that a log of ended grants goes back.
+        # Milliseconds that a log of ended grants goes back: a day, as a runtime gives `retention`,
+        # whatever the life of the tokens is. A process of the former version that runs beside cuts
+        # it to what its own tokens can live, whenever it ends a grant.
         self._keep = b"%d" % milliseconds(retention + OVERLAP)
         # One character behind the letter makes each sixteenth of a Cluster's slots have a shard.
         self._open = f"{{{prefix}".encode()
@@ -126,6 +130,10 @@ class _Rules:
     def _row(self, grant_id: str) -> bytes:
         octets = grant_id.encode()
         return b"%b%b:}g%b" % (self._open, octets[:1], octets[1:])
+
+    def _beside(self, grant_id: str) -> bytes:
+        octets = grant_id.encode()
+        return b"%b%b:}m%b" % (self._open, octets[:1], octets[1:])
 
     def _index(self, subject: str) -> bytes:
         return self._open + f"{shard(subject)}:}}s{digest(subject)}".encode()
@@ -138,7 +146,8 @@ class _Rules:
     def _add(self, grant: Grant, limit: int) -> Talk[tuple[str, ...]]:
         keys = self._index(grant.subject), self._logs[shard(grant.subject)], self._row(grant.id)
         row = packed(grant), b"%d" % milliseconds(grant.expires_at), b"%d" % limit
-        ids = yield from self._script("add", keys, self._keep, grant.id.encode(), *row)
+        given = self._keep, grant.id.encode(), *row, packed_more(grant)
+        ids = yield from self._script("add", keys, *given)
         return texts(ids)
 
     def _advance(
@@ -151,7 +160,16 @@ class _Rules:
         (found,) = yield from self._follow(key, (command,))
         if found is None:
             return Advanced(False, None)
-        return Advanced(found[0] == ord("1"), unpacked(grant_id, found, 1))
+        more = None
+        if isinstance(found, list):
+            found, more = found
+            if more == NOWHERE:
+                key = self._beside(grant_id)
+                (more,) = yield from self._follow(key, ((b"GET", key),))
+        return Advanced(found[0] == ord("1"), unpacked(grant_id, found, 1, more))
+
+    def _use(self, grant_id: str) -> Talk[None]:
+        yield from self._script("use", (self._row(grant_id), self._beside(grant_id)))
 
     def _end(self, grant_id: str, reason: str) -> Talk[bool]:
         keys = self._row(grant_id), self._open + grant_id.encode()[:1] + b":}e"
@@ -166,10 +184,10 @@ class _Rules:
     def _grants(self, subject: str) -> Talk[tuple[Grant, ...]]:
         keys = self._index(subject), self._logs[shard(subject)]
         found = yield from self._script("grants", keys, self._keep)
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return tuple(unpacked(one.decode(), row) for one, row in pairs)[::-1]
+        rows = zip(found[::3], found[1::3], found[2::3], strict=True)
+        return tuple(unpacked(one.decode(), row, 0, more) for one, row, more in rows)[::-1]
 
-    def _ended(self, cursor: Cursor | None) -> Talk[Ended]:
+    def _ended(self, cursor: Cursor | None, horizon: float) -> Talk[Ended]:
         since = cast("Mapping[str, float]", cursor)
         found: list[bytes] = []
         after: dict[str, float] = {}
@@ -177,7 +195,7 @@ class _Rules:
             # The node's own time: others' clocks may differ.
             if cursor is None:
                 now = yield from self._time(letters[0])
-                since = dict.fromkeys(letters, now - self._retention)
+                since = dict.fromkeys(letters, now - horizon)
             first, begin = self._logs[letters[0]], b"ZRANGEBYSCORE"
             asked = [
                 (begin, self._logs[one], b"%d" % milliseconds(since[one]), b"+inf")
@@ -212,12 +230,12 @@ class _Rules:
         if keys:
             # The letter stands before the tag's end in the key, and before the rest in the id.
             ids = [key[len(self._open) :].replace(b":}g", b"", 1).decode() for key in keys]
-            clock, *rows = yield methodcaller(
-                "send", log, ((b"TIME",), *((b"GET", key) for key in keys)), None
-            )
+            asked = [(b"GET", key) for one in ids for key in (self._row(one), self._beside(one))]
+            clock, *parts = yield methodcaller("send", log, ((b"TIME",), *asked), None)
             now = self._now(clock)
-            rows = [unpacked(one, row) for one, row in zip(ids, rows, strict=True) if row]
-            found = [one for one in rows if one.ended_at is None and now < one.expires_at]
+            rows = zip(ids, parts[::2], parts[1::2], strict=True)
+            grants = [unpacked(one, row, 0, more) for one, row, more in rows if row]
+            found = [one for one in grants if one.ended_at is None and now < one.expires_at]
         if begin == b"0":
             index += 1
         return Page(tuple(found), (index, begin) if index < len(groups) else None)
@@ -285,7 +303,7 @@ class _Rules:
                 _check_memory(memory)
                 for letter in letters if len(letters) < len(SHARDS) else letters[:1]:
                     yield from self._tried(letter)
-        yield from self._ended(None)
+        yield from self._ended(None, OVERLAP)
 
     def _tried(self, letter: str) -> Talk[None]:
         number, subject = 0, ""
@@ -308,6 +326,7 @@ class _Rules:
         )
         yield from self._add(nothing, 1)
         yield from self._advance(nothing.id, 1, 2, None)
+        yield from self._use(nothing.id)
         yield from self._grants(subject)
         yield from self._end(nothing.id, "check")
         yield from self._end_subject(subject, "check")
@@ -329,7 +348,7 @@ class RedisStore(_Rules):
         client: a `redis.Redis` (Sentinel's `master_for`, too) or `redis.RedisCluster` of the
             application's, which closes it; or a function that makes one, called in each process.
             The settings of its retries don't matter here, its time-outs do.
-        retention: seconds, longer than any access token can live.
+        retention: seconds that ends are kept, longer than any access token can live.
         prefix: what the names of the keys begin with.
         timeout: seconds, less than 10. What takes longer than half of it until it is sent isn't
             sent; the time-outs of an application's own client are its own.
@@ -410,6 +429,10 @@ class RedisStore(_Rules):
         """See `Store.advance`."""
         return self._do(self._advance(grant_id, source, target, parent))
 
+    def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        self._do(self._use(grant_id))
+
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         return self._do(self._end(grant_id, reason))
@@ -422,9 +445,9 @@ class RedisStore(_Rules):
         """See `Store.grants`."""
         return self._do(self._grants(subject))
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        return (self._ear or self)._do(self._ended(cursor))
+        return (self._ear or self)._do(self._ended(cursor, horizon))
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
@@ -507,6 +530,10 @@ class AsyncRedisStore(_Rules):
         """See `Store.advance`."""
         return await self._do(self._advance(grant_id, source, target, parent))
 
+    async def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        await self._do(self._use(grant_id))
+
     async def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         return await self._do(self._end(grant_id, reason))
@@ -519,9 +546,9 @@ class AsyncRedisStore(_Rules):
         """See `Store.grants`."""
         return await self._do(self._grants(subject))
 
-    async def ended(self, cursor: Cursor | None) -> Ended:
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        return await self._do(self._ended(cursor))
+        return await self._do(self._ended(cursor, horizon))
 
     async def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""

@@ -10,6 +10,9 @@ from ..values.errors import StoreUnavailable
 from ..values.model import FrozenDict, Grant
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
+MORE: Final = FIELDS[
+    FIELDS.index("last_used_at") :
+]  # most grants have these as they are by default
 _NOTHING: Final = FrozenDict()
 
 
@@ -20,10 +23,17 @@ def written(grant: Grant) -> dict[str, Any]:
     return row
 
 
+def has_more(grant: Grant) -> bool:
+    """Say whether a grant has one of `MORE` that isn't as it is by default."""
+    values = (getattr(grant, name) for name in MORE)
+    return any(value is not None and value is not False for value in values)
+
+
 def read(row: Sequence[Any]) -> Grant:
     """Return the grant of a row, in the order of `FIELDS`. Raises StoreUnavailable."""
     found = dict(zip(FIELDS, row, strict=True))
     found["claims"] = read_claims(found["claims"])
+    found["is_session"] = bool(found["is_session"])  # SQLite has numbers only
     return Grant(**found)
 
 

@@ -32,8 +32,12 @@ PAUSE: Final = 0.0005  # seconds between two tries
 PURGE_BATCH: Final = 500  # rows of one transaction: other writers wait no longer than that
 
 APPLICATION_ID: Final = 0x4A575447  # "JWTG": this file is ours
-# The schema's versions, each made from the one before. What has been released is never changed.
+# The levels of the schema, each made from the one before. What has been released is never changed.
 # An index of the living and one of the ended: a grant is in one of them, so both stay small.
+#
+# `PRAGMA user_version` is the last level that a package which doesn't know it can't work with: an
+# older package refuses the file. A level that only adds leaves it, and processes of the former
+# package go on beside those of the new one. How far the additions have come is the fact `level`.
 MIGRATIONS: Final = (
     (
         """CREATE TABLE grants (
@@ -61,7 +65,30 @@ MIGRATIONS: Final = (
         ) WITHOUT ROWID""",
         "CREATE INDEX admitted_until ON admitted (until)",
     ),
+    (
+        "ALTER TABLE grants ADD COLUMN last_used_at REAL",
+        "ALTER TABLE grants ADD COLUMN label TEXT",
+        "ALTER TABLE grants ADD COLUMN idle_limit REAL",
+        "ALTER TABLE grants ADD COLUMN is_session INTEGER NOT NULL DEFAULT 0",
+        # The ends in their order. A trigger writes them, so that an end has a number whichever
+        # package made it; those of the last day get theirs now.
+        """CREATE TABLE ends (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+            id TEXT NOT NULL,
+            ended_at REAL NOT NULL
+        )""",
+        """INSERT INTO ends (id, ended_at) SELECT id, ended_at FROM grants
+            WHERE ended_at >= (SELECT max(ended_at) FROM grants) - 86400 ORDER BY ended_at""",
+        """CREATE TRIGGER grants_end AFTER UPDATE OF ended_at ON grants
+            WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
+                INSERT INTO ends (id, ended_at) VALUES (NEW.id, NEW.ended_at);
+            END""",
+        # What is about the whole store.
+        "CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+        "INSERT INTO facts VALUES ('level', 2)",
+    ),
 )
+VERSION: Final = 1  # of the levels the last one that an older package can't work with
 
 _NAMES = {
     "<row>": ", ".join(FIELDS),
@@ -90,6 +117,10 @@ SQL: Final = {
         "WHERE id = :id AND generation = :source AND ended_at IS NULL AND expires_at > :now "
         "RETURNING <row>"
     ),
+    "use": _sql(
+        "UPDATE grants SET last_used_at = :now "
+        "WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
+    ),
     "end": _sql(
         "UPDATE grants SET ended_at = :now, end_reason = :reason "
         "WHERE id = :id AND ended_at IS NULL"
@@ -110,6 +141,11 @@ SQL: Final = {
     "purge": _sql(
         "DELETE FROM grants WHERE number IN (SELECT number FROM grants WHERE expires_at <= :at "
         "AND (ended_at IS NULL OR ended_at + :retention <= :at) LIMIT :batch)"
+    ),
+    # Looks at no more than it may delete: the oldest have the lowest numbers.
+    "purge_ends": _sql(
+        "DELETE FROM ends WHERE number IN (SELECT number FROM (SELECT number, ended_at FROM ends "
+        "ORDER BY number LIMIT :batch) WHERE ended_at + :retention <= :at)"
     ),
     "purge_keys": _sql(
         "DELETE FROM admitted WHERE key IN "
@@ -132,7 +168,7 @@ class SQLiteStore:
     Args:
         path: the file; it is made when it isn't there, its directory is not.
         clock: seconds since 1970-01-01 UTC.
-        retention: seconds, longer than any access token can live.
+        retention: seconds that ends are kept, longer than any access token can live.
         synchronous: FULL or NORMAL.
         timeout: seconds that a verb waits for its turn, less than 10.
 
@@ -237,22 +273,23 @@ class SQLiteStore:
             raise _wrong(f"{self._path}: its file system can't share memory", "use a local disk")
         _begin(db, deadline)
         # Looked at again: another process may have been faster.
-        for script in MIGRATIONS[self._look_at(db, may_be_empty=True) :]:
+        self._look_at(db, may_be_empty=True)
+        for script in MIGRATIONS[_level(db) :]:
             for statement in script:
                 db.execute(statement)
         # At every start: a file that can't be written to is found out now, not at the first login.
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
 
-    def _look_at(self, db: sqlite3.Connection, *, may_be_empty: bool) -> int:
-        """Return the schema's version. Raises ConfigurationError for a file that isn't ours."""
+    def _look_at(self, db: sqlite3.Connection, *, may_be_empty: bool) -> None:
+        """Look whether the file is ours, and not too new. Raises ConfigurationError."""
         application, version, tables = db.execute(
             "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
             "FROM pragma_application_id, pragma_user_version"
         ).fetchone()
         if may_be_empty and not (application or version or tables):
-            return 0
+            return
         if application != APPLICATION_ID:
             raise _wrong(
                 f"{self._path} is a database of something else",
@@ -264,13 +301,15 @@ class SQLiteStore:
                 f"{version}, and {len(MIGRATIONS)} is known here",
                 "update this one, too",
             )
-        return int(version)
 
     def _open(self) -> sqlite3.Connection:
         # rw: never make the file here. Were it gone, an empty one would log everybody out silently.
         db = self._connect()
         try:
             self._look_at(db, may_be_empty=False)
+            if _level(db) < len(MIGRATIONS):
+                # A backup that an older package made has taken its place.
+                self._make_schema(db, time.monotonic() + self._timeout)
         except BaseException:
             db.close()
             raise
@@ -323,6 +362,11 @@ class SQLiteStore:
                 return Advanced(True, read(rows[0]))
             return Advanced(False, _read(db, grant_id))
 
+    def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        with self._writing() as (db, now):
+            db.execute(SQL["use"], {"id": grant_id, "now": now})
+
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
         with self._writing() as (db, now):
@@ -341,11 +385,11 @@ class SQLiteStore:
             asked = {"subject": subject, "now": self._clock()}
             return tuple(map(read, db.execute(SQL["grants"], asked).fetchall()))
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
         with self._reading() as db:
             now = self._clock()
-            asked = {"since": since(cursor, now, self._retention)}
+            asked = {"since": since(cursor, now, horizon)}
             rows = db.execute(SQL["ended"], asked).fetchall()
             return Ended(tuple(one for (one,) in rows), now - OVERLAP)
 
@@ -358,6 +402,7 @@ class SQLiteStore:
     def purge(self, now: float) -> int:
         """See `Store.purge`."""
         asked = {"at": now, "retention": self._retention, "batch": PURGE_BATCH}
+        self._purge(SQL["purge_ends"], asked)
         return self._purge(SQL["purge"], asked) + self._purge(SQL["purge_keys"], asked)
 
     def _purge(self, sql: str, asked: dict[str, float]) -> int:
@@ -588,6 +633,14 @@ def _wrong(problem: str, remedy: str) -> ConfigurationError:
 
 def _value(db: sqlite3.Connection, sql: str) -> Any:
     return db.execute(sql).fetchone()[0]
+
+
+def _level(db: sqlite3.Connection) -> int:
+    """Return the level of the schema; 0: there is none."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if "facts" in tables:
+        return int(_value(db, "SELECT value FROM facts WHERE name = 'level'"))
+    return int("grants" in tables)
 
 
 def _kind(error: Exception) -> str:

@@ -153,7 +153,7 @@ def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
         row = _row(store, grant)
         _same(row.end_reason, "limit", "end_reason")
         _is_now(row.ended_at, clock, "ended_at")
-    _has(store.ended(None).grant_ids, grants[:2], "`ended` after `add`")
+    _has(store.ended(None, RETENTION).grant_ids, grants[:2], "`ended` after `add`")
 
 
 @_case
@@ -331,6 +331,146 @@ def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
         _same(row.end_reason, "logout", "end_reason")
 
 
+# --- use, and what else of a row isn't the rotation's
+
+
+@_case
+def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
+    """Label, idle limit, session flag and last use come back as added, whatever is done then."""
+    subject = identifier()
+    plain = _grant(clock, subject=subject)
+    rows = [
+        replace(_grant(clock, subject=subject), **given)
+        for given in (
+            {"label": "Zoë's 'phone' 🧑‍💻 %s {0} \\"},
+            {"label": ""},
+            {"idle_limit": 5400.25},
+            {"is_session": True},
+            {"last_used_at": clock() - 50},
+            {"label": "long " * 1000, "idle_limit": 60.0, "is_session": True, "bound_key": "key"},
+        )
+    ]
+    for grant in (plain, *rows):
+        store.add(grant, 100)
+    for number, grant in enumerate(rows):
+        _same_row(_read(store, grant), grant)
+        _same(store.add(replace(grant, label="another"), 100), (), "ids that `add` ended")
+        _same_row(_read(store, grant), grant)
+        row = store.advance(grant.id, 1, 2, "parent").grant
+        expected = replace(grant, generation=2, parent="parent", rotated_at=_there(row).rotated_at)
+        _same_row(row, expected)
+        (found,) = (one for one in store.grants(subject) if one.id == grant.id)
+        _same_row(found, expected)
+        if number % 2:
+            store.end(grant.id, "logout")
+            row = _row(store, grant)
+            _same_row(row, replace(expected, ended_at=row.ended_at, end_reason="logout"))
+    store.add(replace(plain, label="added twice", is_session=True), 100)
+    _same_row(_read(store, plain), plain)
+
+
+@_case
+def _use_is_recorded_and_changes_nothing_else(store: Store, clock: Clock) -> None:
+    """`use` sets last_used_at to now, as often as it is called, and nothing else of the row."""
+    grants = _grant(clock), replace(_grant(clock), label="phone", idle_limit=60.0, is_session=True)
+    for grant in grants:
+        store.add(grant, 100)
+        for _ in range(2):
+            clock.advance(100)
+            store.use(grant.id)
+            row = _row(store, grant)
+            _is_now(row.last_used_at, clock, "last_used_at")
+            _same_row(row, replace(grant, last_used_at=row.last_used_at))
+
+
+@_case
+def _use_stays_whatever_comes_after(store: Store, clock: Clock) -> None:
+    """What `use` recorded stays when the grant rotates, and when it ends."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+    store.use(grant.id)
+    used_at = _row(store, grant).last_used_at
+    clock.advance(100)
+    row = _there(store.advance(grant.id, 1, 2, "parent").grant)
+    _is_now(row.rotated_at, clock, "rotated_at")
+    grant = replace(
+        grant, generation=2, parent="parent", rotated_at=row.rotated_at, last_used_at=used_at
+    )
+    for one in (row, _row(store, grant), store.grants(grant.subject)[0]):
+        _same_row(one, grant)
+    store.end(grant.id, "logout")
+    row = _row(store, grant)
+    _same_row(row, replace(grant, ended_at=row.ended_at, end_reason="logout"))
+
+
+@_case
+def _use_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
+    """`use` of what has ended changes nothing, and brings nothing back to life."""
+    subject = identifier()
+    grants = [_grant(clock, subject=subject) for _ in range(2)]
+    for grant in grants:
+        store.add(grant, 100)
+    store.use(grants[1].id)
+    store.end_subject(subject, "logout")
+    before = [_row(store, grant) for grant in grants]
+    clock.advance(100)
+    for grant, row in zip(grants, before, strict=True):
+        store.use(grant.id)
+        _same_row(_read(store, grant), row)
+    _same(store.grants(subject), (), "living")
+
+
+@_case
+def _use_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
+    """`use` of what is past its end changes nothing."""
+    grant = _grant(clock, life=100)
+    store.add(grant, 100)
+    clock.advance(100 + SKEW + 1)
+    store.use(grant.id)
+    row = _read(store, grant)
+    _same(row is None or row.last_used_at is None, True, "untouched")
+
+
+@_case
+def _use_of_nothing_makes_nothing(store: Store, clock: Clock) -> None:
+    """`use` of an id that there isn't is no error, and makes no row."""
+    grant = _grant(clock)
+    store.use(grant.id)
+    _same(_read(store, grant), None, "row")
+    store.add(grant, 100)
+    _same_row(_read(store, grant), grant)
+
+
+@_case
+def _uses_beside_rotations_lose_neither(store: Store, clock: Clock) -> None:
+    """Of many that use, rotate and at last end a grant at once each leaves what is its own."""
+    grant = _grant(clock)
+    store.add(grant, 100)
+
+    def work(number: int) -> int:
+        if number == 0:
+            for seen in range(1, 20):
+                _same(store.advance(grant.id, seen, seen + 1, "p").advanced, True, "advanced")
+        for _ in range(10 if number else 0):
+            store.use(grant.id)
+        return number
+
+    _race(4, work)
+    row = _row(store, grant)
+    _same((row.generation, row.ended_at), (20, None), "row")
+    _is_now(row.last_used_at, clock, "last_used_at")
+
+    def finish(number: int) -> None:
+        if number:
+            store.use(grant.id)
+        else:
+            store.end(grant.id, "logout")
+
+    _race(4, finish)
+    before = _row(store, grant)
+    _same((before.generation, before.end_reason), (20, "logout"), "row")
+
+
 # --- end, end_subject
 
 
@@ -393,7 +533,7 @@ def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
     _same(_row(store, ended).end_reason, "logout", "end_reason of what had ended before")
     _same_row(_read(store, other), other)
     _same(store.end_subject(subject, "disabled"), (), "ids at the second time")
-    _has(store.ended(None).grant_ids, living, "`ended` after `end_subject`")
+    _has(store.ended(None, RETENTION).grant_ids, living, "`ended` after `end_subject`")
 
 
 # --- grants
@@ -456,8 +596,8 @@ def _subjects_are_exact(store: Store, clock: Clock) -> None:
 
 
 @_case
-def _ended_begins_with_the_last_retention(store: Store, clock: Clock) -> None:
-    """For None `ended` returns what ended in the last `retention` seconds, and nothing older."""
+def _ended_begins_with_the_horizon(store: Store, clock: Clock) -> None:
+    """For None `ended` returns what ended in the last `horizon` seconds, and nothing older."""
     old, young, living = (_grant(clock, life=10 * RETENTION) for _ in range(3))
     for grant in (old, young, living):
         store.add(grant, 100)
@@ -465,11 +605,15 @@ def _ended_begins_with_the_last_retention(store: Store, clock: Clock) -> None:
     clock.advance(120)
     store.end(young.id, "logout")
     clock.advance(RETENTION - 120 - SKEW)
-    _has(store.ended(None).grant_ids, (old, young), "within the retention")
+    _has(store.ended(None, RETENTION).grant_ids, (old, young), "within the retention")
     clock.advance(120)
-    found = store.ended(None).grant_ids
+    found = store.ended(None, RETENTION).grant_ids
     _has(found, (young,), "within the retention")
     _has_none(found, (old, living), "beyond the retention, or alive")
+    found, cursor = store.ended(None, RETENTION - 120)
+    _has_none(found, (old, young, living), "beyond the horizon, or alive")
+    _has_none(store.ended(cursor, RETENTION).grant_ids, (old, young), "before the cursor")
+    _has(store.ended(None, RETENTION).grant_ids, (young,), "within the retention")
 
 
 @_case
@@ -479,14 +623,14 @@ def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
     for grant in grants:
         store.add(grant, 100)
     store.end(grants[0].id, "logout")
-    cursor = store.ended(None).cursor
+    cursor = store.ended(None, RETENTION).cursor
     for before, grant in pairwise(grants):
         clock.advance(100)
         store.end(grant.id, "logout")
-        found, cursor = store.ended(cursor)
+        found, cursor = store.ended(cursor, RETENTION)
         _has(found, (grant,), "since the cursor")
         clock.advance(100)
-        found, cursor = store.ended(cursor)
+        found, cursor = store.ended(cursor, RETENTION)
         _has_none(found, (before,), "since the cursor")
 
 
@@ -496,11 +640,13 @@ def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
     for seconds in (0, 200):  # until the reader comes again
         grant = _grant(clock)
         store.add(grant, 100)
-        cursor = store.ended(None).cursor
+        cursor = store.ended(None, RETENTION).cursor
         clock.advance(-50 + SKEW)
         store.end(grant.id, "logout")
         clock.advance(50 - SKEW + seconds)
-        _has(store.ended(cursor).grant_ids, (grant,), "stamped before the cursor was made")
+        _has(
+            store.ended(cursor, RETENTION).grant_ids, (grant,), "stamped before the cursor was made"
+        )
 
 
 @_case
@@ -509,7 +655,7 @@ def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
     grants = [_grant(clock) for _ in range(40)]
     for grant in grants:
         store.add(grant, 100)
-    begin = store.ended(None).cursor
+    begin = store.ended(None, RETENTION).cursor
     done: list[int] = []
 
     def read() -> set[str]:
@@ -517,7 +663,7 @@ def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
         cursor = begin
         while True:
             is_last = len(done) == 4
-            ids, cursor = store.ended(cursor)
+            ids, cursor = store.ended(cursor, RETENTION)
             found.update(ids)
             if is_last:
                 return found
@@ -601,10 +747,10 @@ def _purge_keeps_ends_for_the_readers(store: Store, clock: Clock) -> None:
     store.end_subject(grants[1].subject, "logout")
     clock.advance(2 * SKEW + 2)
     _purge(store, clock)
-    _has(store.ended(None).grant_ids, grants, "ended shortly before they expired")
+    _has(store.ended(None, RETENTION).grant_ids, grants, "ended shortly before they expired")
     clock.advance(RETENTION + SKEW)
     _purge(store, clock)
-    _has_none(store.ended(None).grant_ids, grants, "ended before the retention")
+    _has_none(store.ended(None, RETENTION).grant_ids, grants, "ended before the retention")
     for grant in grants:
         _same(_read(store, grant), None, "a row that nobody needs")
 

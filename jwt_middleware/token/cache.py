@@ -53,10 +53,16 @@ def slimmed(token: AccessToken) -> AccessToken:
     return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
+def life_of(token: AccessToken) -> float:
+    """Return the seconds from a token's issue to its end: its own word, whoever issued it."""
+    claims = token.claims
+    return float(claims["exp"] - claims.get("iat", 0))
+
+
 class Entry(Forward):
     """The step for one verified token, and until when it is one. Nothing changes but `seen`."""
 
-    __slots__ = ("end", "generation", "grant_id", "keys", "seen", "start")
+    __slots__ = ("end", "generation", "grant_id", "keys", "life", "seen", "start")
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class Entry(Forward):
         self.keys = keys
         self.generation = generation
         self.grant_id = token.grant_id
+        self.life = life_of(token)
         self.seen = False
 
     def holds(self, now: float) -> bool:

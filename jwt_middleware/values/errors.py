@@ -13,6 +13,7 @@ from .reasons import Reason
 
 if TYPE_CHECKING:
     from .events import Event
+    from .model import Headers
 
 
 class ConfigurationError(ValueError):
@@ -41,6 +42,7 @@ class OAuthError(Exception):
     retry_after: int | None = None  # seconds
     grant_id: str | None = None
     events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
+    clears: Headers = ()  # Set-Cookie fields: of grants that have ended
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
@@ -74,12 +76,8 @@ class MissingCredentials(OAuthError):
     status, error = 401, None
     description = "This resource needs an access token"
 
-    def __init__(self, reason: Reason = reasons.MISSING, scope: str = "") -> None:
-        super().__init__(reason)
-        self.scope = scope
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        return (("scope", self.scope),) if self.scope else ()
+    def __init__(self) -> None:
+        super().__init__(reasons.MISSING)
 
 
 class InvalidToken(OAuthError):
@@ -97,10 +95,6 @@ class InsufficientScope(OAuthError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(reasons.SCOPE, scope)
-        self.scope = scope
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        return (("scope", self.scope),)
 
 
 class InsufficientAuthentication(OAuthError):
@@ -148,7 +142,9 @@ class CrossSite(OAuthError):
     """A request with cookies that another site may have caused."""
 
     status, error = 403, "invalid_request"
-    description = "A request with cookies must come from a known origin and carry the agreed header"
+    description = (
+        "The request may be another site's: it needs a known origin, and with cookies a header"
+    )
 
 
 class InvalidGrant(OAuthError):

@@ -155,6 +155,10 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
+    last_used_at: float | None = None  # of the last recorded use that was no rotation
+    label: str | None = field(default=None, repr=False)  # what its user calls it
+    idle_limit: float | None = None  # seconds; None: that of the settings
+    is_session: bool = False  # the client forgets it when it is closed
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as a rotation leaves it."""
@@ -173,6 +177,10 @@ class Grant:
             expires_at=self.expires_at,
             ended_at=self.ended_at,
             end_reason=self.end_reason,
+            last_used_at=self.last_used_at,
+            label=self.label,
+            idle_limit=self.idle_limit,
+            is_session=self.is_session,
         )
 
 
@@ -196,17 +204,42 @@ class Auth:
     scopes: tuple[str, ...]
 
 
+class Held:
+    """The tokens in the cookies of a request: what its browser still holds of earlier logins.
+
+    For `Issuer.issue(replaces=...)`, which ends those logins. It shows nothing of what it has.
+    """
+
+    __slots__ = ("access", "refresh")
+
+    def __init__(
+        self, refresh: tuple[tuple[str, str], ...], access: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.refresh = refresh  # names and values, as they came
+        self.access = access
+
+    def __bool__(self) -> bool:
+        return bool(self.refresh or self.access)
+
+    def __repr__(self) -> str:
+        return f"<Held: {len(self.refresh)} logins>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("tokens are not to be kept: hand them to issue(replaces=...)")
+
+
 class Tokens(FrozenDict):
     """The answer to a login: the members of RFC 6749 s5.1, ready to be sent as JSON.
 
     With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie
-    fields.
+    fields. One member more, `sid`, is the grant's id then: it opens nothing, and tells a page whose
+    answer this is.
     """
 
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
 
     access_token: str
-    refresh_token: str  # "" where the client keeps the one it has
+    refresh_token: str
     grant_id: str
     cookies: tuple[tuple[str, str], ...]
 

@@ -28,7 +28,7 @@ def issuing() -> Settings:
         audience=AUDIENCE,
         keys=KeySet.load(GIVEN["keys"]),
         clock=clock,
-        routes=(Route("/login", public=True),),
+        routes=(Route("/login", public=True, own_origin=True),),
         # Every refresh rotates. Nobody logs out, so that nothing is to be heard in a hurry.
         refresh=Refresh(
             store=GIVEN["store"],

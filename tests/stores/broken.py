@@ -134,6 +134,66 @@ class KeepsNoTime(Broken):
         return Advanced(advanced, row)
 
 
+class RevivesByUse(Broken):
+    def use(self, grant_id: str) -> None:
+        row = self._grants.get(grant_id)
+        if row is not None:
+            now = self._clock()
+            self._grants[grant_id] = replace(row, ended_at=None, end_reason=None, last_used_at=now)
+
+
+class UsesTheDead(Broken):
+    def use(self, grant_id: str) -> None:
+        row = self._grants.get(grant_id)
+        if row is not None:
+            self._grants[grant_id] = replace(row, last_used_at=self._clock())
+
+
+class UsesTheExpired(Broken):
+    def use(self, grant_id: str) -> None:
+        row = self._grants.get(grant_id)
+        if row is not None and row.ended_at is None:
+            self._grants[grant_id] = replace(row, last_used_at=self._clock())
+
+
+class TakesAUseForARotation(Broken):
+    def use(self, grant_id: str) -> None:
+        super().use(grant_id)
+        row = self._grants.get(grant_id)
+        if row is not None and row.last_used_at is not None:
+            self._grants[grant_id] = replace(row, rotated_at=row.last_used_at)
+
+
+class RecordsNoUse(Broken):
+    def use(self, grant_id: str) -> None:
+        pass
+
+
+class RecordsAReadAsAUse(Broken):
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        if source == target:
+            self.use(grant_id)
+        return super().advance(grant_id, source, target, parent)
+
+
+class LosesTheUseByARotation(Broken):
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        advanced, row = super().advance(grant_id, source, target, parent)
+        if advanced and row is not None:
+            row = self._grants[grant_id] = replace(row, last_used_at=None)
+        return Advanced(advanced, row)
+
+
+class KeepsNoLabel(Broken):
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        return super().add(replace(grant, label=None), limit)
+
+
+class IgnoresTheHorizon(Broken):
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        return super().ended(cursor, self._retention)
+
+
 class EndsAgain(Broken):
     def end(self, grant_id: str, reason: str) -> bool:
         was_alive = super().end(grant_id, reason)
@@ -180,21 +240,21 @@ class BeginsWithTheOldest(Broken):
 
 
 class HasNoOverlap(Broken):
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         now = self._clock()
-        since = now - self._retention if cursor is None else cursor
+        since = now - horizon if cursor is None else cursor
         return Ended(tuple(one for at, one in self._ended if at >= since), now)  # type: ignore[operator]
 
 
 class ReturnsAllThatEverEnded(Broken):
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         return Ended(tuple(one for _, one in self._ended), cursor)
 
 
 class SkipsEnds(Broken):
     """Its cursor counts on nothing ending between the look and the cursor."""
 
-    def ended(self, cursor: Cursor | None) -> Ended:
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         start = 0 if cursor is None else int(cursor)  # type: ignore[call-overload]
         found = tuple(one for _, one in self._ended[start:])
         time.sleep(0.005)
@@ -260,6 +320,15 @@ FAULTS: dict[type[Broken], str] = {
     AdvancesTheDead: "advance_of_an_ended_grant_does_nothing",
     AdvancesTheExpired: "advance_of_an_expired_grant_does_nothing",
     KeepsNoTime: "advance_swaps_and_returns_the_new_row",
+    RevivesByUse: "use_of_an_ended_grant_does_nothing",
+    UsesTheDead: "use_of_an_ended_grant_does_nothing",
+    UsesTheExpired: "use_of_an_expired_grant_does_nothing",
+    TakesAUseForARotation: "use_is_recorded_and_changes_nothing_else",
+    RecordsNoUse: "use_is_recorded_and_changes_nothing_else",
+    RecordsAReadAsAUse: "advance_to_the_same_generation_reads",
+    LosesTheUseByARotation: "use_stays_whatever_comes_after",
+    KeepsNoLabel: "what_a_login_brings_of_its_own_stays",
+    IgnoresTheHorizon: "ended_begins_with_the_horizon",
     EndsAgain: "end_is_for_ever",
     EndsAtUnknownTimes: "end_is_for_ever",
     RemembersEndsOfNothing: "end_of_nothing_is_no_error",

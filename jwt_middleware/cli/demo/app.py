@@ -38,7 +38,6 @@ SAFE: Fields = (
     ("Cache-Control", "no-store"),
 )
 ROLES = {"reader": "read", "editor": "read write", "admin": "read write admin"}
-COOKIE = "demo_refresh"
 MAX_LOGIN = 1000  # octets of a login's body
 MAX_NAME = 32
 KEPT = 200  # events that a page opened late still sees
@@ -66,7 +65,7 @@ class Demo:
         }
         refresh = Refresh(
             store=store,
-            cookies=Cookies(name=COOKIE),
+            cookies=Cookies(name="demo_refresh"),
             client_id="demo-page",
             access_lifetime=access_lifetime,
             settle=settle,
@@ -85,7 +84,7 @@ class Demo:
             keys=KeySet.generate(),
             routes=(
                 *(Route(path, methods=("GET",), public=True) for path in (*PAGE, "/events")),
-                Route("/auth/login", methods=("POST",), public=True),
+                Route("/login", methods=("POST",), public=True, own_origin=True),
                 Route("/api/admin", scope="admin"),
             ),
             refresh=refresh,
@@ -97,7 +96,7 @@ class Demo:
         self._issuer = Issuer(self.settings)
         self._door = JWTMiddleware(self._serve, self.settings)
         self._calls: Mapping[tuple[str, str], Callable[[Environ], Answer]] = {
-            ("POST", "/auth/login"): self._log_in,
+            ("POST", "/login"): self._log_in,
             ("GET", "/events"): self._tell,
             ("GET", "/api/me"): self._me,
             ("GET", "/api/admin"): self._admin,
@@ -133,7 +132,7 @@ class Demo:
                 name,
                 scope=ROLES[role],
                 claims={"roles": [role]},
-                replaces=_cookie(environ),
+                replaces=environ["jwt_middleware.held"],
                 user_agent=environ.get("HTTP_USER_AGENT"),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -201,8 +200,3 @@ def _login(environ: Environ) -> tuple[str, str, str]:
     if len(name) > MAX_NAME:
         raise ValueError("too long")
     return name, found["role"], found["keeps"]
-
-
-def _cookie(environ: Environ) -> str | None:
-    pairs = (pair.strip().partition("=") for pair in environ.get("HTTP_COOKIE", "").split(";"))
-    return next((value for name, _, value in pairs if name == COOKIE), None)

@@ -5,7 +5,7 @@
  *
  *     const client = new JWTClient();                   // mode "header", the page's own origin
  *     client.addEventListener("logout", (event) => showLogin(event.detail.reason));
- *     await client.login("/auth/login", { name, password });
+ *     await client.login("/login", { name, password });
  *     const answer = await client.fetch("/api/me");     // fetch, with the access token
  *     await client.logout();
  *

@@ -573,7 +573,7 @@ $("silent").addEventListener("change", ({ target }) => {
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
   const { name, role, keeps } = Object.fromEntries(new FormData(event.target));
-  const answer = await clients[keeps].login("/auth/login", { name, role, keeps });
+  const answer = await clients[keeps].login("/login", { name, role, keeps });
   if (answer.ok) $("refresh").focus();
   else say("This name can't be used.");
 });

@@ -1,0 +1,73 @@
+"""Which access cookie speaks for a browser: of several logins the newest that isn't over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..jose import jws
+from ..values.errors import InvalidToken
+from ..values.model import Request
+from .cookies import Jar, Jars, check_once
+
+
+class AccessCookie:
+    """Reads the access token of a request from its cookies.
+
+    Args:
+        jars: the cookies' names.
+        jar: the one of these that has access tokens.
+        check: checks that a page of ours made the request. Raises CrossSite.
+        is_ours: says of `iss` and `kid` whether our own issuer may have signed a token.
+        has_ended: says of a grant whether it is known to have ended.
+
+    """
+
+    __slots__ = ("_check", "_has_ended", "_is_ours", "_jar", "_jars")
+
+    def __init__(
+        self,
+        jars: Jars,
+        jar: Jar,
+        *,
+        check: Callable[[Request], None],
+        is_ours: Callable[[object, str | None], bool],
+        has_ended: Callable[[str], bool],
+    ) -> None:
+        self._jars = jars
+        self._jar = jar
+        self._check = check
+        self._is_ours = is_ours
+        self._has_ended = has_ended
+
+    def read(self, request: Request) -> str | None:
+        """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest."""
+        found = self._jars.held(request.header("cookie")).access
+        check_once(found)
+        texts = [pair for pair in found if pair[1]]
+        if not texts:
+            return None
+        return texts[0][1] if len(texts) == 1 else self._newest(texts)
+
+    def check_sender(self, request: Request) -> None:
+        """Check that a page of ours made a request that a cookie vouches for. Raises CrossSite."""
+        self._check(request)
+
+    def _newest(self, cookies: list[tuple[str, str]]) -> str:
+        # Nothing is verified here: it is to choose only, and what is chosen is checked as any
+        # token is. Others' are left aside: two applications of one host may use the same names.
+        found = []
+        for name, text in cookies:
+            try:
+                parsed = jws.parse(text)
+            except InvalidToken:
+                continue
+            grant_id, issued_at = parsed.claims.get("sid"), parsed.claims.get("iat")
+            if (
+                isinstance(grant_id, str)
+                and self._jar.name(grant_id) == name
+                and type(issued_at) in (int, float)
+                and self._is_ours(parsed.claims.get("iss"), parsed.header.kid)
+                and not self._has_ended(grant_id)
+            ):
+                found.append((issued_at, text))
+        return max(found)[1] if found else cookies[0][1]
