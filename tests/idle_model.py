@@ -6,13 +6,13 @@ with its first token for ever. Beside it, somebody reads the row (a list of the 
 somebody without the key of a bound grant is refused. A failover of the server's store may lose the
 last writes. The rule's own `first` and `decide` are asked; what is recorded, `Rule.records` says.
 
-**The two properties.** (a) `find_logout`: a refresh is Gone only where the last one that was served
-is longer ago than the idle limit. (b) `find_undead`: where the last one that was served is longer
-ago than the limit and one gate, every refresh is Gone, whatever was read or refused meanwhile. The
+**The two properties.** No *logout*: a refresh is Gone only where the last one that was served is
+longer ago than the idle limit. Nothing *undead*: where the last one that was served is longer ago
+than the limit and one gate, every refresh is Gone, whatever was read or refused meanwhile. The
 absolute end is left out: it comes, whatever is used.
 
 **Why a model of its own.** `rotation_model.py` runs in ticks of 15 seconds, and an idle limit has
-tens of thousands of them. Here a tick is half a gate. Nothing that matters to one matters to the
+tens of thousands of them. Here a tick is half a gate, or a gate. Nothing that matters to one matters to the
 other: a request takes seconds, so that no two are under way at once; and who is a thief is decided
 by generations and names, in which the idle limit has no part. It only refuses more, and so it can't
 make worse what that model shows about victims and thieves.
@@ -215,24 +215,36 @@ class Model:
         )
 
 
-Wrong = Callable[[Model, State, Move], bool]
+class Finding(NamedTuple):
+    """What a search has found; of each property a shortest run that breaks it, or ""."""
+
+    states: int
+    logout: str
+    undead: str
 
 
-def _find(rule: Rule, world: World, wrong: Wrong) -> tuple[int, str]:
-    """Return how many states there are, and a shortest run to a wrong move; "": there is none."""
+def find(rule: Rule, world: World) -> Finding:
+    """Look at every state that a world can come to."""
     model = Model(rule, world)
     start = model.canonical(model.start())
     came_from: dict[State, tuple[State, str] | None] = {start: None}
-    todo = [start]
-    for state in todo:  # it grows meanwhile
+    states = [start]
+    logout = undead = ""
+    for state in states:  # it grows meanwhile
         for move in model.moves(state):
-            if wrong(model, state, move):
-                return len(todo), _tell(model, came_from, state, move)
+            is_served = move.outcome in SERVED
+            if move.outcome and not is_served:
+                if not logout and state.served <= model.limit:
+                    logout = _tell(model, came_from, state, move)
+                continue
+            if is_served and state.served > model.end:
+                undead = undead or _tell(model, came_from, state, move)
+                continue
             after = model.canonical(move.after)
-            if after not in came_from and move.outcome not in (Outcome.GONE, Outcome.REUSED):
+            if after not in came_from:
                 came_from[after] = state, move.what
-                todo.append(after)
-    return len(todo), ""
+                states.append(after)
+    return Finding(len(states), logout, undead)
 
 
 def _tell(
@@ -250,22 +262,3 @@ def _tell(
             clock += model.world.tick / HOUR
     return "\n".join(lines)
 
-
-def find_logout(rule: Rule, world: World) -> tuple[int, str]:
-    """Look for a refresh that is Gone within the idle limit of the last one served."""
-    return _find(
-        rule,
-        world,
-        lambda model, state, move: (
-            move.outcome is not None and move.outcome not in SERVED and state.served <= model.limit
-        ),
-    )
-
-
-def find_undead(rule: Rule, world: World) -> tuple[int, str]:
-    """Look for a refresh that is served later than the idle limit and a gate after the last one."""
-    return _find(
-        rule,
-        world,
-        lambda model, state, move: move.outcome in SERVED and state.served > model.end,
-    )
