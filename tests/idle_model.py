@@ -12,20 +12,20 @@ than the limit and one gate, every refresh is Gone, whatever was read or refused
 absolute end is left out: it comes, whatever is used.
 
 **Why a model of its own.** `rotation_model.py` runs in ticks of 15 seconds, and an idle limit has
-tens of thousands of them. Here a tick is half a gate, or a gate. Nothing that matters to one matters to the
-other: a request takes seconds, so that no two are under way at once; and who is a thief is decided
-by generations and names, in which the idle limit has no part. It only refuses more, and so it can't
-make worse what that model shows about victims and thieves.
+tens of thousands of them. Here a tick is half a gate, or a gate. Neither needs what the other has:
+a request takes seconds, so that in these ticks no two are under way at once; and who is a thief is
+decided by generations and names, in which the idle limit has no part. All that the limit does is to
+refuse more, which can't worsen what that model shows about victims and thieves.
 
 **Why it is enough.** The rule compares sums of a time and a limit. All times are whole ticks here,
 and limit and gate are whole numbers of ticks, so every inequality is met with less, equal and more.
-Between the ticks nothing else can happen; the tests repeat it in ticks of a fourth of a gate. A
+Between the ticks nothing else can happen; the tests repeat it in finer ticks. A
 state keeps distances only, and all that is older than limit and gate is equally old. So the states
 are finitely many, and are searched whole.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from jwt_middleware.grant import rotation
@@ -170,9 +170,11 @@ class Model:
         served = after._replace(served=0) if outcome in SERVED else after
         minted = outcome in (Outcome.ROTATED, Outcome.REPEATED)
         for adopts in self.world.adopts if minted else (False,):
-            token = {"generation": after.row.generation, "jti": NEW, "issued": 0} if adopts else {}
             how = ", and the client adopts the new token" if adopts else ""
-            yield Move(f"a refresh: {outcome.value}{how}", served._replace(**token), outcome)
+            held = served
+            if adopts:
+                held = served._replace(generation=after.row.generation, jti=NEW, issued=0)
+            yield Move(f"a refresh: {outcome.value}{how}", held, outcome)
         if self.world.bound:
             after, outcome = self.refresh(state, "another key")
             yield Move(f"a refresh with another key: {outcome.value}", after)
@@ -186,7 +188,8 @@ class Model:
     def _tick(self, state: State) -> State:
         def older(row: Row) -> Row:
             return row._replace(
-                rotated=self._age(row.rotated), used=None if row.used is None else self._age(row.used)
+                rotated=self._age(row.rotated),
+                used=None if row.used is None else self._age(row.used),
             )
 
         return state._replace(
@@ -261,4 +264,3 @@ def _tell(
         else:
             clock += model.world.tick / HOUR
     return "\n".join(lines)
-

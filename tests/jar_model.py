@@ -4,30 +4,34 @@
 that it is of, when its token was minted). Pages log in, refresh and log out; each login is another
 user's. A request brings the cookies that the jar holds when it is sent. The server handles it some
 time later; a refresh in two steps, between which its grant may end. The answer comes after any
-number of other answers, or never. **A Set-Cookie always wins by its name**, however late (so it was
-measured in three engines). A log-out names the login that its page shows, which may be an
-earlier one, as our client does, or none, as a plain page does. It is repeated until its answer has come: by our client even after a new
-login; by a plain page only with `repeats`.
+number of other answers, or never. **A Set-Cookie always wins by its name**, however late it comes
+(so it was measured in three engines). A log-out names the login that its page shows, which may be
+an earlier one, as our client does, or it names none, as a plain page does. It is repeated until its
+answer has come: by our client even after a new login, by a plain page then only with `repeats`.
 
 **The three properties.** Each is looked at in every state, by asking what the jar's next refresh
 would be served as. (1) From the moment when the answer to a login has come, and until a log-out of
 it or a later login is asked for: as this login, whatever was under way before. (2) From the moment
-when the answer to a log-out has come, and until a login is asked for: not at all; here no login was
-under way when the log-out was asked for. (3) What a thief has copied of one login is never served as
-another. It is enough to look at a refresh that is sent and handled at once: no ended grant lives
-again, so one that is handled later meets nothing else as long as the property is to hold.
+when the answer to a log-out has come, and until a login is asked for: not at all. Here the log-out
+was one of the login that the browser showed, and no login was under way when it was asked for.
+(3) What a thief has copied of one login is never served as another. It is enough to look at a
+refresh that is sent and handled at once: no ended grant lives again, so one that is handled later
+meets nothing else as long as the property is to hold.
 
 **What is left out, and why.** Rotation: within one login a cookie's tokens are alike here, because
 `rotation_model.py` has what late answers do to one login by itself. For the same reason a kept
-answer in Set-Cookie makes no difference here; it is found there. Cookies with access tokens: they
-bear the same endings of names, are set and cleared by the same answers, and are chosen by the same
-rule. Two names that are equal by chance: 48 random bits. What a page does with the body of a late
-answer: `jwt-client.js` compares the login.
+answer in Set-Cookie makes no difference here; it is found there. Cookies with access tokens: their
+names have the same endings, and the same answers set and clear them. Two names that are equal by
+chance: 48 random bits. What a page does with the body of a late answer: our client compares the
+login. Two logins at once, of which neither brings the other's cookie, are a world of their own
+(`logins_at_once`), in which less holds: `test_jar_model.py` shows what.
 
-**Why it is enough.** Nothing in the rules counts logins, so three show what an old one, a present
-one and a later one do to each other. Times are compared only; a state keeps their order. Up to three
-requests are under way at once, any number in a run. With `clocks_differ`, what is newest may be
-anything, as where two workers' clocks differ or two tokens are minted in one second.
+**Why it is enough.** The rules count nothing but the cookies that are tried, so that three logins
+show what an old one, a present one and a later one do to each other. Times are only compared, and a
+state keeps their order. Up to three requests are under way at once, any number in a run. With
+`clocks_differ` what is newest may be anything, as where two workers' clocks differ, or where two
+tokens are minted in one second. `test_jar_model.py` walks through the model at random and does the
+same at the doors, which must agree.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -231,7 +235,7 @@ class Model:
             return state._replace(flights=rest)  # whenever it comes, it changes nothing
         return state._replace(flights=(*rest, flight))
 
-    def _handle(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
+    def handle(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
         kind, brought, login = flight.kind, flight.brought, flight.login
         if kind is Kind.LOGIN:
             after = self._end(state, self.rules.ended_by_login(brought))
@@ -251,7 +255,9 @@ class Model:
             yield Move(what, self._answered(after, rest, flight))
         elif kind is Kind.LOGOUT:
             after = self._end(state, self.rules.ended_by_logout(brought, login))
-            over = [USERS[one] for one, life in enumerate(state.lives) if after.lives[one] is not life]
+            over = [
+                USERS[one] for one, life in enumerate(state.lives) if after.lives[one] is not life
+            ]
             what = f"the server handles a log-out, and ends {' and '.join(over) or 'nothing'}"
             yield Move(what, self._answered(after, rest, flight))
         else:
@@ -265,7 +271,7 @@ class Model:
                     what = f"the server begins to serve a refresh as {USERS[chosen]}"
                     yield Move(what, state._replace(flights=(*rest, taken)))
 
-    def _serve(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
+    def serve(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
         login = flight.login
         assert login is not None
         is_over = state.lives[login] is Life.ENDED
@@ -285,21 +291,21 @@ class Model:
     def moves(self, state: State) -> Iterator[Move]:
         """Yield everything that can happen next."""
         if len(state.flights) < self.world.requests:
-            yield from self._ask(state)
+            yield from self.ask(state)
         for at, flight in enumerate(state.flights):
             rest = state.flights[:at] + state.flights[at + 1 :]
             if flight.phase is Phase.SENT:
-                yield from self._handle(state, rest, flight)
+                yield from self.handle(state, rest, flight)
             elif flight.phase is Phase.TAKEN:
-                yield from self._serve(state, rest, flight)
+                yield from self.serve(state, rest, flight)
             else:
-                yield self._arrive(state._replace(flights=rest), flight)
+                yield self.arrive(state._replace(flights=rest), flight)
             if flight.phase is not Phase.TAKEN:
                 where = "request" if flight.phase is Phase.SENT else "answer"
                 what = f"the {where} is lost of a page that {flight.kind.told}"
                 yield Move(what, state._replace(flights=rest))
 
-    def _ask(self, state: State) -> Iterator[Move]:
+    def ask(self, state: State) -> Iterator[Move]:
         jar, flights = state.jar, state.flights
         comes = any(one.kind is Kind.LOGIN for one in flights)
         if state.asked < self.world.logins and (not comes or self.world.logins_at_once):
@@ -352,7 +358,7 @@ class Model:
         """Return the log-out that is still repeated when there is a new login."""
         return () if state.unanswered == (None,) and not self.world.repeats else state.unanswered
 
-    def _arrive(self, state: State, flight: Flight) -> Move:
+    def arrive(self, state: State, flight: Flight) -> Move:
         name, kind = self.rules.name, flight.kind
         held = {name(cookie.login): cookie for cookie in state.jar}
         gone = set(held) if flight.clears_jar else {name(login) for login in flight.clears}
@@ -369,7 +375,9 @@ class Model:
         if kind is Kind.LOGOUT:
             if state.unanswered == (flight.login,):
                 state = state._replace(unanswered=())
-            left = () if flight.login is None else (one for one in state.shown if one != flight.login)
+            left = (
+                () if flight.login is None else (one for one in state.shown if one != flight.login)
+            )
             state = state._replace(shown=tuple(left))
             if flight.latest:
                 state = state._replace(nobody=True)
@@ -422,7 +430,13 @@ class Model:
 
 
 def _order(flight: Flight) -> tuple[object, ...]:
-    return *flight[:2], -1 if flight.login is None else flight.login, *flight[3:5], flight.sets or (), *flight[6:]
+    return (
+        *flight[:2],
+        -1 if flight.login is None else flight.login,
+        *flight[3:5],
+        flight.sets or (),
+        *flight[6:],
+    )
 
 
 NEW = 1_000  # the time of a token that was just minted; `canonical` gives it a proper one
@@ -434,8 +448,8 @@ def search(rules: Rules, world: World) -> Finding:
     states = [model.canonical(model.start())]
     came_from: dict[State, tuple[State, str] | None] = {states[0]: None}
     for state in states:  # it grows meanwhile
-        for what, after in model.moves(state):
-            after = model.canonical(after)
+        for what, moved in model.moves(state):
+            after = model.canonical(moved)
             if after in came_from:
                 continue
             came_from[after] = state, what

@@ -14,11 +14,11 @@ the token that the store holds, once or twice, at any moment, and refreshes at a
 
 An answer brings a new refresh token where the outcome is Rotated or Repeated. **Kept and Restored
 repeat the presented one**, because many clients keep only what an answer says (RFC 6749 s6: "MAY
-issue a new refresh token"). It says nothing new, and if it comes late it would put an old token over
-a newer one. So `Client` says what is done with it. One that IGNORES a token equal to the one it sent
-is also what a cookie jar is, for which Kept and Restored set no cookie; `kept_sets_cookie` shows
-why not. One that COMPARES writes an answer's token only while its store still holds the one that it
-sent. One that WRITES whatever it gets can log itself out, by five requests within one `settle`.
+issue a new refresh token"). Such an answer, come late, can put an old token over a newer one, so
+that it matters what a `Client` does with it. One IGNORES a token that equals the one it sent. So
+does a cookie jar, because Kept and Restored set no cookie; `kept_sets_cookie` shows why not. One
+COMPARES: it writes an answer's token only while its store still holds the one that it sent. And one
+WRITES whatever it gets: it can log itself out, by five requests within one `settle` at the least.
 
 **The two properties.** (a) `find_logout`: without a thief, no honest request is ever refused.
 (b) `find_windows`: cut the time since the last theft into windows, each of which ends as soon as
@@ -47,8 +47,8 @@ so that the bound is an upper bound; `on_the_tick` drops the half ticks, so that
 ones, and gives a lower bound. The tests repeat some searches in finer ticks.
 
 **What is left out, and why.** The absolute end: it logs out by design, and thieves the sooner. The
-idle limit: days, where this is about seconds; `idle_model.py` has it. Without them `rotated_at` has
-no part in the rule (`test_rotation.py`). Bound
+idle limit: days, where this is about seconds; `idle_model.py` has it. Without them `rotated_at` and
+`last_used_at` have no part in the rule (`test_rotation.py`). Bound
 grants: never rotated, and another key is refused before anything else. The User-Agent: no argument
 of the rule. `end` is one step with the decision, because no answer goes out before it; should a
 failover lose it, every process that knows of it ends the grant again before it asks the rule. A
@@ -466,9 +466,10 @@ class Model:
         def flight(one: Flight) -> Flight:
             given, waited, at_work, answer = one
             # Where only the answer counts, the token that bought it doesn't.
-            counts = answer is None or self.world.client is Client.COMPARES
+            if answer is not None and self.world.client is not Client.COMPARES:
+                given = answer
             return Flight(
-                token(given if counts else answer),
+                token(given),
                 waited,
                 pending(at_work) if at_work else None,
                 token(answer) if answer else None,
@@ -479,7 +480,13 @@ class Model:
 
         def turn(one: Flight) -> tuple[object, ...]:
             answer = one.answer or one.token
-            return one.waited, one.answer is None, order(answer), order(one.token), one.pending or ()
+            return (
+                one.waited,
+                one.answer is None,
+                order(answer),
+                order(one.token),
+                one.pending or (),
+            )
 
         here = row(state.row)
         past = tuple([row(one) for one in state.past[-state.losses :]]) if state.losses else ()

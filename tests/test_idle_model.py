@@ -110,9 +110,7 @@ def by_refusal(outcome: Outcome | None, *rest: Any) -> bool:
     return records(Outcome.KEPT if outcome is Outcome.REFUSED else outcome, *rest)
 
 
-def every_other_gate(
-    outcome: Outcome | None, row: Grant, now: float, limits: Limits
-) -> bool:
+def every_other_gate(outcome: Outcome | None, row: Grant, now: float, limits: Limits) -> bool:
     gate = 2 * rotation.gate(limits.idle)
     return outcome in SERVED and now - rotation.last_use(row) >= gate
 

@@ -1,4 +1,4 @@
-"""The rules of the cookie jar keep their promises in every run of a small world; simpler ones don't.
+"""The rules of the cookie jar hold in every run of a small world; simpler ones don't.
 
 What the world is, and why it is enough, stands in jar_model.py. `pytest -s` shows the
 counterexamples to the rules that are broken on purpose.
@@ -9,13 +9,14 @@ from random import Random
 
 import pytest
 
-from jwt_middleware import Cookies, Route, Settings
+from jwt_middleware import Cookies, Route
 from jwt_middleware.grant import endpoints
-from jwt_middleware.values.events import Reused
 from tests.browser import Browser
 from tests.issuing import DOORS, HOUR, REFRESH, REVOKE, opened
+from tests.issuing import World as Doors
 from tests.jar_model import (
     FOUR,
+    NEW,
     USERS,
     Cookie,
     Flight,
@@ -25,17 +26,19 @@ from tests.jar_model import (
     Model,
     Phase,
     Rules,
-    State,
     World,
     cleared,
     newest_first,
     search,
 )
-from tests.rules import accepts, refuses
+from tests.rules import accepts
 from tests.world import Answer
 
 RULES = Rules()
-OURS, PLAIN = (True,), (False,)  # our client names the login that it logs out of; a plain page can't
+OURS, PLAIN = (
+    (True,),
+    (False,),
+)  # our client names the login that it logs out of; a plain page can't
 
 
 def show(*lines: str) -> None:
@@ -199,3 +202,99 @@ def test_a_counterexample_is_told_in_words() -> None:
         "the answer comes to a page that refreshes: the jar has no cookie\n"
         "THE NEXT REFRESH IS SERVED AS nobody, and not as bob"
     )
+
+
+# --- The doors do what the model says
+
+
+class Walk:
+    """One run of the model at random, and the same requests through the doors."""
+
+    def __init__(self, doors: Doors, seed: int) -> None:
+        self.doors, self.random = doors, Random(seed)
+        self.model = Model(RULES, World(logins=4, logins_at_once=True, repeats=True))
+        self.state = self.model.start()
+        self.browser = Browser(doors)
+        self.grants: list[str] = []  # of the logins, as the model counts them
+        self.sent: list[Browser | Answer] = []  # beside the model's flights: what is on its way
+        self.steps = 0
+
+    def step(self) -> bool:
+        """Do one thing more; False: a token was reused, which this model knows nothing of."""
+        self.steps += 1
+        self.doors.clock.forward(self.random.choice((1, HOUR)))
+        asks = list(self.model.ask(self.state))
+        at = self.random.randrange(len(self.sent) + 1)
+        if at == len(self.sent):
+            if asks and len(self.sent) < self.model.world.requests:
+                self.state = self.random.choice(asks).after
+                sender = Browser(self.doors)
+                sender.cookies = dict(self.browser.cookies)  # as they are now
+                self.sent.append(sender)
+            return True
+        flight = self.state.flights[at]
+        rest = self.state.flights[:at] + self.state.flights[at + 1 :]
+        moving = self.sent.pop(at)
+        if isinstance(moving, Browser):
+            answer = self._send(moving, flight)
+            if answer.reason == "refresh_token_reused":
+                return False
+            self._handle(rest, flight, answer)
+        elif self.random.random() < 0.8:
+            self.state = self.model.arrive(self.state._replace(flights=rest), flight).after
+            self.browser.take(moving.cookies)
+        else:
+            self.state = self.state._replace(flights=rest)
+        return True
+
+    def _send(self, sender: Browser, flight: Flight) -> Answer:
+        if flight.kind is Kind.LOGIN:
+            return sender.asks_to_log_in(USERS[len(self.grants)])
+        if flight.kind is Kind.REFRESH:
+            return sender.asks("POST", REFRESH)
+        named = "" if flight.login is None else f"sid={self.grants[flight.login]}"
+        return sender.asks("POST", REVOKE, form=named)
+
+    def _handle(self, rest: tuple[Flight, ...], flight: Flight, answer: Answer) -> None:
+        if flight.kind is Kind.LOGIN:
+            self.grants.append(answer.json["sid"])
+        (move,) = self.model.handle(self.state, rest, flight)
+        after = move.after
+        if flight.kind is Kind.REFRESH:
+            taken = after.flights[-1] if len(after.flights) > len(rest) else None
+            login = taken.login if taken and taken.phase is Phase.TAKEN else None
+            assert answer.json.get("sid") == (None if login is None else self.grants[login])
+            if taken and login is not None:
+                new, kept = self.model.serve(after, rest, taken)
+                is_set = any("Max-Age=0" not in field for field in answer.cookies)
+                after = (new if is_set else kept).after
+        # The model's times are steps; what was just minted is of this one.
+        flights = tuple(
+            one._replace(sets=Cookie(one.sets.login, self.steps))
+            if one.sets and one.sets.minted == NEW
+            else one
+            for one in after.flights
+        )
+        self.state = after._replace(flights=flights)
+        if len(flights) > len(rest):
+            self.sent.append(answer)
+
+    def check(self) -> None:
+        """Compare what lives, and whose cookies of those the jar has."""
+        alive = [self.doors.is_alive(grant) for grant in self.grants]
+        assert alive == [life is Life.LIVES for life in self.state.lives[: len(alive)]]
+        held = {name[-8:] for name in self.browser.cookies}
+        found = [login for login, grant in enumerate(self.grants) if grant[-8:] in held]
+        living = [login for login in found if alive[login]]
+        assert living == sorted({one.login for one in self.state.jar if alive[one.login]})
+
+
+@accepts("RT-26")
+@pytest.mark.parametrize("seed", range(20))
+def test_the_doors_do_what_the_model_says(seed: int) -> None:
+    routes = (Route("/login", public=True, own_origin=True),)
+    with opened(DOORS, refresh={"cookies": Cookies()}, routes=routes) as doors:
+        walk = Walk(doors, seed)
+        while walk.steps < 60 and walk.step():
+            walk.check()
+        assert len(walk.grants) > 1
