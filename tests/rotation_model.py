@@ -13,17 +13,21 @@ the token that the store holds, once or twice, at any moment, and refreshes at a
 `hoards` he also keeps every token that he was ever given, and presents whichever he likes.
 
 An answer brings a new refresh token where the outcome is Rotated or Repeated. **Kept and Restored
-bring none** (RFC 6749 s5.1: OPTIONAL; s6: "MAY issue a new refresh token"), and the client keeps
-what it has. If they brought the presented token again, a late one would put it over a sibling of
-its own, and honest tabs would be logged out: `kept_brings_token` shows it.
+repeat the presented one**, because many clients keep only what an answer says (RFC 6749 s6: "MAY
+issue a new refresh token"). Such an answer, come late, can put an old token over a newer one, so
+that it matters what a `Client` does with it. One IGNORES a token that equals the one it sent. So
+does a cookie jar, because Kept and Restored set no cookie; `kept_sets_cookie` shows why not. One
+COMPARES: it writes an answer's token only while its store still holds the one that it sent. And one
+WRITES whatever it gets: it can log itself out, by five requests within one `settle` at the least.
 
 **The two properties.** (a) `find_logout`: without a thief, no honest request is ever refused.
 (b) `find_windows`: cut the time since the last theft into windows, each of which ends as soon as
 `settle` has passed *and* victim and thief have both been served in it. No run has endlessly many:
 in the graph of all states, no cycle contains the end of a window. So the most that any run has is
-a number, the bound. The victim counts as served when it has saved the new tokens. (A client that
-never saves any, beside a thief who never uses what he is given, is ended by the idle limit only:
-nothing that the two do prolongs it.)
+a number, the bound. The victim counts as served when it has saved the new tokens; one that never
+`adopts` any, as soon as the server has answered. Such a victim beside a thief who never adopts
+either: both are served until the absolute end, by design, for the server sees one client that has
+lost every answer (`test_rotation_model.py` shows it).
 
 **Why a small world is enough.** The rule compares generations by their difference, `jti`s by
 equality, and times by their distance; `test_rotation.py` holds it to that. So a state keeps the
@@ -42,8 +46,9 @@ runs and some more, and what it can't do can't happen. Windows of less than 60 s
 so that the bound is an upper bound; `on_the_tick` drops the half ticks, so that all runs are real
 ones, and gives a lower bound. The tests repeat some searches in finer ticks.
 
-**What is left out, and why.** The idle limit and the absolute end: they log out by design, and
-thieves the sooner. Without them `rotated_at` has no part in the rule (`test_rotation.py`). Bound
+**What is left out, and why.** The absolute end: it logs out by design, and thieves the sooner. The
+idle limit: days, where this is about seconds; `idle_model.py` has it. Without them `rotated_at` and
+`last_used_at` have no part in the rule (`test_rotation.py`). Bound
 grants: never rotated, and another key is refused before anything else. The User-Agent: no argument
 of the rule. `end` is one step with the decision, because no answer goes out before it; should a
 failover lose it, every process that knows of it ends the grant again before it asks the rule. A
@@ -54,6 +59,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
@@ -67,6 +73,15 @@ SETTLE = 60  # seconds; only to tell runs in
 SERVED = {Outcome.KEPT, Outcome.ROTATED, Outcome.REPEATED, Outcome.RESTORED}
 MINTED = {Outcome.ROTATED, Outcome.REPEATED}
 VICTIM, THIEF, BOTH = 1, 2, 3
+
+
+class Client(Enum):
+    """What a client does with the refresh token of an answer."""
+
+    IGNORES = "ignores one that equals the one it sent"
+    COMPARES = "writes it if its store still holds the one it sent"
+    WRITES = "writes it"
+
 
 First: TypeAlias = Callable[[Presented, float, Limits], Swap]
 Decide: TypeAlias = Callable[[Presented, Swap, bool, Grant | None, float, Limits], Outcome | Swap]
@@ -82,7 +97,7 @@ class Rule:
     restore: int = 8
     one_successor: bool = False  # all siblings of a generation share one `jti`
     row_clock: bool = False  # `decide` reads `rotated_at`: else it is left out of the states
-    kept_brings_token: bool = False  # Kept and Restored answer with the presented token
+    kept_sets_cookie: bool = False  # Kept and Restored set the cookie anew, which a jar writes
 
     @property
     def limits(self) -> Limits:
@@ -115,10 +130,14 @@ class World:
 
     late: int = 1  # ticks that a request and its answer may take together
     tabs: int = 1  # requests of the victim's that are under way at once
+    burst: int = 0  # requests that it sends within one `settle` and a tick; 0: any number
+    client: Client = Client.IGNORES
+    adopts: bool = True  # False: it presents the token of its login for ever
     lost_writes: int = 0  # by failovers, in one run
     crash: int = 0  # ticks for which the victim's store is not yet durable; 0: no crashes
     copies: int = 0  # times that the thief copies the token
     hoards: bool = False
+    thief_adopts: bool = True  # False: he presents the token that he copied for ever
 
 
 class Token(NamedTuple):
@@ -164,6 +183,7 @@ class State(NamedTuple):
     disk: Token  # what a crash brings back
     unsaved: int  # ticks since the two differ
     flights: tuple[Flight, ...]
+    sent: tuple[int, ...]  # the ages of the latest requests, where a burst is limited
     copies: tuple[Token, ...]  # the thief's
     uncopied: int
     losses: int  # writes that may still be lost
@@ -217,7 +237,7 @@ class Model:
         token = Token(0, 0, 0)
         world = self.world
         return State(
-            Row(0, None, 0), (), token, token, 0, (), (), world.copies, world.lost_writes, 0, 0
+            Row(0, None, 0), (), token, token, 0, (), (), (), world.copies, world.lost_writes, 0, 0
         )
 
     # The server: `advance`, and the rule itself.
@@ -274,15 +294,19 @@ class Model:
 
     def moves(self, state: State) -> Iterator[Move]:
         """Yield everything that can happen next."""
-        if len(state.flights) < self.world.tabs:
+        burst = self.world.burst
+        if len(state.flights) < self.world.tabs and (not burst or len(state.sent) < burst):
             flights = (*state.flights, Flight(state.store, 0))
-            yield Move("a tab sends", state.store, None, None, state._replace(flights=flights))
+            sent = state._replace(flights=flights, sent=(*state.sent, 0))
+            yield Move("a tab sends", state.store, None, None, sent)
         for at, flight in enumerate(state.flights):
             if at and flight == state.flights[at - 1]:
                 continue  # a twin of the one before: the same moves
             rest = state._replace(flights=state.flights[:at] + state.flights[at + 1 :])
             if flight.answer is None:
                 yield from self._handle(rest, flight)
+            elif self.world.client is Client.COMPARES and flight.token != state.store:
+                yield Move("a tab doesn't save", flight.answer, None, None, rest, VICTIM)
             else:
                 stored = rest._replace(store=flight.answer)
                 yield Move("a tab saves", flight.answer, None, None, stored, VICTIM)
@@ -340,10 +364,13 @@ class Model:
     def _answer(
         self, state: State, token: Token, decision: Outcome | Swap, age: int
     ) -> Token | None:
-        """Return the refresh token that an answer brings."""
+        """Return the refresh token that a client would write when the answer comes."""
+        if decision not in SERVED or not self.world.adopts:
+            return None
         if decision in MINTED:
             return self._mint(state, age)
-        return token if decision in SERVED and self.rule.kept_brings_token else None
+        writes = self.world.client is Client.WRITES or self.rule.kept_sets_cookie
+        return token if writes else None
 
     def _crash(self, state: State) -> Iterator[Move]:
         if self.world.crash and state.disk != state.store:
@@ -362,7 +389,7 @@ class Model:
                 if isinstance(decision, Swap):
                     after, decision = self.swap(after, token, decision, now)
             minted = None
-            if decision in MINTED:
+            if decision in MINTED and self.world.thief_adopts:
                 minted = self._mint(after, 0)
                 after = after._replace(copies=(*others, minted))
             if decision in SERVED:
@@ -392,6 +419,7 @@ class Model:
             disk=older(disk),
             unsaved=unsaved,
             flights=tuple(flying(one) for one in state.flights if one.waited < self.world.late),
+            sent=tuple(age + 1 for age in state.sent if age < self.settle),
             copies=tuple(older(token) for token in state.copies),
             window=state.window + 1,
         )
@@ -437,9 +465,11 @@ class Model:
 
         def flight(one: Flight) -> Flight:
             given, waited, at_work, answer = one
+            # Where only the answer counts, the token that bought it doesn't.
+            if answer is not None and self.world.client is not Client.COMPARES:
+                given = answer
             return Flight(
-                # Where only the answer counts, the token that bought it doesn't.
-                token(given if answer is None else answer),
+                token(given),
                 waited,
                 pending(at_work) if at_work else None,
                 token(answer) if answer else None,
@@ -449,7 +479,14 @@ class Model:
             return one.generation, one.age, names.get(one.jti, NEW)
 
         def turn(one: Flight) -> tuple[object, ...]:
-            return one.waited, one.answer is None, order(one.answer or one.token), one.pending or ()
+            answer = one.answer or one.token
+            return (
+                one.waited,
+                one.answer is None,
+                order(answer),
+                order(one.token),
+                one.pending or (),
+            )
 
         here = row(state.row)
         past = tuple([row(one) for one in state.past[-state.losses :]]) if state.losses else ()
@@ -468,6 +505,7 @@ class Model:
             disk,
             0 if disk == store else state.unsaved,
             flights,
+            state.sent if self.world.burst else (),
             copies,
             state.uncopied,
             state.losses,
@@ -664,3 +702,38 @@ class Story:
                 self.names[NEW] = f"{generation}{letter}"
             text += f", answers {self.names[move.minted.jti]}"
         return [text]
+
+
+def found_after(rule: Rule, processes: int, in_a_row: int) -> set[int]:
+    """Return at which refreshes it is found that several processes have a copy of one token.
+
+    They share a file that each has read when it began, and from then on each goes on with the token
+    in its memory. None refreshes more than `in_a_row` times between two refreshes of another, and
+    each waits for its answer. What is refreshed within `settle` changes nothing and isn't counted.
+    """
+    model = Model(rule, World())
+    found: set[int] = set()
+
+    def may(at: int, turns: tuple[int, ...]) -> bool:
+        for other in set(range(processes)) - {at}:
+            last = max((turn for turn, one in enumerate(turns) if one == other), default=-1)
+            if turns[last + 1 :].count(at) == in_a_row:
+                return False
+        return True
+
+    def go_on(state: State, held: tuple[Token, ...], turns: tuple[int, ...]) -> None:
+        for at, token in enumerate(held):
+            if not may(at, turns):
+                continue
+            after, decision = model.swap(state, token, model.ask_first(token, 0), 0)
+            while isinstance(decision, Swap):
+                after, decision = model.swap(after, token, decision, 0)
+            count = len(turns) + 1
+            if decision is Outcome.REUSED:
+                found.add(count)
+                continue
+            minted = Token(after.row.generation, count, model.oldest)  # old when it is presented
+            go_on(after, (*held[:at], minted, *held[at + 1 :]), (*turns, at))
+
+    go_on(model.start(), (Token(0, 0, model.oldest),) * processes, ())
+    return found

@@ -15,8 +15,10 @@ import pytest
 from jwt_middleware import Cookies
 from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide
 from jwt_middleware.values.model import Grant
-from tests.issuing import DOORS, REFRESH, opened
+from tests.browser import Browser
+from tests.issuing import DOORS, opened
 from tests.rotation_model import (
+    Client,
     Decide,
     Flight,
     Model,
@@ -28,6 +30,7 @@ from tests.rotation_model import (
     World,
     find_logout,
     find_windows,
+    found_after,
     on_the_tick,
 )
 from tests.rules import accepts, refuses
@@ -43,13 +46,23 @@ def show(*lines: str) -> None:
 
 # --- (a) Without a thief nobody is logged out
 
-HONEST = [World(tabs=tabs, lost_writes=lost) for tabs in (1, 2) for lost in (0, 1, 2)]
-HONEST += [World(tabs=3)]
-MORE_HONEST = [World(tabs=3, lost_writes=1), World(tabs=3, lost_writes=2), World(tabs=4)]
+# Those that make nothing of a token that they have sent: ours, cookie jars, and whoever compares.
+CAREFUL = (Client.IGNORES, Client.COMPARES)
+SIZES = ((1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0))
+LARGER = ((3, 1), (3, 2), (4, 0))
+
+
+def worlds(sizes: tuple[tuple[int, int], ...]) -> list[World]:
+    return [
+        World(tabs=tabs, lost_writes=lost, client=client)
+        for tabs, lost in sizes
+        for client in CAREFUL
+    ]
 
 
 def name(world: World) -> str:
-    return f"{world.tabs} tabs, {world.lost_writes} writes lost"
+    name = f"{world.tabs} tabs, {world.lost_writes} writes lost, {world.client.name.lower()}"
+    return f"{name}, {world.burst} at once" if world.burst else name
 
 
 def check_honest(rule: Rule, world: World) -> None:
@@ -62,20 +75,103 @@ def check_honest(rule: Rule, world: World) -> None:
 
 
 @accepts("RT-11", "RT-12")
-@pytest.mark.parametrize("world", HONEST, ids=name)
+@pytest.mark.parametrize("world", worlds(SIZES), ids=name)
 def test_no_honest_client_is_logged_out(world: World) -> None:
     check_honest(RULE, world)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("world", MORE_HONEST, ids=name)
+@pytest.mark.parametrize("world", worlds(LARGER), ids=name)
 def test_no_honest_client_is_logged_out_in_a_larger_world(world: World) -> None:
     check_honest(RULE, world)
 
 
 @accepts("RT-12")
-def test_a_client_may_lose_what_its_store_was_given_in_the_last_ten_seconds() -> None:
-    check_honest(FINE, World(tabs=2, late=3, crash=2))
+@pytest.mark.parametrize("client", CAREFUL)
+def test_a_client_may_lose_what_its_store_was_given_in_the_last_ten_seconds(client: Client) -> None:
+    check_honest(FINE, World(tabs=2, late=3, crash=2, client=client))
+
+
+# --- A client that writes whatever it gets
+
+# With four requests within a `settle` and a tick, however many of them at once.
+WRITES = [
+    World(tabs=tabs, lost_writes=lost, burst=4, client=Client.WRITES)
+    for tabs, lost in ((2, 0), (3, 0), (4, 0))
+]
+MORE_WRITES = [
+    World(tabs=tabs, lost_writes=lost, burst=4, client=Client.WRITES)
+    for tabs, lost in ((2, 1), (2, 2), (3, 1), (4, 1))
+]
+
+
+@accepts("RT-28")
+@pytest.mark.parametrize("world", WRITES, ids=name)
+def test_a_client_that_writes_what_it_gets_is_not_logged_out(world: World) -> None:
+    check_honest(RULE, world)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("world", MORE_WRITES, ids=name)
+def test_a_client_that_writes_what_it_gets_is_not_logged_out_in_a_larger_world(
+    world: World,
+) -> None:
+    check_honest(RULE, world)
+
+
+@pytest.mark.long
+def test_a_client_that_writes_what_it_gets_is_not_logged_out_in_finer_ticks() -> None:
+    # Four requests within 65 s.
+    check_honest(FINE, World(tabs=2, late=3, burst=4, client=Client.WRITES))
+
+
+@accepts("RT-28")
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_with_one_request_at_a_time_it_may_send_any_number(lost: int) -> None:
+    check_honest(RULE, World(lost_writes=lost, client=Client.WRITES))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("burst", "is_found"), [(6, False), (7, True)])
+def test_with_answers_ten_seconds_late_it_takes_seven_requests(
+    burst: int, *, is_found: bool
+) -> None:
+    # A chain of requests, each on its way while the next is answered, as long as `settle`.
+    rule = on_the_tick(Rule(settle=6))  # ticks of 10 seconds
+    found = find_logout(rule, World(tabs=2, burst=burst, client=Client.WRITES))
+    assert (found.trace != "") is is_found
+
+
+def test_five_requests_within_settle_can_log_out_a_client_that_writes_what_it_gets() -> None:
+    """This remains: two at once, 15 s late, so that an older token is written over a newer one."""
+    found = find_logout(on_the_tick(RULE), World(tabs=2, burst=5, client=Client.WRITES))
+    assert found.trace == (
+        "  45 s a tab sends 1a\n"
+        "  60 s a tab sends 1a\n"
+        "  60 s the server takes 1a: rotated, answers 2a\n"
+        "  60 s the server takes 1a: repeated, answers 2b\n"
+        "  60 s a tab saves 2b\n"
+        "  75 s a tab sends 2b\n"
+        "  75 s the server takes 2b: kept, answers 2b\n"
+        "  75 s a tab saves 2a\n"
+        "  90 s a tab sends 2a\n"
+        "  90 s a tab saves 2b\n"
+        "  90 s a tab sends 2b\n"
+        " 105 s the server takes 2b: rotated, answers 3a\n"
+        " 105 s the server takes 2a: reused"
+    )
+    show("A client that writes what it gets is logged out:", found.trace)
+
+
+# --- A client that never adopts a new token
+
+
+@accepts("RT-12", "RT-28")
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_client_that_never_adopts_a_new_token_is_not_logged_out(lost: int) -> None:
+    found = find_logout(RULE, World(tabs=2, lost_writes=lost, adopts=False))
+    assert found.trace == ""
+    assert found.outcomes == {Outcome.KEPT, Outcome.ROTATED, Outcome.REPEATED}
 
 
 @pytest.mark.long
@@ -102,6 +198,24 @@ THEFTS = {
     "one copy, and all that it brought": (World(copies=1, hoards=True), COARSE, 6, 6),
     "one copy, and a client that crashes": (World(copies=1, crash=1), COARSE, 5, 7),
     "one copy, and a failover": (World(copies=1, lost_writes=1), COARSE, 7, 8),
+    "one copy, a client that compares": (World(copies=1, client=Client.COMPARES), RULE, 4, 5),
+    "one copy, a client that writes": (World(copies=1, client=Client.WRITES), RULE, 4, 5),
+    "a client that never adopts": (World(copies=1, adopts=False), RULE, 4, 6),
+    "a client that never adopts, two copies": (World(copies=2, adopts=False), RULE, 6, 9),
+    "a client that never adopts, and a failover": (
+        World(copies=1, adopts=False, lost_writes=1),
+        RULE,
+        6,
+        8,
+    ),
+    "a thief who never adopts": (World(copies=1, thief_adopts=False), RULE, 6, 6),
+    "a thief who never adopts, two copies": (World(copies=2, thief_adopts=False), RULE, 6, 6),
+    "a thief who never adopts, and a failover": (
+        World(copies=1, thief_adopts=False, lost_writes=1),
+        RULE,
+        8,
+        8,
+    ),
 }
 MORE_THEFTS = {
     "one copy, finer ticks": (World(copies=1, late=3), FINE, 5),
@@ -109,6 +223,21 @@ MORE_THEFTS = {
     "two copies, two tabs": (World(copies=2, tabs=2), COARSE, 7),
     "two copies, and all that they brought": (World(copies=2, hoards=True), COARSE, 6),
     "one copy, and two failovers": (World(copies=1, lost_writes=2), COARSE, 11),
+    "compares, two tabs": (World(copies=1, tabs=2, client=Client.COMPARES), COARSE, 5),
+    "compares, two copies": (World(copies=2, client=Client.COMPARES), COARSE, 6),
+    "writes, two tabs": (World(copies=1, tabs=2, client=Client.WRITES), COARSE, 6),
+    "writes, two copies": (World(copies=2, client=Client.WRITES), COARSE, 6),
+    "writes, all that it brought": (
+        World(copies=1, hoards=True, client=Client.WRITES),
+        COARSE,
+        6,
+    ),
+    "writes, and a client that crashes": (
+        World(copies=1, crash=1, client=Client.WRITES),
+        COARSE,
+        7,
+    ),
+    "writes, and a failover": (World(copies=1, lost_writes=1, client=Client.WRITES), COARSE, 8),
 }
 a_theft = pytest.mark.parametrize(("world", "rule", "least", "most"), THEFTS.values(), ids=THEFTS)
 
@@ -138,6 +267,29 @@ def test_the_bound_is_hardly_lower(world: World, rule: Rule, least: int, most: i
     found = find_windows(on_the_tick(rule), world)
     show(f"{world}: this run has {found.windows} windows, none has more than {most}", found.trace)
     assert found.windows == least
+
+
+@pytest.mark.parametrize("hoards", [False, True])
+def test_two_that_never_adopt_a_new_token_are_both_served_until_the_absolute_end(
+    hoards: bool,
+) -> None:
+    """By design: the server sees what it sees of one client that has lost every answer."""
+    world = World(copies=1, adopts=False, thief_adopts=False, hoards=hoards)
+    found = find_windows(on_the_tick(RULE), world)
+    assert found.windows == math.inf
+    assert Outcome.REUSED not in found.outcomes
+    show("Victim and thief both present the token of the login for ever:", found.trace)
+
+
+@pytest.mark.parametrize(
+    ("processes", "in_a_row", "refreshes"),
+    [(2, 1, {4}), (2, 2, {3, 4, 5}), (3, 1, {5}), (3, 2, {3, 4, 5, 6}), (4, 1, {6})],
+)
+def test_processes_with_copies_of_one_token_are_found_as_theft(
+    processes: int, in_a_row: int, refreshes: set[int]
+) -> None:
+    """They share a file, and each goes on with what it has in memory: two holders are a theft."""
+    assert found_after(on_the_tick(RULE), processes, in_a_row) == refreshes
 
 
 # --- The rule can't be simpler: what is broken on purpose is found
@@ -192,7 +344,7 @@ BROKEN = {
     "sliding window": (Rule(decide=sliding), TABS, "honest theft"),
     "the row's clock": (Rule(first=ask_only, decide=by_row, row_clock=True), TABS, "honest"),
     "restore limit 1": (Rule(restore=1), FAILOVERS, "honest"),
-    "Kept brings the token again": (Rule(kept_brings_token=True), TABS, "honest"),
+    "a kept answer in Set-Cookie": (Rule(kept_sets_cookie=True), TABS, "honest"),
 }
 
 
@@ -273,15 +425,16 @@ def test_names_and_generations_make_no_difference_to_what_can_happen() -> None:
         assert future(renamed(stolen)) == future(model.canonical(stolen)[0])
 
 
-def test_the_answer_to_a_token_that_is_kept_brings_no_refresh_token() -> None:
-    """What the model takes for granted, and what `kept_brings_token` above is about."""
+@accepts("RT-28")
+def test_a_kept_answer_repeats_the_token_in_its_body_and_sets_no_cookie() -> None:
+    """What the model takes for granted, and what `kept_sets_cookie` above is about."""
     with opened() as world:
-        answer = world.refresh(world.login()["refresh_token"])
-        assert answer.status == 200
-        assert "refresh_token" not in answer.json
+        token = world.login()["refresh_token"]
+        answer = world.refresh(token)
+        assert (answer.status, answer.json["refresh_token"]) == (200, token)
     with opened(DOORS, refresh={"cookies": Cookies()}) as world:
-        cookie = f"__Secure-refresh_token={world.login().refresh_token}"
-        headers = (("Cookie", cookie), ("X-Requested-With", "fetch"))
-        answer = world.send("POST", REFRESH, headers=headers)
+        browser = Browser(world)
+        browser.login()
+        answer = browser.refresh()
         assert answer.status == 200
         assert answer.cookies == ()
