@@ -1,0 +1,59 @@
+"""What attackers and unlucky users met: cookies of several logins, and the doors of a login."""
+
+from __future__ import annotations
+
+import pytest
+
+from jwt_middleware import Route
+from tests.browser import OWN_PAGE
+from tests.issuing import DOORS, opened
+from tests.rules import accepts, refuses
+
+EVIL = (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"))
+
+
+# --- other sites' requests
+
+
+@refuses("RT-27")
+@pytest.mark.parametrize("wide", ["public", "optional"])
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("/signin", "/signin/"),
+        ("/signin/", "/signin"),
+        ("/signin/*", "/signin"),
+        ("/signin/*", "/signin/"),
+    ],
+)
+def test_the_path_with_or_without_its_last_slash_is_closed_to_other_sites(
+    wide: str, path: str, other: str
+) -> None:
+    # Litestar 2.25 serves both alike, and a rule for all paths lets the other one in.
+    opens_all = Route("/*", public=wide == "public", optional=wide == "optional")
+    routes = (opens_all, Route(path, public=True, own_origin=True))
+    with opened(DOORS, routes=routes) as world:
+        for method in ("POST", "post", "PUT"):
+            answer = world.send(method, other, headers=EVIL)
+            assert (answer.status, answer.reason, answer.reached) == (403, "cross_site", False)
+        assert world.send("GET", other, headers=EVIL).reached
+        assert world.send("POST", other, headers=OWN_PAGE).reached
+        assert world.send("POST", "/other", headers=EVIL).reached
+        assert world.send("POST", "/signin/x/y", headers=OWN_PAGE).reached
+
+
+@accepts("RT-27")
+def test_a_path_with_its_last_slash_stays_closed_where_nothing_opens_it() -> None:
+    with opened(DOORS, routes=(Route("/signin", public=True, own_origin=True),)) as world:
+        assert world.send("POST", "/signin/", headers=OWN_PAGE).status == 401
+
+
+@refuses("RT-27")
+def test_methods_that_log_in_are_closed_below_another_rule_too() -> None:
+    routes = (
+        Route("/*", public=True),
+        Route("/signin", methods=("POST",), public=True, own_origin=True),
+    )
+    with opened(DOORS, routes=routes) as world:
+        assert world.send("POST", "/signin/", headers=EVIL).status == 403
+        assert world.send("PUT", "/signin/", headers=EVIL).reached
