@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jwt_middleware import Route
-from tests.browser import OWN_PAGE
-from tests.issuing import DOORS, opened
+from jwt_middleware import Cookies, Route
+from tests.browser import OWN_PAGE, Browser
+from tests.issuing import DOORS, HOUR, SITES, opened
 from tests.rules import accepts, refuses
 
 EVIL = (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"))
@@ -57,3 +57,24 @@ def test_methods_that_log_in_are_closed_below_another_rule_too() -> None:
     with opened(DOORS, routes=routes) as world:
         assert world.send("POST", "/signin/", headers=EVIL).status == 403
         assert world.send("PUT", "/signin/", headers=EVIL).reached
+
+
+# --- one jar, several logins
+
+
+@accepts("RT-26")
+def test_of_two_logins_of_one_second_one_is_taken_by_both_cookies() -> None:
+    # Neither knew of the other. The page must not be one user by the access cookie, and after its
+    # refresh another.
+    for order in (1, -1):
+        with opened(SITES, refresh={"cookies": Cookies(access=True)}) as world:
+            browser = Browser(world)
+            browser.login("alice")
+            browser.login("bob")
+            browser.cookies = dict([*browser.cookies.items()][::order])
+            who = browser.request("GET", "/").user
+            for _ in range(3):
+                sid = browser.refresh().json["sid"]
+                assert world.row(sid).subject == who
+                assert browser.request("GET", "/").user == who
+                world.clock.forward(HOUR)
