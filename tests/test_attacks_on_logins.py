@@ -6,7 +6,7 @@ import pytest
 
 from jwt_middleware import Cookies, Route
 from tests.browser import OWN_PAGE, Browser
-from tests.issuing import DOORS, HOUR, SITES, opened
+from tests.issuing import DOORS, HOUR, REFRESH, SITES, opened
 from tests.rules import accepts, refuses
 
 EVIL = (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"))
@@ -78,3 +78,20 @@ def test_of_two_logins_of_one_second_one_is_taken_by_both_cookies() -> None:
                 assert world.row(sid).subject == who
                 assert browser.request("GET", "/").user == who
                 world.clock.forward(HOUR)
+
+
+@accepts("RT-26")
+def test_a_refresh_that_names_its_client_takes_that_clients_login() -> None:
+    with opened(SITES, refresh={"cookies": Cookies()}) as world:
+        browser = Browser(world)
+        shop = browser.login("alice", client_id="shop")
+        world.clock.forward(1)
+        staff = browser.login("bob", client_id="staff")
+        world.clock.forward(HOUR)
+        for client, tokens in (("shop", shop), ("staff", staff), ("shop", shop)):
+            form = f"grant_type=refresh_token&client_id={client}"
+            answer = browser.request("POST", REFRESH, form=form)
+            assert (answer.status, answer.json["sid"]) == (200, tokens.grant_id)
+            world.clock.forward(HOUR)
+        answer = browser.request("POST", REFRESH, form="grant_type=refresh_token&client_id=other")
+        assert (answer.status, answer.reason, answer.cookies) == (400, "client_mismatch", ())

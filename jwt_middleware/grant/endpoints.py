@@ -159,6 +159,9 @@ class Endpoints:
         """Exchange the newest of the browser's cookies whose grant lives."""
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
+        if asked.client_id is not None:
+            # As a log-out does: another client's login in this jar is none of its business.
+            living = [one for one in living if one[1].client_id == asked.client_id] or living
         # The newest first, and last what is known to be over. The order only saves questions: a
         # login ends every grant whose cookie it brought, so that one of them lives. Of two logins
         # of one second the access cookie's is the same one.
