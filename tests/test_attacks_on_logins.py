@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from jwt_middleware import Cookies, Route
-from tests.browser import OWN_PAGE, Browser
-from tests.issuing import DOORS, HOUR, REFRESH, SITES, opened
+from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Route, Settings
+from jwt_middleware.keys import file
+from tests.browser import OWN_PAGE, Browser, refresh_name, set_cookies
+from tests.issuing import AUDIENCE, DOORS, HOUR, ISSUER, REFRESH, SITES, Clock, Kind, opened
 from tests.rules import accepts, refuses
 
+OTHER = "https://other.example"  # an issuer beside ours, on the same host
 EVIL = (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"))
 
 
@@ -95,3 +99,38 @@ def test_a_refresh_that_names_its_client_takes_that_clients_login() -> None:
             world.clock.forward(HOUR)
         answer = browser.request("POST", REFRESH, form="grant_type=refresh_token&client_id=other")
         assert (answer.status, answer.reason, answer.cookies) == (400, "client_mismatch", ())
+
+
+# --- another application of this host
+
+
+@accepts("RT-26")
+@pytest.mark.parametrize("kind", DOORS, ids=lambda kind: kind[0])
+def test_another_applications_cookie_holds_nobody_up_while_the_key_file_is_broken(
+    tmp_path: Path, kind: Kind
+) -> None:
+    path = tmp_path / "keys.json"
+    KeySet.generate("Ed25519").save(path)
+    clock, theirs = Clock(), KeySet.generate("Ed25519")
+    group = Refresh(store="memory://", cookies=Cookies())
+    settings = Settings(issuer=OTHER, audience=AUDIENCE, keys=theirs, refresh=group, clock=clock)
+    foreign, mine = (
+        Issuer(one).issue("carol") for one in (settings, settings.replace(issuer=ISSUER))
+    )
+    with opened((kind,), keys=KeySet.load(path), refresh={"cookies": Cookies()}) as world:
+        browser = Browser(world)
+        browser.take(set_cookies(foreign))
+        sid = browser.login().grant_id
+        assert len(browser.cookies) == 2
+        world.clock.forward(HOUR)
+        file.write(path, b"")
+        for _ in range(2):
+            answer = browser.refresh()
+            assert (answer.status, answer.json["sid"]) == (200, sid)
+            world.clock.forward(HOUR)
+        assert browser.logout().status == 200
+        assert not world.is_alive(sid)
+        assert browser.cookies.keys() == {refresh_name(foreign)}
+        # Of keys that may be in the file, nobody says that they are none of ours.
+        answer = world.refresh(mine.refresh_token)
+        assert (answer.status, answer.reason) == (503, "keys_unavailable")
