@@ -493,7 +493,8 @@ def test_a_key_that_is_not_known_here_yet_logs_nobody_out(
         # Rubbish doesn't make it look again and again: it would find that the file is gone.
         keys.path.unlink()
         header = json.dumps({"alg": "HS256", "kid": "nobody's", "typ": "rt+jwt"}).encode()
-        forged = b".".join(map(b64url_encode, (header, b"{}", b"code"))).decode()
+        payload = json.dumps({"iss": ISSUER}).encode()
+        forged = b".".join(map(b64url_encode, (header, payload, b"code"))).decode()
         assert world.refresh(forged).reason == "key_unknown"
 
 

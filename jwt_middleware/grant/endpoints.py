@@ -159,10 +159,17 @@ class Endpoints:
         """Exchange the newest of the browser's cookies whose grant lives."""
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
+        if asked.client_id is not None:
+            # As a log-out does: another client's login in this jar is none of its business.
+            living = [one for one in living if one[1].client_id == asked.client_id] or living
         # The newest first, and last what is known to be over. The order only saves questions: a
-        # login ends every grant whose cookie it brought, so that one of them lives.
+        # login ends every grant whose cookie it brought, so that one of them lives. Of two logins
+        # of one second the access cookie's is the same one.
         ended = self._exchange.ended
-        living.sort(key=lambda one: (one[1].grant_id in ended, -one[1].issued_at))
+        living.sort(
+            key=lambda one: (one[1].grant_id not in ended, one[1].issued_at, one[1].grant_id),
+            reverse=True,
+        )
         gone = [*over, *(token.grant_id for _, token in living if token.grant_id in ended)]
 
         def refused(error: InvalidGrant) -> Step:

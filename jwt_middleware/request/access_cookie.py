@@ -69,5 +69,6 @@ class AccessCookie:
                 and self._is_ours(parsed.claims.get("iss"), parsed.header.kid)
                 and not self._has_ended(grant_id)
             ):
-                found.append((issued_at, text))
-        return max(found)[1] if found else cookies[0][1]
+                # Of two logins of one second a refresh takes the same one.
+                found.append((issued_at, grant_id, text))
+        return max(found)[2] if found else cookies[0][1]

@@ -37,7 +37,8 @@ class Route:
         public: no token is read. Matches this very path only, in its canonical spelling.
         optional: a request without a token passes as nobody's; one with a bad token is refused.
         own_origin: for public and optional routes that log in: other sites' requests are refused,
-            unless their method is safe. They could plant the login of another (RFC 10017).
+            unless their method is safe. They could plant the login of another (RFC 10017). It holds
+            for the path with and without a last slash, whichever rule opens that.
         scope: all of these, separated by spaces, are needed. Matches whatever follows the path,
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
@@ -274,6 +275,16 @@ class Routes:
             if rule is not None:
                 return rule
         return self._find_above(method, path, whole)
+
+    def logs_in(self, method: str, path: str) -> bool:
+        """Say whether a rule with `own_origin` is about a path, with a last slash or without.
+
+        Some frameworks serve both alike, and a wider rule may let the other one in.
+        """
+        whole = path.rstrip("/")
+        tables = self._narrow.get(whole), self._narrow.get(whole + "/")
+        rules = [_choose(one, None, method) for one in (*tables, self._narrow_below.get(whole))]
+        return any(one is not None and one.own_origin for one in rules)
 
     def _find_above(self, method: str, path: str, whole: str) -> Rule:
         stem = whole

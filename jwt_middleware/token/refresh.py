@@ -102,6 +102,10 @@ class RefreshKeys:
         """Return the key called `kid`, or None."""
         return self._by_kid.get(kid) if kid is not None else None
 
+    def has_issuer(self, issuer: object) -> bool:
+        """Say whether an issuer's name is ours, or was."""
+        return any(issuer == name for _, name in self._ends)
+
     def until(self, kid: str, issuer: str) -> float | None:
         """Return when a key stops to verify an issuer's tokens (inf: never); None: it never did."""
         return self._ends.get((kid, issuer))
@@ -204,7 +208,10 @@ def _read(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken, int]:
             raise InvalidToken(reasons.TYPE)
         key = keys.find(parsed.header.kid)
         if key is None:
-            raise InvalidToken(reasons.KEY_UNKNOWN)
+            # An unknown key may be one that isn't found yet: of ours, not of another issuer's,
+            # whose cookies may come beside.
+            ours = keys.has_issuer(parsed.claims.get("iss"))
+            raise InvalidToken(reasons.KEY_UNKNOWN if ours else reasons.ISSUER)
         jws.check_signature(parsed, key)
     except InvalidToken as error:
         raise InvalidGrant(error.reason, error.detail) from None
