@@ -221,15 +221,19 @@ class Core:
         if ours is not None and not request.is_websocket:
             return ours(request)
         rule = self._routes.find(request.method, request.path)
-        if rule.own_origin and self._check_own_origin is not None:
+        if (
+            self._check_own_origin is not None
+            and (rule.public or rule.optional)
+            and (rule.own_origin or self._routes.logs_in(request.method, request.path))
+        ):
             self._check_own_origin(request)
         if rule.public:
-            return self._as_nobody(request)
+            return self._nobody
         text = self._credentials(request)
         if text is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
             if rule.optional:
-                return self._as_nobody(request)
+                return self._nobody
             # A preflight never carries credentials; it reaches the application only where its
             # origin was configured, because an application may serve OPTIONS like any method.
             if is_preflight(request) and self._origins.knows(request):
@@ -311,13 +315,6 @@ class Core:
         if token is None or token.grant_id is None or self._unless_ended is None:
             return forward
         return self._unless_ended(forward, token.grant_id, life_of(token), now)
-
-    def _as_nobody(self, request: Request) -> Step:
-        """Let a request in that says nothing of who sent it. Raises CrossSite."""
-        check = self._check_own_origin
-        if check is not None and self._routes.logs_in(request.method, request.path):
-            check(request)
-        return self._nobody
 
     def _credentials(self, request: Request) -> str | None:
         """Return the access token of the request, from the one place that has it."""

@@ -67,7 +67,7 @@ def _add_schema(verbs: Any) -> None:
         choices=range(len(MIGRATIONS) + 1),
         default=0,
         metavar="VERSION",
-        help="the `level` in its table `facts`, else the number in `version`; default: 0, none is there",
+        help="the `level` in its table `facts`, else the number in `version`; default: 0, none",
     )
     schema.add_argument(
         "--rights", metavar="ROLE", help="and what grants a role that doesn't own it its rights"
