@@ -35,10 +35,8 @@ from tests.rules import accepts
 from tests.world import Answer
 
 RULES = Rules()
-OURS, PLAIN = (
-    (True,),
-    (False,),
-)  # our client names the login that it logs out of; a plain page can't
+OURS = (True,)  # our client names the login that it logs out of
+PLAIN = (False,)  # a plain page can't
 
 
 def show(*lines: str) -> None:
