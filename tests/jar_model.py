@@ -236,6 +236,7 @@ class Model:
         return state._replace(flights=(*rest, flight))
 
     def handle(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
+        """Yield what the server can do with a request that has arrived."""
         kind, brought, login = flight.kind, flight.brought, flight.login
         if kind is Kind.LOGIN:
             after = self._end(state, self.rules.ended_by_login(brought))
@@ -272,6 +273,7 @@ class Model:
                     yield Move(what, state._replace(flights=(*rest, taken)))
 
     def serve(self, state: State, rest: tuple[Flight, ...], flight: Flight) -> Iterator[Move]:
+        """Yield how a refresh can end whose grant lived when it was looked up."""
         login = flight.login
         assert login is not None
         is_over = state.lives[login] is Life.ENDED
@@ -306,6 +308,7 @@ class Model:
                 yield Move(what, state._replace(flights=rest))
 
     def ask(self, state: State) -> Iterator[Move]:
+        """Yield what pages can ask for."""
         jar, flights = state.jar, state.flights
         comes = any(one.kind is Kind.LOGIN for one in flights)
         if state.asked < self.world.logins and (not comes or self.world.logins_at_once):
@@ -359,6 +362,7 @@ class Model:
         return () if state.unanswered == (None,) and not self.world.repeats else state.unanswered
 
     def arrive(self, state: State, flight: Flight) -> Move:
+        """Let an answer come: what it clears goes, and then what it sets is in the jar."""
         name, kind = self.rules.name, flight.kind
         held = {name(cookie.login): cookie for cookie in state.jar}
         gone = set(held) if flight.clears_jar else {name(login) for login in flight.clears}
@@ -375,12 +379,10 @@ class Model:
         if kind is Kind.LOGOUT:
             if state.unanswered == (flight.login,):
                 state = state._replace(unanswered=())
-            left = (
-                () if flight.login is None else (one for one in state.shown if one != flight.login)
-            )
-            state = state._replace(shown=tuple(left))
+            left = tuple(one for one in state.shown if one != flight.login)
+            state = state._replace(shown=left)
             if flight.latest:
-                state = state._replace(nobody=True)
+                state = state._replace(shown=(), nobody=True)
         what = f"the answer comes to a page that {kind.told}: the jar has {names(state.jar)} cookie"
         return Move(what, state)
 

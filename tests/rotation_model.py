@@ -48,11 +48,11 @@ ones, and gives a lower bound. The tests repeat some searches in finer ticks.
 
 **What is left out, and why.** The absolute end: it logs out by design, and thieves the sooner. The
 idle limit: days, where this is about seconds; `idle_model.py` has it. Without them `rotated_at` and
-`last_used_at` have no part in the rule (`test_rotation.py`). Bound
-grants: never rotated, and another key is refused before anything else. The User-Agent: no argument
-of the rule. `end` is one step with the decision, because no answer goes out before it; should a
-failover lose it, every process that knows of it ends the grant again before it asks the rule. A
-request of the thief's is one step: to wait for an answer is to be slow.
+`last_used_at` have no part in the rule (`test_rotation.py`). Bound grants: never rotated, and
+another key is refused before anything else. The User-Agent: no argument of the rule. `end` is one
+step with the decision, because no answer goes out before it; should a failover lose it, every
+process that knows of it ends the grant again before it asks the rule. A request of the thief's is
+one step: to wait for an answer is to be slow.
 """
 
 import math

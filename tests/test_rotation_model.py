@@ -199,7 +199,7 @@ THEFTS = {
     "one copy, and a client that crashes": (World(copies=1, crash=1), COARSE, 5, 7),
     "one copy, and a failover": (World(copies=1, lost_writes=1), COARSE, 7, 8),
     "one copy, a client that compares": (World(copies=1, client=Client.COMPARES), RULE, 4, 5),
-    "one copy, a client that writes": (World(copies=1, client=Client.WRITES), RULE, 4, 5),
+    "one copy, a client that writes": (World(copies=1, client=Client.WRITES), RULE, 5, 5),
     "a client that never adopts": (World(copies=1, adopts=False), RULE, 4, 6),
     "a client that never adopts, two copies": (World(copies=2, adopts=False), RULE, 6, 9),
     "a client that never adopts, and a failover": (
