@@ -128,7 +128,6 @@ class Core:
         self._own_keys = self._issuers.own.keys
         self._lookups = lookups or Lookups()
         self._leeway = settings.leeway
-        self._issuer = settings.issuer
         self._nobody = nobody()
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = cookies.jars(settings.issuer) if cookies is not None else None
@@ -147,8 +146,10 @@ class Core:
                 self.jars,
                 self.jars.access,
                 check=partial(check_sender, header=cookies.header.lower(), origins=known),
-                is_ours=self._may_be_ours,
+                issuer=settings.issuer,
+                has_key=lambda kid: kid in self._own_keys.fresh.keys,
                 has_ended=ended.__contains__ if ended is not None else _never,
+                is_known=lambda text: cache is not None and cache.get(text) is not None,
             )
         self._origins = Origins(
             settings.origins,
@@ -328,9 +329,6 @@ class Core:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         self._access_cookie.check_sender(request)
         return cookie
-
-    def _may_be_ours(self, issuer: object, kid: str | None) -> bool:
-        return issuer == self._issuer and kid in self._own_keys.fresh.keys
 
     def verify(self, text: str, now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""

@@ -21,7 +21,8 @@ from tests.test_changing import CHANGES
 ISSUER, NEW_NAME, API = "https://login.example", "https://id.example", "https://api.example"
 SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"
 MAC = "jJ4wB7cXn0ZrT2kLm9QyHs6VaGpU8eDf"
-ES, HS = KeySet.generate("ES256"), KeySet.secret(MAC)
+# As if from a file: keys that are made at import are a finding of their own.
+ES, HS = KeySet(KeySet.generate("ES256").keys), KeySet.secret(MAC)
 STORE = "postgresql://shop:pw@db.example/grants"
 NOW = 1_800_000_000.0  # 2027-01-15
 IN_30_DAYS = "2027-02-15"  # the midnight after that

@@ -393,3 +393,26 @@ def test_a_refresh_that_finds_its_grant_ended_meanwhile_sets_nothing() -> None:
         assert (answer.status, answer.reason) == (400, "grant_ended")
         assert named(answer) == {refresh_name(tokens), access_name(tokens)}
         assert browser.cookies == {}
+
+
+@accepts("RT-26")
+def test_another_applications_access_cookie_is_nobodys_here() -> None:
+    # Two ports of localhost share a jar. With a Bearer header it is no second credential, either.
+    group = {"cookies": Cookies(access=True)}
+    routes = (Route("/maybe", optional=True),)
+    with opened(DOORS, refresh=group, issuer="http://localhost:8001", routes=routes) as other:
+        foreign = other.login("mallory")
+    name = f"__Host-access_token-{foreign.grant_id[-8:]}"
+    with opened(DOORS, refresh=group, routes=routes) as world:
+        browser = Browser(world)
+        browser.cookies[name] = foreign.access_token
+        assert browser.request("GET", "/").reason == "credentials_missing"
+        answer = browser.request("GET", "/maybe")
+        assert (answer.reached, answer.token) == (True, None)
+        token = world.login().access_token
+        page = (*OWN_PAGE, ("Authorization", f"Bearer {token}"))
+        for _ in range(2):
+            assert browser.request("GET", "/", page).user == "alice"
+        browser.login("bob")
+        for _ in range(2):
+            assert browser.request("GET", "/").user == "bob"

@@ -17,12 +17,14 @@ class AccessCookie:
         jars: the cookies' names.
         jar: the one of these that has access tokens.
         check: checks that a page of ours made the request. Raises CrossSite.
-        is_ours: says of `iss` and `kid` whether our own issuer may have signed a token.
+        issuer: our own, the only one whose tokens are put into cookies.
+        has_key: says of a `kid` whether our own issuer may have signed by it.
         has_ended: says of a grant whether it is known to have ended.
+        is_known: says of a token whether it was verified before, which spares a look at it.
 
     """
 
-    __slots__ = ("_check", "_has_ended", "_is_ours", "_jar", "_jars")
+    __slots__ = ("_check", "_has_ended", "_has_key", "_is_known", "_issuer", "_jar", "_jars")
 
     def __init__(
         self,
@@ -30,23 +32,38 @@ class AccessCookie:
         jar: Jar,
         *,
         check: Callable[[Request], None],
-        is_ours: Callable[[object, str | None], bool],
+        issuer: str,
+        has_key: Callable[[str | None], bool],
         has_ended: Callable[[str], bool],
+        is_known: Callable[[str], bool],
     ) -> None:
         self._jars = jars
         self._jar = jar
         self._check = check
-        self._is_ours = is_ours
+        self._issuer = issuer
+        self._has_key = has_key
         self._has_ended = has_ended
+        self._is_known = is_known
 
     def read(self, request: Request) -> str | None:
-        """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest."""
+        """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest.
+
+        Another issuer's doesn't count: it is of another application of this host.
+        """
         found = self._jars.held(request.header("cookie")).access
         check_once(found)
-        texts = [pair for pair in found if pair[1]]
-        if not texts:
+        cookies = [pair for pair in found if pair[1] and not self._is_others(pair[1])]
+        if not cookies:
             return None
-        return texts[0][1] if len(texts) == 1 else self._newest(texts)
+        return cookies[0][1] if len(cookies) == 1 else self._newest(cookies)
+
+    def _is_others(self, text: str) -> bool:
+        if self._is_known(text):
+            return False
+        try:
+            return jws.parse(text).claims.get("iss") != self._issuer
+        except InvalidToken:
+            return False  # nobody's: it is refused as what it is
 
     def check_sender(self, request: Request) -> None:
         """Check that a page of ours made a request that a cookie vouches for. Raises CrossSite."""
@@ -54,7 +71,7 @@ class AccessCookie:
 
     def _newest(self, cookies: list[tuple[str, str]]) -> str:
         # Nothing is verified here: it is to choose only, and what is chosen is checked as any
-        # token is. Others' are left aside: two applications of one host may use the same names.
+        # token is.
         found = []
         for name, text in cookies:
             try:
@@ -66,7 +83,7 @@ class AccessCookie:
                 isinstance(grant_id, str)
                 and self._jar.name(grant_id) == name
                 and type(issued_at) in (int, float)
-                and self._is_ours(parsed.claims.get("iss"), parsed.header.kid)
+                and self._has_key(parsed.header.kid)
                 and not self._has_ended(grant_id)
             ):
                 # Of two logins of one second a refresh takes the same one.

@@ -116,14 +116,17 @@ def is_loopback(url: str) -> bool:
 
 def origin_of(url: str) -> str | None:
     """Return the origin of a URL as a browser sends it, or None where it has none."""
+    from ipaddress import IPv6Address  # for who issues, or says own_origin
+
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port, host = parts.port, parts.hostname or ""
+        # As a browser writes it: other scripts in ASCII, an address in its shortest form.
+        host = f"[{IPv6Address(host)}]" if ":" in host else host.encode("idna").decode()
     except ValueError:
         return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in _DEFAULT_PORTS or not host:
         return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     named = "" if port is None or f":{port}" == _DEFAULT_PORTS[parts.scheme] else f":{port}"
     return f"{parts.scheme}://{host}{named}"
 
