@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
@@ -18,7 +17,7 @@ from .issuers import Issuers
 from .keys.live import LiveKeys
 from .settings import Settings
 from .token.cache import Cache
-from .values import reasons
+from .values import forks, reasons
 from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
 from .values.model import AccessToken
@@ -107,6 +106,7 @@ class Runtime:
                 f"must be a Settings, not {type(settings).__name__}",
                 "JWTMiddleware(app, settings)",
             )
+        forks.notice()
         with _lock:
             live = vars(settings)
             if "_runtime" not in live:
@@ -129,6 +129,7 @@ class Runtime:
 
     def core(self, *, asynchronous: bool) -> Core:
         """Return the core for one kind of door. Raises ConfigurationError if it can't be."""
+        forks.notice()
         with _lock:
             if asynchronous not in self._cores:
                 group = self._settings.refresh
@@ -444,6 +445,7 @@ class Runtime:
 
     async def acheck(self) -> None:
         """Do what `check` does, for doors that await."""
+        forks.notice()
         check = getattr(self.astore, "check", None)
         if check is None:
             return
@@ -454,6 +456,7 @@ class Runtime:
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""
+        forks.notice()
         executors, self._executors = self._executors, {}
         for executor in executors.values():
             executor.shutdown(wait=False)
@@ -494,7 +497,7 @@ def _after_fork() -> None:
         runtime.reset()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 
 _current: list[ContextVar[AccessToken | None]] = []

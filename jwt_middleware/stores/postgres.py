@@ -7,7 +7,6 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from asyncio import AbstractEventLoop, get_running_loop, timeout
@@ -19,6 +18,7 @@ from threading import Lock
 from typing import Any, Final, Self
 from weakref import WeakSet
 
+from ..values import forks
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.model import Grant
 from . import HEARING, Advanced, Cursor, Ended, Page
@@ -209,6 +209,7 @@ class PostgresStore(_Postgres):
 
     def close(self) -> None:
         """Close our own pool. A later verb opens it anew."""
+        forks.notice()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -232,6 +233,7 @@ class PostgresStore(_Postgres):
             self._preparing.release()
 
     def _run(self, flow: Flow[T], timeout: float = LONGEST) -> T:
+        forks.notice()
         deadline = time.monotonic() + min(timeout, self._timeout)
         try:
             if not self._is_prepared:
@@ -382,6 +384,7 @@ class AsyncPostgresStore(_Postgres):
 
     async def aclose(self) -> None:
         """Close our own pool of this loop. A later verb opens it anew."""
+        forks.notice()
         self._drop_orphans()
         here = self._loops.pop(get_running_loop(), None)
         if here is not None and here.pool is not None:
@@ -401,6 +404,7 @@ class AsyncPostgresStore(_Postgres):
                 await self._make_ready(deadline)
 
     async def _run(self, flow: Flow[T]) -> T:
+        forks.notice()
         deadline = time.monotonic() + self._timeout
         try:
             if not self._is_prepared:
@@ -596,8 +600,7 @@ def begin_as_child() -> None:
         store._forget()
 
 
-# Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
-getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
+forks.in_child(begin_as_child)
 
 
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
