@@ -146,7 +146,7 @@ class Core:
             self._access_cookie = AccessCookie(
                 self.jars,
                 self.jars.access,
-                check=partial(check_sender, header=cookies.header.lower(), origins=known),
+                check=partial(check_sender, header=cookies.header, origins=known),
                 is_ours=self._may_be_ours,
                 has_ended=ended.__contains__ if ended is not None else _never,
             )

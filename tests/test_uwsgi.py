@@ -1,4 +1,4 @@
-"""uWSGI itself: it makes the application in its master and forks the workers without Python's hooks.
+"""uWSGI itself: it makes the application in its master, and forks workers without hooks.
 
 `make uwsgi` compiles it, in an environment of its own; `make long` does that first.
 """

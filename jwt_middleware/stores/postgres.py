@@ -6,6 +6,7 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import time
@@ -41,6 +42,8 @@ __all__ = ["AsyncPostgresStore", "PostgresStore", "rights_sql", "schema_sql"]
 
 TIMEOUT: Final = 5.0  # seconds for a verb, whatever it waits for; every store's is below 10
 LONGEST: Final = 9.0  # seconds; beside it there is the time to cancel what hangs
+POOL: Final = "jwt_middleware"  # what the driver's log calls ours
+WARNED_EVERY: Final = 60.0  # seconds between two of its warnings about ours
 REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has failed meanwhile
 
 
@@ -121,7 +124,7 @@ class _Postgres:
             # the pool would sleep when the server is back.
             "reconnect_timeout": 0,
             "reconnect_failed": self._refuse,
-            "name": "jwt_middleware",
+            "name": POOL,
             "open": False,
         }
 
@@ -602,6 +605,27 @@ def begin_as_child() -> None:
 
 forks.in_child(begin_as_child)
 
+
+class _Seldom(logging.Filter):
+    """Let the driver warn once a minute of our pools: while a server is down, it does so each time.
+
+    That the store has failed is an event of ours; the driver's words say why.
+    """
+
+    _next = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_warning = record.levelno >= logging.WARNING
+        if not is_warning or not isinstance(record.args, tuple) or record.args[:1] != (POOL,):
+            return True
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + WARNED_EVERY
+        return True
+
+
+logging.getLogger("psycopg.pool").addFilter(_Seldom())
 
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"

@@ -197,6 +197,8 @@ class SQLiteStore:
         if name in ("", ":memory:") or "\0" in name:
             raise _wrong("needs the path of a file", "sqlite:///grants.db; or memory://")
         self._path = Path(name).absolute()  # a daemon may change its directory later
+        if not os.path.isdir(self._path.parent):
+            raise _wrong(f"{self._path.parent} is no directory", "make it first, on a local disk")
         self._clock = clock
         self._retention = retention
         self._synchronous = synchronous

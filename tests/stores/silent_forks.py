@@ -90,7 +90,7 @@ def in_children(do: Any, count: int = 2) -> list[int]:
         if child == 0:
             try:
                 say(do())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  (the parent shall hear of it)
                 say(repr(error))
             sys.exit(0)
         children.append(child)
