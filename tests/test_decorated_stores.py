@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ class Decorated(Awaited):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        return decorated(found) if asyncio.iscoroutinefunction(found) else found
+        return decorated(found) if inspect.iscoroutinefunction(found) else found
 
     async def check(self) -> None:
         self.checked += 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from a2wsgi import WSGIMiddleware as A2WSGI
+from a2wsgi import WSGIMiddleware
 from asgiref.wsgi import WsgiToAsgi
 from starlette.testclient import TestClient
 
@@ -24,12 +24,12 @@ NAMES = ("REMOTE_USER", "AUTH_TYPE")
 def starlette(app: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated, and used
-        from starlette.middleware.wsgi import WSGIMiddleware
-    return WSGIMiddleware(app)
+        from starlette.middleware import wsgi
+    return wsgi.WSGIMiddleware(app)
 
 
 ADAPTERS: dict[str, Callable[[Any], Any]] = {
-    "a2wsgi": A2WSGI,
+    "a2wsgi": WSGIMiddleware,
     "asgiref": WsgiToAsgi,
     "starlette": starlette,
 }
@@ -78,6 +78,6 @@ def test_a_client_that_acts_for_itself_is_no_user(
 
 def test_what_stood_there_before_is_taken_away() -> None:
     seen: list[dict[str, Any]] = []
-    app = inside_asgi(lambda environ, _: seen.append(environ) or [])
-    app({"REMOTE_USER": "root", "AUTH_TYPE": "Basic"}, None)
+    app = inside_asgi(lambda environ, _: [seen.append(environ)])
+    app({"REMOTE_USER": "root", "AUTH_TYPE": "Basic"}, print)
     assert seen == [{"jwt_middleware.token": None}]

@@ -1,4 +1,4 @@
-"""An old PyJWT on the path, or something else that is called jwt, is told by the version it needs."""
+"""An old PyJWT on the path, or something else that is called jwt: the error says what is needed."""
 
 import subprocess
 import sys

@@ -13,8 +13,8 @@ from tests.processes import ROOT
 # What Python's documentation has as "Availability: Unix", and a folder that can't be opened.
 TAKE_AWAY = """
 import os, sys
-for name in ("fork", "forkpty", "register_at_fork", "fchown", "fchmod", "chown", "lchown", "getppid",
-             "O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "O_CLOEXEC", "sched_getaffinity"):
+for name in ("fork", "forkpty", "register_at_fork", "fchown", "fchmod", "chown", "lchown",
+             "getppid", "O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "O_CLOEXEC"):
     if hasattr(os, name):
         delattr(os, name)
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):

@@ -171,9 +171,9 @@ def test_a_file_without_rights_is_found_at_the_start() -> None:
 
 
 def test_a_directory_that_is_not_there_is_found_when_the_store_is_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"missing is no directory \(make it first"):
-        with sqlite(tmp_path / "missing" / "grants.db"):
-            pass
+    told = r"missing is no directory \(make it first"
+    with pytest.raises(ConfigurationError, match=told), sqlite(tmp_path / "missing" / "grants.db"):
+        pass
 
 
 def test_a_directory_that_goes_away_before_the_start_is_found_there(tmp_path: Path) -> None:

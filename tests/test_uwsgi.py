@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +39,7 @@ KINDS = {
 
 
 @contextmanager
-def serving(folder: Path, store: str, *options: str) -> Iterator[int]:
+def serving(folder: Path, store: str, *options: str) -> Generator[int]:
     """Give the port of a master with two workers."""
     assert UWSGI.exists(), "make uwsgi"
     keys, port, log = folder / "keys.json", free_port(), folder / "uwsgi.log"
