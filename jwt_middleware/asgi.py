@@ -141,8 +141,8 @@ async def _check_asyncio(receive: Receive, send: Send) -> None:
     except RuntimeError:
         error = ConfigurationError(
             "app",
-            "this server runs it on trio, and the ASGI door needs asyncio",
-            "hypercorn --worker-class asyncio; or the WSGI door",
+            "the ASGI door needs asyncio, and this server runs it on another event loop",
+            "not trio: hypercorn --worker-class asyncio; or the WSGI door",
         )
         await receive()
         # A server that only sees an exception takes it for "no lifespan here" and goes on.

@@ -78,6 +78,11 @@ def test_a_client_that_acts_for_itself_is_no_user(
 
 def test_what_stood_there_before_is_taken_away() -> None:
     seen: list[dict[str, Any]] = []
-    app = inside_asgi(lambda environ, _: [seen.append(environ)])
+
+    def inner(environ: dict[str, Any], _: Any) -> list[bytes]:
+        seen.append(environ)
+        return []
+
+    app = inside_asgi(inner)
     app({"REMOTE_USER": "root", "AUTH_TYPE": "Basic"}, print)
     assert seen == [{"jwt_middleware.token": None}]
