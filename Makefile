@@ -13,7 +13,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite libraries setup format lock clean bench bench-gate
+.PHONY: help demo test check long suite libraries uwsgi setup format lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -32,7 +32,7 @@ check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, RE
 	$(BIN)/basedpyright $(CODE)
 	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
-long: $(STAMP)  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
+long: $(STAMP) uwsgi  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
 	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
 	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
@@ -79,6 +79,15 @@ tests/libraries/node_modules/.stamp: tests/libraries/package-lock.json
 	cd tests/libraries && npm ci --silent --ignore-scripts
 	@touch $@
 
+# Compiled here, so it wants a compiler, and the headers of the same Python as the tests.
+UWSGI := .venv-uwsgi
+uwsgi: $(UWSGI)/.stamp
+
+$(UWSGI)/.stamp: requirements/uwsgi.txt | $(UV)
+	@test -x $(UWSGI)/bin/python || $(PYTHON) -m venv --without-pip $(UWSGI)
+	$(UV) pip sync --quiet --require-hashes --python $(UWSGI)/bin/python requirements/uwsgi.txt
+	@touch $@
+
 setup: $(STAMP)  ## only make the environment
 
 format: $(STAMP)  ## format the code and mend what the linter can
@@ -121,6 +130,7 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
 	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
 	$(COMPILE) requirements/libraries.txt --group libraries
+	$(COMPILE) requirements/uwsgi.txt --group uwsgi
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave

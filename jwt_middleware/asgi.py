@@ -68,6 +68,7 @@ class JWTMiddleware:
                 step = warm(scope["method"], path, credentials)
         if step is None:
             if scope["type"] == "lifespan":
+                await _check_asyncio(receive, send)
                 if self._runtime.store is not None or self._is_asked_again:
                     receive, send = _watched(self._runtime, receive, send)
                 await self.app(scope, receive, send)
@@ -113,7 +114,7 @@ def _without_cookies(
 def _take_cookies(jars: Jars, scope: Scope) -> None:
     cookies = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
     held = scope["jwt_middleware.held"] = jars.held("; ".join(cookies))
-    if held.refresh:
+    if held.refresh or any(jars.refresh.prefix in one for one in cookies):
         left = "; ".join(filter(None, map(jars.without_refresh, cookies)))
         others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
         scope["headers"] = others + ([(b"cookie", left.encode("latin-1"))] if left else [])
@@ -129,6 +130,24 @@ def _check_root(app: Any) -> None:
             f"has root_path={root!r}, which changes the path after the rules have seen it",
             "give the root to the server (--root-path), or use app.add_middleware",
         )
+
+
+async def _check_asyncio(receive: Receive, send: Send) -> None:
+    """Refuse to start on another event loop than asyncio's. Raises ConfigurationError."""
+    from asyncio import get_running_loop
+
+    try:
+        get_running_loop()
+    except RuntimeError:
+        error = ConfigurationError(
+            "app",
+            "the ASGI door needs asyncio, and this server runs it on another event loop",
+            "not trio: hypercorn --worker-class asyncio; or the WSGI door",
+        )
+        await receive()
+        # A server that only sees an exception takes it for "no lifespan here" and goes on.
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        raise error from None
 
 
 def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, Send]:

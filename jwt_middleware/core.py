@@ -145,7 +145,7 @@ class Core:
             self._access_cookie = AccessCookie(
                 self.jars,
                 self.jars.access,
-                check=partial(check_sender, header=cookies.header.lower(), origins=known),
+                check=partial(check_sender, header=cookies.header, origins=known),
                 issuer=settings.issuer,
                 has_key=lambda kid: kid in self._own_keys.fresh.keys,
                 has_ended=ended.__contains__ if ended is not None else _never,

@@ -6,6 +6,7 @@ from inspect import isawaitable
 from typing import cast
 
 from .core import Core
+from .values import forks
 from .values.errors import OAuthError, Unavailable
 from .values.model import Request
 from .values.steps import Ask, Done, Forward, Reply, Step
@@ -13,6 +14,7 @@ from .values.steps import Ask, Done, Forward, Reply, Step
 
 def run(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, waiting in this thread."""
+    forks.notice()
     try:
         return cast("Forward | Reply", finish(core.begin(request)))
     except OAuthError as error:
@@ -21,6 +23,7 @@ def run(core: Core, request: Request) -> Forward | Reply:
 
 async def arun(core: Core, request: Request) -> Forward | Reply:
     """Lead a request to its end, awaiting what has to be awaited."""
+    forks.notice()
     try:
         return cast("Forward | Reply", await afinish(core.begin(request)))
     except OAuthError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
@@ -18,7 +17,7 @@ from .issuers import Issuers
 from .keys.live import LiveKeys
 from .settings import Settings
 from .token.cache import Cache
-from .values import reasons
+from .values import forks, reasons
 from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
 from .values.model import AccessToken
@@ -107,6 +106,7 @@ class Runtime:
                 f"must be a Settings, not {type(settings).__name__}",
                 "JWTMiddleware(app, settings)",
             )
+        forks.notice()
         with _lock:
             live = vars(settings)
             if "_runtime" not in live:
@@ -129,6 +129,7 @@ class Runtime:
 
     def core(self, *, asynchronous: bool) -> Core:
         """Return the core for one kind of door. Raises ConfigurationError if it can't be."""
+        forks.notice()
         with _lock:
             if asynchronous not in self._cores:
                 group = self._settings.refresh
@@ -180,6 +181,9 @@ class Runtime:
             answer = getattr(self.store, verb)(*args)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
+        if isawaitable(answer):
+            # Decorated, so that its start couldn't see it: nothing has been done.
+            raise _asynchronous("refresh.store", f"{verb} is", "give its sync kind", answer)
         if self._failed_since is not None:
             self._store_answered(turn)
         return answer
@@ -192,9 +196,9 @@ class Runtime:
         try:
             if not getattr(self.astore, "blocking", True):
                 answer = call(*args)
+                answer = await answer if isawaitable(answer) else answer
             else:
-                awaited = iscoroutinefunction(call)
-                doing: Any = call(*args) if awaited else self._in_executor("store", call, *args)
+                doing: Any = self._awaited("store", call, *args)
                 if verb in _ENDINGS:
                     # A client that hangs up must not keep its grant from ending.
                     doing = shield(ensure_future(doing))
@@ -385,10 +389,10 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
-    async def _awaited(self, kind: str, call: Callable[[Any], Any], asked: Any) -> Any:
+    async def _awaited(self, kind: str, call: Callable[..., Any], *asked: Any) -> Any:
         if _is_async(call):
-            return await call(asked)
-        answer = await self._in_executor(kind, call, asked)
+            return await call(*asked)
+        answer = await self._in_executor(kind, call, *asked)
         return await answer if isawaitable(answer) else answer
 
     def _sign(self, key: ExternalKey, message: bytes) -> bytes:
@@ -440,41 +444,52 @@ class Runtime:
         """Check the store at start: address, rights, schema. Raises ConfigurationError."""
         check = getattr(self.store, "check", None)
         if check is not None and not iscoroutinefunction(check):
-            check()
+            answer = check()
+            if isawaitable(answer):
+                raise _asynchronous("refresh.store", "is", "give its sync kind", answer)
 
     async def acheck(self) -> None:
         """Do what `check` does, for doors that await."""
+        forks.notice()
         check = getattr(self.astore, "check", None)
-        if check is None:
-            return
-        if iscoroutinefunction(check):
-            await check()
-        else:
-            await self._in_executor("store", check)
+        if check is not None:
+            await self._awaited("store", check)
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""
+        answer = self._closed()
+        if isawaitable(answer):
+            getattr(answer, "close", dict)()  # nobody here can await it
+
+    def _closed(self) -> Any:
+        forks.notice()
         executors, self._executors = self._executors, {}
         for executor in executors.values():
             executor.shutdown(wait=False)
         close = getattr(self.store, "close", None)
-        if close is not None and not iscoroutinefunction(close):
-            close()
+        return close() if close is not None else None
 
     async def aclose(self) -> None:
         """Do what `close` does, for doors that await."""
-        close = getattr(self.astore, "aclose", None) or getattr(self.astore, "close", None)
-        if iscoroutinefunction(close):
-            await close()
-        self.close()
+        close = getattr(self.astore, "aclose", None)
+        for answer in (close() if close is not None else None, self._closed()):
+            if isawaitable(answer):
+                await answer
 
 
 def _check_waits(
     field: str, call: Callable[..., Any] | None, subject: str = "is", *, remedy: str = "use def"
 ) -> None:
     if call is not None and _is_async(call):
-        problem = f"{subject} asynchronous, and a WSGI door can't await"
-        raise ConfigurationError(field, problem, remedy + _UNDER_ASGI)
+        raise _asynchronous(field, subject, remedy)
+
+
+def _asynchronous(
+    field: str, subject: str, remedy: str, answer: object = None
+) -> ConfigurationError:
+    getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
+    problem = f"{subject} asynchronous, and a WSGI door can't await"
+    return ConfigurationError(field, problem, remedy + _UNDER_ASGI)
 
 
 def _is_async(hook: Callable[..., Any]) -> bool:
@@ -494,7 +509,7 @@ def _after_fork() -> None:
         runtime.reset()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 
 
 _current: list[ContextVar[AccessToken | None]] = []

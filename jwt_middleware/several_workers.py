@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from .settings import Settings
 from .values.errors import ConfigurationError
+from .values.forks import is_before_silent_fork
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -142,8 +143,7 @@ def _see() -> _Seen:
         is_parent |= module == "gunicorn.arbiter" and frame.f_code.co_name == "setup"
         is_serving |= _is_call_of_an_application(frame)
     # Without lazy-apps, uWSGI makes the application before it forks, when there is no worker yet.
-    worker_id = getattr(sys.modules.get("uwsgi"), "worker_id", None)
-    is_parent |= worker_id is not None and worker_id() == 0
+    is_parent |= is_before_silent_fork()
     workers = max(1, *numbers) if numbers else None
     return _Seen(workers, is_parent, is_serving)
 

@@ -8,7 +8,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import run
-from .runtime import Runtime
+from .runtime import Runtime, current_token
 from .settings import Settings
 from .values import reasons
 from .values.errors import InvalidRequest, TooLarge
@@ -100,11 +100,34 @@ def _without_cookies(
 
 def _take_cookies(jars: Jars, environ: Environ) -> None:
     cookies = environ.get("HTTP_COOKIE", "")
-    held = environ["jwt_middleware.held"] = jars.held(cookies)
-    if held.refresh:
-        environ["HTTP_COOKIE"] = jars.without_refresh(cookies)
-        if not environ["HTTP_COOKIE"]:
-            del environ["HTTP_COOKIE"]
+    environ["jwt_middleware.held"] = jars.held(cookies)
+    left = jars.without_refresh(cookies)
+    if left:
+        environ["HTTP_COOKIE"] = left
+    elif cookies:
+        del environ["HTTP_COOKIE"]
+
+
+def inside_asgi(app: Application) -> Application:
+    """Hand the token on to a WSGI application that an adapter mounts inside the ASGI door.
+
+    Adapters (a2wsgi, asgiref, Starlette's) hand on the headers and nothing else of a scope; the
+    token is known in their threads by `current_token()`. Put around the application, this sets
+    `jwt_middleware.token`, `REMOTE_USER` and `AUTH_TYPE` as our WSGI door does. It checks nothing,
+    and of another issuer's token it doesn't know the user.
+    """
+
+    def handing_on(environ: Environ, start_response: StartResponse) -> Any:
+        token = environ["jwt_middleware.token"] = current_token()
+        for name in ("REMOTE_USER", "AUTH_TYPE"):
+            environ.pop(name, None)
+        if token is not None:
+            environ["AUTH_TYPE"] = "Bearer"
+            if token.own and not token.is_client:
+                environ["REMOTE_USER"] = token.subject.encode().decode("latin-1")
+        return app(environ, start_response)
+
+    return handing_on
 
 
 def _request(environ: Environ) -> Request:

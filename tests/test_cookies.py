@@ -9,10 +9,13 @@ from django.http import HttpResponse
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.testclient import TestClient
+from werkzeug.test import Client as WSGIClient
 
 from jwt_middleware import ConfigurationError, Cookies, Refresh, Route, Settings, Tokens
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.browser import (
     FIELD,
     OWN_PAGE,
@@ -235,6 +238,16 @@ def test_a_client_without_cookies_keeps_its_tokens_itself(world: World) -> None:
     assert world.call(answer.json["access_token"]).user == "alice"
     assert world.revoke(tokens.refresh_token).status == 200
     assert not world.is_alive(tokens.grant_id)
+
+
+def test_a_refusal_names_the_header_that_was_forgotten(browser: Browser) -> None:
+    browser.login()
+    for path in (REFRESH, REVOKE, "/orders"):
+        answer = browser.request("POST", path, OWN_PAGE[1:])
+        told = answer.json.get("detail") or answer.json["error_description"]
+        assert told == "With cookies the request needs the header X-Requested-With"
+        foreign = browser.request("POST", path, (FIELD, ("Origin", EVIL)))
+        assert "known origin" in (foreign.json.get("detail") or foreign.json["error_description"])
 
 
 # --- RT-20: what other sites do
@@ -835,3 +848,63 @@ def test_a_field_of_ones_own_is_taken(name: str) -> None:
         browser.login()
         assert browser.refresh(page).status == 200
         assert browser.refresh(OWN_PAGE).status == (200 if name == FIELD[0] else 403)
+
+
+# --- two Cookie lines that a server has joined by a comma
+
+
+@accepts("RT-20")
+@pytest.mark.parametrize("comma", [",", ", "])
+def test_what_is_joined_behind_our_cookie_is_not_its_value(browser: Browser, comma: str) -> None:
+    browser.login()
+    own = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    cookie = [("Cookie", f"theme=dark; {own}{comma}size=3; other=x")]
+    assert browser.world.get(headers=cookie).user == "alice"
+    assert browser.world.send("POST", REFRESH, headers=[*OWN_PAGE, *cookie]).status == 200
+
+
+@refuses("RT-20")
+def test_what_stands_behind_a_comma_may_be_planted_and_is_not_read(world: World) -> None:
+    # A host of the domain may set `a=b,__Host-...=token`: the browser sees a cookie called `a`.
+    planted = set_cookies(world.login("mallory"))[0].partition(";")[0]
+    cookie = [("Cookie", f"a=b,{planted}")]
+    answer = world.send("POST", REFRESH, headers=[*OWN_PAGE, *cookie])
+    assert (answer.status, answer.reason) == (400, "parameter_malformed")
+
+
+def test_the_application_gets_no_refresh_token_from_behind_a_comma() -> None:
+    jars = Cookies().jars("https://login.example")
+    own = f"{jars.refresh.prefix}12345678=token"
+    for header, left in {
+        f"a=b,{own}": "a=b",
+        f"a=b, {own}; c=d": "a=b; c=d",
+        f"{own},c=d": "c=d",
+        f"{own}, c=d": "c=d",
+        f"a=b; {own}": "a=b",
+        own: "",
+        "a=b,c; d": "a=b,c; d",
+        f"x={jars.refresh.prefix},y; z": f"x={jars.refresh.prefix},y; z",
+    }.items():
+        assert jars.without_refresh(header) == left
+    seen: list[str | None] = []
+
+    def inner(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(environ.get("HTTP_COOKIE"))
+        start_response("200 OK", [])
+        return []
+
+    async def ainner(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(value.decode() for name, value in scope["headers"] if name == b"cookie")
+        await PlainTextResponse("")(scope, receive, send)
+
+    made = Settings(
+        issuer="https://login.example",
+        audience="https://api.example",
+        keys=KEYS,
+        routes=(Route("/open", public=True),),
+        refresh=Refresh(store="memory://", cookies=Cookies()),
+    )
+    wsgi = WSGIClient(WSGIMiddleware(inner, made), use_cookies=False)
+    wsgi.get("/open", headers={"Cookie": f"a=b,{own}"})
+    TestClient(ASGIMiddleware(ainner, made)).get("/open", headers={"Cookie": f"a=b,{own}"})
+    assert seen == ["a=b", "a=b"]

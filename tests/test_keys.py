@@ -251,6 +251,9 @@ GUESSABLE = [
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
     "1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y",
     "qwertyuiopasdfghjklzxcvbnm123456",
+    "8f14e45f-ceea-467f-a8a1-7c3b2f9d6e05",
+    "{0B9D6C1E-5C1A-11EF-9B42-0242AC120002}",
+    "urn:uuid:01890a5d-ac96-774b-bcce-b302099a8057",
     bytes(32),
     bytes(range(64)),
 ]

@@ -63,7 +63,7 @@ OF_OS = {"PathLike", "fspath", "urandom"}  # all that the inside may take from o
 # These are the ones that may; the runtime, the doors and what stands above them may as well.
 EDGES = (
     *("keys/file.py", "keys/http.py", "keys/live.py", "keys/remote.py"),
-    *("stores/", "sources.py"),
+    *("stores/", "sources.py", "values/forks.py"),
 )
 
 # Only the doors and what stands above them may know a framework; a store knows its engine's driver.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -565,3 +568,75 @@ def test_secrets_rotate_in_a_file_and_are_never_published(door: Kind, tmp_path: 
         failed = latest(world)
         assert isinstance(failed, KeysFailed)
         assert "or the reverse" in failed.detail
+
+
+# --- where the file lies
+
+
+def test_a_link_is_followed_when_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link, there = tmp_path / "keys.json", tmp_path / "data" / "real.json"
+    link.symlink_to(there)
+    for _ in range(2):  # the first makes what the link names
+        made = KeySet.generate()
+        made.save(link)
+        assert link.is_symlink()
+        assert KeySet.load(there).by_kid.keys() == made.by_kid.keys()
+    there.unlink()
+    file.create(link, b"{}")
+    assert (link.is_symlink(), there.read_bytes()) == (True, b"{}")
+
+
+def test_the_folder_is_synced_after_the_new_name_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "keys.json", []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            synced.append(path.read_bytes())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    file.create(path, b"made")
+    file.write(path, b"written")
+    file.change(path, lambda before: before + b" and changed")
+    assert synced == [b"made", b"written", b"written and changed"]
+
+
+def test_on_nfs_the_lock_is_granted_for_a_file_that_is_open_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # flock(2): there it is a lock of fcntl(2), which wants that. A file system of this kind isn't
+    # to be had here.
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = tmp_path / "keys.json"
+    file.write(path, b"one")
+    file.change(path, lambda before: before + b" two")
+    assert path.read_bytes() == b"one two"
+
+
+def test_a_file_that_its_owner_may_only_read_is_changed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "keys.json", os.open
+    file.write(path, b"one")
+    path.chmod(0o400)
+
+    def opened(name: Any, flags: int, *mode: int) -> int:
+        if name == str(path) and flags & os.O_ACCMODE != os.O_RDONLY:
+            raise PermissionError(errno.EACCES, "as for who isn't root")
+        return real(name, flags, *mode)
+
+    monkeypatch.setattr(os, "open", opened)
+    file.change(path, lambda before: before + b" two")
+    assert path.read_bytes() == b"one two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400

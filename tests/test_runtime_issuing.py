@@ -654,7 +654,7 @@ async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
 
 def unusable(folder: Path) -> Iterator[tuple[str, Any, str]]:
     (folder / "text").write_text("no database, and long enough to be seen as none " * 10)
-    yield "a folder that is not there", f"sqlite:///{folder}/no/grants.db", "can't be used"
+    yield "a file that is a folder", f"sqlite:///{folder}", "can't be used"
     yield "no database", f"sqlite:///{folder}/text", "SQLITE_NOTADB"
     yield "a store that says so", Checked(ConfigurationError("refresh.store", "no table")), "table"
     yield "a store that is down", Checked(StoreUnavailable("no route")), "no route"

@@ -291,3 +291,27 @@ def test_the_lifespan_of_the_application_begins_and_ends(server: Server) -> None
     assert json.loads(server.get("/me", FACTORY.bearer())[2])["pool"] == "of the lifespan"
     server.stop()
     server.hear("shutdown by nobody")
+
+
+def test_a_server_on_trio_ends_at_its_start_and_is_told_why(tmp_path: Path) -> None:
+    log, port = tmp_path / "log", free_port()
+    command = ("hypercorn", "--workers=0", "--worker-class=trio", "--bind=127.0.0.1:{port}", ASGI)
+    variables = {
+        "TEST_ISSUER": FACTORY.issuer,
+        "TEST_AUDIENCE": FACTORY.audience,
+        "TEST_JWKS": json.dumps(FACTORY.keys.public_jwks()),
+        "TEST_NOTES": "1",
+        "TEST_ALIVE": str(port),
+    }
+    with socket.create_server(("127.0.0.1", 0)) as alive:
+        variables["TEST_ALIVE"] = str(alive.getsockname()[1])
+        process = started(command, port, log, **variables)
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+    assert (
+        "app: the ASGI door needs asyncio, and this server runs it on another event loop (not trio"
+        in log.read_text()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -392,7 +393,7 @@ def test_a_door_that_was_made_late_refuses_at_the_startup_that_follows() -> None
         await door(scope, receive, send)
 
     def drive() -> None:
-        starlette({"type": "lifespan"}, receive, send).send(None)
+        asyncio.run(starlette({"type": "lifespan"}, receive, send))
 
     with pytest.raises(ConfigurationError, match="several workers"):
         two_workers(drive)

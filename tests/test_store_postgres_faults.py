@@ -6,6 +6,8 @@ Each is met by both kinds of the store, called in the same way.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -22,12 +24,14 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from jwt_middleware.stores import HEARING, postgres_verbs
+from jwt_middleware.stores import postgres as module
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.postgres_verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.model import FrozenDict
 from tests.engines.postgres import Server, ask, postgres, session
 from tests.engines.proxy import Proxy
+from tests.processes import free_port
 from tests.stores import RETENTION, new_grant
 from tests.waiting import until
 
@@ -625,3 +629,32 @@ def test_many_first_requests_wait_for_one_look_and_no_longer(
         for call in calls:
             call.result()
     assert store.grants("alice") == ()
+
+
+def test_while_the_server_is_down_the_driver_warns_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "psycopg.pool"):
+        (seldom,) = [
+            one
+            for one in logging.getLogger("psycopg.pool").filters
+            if isinstance(one, module._Seldom)
+        ]
+        seldom._next = -math.inf
+        store = PostgresStore(f"postgresql://127.0.0.1:{free_port()}/x", retention=RETENTION)
+        store._is_prepared = True  # or a connection beside the pool would fail first
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                store.grants("alice")
+        store.close()
+        logger = logging.getLogger("psycopg.pool")
+        logger.warning("error connecting in %r: %s", "the application's", "refused")
+        seldom._next = -math.inf
+        logger.warning("error connecting in %r: %s", module.POOL, "a minute later")
+    warned = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(warned) == 3
+    assert warned[0].startswith("error connecting in 'jwt_middleware'")
+    assert warned[1:] == [
+        'error connecting in "the application\'s": refused',
+        "error connecting in 'jwt_middleware': a minute later",
+    ]

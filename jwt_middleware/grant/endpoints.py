@@ -330,7 +330,7 @@ class Endpoints:
         """Check that a page of ours made a request with cookies. Raises CrossSite."""
         if came:
             _, cookies = self._both()
-            check_same_site(request, cookies.header.lower(), self._known_origins)
+            check_same_site(request, cookies.header, self._known_origins)
 
     def _read(self, request: Request, then: Callable[[Parameters], Step]) -> Step:
         body.check_length(request.header("content-length"))

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from ..values.later import pattern
 
 _OTHER_KEYS = pattern(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
+# RFC 9562 s4: 122 bits of chance at most, and with some versions a time and an address.
+_UUID = pattern(rb"(?i)\s*(urn:uuid:)?\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?\s*")
 _MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
@@ -26,6 +28,8 @@ def guessable(secret: bytes) -> str:
             "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
             "(KeySet.pem, KeySet.from_jwks)"
         )
+    if _UUID().fullmatch(secret):
+        return f"this secret is a UUID, an identifier and no key: {_MAKE_ONE}"
     if _repeats(secret) or _counts(secret):
         return f"this secret repeats itself or counts: {_MAKE_ONE}"
     text = secret.decode("latin-1").lower()

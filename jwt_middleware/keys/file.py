@@ -24,6 +24,9 @@ MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 PATIENCE = 10.0  # seconds for another process that changes the file, which takes milliseconds
 # Others may read it, or write it; a group that the service runs in may read it.
 _STRANGERS = stat.S_IWGRP | stat.S_IRWXO
+# Windows has neither: the folder's access list says who may read, and nothing keeps two commands
+# that change a file from doing it at once.
+_HAS_MODES = hasattr(os, "fchown")
 
 
 def read(path: Any) -> bytes:
@@ -55,14 +58,18 @@ def _told(path: str | os.PathLike[str]) -> Generator[None, None, None]:
 
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    with _beside(os.fspath(path), contents) as written:
+    path = os.path.realpath(path)  # or a link would become a file
+    with _beside(path, contents) as written:
         os.replace(written, path)
+    _sync_folder(path)
 
 
 def create(path: str | os.PathLike[str], contents: bytes) -> None:
     """Do what `write` does where there is no such file. Raises FileExistsError, OSError."""
-    with _beside(os.fspath(path), contents) as written:
+    path = os.path.realpath(path)
+    with _beside(path, contents) as written:
         os.link(written, path)
+    _sync_folder(path)
 
 
 def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
@@ -75,9 +82,9 @@ def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
         OSError: it can't be written, or another process has held it for `PATIENCE`.
 
     """
-    path = os.path.realpath(path)  # or a link would become a file
+    path = os.path.realpath(path)
     with _locked(path) as status:
-        if status.st_mode & _STRANGERS:
+        if status.st_mode & _STRANGERS and _HAS_MODES:
             mode = f"{status.st_mode & 0o777:04o}"
             raise ConfigurationError(
                 "keys",
@@ -86,6 +93,7 @@ def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
             )
         with _beside(path, to(read(path)), status) as written:
             os.replace(written, path)
+        _sync_folder(path)
 
 
 @contextmanager
@@ -100,7 +108,7 @@ def _beside(
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(contents)
             opened.flush()
-            if like is not None:
+            if like is not None and _HAS_MODES:
                 # An operator who is root must not take the file away from who runs the service.
                 os.fchown(descriptor, like.st_uid, like.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
@@ -111,13 +119,24 @@ def _beside(
             os.unlink(beside)
 
 
+def _sync_folder(path: str) -> None:
+    """Make the new name as durable as the contents: a power cut would bring the old file back."""
+    # Where a folder can't be opened (Windows) or synced, the file is in its place all the same.
+    with suppress(OSError):
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
 def _locked(path: str) -> Generator[os.stat_result, None, None]:
     """Hold the file itself locked: what another process has replaced meanwhile is locked anew."""
     deadline = monotonic() + PATIENCE
     while True:
         with _told(path):
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = _opened(path)
         try:
             status = _lock(descriptor, path, deadline)
             if status is not None:
@@ -128,17 +147,27 @@ def _locked(path: str) -> Generator[os.stat_result, None, None]:
         sleep(0.01)
 
 
+def _opened(path: str) -> int:
+    # To write, though nothing is written: on NFS a lock is the server's, which grants an exclusive
+    # one for a file that is open to write only (flock(2)).
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
 def _lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
     """Return the status of the file that is locked now; None: another process has it, or had."""
-    # Not at the top: who only reads has no use for it.
-    from fcntl import LOCK_EX, LOCK_NB, flock
+    if _HAS_MODES:
+        # Not at the top: who only reads has no use for it.
+        from fcntl import LOCK_EX, LOCK_NB, flock
 
-    try:
-        flock(descriptor, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        if monotonic() > deadline:
-            raise
-        return None
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > deadline:
+                raise
+            return None
     status = os.fstat(descriptor)
     return status if os.path.samestat(status, os.stat(path)) else None
 

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterable
 
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
-from ..values.later import record
+from ..values.later import pattern, record
 from ..values.model import Headers, Held, Request
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them
+_JOINED = pattern(r"(?s),[ \t]*[!#-'*+\-.0-9A-Z^-z|~]+=.*")  # a token of RFC 9110 s5.6.2 and "="
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
 
 
@@ -69,7 +70,7 @@ class Jars:
         if header is None or not self._may_have(header):
             return Held((), ())
         pairs = [one.strip(" \t").partition("=") for one in header.split(";")]
-        named = [(name, value) for name, equals, value in pairs if equals]
+        named = [(name, _cut(value)) for name, equals, value in pairs if equals]
         access = self.access
         return Held(
             tuple(pair for pair in named if self.refresh.has(pair[0])),
@@ -82,9 +83,18 @@ class Jars:
 
     def without_refresh(self, header: str) -> str:
         """Return a Cookie field without refresh tokens, which are nobody's business inside."""
-        pairs = header.split(";")
-        kept = [one for one in pairs if not self.refresh.has(one.strip(" \t").partition("=")[0])]
-        return ";".join(kept).lstrip(" \t") if len(kept) < len(pairs) else header
+        if self.refresh.prefix not in header:
+            return header
+        # By commas, too: what a second line begins with isn't read, and stays outside all the same.
+        kept = []
+        for pair in header.split(";"):
+            left = [one for one in pair.split(",") if not self._is_refresh(one)]
+            if left:
+                kept.append(",".join(left))
+        return ";".join(kept).lstrip(" \t")
+
+    def _is_refresh(self, pair: str) -> bool:
+        return self.refresh.has(pair.strip(" \t").partition("=")[0])
 
     def cleared(self, held: Held, grant_ids: Collection[str]) -> Headers:
         """Return what removes the cookies of these grants that the request brought.
@@ -102,6 +112,17 @@ class Jars:
                 if jar is not None and name[-OF_A_GRANT:] in ends and names.count(name) == 1
             ]
         return tuple(found)
+
+
+def _cut(value: str) -> str:
+    """Return the value without what a server has joined to it: a second Cookie line, by a comma.
+
+    No token of ours has a comma. The name that stands behind one isn't read, though: it may be a
+    part of another cookie's value, which another host of the domain may set, and what begins with
+    `__Host-` it must not. Browsers send one line (RFC 6265 s5.4), and HTTP/2's are joined by "; "
+    (RFC 9113 s8.2.3).
+    """
+    return _JOINED().sub("", value)
 
 
 def check_once(pairs: Iterable[tuple[str, str]]) -> None:
@@ -130,8 +151,8 @@ def check_same_site(request: Request, header: str, origins: frozenset[str]) -> N
     only `origins` pass. `Origin` and `Sec-Fetch-Site` are set by browsers and can't be set by
     scripts.
     """
-    if request.header(header) is None:
-        raise CrossSite(reasons.CROSS_SITE, "header")
+    if request.header(header.lower()) is None:
+        raise CrossSite(reasons.CROSS_SITE, "header", header=header)
     check_origin(request, origins)
 
 

@@ -41,7 +41,8 @@ class Refusals:
         `scope` is what the resource asks for.
         """
         # Derived from settings and never from what was sent, so that this can't grow without end.
-        key = (type(error), error.retry_after, at_resource, scope, *error.parameters())
+        told = (error.retry_after, error.description, *error.parameters())
+        key = (type(error), at_resource, scope, *told)
         found = self._made.get(key)
         if found is None:
             found = self._made[key] = self._make(error, at_resource=at_resource, scope=scope)

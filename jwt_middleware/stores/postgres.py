@@ -6,8 +6,8 @@ server's. Two stores carry the same verbs out, one by waiting and one by awaitin
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import re
 import time
 from asyncio import AbstractEventLoop, get_running_loop, timeout
@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Any, Final, Self
 from weakref import WeakSet
 
+from ..values import forks
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.model import Grant
 from . import HEARING, Advanced, Cursor, Ended, Page
@@ -41,6 +42,8 @@ __all__ = ["AsyncPostgresStore", "PostgresStore", "rights_sql", "schema_sql"]
 
 TIMEOUT: Final = 5.0  # seconds for a verb, whatever it waits for; every store's is below 10
 LONGEST: Final = 9.0  # seconds; beside it there is the time to cancel what hangs
+POOL: Final = "jwt_middleware"  # what the driver's log calls ours
+WARNED_EVERY: Final = 60.0  # seconds between two of its warnings about ours
 REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has failed meanwhile
 
 
@@ -121,7 +124,7 @@ class _Postgres:
             # the pool would sleep when the server is back.
             "reconnect_timeout": 0,
             "reconnect_failed": self._refuse,
-            "name": "jwt_middleware",
+            "name": POOL,
             "open": False,
         }
 
@@ -209,6 +212,7 @@ class PostgresStore(_Postgres):
 
     def close(self) -> None:
         """Close our own pool. A later verb opens it anew."""
+        forks.notice()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -232,6 +236,7 @@ class PostgresStore(_Postgres):
             self._preparing.release()
 
     def _run(self, flow: Flow[T], timeout: float = LONGEST) -> T:
+        forks.notice()
         deadline = time.monotonic() + min(timeout, self._timeout)
         try:
             if not self._is_prepared:
@@ -382,6 +387,7 @@ class AsyncPostgresStore(_Postgres):
 
     async def aclose(self) -> None:
         """Close our own pool of this loop. A later verb opens it anew."""
+        forks.notice()
         self._drop_orphans()
         here = self._loops.pop(get_running_loop(), None)
         if here is not None and here.pool is not None:
@@ -401,6 +407,7 @@ class AsyncPostgresStore(_Postgres):
                 await self._make_ready(deadline)
 
     async def _run(self, flow: Flow[T]) -> T:
+        forks.notice()
         deadline = time.monotonic() + self._timeout
         try:
             if not self._is_prepared:
@@ -596,9 +603,29 @@ def begin_as_child() -> None:
         store._forget()
 
 
-# Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
-getattr(os, "register_at_fork", dict)(after_in_child=begin_as_child)
+forks.in_child(begin_as_child)
 
+
+class _Seldom(logging.Filter):
+    """Let the driver warn once a minute of our pools: while a server is down, it does so each time.
+
+    That the store has failed is an event of ours; the driver's words say why.
+    """
+
+    _next = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_warning = record.levelno >= logging.WARNING
+        if not is_warning or not isinstance(record.args, tuple) or record.args[:1] != (POOL,):
+            return True
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + WARNED_EVERY
+        return True
+
+
+logging.getLogger("psycopg.pool").addFilter(_Seldom())
 
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 _REMEDY = "host, port, database, user and password must be right, and the server be running"

@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 from weakref import ReferenceType, ref
 
+from ..values import forks
 from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.model import Grant
 from . import Advanced, Cursor, Ended, Page
@@ -196,6 +197,8 @@ class SQLiteStore:
         if name in ("", ":memory:") or "\0" in name:
             raise _wrong("needs the path of a file", "sqlite:///grants.db; or memory://")
         self._path = Path(name).absolute()  # a daemon may change its directory later
+        if not os.path.isdir(self._path.parent):
+            raise _wrong(f"{self._path.parent} is no directory", "make it first, on a local disk")
         self._clock = clock
         self._retention = retention
         self._synchronous = synchronous
@@ -236,6 +239,7 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close what is open. A later verb opens it anew."""
+        forks.notice()
         for line in self.lines:
             line.close()
 
@@ -471,7 +475,7 @@ def _begin(db: sqlite3.Connection, deadline: float) -> None:
 class _Line:
     """One connection that threads take turns at: opened when needed, and anew after every fault."""
 
-    __slots__ = ("_db", "_file", "_is_held", "_lock", "_open", "_path", "_timeout")
+    __slots__ = ("_db", "_file", "_is_held", "_lock", "_open", "_opener", "_path", "_timeout")
 
     def __init__(self, path: Path, open_: Callable[[], sqlite3.Connection], timeout: float) -> None:
         self._db: sqlite3.Connection | None = None
@@ -479,12 +483,17 @@ class _Line:
         self._is_held = False
         self._lock = Lock()
         self._open = open_
+        self._opener = 0  # the process that has opened it
         self._path = path
         self._timeout = timeout
 
-    def __del__(self) -> None:
-        if self._db is not None:
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if self._db is None:
+            return
+        if self._opener == getpid():
             self._db.close()
+        else:
+            _inherited.append(self._db)
 
     @contextmanager
     def taken(self) -> Generator[tuple[sqlite3.Connection, float], None, None]:
@@ -492,6 +501,7 @@ class _Line:
 
         After any error the connection is closed, which takes back what it has begun.
         """
+        forks.notice()
         deadline = time.monotonic() + self._timeout
         lock = self._lock
         if not lock.acquire(timeout=self._timeout):
@@ -503,13 +513,16 @@ class _Line:
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(_kind(error)) from None
         finally:
-            if not is_done:
+            if not is_done or forks.is_before_silent_fork():
                 self._drop()
             lock.release()
 
     def _live(self) -> sqlite3.Connection:
         if _inherited:
-            raise StoreUnavailable("a fork came in the middle of a verb: start the process anew")
+            raise StoreUnavailable(
+                "this process was forked while the file was open: start it anew; a server that "
+                "forks without Python's hooks has to make the application in each worker"
+            )
         found = os.stat(self._path)
         file = (found.st_dev, found.st_ino)
         if file != self._file:
@@ -517,6 +530,7 @@ class _Line:
             self._drop()
         if self._db is None:
             self._file = file  # taken before it is opened, so that a change meanwhile is seen
+            self._opener = os.getpid()
             self._db = self._open()
         return self._db
 
@@ -552,7 +566,8 @@ class _Line:
 
 
 # SQLite's locks don't hold in a child that has inherited a connection, and sooner or later the file
-# is damaged (https://www.sqlite.org/howtocorrupt.html, 2.6): so nothing is open during a fork.
+# is damaged (https://www.sqlite.org/howtocorrupt.html, 2.6): so nothing is open during a fork. What
+# uWSGI forks runs no hook: before that, a line closes its connection after each turn.
 _stores: list[ReferenceType[SQLiteStore]] = []
 _inherited: list[sqlite3.Connection] = []  # all the same, by a verb that hung; kept, never closed
 
@@ -581,9 +596,8 @@ def _lines() -> Iterable[_Line]:
 
 
 # Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
-getattr(os, "register_at_fork", dict)(
-    before=before_fork, after_in_parent=after_fork, after_in_child=begin_as_child
-)
+getattr(os, "register_at_fork", dict)(before=before_fork, after_in_parent=after_fork)
+forks.in_child(begin_as_child)
 
 
 def parse_url(url: str) -> tuple[str, dict[str, Any]]:

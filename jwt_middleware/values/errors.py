@@ -146,6 +146,13 @@ class CrossSite(OAuthError):
         "The request may be another site's: it needs a known origin, and with cookies a header"
     )
 
+    def __init__(self, reason: Reason, detail: str, *, header: str = "") -> None:
+        super().__init__(reason, detail)
+        if header:
+            # No secret: it stands in every page that talks to us, and another site's script can't
+            # send it without a preflight.
+            self.description = f"With cookies the request needs the header {header}"
+
 
 class InvalidGrant(OAuthError):
     """The refresh token buys nothing (RFC 6749 s5.2). All causes give one and the same answer."""
