@@ -242,6 +242,53 @@ def test_a_root_that_frameworks_cut_in_different_ways_makes_the_path_odd(
         Routes((Route("/admin", scope="admin"),)).find("GET", below_root(path, root))
 
 
+AGAIN = Routes(
+    (
+        Route("/admin", scope="admin"),
+        Route("/projects", scope="projects"),
+        Route("/static/*", public=True),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin%2Fx",  # cheroot leaves %2F, mod_wsgi too where it is told to
+        "/admin%2fx",
+        "/%2Fadmin",
+        "/admin%5Cx",
+        "/adm%69n",  # socketify decodes nothing
+        "/adm%69n/users",
+        "/x%2F..%2Fadmin",
+        "/x/%2e%2e/admin",
+        "/projects/1%2F..%2F..%2Fadmin",
+    ],
+)
+def test_a_path_that_a_rule_would_name_if_it_were_decoded_again_is_odd(path: str) -> None:
+    assert found(AGAIN, path) == ODD
+    # Where no rule asks for more than a token, there is nothing to slip past.
+    assert found(Routes((Route("/*", public=True),)), path) == "token"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/projects/group%2Fname", "projects"),
+        ("/projects/a%2F..%2Fb", "projects"),
+        ("/projects/100%", "projects"),
+        ("/admin/50%25", "admin"),
+        ("/go/https%3A%2F%2Fexample.org%2Fadmin", "token"),
+        ("/wiki/100%effective", "token"),
+        ("/wiki/a%zz", "token"),
+        ("/static%2Fapp.js", "token"),
+        ("/static/a%2Fb.js", "token"),
+    ],
+)
+def test_a_percent_sign_that_leads_to_no_other_rule_is_not_odd(path: str, expected: str) -> None:
+    assert found(AGAIN, path) == expected
+
+
 EQUAL = [
     (Route("/a", scope="x"), Route("/a", scope="y")),
     (Route("/a", public=True), Route("/a", scope="y")),
