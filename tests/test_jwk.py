@@ -371,3 +371,13 @@ def test_an_ecdsa_signature_has_one_length_however_small_its_numbers_are(
         signature = key.sign(message)
         assert len(signature) == size
         assert key.verify(message, signature)
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("ES256", 32), ("ES384", 48), ("ES512", 66)])
+def test_an_ecdsa_signature_has_one_text(algorithm: str, size: int) -> None:
+    key = jwk.generate(algorithm)
+    signature = key.sign(MESSAGE)
+    r, s = signature[:size], signature[size:]
+    assert key.verify(MESSAGE, r + s)
+    for other in (r + b"\0" + s, r + b"\0" * size + s, b"\0" + r + s, r + s + b"\0", r, b""):
+        assert not key.verify(MESSAGE, other)

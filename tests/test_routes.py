@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jwt_middleware import ConfigurationError, Route
-from jwt_middleware.request.routes import Routes, Rule, below_root
+from jwt_middleware.request.routes import MAX_PATH, Routes, Rule, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidRequest
@@ -140,7 +140,7 @@ def test_without_rules_every_path_needs_a_token() -> None:
         assert found(Routes(()), path) == "token"
 
 
-ODD_PATHS = [
+ODD_PATHS: list[Any] = [
     "a",
     "*",
     "@x",
@@ -170,6 +170,10 @@ ODD_PATHS += [
 ODD_PATHS += ["/a\n", "/a\r\n", "/\ta", "/\x1b", "/\x7f", "\n/a", " /a"]
 
 
+LONGEST = "/" + "a" * (MAX_PATH - 1)
+ODD_PATHS += [pytest.param(LONGEST + "a", id="too long")]
+
+
 @pytest.mark.parametrize("path", ODD_PATHS, ids=repr)
 def test_an_odd_path_is_refused_where_any_rule_asks_for_more_than_a_token(path: str) -> None:
     for route in (Route("/x", scope="a"), Route("/x", max_age=1), Route("/x", acr_values=("a",))):
@@ -178,6 +182,10 @@ def test_an_odd_path_is_refused_where_any_rule_asks_for_more_than_a_token(path: 
         assert (answer.status, answer.error, answer.reason) == (400, "invalid_request", "path_odd")
     for route in (Route("/*", public=True), Route("/*", optional=True), Route("/x")):
         assert found(Routes((route,)), path) == "token"
+
+
+def test_the_longest_path_is_not_odd() -> None:
+    assert found(Routes((Route("/x", scope="a"), Route("/*", public=True))), LONGEST) == "public"
 
 
 @pytest.mark.parametrize(

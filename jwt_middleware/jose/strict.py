@@ -138,7 +138,7 @@ _decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
 # A string without an end takes all that is left, or every quote in it would be tried anew.
-_STRING = pattern(rb'(?s)"(?:[^"\\]|\\.)*+(?:"|\\?\Z)')
+_STRING = pattern(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 
