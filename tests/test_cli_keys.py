@@ -9,7 +9,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -586,6 +586,60 @@ def test_a_file_that_somebody_holds_is_not_waited_for_in_vain(
     for each in (meanwhile, can_be_read):
         file.change(operator.path, each)
     operator.does("rotate --force")
+
+
+def test_a_file_that_was_replaced_before_it_was_locked_is_locked_anew(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.does("new")
+    first = operator.path.read_bytes()
+    real, waiting = os.open, [True]
+
+    def opening(path: Any, flags: int, *more: Any) -> int:
+        descriptor = real(path, flags, *more)
+        if waiting and os.path.samefile(path, operator.path):
+            waiting.clear()
+            # Another operator is done between the opening and the lock.
+            file.change(operator.path, lambda contents: contents + b" ")
+        return descriptor
+
+    def alone(contents: bytes) -> bytes:
+        with pytest.raises(BlockingIOError):
+            file.change(operator.path, lambda contents: contents + b"lost")
+        return contents + b"\n"
+
+    monkeypatch.setattr(file, "PATIENCE", 0.05)
+    monkeypatch.setattr(os, "open", opening)
+    file.change(operator.path, alone)
+    assert operator.path.read_bytes() == first + b" \n"
+
+
+def test_the_disk_has_the_contents_before_the_file_has_its_name(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real_sync, real_replace, real_link = os.fsync, os.replace, os.link
+
+    def fsync(descriptor: int) -> None:
+        real_sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    def named(name: Callable[..., None]) -> Callable[..., None]:
+        def call(written: str, path: str) -> None:
+            # Else a power cut could leave the new name, and nothing in it.
+            assert os.stat(written).st_ino in synced
+            name(written, path)
+            replaced.append(path)
+
+        return call
+
+    replaced: list[str] = []
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", named(real_replace))
+    monkeypatch.setattr(os, "link", named(real_link))
+    for line in ("new", "rotate --force", "new --force"):
+        operator.does(line)
+    assert len(replaced) == 3
 
 
 def test_two_that_make_the_file_at_once_make_one(operator: Operator) -> None:

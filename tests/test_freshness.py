@@ -264,6 +264,15 @@ def test_keys_whose_clock_was_set_back_are_stale_from_then_on(fresh: Freshness) 
     assert fresh.plan("one", earlier + 3601) == "ask"
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_from_asking_for_an_unknown_key(
+    fresh: Freshness,
+) -> None:
+    good(fresh)
+    assert fresh.plan("two", START + 29.9) == "unknown"
+    # Else a new key of the issuer's would be unknown until that time comes again.
+    assert fresh.plan("two", START - 1000) == "ask"
+
+
 def test_keys_that_are_gone_do_not_come_back_with_the_clock(fresh: Freshness) -> None:
     good(fresh)
     assert fresh.plan("one", START + 4200) == "ask"

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import product
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,11 +27,13 @@ from jwt_middleware import (
 from jwt_middleware.issuers import MAX_TENANTS, MAX_UNPROVED, TENANT_AGE, Issuers
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
+from jwt_middleware.keys.freshness import Limits
+from jwt_middleware.keys.source import Found
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.access import Policy, accept
 from jwt_middleware.values import reasons
-from jwt_middleware.values.errors import InvalidToken
+from jwt_middleware.values.errors import InvalidToken, KeysUnavailable
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import HOUR, REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
@@ -289,6 +291,51 @@ def test_their_token_revokes_nothing_of_ours(key: str) -> None:
     by_wsgi(app, posted(REVOKE, form_octets({"token": token})))
     (grant,) = issuer.grants("alice")
     assert grant.ended_at is None
+
+
+def test_a_token_by_a_key_that_no_longer_serves_revokes_like_any_invalid_one(
+    clock: Clock,
+) -> None:
+    own, theirs = TokenFactory(clock=clock), TokenFactory(issuer=THEIRS.issuer, clock=clock)
+
+    class Once:
+        """A source that answers once."""
+
+        algorithm = None
+        answers = 1
+
+        def limits(self) -> Limits:
+            return Limits(stale=HOUR, cool_down=30, lease=5)
+
+        def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+            self.answers -= 1
+            if self.answers < 0:
+                raise KeysUnavailable("gone")
+            return Found(b"", HOUR)
+
+        def read(self, octets: bytes) -> Any:
+            return KeySet(theirs.keys.keys), ()
+
+    settings = own.settings(
+        refresh=Refresh(store="memory://"),
+        trusted_issuers=(
+            TrustedIssuer(
+                issuer=theirs.issuer,
+                audience=theirs.audience,
+                keys=KeySet(theirs.keys.keys, cast("Any", Once())),
+            ),
+        ),
+    )
+    site = Site("wsgi", settings)
+    token = theirs.token(exp=int(clock()) + 9 * HOUR)
+    revoke = posted(REVOKE, form_octets({"token": token}))
+    app = WSGIMiddleware(Application().wsgi, site.settings)
+    assert site.get(token).reached
+    # RFC 7009 s2.2.1: known, and of a kind that can't be revoked.
+    assert by_wsgi(app, revoke)[0] == 400
+    clock.forward(2 * HOUR)
+    assert site.get(token).status == 503
+    assert by_wsgi(app, revoke)[0] == 200
 
 
 # --- settings
@@ -568,6 +615,20 @@ def test_a_tenant_that_is_gone_is_refused_when_its_time_is_over(
     assert len(tenants.asked) == 3
     tenants.add(ACME)
     assert site.get(tenants.factories[ACME].token()).reached
+
+
+def test_a_known_token_ends_with_the_word_about_its_tenant(
+    site: Site, tenants: Tenants, clock: Clock
+) -> None:
+    token = tenants.factories[ACME].token(exp=int(clock()) + HOUR)
+    assert site.get(token).reached
+    assert site.get(token).reached
+    del tenants.known[ACME]
+    clock.forward(TENANT_AGE - 0.1)
+    assert site.get(token).reached
+    clock.forward(0.1)
+    for _ in range(2):
+        assert site.get(token).reason == "issuer_not_trusted"
 
 
 def test_a_tenants_new_keys_are_in_force_when_its_time_is_over(

@@ -314,6 +314,22 @@ def test_several_access_cookies_that_are_nobodys_open_nothing() -> None:
                 assert answer.status == 401
 
 
+@refuses("RT-26")
+def test_the_text_of_a_known_access_cookie_is_no_authorization() -> None:
+    with opened(SITES, refresh={"cookies": Cookies(access=True)}) as world:
+        browser = Browser(world)
+        tokens = browser.login("alice")
+        for _ in range(2):
+            assert browser.request("GET", "/").user == "alice"
+        header = ("Authorization", tokens.access_token)
+        answer = world.get("/", headers=[header])
+        assert (answer.status, answer.reached) == (401, False)
+        # Beside the cookie, the two are looked at as if neither were known.
+        assert browser.request("GET", "/", (*OWN_PAGE, header)).user == "alice"
+        page = (*OWN_PAGE, ("Authorization", f"Bearer {tokens.access_token}"))
+        assert browser.request("GET", "/", page).reason == "credentials_twice"
+
+
 # --- what the application sees
 
 

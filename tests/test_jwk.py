@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
 
 from jwt_middleware import KeySet
-from jwt_middleware.jose import jwk
+from jwt_middleware.jose import jwk, weak_keys
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.jose.jwk import Key, UnusableKey
 from jwt_middleware.jose.strict import b64url_encode
@@ -132,7 +132,10 @@ def test_a_key_is_bound_to_its_own_algorithm_or_to_the_one_that_is_configured(
 
 
 HUGE = (1 << 16383) | 1
-ROCA = 2 * prod(jwk._ROCA_PRIMES) * (1 << 1960) + 1  # 1 is a power of 65537 modulo everything
+ROCA = 2 * prod(weak_keys._ROCA_PRIMES) * (1 << 1960) + 1  # 1 is a power of 65537 modulo everything
+
+MODULUS = (1 << 2047) + 29  # whatever its factors are, none is small
+ROOT = (1 << 1024) - 39  # the same
 
 es, rs, ed = partial(public, "ES256"), partial(public, "RS256"), partial(public, "EdDSA")
 private_es, private_rs = partial(private, "ES256"), partial(private, "RS256")
@@ -178,6 +181,10 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
     "RSA exponent large": (rs(e=number((1 << 32) + 1)), "must be odd, .* below 2"),
     "RSA exponent huge": (rs(e=number((1 << 2047) | 1)), "must be odd, .* below 2"),
     "RSA weak structure": (rs(n=number(ROCA)), "CVE-2017-15361"),
+    "RSA even": (rs(n=number(MODULUS + 1)), "is even"),
+    "RSA small factor": (rs(n=number(3 * MODULUS)), "has a small factor: .* can be computed"),
+    "RSA square": (rs(n=number(ROOT**2)), "a square"),
+    "Ed25519 of small order": (ed(x=number(1 << 248)), "small order: anybody can sign"),
     "RSA zero in front": (rs(n="AAAA" + rs()["n"]), "doesn't belong to its private part"),
     "RSA of three primes": (private_rs(oth="AA"), "don't make a key"),
     "RSA with an array of primes": (private_rs(oth=[{}]), "'oth' must be"),
@@ -259,7 +266,7 @@ def test_what_a_jwk_says_besides_changes_nothing() -> None:
 @accepts("RS-19", "RS-26")
 def test_the_limits_themselves_are_allowed() -> None:
     assert jwk.from_jwk(public("ES256", kid="k" * 256)).kid == "k" * 256
-    jwk.from_jwk(public("RS256", n=number((1 << 8191) | 1), e="Aw"))
+    jwk.from_jwk(public("RS256", n=number((1 << 8191) + 3), e="Aw"))
     assert key_of("RS256").to_jwk()["e"] == "AQAB"
     jwk.from_jwk(public("RS256", e=number((1 << 32) - 1)))
 
@@ -364,3 +371,13 @@ def test_an_ecdsa_signature_has_one_length_however_small_its_numbers_are(
         signature = key.sign(message)
         assert len(signature) == size
         assert key.verify(message, signature)
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("ES256", 32), ("ES384", 48), ("ES512", 66)])
+def test_an_ecdsa_signature_has_one_text(algorithm: str, size: int) -> None:
+    key = jwk.generate(algorithm)
+    signature = key.sign(MESSAGE)
+    r, s = signature[:size], signature[size:]
+    assert key.verify(MESSAGE, r + s)
+    for other in (r + b"\0" + s, r + b"\0" * size + s, b"\0" + r + s, r + s + b"\0", r, b""):
+        assert not key.verify(MESSAGE, other)

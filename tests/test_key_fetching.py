@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -298,12 +299,19 @@ PRIVATE = (
     "192.0.2.1",
     "198.18.0.1",
     "240.0.0.1",
-    "[fd00:ec2::254]",
+    "[fd00:ec3::254]",
     "[2001:db8::1]",
     "[::ffff:10.0.0.1]",
     "[::ffff:127.0.0.1]",
     "[64:ff9b::a00:1]",
     "[2002:a00:1::]",
+    "[::a00:1]",
+    "[::ffff:0:a00:1]",
+    "[64:ff9b:1::808:808]",
+    "[64:ff9b:1:808:8:800::]",
+    "[2001:4860::5efe:a00:1]",
+    "[2001:4860::200:5efe:a00:1]",
+    "[2001:4860::200:5efe:7f00:1]",
 )
 NOWHERE = (
     "169.254.169.254",
@@ -314,6 +322,24 @@ NOWHERE = (
     "[ff02::1]",
     "[::ffff:169.254.169.254]",
     "[64:ff9b::a9fe:a9fe]",
+    "[::a9fe:a9fe]",
+    "[::ffff:0:a9fe:a9fe]",
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[64:ff9b:1:a9fe:a9:fe00::]",
+    "[64:ff9b:1:a9:fe:a9fe::]",
+    "[64:ff9b:1::a9:fea9:fe00:0]",
+    "[2001:4860::5efe:a9fe:a9fe]",
+    "[2001:4860::200:5efe:a9fe:a9fe]",
+    "[fe80::5efe:808:808]",
+    "[fd00:ec2::254]",
+    "[fd00:ec2::23]",
+    "[fd20:ce::254]",
+    "[fd00:c1::a9fe:a9fe]",
+    "100.100.100.200",
+    "192.0.0.192",
+    "168.63.129.16",
+    "[::ffff:100.100.100.200]",
+    "[64:ff9b::6464:64c8]",
 )
 
 
@@ -329,6 +355,21 @@ def test_where_clouds_keep_credentials_nothing_is_fetched(host: str) -> None:
     for allowed in (False, True):
         detail = why_not(f"https://{host}:9/jwks", private_addresses=allowed)
         assert "has an address where no keys can be" in detail
+
+
+def test_what_leads_to_a_public_address_is_one_and_a_private_one_can_be_allowed() -> None:
+    url = urlsplit("https://keys.example/jwks")
+    for text in (
+        "8.8.8.8",
+        "2001:4860::8888",
+        "::ffff:808:808",
+        "64:ff9b::808:808",
+        "2002:808:808::",
+        "2001:4860::5efe:808:808",
+    ):
+        HttpFetcher()._check_address(url, text)
+    for host in PRIVATE:
+        HttpFetcher(private_addresses=True)._check_address(url, host.strip("[]"))
 
 
 REAL = socket.getaddrinfo

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jwt_middleware import ConfigurationError, Route
-from jwt_middleware.request.routes import Routes, Rule, below_root
+from jwt_middleware.request.routes import MAX_PATH, Routes, Rule, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidRequest
@@ -140,7 +140,7 @@ def test_without_rules_every_path_needs_a_token() -> None:
         assert found(Routes(()), path) == "token"
 
 
-ODD_PATHS = [
+ODD_PATHS: list[Any] = [
     "a",
     "*",
     "@x",
@@ -170,6 +170,10 @@ ODD_PATHS += [
 ODD_PATHS += ["/a\n", "/a\r\n", "/\ta", "/\x1b", "/\x7f", "\n/a", " /a"]
 
 
+LONGEST = "/" + "a" * (MAX_PATH - 1)
+ODD_PATHS += [pytest.param(LONGEST + "a", id="too long")]
+
+
 @pytest.mark.parametrize("path", ODD_PATHS, ids=repr)
 def test_an_odd_path_is_refused_where_any_rule_asks_for_more_than_a_token(path: str) -> None:
     for route in (Route("/x", scope="a"), Route("/x", max_age=1), Route("/x", acr_values=("a",))):
@@ -178,6 +182,10 @@ def test_an_odd_path_is_refused_where_any_rule_asks_for_more_than_a_token(path: 
         assert (answer.status, answer.error, answer.reason) == (400, "invalid_request", "path_odd")
     for route in (Route("/*", public=True), Route("/*", optional=True), Route("/x")):
         assert found(Routes((route,)), path) == "token"
+
+
+def test_the_longest_path_is_not_odd() -> None:
+    assert found(Routes((Route("/x", scope="a"), Route("/*", public=True))), LONGEST) == "public"
 
 
 @pytest.mark.parametrize(
@@ -240,6 +248,53 @@ def test_a_root_that_frameworks_cut_in_different_ways_makes_the_path_odd(
     assert not found.optional
     with pytest.raises(InvalidRequest):
         Routes((Route("/admin", scope="admin"),)).find("GET", below_root(path, root))
+
+
+AGAIN = Routes(
+    (
+        Route("/admin", scope="admin"),
+        Route("/projects", scope="projects"),
+        Route("/static/*", public=True),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin%2Fx",  # cheroot leaves %2F, mod_wsgi too where it is told to
+        "/admin%2fx",
+        "/%2Fadmin",
+        "/admin%5Cx",
+        "/adm%69n",  # socketify decodes nothing
+        "/adm%69n/users",
+        "/x%2F..%2Fadmin",
+        "/x/%2e%2e/admin",
+        "/projects/1%2F..%2F..%2Fadmin",
+    ],
+)
+def test_a_path_that_a_rule_would_name_if_it_were_decoded_again_is_odd(path: str) -> None:
+    assert found(AGAIN, path) == ODD
+    # Where no rule asks for more than a token, there is nothing to slip past.
+    assert found(Routes((Route("/*", public=True),)), path) == "token"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/projects/group%2Fname", "projects"),
+        ("/projects/a%2F..%2Fb", "projects"),
+        ("/projects/100%", "projects"),
+        ("/admin/50%25", "admin"),
+        ("/go/https%3A%2F%2Fexample.org%2Fadmin", "token"),
+        ("/wiki/100%effective", "token"),
+        ("/wiki/a%zz", "token"),
+        ("/static%2Fapp.js", "token"),
+        ("/static/a%2Fb.js", "token"),
+    ],
+)
+def test_a_percent_sign_that_leads_to_no_other_rule_is_not_odd(path: str, expected: str) -> None:
+    assert found(AGAIN, path) == expected
 
 
 EQUAL = [

@@ -172,6 +172,7 @@ def test_no_answer_repeats_what_was_sent_or_why_it_was_refused() -> None:
         ("/pay", NOW - 60, "hwk"),
         ("/pay", NOW - 60 - 30, "hwk"),  # 30 s of leeway
         ("/pay", NOW - 60.5, "mfa"),
+        ("/pay", NOW + 30, "mfa"),
         ("/recent", NOW, ABSENT),
         ("/strong", ABSENT, "mfa"),
         ("/", ABSENT, ABSENT),
@@ -194,6 +195,8 @@ def test_a_recent_and_strong_login_opens_what_asks_for_it(
         ("/pay", str(NOW), "mfa", reasons.AUTHENTICATION_AGE),
         ("/pay", NOW * 1000, "mfa", reasons.AUTHENTICATION_AGE),
         ("/pay", -1, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/pay", NOW + 31, "mfa", reasons.AUTHENTICATION_AGE),
+        ("/recent", NOW + 3600, ABSENT, reasons.AUTHENTICATION_AGE),
         ("/recent", NOW - 31, ABSENT, reasons.AUTHENTICATION_AGE),
         ("/pay", NOW, "pwd", reasons.AUTHENTICATION_CONTEXT),
         ("/pay", NOW, "MFA", reasons.AUTHENTICATION_CONTEXT),

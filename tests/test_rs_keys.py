@@ -2,16 +2,17 @@
 
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jwt_middleware import ConfigurationError, KeySet
 from jwt_middleware.jose.algorithms import ALGORITHMS
-from jwt_middleware.jose.jwk import Key, UnusableKey, from_object
+from jwt_middleware.jose.jwk import Key, UnusableKey, from_jwk, from_object
 from jwt_middleware.jose.strict import b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.testing.mint import joined, seal, to_json
@@ -226,7 +227,10 @@ def test_a_secret_that_may_only_sign_verifies_nothing() -> None:
 
 def rsa_of(bits: int, exponent: int = 65537) -> rsa.RSAPublicKey:
     """Return an RSA public key of that size, which nobody has the private part of."""
-    return rsa.RSAPublicNumbers(exponent, (3 << (bits - 2)) + 12345).public_key()
+    modulus = (3 << (bits - 2)) + 1
+    while any(modulus % factor == 0 for factor in range(3, 1 << 12, 2)):
+        modulus += 2
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
 @accepts("RS-19")
@@ -262,6 +266,94 @@ def test_a_small_a_huge_and_a_slow_rsa_key_are_refused(bits: int, exponent: int)
     for name in ("RS256", "PS512"):
         with pytest.raises(UnusableKey, match="RSA"):
             from_object(rsa_of(bits, exponent), name)
+
+
+def modulus_key(modulus: int) -> rsa.RSAPublicKey:
+    return rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+
+@refuses("RS-19")
+@pytest.mark.parametrize("factor", [2, 3, 5, 7, 641, 4093], ids=str)
+def test_an_rsa_modulus_with_a_small_factor_is_refused(factor: int) -> None:
+    rest = rsa_of(2048).public_numbers().n
+    weak = "is even" if factor == 2 else "has a small factor"
+    with pytest.raises(UnusableKey, match=f"RSA modulus {weak}: the private key can be computed"):
+        from_object(modulus_key(rest * factor), "RS256")
+
+
+@refuses("RS-19")
+def test_rsa_primes_next_to_each_other_are_refused() -> None:
+    # CVE-2022-26320: Fermat's method of 1643 factors these at once, however long they are.
+    first, second = (1 << 1024) - 105, (1 << 1024) - 179
+    for modulus in (first * first, first * second):
+        with pytest.raises(UnusableKey, match="a square, or its factors are so close"):
+            from_object(modulus_key(modulus), "PS256")
+
+
+FIELD = 2**255 - 19
+CURVE = -121665 * pow(121666, -1, FIELD)  # the `d` of RFC 8032 s5.1
+ORDER = 2**252 + 27742317777372353535851937790883648493  # its `L`; the curve has 8 * L points
+Point = tuple[int, int]
+
+
+def sum_of(p: Point, q: Point) -> Point:
+    """Return the sum of two points, by the affine law of the curve (RFC 8032 s5.1.4)."""
+    product = CURVE * p[0] * q[0] * p[1] * q[1]
+    x = (p[0] * q[1] + q[0] * p[1]) * pow(1 + product, -1, FIELD)
+    y = (p[1] * q[1] + p[0] * q[0]) * pow(1 - product, -1, FIELD)
+    return x % FIELD, y % FIELD
+
+
+def multiple(p: Point, times: int) -> Point:
+    total = (0, 1)
+    for digit in f"{times:b}":
+        total = sum_of(total, total)
+        if digit == "1":
+            total = sum_of(total, p)
+    return total
+
+
+def points() -> Iterator[Point]:
+    """Yield points of the curve, with a small y (RFC 8032 s5.1.3)."""
+    for y in range(2, 60):
+        square = (y * y - 1) * pow(CURVE * y * y + 1, -1, FIELD) % FIELD
+        x = pow(square, (FIELD + 3) // 8, FIELD)
+        for root in (x, x * pow(2, (FIELD - 1) // 4, FIELD) % FIELD):
+            if root * root % FIELD == square:
+                yield root, y
+
+
+SMALL = {multiple(point, ORDER) for point in points()}
+
+
+def texts_of(point: Point) -> Iterator[bytes]:
+    """Yield every text of a point: y may be spelled y + p, and x = 0 has two signs."""
+    x, y = point
+    for spelled in (y, y + FIELD):
+        for sign in {x & 1, 1} if x == 0 else {x & 1}:
+            if spelled < 1 << 255:
+                yield (spelled | sign << 255).to_bytes(32, "little")
+
+
+@refuses("RS-19")
+def test_an_ed25519_key_of_small_order_is_refused_in_every_spelling() -> None:
+    # libsodium's `has_small_order`, RFC 8032 s8.9: one signature is good for every message.
+    assert len(SMALL) == 8
+    found = {text for point in SMALL for text in texts_of(point)}
+    assert len(found) == 14
+    for text in found:
+        jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64url_encode(text).decode()}
+        with pytest.raises(UnusableKey, match="small order: anybody can sign"):
+            from_jwk(jwk)
+        with pytest.raises(UnusableKey, match="small order"):
+            from_object(Ed25519PublicKey.from_public_bytes(text))
+
+
+@accepts("RS-19")
+def test_other_points_of_ed25519_are_taken() -> None:
+    for point in points():
+        for text in texts_of(point):
+            assert from_object(Ed25519PublicKey.from_public_bytes(text)).verifies
 
 
 @refuses("RS-19")

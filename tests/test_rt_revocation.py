@@ -100,6 +100,16 @@ def test_what_cannot_be_revoked_is_no_error(world: World) -> None:
 
 
 @refuses("RT-17")
+def test_another_kind_of_token_by_the_same_key_ends_no_grant(world: World) -> None:
+    tokens = world.login()
+    for typ in ("JWT", "logout+jwt", "rt+jwt"):
+        header = {"alg": "Ed25519", "kid": KEYS.keys[0].kid, "typ": typ}
+        other = seal(to_json(header), to_json(claims_of(tokens.access_token)), KEYS.keys[0])
+        assert world.revoke(other).status == 200
+        assert world.is_alive(tokens.grant_id)
+
+
+@refuses("RT-17")
 @pytest.mark.parametrize(
     "body", ["", "token=", "token=x&token=y", "refresh_token=x", "token=x&&=&="]
 )

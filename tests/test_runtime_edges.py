@@ -65,3 +65,8 @@ def test_an_answer_that_was_asked_for_before_the_failure_says_nothing_of_now() -
     assert told == ["store_failed"]
     failing._runtime._store_answered(next(failing._runtime._turns))
     assert told == ["store_failed", "store_back"]
+    # The same for a failure: what was asked before the store came back.
+    failing._runtime._store_failed("end", StoreUnavailable("gone"), 1)
+    assert told == ["store_failed", "store_back"]
+    failing._runtime._store_failed("end", StoreUnavailable("gone"), next(failing._runtime._turns))
+    assert told == ["store_failed", "store_back", "store_failed"]

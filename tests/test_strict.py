@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jwt_middleware.jose import jws, strict
 from jwt_middleware.jose.jwk import from_jwk, generate
 from jwt_middleware.jose.strict import (
+    MAX_BRACKETS,
     MAX_DEPTH,
     b64url_decode,
     b64url_encode,
@@ -210,6 +211,23 @@ def test_brackets_inside_of_text_and_side_by_side_are_no_depth() -> None:
     text = '[{"' * 50 + "\\"
     octets = json.dumps({"a": text, '"[': [[]] * 50, "b": [{}] * 50}).encode()
     assert parse_object(octets) == {"a": text, '"[': ((),) * 50, "b": ({},) * 50}
+
+
+@accepts("RS-12")
+def test_brackets_in_strings_are_counted_as_no_objects_and_arrays() -> None:
+    for inside in ("[" * 2000, "[{" * 1500, '\\"[' * 1500, "\\\\" + "{" * 2000):
+        octets = b'{"s":"' + inside.encode() + b'","a":[[],{"b":[1]}]}'
+        assert parse_object(octets) == frozen(json.loads(octets))
+
+
+@refuses("RS-12")
+def test_objects_and_arrays_in_one_text_are_counted() -> None:
+    def side_by_side(count: int) -> bytes:
+        return b'{"s":"[{","a":[' + b",".join([b"[]"] * (count - 2)) + b"]}"
+
+    assert len(parse_object(side_by_side(MAX_BRACKETS))["a"]) == MAX_BRACKETS - 2
+    with pytest.raises(ValueError, match="too many"):
+        parse_object(side_by_side(MAX_BRACKETS + 1))
 
 
 def test_brackets_behind_a_broken_string_are_refused_without_recursion() -> None:

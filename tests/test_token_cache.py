@@ -247,6 +247,19 @@ def test_key_removed(factory: TokenFactory, clock: Clock) -> None:
     assert (answer.status, answer.reason) == (401, "key_unknown")
 
 
+def test_the_clock_is_set_back_behind_the_keys(factory: TokenFactory, clock: Clock) -> None:
+    world, source = moving(factory)
+    token = factory.token(iat=NOW - 900, exp=NOW + 900)
+    settle(world, clock, source, source.keys)
+    warmed(world, token)
+    live = Runtime.of(world.settings).issuers.own.keys
+    clock.now = live.fresh.since - 1
+    before = live.fresh.since
+    # Nobody knows how old the keys are now: that is asked, and not passed over.
+    assert world.get("/", token).status == 200
+    assert live.fresh.since < before
+
+
 def test_key_replaced_under_the_same_kid(factory: TokenFactory, clock: Clock) -> None:
     world, source = moving(factory)
     token = factory.token()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from functools import cache
 from hashlib import sha256
 from json import dumps
 from typing import Any, TypeAlias, cast
@@ -195,6 +194,8 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
     bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
     if isinstance(public, rsa.RSAPublicKey):
         _check_rsa(public, bound)
+    elif isinstance(public, ed25519.Ed25519PublicKey):
+        _check_ed25519(public)
     return Key(_name(kid, members), bound, public, private)
 
 
@@ -359,20 +360,15 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
         )
     if not (3 <= numbers.e < MAX_RSA_EXPONENT and numbers.e % 2):
         raise UnusableKey("the RSA exponent must be odd, at least 3 and below 2**32")
-    if _has_weak_structure(numbers.n):
-        raise UnusableKey("the RSA modulus has the structure of CVE-2017-15361 (ROCA)")
+    from .weak_keys import weak_modulus  # not at the top: many services have no RSA key
+
+    problem = weak_modulus(numbers.n)
+    if problem:
+        raise UnusableKey(f"the RSA modulus {problem}: the private key can be computed from it")
 
 
-# CVE-2017-15361: the vulnerable library made primes k * M + (65537**a mod M), M a product of small
-# primes, so that such a modulus is a power of 65537 modulo every one of them. By chance that has
-# odds of 2**-27 or so.
-_ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
+    from .weak_keys import is_of_small_order
 
-
-@cache
-def _roca_residues() -> Mapping[int, set[int]]:
-    return {prime: {pow(65537, power, prime) for power in range(prime)} for prime in _ROCA_PRIMES}
-
-
-def _has_weak_structure(modulus: int) -> bool:
-    return all(modulus % prime in residues for prime, residues in _roca_residues().items())
+    if is_of_small_order(key.public_bytes_raw()):
+        raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")

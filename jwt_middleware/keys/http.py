@@ -20,6 +20,31 @@ from urllib.parse import SplitResult, urlsplit
 from ..values.errors import KeysUnavailable
 from .source import Fetched, is_loopback
 
+# A cloud's metadata service gives credentials to whoever asks it; it has no keys. Most are at
+# link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
+_METADATA = frozenset(
+    ip_address(text)
+    for text in (
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "192.0.0.192",
+        "100.100.100.200",
+        "168.63.129.16",
+    )
+)
+# IPv6 networks whose addresses end in an IPv4 address, to which they lead.
+_LAST_OCTETS = (
+    IPv6Network("::/96"),  # IPv4-compatible: RFC 4291 s2.5.5.1
+    IPv6Network("::ffff:0:0/96"),  # IPv4-mapped: RFC 4291 s2.5.5.2
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated: RFC 2765 s2.1
+    IPv6Network("64:ff9b::/96"),  # NAT64: RFC 6052 s2.1
+)
+_LOCAL = IPv6Network("64:ff9b:1::/48")  # NAT64 of one network: RFC 8215
+# RFC 5214 s6.1: the interface identifier of ISATAP, before the IPv4 address.
+_ISATAP = (b"\0\0\x5e\xfe", b"\2\0\x5e\xfe")
+
 
 class HttpFetcher:
     """The standard library's HTTP client: certificates checked, no redirect, no proxy, in time."""
@@ -78,18 +103,16 @@ class HttpFetcher:
         raise problem
 
     def _check_address(self, parts: SplitResult, text: str) -> None:
-        address = ip_address(text.partition("%")[0])
-        for one in tuple(_inside(address)) or (address,):
-            if is_loopback(parts):
-                if not one.is_loopback:
-                    raise KeysUnavailable(f"{parts.hostname} is not this machine")
-            # A cloud's metadata service gives credentials to whoever asks it; it has no keys.
-            elif one.is_link_local or one.is_multicast or one.is_unspecified:
-                raise KeysUnavailable(f"{parts.hostname} has an address where no keys can be")
-            elif not one.is_global and not self._private:
-                raise KeysUnavailable(
-                    f"{parts.hostname} has a private address; private_addresses=True allows it"
-                )
+        meant = tuple(_meant(ip_address(text.partition("%")[0])))
+        if is_loopback(parts):
+            if not all(one.is_loopback for one in meant):
+                raise KeysUnavailable(f"{parts.hostname} is not this machine")
+        elif any(_has_no_keys(one) for one in meant):
+            raise KeysUnavailable(f"{parts.hostname} has an address where no keys can be")
+        elif not self._private and any(not one.is_global or one in _LOCAL for one in meant):
+            raise KeysUnavailable(
+                f"{parts.hostname} has a private address; private_addresses=True allows it"
+            )
 
     def _secured(self, parts: SplitResult, connected: socket.socket, host: str) -> socket.socket:
         if parts.scheme != "https":
@@ -114,12 +137,36 @@ def _told(error: BaseException) -> str:
     return " ".join(text.split())[:200]
 
 
-def _inside(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
-    """Yield the IPv4 addresses that an IPv6 address leads to: by mapping, 6to4, NAT64."""
-    if isinstance(address, IPv6Address):
-        if address in IPv6Network("64:ff9b::/96"):  # RFC 6052 s2.1
-            yield IPv4Address(int(address) & 0xFFFFFFFF)
-        yield from filter(None, (address.ipv4_mapped, address.sixtofour))
+def _has_no_keys(address: IPv4Address | IPv6Address) -> bool:
+    return (
+        address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address in _METADATA
+    )
+
+
+def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield the addresses that one leads to: itself, or the IPv4 address that is inside of it."""
+    if isinstance(address, IPv4Address):
+        yield address
+        return
+    octets = address.packed
+    if any(address in net for net in _LAST_OCTETS) and int(address) > 1:
+        yield IPv4Address(octets[12:])
+    elif address.sixtofour is not None:
+        yield address.sixtofour
+    else:
+        yield address
+    if octets[8:12] in _ISATAP:
+        yield IPv4Address(octets[12:])
+    if address in _LOCAL:
+        # RFC 6052 s2.2: by the length of the network's own prefix, which only the network knows.
+        # The ninth octet isn't part of the address.
+        joined = octets[:8] + octets[9:]
+        for place in (joined[6:10], joined[7:11], joined[8:12], octets[12:]):
+            if any(place):
+                yield IPv4Address(place)
 
 
 class _Wire:

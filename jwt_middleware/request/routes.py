@@ -162,6 +162,7 @@ class Rule:
         "optional",
         "own_origin",
         "public",
+        "restricts",
         "scope",
         "scopes",
     )
@@ -172,6 +173,7 @@ class Rule:
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
         )
         self.own_origin = route.own_origin
+        self.restricts = route.restricts
         self.public = route.public
         self.optional = route.optional
         self.scope = route.scope
@@ -252,15 +254,20 @@ class Routes:
         """Say whether every path needs a valid token and no more: then nobody need ask `find`."""
         return not self._restricts and self._firsts == frozenset()
 
-    def find(self, method: str, path: str) -> Rule:
-        """Return the rule for a request.
+    def find(self, method: str, path: str, *, unchecked: bool = False) -> Rule:
+        """Return the rule for a request; `unchecked`: for any path, odd or not.
 
         Raises:
             InvalidRequest: for an odd path, where any rule asks for more than a valid token: the
-                application might read it as a path that such a rule names.
+                application might read it as a path that such a rule names. Odd is, too, what such
+                a rule would name if it were decoded once more.
 
         """
-        if self._restricts and is_odd(path):
+        if (
+            self._restricts
+            and not unchecked
+            and (is_odd(path) or ("%" in path and self._is_decoded_otherwise(method, path)))
+        ):
             raise InvalidRequest(reasons.PATH_ODD)
         if self._firsts is not None:
             if not self._firsts:  # no rule at all
@@ -285,6 +292,22 @@ class Routes:
         tables = self._narrow.get(whole), self._narrow.get(whole + "/")
         rules = [_choose(one, None, method) for one in (*tables, self._narrow_below.get(whole))]
         return any(one is not None and one.own_origin for one in rules)
+
+    def _is_decoded_otherwise(self, method: str, path: str) -> bool:
+        """Say whether the path, decoded once more, falls under another rule that restricts."""
+        # Not at the top: nearly no path has a `%` after it was decoded.
+        from posixpath import normpath
+        from urllib.parse import unquote
+
+        # Some servers don't decode `%2F`, some nothing at all, and an application may decode what
+        # was encoded twice. A percent sign that is meant seldom leads to another rule.
+        decoded = unquote(path)
+        if decoded == path:
+            return False
+        # As the most lenient of them would read it: Flask serves //admin as /admin.
+        again = normpath("/" + decoded.replace("\\", "/").lstrip("/"))
+        meant = self.find(method, again, unchecked=True)
+        return meant.restricts and meant is not self.find(method, path, unchecked=True)
 
     def _find_above(self, method: str, path: str, whole: str) -> Rule:
         stem = whole
