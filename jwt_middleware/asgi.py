@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import arun
 from .request.routes import below_root
+from .request_bodies import AsyncBody
 from .runtime import Runtime
 from .settings import Settings
-from .values import reasons
-from .values.errors import ConfigurationError, InvalidRequest, TooLarge
+from .values.errors import ConfigurationError
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -25,7 +25,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # As wide as frameworks type theirs: Litestar and Quart name message types of their own.
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
 
-BODY_SECONDS = 10.0  # for the whole body of a token request
 POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake
 
 
@@ -94,12 +93,15 @@ class JWTMiddleware:
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide; None: the request has its answer."""
-        step = await arun(self._core, _request(scope, receive))
-        if isinstance(step, Reply):
-            self._runtime.tell(step.events)
-            await _answer(scope, receive, send, step.response)
-            return None
-        return step
+        body = AsyncBody(receive)
+        request = _request(scope, body)
+        step = await arun(self._core, request)
+        if not isinstance(step, Reply):
+            return step
+        self._runtime.tell(step.events)
+        await body.drain(request, step.response.status)
+        await _answer(scope, receive, send, step.response)
+        return None
 
 
 def _without_cookies(
@@ -154,36 +156,7 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
-def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
-    """Return what reads the body for an endpoint of ours: bounded in octets and in time."""
-
-    async def read(limit: int) -> bytes:
-        from asyncio import wait_for
-
-        try:
-            return await wait_for(_read(receive, limit), BODY_SECONDS)
-        except TimeoutError:
-            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
-
-    return read
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    found, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise InvalidRequest(reasons.BODY)  # the client has gone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(reasons.BODY_TOO_LARGE)
-        found.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(found)
-
-
-def _request(scope: Scope, receive: Receive) -> Request:
+def _request(scope: Scope, body: AsyncBody) -> Request:
     if scope["type"] == "http":
         method = scope["method"]
     elif scope["type"] == "websocket":
@@ -212,7 +185,7 @@ def _request(scope: Scope, receive: Receive) -> Request:
         method,
         path,
         header,
-        _reader(receive),
+        body.read,
         is_websocket=scope["type"] == "websocket",
         credentials=credentials[0] if len(credentials) == 1 else None,
     )
