@@ -33,6 +33,7 @@ check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, RE
 	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
 long: $(STAMP)  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
+	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python -r requirements/long.txt
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
 	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
 	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
@@ -106,6 +107,7 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/runtime.txt pyproject.toml
 	$(COMPILE) requirements/floor.txt pyproject.toml --resolution lowest-direct --no-deps --upgrade
 	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
+	$(COMPILE) requirements/long.txt --group long
 	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
 	$(COMPILE) requirements/uv.txt --group uv
 
