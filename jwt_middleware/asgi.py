@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,18 +53,11 @@ class JWTMiddleware:
         """Serve one connection. What the application raises passes untouched."""
         step: Forward | None = None
         if scope["type"] == "http":
-            credentials: bytes | None = None
-            for name, value in scope["headers"]:
-                if name == b"authorization":
-                    if credentials is not None:
-                        credentials = None  # with two it is for the core to refuse
-                        break
-                    credentials = value
-            if credentials is not None:
-                path, root, warm = scope["path"], scope.get("root_path"), self._warm
-                if root or not path:
-                    path = below_root(path, root or "")
-                step = warm(scope["method"], path, credentials)
+            path, root, warm = scope["path"], scope.get("root_path"), self._warm
+            if root or not path:
+                path = below_root(path, root or "")
+            # Not as a local: error trackers send those.
+            step = warm(scope["method"], path, _credentials(scope["headers"]))
         if step is None:
             if scope["type"] == "lifespan":
                 if self._runtime.store is not None or self._is_asked_again:
@@ -102,6 +95,17 @@ class JWTMiddleware:
         await body.drain(request, step.response.status)
         await _answer(scope, receive, send, step.response)
         return None
+
+
+def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the Authorization field; without one, or with two, what no token is known by."""
+    found = b""
+    for name, value in headers:
+        if name == b"authorization":
+            if found:
+                return b""  # with two it is for the core to refuse
+            found = value
+    return found
 
 
 def _without_cookies(

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
-from threading import Condition
-from time import monotonic
+from threading import Lock
+from time import monotonic, sleep
 from typing import Any
 
 from .values import reasons
 from .values.errors import InvalidRequest, TooLarge, Unavailable
-from .values.model import Request
+from .values.model import Hidden, Request
 
 READ_SECONDS = 10.0  # for the whole body of a token request
 DRAIN_SECONDS = 2.0
@@ -35,6 +35,7 @@ DRAINS = 2
 # Bodies of token requests are counted for each address: strangers elsewhere shut nobody out.
 READS = 2
 TURN_SECONDS = 0.05  # that a token request waits for its turn; who is before it needs microseconds
+TURN_PAUSE = 0.005
 
 _DRAINING = "a refused request"  # is no address
 
@@ -48,14 +49,14 @@ class AsyncBody:
         self._receive = receive
         self._is_asked_for = False
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest or TooLarge."""
         # Not at the top: importing the package costs what `import jwt` costs.
         from asyncio import wait_for
 
         self._is_asked_for = True
         try:
-            return await wait_for(self._read(limit), READ_SECONDS)
+            return Hidden(await wait_for(self._read(limit), READ_SECONDS))
         except TimeoutError:
             raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
 
@@ -106,37 +107,44 @@ class Body:
         self._environ = environ
         self._is_asked_for = False
 
-    def read(self, limit: int) -> bytes:
+    def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest, TooLarge or Unavailable."""
         self._is_asked_for = True
         environ = self._environ
         length = environ.get("CONTENT_LENGTH")
         if not length and not environ.get("wsgi.input_terminated"):
-            return b""
-        with _turn(environ.get("REMOTE_ADDR", ""), READS, TURN_SECONDS) as is_mine:
-            if not is_mine:
-                raise Unavailable(reasons.BODIES)
-            try:
-                body = b"".join(self._pieces(int(length) if length else limit + 1, READ_SECONDS))
-            except TimeoutError:
-                raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
-            except Exception:  # noqa: BLE001  (each server has errors of its own for bad bodies)
-                raise InvalidRequest(reasons.BODY) from None
+            return Hidden(b"")
+        turns, address = _turns(os.getpid()), environ.get("REMOTE_ADDR", "")
+        if not turns.take_soon(address, READS, TURN_SECONDS):
+            raise Unavailable(reasons.BODIES)
+        try:
+            body = b"".join(self._pieces(int(length) if length else limit + 1, READ_SECONDS))
+        except TimeoutError:
+            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
+        except Exception:  # noqa: BLE001  (each server has errors of its own for bad bodies)
+            raise InvalidRequest(reasons.BODY) from None
+        finally:
+            turns.give_back(address)
         if len(body) > limit:
             raise TooLarge(reasons.BODY_TOO_LARGE)
         if length and len(body) != int(length):
             raise InvalidRequest(reasons.BODY)  # the client has gone
-        return body
+        return Hidden(body)
 
     def drain(self, request: Request, status: int) -> None:
         """Do what that of ASGI does. Without a length nobody would know how long a read waits."""
         length = request.header("content-length")
         if self._is_asked_for or not _is_drainable(length) or _is_left(request, status):
             return
-        with _turn(_DRAINING, DRAINS, 0) as is_mine, suppress(Exception):
-            if is_mine:
+        turns = _turns(os.getpid())
+        if not turns.take(_DRAINING, DRAINS):
+            return
+        try:
+            with suppress(Exception):
                 for _ in self._pieces(int(length or 0), DRAIN_SECONDS):
                     pass
+        finally:
+            turns.give_back(_DRAINING)
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
         """Yield the next octets, at most `size`. Raises TimeoutError, and what the server raises."""
@@ -167,36 +175,35 @@ def _is_drainable(length: str | None) -> bool:
 class _Turns:
     """Who waits for octets in this process: at most so many at a time of each name."""
 
+    __slots__ = ("_lock", "_taken")
+
     def __init__(self) -> None:
         self._taken: list[str] = []
-        self._changed = Condition()
+        self._lock = Lock()
 
-    def take(self, name: str, most: int, seconds: float) -> bool:
-        """Take a turn, after a wait if need be; False: all are taken."""
-        with self._changed:
-            is_mine = self._changed.wait_for(lambda: self._taken.count(name) < most, seconds)
-            if is_mine:
+    def take(self, name: str, most: int) -> bool:
+        """Take a turn; False: all are taken."""
+        with self._lock:
+            is_free = self._taken.count(name) < most
+            if is_free:
                 self._taken.append(name)
-            return is_mine
+            return is_free
+
+    def take_soon(self, name: str, most: int, seconds: float) -> bool:
+        """Take a turn, after a wait if need be."""
+        end = monotonic() + seconds
+        while not self.take(name, most):
+            if monotonic() > end:
+                return False
+            sleep(TURN_PAUSE)
+        return True
 
     def give_back(self, name: str) -> None:
-        with self._changed:
+        with self._lock:
             self._taken.remove(name)
-            self._changed.notify_all()
 
 
 @cache
 def _turns(process: int) -> _Turns:
     # By process: a forked child has none of its parent's threads, and must not wait for their turns.
     return _Turns()
-
-
-@contextmanager
-def _turn(name: str, most: int, seconds: float) -> Iterator[bool]:
-    turns = _turns(os.getpid())
-    is_mine = turns.take(name, most, seconds)
-    try:
-        yield is_mine
-    finally:
-        if is_mine:
-            turns.give_back(name)

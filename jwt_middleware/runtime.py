@@ -21,7 +21,7 @@ from .token.cache import Cache
 from .values import reasons
 from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
-from .values.model import AccessToken
+from .values.model import AccessToken, Hidden
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -379,34 +379,34 @@ class Runtime:
 
     async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            return await self._awaited(name, hook, asked)
+            return await self._awaited(name, hook, Hidden(asked))
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
-    async def _awaited(self, kind: str, call: Callable[[Any], Any], asked: Any) -> Any:
+    async def _awaited(self, kind: str, call: Callable[[Any], Any], asked: Hidden[Any]) -> Any:
         if _is_async(call):
-            return await call(asked)
-        answer = await self._in_executor(kind, call, asked)
+            return await call(asked.value)
+        answer = await self._in_executor(kind, _called, call, asked)
         return await answer if isawaitable(answer) else answer
 
-    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
+    def _sign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
         from .keys.signer import checked
 
         try:
-            return checked(key, message, key.signer.sign(message))
+            return checked(key, message.value, key.signer.sign(message.value))
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
-    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
+    async def _asign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
         from asyncio import wait_for
 
         from .keys.signer import checked
 
         try:
             signing = self._awaited("signer", key.signer.sign, message)
-            return checked(key, message, await wait_for(signing, CALL_LIMIT))
+            return checked(key, message.value, await wait_for(signing, CALL_LIMIT))
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
@@ -479,6 +479,10 @@ def _check_waits(
 
 def _is_async(hook: Callable[..., Any]) -> bool:
     return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
+
+
+def _called(call: Callable[[Any], Any], asked: Hidden[Any]) -> Any:
+    return call(asked.value)
 
 
 def _retrieve(task: Task[None]) -> None:

@@ -51,11 +51,11 @@ class JWTMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
-        credentials, path = environ.get("HTTP_AUTHORIZATION"), environ.get("PATH_INFO")
-        step: Forward | None = None
-        if credentials and path and path.isascii():
+        path, step = environ.get("PATH_INFO"), None
+        if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
+            # Not as a local: error trackers send those.
             warm = self._warm
-            step = warm(environ["REQUEST_METHOD"], path, credentials)
+            step = warm(environ["REQUEST_METHOD"], path, environ["HTTP_AUTHORIZATION"])
         if step is None:
             taken = Body(environ)
             request = _request(environ, taken)

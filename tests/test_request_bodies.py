@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -13,7 +14,7 @@ from jwt_middleware import request_bodies
 from jwt_middleware.request_bodies import DRAIN_LIMIT, DRAINS, READS
 from tests.issuing import REFRESH, Site, form_octets, memory, posted, refresh_form, single
 from tests.rules import accepts, refuses
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE
 from tests.world import Answer, Receive, Sent, by_asgi, by_wsgi, encoded, shake_hands
 
 UPLOAD = b"x" * 200_000
@@ -321,7 +322,14 @@ def test_one_address_has_two_bodies_waited_for_and_no_other_is_kept_out(wsgi: Si
 def test_whose_turn_comes_soon_is_not_turned_away(
     wsgi: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    has_waited = Event()
+
+    def pause(seconds: float) -> None:
+        has_waited.set()
+        time.sleep(seconds)
+
     monkeypatch.setattr(request_bodies, "TURN_SECONDS", PATIENCE)
+    monkeypatch.setattr(request_bodies, "sleep", pause)
     body = form_octets(refresh_form(wsgi.ask("issue", "alice").refresh_token))
     answers: list[Answer] = []
 
@@ -332,8 +340,7 @@ def test_whose_turn_comes_soon_is_not_turned_away(
     waiting = Thread(target=lambda: answers.append(refresh(last)))
     with hanging(READS, refresh, body):
         waiting.start()
-        turns = request_bodies._turns(request_bodies.os.getpid())
-        until(lambda: turns._changed._waiters)  # type: ignore[attr-defined]
+        assert has_waited.wait(PATIENCE)
         assert not last.taken
     waiting.join()
     assert [one.status for one in answers] == [200]
