@@ -28,13 +28,13 @@ DRAIN_SECONDS = 2.0
 DRAIN_LIMIT = 8 * 1024 * 1024  # octets; what is larger is mostly refused by proxies, too
 MAX_DIGITS = 7  # of a length within this limit
 TOO_LARGE = 413  # this answer says that nobody wants the body
-PIECE = 1024  # octets that a WSGI server is asked for at a time: between two, the time is looked at
-# Threads of one process that wait at a time. Drains are for who was refused: a few are enough, since
-# a proxy that buffers sends all at once.
+PIECE = 1024  # octets that a WSGI server is asked for at a time; in between the time is looked at
+# Threads of one process that wait for bodies of refused requests. A proxy that buffers sends all at
+# once, so that few are enough for it.
 DRAINS = 2
-# Bodies of token requests are counted for each address: strangers elsewhere shut nobody out.
+# And for those of token requests, of one address: strangers elsewhere shut nobody out.
 READS = 2
-TURN_SECONDS = 0.05  # that a token request waits for its turn; who is before it needs microseconds
+TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
 TURN_PAUSE = 0.005
 
 _DRAINING = "a refused request"  # is no address
@@ -147,7 +147,7 @@ class Body:
             turns.give_back(_DRAINING)
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
-        """Yield the next octets, at most `size`. Raises TimeoutError, and what the server raises."""
+        """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""
         read, end = self._environ["wsgi.input"].read, monotonic() + seconds
         while size > 0:
             if monotonic() > end:
@@ -205,5 +205,5 @@ class _Turns:
 
 @cache
 def _turns(process: int) -> _Turns:
-    # By process: a forked child has none of its parent's threads, and must not wait for their turns.
+    # By process: a forked child has none of its parent's threads, and waits for none of their turns.
     return _Turns()

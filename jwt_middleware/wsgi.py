@@ -12,7 +12,7 @@ from .request_bodies import Body
 from .runtime import Runtime
 from .settings import Settings
 from .values.model import AccessToken, Request
-from .values.steps import Forward, Reply
+from .values.steps import Reply
 
 if TYPE_CHECKING:
     from contextvars import ContextVar

@@ -1,4 +1,4 @@
-"""Refused uploads behind a real nginx: it makes a 502 of a connection that breaks before the answer.
+"""Refused uploads behind a real nginx: if the connection breaks before the answer, it says 502.
 
 Its users would see an error where their client should have refreshed the token.
 """
@@ -8,7 +8,7 @@ import http.client
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,14 @@ pytestmark = [pytest.mark.long, pytest.mark.xdist_group("nginx")]
 
 SERVERS = {
     name: COMMANDS[name]
-    for name in ("gunicorn", "gunicorn-asgi", "granian-asgi", "granian-wsgi", "hypercorn", "uvicorn")
+    for name in (
+        "gunicorn",
+        "gunicorn-asgi",
+        "granian-asgi",
+        "granian-wsgi",
+        "hypercorn",
+        "uvicorn",
+    )
 } | {"uwsgi": UWSGI}
 SIZES = (60_000, 200_000, 1_000_000, 5_000_000)
 TIMES = 8
@@ -51,7 +58,7 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(upstream: int, folder: Path) -> Iterator[int]:
+def nginx(upstream: int, folder: Path) -> Generator[int]:
     """Run nginx in front of a port; give its own."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
@@ -78,9 +85,7 @@ def nginx(upstream: int, folder: Path) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def port(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[int]:
+def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     command, folder = SERVERS[request.param], tmp_path_factory.mktemp(request.param)
     if command is UWSGI and not Path(UWSGI[0]).exists():
         pytest.skip("no uWSGI: make long installs requirements/long.txt")

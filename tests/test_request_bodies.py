@@ -1,4 +1,4 @@
-"""Bodies at the doors: a refused one is drained, one of ours is read however it comes, none hangs."""
+"""Bodies: a refused one is drained, one of ours is read however it comes, and few threads wait."""
 
 import asyncio
 import io
@@ -214,9 +214,7 @@ def test_a_read_may_return_less_than_was_asked_for(wsgi: Site, most: int) -> Non
 
 @refuses("RT-24")
 @pytest.mark.parametrize("error", [ValueError, OverflowError, OSError, KeyError, AttributeError])
-def test_whatever_a_server_raises_for_a_bad_body_is_400(
-    wsgi: Site, error: type[Exception]
-) -> None:
+def test_whatever_a_server_raises_for_a_bad_body_is_400(wsgi: Site, error: type[Exception]) -> None:
     class Broken(Input):
         def read(self, size: int | None = -1, /) -> bytes:
             raise error("theirs")

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterator
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -103,6 +103,7 @@ class Site:
             probe("clock")
             return self.moves()
 
+        store: Any = Store(probe, self.moves)
         tenant = TrustedIssuer(issuer=TENANT.issuer, audience=AUDIENCE, keys=TENANT.keys)
         foreign = TrustedIssuer(
             issuer=FOREIGN.issuer,
@@ -120,7 +121,7 @@ class Site:
             issuer_for=seen("issuer_for", tenant),
             trusted_issuers=(foreign,),
             refresh=Refresh(
-                store=Store(probe, self.moves),
+                store=store,
                 secret=SECRET,
                 claims_for=seen("claims_for", {"role": "editor"}),
                 cookies=Cookies(access=True) if cookies else None,
@@ -161,7 +162,7 @@ class Site:
             if self.door == "asgi":
                 return (await by_asgi(self.app, sent))[0]
             return by_wsgi(self.app, sent)[0]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.probe.trackers.caught(error)
             return 500
 
@@ -191,7 +192,7 @@ async def by_header(site: Site) -> list[int]:
     found.append(await site.post(REVOKE, {"token": other.refresh_token}))
     try:
         await site.issue(replaces=tokens.refresh_token)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         site.probe.trackers.caught(error)
         found.append(500)
     return found
@@ -219,27 +220,18 @@ async def by_cookie(site: Site) -> list[int]:
 def played(probe: Probe, door: str, play: Any, caplog: pytest.LogCaptureFixture) -> list[int]:
     """Play in a thread, where the only frames are those of a server."""
     caplog.set_level(logging.ERROR, "jwt_middleware")
-    found: list[list[int]] = []
-    failed: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            site = Site(door, probe, cookies=play is by_cookie)
-            found.append(asyncio.run(play(site)))
-            tokens.extend(site.tokens)
-        except BaseException as error:
-            failed.append(error)
+    def run() -> tuple[list[int], list[str]]:
+        site = Site(door, probe, cookies=play is by_cookie)
+        return asyncio.run(play(site)), site.tokens
 
-    tokens: list[str] = []
-    thread = Thread(target=run)
-    thread.start()
-    thread.join()
-    assert not failed, failed
+    with ThreadPoolExecutor(1) as thread:
+        found, tokens = thread.submit(run).result()
     for record in caplog.records:
         if record.exc_info and record.exc_info[1]:
             probe.trackers.caught(record.exc_info[1])
     probe.trackers.sent.append({"tokens": tokens})
-    return found[0]
+    return found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Error trackers that send nowhere: what they would send is kept. They take the locals of frames."""
+"""Error trackers, which send the locals of frames; what they would send is kept here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _KeptBySentry(SentryTransport):
         self._sent += [item.payload.json for item in envelope.items]
 
 
-class _KeptByElastic(ElasticTransport):
+class KeptByElastic(ElasticTransport):
     sent: list[Any]
 
     def send(self, data: Any, forced_flush: bool = False) -> None: ...
@@ -42,7 +42,7 @@ class _KeptByElastic(ElasticTransport):
 
 
 class Trackers:
-    """Sentry, Elastic APM and structlog, with their defaults for locals, but cutting nothing off."""
+    """Sentry, Elastic APM and structlog, with locals as by default, and nothing cut off."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -57,7 +57,7 @@ class Trackers:
         )
         self._elastic = elasticapm.Client(
             service_name="tests",
-            transport_class=f"{__name__}._KeptByElastic",
+            transport_class=f"{__name__}.KeptByElastic",
             central_config="false",
             cloud_provider="none",
             metrics_interval="0ms",
@@ -99,9 +99,7 @@ class Trackers:
 
     def looked(self) -> None:
         """Send the frames that are running, as for a message that an application logs."""
-        self._sentry.capture_event(
-            {"message": "seen", "level": "error"}, scope=sentry_sdk.Scope()
-        )
+        self._sentry.capture_event({"message": "seen", "level": "error"}, scope=sentry_sdk.Scope())
         self._elastic.capture_message("seen", stack=True)
 
     def taken(self) -> list[Frame]:

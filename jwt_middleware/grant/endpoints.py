@@ -41,6 +41,7 @@ MOST = 4  # cookies that a refresh tries: a question to the store each
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
 _NOTHING = Held((), ())
 
+
 class Parameters:
     """What a token request's body says. Nobody else is to see it: there are tokens in it."""
 
@@ -351,7 +352,9 @@ class Endpoints:
         length = request.header("content-length")
         body.check_length(length)
         if length and not int(length):
-            return then(Parameters({}))  # some servers hand on no body then, and to ask for it would be to wait
+            return then(
+                Parameters({})
+            )  # some servers hand on no body then, and to ask for it would be to wait
         kind = request.header("content-type")
         call: Any = request.body  # every door gives one
         return Ask(
