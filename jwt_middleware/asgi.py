@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import arun
 from .request.routes import below_root
+from .request_bodies import AsyncBody
 from .runtime import Runtime
 from .settings import Settings
-from .values import reasons
-from .values.errors import ConfigurationError, InvalidRequest, TooLarge
+from .values.errors import ConfigurationError
 from .values.model import Request, Response
 from .values.steps import Forward, Reply
 
@@ -25,7 +25,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # As wide as frameworks type theirs: Litestar and Quart name message types of their own.
 Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
 
-BODY_SECONDS = 10.0  # for the whole body of a token request
 POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake
 
 
@@ -54,18 +53,11 @@ class JWTMiddleware:
         """Serve one connection. What the application raises passes untouched."""
         step: Forward | None = None
         if scope["type"] == "http":
-            credentials: bytes | None = None
-            for name, value in scope["headers"]:
-                if name == b"authorization":
-                    if credentials is not None:
-                        credentials = None  # with two it is for the core to refuse
-                        break
-                    credentials = value
-            if credentials is not None:
-                path, root, warm = scope["path"], scope.get("root_path"), self._warm
-                if root or not path:
-                    path = below_root(path, root or "")
-                step = warm(scope["method"], path, credentials)
+            path, root, warm = scope["path"], scope.get("root_path"), self._warm
+            if root or not path:
+                path = below_root(path, root or "")
+            # Not as a local: error trackers send those.
+            step = warm(scope["method"], path, _credentials(scope["headers"]))
         if step is None:
             if scope["type"] == "lifespan":
                 await _check_asyncio(receive, send)
@@ -95,12 +87,26 @@ class JWTMiddleware:
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide; None: the request has its answer."""
-        step = await arun(self._core, _request(scope, receive))
-        if isinstance(step, Reply):
-            self._runtime.tell(step.events)
-            await _answer(scope, receive, send, step.response)
-            return None
-        return step
+        body = AsyncBody(receive)
+        request = _request(scope, body)
+        step = await arun(self._core, request)
+        if not isinstance(step, Reply):
+            return step
+        self._runtime.tell(step.events)
+        await body.drain(request, step.response.status)
+        await _answer(scope, receive, send, step.response)
+        return None
+
+
+def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the Authorization field; without one, or with two, what no token is known by."""
+    found = b""
+    for name, value in headers:
+        if name == b"authorization":
+            if found:
+                return b""  # with two it is for the core to refuse
+            found = value
+    return found
 
 
 def _without_cookies(
@@ -173,36 +179,7 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
-def _reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
-    """Return what reads the body for an endpoint of ours: bounded in octets and in time."""
-
-    async def read(limit: int) -> bytes:
-        from asyncio import wait_for
-
-        try:
-            return await wait_for(_read(receive, limit), BODY_SECONDS)
-        except TimeoutError:
-            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
-
-    return read
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    found, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise InvalidRequest(reasons.BODY)  # the client has gone
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(reasons.BODY_TOO_LARGE)
-        found.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(found)
-
-
-def _request(scope: Scope, receive: Receive) -> Request:
+def _request(scope: Scope, body: AsyncBody) -> Request:
     if scope["type"] == "http":
         method = scope["method"]
     elif scope["type"] == "websocket":
@@ -231,7 +208,7 @@ def _request(scope: Scope, receive: Receive) -> Request:
         method,
         path,
         header,
-        _reader(receive),
+        body.read,
         is_websocket=scope["type"] == "websocket",
         credentials=credentials[0] if len(credentials) == 1 else None,
     )

@@ -31,7 +31,7 @@ from .values.errors import (
 )
 from .values.events import Refused
 from .values.later import pattern, record
-from .values.model import AccessToken, FrozenDict, Request, Response, User
+from .values.model import AccessToken, FrozenDict, Hidden, Request, Response, User
 from .values.steps import Ask, Forward, Reply, Step, nobody
 
 if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
@@ -59,7 +59,18 @@ class _Attempt:
 
     rule: Rule
     parsed: Parsed
-    credentials: str | bytes | None  # that it came as, whole
+    came: _Came
+
+
+@record(kw_only=False, guarded=False)
+class _Came:
+    """An access token as it came."""
+
+    text: str
+    credentials: str | bytes | None  # in which it stood, as a whole
+
+    def __repr__(self) -> str:
+        return "<credentials>"
 
 
 Warm: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
@@ -84,6 +95,7 @@ def _warm(
         entry = recall(credentials)
         if entry is None:
             return None
+        del credentials  # error trackers send what is in frames, and a clock may fail
         now, keys = clock(), entry.keys
         # As `holds`, written out: under a server each call counts, and this is a part in twenty of
         # all that is added to a request. Comparisons in a chain would be calls.
@@ -230,8 +242,8 @@ class Core:
             self._check_own_origin(request)
         if rule.public:
             return self._nobody
-        text = self._credentials(request)
-        if text is None:
+        came = self._came(request)
+        if came is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one.
             if rule.optional:
                 return self._nobody
@@ -241,15 +253,14 @@ class Core:
                 return self._nobody
             raise MissingCredentials
         now = self._clock()
-        credentials = request.credentials if self._access_cookie is None else text
-        if self._cache is not None and credentials is not None:
-            entry = self._cache.get(credentials)
+        if self._cache is not None and came.credentials is not None:
+            entry = self._cache.get(came.credentials)
             if entry is not None and entry.holds(now):
                 entry.seen = True
                 return self._let_in(rule, entry, now)
-        parsed = jws.parse(text, self._headers)
+        parsed = jws.parse(came.text, self._headers)
         name = _issuer_of(parsed)
-        attempt = _Attempt(rule, parsed, credentials)
+        attempt = _Attempt(rule, parsed, came)
         trust = self._issuers.find(name, now)
         if trust is not None:
             return self._check(attempt, trust, now)
@@ -294,7 +305,7 @@ class Core:
         token = self._accept(parsed, trust, key, now)
         self._issuers.proved(trust)
         is_present = fresh.keys.get(parsed.header.kid) is key
-        if self._cache is None or attempt.credentials is None or not is_present:
+        if self._cache is None or attempt.came.credentials is None or not is_present:
             return self._let_in(attempt.rule, Forward(token, _user(token, trust)), now)
         token = slimmed(token)
         start, end = lifetime(token.claims, self._leeway)
@@ -306,7 +317,7 @@ class Core:
             keys=fresh,
             generation=generation,
         )
-        self._cache.put(attempt.credentials, entry)
+        self._cache.put(attempt.came.credentials, entry)
         return self._let_in(attempt.rule, entry, now)
 
     def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
@@ -317,22 +328,22 @@ class Core:
             return forward
         return self._unless_ended(forward, token.grant_id, life_of(token), now)
 
-    def _credentials(self, request: Request) -> str | None:
+    def _came(self, request: Request) -> _Came | None:
         """Return the access token of the request, from the one place that has it."""
         text = bearer(request.header("authorization"))
         if self._access_cookie is None:
-            return text
+            return None if text is None else _Came(text, request.credentials)
         cookie = self._access_cookie.read(request)
         if cookie is None:
-            return text
+            return None if text is None else _Came(text, text)
         if text is not None:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         self._access_cookie.check_sender(request)
-        return cookie
+        return _Came(cookie, cookie)
 
-    def verify(self, text: str, now: float) -> AccessToken:
+    def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
-        parsed = jws.parse(text, self._headers)
+        parsed = jws.parse(text.value, self._headers)
         trust = self._issuers.find(_issuer_of(parsed), now)
         if trust is None:
             raise InvalidToken(reasons.ISSUER)

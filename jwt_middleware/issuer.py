@@ -71,6 +71,7 @@ class Issuer:
             EndGrant: when `claims_for` refuses.
 
         """
+        replaces = _held(replaces)
         core = self._core()
         step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
         return self._carried(self._result(finish(step)), replaces)
@@ -86,6 +87,7 @@ class Issuer:
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
+        replaces = _held(replaces)
         core = self._core(asynchronous=True)
         step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
         return self._carried(self._result(await afinish(step)), replaces)
@@ -155,7 +157,7 @@ class Issuer:
         scope: str,
         claims: Mapping[str, Any] | None,
         client_id: str | None,
-        replaces: Held | str | None,
+        replaces: Held | None,
         user_agent: str | None,
     ) -> Step:
         exchange, now = cast("Exchange", core.exchange), self._settings.clock()
@@ -186,15 +188,20 @@ class Issuer:
         self._runtime.tell(done.events)
         return done.value
 
-    def _carried(self, begun: Begun, replaces: Held | str | None) -> Tokens:
+    def _carried(self, begun: Begun, replaces: Held | None) -> Tokens:
         cookies = self._group.cookies
         if cookies is None:
             return begun.tokens
         jars = cookies.jars(self._settings.issuer)
         tokens = cookies.carry(begun.tokens, jars, int(self._group.idle_limit))
-        if isinstance(replaces, Held):
+        if replaces is not None:
             tokens.cookies += jars.cleared(replaces, begun.replaced)
         return tokens
+
+
+def _held(replaces: Held | str | None) -> Held | None:
+    # A text in a local would be seen by error trackers, if the store or `claims_for` failed.
+    return Held((("", replaces),), ()) if isinstance(replaces, str) else replaces
 
 
 _WAYS = {"subject": "str(user.id)", "grant_id": "tokens.grant_id, or token.grant_id in a request"}

@@ -20,7 +20,7 @@ from .token.cache import Cache
 from .values import forks, reasons
 from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
-from .values.model import AccessToken
+from .values.model import AccessToken, Hidden
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -383,7 +383,7 @@ class Runtime:
 
     async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
-            return await self._awaited(name, hook, asked)
+            return await self._awaited(name, hook, Hidden(asked))
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
@@ -391,26 +391,26 @@ class Runtime:
 
     async def _awaited(self, kind: str, call: Callable[..., Any], *asked: Any) -> Any:
         if _is_async(call):
-            return await call(*asked)
-        answer = await self._in_executor(kind, call, *asked)
+            return await call(*map(_shown, asked))
+        answer = await self._in_executor(kind, _called, call, *asked)
         return await answer if isawaitable(answer) else answer
 
-    def _sign(self, key: ExternalKey, message: bytes) -> bytes:
+    def _sign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
         from .keys.signer import checked
 
         try:
-            return checked(key, message, key.signer.sign(message))
+            return checked(key, message.value, key.signer.sign(message.value))
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
-    async def _asign(self, key: ExternalKey, message: bytes) -> bytes:
+    async def _asign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
         from asyncio import wait_for
 
         from .keys.signer import checked
 
         try:
             signing = self._awaited("signer", key.signer.sign, message)
-            return checked(key, message, await wait_for(signing, CALL_LIMIT))
+            return checked(key, message.value, await wait_for(signing, CALL_LIMIT))
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
@@ -494,6 +494,15 @@ def _asynchronous(
 
 def _is_async(hook: Callable[..., Any]) -> bool:
     return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
+
+
+def _called(call: Callable[..., Any], *asked: Any) -> Any:
+    return call(*map(_shown, asked))
+
+
+def _shown(asked: Any) -> Any:
+    """Return what only the call itself is to see: no frame of ours keeps it."""
+    return asked.value if isinstance(asked, Hidden) else asked
 
 
 def _retrieve(task: Task[None]) -> None:

@@ -8,12 +8,11 @@ from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .drivers import run
+from .request_bodies import Body
 from .runtime import Runtime, current_token
 from .settings import Settings
-from .values import reasons
-from .values.errors import InvalidRequest, TooLarge
 from .values.model import AccessToken, Request
-from .values.steps import Forward, Reply
+from .values.steps import Reply
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -52,18 +51,22 @@ class JWTMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the application raises passes untouched."""
-        credentials, path = environ.get("HTTP_AUTHORIZATION"), environ.get("PATH_INFO")
-        step: Forward | None = None
-        if credentials and path and path.isascii():
+        path, step = environ.get("PATH_INFO"), None
+        if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
+            # Not as a local: error trackers send those.
             warm = self._warm
-            step = warm(environ["REQUEST_METHOD"], path, credentials)
+            step = warm(environ["REQUEST_METHOD"], path, environ["HTTP_AUTHORIZATION"])
         if step is None:
-            answer = run(self._core, _request(environ))
+            taken = Body(environ)
+            request = _request(environ, taken)
+            answer = run(self._core, request)
             if isinstance(answer, Reply):
                 self._runtime.tell(answer.events)
                 response = answer.response
-                status = f"{response.status} {responses[response.status]}"
-                start_response(status, list(response.headers))
+                taken.drain(request, response.status)
+                start_response(
+                    f"{response.status} {responses[response.status]}", list(response.headers)
+                )
                 return [response.body]
             step = answer
         token, user = step.token, step.remote_user
@@ -130,7 +133,7 @@ def inside_asgi(app: Application) -> Application:
     return handing_on
 
 
-def _request(environ: Environ) -> Request:
+def _request(environ: Environ, body: Body) -> Request:
     def header(name: str) -> str | None:
         key = name.upper().replace("-", "_")
         value: str | None = environ.get(key if key in _PLAIN else f"HTTP_{key}")
@@ -146,29 +149,9 @@ def _request(environ: Environ) -> Request:
         environ["REQUEST_METHOD"],
         path,
         header,
-        _reader(environ),
+        body.read,
         credentials=environ.get("HTTP_AUTHORIZATION"),
     )
-
-
-def _reader(environ: Environ) -> Callable[[int], bytes]:
-    """Return what reads the body of a request to an endpoint of ours, bounded in octets."""
-
-    def read(limit: int) -> bytes:
-        length = environ.get("CONTENT_LENGTH")
-        if not length and not environ.get("wsgi.input_terminated"):
-            return b""
-        try:
-            body: bytes = environ["wsgi.input"].read(int(length) if length else limit + 1)
-        except OSError:
-            raise InvalidRequest(reasons.BODY) from None  # so servers say that the client has gone
-        if len(body) > limit:
-            raise TooLarge(reasons.BODY_TOO_LARGE)
-        if length and len(body) != int(length):
-            raise InvalidRequest(reasons.BODY)  # the client has gone
-        return body
-
-    return read
 
 
 def _is_file(body: Iterable[bytes], environ: Environ) -> bool:

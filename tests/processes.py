@@ -29,14 +29,17 @@ def free_port() -> int:
 def started(
     command: Sequence[str], port: int, log: Path, **variables: str
 ) -> subprocess.Popen[bytes]:
-    """Start a module, with arguments that may name the port; what it says goes to a file.
+    """Start a module, or a program by its path, with arguments that may name the port.
+
+    What it says goes to a file.
 
     It leads a group of processes, so that all it starts can be ended with it.
     """
     module, *arguments = (part.format(port=port) for part in command)
+    program = [module] if os.sep in module else [sys.executable, "-m", module]
     with log.open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*program, *arguments],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
             stdin=subprocess.DEVNULL,

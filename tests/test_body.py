@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware import asgi
+from jwt_middleware import request_bodies
 from jwt_middleware.request.body import MAX_BODY, MAX_FIELDS, check_length, parameters
 from jwt_middleware.values.errors import InvalidRequest, TooLarge
 from tests.issuing import (
@@ -256,7 +256,7 @@ def test_an_endless_body_is_left_when_it_is_too_large() -> None:
 
 @refuses("RT-24")
 def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(request_bodies, "READ_SECONDS", 0.05)
 
     async def trickle() -> dict[str, Any]:
         await asyncio.sleep(0.02)
@@ -273,7 +273,7 @@ def test_a_slow_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_body_may_take_ten_seconds_and_no_more() -> None:
-    assert asgi.BODY_SECONDS == 10
+    assert request_bodies.READ_SECONDS == 10
 
 
 @refuses("RT-24")

@@ -38,7 +38,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"issuers": {"issuers"}, "metadata": {"metadata"}},
     {"grant": {"grant"}},
     {"core": {"core"}},
-    {"runtime": {"runtime", "drivers", "several_workers"}},
+    {"runtime": {"runtime", "drivers", "several_workers", "request_bodies"}},
     # The package itself re-exports what a user imports. It may name the issuer, a door, but lazily.
     {
         "asgi": {"asgi"},

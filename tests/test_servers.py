@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ COMMANDS = {
     "gunicorn-asgi": ("gunicorn", "--worker-class=asgi", *GUNICORN, ASGI),
     "waitress": ("waitress", "--listen=127.0.0.1:{port}", WSGI),
 }
+# Not among those of every run: it is built from its source, by `make uwsgi`, for `make long`.
+UWSGI = (
+    *(str(ROOT / ".venv-uwsgi" / "bin" / "uwsgi"), f"--venv={sys.prefix}", "--master"),
+    *("--http-socket=127.0.0.1:{port}", f"--module={WSGI}", "--need-app", "--lazy-apps"),
+    *("--enable-threads", "--threads=4", "--die-on-term"),
+)
 ASGI_SERVERS = [name for name, command in COMMANDS.items() if command[-1] == ASGI]
 WSGI_SERVERS = [name for name, command in COMMANDS.items() if command[-1] == WSGI]
 
@@ -38,7 +45,7 @@ WSGI_SERVERS = [name for name, command in COMMANDS.items() if command[-1] == WSG
 class Server:
     """One server with its application, from the first connection to the end of its process."""
 
-    def __init__(self, name: str, log: Path) -> None:
+    def __init__(self, name: str, log: Path, command: Sequence[str] = ()) -> None:
         self.name = name
         self.log = log
         self.notes = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -48,7 +55,7 @@ class Server:
         self.alive = socket.create_server(("127.0.0.1", 0))
         self.port = free_port()
         self.process = started(
-            COMMANDS[name],
+            command or COMMANDS[name],
             self.port,
             log,
             TEST_ISSUER=FACTORY.issuer,
@@ -167,6 +174,20 @@ def test_a_request_that_is_refused_with_its_body_unread_spoils_no_other(server: 
                 connection.close()
                 continue
             assert (answer.status, json.loads(answer.read())["same"]) == (200, True)
+
+
+@everywhere
+def test_a_refusal_reaches_a_client_that_sends_all_of_its_upload_first(server: Server) -> None:
+    # As proxies do: what the client hears while it still sends is a connection that breaks.
+    size = 5_000_000
+    with contextlib.closing(server.connect()) as connection:
+        for _ in range(3):
+            connection.request("POST", "/me", b"x" * size, forged())
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status == 401
+            assert len(content) == int(answer.headers["Content-Length"])
+            assert "error_description" in json.loads(content)
 
 
 @refuses("RS-03")

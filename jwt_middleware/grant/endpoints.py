@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from ..groups import Cookies, Refresh
 from ..keys.live import LiveKeys
@@ -28,7 +28,7 @@ from ..values.errors import (
     UnsupportedTokenType,
 )
 from ..values.events import Event
-from ..values.model import AccessToken, Headers, Held, Request, Response, Tokens
+from ..values.model import AccessToken, Headers, Held, Hidden, Request, Response, Tokens
 from ..values.steps import Ask, Reply, Step
 from .exchange import Exchange
 from .prepared import Prepared
@@ -41,7 +41,26 @@ MOST = 4  # cookies that a refresh tries: a question to the store each
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
 _NOTHING = Held((), ())
 
-Parameters: TypeAlias = dict[str, str]
+
+class Parameters:
+    """What a token request's body says. Nobody else is to see it: there are tokens in it."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: dict[str, str]) -> None:
+        self._found = found
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter that is no token."""
+        return self._found.get(name)
+
+    def token(self, name: str) -> Hidden[str] | None:
+        """Return a parameter that is one."""
+        text = self._found.get(name)
+        return None if text is None else Hidden(text)
 
 
 class _Asked(NamedTuple):
@@ -62,7 +81,7 @@ class Endpoints:
         exchange: Exchange,
         origins: Origins,
         known_origins: frozenset[str],
-        verify: Callable[[str, float], AccessToken],
+        verify: Callable[[Hidden[str], float], AccessToken],
         live: LiveKeys,
     ) -> None:
         self._exchange = exchange
@@ -97,8 +116,8 @@ class Endpoints:
         return self._read(request, partial(self._exchange_token, request, held))
 
     def _exchange_token(self, request: Request, held: Held, found: Parameters) -> Step:
-        grant_type, text = found.get("grant_type"), found.get("refresh_token")
-        cookies = tuple(value for _, value in held.refresh if value)
+        grant_type, text = found.get("grant_type"), found.token("refresh_token")
+        cookies = [Hidden(value) for _, value in held.refresh if value]
         by_cookie = bool(cookies) and text is None
         # Beside a cookie a browser may send what another's password needs.
         client_id = found.get("client_id") if by_cookie else _client_id(request, found)
@@ -108,19 +127,18 @@ class Endpoints:
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
         if text is None and not cookies:
             raise InvalidRequest(reasons.PARAMETER, "refresh_token")
-        scope = found.get("scope", "")
+        scope = found.get("scope") or ""
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         asked = _Asked(scope, client_id, self._clock())
         if text is None:
-            unread = [one for one in cookies if self._exchange.lacks_key(one, asked.now)]
             exchange = partial(self._exchange_cookies, request, held, asked)
-            return self._exchange.look(asked.now, exchange) if unread else exchange()
+            return self._known(cookies, asked.now, exchange)
         if self._exchange.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return self._exchange_text(request, asked, text)
 
-    def _exchange_text(self, request: Request, asked: _Asked, text: str) -> Step:
+    def _exchange_text(self, request: Request, asked: _Asked, text: Hidden[str]) -> Step:
         def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
             return Reply(self._json(request, tokens, ()), events)
 
@@ -140,7 +158,7 @@ class Endpoints:
         request: Request,
         asked: _Asked,
         token: RefreshToken,
-        text: str,
+        text: Hidden[str],
         granted: Callable[[Tokens, tuple[Event, ...]], Step],
         refused: Callable[[InvalidGrant], Step],
     ) -> Step:
@@ -186,7 +204,7 @@ class Endpoints:
             def granted(tokens: Tokens, events: tuple[Event, ...]) -> Step:
                 # The cookie of a kept token isn't set anew: that answer, come late, would put an
                 # old token over a newer one.
-                is_kept = tokens.refresh_token == text
+                is_kept = tokens.refresh_token == text.value
                 carried = cookies.carry(tokens, jars, None if is_kept else self._idle)
                 more = carried.cookies + jars.cleared(held, gone)
                 return Reply(self._json(request, carried, more), events)
@@ -200,28 +218,28 @@ class Endpoints:
 
     def _of_cookies(
         self, held: Held, now: float
-    ) -> tuple[list[tuple[str, RefreshToken]], tuple[str, ...]]:
+    ) -> tuple[list[tuple[Hidden[str], RefreshToken]], tuple[str, ...]]:
         """Return the refresh tokens that are in the cookie of their own grant, and what is over.
 
         Others are none of ours: of another application on this host, say.
         """
         jars, _ = self._both()
-        living, over = self._exchange.read((value for _, value in held.refresh), now)
+        living, over = self._exchange.read((Hidden(value) for _, value in held.refresh), now)
         pairs = set(held.refresh)
         return [
-            one for one in living if (jars.refresh.name(one[1].grant_id), one[0]) in pairs
+            one for one in living if (jars.refresh.name(one[1].grant_id), one[0].value) in pairs
         ], over
 
     def _first_error(self, held: Held, now: float) -> InvalidGrant:
         """Return why the first cookie isn't taken."""
         for _, text in held.refresh:
             try:
-                self._exchange.check(text, now)
+                self._exchange.check(Hidden(text), now)
             except InvalidGrant as error:
                 return error
         return InvalidGrant(reasons.COOKIE_MISNAMED)
 
-    def _known(self, texts: Iterable[str], now: float, then: Callable[[], Step]) -> Step:
+    def _known(self, texts: Iterable[Hidden[str]], now: float, then: Callable[[], Step]) -> Step:
         """Go on after a look for keys, where a token may be by one that isn't known here yet."""
         if any(self._exchange.lacks_key(one, now) for one in texts):
             return self._exchange.look(now, then)
@@ -237,7 +255,7 @@ class Endpoints:
         return self._read(request, partial(self._revoke_token, request, held))
 
     def _revoke_token(self, request: Request, held: Held, found: Parameters) -> Step:
-        text, now = found.get("token"), self._clock()
+        text, now = found.token("token"), self._clock()
         if text is None and self._jars is None:
             raise InvalidRequest(reasons.PARAMETER, "token")
         if text is not None:
@@ -245,11 +263,16 @@ class Endpoints:
             return self._known(
                 (text,), now, lambda: self._revoke_named(request, held, text, client_id, now)
             )
-        texts = [value for _, value in held.refresh]
+        texts = [Hidden(value) for _, value in held.refresh]
         return self._known(texts, now, lambda: self._revoke_held(request, held, found, now))
 
     def _revoke_named(
-        self, request: Request, held: Held, text: str, client_id: str | None, now: float
+        self,
+        request: Request,
+        held: Held,
+        text: Hidden[str],
+        client_id: str | None,
+        now: float,
     ) -> Step:
         owner = self._owner(text, now)
         # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can revoke
@@ -267,7 +290,7 @@ class Endpoints:
         living, over = self._of_cookies(held, now)
         owners: list[RefreshToken | AccessToken] = [token for _, token in living]
         # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
-        for name, text in held.access:
+        for name, text in [(name, Hidden(value)) for name, value in held.access]:
             owner = self._owner(text, now)
             if owner is not None and jars.access is not None and owner.grant_id is not None:
                 owners += [owner] if jars.access.name(owner.grant_id) == name else []
@@ -297,7 +320,7 @@ class Endpoints:
             lambda events: Reply(self._json(request, {}, cleared), events),
         )
 
-    def _owner(self, text: str, now: float) -> RefreshToken | AccessToken | None:
+    def _owner(self, text: Hidden[str], now: float) -> RefreshToken | AccessToken | None:
         try:
             return self._exchange.check(text, now)
         except InvalidGrant:
@@ -333,10 +356,17 @@ class Endpoints:
             check_same_site(request, cookies.header, self._known_origins)
 
     def _read(self, request: Request, then: Callable[[Parameters], Step]) -> Step:
-        body.check_length(request.header("content-length"))
+        length = request.header("content-length")
+        body.check_length(length)
+        if length and not int(length):
+            return then(
+                Parameters({})
+            )  # some servers hand on no body then, and to ask for it would be to wait
         kind = request.header("content-type")
         call: Any = request.body  # every door gives one
-        return Ask(call, (MAX_BODY,), lambda octets: then(body.parameters(kind, octets)))
+        return Ask(
+            call, (MAX_BODY,), lambda came: then(Parameters(body.parameters(kind, came.value)))
+        )
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
         content = (_template(tuple(members)) % tuple(members.values())).encode()

@@ -39,7 +39,7 @@ from ..values.events import (
     Revoked,
 )
 from ..values.later import record
-from ..values.model import Grant, Held, Tokens
+from ..values.model import Grant, Held, Hidden, Tokens
 from ..values.steps import Ask, Done, Step
 from .ended import EndedGrants
 from .prepared import Prepared
@@ -89,7 +89,7 @@ class _Attempt(NamedTuple):
 
     signing: Signing
     token: RefreshToken
-    text: str  # of the token
+    text: Hidden[str]  # of the token
     presented: Presented
     scope: str  # asked for; "" for all of the grant's
     agent: str | None  # of the answer
@@ -130,7 +130,7 @@ class Exchange:
         scope: str,
         claims: Claims | None,
         client_id: str | None,
-        replaces: Held | str | None,
+        replaces: Held | None,
         now: float,
         user_agent: str | None = None,
     ) -> Step:
@@ -194,23 +194,23 @@ class Exchange:
         return self._signing.get().refresh
 
     def read(
-        self, texts: Iterable[str], now: float
-    ) -> tuple[list[tuple[str, RefreshToken]], tuple[str, ...]]:
+        self, texts: Iterable[Hidden[str]], now: float
+    ) -> tuple[list[tuple[Hidden[str], RefreshToken]], tuple[str, ...]]:
         """Return the refresh tokens of ours among some texts, and the grants of those too old."""
         living, over = [], []
         for text in texts:
             try:
-                living.append((text, refresh.check(text, self.keys, now=now)))
+                living.append((text, refresh.check(text.value, self.keys, now=now)))
             except InvalidGrant as error:
                 # Only an authentic token is known to be past its end.
                 if error.reason == reasons.EXPIRED and error.grant_id is not None:
                     over.append(error.grant_id)
         return living, tuple(over)
 
-    def check(self, text: str, now: float) -> RefreshToken:
+    def check(self, text: Hidden[str], now: float) -> RefreshToken:
         """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
         try:
-            return refresh.check(text, self.keys, now=now)
+            return refresh.check(text.value, self.keys, now=now)
         except InvalidGrant as error:
             # Another process may have signed it by a key in a file that can't be read here: that is
             # no fault of the client's.
@@ -219,7 +219,7 @@ class Exchange:
                 raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
             raise
 
-    def lacks_key(self, text: str, now: float) -> bool:
+    def lacks_key(self, text: Hidden[str], now: float) -> bool:
         """Say whether a refresh token may be by a key that another process has found already."""
         try:
             self.check(text, now)
@@ -237,7 +237,7 @@ class Exchange:
         *,
         scope: str,
         client_id: str | None,
-        text: str,
+        text: Hidden[str],
         user_agent: str | None,
         now: float,
         then: Callable[[Tokens, tuple[Event, ...]], Step],
@@ -319,7 +319,7 @@ class Exchange:
             event = Refreshed(
                 grant_id=row.id, how=how, generation=row.generation, user_agent_changed=changed
             )
-        kept = attempt.text if outcome in _KEEPS else ""
+        kept = attempt.text if outcome in _KEEPS else None
         signing, now = attempt.signing, attempt.now
 
         def sign(final: Grant) -> Step:
@@ -428,10 +428,8 @@ class Exchange:
         return Ask(self.ports.purge, (now,), lambda _: done, lambda _: done)
 
 
-def _texts(replaces: Held | str | None) -> tuple[str, ...]:
-    if isinstance(replaces, Held):
-        return tuple(value for _, value in replaces.refresh)
-    return (replaces,) if replaces else ()
+def _texts(replaces: Held | None) -> list[Hidden[str]]:
+    return [] if replaces is None else [Hidden(value) for _, value in replaces.refresh]
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:

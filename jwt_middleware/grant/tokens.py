@@ -15,11 +15,11 @@ from ..settings import Settings
 from ..token import access, refresh
 from ..token.access import Mint
 from ..values.errors import Unavailable
-from ..values.model import Grant, Tokens
+from ..values.model import Grant, Hidden, Tokens
 from ..values.randomness import draw
 from ..values.steps import Ask, Step
 
-Sign = Callable[[ExternalKey, bytes], Any]
+Sign = Callable[[ExternalKey, Hidden[bytes]], Any]
 
 
 class Made(NamedTuple):
@@ -71,9 +71,11 @@ class Signing:
                 grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
             )
             return then(Made(token, expires_at, refresh_jti))
-        message, expires_at = self._mint.message(
+        octets, expires_at = self._mint.message(
             grant, jti=jti, scope=scope, now=now, lifetime=lifetime, jitter=jitter
         )
+
+        message = Hidden(octets)  # two thirds of a token
 
         def failed(error: Unavailable) -> NoReturn:
             raise error.of(grant.id)
@@ -81,7 +83,7 @@ class Signing:
         return Ask(
             self._sign,
             (external, message),
-            lambda signature: then(Made(jws.join(message, signature), expires_at, refresh_jti)),
+            lambda signature: then(Made(jws.join(octets, signature), expires_at, refresh_jti)),
             failed,
         )
 
@@ -93,7 +95,7 @@ class Signing:
         now: float,
         *,
         agent: str | None,
-        kept: str = "",
+        kept: Hidden[str] | None = None,
     ) -> Tokens:
         """Return what the client gets: a new refresh token, or again the one that is `kept`.
 
@@ -108,9 +110,13 @@ class Signing:
         }
         # RFC 6749 s6: the server "MAY issue a new refresh token". Many clients keep only what an
         # answer says, so that it always says one.
-        members["refresh_token"] = refresh_token = kept or refresh.mint(
-            self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent
-        )
+        if kept is not None:
+            refresh_token = kept.value
+        else:
+            refresh_token = refresh.mint(
+                self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent
+            )
+        members["refresh_token"] = refresh_token
         if scope:
             members["scope"] = scope
         tokens = Tokens(

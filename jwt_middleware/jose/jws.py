@@ -47,6 +47,9 @@ class Parsed:
     signing_input: bytes
     signature: bytes
 
+    def __repr__(self) -> str:
+        return "<Parsed>"  # its segments are the token
+
 
 _NONE: Mapping[bytes, Header] = {}
 _DOT, _PAD = b".="  # in bytes, a number is found in a tenth of the time

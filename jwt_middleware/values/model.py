@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, field
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from .later import record
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Hidden(Generic[T_co]):
+    """A token, or what has one in it, as whatever calls others may keep it: it shows nothing.
+
+    When an application or a hook fails, error trackers send the locals of all frames that led to
+    it, by their `repr`, and with what is in tuples, dictionaries and dataclasses.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T_co) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<Hidden>"
 
 
 class FrozenDict(dict[str, Any]):
@@ -72,6 +90,9 @@ class Response:
     status: int
     headers: Headers
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"  # the rest may have tokens in it
 
 
 @record(kw_only=False)

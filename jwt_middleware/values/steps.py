@@ -57,6 +57,9 @@ class Done:
     value: Any
     events: tuple[Event, ...] = ()
 
+    def __repr__(self) -> str:
+        return "<Done>"  # a login's result is its tokens
+
 
 @record(kw_only=False, guarded=False)
 class Ask:

@@ -1,0 +1,283 @@
+"""Error trackers send the locals of frames: none of ours that calls others shows a token.
+
+What `scope` and `environ` have is the server's and the application's, in their frames as in ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Settings, TrustedIssuer
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.stores.memory import MemoryStore
+from jwt_middleware.testing import TokenFactory
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
+from tests.trackers import Frame, Trackers
+from tests.world import Sent, by_asgi, by_wsgi, encoded
+
+ISSUER, AUDIENCE = "https://login.example", "https://api.example"
+OWN = TokenFactory(issuer=ISSUER, audience=AUDIENCE)
+FOREIGN = TokenFactory(issuer="https://other.example", audience=AUDIENCE)
+TENANT = TokenFactory(issuer="https://tenant.example", audience=AUDIENCE)
+SECRET = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd"
+# RFC 7515 s7.1: what a header and a payload begin with.
+SEGMENT = re.compile(r"eyJ[\w-]{12,}")
+# Whatever of others we call.
+CALLED = (
+    *("application", "check", "claims_for", "clock", "issuer_for", "on_event", "signer", "user"),
+    "store",
+)
+
+
+class Probe:
+    """What each call of others does: the trackers look, or look at the one kind that fails."""
+
+    def __init__(self, fails: str | None) -> None:
+        self.fails = fails
+        self.is_on = False
+        self.seen: set[str] = set()
+        self.trackers = Trackers()
+
+    def __call__(self, kind: str) -> None:
+        if not self.is_on:
+            return
+        self.seen.add(kind)
+        if self.fails in (None, kind):
+            self.trackers.looked()
+        if kind == self.fails:
+            raise ZeroDivisionError(kind)
+
+
+class Store:
+    """A store of the application's own: in memory, and seen."""
+
+    def __init__(self, probe: Probe, clock: Clock) -> None:
+        self._probe = probe
+        self._store = MemoryStore(clock=clock, retention=HOUR)
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        real = getattr(self._store, verb)
+
+        def call(*args: Any) -> Any:
+            self._probe("store")
+            return real(*args)
+
+        return call
+
+
+class Signing:
+    """A signer of the application's own."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._key = OWN.keys.keys[0]
+
+    def sign(self, message: bytes) -> bytes:
+        self._probe("signer")
+        return self._key.sign(message)
+
+
+class Site:
+    """A door, an application that calls the issuer, and hooks that are all looked at."""
+
+    def __init__(self, door: str, probe: Probe, *, cookies: bool) -> None:
+        self.door, self.probe, self.tokens = door, probe, [""]
+        self.moves = Clock()
+
+        def seen(kind: str, answer: Any) -> Callable[[Any], Any]:
+            def hook(asked: Any) -> Any:
+                probe(kind)
+                return answer
+
+            return hook
+
+        def clock() -> float:
+            probe("clock")
+            return self.moves()
+
+        store: Any = Store(probe, self.moves)
+        tenant = TrustedIssuer(issuer=TENANT.issuer, audience=AUDIENCE, keys=TENANT.keys)
+        foreign = TrustedIssuer(
+            issuer=FOREIGN.issuer,
+            audience=AUDIENCE,
+            keys=FOREIGN.keys,
+            user=seen("user", "somebody"),
+        )
+        self.settings = Settings(
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            keys=KeySet.external(OWN.keys.keys[0].public_jwk(), Signing(probe)),
+            clock=clock,
+            checks=(seen("check", True),),
+            on_event=seen("on_event", None),
+            issuer_for=seen("issuer_for", tenant),
+            trusted_issuers=(foreign,),
+            refresh=Refresh(
+                store=store,
+                secret=SECRET,
+                claims_for=seen("claims_for", {"role": "editor"}),
+                cookies=Cookies(access=True) if cookies else None,
+            ),
+        )
+        self.issuer = Issuer(self.settings)
+        self.app = (
+            ASGIMiddleware(self._asgi, self.settings)
+            if door == "asgi"
+            else WSGIMiddleware(self._wsgi, self.settings)
+        )
+
+    def _wsgi(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.probe("application")
+        if environ["PATH_INFO"] == "/login":
+            self.issuer.issue("alice", replaces=environ["jwt_middleware.held"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b""]
+
+    async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        self.probe("application")
+        if scope["path"] == "/login":
+            await self.issuer.aissue("alice", replaces=scope["jwt_middleware.held"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def issue(self, **more: Any) -> Any:
+        if self.door == "asgi":
+            tokens = await self.issuer.aissue("alice", **more)
+        else:
+            tokens = self.issuer.issue("alice", **more)
+        self.tokens += [tokens.access_token, tokens.refresh_token]
+        return tokens
+
+    async def send(self, sent: Sent) -> int:
+        """Send a request as a server does, which logs what is raised; return the status."""
+        try:
+            if self.door == "asgi":
+                return (await by_asgi(self.app, sent))[0]
+            return by_wsgi(self.app, sent)[0]
+        except Exception as error:  # noqa: BLE001
+            self.probe.trackers.caught(error)
+            return 500
+
+    async def get(self, token: str = "", path: str = "/", cookie: str = "") -> int:
+        headers = [("X-Requested-With", "x")] + ([("Cookie", cookie)] if cookie else [])
+        self.tokens.append(token)
+        return await self.send(Sent("GET", path, encoded(headers, token or None)))
+
+    async def post(self, path: str, form: dict[str, str], cookie: str = "") -> int:
+        headers = [("X-Requested-With", "x")] + ([("Cookie", cookie)] if cookie else [])
+        return await self.send(posted(path, form_octets(form) if form else b"", headers=headers))
+
+
+async def by_header(site: Site) -> list[int]:
+    """Do all that a client without cookies can do."""
+    tokens, other, used = await site.issue(), await site.issue(), await site.issue()
+    site.moves.forward(10)
+    site.probe.is_on = True
+    found = [await site.get(tokens.access_token) for _ in range(2)]
+    for issuer in (FOREIGN, TENANT):
+        now = int(site.moves.now)
+        found.append(await site.get(issuer.token(iat=now, exp=now + 60)))
+    found.append(await site.post(REFRESH, refresh_form(tokens.refresh_token)))
+    site.moves.forward(HOUR / 10)
+    found.append(await site.post(REFRESH, refresh_form(tokens.refresh_token)))
+    found.append(await site.post(REVOKE, {"token": used.access_token}))
+    found.append(await site.post(REVOKE, {"token": other.refresh_token}))
+    try:
+        await site.issue(replaces=tokens.refresh_token)
+    except Exception as error:  # noqa: BLE001
+        site.probe.trackers.caught(error)
+        found.append(500)
+    return found
+
+
+async def by_cookie(site: Site) -> list[int]:
+    """Do all that a browser can do."""
+    tokens = await site.issue()
+    old = await site.issue()
+
+    def cookie(of: Any) -> str:
+        return "; ".join(value.partition(";")[0] for _, value in of.cookies)
+
+    site.moves.forward(10)
+    site.probe.is_on = True
+    found = [await site.get(cookie=cookie(tokens)) for _ in range(2)]
+    found.append(await site.get(path="/login", cookie=cookie(old)))
+    for _ in range(2):
+        found.append(await site.post(REFRESH, {}, cookie(tokens)))
+        site.moves.forward(HOUR / 10)
+    found.append(await site.post(REVOKE, {}, cookie(tokens)))
+    return found
+
+
+def played(probe: Probe, door: str, play: Any, caplog: pytest.LogCaptureFixture) -> list[int]:
+    """Play in a thread, where the only frames are those of a server."""
+    caplog.set_level(logging.ERROR, "jwt_middleware")
+
+    def run() -> tuple[list[int], list[str]]:
+        site = Site(door, probe, cookies=play is by_cookie)
+        return asyncio.run(play(site)), site.tokens
+
+    with ThreadPoolExecutor(1) as thread:
+        found, tokens = thread.submit(run).result()
+    for record in caplog.records:
+        if record.exc_info and record.exc_info[1]:
+            probe.trackers.caught(record.exc_info[1])
+    probe.trackers.sent.append({"tokens": tokens})
+    return found
+
+
+@pytest.fixture
+def probe(request: pytest.FixtureRequest) -> Iterator[Probe]:
+    made = Probe(getattr(request, "param", None))
+    yield made
+    made.trackers.close()
+
+
+def searched(probe: Probe) -> list[Frame]:
+    """Search what would be sent; return the frames of ours."""
+    (tokens,) = (one["tokens"] for one in probe.trackers.sent if "tokens" in one)
+    ours = [frame for frame in probe.trackers.taken() if frame.is_ours]
+    segments = {part[:16] for token in tokens for part in token.split(".") if part}
+    leaks = {
+        where
+        for frame in ours
+        for where, text in frame.shown()
+        if SEGMENT.search(text) or any(part in text for part in segments)
+    }
+    assert not leaks
+    return ours
+
+
+doors = pytest.mark.parametrize("door", ["wsgi", "asgi"])
+plays = pytest.mark.parametrize("play", [by_header, by_cookie], ids=["header", "cookie"])
+
+
+@doors
+@plays
+def test_no_frame_of_ours_that_calls_others_shows_a_token(
+    probe: Probe, door: str, play: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = played(probe, door, play, caplog)
+    assert set(answers) == {200}
+    assert probe.seen >= {*CALLED} - ({"user", "issuer_for"} if play is by_cookie else set())
+    ours = searched(probe)
+    # The search does find what is there.
+    assert any(SEGMENT.search(frame.shown_of_the_server()) for frame in ours)
+
+
+@doors
+@plays
+@pytest.mark.parametrize("probe", [one for one in CALLED if one != "clock"], indirect=True)
+def test_nor_does_it_when_what_was_called_fails(
+    probe: Probe, door: str, play: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    played(probe, door, play, caplog)
+    assert bool(searched(probe)) is (probe.fails in probe.seen)
