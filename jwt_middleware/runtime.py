@@ -267,9 +267,9 @@ class Runtime:
         self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))
 
     async def _in_executor(
-        self, kind: str, call: Callable[..., Any], *args: Any, limit: float | None = CALL_LIMIT
+        self, kind: str, call: Callable[..., Any], *args: Any, limited: bool = True
     ) -> Any:
-        """Call in a thread of ours. Raises TimeoutError when it takes longer than `limit`."""
+        """Call in a thread of ours. Raises TimeoutError when it takes longer than `CALL_LIMIT`."""
         from asyncio import wait_for, wrap_future
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
@@ -284,7 +284,7 @@ class Runtime:
         # With the context of the request, in which `current_token` knows it.
         work = executor.submit(copy_context().run, call, *args)
         try:
-            return await wait_for(wrap_future(work), limit)
+            return await wait_for(wrap_future(work), CALL_LIMIT if limited else None)
         except TimeoutError:
             if not work.done():
                 self._replace(kind, executor, work)
@@ -294,14 +294,10 @@ class Runtime:
         """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
         with self._state_lock:
             self._hung[kind] = self._hung.get(kind, 0) + 1
-            is_bounded = self._hung[kind] <= MAX_HUNG
-            is_current = self._executors.get(kind) is executor
-            if is_bounded and is_current:
-                del self._executors[kind]
+            if self._hung[kind] <= MAX_HUNG and self._executors.get(kind) is executor:
+                del self._executors[kind]  # its threads end when they have done what waits there
         # After the lock: where it has just come back, this calls at once.
         work.add_done_callback(lambda _: self._came_back(kind))
-        if is_bounded and is_current:
-            executor.shutdown(wait=False)  # what waits there is done, by threads that come back
 
     def _came_back(self, kind: str) -> None:
         with self._state_lock:
@@ -614,7 +610,7 @@ class Runtime:
         if iscoroutinefunction(check):
             await check()
         else:
-            await self._in_executor("store", check, limit=None)
+            await self._in_executor("store", check, limited=False)
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""

@@ -215,7 +215,7 @@ class LiveKeys:
         """End a flight that got no place in time. It says nothing of the issuer, and isn't told."""
         with self._lock:
             if self._land(flight):
-                self.fresh.failed(self._clock())
+                self.fresh.put_off(self._clock())
         self._end(flight, (), places)
 
     def _start(self, flight: _Flight, plan: Plan, places: Places | None = None) -> None:
