@@ -56,10 +56,13 @@ def record(cls: Any = None, /, *, guarded: bool = True, **options: bool) -> Any:
     return type(cls)(cls.__name__, cls.__bases__, given | body)
 
 
+_OF_CLASSES = ("ClassVar", "typing.ClassVar")  # as text, or where annotations are evaluated
+
+
 def _hints(cls: Any) -> dict[str, Any]:
     """Return the annotations of a class that are fields; those of the class itself are none."""
     hints = cls.__annotations__.items()
-    return {name: hint for name, hint in hints if not str(hint).startswith("ClassVar")}
+    return {name: hint for name, hint in hints if not str(hint).startswith(_OF_CLASSES)}
 
 
 def _written(cls: Any) -> dict[str, Any]:
