@@ -41,8 +41,6 @@ if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
     from .request.access_cookie import AccessCookie
     from .request.documents import Document
 
-MAX_HEADERS = 64  # an issuer has one for each of its keys
-
 
 @record(kw_only=False)
 class Lookups:
@@ -50,7 +48,8 @@ class Lookups:
 
     key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
     renew: Callable[[LiveKeys, float], Any] = LiveKeys.renew
-    issuer: Callable[[str], Any] | None = None  # the application's `Settings.issuer_for`
+    # Asks the application's `Settings.issuer_for`; returns a `Trust`, or raises OAuthError.
+    issuer: Callable[[str], Any] | None = None
 
 
 @record(kw_only=False, guarded=False)
@@ -133,7 +132,9 @@ class Core:
         issuers: Issuers | None = None,
         lookups: Lookups | None = None,
         cache: Cache | None = None,
+        hear: Callable[[OAuthError], None] | None = None,
     ) -> None:
+        self._hear = hear  # takes every refusal, to tell of faults that stand behind some
         self._routes = Routes(settings.routes)
         self._cache = cache
         self._issuers = issuers or Issuers(settings)
@@ -267,7 +268,7 @@ class Core:
         return Ask(
             self._lookups.issuer or _no_issuer,
             (name,),
-            lambda answer: self._check(attempt, self._issuers.adopt(name, answer, now), now),
+            lambda found: self._check(attempt, found, now),
         )
 
     def renewed(self, now: float, then: Callable[..., Step], *args: Any) -> Step:
@@ -332,7 +333,7 @@ class Core:
         """Return the access token of the request, from the one place that has it."""
         text = bearer(request.header("authorization"))
         if self._access_cookie is None:
-            return None if text is None else _Came(text, request.credentials)
+            return None if text is None else _Came(text, self._name_of(request, text))
         cookie = self._access_cookie.read(request)
         if cookie is None:
             return None if text is None else _Came(text, text)
@@ -340,6 +341,17 @@ class Core:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         self._access_cookie.check_sender(request)
         return _Came(cookie, cookie)
+
+    def _name_of(self, request: Request, text: str) -> str | bytes | None:
+        """Return what a token is kept by, in the form that its door has headers in.
+
+        RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling is
+        kept, the commonest, or one token would take the room of a thousand.
+        """
+        if request.credentials is None:
+            return None
+        name = f"Bearer {text}"
+        return name.encode() if isinstance(request.credentials, bytes) else name
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
@@ -357,14 +369,16 @@ class Core:
 
     def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
         jws.check_signature(parsed, key)
-        # Only what a key of the issuer's has signed is remembered, and it has few headers.
-        if parsed.header_segment not in trust.headers and len(self._headers) < MAX_HEADERS:
-            self._headers[parsed.header_segment] = parsed.header
-            trust.headers.add(parsed.header_segment)
+        # Only what a key of the issuer's has signed is remembered.
+        segment = parsed.header_segment
+        if segment not in trust.headers or segment not in self._headers:
+            self._issuers.remember(trust, segment, parsed.header)
         return accept(parsed, trust.policy, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
+        if self._hear is not None:
+            self._hear(error)
         ours = None if request.is_websocket else self._ours(request.path)
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
@@ -420,8 +434,9 @@ def _never(grant_id: str) -> bool:
     return False
 
 
-def _no_issuer(name: str) -> None:
+def _no_issuer(name: str) -> Trust:
     """Know no issuer, where nobody was named who would."""
+    raise InvalidToken(reasons.ISSUER)
 
 
 def _user(token: AccessToken, trust: Trust) -> User:

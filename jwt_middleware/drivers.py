@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .core import Core
 from .values import forks
 from .values.errors import OAuthError, Unavailable
+from .values.events import Event
 from .values.model import Request
 from .values.steps import Ask, Done, Forward, Reply, Step
+
+if TYPE_CHECKING:
+    from asyncio import Task
 
 
 def run(core: Core, request: Request) -> Forward | Reply:
@@ -42,9 +48,15 @@ def finish(step: Step) -> Forward | Reply | Done:
     return step
 
 
-async def afinish(step: Step) -> Forward | Reply | Done:
-    """Carry out every ask, in this task. Raises what the last one leaves."""
+async def afinish(step: Step, *, outlives: bool = False) -> Forward | Reply | Done:
+    """Carry out every ask. Raises what the last one leaves.
+
+    In this task, and from the first ask with `tell` on in one that isn't cancelled with it: that
+    one `outlives` the request.
+    """
     while isinstance(step, Ask):
+        if step.tell is not None and not outlives:
+            return await _carried_out(step, step.tell)
         try:
             answer = step.call(*step.args)
             if isawaitable(answer):
@@ -54,6 +66,31 @@ async def afinish(step: Step) -> Forward | Reply | Done:
         else:
             step = step.then(answer)
     return step
+
+
+async def _carried_out(
+    step: Ask, tell: Callable[[tuple[Event, ...]], None]
+) -> Forward | Reply | Done:
+    from asyncio import CancelledError, create_task, shield
+
+    task = create_task(afinish(step, outlives=True))
+    try:
+        return await shield(task)
+    except CancelledError:
+        # The callback keeps the task alive in the meantime.
+        task.add_done_callback(partial(_tell_late, tell))
+        raise
+
+
+def _tell_late(
+    tell: Callable[[tuple[Event, ...]], None], task: Task[Forward | Reply | Done]
+) -> None:
+    """Tell what a flow ended with that nobody waits for any more."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    ending = error if error is not None else task.result()
+    tell(getattr(ending, "events", ()))
 
 
 def _failed(step: Ask, error: Unavailable) -> Step:

@@ -12,19 +12,29 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .core import Core, Lookups
+from .event_log import EventLog
 from .groups import Refresh
-from .issuers import Issuers
+from .issuers import Issuers, Trust
+from .keys.freshness import JOINED
 from .keys.live import LiveKeys
+from .keys.places import MAX_PLACES
 from .settings import Settings
 from .token.cache import Cache
 from .values import forks, reasons
-from .values.errors import ConfigurationError, EndGrant, StoreUnavailable, Unavailable
+from .values.errors import (
+    ConfigurationError,
+    EndGrant,
+    InvalidToken,
+    OAuthError,
+    StoreUnavailable,
+    Unavailable,
+)
 from .values.events import Event, StoreBack, StoreFailed, SyncLate
 from .values.model import AccessToken, Hidden
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
     from contextvars import ContextVar
 
     from .grant.ended import EndedGrants
@@ -34,6 +44,7 @@ if TYPE_CHECKING:
 # What blocks under ASGI has so many: the store, and each hook. The application's stay its own.
 EXECUTOR_THREADS = 8
 CALL_LIMIT = 10.0  # seconds; every store's own time-out is shorter
+MAX_HUNG = 32  # threads of a kind that didn't come back in time, and are replaced
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
 GLANCE = 0.05  # seconds that it waits for a store that has failed just before, and may hang
 MARGIN = 60.0  # seconds, and the leeway: an end is remembered for so long beyond a token's life
@@ -45,9 +56,21 @@ _HOOKS = {
     "issuer_for": reasons.ISSUER_HOOK,
     "signer": reasons.SIGNER,
 }
+_STRANGERS = "strangers"  # the kind of threads for `issuer_for`, where nobody knows the issuer
 _ENDINGS = frozenset(("end", "end_subject"))
 _lock = Lock()
 _runtimes: WeakSet[Runtime] = WeakSet()
+
+
+class _Question:
+    """One call of `issuer_for`, which all wait for who bring tokens of that name."""
+
+    __slots__ = ("begun", "outcome")
+
+    def __init__(self, outcome: Future[Trust | OAuthError]) -> None:
+        self.begun = monotonic()
+        self.outcome = outcome
+        outcome.set_running_or_notify_cancel()  # who stops waiting doesn't cancel it
 
 
 class Runtime:
@@ -61,6 +84,7 @@ class Runtime:
 
         self.current = _context_variable()
         self._log = getLogger("jwt_middleware")
+        self._told = EventLog(self._log, settings.clock)
         self._on_event = settings.on_event
         self._settings = settings
         self._cores: dict[bool, Core] = {}
@@ -120,6 +144,9 @@ class Runtime:
         self._asked_at = float("inf")  # the thread that holds it asks the store since then
         self._state_lock = Lock()
         self._executors: dict[str, ThreadPoolExecutor] = {}
+        self._hung: dict[str, int] = {}  # threads, by kind
+        self._questions: dict[str, _Question] = {}  # by the issuer's name
+        self._asking: set[Task[None]] = set()  # a loop keeps none of its tasks alive
         self._syncing: tuple[AbstractEventLoop, Task[None]] | None = None
         if self.store is not None:
             self.ended.reset()
@@ -137,7 +164,7 @@ class Runtime:
                 ended = self.ended if group is not None else None
                 lookups = self._lookups(asynchronous)
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, ended, self.issuers, lookups, self.cache
+                    self._settings, ports, ended, self.issuers, lookups, self.cache, self._hear_of
                 )
             return self._cores[asynchronous]
 
@@ -147,12 +174,10 @@ class Runtime:
             return Lookups(
                 LiveKeys.afind,
                 LiveKeys.arenew,
-                hook and partial(self._aanswer, "issuer_for", hook),
+                hook and partial(self._afind_issuer, hook),
             )
         _check_waits("issuer_for", hook)
-        return Lookups(
-            LiveKeys.find, LiveKeys.renew, hook and partial(self._answer, "issuer_for", hook)
-        )
+        return Lookups(LiveKeys.find, LiveKeys.renew, hook and partial(self._find_issuer, hook))
 
     def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
         from .grant.exchange import Ports
@@ -168,10 +193,18 @@ class Runtime:
                 _check_waits("keys", signer.signer.sign, "their signer is")
             verbs = {verb: partial(self._call, verb) for verb in _VERBS}
             claims_for = hook and partial(self._answer, "claims_for", hook)
-            return Ports(**verbs, sync=self._sync, claims_for=claims_for, sign=self._sign)
+            return Ports(
+                **verbs, sync=self._sync, claims_for=claims_for, sign=self._sign, tell=self.tell
+            )
         averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
         aclaims_for = hook and partial(self._aanswer, "claims_for", hook)
-        return Ports(**averbs, sync=self._async_sync, claims_for=aclaims_for, sign=self._asign)
+        return Ports(
+            **averbs,
+            sync=self._async_sync,
+            claims_for=aclaims_for,
+            sign=self._asign,
+            tell=self.tell,
+        )
 
     # --- the store
 
@@ -189,8 +222,6 @@ class Runtime:
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
-        from asyncio import ensure_future, shield, wait_for
-
         turn = next(self._turns)
         call = getattr(self.astore, verb)
         try:
@@ -198,11 +229,9 @@ class Runtime:
                 answer = call(*args)
                 answer = await answer if isawaitable(answer) else answer
             else:
-                doing: Any = self._awaited("store", call, *args)
-                if verb in _ENDINGS:
-                    # A client that hangs up must not keep its grant from ending.
-                    doing = shield(ensure_future(doing))
-                answer = await wait_for(doing, CALL_LIMIT)
+                is_async = _is_async(call)
+                doing = call(*args) if is_async else await self._in_executor("store", call, *args)
+                answer = await _limited(doing, verb) if isawaitable(doing) else doing
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._store_failed(verb, error, turn) from None
         if self._failed_since is not None:
@@ -236,20 +265,42 @@ class Runtime:
             self._turn = next(self._turns)
         self.tell((StoreBack(seconds=max(self._settings.clock() - since, 0.0)),))
 
-    def _in_executor(self, kind: str, call: Callable[..., Any], *args: Any) -> Awaitable[Any]:
-        from asyncio import get_running_loop
+    async def _in_executor(
+        self, kind: str, call: Callable[..., Any], *args: Any, limited: bool = True
+    ) -> Any:
+        """Call in a thread of ours. Raises TimeoutError when it takes longer than `CALL_LIMIT`."""
+        from asyncio import wait_for, wrap_future
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
 
         # One for each kind: a hook that hangs must not keep a log-out from the store, nor strangers
-        # who make up issuers a refresh from its claims.
+        # who make up issuers a refresh from its claims, or an issuer's name from being asked for.
         executor = self._executors.get(kind)
         if executor is None:
-            executor = ThreadPoolExecutor(EXECUTOR_THREADS, f"jwt_middleware_{kind}")
+            size = MAX_PLACES if kind == _STRANGERS else EXECUTOR_THREADS
+            executor = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
             self._executors[kind] = executor
         # With the context of the request, in which `current_token` knows it.
-        work = partial(copy_context().run, call, *args)
-        return get_running_loop().run_in_executor(executor, work)
+        work = executor.submit(copy_context().run, call, *args)
+        try:
+            return await wait_for(wrap_future(work), CALL_LIMIT if limited else None)
+        except TimeoutError:
+            if not work.done():
+                self._replace(kind, executor, work)
+            raise
+
+    def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
+        """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
+        with self._state_lock:
+            self._hung[kind] = self._hung.get(kind, 0) + 1
+            if self._hung[kind] <= MAX_HUNG and self._executors.get(kind) is executor:
+                del self._executors[kind]  # its threads end when they have done what waits there
+        # After the lock: where it has just come back, this calls at once.
+        work.add_done_callback(lambda _: self._came_back(kind))
+
+    def _came_back(self, kind: str) -> None:
+        with self._state_lock:
+            self._hung[kind] -= 1
 
     # --- ended grants
 
@@ -381,19 +432,125 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
-    async def _aanswer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
+    async def _aanswer(
+        self, name: str, hook: Callable[[Any], Any], asked: Any, *, kind: str = ""
+    ) -> Any:
         try:
-            return await self._awaited(name, hook, Hidden(asked))
+            return await self._awaited(kind or name, hook, Hidden(asked))
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
     async def _awaited(self, kind: str, call: Callable[..., Any], *asked: Any) -> Any:
+        from asyncio import wait_for
+
         if _is_async(call):
-            return await call(*map(_shown, asked))
+            return await wait_for(call(*map(_shown, asked)), CALL_LIMIT)
         answer = await self._in_executor(kind, _called, call, *asked)
-        return await answer if isawaitable(answer) else answer
+        return await wait_for(answer, CALL_LIMIT) if isawaitable(answer) else answer
+
+    # --- whose tokens: one question for a name at a time
+
+    def _find_issuer(self, hook: Callable[[str], Any], name: str) -> Trust:
+        """Return the issuer of that name, from who asks the application. Raises OAuthError."""
+        question, asks = self._join(name)
+        if asks:
+            self._ask(hook, name, question)
+        try:
+            return _told(question.outcome.result(JOINED))
+        except TimeoutError:
+            raise _unanswered() from None
+
+    async def _afind_issuer(self, hook: Callable[[str], Any], name: str) -> Trust:
+        """Do what `_find_issuer` does, in a task."""
+        from asyncio import create_task, shield, wait_for, wrap_future
+
+        question, asks = self._join(name)
+        if asks:
+            # In a task of its own: who goes away takes the answer from nobody.
+            task = create_task(self._aask(hook, name, question))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+            await shield(task)
+        try:
+            return _told(await wait_for(wrap_future(question.outcome), JOINED))
+        except TimeoutError:
+            raise _unanswered() from None
+
+    def _join(self, name: str) -> tuple[_Question, bool]:
+        """Return the question for a name, and whether it is the caller's to ask it."""
+        from concurrent.futures import Future
+
+        with self._state_lock:
+            question = self._questions.get(name)
+            # By then it has a place, and its answer or its time-out: else it won't come.
+            if question is not None and monotonic() - question.begun < JOINED + CALL_LIMIT:
+                return question, False
+            question = self._questions[name] = _Question(Future())
+            return question, True
+
+    def _ask(self, hook: Callable[[str], Any], name: str, question: _Question) -> None:
+        outcome: Trust | OAuthError = _unanswered()
+        place: Future[None] | None = None
+        try:
+            # Who had the question before may have its answer since.
+            found = self.issuers.find(name, self._settings.clock())
+            if found is None:
+                if not self.issuers.is_known(name):
+                    place = self._place()
+                    place.result(JOINED)
+                answer = self._answer("issuer_for", hook, name)
+                found = self.issuers.adopt(name, answer, self._settings.clock())
+            outcome = found
+        except TimeoutError:
+            outcome = _busy()
+        except OAuthError as error:
+            outcome = error
+        finally:
+            self._answered(name, question, outcome, place)
+
+    async def _aask(self, hook: Callable[[str], Any], name: str, question: _Question) -> None:
+        from asyncio import wait_for, wrap_future
+
+        outcome: Trust | OAuthError = _unanswered()
+        place: Future[None] | None = None
+        try:
+            found = self.issuers.find(name, self._settings.clock())
+            if found is None:
+                kind = "issuer_for"
+                if not self.issuers.is_known(name):
+                    place, kind = self._place(), _STRANGERS
+                    await wait_for(wrap_future(place), JOINED)
+                answer = await self._aanswer("issuer_for", hook, name, kind=kind)
+                found = self.issuers.adopt(name, answer, self._settings.clock())
+            outcome = found
+        except TimeoutError:
+            outcome = _busy()
+        except OAuthError as error:
+            outcome = error
+        finally:
+            self._answered(name, question, outcome, place)
+
+    def _place(self) -> Future[None]:
+        place = self.issuers.places.ask()
+        if place is None:
+            raise _busy()
+        return place
+
+    def _answered(
+        self,
+        name: str,
+        question: _Question,
+        outcome: Trust | OAuthError,
+        place: Future[None] | None,
+    ) -> None:
+        if place is not None and not place.cancel():  # it was given
+            self.issuers.places.leave()
+        with self._state_lock:
+            if self._questions.get(name) is question:
+                del self._questions[name]
+        question.outcome.set_result(outcome)
 
     def _sign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
         from .keys.signer import checked
@@ -404,20 +561,18 @@ class Runtime:
             raise self._hook_failed("signer", error) from None
 
     async def _asign(self, key: ExternalKey, message: Hidden[bytes]) -> bytes:
-        from asyncio import wait_for
-
         from .keys.signer import checked
 
         try:
-            signing = self._awaited("signer", key.signer.sign, message)
-            return checked(key, message.value, await wait_for(signing, CALL_LIMIT))
+            signature = await self._awaited("signer", key.signer.sign, message)
+            return checked(key, message.value, signature)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed("signer", error) from None
 
     def _hook_failed(self, name: str, error: Exception) -> Unavailable:
         # The client may come again; the application's own fault must be seen by those who can mend
         # it.
-        self._log.error("%s raised %s", name, type(error).__name__, exc_info=error)
+        self._told.fault(name, error)
         return Unavailable(_HOOKS[name], type(error).__name__)
 
     # --- events, beginning and end
@@ -425,7 +580,7 @@ class Runtime:
     def tell(self, events: tuple[Event, ...]) -> None:
         """Log the events and hand them to the application; what its callback raises, too."""
         for event in events:
-            self._log.info("%s: %s", event.name, event)
+            self._told.event(event)
             if self._on_event is None:
                 continue
             try:
@@ -433,6 +588,9 @@ class Runtime:
             except Exception:  # noqa: BLE001
                 # The answer is decided; a broken counter must not change it.
                 self._log.exception("on_event failed for %s", event.name)
+
+    def _hear_of(self, error: OAuthError) -> None:
+        self._told.refusal(error, has_let_in=self.issuers.has_let_in)
 
     def check_workers(self, *, at_startup: bool = False) -> bool:
         """Refuse to be one of several workers with what only one process knows, or warn of it."""
@@ -452,8 +610,14 @@ class Runtime:
         """Do what `check` does, for doors that await."""
         forks.notice()
         check = getattr(self.astore, "check", None)
-        if check is not None:
-            await self._awaited("store", check)
+        if check is None:
+            return
+        if iscoroutinefunction(check):
+            await check()
+        else:
+            answer = await self._in_executor("store", check, limited=False)
+            if isawaitable(answer):
+                await answer
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""
@@ -492,8 +656,35 @@ def _asynchronous(
     return ConfigurationError(field, problem, remedy + _UNDER_ASGI)
 
 
+def _told(outcome: Trust | OAuthError) -> Trust:
+    """Return the issuer that a question found. Raises OAuthError: one of its own for each."""
+    if isinstance(outcome, InvalidToken):
+        raise InvalidToken(outcome.reason, outcome.detail)
+    if isinstance(outcome, OAuthError):
+        raise Unavailable(outcome.reason, outcome.detail)
+    return outcome
+
+
+def _unanswered() -> Unavailable:
+    return Unavailable(reasons.ISSUER_HOOK, "it hasn't answered yet")
+
+
+def _busy() -> Unavailable:
+    return Unavailable(reasons.UNAVAILABLE, "too many issuers that nobody knows, at a time")
+
+
 def _is_async(hook: Callable[..., Any]) -> bool:
     return iscoroutinefunction(hook) or iscoroutinefunction(type(hook).__call__)
+
+
+async def _limited(doing: Awaitable[Any], verb: str) -> Any:
+    """Await a verb of the store for as long as it may take."""
+    from asyncio import ensure_future, shield, wait_for
+
+    if verb in _ENDINGS:
+        # What takes too long may succeed all the same, and should.
+        doing = shield(ensure_future(doing))
+    return await wait_for(doing, CALL_LIMIT)
 
 
 def _called(call: Callable[..., Any], *asked: Any) -> Any:

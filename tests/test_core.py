@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import AccessToken, ConfigurationError
-from jwt_middleware.core import MAX_HEADERS
+from jwt_middleware.issuers import MAX_HEADERS
 from jwt_middleware.jose import jws
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory

@@ -105,7 +105,7 @@ class Machine(RuleBasedStateMachine):
             assert not known
             assert kid is None or not self.failures, "while it fails, nobody can say"
         if plan == "refuse":
-            assert self.failures or self.flight is not None
+            assert self.failures or self.flight is not None or now < self.rests_until
             assert 1 <= fresh.retry_after(now) <= BACK_OFF[-1]
 
     def lose(self) -> None:
@@ -117,6 +117,17 @@ class Machine(RuleBasedStateMachine):
         self.flight = None
         self.rests_until = now + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
         self.failures += 1
+
+    @precondition(lambda self: self.flight is not None)
+    @rule()
+    def put_off(self) -> None:
+        """It has found no place: that costs the shortest back-off, and is no failure."""
+        self.lose()
+        if self.flight is None:
+            return
+        self.flight = None
+        self.asked_at, self.rests_until = -inf, self.now + BACK_OFF[0]
+        self.fresh.put_off(self.now)
 
     @precondition(lambda self: self.flight is not None)
     @rule(

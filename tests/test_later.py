@@ -17,7 +17,7 @@ from dataclasses import (
     replace,
 )
 from functools import partial
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,8 @@ def build(make: Callable[..., Any], **options: bool) -> Any:
     class Both:
         """What both are made of."""
 
-        kind = "both"
+        kind: ClassVar[str] = "both"
+        sort = "of both"
 
         one: int = field(kw_only=False)
         two: str

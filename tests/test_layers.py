@@ -38,7 +38,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"issuers": {"issuers"}, "metadata": {"metadata"}},
     {"grant": {"grant"}},
     {"core": {"core"}},
-    {"runtime": {"runtime", "drivers", "several_workers", "request_bodies"}},
+    {"runtime": {"runtime", "drivers", "event_log", "several_workers", "request_bodies"}},
     # The package itself re-exports what a user imports. It may name the issuer, a door, but lazily.
     {
         "asgi": {"asgi"},
@@ -46,6 +46,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "issuer": {"issuer"},
         "__init__": {"__init__"},
         "mcp": {"mcp"},
+        "events": {"events"},
     },
     {"cli": {"cli"}, "testing": {"testing"}},
 )
@@ -62,7 +63,7 @@ PURE = {"urllib.parse"}  # of the above
 OF_OS = {"PathLike", "fspath", "urandom"}  # all that the inside may take from os
 # These are the ones that may; the runtime, the doors and what stands above them may as well.
 EDGES = (
-    *("keys/file.py", "keys/http.py", "keys/live.py", "keys/remote.py"),
+    *("keys/file.py", "keys/http.py", "keys/live.py", "keys/places.py", "keys/remote.py"),
     *("stores/", "sources.py", "values/forks.py"),
 )
 

@@ -75,6 +75,7 @@ class Ports:
     sync: Callable[[float], Any]  # bring `EndedGrants` up to date, for a request that arrived then
     claims_for: Callable[[Grant], Any] | None  # returns claims, or an EndGrant
     sign: Sign  # for a key that signs elsewhere
+    tell: Callable[[tuple[Event, ...]], None]  # takes what a request that is gone doesn't tell
 
 
 class Begun(NamedTuple):
@@ -404,6 +405,7 @@ class Exchange:
             (grant_id, reason),
             ended,
             lambda error: _raise(error.of(grant_id)),
+            self.ports.tell,
         )
 
     def end_subject(self, subject: str, reason: str, now: float) -> Step:
@@ -414,7 +416,7 @@ class Exchange:
             events = (Revoked(grant_ids=grant_ids, reason=reason),) if grant_ids else ()
             return Done(grant_ids, events)
 
-        return Ask(self.ports.end_subject, (subject, reason), ended)
+        return Ask(self.ports.end_subject, (subject, reason), ended, tell=self.ports.tell)
 
     def grants(self, subject: str) -> Step:
         """Return the living grants of a subject."""

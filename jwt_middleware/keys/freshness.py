@@ -164,6 +164,12 @@ class Freshness:
         self._lease = -inf
         self._set_due(self._next_try)
 
+    def put_off(self, now: float) -> None:
+        """Take note of a fetch that found no place: the issuer wasn't asked, and hasn't failed."""
+        self._next_try = now + BACK_OFF[0]
+        self._begun_at = self._lease = -inf
+        self._set_due(self._next_try)
+
     @property
     def _gone_at(self) -> float:
         return self._expires_at + self._limits.stale

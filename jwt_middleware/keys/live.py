@@ -20,6 +20,7 @@ from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.later import record
 from . import KeySet
 from .freshness import JOINED, OLD, Freshness, Plan, fixed
+from .places import Places
 from .source import Found, Skipped, Source
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class _Wait:
 
 
 class LiveKeys:
-    """What a `KeySet` is at this moment. `tell` takes events, in whichever thread fetches."""
+    """What a `KeySet` is at this moment. `tell` takes events, in whichever thread fetches.
+
+    `places` are where a fetch needs one: until a token of the issuer was good.
+    """
 
     def __init__(
         self,
@@ -59,8 +63,10 @@ class LiveKeys:
         clock: Callable[[], float],
         tell: Tell,
         stands_alone: bool = True,
+        places: Places | None = None,
     ) -> None:
         self.key_set = key_set
+        self.places = places
         self.issuer = issuer
         self.source: Source | None = key_set.source
         self._clock = clock
@@ -195,26 +201,54 @@ class LiveKeys:
         return self._flight
 
     def _take_off(self, flight: _Flight, plan: Plan) -> None:
-        thread = Thread(target=self._fly, args=(flight,), name="jwt_middleware_keys", daemon=True)
+        places = self.places
+        if places is None:
+            self._start(flight, plan)
+            return
+        place = places.ask()
+        if place is None:
+            self._give_up(flight)
+        else:
+            place.add_done_callback(lambda _: self._start(flight, plan, places))
+
+    def _give_up(self, flight: _Flight, places: Places | None = None) -> None:
+        """End a flight that got no place in time. It says nothing of the issuer, and isn't told."""
+        with self._lock:
+            if self._land(flight):
+                self.fresh.put_off(self._clock())
+        self._end(flight, (), places)
+
+    def _start(self, flight: _Flight, plan: Plan, places: Places | None = None) -> None:
+        """Begin a flight, which leaves its place at its end."""
+        if self._flight is not flight:
+            self._give_up(flight, places)  # it waited until it was taken for lost
+            return
+        thread = Thread(
+            target=self._fly, args=(flight, places), name="jwt_middleware_keys", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as error:
             if plan == "ask":
-                self._fly(flight)
+                self._fly(flight, places)
             else:
                 # The known keys serve, and nobody who has one of them waits for the network.
-                self._end(flight, self._failed(flight, KeysUnavailable(str(error))))
+                self._end(flight, self._failed(flight, KeysUnavailable(str(error))), places)
 
-    def _fly(self, flight: _Flight) -> None:
+    def _fly(self, flight: _Flight, places: Places | None) -> None:
         events: tuple[Event, ...] = ()
         try:
             events = self._go(flight)
         finally:
-            self._end(flight, events)
+            self._end(flight, events, places)
 
-    def _end(self, flight: _Flight, events: tuple[Event, ...]) -> None:
+    def _end(
+        self, flight: _Flight, events: tuple[Event, ...], places: Places | None = None
+    ) -> None:
         flight.future.set_result(None)
         self._tell(events)
+        if places is not None:
+            places.leave()
 
     def _go(self, flight: _Flight) -> tuple[Event, ...]:
         try:

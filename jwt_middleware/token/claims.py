@@ -91,15 +91,16 @@ def issued_at(claims: FrozenDict, expected: Expected, now: float) -> None:
 def identifiers(claims: FrozenDict, expected: Expected, _: float) -> None:
     """Check that identifiers are strings fit for a log and a database key."""
     for name in _IDENTIFIERS:
-        if name in claims:
-            value = claims[name]
-            # `isprintable` is the fast path; a few letters fail it, so that the pattern decides.
-            if (
-                type(value) is not str
-                or not value
-                or not (value.isprintable() or not _CONTROL().search(value))
-            ):
-                _malformed(name)
+        if name in claims and not is_identifier(claims[name]):
+            _malformed(name)
+
+
+def is_identifier(value: object) -> bool:
+    """Say whether a value is a string fit for a log and a database key."""
+    if type(value) is not str or not value:
+        return False
+    # `isprintable` is the fast path; a few letters fail it, so that the pattern decides.
+    return value.isprintable() or not _CONTROL().search(value)
 
 
 def scope(claims: FrozenDict, expected: Expected, _: float) -> None:

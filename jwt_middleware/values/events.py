@@ -6,7 +6,7 @@ opens nothing.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from .later import record
 
@@ -15,7 +15,7 @@ from .later import record
 class Refused:
     """A request was refused. `reason` is stable, meant for alerts, and not told to the client."""
 
-    name = "refused"
+    name: ClassVar[Literal["refused"]] = "refused"
 
     reason: str  # one of `reasons`
     status: int
@@ -29,7 +29,7 @@ class Refused:
 class Issued:
     """A login: a grant began, and `ended` are the older ones that made room for it."""
 
-    name = "issued"
+    name: ClassVar[Literal["issued"]] = "issued"
 
     grant_id: str
     client_id: str
@@ -40,7 +40,7 @@ class Issued:
 class Refreshed:
     """A refresh token bought a new access token."""
 
-    name = "refreshed"
+    name: ClassVar[Literal["refreshed"]] = "refreshed"
 
     grant_id: str
     how: Literal["rotated", "kept", "repeated"]
@@ -52,7 +52,7 @@ class Refreshed:
 class Restored:
     """The store had lost `lost` rotations; the client's token brought them back."""
 
-    name = "restored"
+    name: ClassVar[Literal["restored"]] = "restored"
 
     grant_id: str
     generation: int
@@ -64,7 +64,7 @@ class Restored:
 class Reused:
     """Two hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
 
-    name = "reused"
+    name: ClassVar[Literal["reused"]] = "reused"
 
     grant_id: str
     gap: int  # generations between the token and the grant
@@ -76,7 +76,7 @@ class Reused:
 class Ahead:
     """A token is further ahead than failovers explain: an old backup serves as the store."""
 
-    name = "ahead"
+    name: ClassVar[Literal["ahead"]] = "ahead"
 
     grant_id: str
     gap: int
@@ -86,7 +86,7 @@ class Ahead:
 class KeyMismatch:
     """A bound grant's refresh token came with another key's proof, or with none."""
 
-    name = "key_mismatch"
+    name: ClassVar[Literal["key_mismatch"]] = "key_mismatch"
 
     grant_id: str
     user_agent_changed: bool | None = None
@@ -96,7 +96,7 @@ class KeyMismatch:
 class Revoked:
     """Grants ended on purpose: log-out, `Issuer.revoke`, a refusal of the application's hook."""
 
-    name = "revoked"
+    name: ClassVar[Literal["revoked"]] = "revoked"
 
     grant_ids: tuple[str, ...]
     reason: str
@@ -106,7 +106,7 @@ class Revoked:
 class StoreFailed:
     """The store stopped answering. Told once, until it is back."""
 
-    name = "store_failed"
+    name: ClassVar[Literal["store_failed"]] = "store_failed"
 
     verb: str
     detail: str
@@ -116,7 +116,7 @@ class StoreFailed:
 class StoreBack:
     """The store answers again."""
 
-    name = "store_back"
+    name: ClassVar[Literal["store_back"]] = "store_back"
 
     seconds: float  # since it failed
 
@@ -125,7 +125,7 @@ class StoreBack:
 class SyncLate:
     """Ended grants have not been heard of for longer than `sync_limit`. Told once."""
 
-    name = "sync_late"
+    name: ClassVar[Literal["sync_late"]] = "sync_late"
 
     seconds: float
     passing: bool  # whether tokens of our own grants still pass: Refresh(sync_failure="open")
@@ -135,7 +135,7 @@ class SyncLate:
 class KeysChanged:
     """An issuer's key set has other keys than before: what is gone opens nothing any more."""
 
-    name = "keys_changed"
+    name: ClassVar[Literal["keys_changed"]] = "keys_changed"
 
     issuer: str
     added: tuple[str, ...]  # by their `kid`
@@ -146,7 +146,7 @@ class KeysChanged:
 class KeySkipped:
     """A key in an issuer's set can't be used; the others serve. Told once."""
 
-    name = "key_skipped"
+    name: ClassVar[Literal["key_skipped"]] = "key_skipped"
 
     issuer: str
     kid: str
@@ -157,7 +157,7 @@ class KeySkipped:
 class KeysFailed:
     """An issuer's key set can't be had. Told once, until it is back; known keys serve on."""
 
-    name = "keys_failed"
+    name: ClassVar[Literal["keys_failed"]] = "keys_failed"
 
     issuer: str
     detail: str
@@ -167,7 +167,7 @@ class KeysFailed:
 class KeysBack:
     """An issuer's key set can be had again."""
 
-    name = "keys_back"
+    name: ClassVar[Literal["keys_back"]] = "keys_back"
 
     issuer: str
     seconds: float  # since it failed

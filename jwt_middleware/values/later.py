@@ -32,8 +32,9 @@ def record(
 def record(cls: Any = None, /, *, guarded: bool = True, **options: bool) -> Any:
     """Make of a class what `@dataclass(frozen=True, slots=True, kw_only=True)` makes of it.
 
-    Whatever is annotated is a field. A `__repr__` of the class's own stays. The class is made anew,
-    as `dataclass` makes one with slots, so that `super()` without arguments doesn't work in it.
+    Whatever is annotated is a field, but for a `ClassVar`. A `__repr__` of the class's own stays.
+    The class is made anew, as `dataclass` makes one with slots, so that `super()` without arguments
+    doesn't work in it.
     Without `guarded` only type checkers keep a field from being set: half the time, for what is
     made in every request.
     """
@@ -41,18 +42,27 @@ def record(cls: Any = None, /, *, guarded: bool = True, **options: bool) -> Any:
         return partial(record, guarded=guarded, **options)
     options = _OPTIONS | options
     body = _written(cls)
-    for name in cls.__annotations__:
+    for name in _hints(cls):
         default = body.pop(name, MISSING)
         if isinstance(default, Field):
             default = default.default
         if default is not MISSING and not options["slots"]:
             body[name] = default
     if options["slots"]:
-        body["__slots__"] = tuple(cls.__annotations__)
+        body["__slots__"] = tuple(_hints(cls))
     body["__qualname__"] = cls.__qualname__
     body["__record__"] = cls, options, guarded
     given = _given(slots=options["slots"], eq=options["eq"], guarded=guarded)
     return type(cls)(cls.__name__, cls.__bases__, given | body)
+
+
+_OF_CLASSES = ("ClassVar", "typing.ClassVar")  # as text, or where annotations are evaluated
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """Return the annotations of a class that are fields; those of the class itself are none."""
+    hints = cls.__annotations__.items()
+    return {name: hint for name, hint in hints if not str(hint).startswith(_OF_CLASSES)}
 
 
 def _written(cls: Any) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def _fields(cls: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for base in reversed(cls.__mro__[1:]):
         fields |= getattr(base, "__dataclass_fields__", {})
-    for name, hint in source.__annotations__.items():
+    for name, hint in _hints(source).items():
         default = vars(source).get(name, MISSING)
         fields[name] = default if isinstance(default, Field) else field(default=default)
         fields[name].type = hint
@@ -170,7 +180,7 @@ def _delete(self: Any, name: str) -> None:
 def _is_fixed(cls: Any, name: str) -> bool:
     """Say whether an attribute can't change: all of a record's, and its fields in a subclass."""
     records = _records(cls)
-    return cls in records or any(name in one.__record__[0].__annotations__ for one in records)
+    return cls in records or any(name in _hints(one.__record__[0]) for one in records)
 
 
 class _Factory:

@@ -67,13 +67,15 @@ class Ask:
 
     `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an
     `Unavailable` where the flow can go on without the answer; without it, the error becomes the
-    reply.
+    reply. `tell` is there where the rest of the flow must not be lost with a request that is
+    cancelled: it is carried out to its end, and `tell` takes what would have been told.
     """
 
     call: Callable[..., Any]
     args: tuple[Any, ...]
     then: Callable[[Any], Step]
     failed: Callable[[Unavailable], Step] | None = None
+    tell: Callable[[tuple[Event, ...]], None] | None = None
 
 
 Step: TypeAlias = Forward | Reply | Done | Ask
