@@ -1,10 +1,13 @@
 """What every test shares: one event loop backend, how hard Hypothesis tries, and no skips in CI."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import time_machine
 from hypothesis import HealthCheck, settings
 
 from tests.told import Told, known_secrets
@@ -29,6 +32,46 @@ settings.register_profile("long", settings.get_profile("default"), max_examples=
 # Set by nearly every CI service. "false" and "0" are how people switch it off.
 CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--prepared",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="prepare what tests share that long ago: no test may depend on how old it is",
+    )
+
+
+@contextmanager
+def _earlier(config: pytest.Config) -> Iterator[None]:
+    """Let the clock be behind by what `--prepared` says, with all that Python asks for the time."""
+    seconds = config.getoption("--prepared")
+    if not seconds:
+        yield
+        return
+    with time_machine.travel(time.time() - seconds, tick=True):
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Import the test modules: on a slow machine that is long before their last test."""
+    with _earlier(session.config):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef, request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Set up what several tests share: the last of them may come long after."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with _earlier(request.config):
+        return (yield)
+
 
 # A test that did not run, or may fail, shows nothing.
 NOT_SHOWN = ("skipped", "xfailed", "xpassed")
