@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @contextmanager
-def _earlier(config: pytest.Config) -> Iterator[None]:
+def _earlier(config: pytest.Config) -> Generator[None]:
     """Let the clock be behind by what `--prepared` says, with all that Python asks for the time."""
     seconds = config.getoption("--prepared")
     if not seconds:

@@ -167,7 +167,9 @@ def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
 ) -> None:
     token = spoilt
     if isinstance(spoilt, dict):
-        changes = {name: one() if callable(one) else one for name, one in spoilt.items()}
+        changes: dict[str, Any] = {
+            name: one() if callable(one) else one for name, one in spoilt.items()
+        }
         token = FACTORY.token(**changes)
     shown = run(token, "verify", "--toml", toml)
     assert shown.status == 1

@@ -47,10 +47,8 @@ def test_a_login_expires_and_is_refreshed_when_the_library_says_so(
     settings = Settings(issuer=ISSUER, audience=AUDIENCE, keys=KEYS, refresh=refresh)
     issuer, application = Issuer(settings), Application()
     with asyncio.Runner() as runner:
-        if door == "wsgi":
-            wsgi = WSGIMiddleware(application.wsgi, settings)
-        else:
-            asgi = ASGIMiddleware(application.asgi, settings)
+        made: Any = WSGIMiddleware if door == "wsgi" else ASGIMiddleware
+        app = made(getattr(application, door), settings)
 
         def login() -> Tokens:
             if door == "wsgi":
@@ -58,7 +56,7 @@ def test_a_login_expires_and_is_refreshed_when_the_library_says_so(
             return runner.run(issuer.aissue("alice"))
 
         def answer(sent: Sent) -> Raw:
-            return by_wsgi(wsgi, sent) if door == "wsgi" else runner.run(by_asgi(asgi, sent))
+            return by_wsgi(app, sent) if door == "wsgi" else runner.run(by_asgi(app, sent))
 
         def called(tokens: dict[str, Any]) -> list[int]:
             """Call twice: the second answer comes from the cache, by the short way."""
