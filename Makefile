@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Bytecode is kept, whatever the environment says: hundreds of processes import the same modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 STAMP := $(VENV)/.stamp
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
