@@ -270,7 +270,7 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
 
 def held(calls: list[Call], begun: float, ended: float) -> float:
     """Return how many clients were held up in this time, on the average."""
-    slow = [one for one in calls if one.took > 10 * WORKS]
+    slow = [one for one in calls if one.took > 5 * WORKS]
     waits = [min(one.heard, ended) - max(one.sent, begun) for one in slow]
     return sum(one for one in waits if one > 0) / (ended - begun)
 

@@ -125,7 +125,7 @@ def call(connection: HTTPConnection, tokens: Tokens, path: str = "/") -> Call:
 def load(
     members: Iterable[Member], tokens: Tokens, *, path: str = "/", clients: int = 2, rest: float = 0
 ) -> Generator[dict[Member, list[Call]]]:
-    """Let clients call each member, with rests of some seconds; what they saw is there as it comes."""
+    """Let clients call each member, with rests of some seconds; give what they saw so far."""
     found: dict[Member, list[Call]] = {member: [] for member in members}
     is_over = Event()
 
