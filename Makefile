@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Bytecode is kept, whatever the environment says: hundreds of processes import the same modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 STAMP := $(VENV)/.stamp
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
@@ -33,7 +36,7 @@ check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, RE
 	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
 long: $(STAMP) uwsgi  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' -o faulthandler_timeout=0 $(ARGS)
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' --prepared 7200 -o faulthandler_timeout=0 $(ARGS)
 	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
 	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@tools/interpreters $(BIN)/python | while read -r version python; do \

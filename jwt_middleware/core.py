@@ -16,7 +16,7 @@ from .request.credentials import bearer
 from .request.origins import Origins, is_preflight
 from .request.refusals import Refusals
 from .request.routes import Routes, Rule
-from .settings import Settings
+from .settings import Settings, timer
 from .token.access import accept, check_type
 from .token.cache import Cache, Entry, life_of, slimmed
 from .token.claims import lifetime, time_of
@@ -77,7 +77,7 @@ Warm: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
 
 def _warm(
     recall: Callable[[str | bytes], Entry | None],
-    clock: Callable[[], float],
+    timed: Any,
     served: Mapping[str, object],
     routes: Routes,
     lets_pass: Callable[[str, float, float], bool] | None,
@@ -95,7 +95,7 @@ def _warm(
         if entry is None:
             return None
         del credentials  # error trackers send what is in frames, and a clock may fail
-        now, keys = clock(), entry.keys
+        now, keys = timed.time(), entry.keys
         # As `holds`, written out: under a server each call counts, and this is a part in twenty of
         # all that is added to a request. Comparisons in a chain would be calls.
         if not (entry.start <= now and now < entry.end):
@@ -204,7 +204,7 @@ class Core:
         self.warm = _warm(
             # Where a cookie may have come, too, it is one credential too many.
             recall=cache.get if cache is not None and self._access_cookie is None else _forget,
-            clock=self._clock,
+            timed=timer(self._clock),
             served=self._served,
             routes=self._routes,
             lets_pass=lets_pass,

@@ -1,10 +1,15 @@
 """What every test shares: one event loop backend, how hard Hypothesis tries, and no skips in CI."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import time_machine
 from hypothesis import HealthCheck, settings
 
 from tests.told import Told, known_secrets
@@ -30,6 +35,66 @@ settings.register_profile("long", settings.get_profile("default"), max_examples=
 CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "default"))
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--prepared",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="prepare what tests share that long ago: no test may depend on how old it is",
+    )
+
+
+@contextmanager
+def _earlier(config: pytest.Config) -> Generator[None]:
+    """Let the clock be behind by what `--prepared` says, with all that Python asks for the time."""
+    seconds = config.getoption("--prepared")
+    if not seconds:
+        yield
+        return
+    with time_machine.travel(time.time() - seconds, tick=True):
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Import the test modules: on a slow machine that is long before their last test."""
+    with _earlier(session.config):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef, request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Set up what several tests share: the last of them may come long after."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with _earlier(request.config):
+        return (yield)
+
+
+# What tests write, they remove: in memory nothing waits for a disk that others are busy with, too.
+# Where a container has little of it, or lets no program run from it, the disk is taken as ever.
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30  # octets
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK):
+    about = os.statvfs(MEMORY)
+    if about.f_bavail * about.f_frsize > ROOM and not about.f_flag & os.ST_NOEXEC:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # it is asked for anew
+
+# They search for counterexamples or start servers, and reach no line that others don't reach.
+# To be traced at each line would take half of their time.
+NOT_COVERING = {
+    "test_client_faults",
+    "test_fleet",
+    "test_linear",
+    "test_rotation_model",
+    "test_rotation_under_load",
+    "test_scenarios_engines",
+}
+
 # A test that did not run, or may fail, shows nothing.
 NOT_SHOWN = ("skipped", "xfailed", "xpassed")
 
@@ -45,6 +110,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep groups together: from 9.2 on pytest doesn't read what xdist writes (its issue 1386)."""
     for item in items:
+        if item.path.stem in NOT_COVERING:
+            item.add_marker("no_cover")
         fields = vars(item)
         if "_nodeid" in fields and hasattr(item, "_id"):
             item._id = type(item._id).parse(fields["_nodeid"])

@@ -31,7 +31,17 @@ from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.values import randomness
 from jwt_middleware.values.events import Event, Reused
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
-from tests.world import Answer, Application, Headers, Raw, Sent, by_asgi, by_wsgi, encoded
+from tests.world import (
+    NOW,
+    Answer,
+    Application,
+    Headers,
+    Raw,
+    Sent,
+    by_asgi,
+    by_wsgi,
+    encoded,
+)
 
 T = TypeVar("T")
 Form = Mapping[str, str]
@@ -61,7 +71,7 @@ class Clock:
     """A clock that stands until it is moved."""
 
     def __init__(self) -> None:
-        self.now = 1_800_000_000.0
+        self.now = NOW
 
     def __call__(self) -> float:
         return self.now

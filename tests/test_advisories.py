@@ -39,9 +39,9 @@ from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import ABSENT, Attack, TokenFactory
 from jwt_middleware.testing.mint import joined, seal, to_json
 from jwt_middleware.values.errors import OAuthError
-from tests.world import World
+from tests.world import World, standing
 
-FACTORY = TokenFactory()
+FACTORY = TokenFactory(clock=standing)
 GOOD = FACTORY.token()
 ROUTES = (
     Route("/health", public=True),

@@ -123,7 +123,11 @@ def test_every_rule_of_the_claims_has_its_line() -> None:
     assert names[0] == "issuer"
 
 
-NOW = int(time.time())
+def ago(seconds: float) -> Callable[[], int]:
+    """Return what says when that was: it is asked by a test, and not at the import."""
+    return lambda: int(time.time() - seconds)
+
+
 BAD: list[tuple[str, str, str, Any]] = [
     # what fails, its reason, what is seen, the token
     ("form", "token_segments", "", "opaque"),
@@ -144,10 +148,10 @@ BAD: list[tuple[str, str, str, Any]] = [
     ("audience", "audience_not_ours", "for 'https://other'; this service is 'https://api.example'",
      {"aud": "https://other"}),
     ("audience", "audience_not_ours", "for nobody; ", {"aud": []}),
-    ("expiration", "expired", r"ends 2.*Z, \d h( \d+ min)? ago; leeway 30 s", {"exp": NOW - 3600}),
+    ("expiration", "expired", r"ends 2.*Z, \d h( \d+ min)? ago; leeway 30 s", {"exp": ago(3600)}),
     ("expiration", "claim_malformed: exp", "exp '1'", {"exp": "1"}),
-    ("not_before", "not_yet_valid", "begins 2.*Z, in (1 d|2[0-4] h)", {"nbf": NOW + 90000}),
-    ("issued_at", "issued_in_future", "issued 2.*Z, in (1 d|2[0-4] h)", {"iat": NOW + 90000}),
+    ("not_before", "not_yet_valid", "begins 2.*Z, in (1 d|2[0-4] h)", {"nbf": ago(-90000)}),
+    ("issued_at", "issued_in_future", "issued 2.*Z, in (1 d|2[0-4] h)", {"iat": ago(-90000)}),
     ("identifiers", "claim_malformed: sub", "sub ''", {"sub": ""}),
     ("identifiers", "claim_malformed: sub", r"sub 'a\\x1b\[2J'", {"sub": "a\x1b[2J"}),
     ("scope", "claim_malformed: scope", "'a  b'", {"scope": "a  b"}),
@@ -161,7 +165,12 @@ BAD: list[tuple[str, str, str, Any]] = [
 def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
     what: str, reason: str, seen: str, spoilt: Any, run: Run, toml: str
 ) -> None:
-    token = spoilt if isinstance(spoilt, str) else FACTORY.token(**spoilt)
+    token = spoilt
+    if isinstance(spoilt, dict):
+        changes: dict[str, Any] = {
+            name: one() if callable(one) else one for name, one in spoilt.items()
+        }
+        token = FACTORY.token(**changes)
     shown = run(token, "verify", "--toml", toml)
     assert shown.status == 1
     assert shown.failed == [what, "answer"]
@@ -456,7 +465,7 @@ def test_a_module_is_looked_for_here_first(
 
 
 def test_inspect_says_loudly_that_nothing_was_verified(run: Run) -> None:
-    forged = TokenFactory().token(sub="admin\x1b[2J", exp=NOW - 3600, nested=FACTORY.token())
+    forged = TokenFactory().token(sub="admin\x1b[2J", exp=ago(3600)(), nested=FACTORY.token())
     shown = run(forged, "inspect", "--insecure")
     assert shown.status == 0
     assert shown.err.startswith("NOTHING WAS VERIFIED")

@@ -16,11 +16,12 @@ from werkzeug.test import Client
 
 from jwt_middleware import ConfigurationError, Route
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
-from .world import World
-from .wrapped import FACTORY
+from .world import World, standing
 
+FACTORY = TokenFactory(clock=standing)
 SHOP, OTHER = "https://shop.example", "https://other.example"
 ROUTES = (Route("/open", public=True), Route("/admin/*", scope="admin"))
 SETTINGS = FACTORY.settings(routes=ROUTES, origins=(SHOP, "http://localhost:5173"))

@@ -36,6 +36,7 @@ SYNC_LIMIT = 2 * MINUTE  # the default
 KINDS = ("gunicorn", "uvicorn")
 
 ROUNDS, HANGS = 7, 4.0  # seconds
+RESTS = 0.01  # seconds between two calls of a client: many, and not all that the machine can do
 LONG = ("redis",)  # the store that Valkey has, too
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def test_under_load_it_holds_everywhere_in_time_for_one_store_call_a_second(worl
     fleet = world.fleet
     tokens, other = fleet.issuer.issue("alice"), fleet.issuer.issue("bob")
     begun = time.monotonic()
-    with load(world.members, tokens) as calls:
+    with load(world.members, tokens, rest=RESTS) as calls:
         time.sleep(2)
         fleet.issuer.revoke(tokens.grant_id)
         revoked = time.monotonic()
@@ -269,7 +270,7 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
 
 def held(calls: list[Call], begun: float, ended: float) -> float:
     """Return how many clients were held up in this time, on the average."""
-    slow = [one for one in calls if one.took > 10 * WORKS]
+    slow = [one for one in calls if one.took > 5 * WORKS]
     waits = [min(one.heard, ended) - max(one.sent, begun) for one in slow]
     return sum(one for one in waits if one > 0) / (ended - begun)
 

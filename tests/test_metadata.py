@@ -22,12 +22,12 @@ from jwt_middleware import (
 from jwt_middleware.testing import TokenFactory
 from tests.issuing import DOORS, JSON, KEYS, opened
 from tests.rules import accepts, refuses
-from tests.world import Answer, Sent, World, by_asgi, by_wsgi, shake_hands
+from tests.world import Answer, Sent, World, by_asgi, by_wsgi, shake_hands, standing
 
 API = "https://api.example"
 PREFIX = "/.well-known/oauth-protected-resource"
 ISSUER_PATH = "/.well-known/oauth-authorization-server"
-FACTORY = TokenFactory(audience=API)
+FACTORY = TokenFactory(audience=API, clock=standing)
 ROUTES = (
     Route("/open", public=True),
     Route("/write", scope="write"),

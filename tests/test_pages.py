@@ -17,7 +17,7 @@ from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.reasons import Reason
 from tests.issuing import DAY, DOORS, opened
-from tests.world import World
+from tests.world import World, standing
 
 ROOT = Path(__file__).parent.parent
 REASONS = {value for name, value in vars(reasons).items() if name.isupper()}
@@ -102,7 +102,7 @@ def status_of(reason: str) -> str:
         (reasons.CREDENTIALS_MALFORMED, "/", (("Authorization", "Bearer"),)),
         (reasons.PATH_ODD, "//edit", ()),
         (reasons.SEGMENTS, "/", (("Authorization", "Bearer opaque"),)),
-        (reasons.SCOPE, "/edit", tuple((factory := TokenFactory()).bearer().items())),
+        (reasons.SCOPE, "/edit", tuple((factory := TokenFactory(clock=standing)).bearer().items())),
     ],
 )
 def test_errors_has_the_status_that_is_sent(

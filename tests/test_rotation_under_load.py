@@ -2,7 +2,7 @@
 
 Two issuers share a store and a key file, one under gunicorn with threads, one under uvicorn with
 tasks; a third process verifies by the published key set. Clients log in, refresh at either issuer
-and call all three without a pause, while the command line rotates and retires keys. How many
+and call all three, time and again, while the command line rotates and retires keys. How many
 requests that were is in the log: `-o log_cli=true -o log_cli_level=INFO`.
 """
 
@@ -46,6 +46,8 @@ COMMANDS = {
 }
 CLIENTS, ROTATIONS = 4, 5
 PAUSE = 1.5  # seconds, and 15 of the processes', which look at the file every five
+
+RESTS = 0.02  # seconds of a client between two rounds: how fast the machine is, isn't asked
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,7 @@ class Client:
             self.refresh(second)
             self.call()
             rounds += 1
+            is_over.wait(RESTS)
 
     def close(self) -> None:
         for connection in self._connections.values():

@@ -23,8 +23,9 @@ from jwt_middleware.request.routes import Routes, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import InvalidRequest
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.world import standing
 
-FACTORY = TokenFactory()
+FACTORY = TokenFactory(clock=standing)
 
 # Every rule, with the endpoints that it names.
 PUBLIC: dict[Route, set[str]] = {

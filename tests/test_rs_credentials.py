@@ -14,9 +14,9 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.rules import accepts, refuses
-from tests.world import World
+from tests.world import World, standing
 
-FACTORY = TokenFactory()
+FACTORY = TokenFactory(clock=standing)
 GOOD = FACTORY.token()
 WORLD = World(FACTORY.settings(routes=(Route("/optional", optional=True),)))
 AUTHORIZATION = "Authorization"

@@ -15,9 +15,9 @@ from jwt_middleware.jose.strict import BASE64URL, b64url_encode
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.testing.mint import joined, seal, sealed, to_json
 from tests.rules import accepts, refuses
-from tests.world import World
+from tests.world import World, standing
 
-FACTORY = TokenFactory()
+FACTORY = TokenFactory(clock=standing)
 GOOD = FACTORY.token()
 WORLD = World(FACTORY.settings())
 HEADER, CLAIMS = to_json(FACTORY.header()), to_json(FACTORY.claims())

@@ -17,9 +17,9 @@ from jwt_middleware.jose.strict import b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.testing.mint import joined, seal, to_json
 from tests.rules import accepts, refuses
-from tests.world import World
+from tests.world import World, standing
 
-FACTORY = TokenFactory()
+FACTORY = TokenFactory(clock=standing)
 CLAIMS = to_json(FACTORY.claims())
 KEYS: dict[str, Key] = {
     name: KeySet.generate(name).keys[0] for name in ("ES256", "ES384", "ES512", "RS256", "Ed25519")

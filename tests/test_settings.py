@@ -20,6 +20,7 @@ from jwt_middleware import (
     profiles,
 )
 from jwt_middleware.jose.jwk import generate
+from jwt_middleware.settings import wall_clock
 from jwt_middleware.token.profiles import Profile
 from tests.rules import accepts, refuses
 from tests.world import World
@@ -64,7 +65,7 @@ def test_three_fields_are_enough_and_the_rest_is_strict() -> None:
     assert made.profile is profiles.RFC_9068
     assert (made.leeway, made.routes, made.origins, made.checks) == (30, (), (), ())
     assert (made.realm, made.problem_details, made.on_event) == ("api", False, None)
-    assert (made.refresh, made.clock) == (None, time.time)
+    assert (made.refresh, made.clock) == (None, wall_clock)
 
 
 def test_lists_become_tuples_so_that_nothing_changes_later() -> None:

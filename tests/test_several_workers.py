@@ -239,7 +239,10 @@ def test_tests_that_run_side_by_side_start(tmp_path: Path) -> None:
         "def test_other(): assert login_in_a_pool(2)\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # Of the plugins, xdist alone: the others take longer to import than all that is shown here.
+    command += ["-p", "xdist"]
+    alone = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = os.environ | alone
     command += ["--rootdir", str(tmp_path), str(tests)]
     run = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True

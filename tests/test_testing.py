@@ -15,10 +15,10 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.testing import ABSENT, Attack, TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
-from tests.world import World
+from tests.world import World, standing
 
-# With a clock that stands: attacks are made when tests are collected, and run much later.
-FACTORY = TokenFactory(clock=lambda: 1_800_000_000.0)
+# Attacks are made when tests are collected, and run much later.
+FACTORY = TokenFactory(clock=standing)
 WORLD = World(FACTORY.settings())
 ATTACKS = FACTORY.attacks()
 

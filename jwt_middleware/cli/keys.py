@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -17,11 +16,11 @@ from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, is_foreign
 from ..keys import KeySet, file, states
 from ..keys.states import Held, State
-from ..settings import MAX_LEEWAY
+from ..settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, table, timed, told
 
-clock = time.time
+clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
 
 

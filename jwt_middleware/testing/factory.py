@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from os import urandom
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ..jose.jwk import Key
 from ..jose.jws import sign
 from ..keys import KeySet
-from ..settings import Settings
+from ..settings import Settings, wall_clock
 from .attacks import Attack, catalogue
 from .mint import present, seal, to_json
 
@@ -43,7 +42,7 @@ class TokenFactory:
         algorithm: str = "ES256",
         issuer: str = "https://login.example",
         audience: str = "https://api.example",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
     ) -> None:
         # A set of its own: of generated keys the doors warn at start, and a test needs no warning.
         self.keys = KeySet(KeySet.generate(algorithm).keys)

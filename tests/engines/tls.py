@@ -60,8 +60,8 @@ class Authority:
         builder = (
             x509.CertificateBuilder(self._name, subject, key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
         )
         # RFC 5280 s4.2.1.1 and s4.2.1.2: by these a chain is built, and Python asks for them.
         mine, its = self._key.public_key(), key.public_key()

@@ -123,9 +123,9 @@ def call(connection: HTTPConnection, tokens: Tokens, path: str = "/") -> Call:
 
 @contextmanager
 def load(
-    members: Iterable[Member], tokens: Tokens, *, path: str = "/", clients: int = 2
+    members: Iterable[Member], tokens: Tokens, *, path: str = "/", clients: int = 2, rest: float = 0
 ) -> Generator[dict[Member, list[Call]]]:
-    """Let clients call each member without a pause; what they saw is there as it comes."""
+    """Let clients call each member, with rests of some seconds; give what they saw so far."""
     found: dict[Member, list[Call]] = {member: [] for member in members}
     is_over = Event()
 
@@ -133,6 +133,7 @@ def load(
         with closing(member.connect()) as connection:
             while not is_over.is_set():
                 found[member].append(call(connection, tokens, path))
+                is_over.wait(rest)
 
     threads = [Thread(target=client, args=(member,)) for member in found for _ in range(clients)]
     for thread in threads:

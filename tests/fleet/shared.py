@@ -10,7 +10,7 @@ from typing import Any
 
 ISSUER, AUDIENCE = "https://login.example", "https://api.example"
 LIFETIME = 7200  # seconds of an access token: what refuses it here is never its age
-WORK, WORKS = "/work", 0.02  # a path, and the seconds that the application waits there
+WORK, WORKS = "/work", 0.05  # a path, and the seconds that the application waits there
 TIME_OUT = 0.5  # seconds for a question about ended grants: `HEARING`
 VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import webbrowser
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from urllib.parse import quote
 
+from ...settings import wall_clock
 from .app import Demo
 from .server import Server
 
@@ -52,7 +52,7 @@ def serving(
     *,
     access_lifetime: float = 20,
     settle: float = 3,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = wall_clock,
 ) -> Generator[Server, None, None]:
     """Give a server that listens, with a demo on its own database. The caller lets it serve."""
     with TemporaryDirectory(prefix="jwt-middleware-") as directory, Server(host, port) as server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from ... import AccessToken, Cookies, Event, Issuer, KeySet, Refresh, Route, Settings
+from ...settings import wall_clock
 from ...wsgi import Environ, JWTMiddleware, StartResponse
 from .words import told
 
@@ -53,7 +53,7 @@ class Demo:
         *,
         access_lifetime: float = 20,  # seconds; short, so that one can watch it end
         settle: float = 3,  # seconds; the default of 60 would hide every second click
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
     ) -> None:
         self._lock = Lock()
         self._events: deque[dict[str, object]] = deque(maxlen=KEPT)
