@@ -48,6 +48,7 @@ class JWTMiddleware:
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
         self._is_asked_again = self._runtime.check_workers()
+        self._runtime.check_place()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the application raises passes untouched."""

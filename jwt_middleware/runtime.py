@@ -598,6 +598,12 @@ class Runtime:
 
         return check_workers(self._settings, self.store, at_startup=at_startup)
 
+    def check_place(self) -> None:
+        """Look whether the store can be there at all, before a start. Raises ConfigurationError."""
+        check_place = getattr(self.store, "check_place", None)
+        if check_place is not None:
+            check_place()
+
     def check(self) -> None:
         """Check the store at start: address, rights, schema. Raises ConfigurationError."""
         check = getattr(self.store, "check", None)

@@ -8,6 +8,7 @@ import pytest
 
 from jwt_middleware import ConfigurationError, Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
+from jwt_middleware.testing import TokenFactory
 
 from .rules import refuses
 from .wrapped import FACTORY, SETTINGS, forged
@@ -369,3 +370,20 @@ def test_an_application_that_changes_the_path_inside_us_is_refused_at_constructi
         import_name = "flask_like"  # there, `root_path` is a folder
 
     assert isinstance(JWTMiddleware(Foldered(), SETTINGS).app, Foldered)
+
+
+def test_another_event_loop_is_refused_at_the_start() -> None:
+    # Driven by hand, as trio would; the test with hypercorn on trio is among those of the servers.
+    told: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    door = JWTMiddleware(receive, TokenFactory().settings())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the ASGI door needs asyncio"):
+        door({"type": "lifespan"}, receive, send).send(None)
+    assert [one["type"] for one in told] == ["lifespan.startup.failed"]
+    assert "hypercorn --worker-class asyncio" in told[0]["message"]

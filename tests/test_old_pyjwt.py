@@ -1,11 +1,14 @@
 """An old PyJWT on the path, or something else that is called jwt: the error says what is needed."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import jwt
 import pytest
 
+from jwt_middleware import jose
 from tests.processes import ROOT
 
 
@@ -27,3 +30,11 @@ def test_the_error_says_which_version_is_needed(tmp_path: Path, line: str, found
     told = done.stderr.splitlines()[-1]
     assert told.startswith("ImportError: jwt_middleware needs PyJWT 2.10.1 or newer")
     assert f"version {found} is found at {tmp_path}" in told
+
+
+def test_it_is_told_in_this_process_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwt, "__version__", "2.9.0")
+    with pytest.raises(ImportError, match=r"PyJWT 2\.10\.1 or newer, and version 2\.9\.0"):
+        importlib.reload(jose)
+    monkeypatch.setattr(jwt, "__version__", "3.0.0b1")
+    importlib.reload(jose)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jwt_middleware.keys import file
 from tests.processes import ROOT
 
 # What Python's documentation has as "Availability: Unix", and a folder that can't be opened.
@@ -84,3 +85,15 @@ def test_the_suite_of_the_exchange_needs_no_posix() -> None:
     names = ("test_scenarios", "test_rt_exchange", "test_rt_rotation", "test_rt_revocation")
     done = run(SUITE, *(f"tests/{name}.py" for name in (*names, "test_cookies", "test_core")))
     assert done.returncode == 0, done.stdout
+
+
+def test_a_key_file_is_changed_where_there_are_neither_modes_nor_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As above, in this process.
+    monkeypatch.setattr(file, "_HAS_MODES", False)
+    path = tmp_path / "keys.json"
+    file.write(path, b"one")
+    path.chmod(0o666)
+    file.change(path, lambda before: before + b" two")
+    assert path.read_bytes() == b"one two"

@@ -719,6 +719,15 @@ def test_a_store_that_cannot_be_used_fails_the_construction_under_wsgi(tmp_path:
         assert problem in str(raised.value), what
 
 
+def test_a_folder_that_is_not_there_fails_the_construction(tmp_path: Path) -> None:
+    # A server without a lifespan (Mangum, say) would serve, and answer each refresh 503.
+    settings = settings_with(f"sqlite:///{tmp_path}/no/grants.db")
+    with pytest.raises(ConfigurationError, match=r"no is no directory \(make it first"):
+        ASGIMiddleware(with_lifespan, settings)
+    with pytest.raises(ConfigurationError, match="FileNotFoundError"):
+        WSGIMiddleware(Application().wsgi, settings)
+
+
 def test_the_application_sees_the_messages_of_its_lifespan_unchanged(tmp_path: Path) -> None:
     settings = settings_with(f"sqlite:///{tmp_path}/grants.db")
     said = asyncio.run(lifespan(ASGIMiddleware(with_lifespan, settings)))

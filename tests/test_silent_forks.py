@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware.stores import sqlite
+from jwt_middleware.values import forks
 from tests.processes import Process
 
 GOOD = [200, 1401]  # as `Service.use` says it
@@ -84,3 +85,13 @@ def test_a_line_that_another_process_opened_is_kept_and_not_closed(
 
 def test_threads_that_come_at_once_find_all_begun_anew() -> None:
     assert all_said("begin_at_once") == [True, []]
+
+
+def test_what_has_begun_does_not_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(forks, "_beginnings", [lambda: begun.append("once")])
+    monkeypatch.setattr(forks, "_pid", -1)
+    forks.notice()
+    forks.notice()
+    forks._begin()  # a thread that had to wait for the one that began
+    assert begun == ["once"]

@@ -170,16 +170,8 @@ def test_a_file_without_rights_is_found_at_the_start() -> None:
 # --- no file, no database
 
 
-def test_a_directory_that_is_not_there_is_found_when_the_store_is_made(tmp_path: Path) -> None:
-    told = r"missing is no directory \(make it first"
-    with pytest.raises(ConfigurationError, match=told), sqlite(tmp_path / "missing" / "grants.db"):
-        pass
-
-
-def test_a_directory_that_goes_away_before_the_start_is_found_there(tmp_path: Path) -> None:
-    (tmp_path / "missing").mkdir()
+def test_a_directory_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> None:
     with sqlite(tmp_path / "missing" / "grants.db") as store:
-        (tmp_path / "missing").rmdir()
         with pytest.raises(ConfigurationError, match=r"FileNotFoundError \(its directory must be"):
             store.check()
         assert_unavailable(writes(store) + reads(store), "FileNotFoundError")

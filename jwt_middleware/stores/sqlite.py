@@ -197,8 +197,6 @@ class SQLiteStore:
         if name in ("", ":memory:") or "\0" in name:
             raise _wrong("needs the path of a file", "sqlite:///grants.db; or memory://")
         self._path = Path(name).absolute()  # a daemon may change its directory later
-        if not os.path.isdir(self._path.parent):
-            raise _wrong(f"{self._path.parent} is no directory", "make it first, on a local disk")
         self._clock = clock
         self._retention = retention
         self._synchronous = synchronous
@@ -217,6 +215,14 @@ class SQLiteStore:
         return cls(path, clock=clock, retention=retention, **options)
 
     # --- beginning and end
+
+    def check_place(self) -> None:
+        """Look for the directory, when the ASGI door is made. Raises ConfigurationError.
+
+        There `check` comes later, with the lifespan, and not at all where a server has none.
+        """
+        if not os.path.isdir(self._path.parent):
+            raise _wrong(f"{self._path.parent} is no directory", "make it first, on a local disk")
 
     def check(self) -> None:
         """Make the file and its schema, or bring the schema up to date, and write to it once.
