@@ -205,5 +205,5 @@ class _Turns:
 
 @cache
 def _turns(process: int) -> _Turns:
-    # By process: a forked child has none of its parent's threads, and waits for no turn of theirs.
+    # By process: a forked child has none of its parent's threads, and must not wait for them.
     return _Turns()

@@ -6,6 +6,7 @@ What `scope` and `environ` have is the server's and the application's, in their 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Settings, TrustedIssuer
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
@@ -281,3 +285,43 @@ def test_nor_does_it_when_what_was_called_fails(
 ) -> None:
     played(probe, door, play, caplog)
     assert bool(searched(probe)) is (probe.fails in probe.seen)
+
+
+# What the page says (docs/operating.md), beside the defaults.
+NO_LOCALS: dict[str, Any] = {
+    "sentry": {"include_local_variables": False},
+    "elastic": {"collect_local_variables": "off"},
+    "show_locals": False,
+}
+BY_NAME = EventScrubber(denylist=[*DEFAULT_DENYLIST, "scope", "environ", "headers"], recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_shown"),
+    [({}, True), (NO_LOCALS, False), (NO_LOCALS | {"sentry": {"event_scrubber": BY_NAME}}, False)],
+    ids=["defaults", "no-locals", "by-name"],
+)
+def test_starlettes_frames_show_tokens_unless_they_are_told_not_to(
+    options: dict[str, Any], is_shown: bool
+) -> None:
+    def fails(request: Any) -> None:
+        raise ZeroDivisionError
+
+    app = ASGIMiddleware(Starlette(routes=[Route("/", fails)]), OWN.settings())
+    sent = Sent("GET", "/", encoded([("Cookie", f"session={OWN.token()}")], OWN.token()))
+    trackers = Trackers(**options)
+    with pytest.raises(ZeroDivisionError) as raised:
+        asyncio.run(by_asgi(app, sent))
+    # Where a server would see it, in the frames below those of the test.
+    trackers.caught(raised.value.with_traceback(below(raised.tb, "asgi.py")))
+    for one in trackers.sent:
+        assert bool(SEGMENT.search(json.dumps(one, default=repr))) is is_shown
+    assert len(trackers.sent) == 4
+    trackers.close()
+
+
+def below(traceback: Any, name: str) -> Any:
+    """Return the part of a traceback that begins in a file of this name."""
+    while not traceback.tb_frame.f_code.co_filename.endswith(f"jwt_middleware/{name}"):
+        traceback = traceback.tb_next
+    return traceback

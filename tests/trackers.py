@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import elasticapm
@@ -44,7 +45,13 @@ class KeptByElastic(ElasticTransport):
 class Trackers:
     """Sentry, Elastic APM and structlog, with locals as by default, and nothing cut off."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        sentry: Mapping[str, Any] = MappingProxyType({"event_scrubber": None}),
+        elastic: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        show_locals: bool = True,
+    ) -> None:
         self.sent: list[Any] = []
         self._sentry = sentry_sdk.Client(
             dsn="http://key@localhost/1",
@@ -53,7 +60,7 @@ class Trackers:
             auto_enabling_integrations=False,
             attach_stacktrace=True,
             max_value_length=ENOUGH,
-            event_scrubber=None,
+            **sentry,
         )
         self._elastic = elasticapm.Client(
             service_name="tests",
@@ -65,22 +72,23 @@ class Trackers:
             local_var_max_length=ENOUGH,
             local_var_list_max_length=1000,
             local_var_dict_max_length=1000,
+            **elastic,
         )
         self._elastic._transport.sent = self.sent
-        renderer = ExceptionRenderer(
-            ExceptionDictTransformer(
-                show_locals=True, locals_max_length=1000, locals_max_string=ENOUGH
+        renderers = [
+            ExceptionRenderer(
+                ExceptionDictTransformer(
+                    show_locals=show_locals,
+                    locals_max_length=1000,
+                    locals_max_string=ENOUGH,
+                    use_rich=use_rich,
+                )
             )
-        )
-        # Without rich it writes another `repr`.
-        plain = ExceptionRenderer(
-            ExceptionDictTransformer(
-                show_locals=True, locals_max_length=1000, locals_max_string=ENOUGH, use_rich=False
-            )
-        )
+            for use_rich in (True, False)  # each writes a `repr` of its own
+        ]
         self._loggers = [
             structlog.wrap_logger(structlog.ReturnLogger(), processors=[one, JSONRenderer()])
-            for one in (renderer, plain)
+            for one in renderers
         ]
 
     def close(self) -> None:
