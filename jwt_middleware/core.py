@@ -334,10 +334,11 @@ class Core:
         """
         if self._access_cookie is not None:
             return text
-        if request.credentials is None:
+        given = request.credentials
+        if given is None:
             return None
-        name = f"Bearer {text}"
-        return name.encode() if isinstance(request.credentials, bytes) else name
+        name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
+        return given if given == name else name
 
     def _may_be_ours(self, issuer: object, kid: str | None) -> bool:
         return issuer == self._issuer and kid in self._own_keys.fresh.keys

@@ -171,7 +171,7 @@ def test_errors_has_both_statuses_of_a_grant_that_has_ended() -> None:
 
 
 def test_events_has_every_event_with_its_fields() -> None:
-    found = {one[0].strip("`"): re.findall(r"`(\w+)`", one[1]) for one in rows("events.md")}
+    found = {one[0].strip("`"): re.findall(r"`(\w+)`", one[2]) for one in rows("events.md")}
     assert found == {one.name: [field.name for field in fields(one)] for one in get_args(Event)}
 
 
