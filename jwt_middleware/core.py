@@ -348,10 +348,11 @@ class Core:
         RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling is
         kept, the commonest, or one token would take the room of a thousand.
         """
-        if request.credentials is None:
+        given = request.credentials
+        if given is None:
             return None
-        name = f"Bearer {text}"
-        return name.encode() if isinstance(request.credentials, bytes) else name
+        name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
+        return given if given == name else name
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""

@@ -36,6 +36,7 @@ from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
 from tests.races import Process
 from tests.test_rt_exchange import claims_of
+from tests.waiting import until
 from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
 
 KEYS = KeySet.generate("Ed25519")
@@ -773,6 +774,7 @@ def test_the_store_is_closed_with_the_application(kind: Any) -> None:
 
 def test_close_ends_the_threads_and_a_later_request_begins_anew(tmp_path: Path) -> None:
     settings = settings_with(f"sqlite:///{tmp_path}/grants.db")
+    before = set(threading.enumerate())  # other tests have left theirs
 
     async def play() -> None:
         for _ in range(2):
@@ -780,10 +782,12 @@ def test_close_ends_the_threads_and_a_later_request_begins_anew(tmp_path: Path) 
             await asyncio.sleep(0.01)
 
     asyncio.run(play())
-    deadline = time.monotonic() + 5
-    while any(one.name.startswith("jwt_middleware") for one in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+
+    def left() -> list[str]:
+        threads = set(threading.enumerate()) - before
+        return [one.name for one in threads if one.name.startswith("jwt_middleware")]
+
+    until(lambda: not left())
     assert open_files(tmp_path / "grants.db") == 0
     tokens = Issuer(settings).issue("alice")
     assert open_files(tmp_path / "grants.db") > 0

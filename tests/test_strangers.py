@@ -600,10 +600,14 @@ def test_headers_of_all_issuers_together_are_bounded(clock: Clock) -> None:
     assert len(trusts[0].headers) == MAX_HEADERS
 
 
-def test_a_refusal_for_want_of_a_place_says_so(register: Register, clock: Clock) -> None:
-    for door in DOORS:
-        site = Site(door, own(clock, issuer_for=register))
-        waits = [issuers_of(site.settings).places.ask() for _ in range(MAX_PLACES + MAX_WAITING)]
+@pytest.mark.parametrize("door", DOORS)
+def test_a_refusal_for_want_of_a_place_says_so(
+    door: str, register: Register, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "JOINED", 0.05)
+    site = Site(door, own(clock, issuer_for=register))
+    for count in (MAX_PLACES, MAX_WAITING):  # it waits, and then it can't even do that
+        waits = [issuers_of(site.settings).places.ask() for _ in range(count)]
         assert None not in waits
         answer = site.get(TokenFactory(issuer=ACME, clock=clock).token())
         assert (answer.status, answer.reason) == (503, "unavailable")

@@ -44,6 +44,7 @@ class Places:
         with self._lock:
             now = monotonic()
             if self._taken >= MAX_PLACES:
+                self._waiting = deque(one for one in self._waiting if not one.cancelled())
                 if len(self._waiting) >= MAX_WAITING or now - self._given_at >= SLOW:
                     return None
                 self._waiting.append(place)
