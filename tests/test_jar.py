@@ -13,8 +13,22 @@ from inspect import iscoroutine
 import pytest
 
 from jwt_middleware import Cookies, Grant, Route
-from tests.browser import OWN_PAGE, Browser, access_name, refresh_name
-from tests.issuing import DAY, DOORS, FAULTY, HOUR, REFRESH, REVOKE, SITES, Site, World, opened
+from jwt_middleware.testing import TokenFactory
+from tests.browser import FIELD, OWN_PAGE, Browser, access_name, refresh_name
+from tests.issuing import (
+    AUDIENCE,
+    DAY,
+    DOORS,
+    FAULTY,
+    HOUR,
+    ISSUER,
+    REFRESH,
+    REVOKE,
+    SITES,
+    Site,
+    World,
+    opened,
+)
 from tests.rules import accepts, refuses
 from tests.world import Answer
 
@@ -118,6 +132,17 @@ def test_a_log_out_that_is_late_logs_out_whom_it_was_about(browser: Browser) -> 
     browser.logout()
     browser.take(late.cookies)
     assert browser.refresh().status == 400
+
+
+@accepts("RT-26")
+def test_a_log_out_that_names_its_client_ends_no_others_login(browser: Browser) -> None:
+    other = browser.login("bob", client_id="other-app")
+    for client_id in ("nobody's-app", "other-app"):
+        answer = browser.logout(client_id=client_id)
+        assert answer.status == 200
+        assert browser.world.is_alive(other.grant_id) is (client_id != "other-app")
+        (grant,) = browser.world.each(lambda site: site.ask("grants", "alice"))
+        assert f"__Host-refresh_token-{grant.id[-8:]}" not in named(answer)
 
 
 @accepts("RT-26")
@@ -242,6 +267,38 @@ def test_a_cookie_past_its_absolute_end_is_cleared(world: World) -> None:
 
 
 @accepts("RT-26")
+def test_a_refresh_clears_beside_it_what_is_past_its_absolute_end(world: World) -> None:
+    browser = Browser(world)
+    old = browser.login("alice")
+    world.clock.forward(31 * DAY)
+    kept = {refresh_name(old): old.refresh_token}
+    browser.login("bob")
+    browser.cookies |= kept
+    answer = browser.refresh()
+    assert answer.status == 200
+    assert refresh_name(old) in named(answer)
+    assert refresh_name(old) not in browser.cookies
+
+
+@refuses("RT-26")
+def test_a_cookie_ahead_of_its_row_stays(world: World) -> None:
+    # The store is an old backup: the newer one may come back, and the login with it.
+    browser = Browser(world)
+    tokens = browser.login("alice")
+    before = world.row(tokens.grant_id)
+    for _ in range(12):
+        world.clock.forward(HOUR)
+        assert browser.refresh().status == 200
+    newest = world.row(tokens.grant_id)
+    world.each(lambda site: site.put_back(before))
+    answer = browser.refresh()
+    assert (answer.status, answer.reason) == (400, "refresh_token_ahead")
+    assert named(answer) == set()
+    world.each(lambda site: site.put_back(newest))
+    is_still(browser, "alice")
+
+
+@accepts("RT-26")
 def test_a_kept_token_is_not_set_anew(world: World) -> None:
     # Its answer, come late, would put it over its own successor.
     browser = Browser(world)
@@ -312,6 +369,53 @@ def test_several_access_cookies_that_are_nobodys_open_nothing() -> None:
                 assert answer.user == "alice"
             else:
                 assert answer.status == 401
+
+
+@refuses("RT-26")
+def test_a_newer_access_token_that_is_not_ours_or_not_in_its_cookie_is_passed_over() -> None:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
+        browser = Browser(world)
+        name = access_name(browser.login("alice"))
+        world.clock.forward(5)
+        mallory = world.login("mallory")
+        sid = "other-application"
+        now = int(world.clock())
+        theirs = TokenFactory(issuer="https://other.example", clock=world.clock)
+        # Of our name, but by a key that is none of ours.
+        forger = TokenFactory(issuer=ISSUER, audience=AUDIENCE, clock=world.clock)
+        for other, token in (
+            (name[:-8] + "planted1", mallory.access_token),
+            (name[:-8] + sid[-8:], theirs.token(sid=sid, iat=now)),
+            (name[:-8] + sid[-8:], forger.token(sid=sid, iat=now)),
+        ):
+            browser.cookies = {other: token, name: browser.cookies[name]}
+            assert browser.request("GET", "/").user == "alice"
+
+
+@refuses("RT-26")
+def test_an_access_token_in_anothers_cookie_logs_nobody_out() -> None:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
+        browser = Browser(world)
+        tokens = browser.login("alice")
+        planted = access_name(tokens)[:-8] + "planted1"
+        browser.cookies = {planted: tokens.access_token}
+        answer = browser.logout()
+        assert (answer.status, named(answer)) == (200, set())
+        assert world.is_alive(tokens.grant_id)
+
+
+@refuses("RT-26")
+def test_another_site_logs_nobody_out_by_the_access_cookie_that_is_left() -> None:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
+        browser = Browser(world)
+        tokens = browser.login("alice")
+        browser.cookies.pop(refresh_name(tokens))
+        evil = (("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"))
+        for page in ((), evil, (FIELD, *evil)):
+            assert browser.logout(page).status == 403
+            assert world.is_alive(tokens.grant_id)
+        assert browser.logout().status == 200
+        assert not world.is_alive(tokens.grant_id)
 
 
 @refuses("RT-26")

@@ -657,3 +657,27 @@ def test_a_login_without_the_store_begins_nothing() -> None:
         world.each(lambda site: site.store.fails.clear())
         assert world.each(lambda site: site.ask("grants", "alice")) == ()
         assert world.call(world.login().access_token).status == 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError("gone"), EndGrant("disabled")], ids=type)
+def test_a_refresh_that_the_application_refuses_is_no_use(error: Exception) -> None:
+    is_failing: list[bool] = []
+
+    def claims_for(grant: Grant) -> dict[str, str]:
+        if is_failing:
+            raise error
+        return {}
+
+    with opened(DOORS, refresh={"claims_for": claims_for}) as world:
+        tokens = world.login()
+        world.clock.forward(HOUR)
+        world.renewed(tokens.refresh_token)
+        # The same token once more is served without a rotation, and would be recorded.
+        world.clock.forward(2 * HOUR)
+        is_failing.append(True)
+        assert world.refresh(tokens.refresh_token).status in (400, 503)
+        assert world.row(tokens.grant_id).last_used_at is None
+        if isinstance(error, RuntimeError):
+            is_failing.clear()
+            world.renewed(tokens.refresh_token)
+            assert world.row(tokens.grant_id).last_used_at == world.clock.now
