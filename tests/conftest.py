@@ -1,5 +1,6 @@
 """What every test shares: one event loop backend, how hard Hypothesis tries, and no skips in CI."""
 
+import gc
 import os
 import tempfile
 import time
@@ -115,6 +116,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fields = vars(item)
         if "_nodeid" in fields and hasattr(item, "_id"):
             item._id = type(item._id).parse(fields["_nodeid"])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests, which live as long as the process."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import freezegun
@@ -17,6 +21,7 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import AUDIENCE, DAY, ISSUER, KEYS, REFRESH, form_octets, posted, refresh_form
+from tests.processes import ROOT
 from tests.world import NOW, Application, Raw, Sent, World, by_asgi, by_wsgi, encoded
 
 Move = Callable[[float], object]
@@ -95,3 +100,41 @@ def test_the_kit_for_tests_makes_tokens_of_that_time(frozen: Callable[[], Any]) 
         assert world.get(token=token).status == 200
         move(630)
         assert world.get(token=token).reason == "expired"
+
+
+SLOW = """
+import time
+import pytest
+
+AT_IMPORT = time.time()
+
+@pytest.fixture(scope="module")
+def shared():
+    return time.time()
+
+@pytest.fixture(scope="session")
+def shared_more(shared_by_all):
+    return time.time()
+
+@pytest.fixture(scope="session")
+def shared_by_all():
+    return time.time()
+
+def test_it(shared, shared_more, shared_by_all):
+    now = time.time()
+    for made in (AT_IMPORT, shared, shared_more, shared_by_all):
+        assert 7200 <= now - made < 7200 + 600
+"""
+
+
+@pytest.mark.long
+def test_what_tests_share_is_as_old_as_it_is_told_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text(SLOW)
+    options = ("-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "--prepared", "7200")
+    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(tmp_path), str(path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "1 passed" in run.stdout, run.stdout

@@ -86,7 +86,7 @@ def test_the_three_sources_mean_the_same(folder: Path) -> None:
         problem_details = true
         checks = ["tests.test_sources:check"]
         on_event = "builtins:print"
-        clock = "time:time"
+        clock = "jwt_middleware.settings:wall_clock"
 
         [[jwt_middleware.routes]]
         path = "/login"
@@ -134,7 +134,7 @@ def test_the_three_sources_mean_the_same(folder: Path) -> None:
         PROBLEM_DETAILS="True",
         CHECKS='["tests.test_sources:check"]',
         ON_EVENT="builtins:print",
-        CLOCK="time:time",
+        CLOCK="jwt_middleware.settings:wall_clock",
     )
     by_objects = Settings.from_mapping(vars(by_hand))
     for settings in (by_toml, by_variables, by_objects):
@@ -705,7 +705,7 @@ def test_the_schema_says_what_each_setting_is_and_its_default() -> None:
     leeway = schema["properties"]["leeway"]
     assert (leeway["default"], leeway["minimum"], leeway["maximum"]) == (30, 0, 300)
     assert "seconds" in leeway["description"]
-    assert schema["properties"]["clock"]["default"] == "time:time"
+    assert schema["properties"]["clock"]["default"] == "jwt_middleware.settings:wall_clock"
     assert schema["properties"]["profile"]["default"] == "RFC_9068"
     for definition in schema["$defs"].values():
         assert all(entry["description"] for entry in definition["properties"].values())
