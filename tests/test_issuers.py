@@ -22,6 +22,7 @@ from jwt_middleware import (
     Settings,
     TrustedIssuer,
     profiles,
+    runtime,
 )
 from jwt_middleware.issuers import MAX_TENANTS, MAX_UNPROVED, NOBODY_AGE, TENANT_AGE, Issuers
 from jwt_middleware.jose import jws
@@ -38,6 +39,7 @@ from tests.issuing import HOUR, REVOKE, Clock, form_octets, posted
 from tests.keyserver import KeyServer, key_set
 from tests.keyserver.site import DOORS, Author, Site, settle
 from tests.rules import accepts, refuses
+from tests.waiting import PATIENCE
 from tests.world import Application, World, by_wsgi
 
 NAMES = ("own", "listed", "remote", "tenant")
@@ -711,7 +713,10 @@ def test_keys_outlive_the_answer_that_named_them(clock: Clock) -> None:
             assert server.count == before + 1
 
 
-def test_the_first_requests_of_a_tenant_cause_one_fetch(clock: Clock) -> None:
+def test_the_first_requests_of_a_tenant_cause_one_fetch(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "JOINED", PATIENCE)
     with KeyServer() as server:
         author = Author(server.base, clock)
         server.publish(key_set(author.keys))
