@@ -1,12 +1,13 @@
 """Both doors for any server and adapter: `asgi`, `wsgi`, and each behind adapters to the other.
 
-Each is two doors, of which the second, below /cookies, takes tokens from cookies. Behind both is one
-application, which reads a path as generously as any router may. A main program is for servers that
-have none of their own.
+Each is two doors, of which the second, below /cookies, takes tokens from cookies. Behind both is
+one application, which reads a path as generously as any router may. The main program is for servers
+that have none of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,8 +15,11 @@ import posixpath
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
+from wsgiref.simple_server import make_server
 
 from jwt_middleware import KeySet
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
@@ -57,6 +61,7 @@ def wsgi_inside(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     return [body]
 
 
+HOST = "127.0.0.1"
 _keys, _store = KeySet.load(os.environ["TEST_KEYS"]), os.environ["TEST_STORE"]
 _plain, _cookies = (settings_with(_keys, _store, cookies=one) for one in (False, True))
 _asgi = [ASGIMiddleware(asgi_inside, one) for one in (_plain, _cookies)]
@@ -76,94 +81,78 @@ def __getattr__(name: str) -> Any:
     """Return one of the doors behind an adapter, which few environments hold all of."""
     match name:
         case "a2wsgi_asgi":
-            from a2wsgi import WSGIMiddleware as adapter
-
-            return adapter(wsgi)
+            return import_module("a2wsgi").WSGIMiddleware(wsgi)
         case "a2wsgi_wsgi":
-            from a2wsgi import ASGIMiddleware as adapter
-
-            return adapter(asgi)
+            return import_module("a2wsgi").ASGIMiddleware(asgi)
         case "asgiref_asgi":
-            from asgiref.wsgi import WsgiToAsgi
-
-            return WsgiToAsgi(wsgi)
+            return import_module("asgiref.wsgi").WsgiToAsgi(wsgi)
         case "starlette_asgi":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it is deprecated, and used
-                from starlette.middleware.wsgi import WSGIMiddleware as adapter
-            return adapter(wsgi)
+                return import_module("starlette.middleware.wsgi").WSGIMiddleware(wsgi)
     raise AttributeError(name)
 
 
-def serve_mangum(port: int) -> None:
-    """Make an event of API Gateway (version 2.0) of each request, as the gateway does."""
-    import asyncio
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+class Gateway(BaseHTTPRequestHandler):
+    """Makes an event of API Gateway (version 2.0) of each request, as the gateway does."""
 
-    from mangum import Mangum
+    handler: Any
 
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    handler = Mangum(asgi, lifespan=os.environ.get("TEST_LIFESPAN", "off"))
+    def parse_request(self) -> bool:
+        """Answer a request by itself, whatever its method."""
+        if super().parse_request():
+            self.answer()
+        return False
 
-    class Gateway(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            if "Transfer-Encoding" in self.headers:
-                return self.send_error(411)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            fields = {name.lower() for name in self.headers}
-            joined = {one: ",".join(self.headers.get_all(one) or ()) for one in fields}
-            cookies = [one.strip() for one in joined.pop("cookie", "").split(";") if one.strip()]
-            path, _, query = self.path.partition("?")
-            http = {"method": self.command, "path": path, "sourceIp": "203.0.113.7"}
-            event = {
-                "version": "2.0",
-                "rawPath": path,
-                "rawQueryString": query,
-                "cookies": cookies,
-                "headers": joined,
-                "requestContext": {"http": http | {"protocol": "HTTP/1.1"}},
-                "body": base64.b64encode(body).decode(),
-                "isBase64Encoded": True,
-            }
-            answered: Any = handler(event, {})
-            content = answered["body"]
-            octets = (
-                base64.b64decode(content) if answered["isBase64Encoded"] else content.encode()
-            )
-            self.send_response(answered["statusCode"])
-            for name, value in answered["headers"].items():
-                self.send_header(name, value)
-            for cookie in answered.get("cookies", ()):
-                self.send_header("Set-Cookie", cookie)
-            self.end_headers()
-            self.wfile.write(octets)
-
-        do_GET = do_HEAD = do_POST = do_OPTIONS = handle_any
-
-    HTTPServer(("127.0.0.1", port), Gateway).serve_forever()
+    def answer(self) -> None:
+        if "Transfer-Encoding" in self.headers:
+            self.send_error(411)
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fields = {name.lower() for name in self.headers}
+        path, _, query = self.path.partition("?")
+        http = {"method": self.command, "path": path, "sourceIp": "203.0.113.7"}
+        event = {
+            "version": "2.0",
+            "rawPath": path,
+            "rawQueryString": query,
+            "cookies": [
+                one for line in self.headers.get_all("Cookie") or () for one in line.split("; ")
+            ],
+            "headers": {
+                one: ",".join(self.headers.get_all(one) or ()) for one in fields - {"cookie"}
+            },
+            "requestContext": {"http": http | {"protocol": "HTTP/1.1"}},
+            "body": base64.b64encode(body).decode(),
+            "isBase64Encoded": True,
+        }
+        answered = self.handler(event, {})
+        content = answered["body"]
+        octets = base64.b64decode(content) if answered["isBase64Encoded"] else content.encode()
+        self.send_response(answered["statusCode"])
+        for name, value in answered["headers"].items():
+            self.send_header(name, value)
+        for cookie in answered.get("cookies", ()):
+            self.send_header("Set-Cookie", cookie)
+        self.end_headers()
+        self.wfile.write(octets)
 
 
 def main(server: str, port: int) -> None:
     """Run a server that has no program of its own."""
     match server:
         case "bjoern":
-            import bjoern
-
-            bjoern.run(wsgi, "127.0.0.1", port)
+            import_module("bjoern").run(wsgi, HOST, port)
         case "gevent":
-            from gevent.pywsgi import WSGIServer
-
-            WSGIServer(("127.0.0.1", port), wsgi).serve_forever()
+            import_module("gevent.pywsgi").WSGIServer((HOST, port), wsgi).serve_forever()
         case "werkzeug":
-            from werkzeug.serving import run_simple
-
-            run_simple("127.0.0.1", port, wsgi, threaded=True)
+            import_module("werkzeug.serving").run_simple(HOST, port, wsgi, threaded=True)
         case "wsgiref":
-            from wsgiref.simple_server import make_server
-
-            make_server("127.0.0.1", port, wsgi).serve_forever()
-        case _:
-            serve_mangum(port)
+            make_server(HOST, port, wsgi).serve_forever()
+        case "mangum":
+            asyncio.set_event_loop(asyncio.new_event_loop())
+            Gateway.handler = import_module("mangum").Mangum(asgi, lifespan="off")
+            HTTPServer((HOST, port), Gateway).serve_forever()
 
 
 if alive := os.environ.get("TEST_ALIVE"):
