@@ -16,7 +16,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite libraries uwsgi setup format lock clean bench bench-gate
+.PHONY: help demo test check long suite libraries uwsgi matrix setup format lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -35,7 +35,7 @@ check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, RE
 	$(BIN)/basedpyright $(CODE)
 	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
-long: $(STAMP) uwsgi  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
+long: $(STAMP) uwsgi matrix  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' --prepared 7200 -o faulthandler_timeout=0 $(ARGS)
 	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/floor -r requirements/floor.txt
 	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
@@ -91,6 +91,15 @@ $(UWSGI)/.stamp: requirements/uwsgi.txt | $(UV)
 	$(UV) pip sync --quiet --require-hashes --python $(UWSGI)/bin/python requirements/uwsgi.txt
 	@touch $@
 
+# The other servers, and adapters between the two interfaces. bjoern is compiled, and wants libev's headers.
+MATRIX := .venv-matrix
+matrix: $(MATRIX)/.stamp
+
+$(MATRIX)/.stamp: requirements/matrix.txt | $(UV)
+	@test -x $(MATRIX)/bin/python || $(PYTHON) -m venv --without-pip $(MATRIX)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(MATRIX)/bin/python requirements/matrix.txt
+	@touch $@
+
 setup: $(STAMP)  ## only make the environment
 
 format: $(STAMP)  ## format the code and mend what the linter can
@@ -134,6 +143,7 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
 	$(COMPILE) requirements/libraries.txt --group libraries
 	$(COMPILE) requirements/uwsgi.txt --group uwsgi
+	$(COMPILE) requirements/matrix.txt pyproject.toml --group matrix
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
