@@ -254,3 +254,30 @@ def test_it_stays_as_large_as_what_ended_lately() -> None:
         now = 1000.0 + number
         ended.succeeded(now, ALL, (f"grant {number}",), None)
     assert sum(f"grant {number}" in ended for number in range(3000)) == RETENTION + 1
+
+
+# --- the shortcut, and what a partial answer tells
+
+
+def test_the_shortcut_ends_with_the_clock_that_was_set_back() -> None:
+    ended = synced(1000)
+    assert ended.lets_pass("one", LIFE, 1000)
+    assert ended.lets_pass("one", LIFE, 1000 + EVERY - 0.1)
+    assert not ended.lets_pass("one", LIFE, 1000 + EVERY)
+    assert not ended.lets_pass("one", LIFE, 999)
+
+
+def test_only_an_answer_that_goes_back_far_enough_widens_the_reach() -> None:
+    ended = synced(1000)
+    longer = 2 * LIFE
+    asked = ended.question()
+    assert asked[0] == "cursor"
+    assert ended.plan(1001, longer) == "ask"
+    # It was asked before the longer token came, for what is new only.
+    ended.succeeded(1001, ("cursor", longer + MARGIN), (), "next")
+    assert ended.reach == LIFE
+    assert ended.question() == (None, longer + MARGIN)
+    assert ended.plan(1002, longer) == "ask"
+    ended.succeeded(1002, ended.question(), (), "all")
+    assert (ended.reach, ended.cursor) == (longer, "all")
+    assert ended.plan(1003, longer) == "go on"

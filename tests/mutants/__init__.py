@@ -54,7 +54,7 @@ def mutants() -> list[Mutant]:
 def copied(to: Path) -> Path:
     """Copy the package and its tests: so a test imports the copy, and not what is installed."""
     ignored = shutil.ignore_patterns("__pycache__", "node_modules")
-    for folder in ("jwt_middleware", "tests", "examples"):
+    for folder in ("jwt_middleware", "tests", "examples", "docs"):
         shutil.copytree(ROOT / folder, to / folder, ignore=ignored)
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / file, to)
