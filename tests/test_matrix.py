@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -103,6 +104,9 @@ def granian(interface: str) -> tuple[str, ...]:
     return "granian", f"--interface={interface}", "--port={port}", f"{OURS}:{interface}"
 
 
+MOD_WSGI = Path(
+    "/usr/lib/apache2/modules", f"mod_wsgi.so-{sys.version_info[0]}.{sys.version_info[1]}"
+)
 CONFIG = ROOT / "tests" / "servers" / "mod_wsgi.conf"
 # It serves as nobody's administrator. Its Python is the system's.
 AS_ITS_USER = ("/usr/bin/setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups")
@@ -230,6 +234,8 @@ class Server:
 
     def __init__(self, name: str, folder: Path) -> None:
         self.place, self.log, self.port = PLACES[name], folder / "log", free_port()
+        if name == "mod_wsgi" and not MOD_WSGI.exists():
+            pytest.skip(f"no {MOD_WSGI}: apt-get install apache2 libapache2-mod-wsgi-py3")
         assert Path(self.place.command[0]).exists() or os.sep not in self.place.command[0], (
             "make matrix uwsgi"
         )
@@ -525,3 +531,21 @@ def test_the_same_over_http_2(server: Server) -> None:
             wrong[attack.name] = answer.status
     assert wrong == server.place.attacks
     server.is_well()
+
+
+def test_the_page_names_the_versions_that_run_here() -> None:
+    locked = "".join(
+        (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+        for name in ("dev", "matrix", "uwsgi")
+    )
+    versions: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w-]+)==([\d.]+)", locked, re.MULTILINE):
+        versions.setdefault(name, set()).add(version)
+    page = (ROOT / "docs" / "frameworks.md").read_text("utf-8")
+    section = page.partition("\n## Servers\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` (.*?) \|", section, re.MULTILINE)
+    named = {place.partition("-")[0] for place in PLACES}
+    assert {name for name, _ in rows} == named
+    for name, rest in rows:
+        if name not in {"mod_wsgi", "wsgiref"}:
+            assert versions[name] == {rest.split()[0].rstrip(",")}, name
