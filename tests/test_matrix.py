@@ -533,6 +533,19 @@ def test_the_same_over_http_2(server: Server) -> None:
     server.is_well()
 
 
+@everywhere
+def test_no_error_of_ours_is_in_its_log(server: Server) -> None:
+    # The last one for each server: it looks back at what the others have sent.
+    server.ask("/fail", *FACTORY.bearer().items())
+    server.is_well()
+    logs = [server.log, *server.log.parent.glob("error.log")]
+    said = "".join(path.read_text("utf-8", "replace") for path in logs)
+    ends = [
+        re.findall(r'File "(.*?)"', one)[-1:] for one in said.split("Traceback (most recent")[1:]
+    ]
+    assert [end for end in ends if "/jwt_middleware/" in end[0]] == []
+
+
 def test_the_page_names_the_versions_that_run_here() -> None:
     locked = "".join(
         (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
