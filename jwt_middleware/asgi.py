@@ -101,13 +101,13 @@ class JWTMiddleware:
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the Authorization field; without one, or with two, what no token is known by."""
-    found = b""
+    found: bytes | None = None
     for name, value in headers:
         if name == b"authorization":
-            if found:
+            if found is not None:
                 return b""  # with two it is for the core to refuse
             found = value
-    return found
+    return found or b""
 
 
 def _without_cookies(

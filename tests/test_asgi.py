@@ -299,6 +299,14 @@ async def test_two_authorization_fields_are_refused(app: JWTMiddleware, inside: 
     assert (start["status"], inside.calls) == (400, 0)
 
 
+async def test_an_empty_authorization_field_is_one_too(app: JWTMiddleware, inside: Inside) -> None:
+    good = headers(FACTORY.bearer())
+    await call(app, http() | {"headers": good})  # from now on the token is known
+    for twice in ([(b"authorization", b""), *good], [*good, (b"authorization", b"")]):
+        start, _ = await call(app, http() | {"headers": twice})
+        assert (start["status"], inside.calls) == (400, 1)
+
+
 async def test_a_head_request_is_refused_without_content(app: JWTMiddleware) -> None:
     start, body = await call(app, http(fields={}) | {"method": "HEAD"})
     assert (start["status"], body["body"]) == (401, b"")
