@@ -36,7 +36,7 @@ from jwt_middleware.core import Core
 from jwt_middleware.drivers import run
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.values.events import Refreshed
-from jwt_middleware.values.model import Request
+from jwt_middleware.values.model import Hidden, Request
 from jwt_middleware.values.steps import Reply
 
 from .measure import Times, measure
@@ -74,7 +74,7 @@ class Client:
         """Refresh."""
         body = FORM + token
         headers = HEADERS | {"content-length": str(len(body))}
-        request = Request("POST", "/auth/refresh", headers.get, lambda limit: body)
+        request = Request("POST", "/auth/refresh", headers.get, lambda limit: Hidden(body))
         step = run(self.core, request)
         assert isinstance(step, Reply)
         return step

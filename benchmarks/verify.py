@@ -26,7 +26,7 @@ from jwt_middleware.jose.jws import MAX_TOKEN
 from jwt_middleware.jose.strict import b64url_decode, b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import OAuthError
-from jwt_middleware.values.model import Request
+from jwt_middleware.values.model import Hidden, Request
 from jwt_middleware.values.steps import Forward
 
 from .measure import Times, measure
@@ -113,9 +113,9 @@ def large_token(factory: TokenFactory) -> str:
 
 def good(factory: TokenFactory, token: str) -> Function:
     """Return our check of a token, after seeing that the token passes."""
-    core = prepared(factory)
-    assert core.verify(token, NOW).subject
-    return lambda: core.verify(token, NOW)
+    core, text = prepared(factory), Hidden(token)
+    assert core.verify(text, NOW).subject
+    return lambda: core.verify(text, NOW)
 
 
 def whole(factory: TokenFactory, token: str) -> Function:
@@ -127,17 +127,17 @@ def whole(factory: TokenFactory, token: str) -> Function:
 
 def refused(factory: TokenFactory, token: str) -> Function:
     """Return our check of a token that is refused, up to the error."""
-    core = prepared(factory)
+    core, text = prepared(factory), Hidden(token)
 
     def check() -> bool:
         try:
-            core.verify(token, NOW)
+            core.verify(text, NOW)
         except OAuthError:
             return True
         return False
 
     # Once a good one, as in life: the issuer's header is known.
-    core.verify(factory.token(), NOW)
+    core.verify(Hidden(factory.token()), NOW)
     assert check(), token
     return check
 

@@ -370,11 +370,14 @@ class Core:
 
     def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
         jws.check_signature(parsed, key)
+        self._remember(parsed, trust)
+        return accept(parsed, trust.policy, now)
+
+    def _remember(self, parsed: Parsed, trust: Trust) -> None:
         # Only what a key of the issuer's has signed is remembered.
         segment = parsed.header_segment
         if segment not in trust.headers or segment not in self._headers:
             self._issuers.remember(trust, segment, parsed.header)
-        return accept(parsed, trust.policy, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""

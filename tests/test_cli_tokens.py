@@ -365,7 +365,7 @@ def test_there_is_advice_for_whatever_a_request_with_a_token_can_meet() -> None:
         reason
         for reason in REASONS
         if reason.startswith(
-            ("refresh_", "signer", "grant_type", "grant_ref", "body", "cookie", "cross")
+            ("refresh_", "signer", "grant_type", "grant_ref", "body", "bodies", "cookie", "cross")
         )
     }
     others |= {

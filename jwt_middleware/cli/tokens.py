@@ -30,7 +30,7 @@ from ..token.claims import time_of
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
-from ..values.model import AccessToken, FrozenDict, Request
+from ..values.model import AccessToken, FrozenDict, Hidden, Request
 from ..values.steps import Forward, Reply
 from . import Refusal, told
 from .configured import add_options, settings_of
@@ -350,7 +350,7 @@ async def _examined(settings: Settings, text: str, arguments: Namespace) -> Asyn
         is_over = line.state == "FAIL" and check.is_needed
         yield line
     header = {"authorization": f"Bearer {text}"}
-    request = Request(arguments.method, arguments.path, header.get, lambda limit: b"")
+    request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
     step = await arun(core, request)
     for line in _answered(settings, request, step):
         # The same way out isn't said twice.

@@ -101,7 +101,9 @@ class _Later:
 def _look(cls: Any) -> None:
     """Let the standard library make of the class as it was written what it makes of any."""
     source, options, _ = cls.__record__
-    twin = type(source)(source.__name__, source.__bases__, _written(source))
+    body = _written(source)
+    body.pop("__setattr__", None)  # of its own: the library would take it for a mistake
+    twin = type(source)(source.__name__, source.__bases__, body)
     found = vars(dataclass(init=False, **options)(twin))
     for name, value in _written(cls).items():
         if isinstance(value, _Later) and name in found:

@@ -9,7 +9,8 @@ import asyncio
 import ctypes
 import os
 import sys
-from threading import Thread
+from threading import Thread, active_count
+from time import sleep
 from types import ModuleType
 from typing import Any, cast
 
@@ -102,6 +103,9 @@ def serve(url: str) -> None:
     imitate_uwsgi()
     service = Service(url)
     asyncio.run(service.ause())
+    # What a silent child takes over it waits for at its end, Python's own threads too.
+    while active_count() > 1:
+        sleep(0.001)
     children = in_children(service.use) + in_children(lambda: asyncio.run(service.ause()), 1)
     say(service.use())
     say(sorted(os.waitpid(child, 0)[1] for child in children))
