@@ -164,8 +164,8 @@ def test_the_token_is_current_in_a_stream_of_either_kind() -> None:
 class Chat(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         await self.accept()
-        user = self.scope["user"]
-        token = self.scope["jwt_middleware.token"]
+        scope: Any = self.scope  # to Channels' own types it is Django's
+        user, token = scope["user"], scope["jwt_middleware.token"]
         await self.send_json(
             {"user": user.display_name, "in": user.is_authenticated, "sub": token and token.subject}
         )
@@ -173,7 +173,8 @@ class Chat(AsyncJsonWebsocketConsumer):
 
 
 def channels(settings: Settings) -> TestClient:
-    sockets = URLRouter([path("chat", Chat.as_asgi()), path("open", Chat.as_asgi())])
+    routes: list[Any] = [path("chat", Chat.as_asgi()), path("open", Chat.as_asgi())]
+    sockets = URLRouter(routes)
     app = ProtocolTypeRouter({"websocket": AuthMiddlewareStack(sockets)})
     return TestClient(ASGIMiddleware(app, settings))
 
