@@ -7,7 +7,8 @@ the access token in the body and in a cookie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from inspect import iscoroutine
 
 import pytest
@@ -78,8 +79,7 @@ def ends_elsewhere(world: World, grant_id: str) -> None:
 # --- an old answer comes after a new login
 
 
-@accepts("RT-26")
-def test_a_late_refusal_leaves_the_new_login(browser: Browser) -> None:
+def late_refusal(browser: Browser) -> None:
     browser.world.revoke_all("alice")
     late = browser.asks("POST", REFRESH)
     assert (late.status, late.reason) == (400, "grant_ended")
@@ -88,8 +88,7 @@ def test_a_late_refusal_leaves_the_new_login(browser: Browser) -> None:
     is_still(browser, "bob")
 
 
-@accepts("RT-26")
-def test_a_late_success_leaves_the_new_login(browser: Browser) -> None:
+def late_success(browser: Browser) -> None:
     late = browser.asks("POST", REFRESH)
     assert late.status == 200
     browser.logs_in("bob")
@@ -99,9 +98,7 @@ def test_a_late_success_leaves_the_new_login(browser: Browser) -> None:
     assert len(browser.cookies) in (1, 2), "and go with the next answer"
 
 
-@accepts("RT-26")
-@pytest.mark.parametrize("is_late", [False, True], ids=["in time", "late"])
-def test_a_log_out_that_is_sent_again_leaves_the_new_login(browser: Browser, is_late: bool) -> None:
+def log_out_sent_again(browser: Browser, *, is_late: bool = False) -> None:
     sid = browser.refresh().json["sid"]
     lost = browser.asks("POST", REVOKE, form=f"sid={sid}")
     assert lost.status == 200
@@ -110,6 +107,23 @@ def test_a_log_out_that_is_sent_again_leaves_the_new_login(browser: Browser, is_
         browser.take(lost.cookies)
     assert browser.logout(sid=sid).status == 200
     is_still(browser, "bob")
+
+
+# What comes late, after a new login.
+STORIES: dict[str, Callable[[Browser], None]] = {
+    "a refusal": late_refusal,
+    "a success": late_success,
+    "a log-out, sent again": log_out_sent_again,
+    "a log-out, sent again, and its lost answer": partial(log_out_sent_again, is_late=True),
+}
+
+
+@accepts("RT-26")
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_what_comes_late_leaves_the_new_login(
+    story: Callable[[Browser], None], browser: Browser
+) -> None:
+    story(browser)
 
 
 def test_a_log_out_that_names_nothing_ends_what_there_is_by_then(browser: Browser) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 
+from jwt_middleware import Cookies
+from tests.browser import Browser
 from tests.engines import redis, sites
-from tests.issuing import Kind, opened
+from tests.issuing import HOUR, Kind, opened
 from tests.rules import accepts, refuses
+from tests.test_jar import ROUTES
+from tests.test_jar import STORIES as LATE
 from tests.test_scenarios import (
     EVERY,
     PACES,
@@ -55,6 +59,19 @@ def test_an_honest_client_stays_logged_in(story: Story, kinds: tuple[Kind, ...])
         client = logged_in(world)
         story(client)
         goes_on(client)
+
+
+@accepts("RT-26")
+@each_engine
+@pytest.mark.parametrize("story", LATE.values(), ids=LATE)
+def test_what_comes_late_leaves_the_new_login(
+    story: Callable[[Browser], None], kinds: tuple[Kind, ...]
+) -> None:
+    with opened(kinds, refresh={"cookies": Cookies(access=True)}, routes=ROUTES) as world:
+        browser = Browser(world)
+        browser.logs_in("alice")
+        world.clock.forward(HOUR)
+        story(browser)
 
 
 @refuses("RT-13")
