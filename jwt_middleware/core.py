@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .groups import Refresh
 from .issuers import Issuers, Trust
@@ -161,7 +161,7 @@ class Core:
                 check=partial(check_sender, header=cookies.header, origins=known),
                 issuer=settings.issuer,
                 has_key=lambda kid: kid in self._own_keys.fresh.keys,
-                has_ended=ended.__contains__ if ended is not None else _never,
+                has_ended=(ended if ended is not None else frozenset[str]()).__contains__,
                 is_known=lambda text: cache is not None and cache.get(text) is not None,
             )
         self._origins = Origins(
@@ -266,7 +266,8 @@ class Core:
         if trust is not None:
             return self._check(attempt, trust, now)
         return Ask(
-            self._lookups.issuer or _no_issuer,
+            # There is one: else nobody would know more, and `find` has said so.
+            cast("Callable[[str], Any]", self._lookups.issuer),
             (name,),
             lambda found: self._check(attempt, found, now),
         )
@@ -431,16 +432,6 @@ def _issuer_of(parsed: Parsed) -> Any:
 
 def _forget(credentials: str | bytes) -> None:
     """Know no token, where none is kept or where it alone doesn't decide."""
-
-
-def _never(grant_id: str) -> bool:
-    """Say that no grant is known to have ended, where nobody would know."""
-    return False
-
-
-def _no_issuer(name: str) -> Trust:
-    """Know no issuer, where nobody was named who would."""
-    raise InvalidToken(reasons.ISSUER)
 
 
 def _user(token: AccessToken, trust: Trust) -> User:

@@ -1,6 +1,7 @@
 """What only the core decides: the application's own checks, and the size of what it remembers."""
 
 import pickle
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from jwt_middleware.jose import jws
 from jwt_middleware.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import InvalidToken
+from jwt_middleware.values.model import User
 from tests.world import World
 
 FACTORY = TokenFactory()
@@ -75,3 +77,14 @@ def test_a_grant_is_known_by_its_id_in_our_own_tokens_only() -> None:
     assert answer.token is not None
     assert answer.token.grant_id == "grant"
     assert AccessToken(answer.token.claims, own=False).grant_id is None
+
+
+def test_who_the_user_is_can_not_be_changed() -> None:
+    user = User(is_authenticated=True, display_name="alice")
+    for name in ("display_name", "is_authenticated", "other"):
+        with pytest.raises(FrozenInstanceError, match=name):
+            setattr(user, name, "mallory")
+    # Channels' AuthMiddleware does this; it changes nothing.
+    setattr(user, "_wrapped", "mallory")  # noqa: B010
+    assert user == User(is_authenticated=True, display_name="alice")
+    assert repr(user) == "User(is_authenticated=True, display_name='alice')"

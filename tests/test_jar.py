@@ -7,6 +7,8 @@ the access token in the body and in a cookie.
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import iscoroutine
@@ -550,3 +552,16 @@ def test_another_applications_access_cookie_is_nobodys_here() -> None:
         browser.login("bob")
         for _ in range(2):
             assert browser.request("GET", "/").user == "bob"
+
+
+def test_what_a_browser_holds_is_shown_to_nobody() -> None:
+    with opened(DOORS[:1], refresh={"cookies": Cookies()}, routes=ROUTES) as world:
+        browser = Browser(world)
+        token = browser.login().refresh_token
+        jars = Cookies().jars("https://login.example")
+        held = jars.held("; ".join(f"{name}={value}" for name, value in browser.cookies.items()))
+        assert held.refresh[0][1] == token
+        assert repr(held) == "<Held: 1 logins>"
+        for keep in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="tokens are not to be kept"):
+                keep(held)

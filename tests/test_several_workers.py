@@ -413,7 +413,7 @@ def test_the_parent_of_one_worker_hands_its_store_over(monkeypatch: pytest.Monke
     arbiter = SimpleNamespace(cfg=SimpleNamespace(workers=1))
     preloaded = under("gunicorn.arbiter", "self", arbiter, "setup")
     preloaded(lambda: wsgi.JWTMiddleware(print, settings))
-    monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("jwt_middleware.stores.memory.getpid", lambda: 1)
     assert Issuer(settings).grants("alice") == ()
 
 

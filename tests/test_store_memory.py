@@ -76,15 +76,15 @@ def test_a_store_that_is_handed_over_belongs_to_the_process_that_uses_it_next(
 ) -> None:
     store = make()
     store.hand_over()
-    monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("jwt_middleware.stores.memory.getpid", lambda: 1)
     assert store.grants("alice") == ()
-    monkeypatch.setattr("os.getpid", lambda: 2)
+    monkeypatch.setattr("jwt_middleware.stores.memory.getpid", lambda: 2)
     with pytest.raises(ConfigurationError, match="this one was forked from it"):
         store.grants("alice")
 
 
 def test_a_process_that_is_not_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
-    monkeypatch.setattr("os.getpid", lambda: 0)
+    monkeypatch.setattr("jwt_middleware.stores.memory.getpid", lambda: 0)
     with pytest.raises(ConfigurationError, match="this one was forked from it"):
         store.grants("alice")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
+from os import getpid
 from threading import Lock
 from typing import cast
 
@@ -27,7 +27,7 @@ class MemoryStore:
         self._clock = clock
         self._retention = retention
         self._lock = Lock()
-        self._pid: int | None = os.getpid()
+        self._pid: int | None = getpid()
         self._grants: dict[str, Grant] = {}
         self._subjects: dict[str, dict[str, None]] = {}  # ids in the order of their beginning
         self._ended: list[tuple[float, str]] = []  # sorted, also when the clock was set back
@@ -155,8 +155,8 @@ class MemoryStore:
 
     def _locked(self) -> Lock:
         if self._pid is None:
-            self._pid = os.getpid()
-        if os.getpid() != self._pid:
+            self._pid = getpid()
+        if getpid() != self._pid:
             raise ConfigurationError(
                 "refresh.store",
                 "memory:// is one process's own, and this one was forked from it: each worker "

@@ -245,9 +245,6 @@ class Held:
         self.refresh = refresh  # names and values, as they came
         self.access = access
 
-    def __bool__(self) -> bool:
-        return bool(self.refresh or self.access)
-
     def __repr__(self) -> str:
         return f"<Held: {len(self.refresh)} logins>"
 
