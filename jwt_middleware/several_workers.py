@@ -108,9 +108,11 @@ def _keys(settings: Settings) -> Iterator[_Own]:
     remedy = 'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")'
     if settings.keys.is_made_here:
         yield _Own("keys", what, remedy)
-    for position, one in enumerate(settings.trusted_issuers):
-        if one.keys.is_made_here:
-            yield _Own(f"trusted_issuers[{position}].keys", what, remedy)
+    issuers = enumerate(settings.trusted_issuers)
+    made_here = [position for position, one in issuers if one.keys.is_made_here]
+    if made_here:  # the first stands for all: there may be a thousand, and one line tells of them
+        more = f", as for {len(made_here) - 1} more" if made_here[1:] else ""
+        yield _Own(f"trusted_issuers[{made_here[0]}].keys", what + more, remedy)
 
 
 def _refusal(own: _Own) -> ConfigurationError:
@@ -131,7 +133,7 @@ def _warn(settings: Settings, own: list[_Own], seen: _Seen) -> None:
         "%s; that is good for one worker, and until it ends. %s (%s)",
         "; ".join(f"{one.field}: {one.what}" for one in own),
         _UNSEEN if seen.workers is None else _SEVERAL,
-        "; ".join(one.remedy for one in own),
+        "; ".join(dict.fromkeys(one.remedy for one in own)),
     )
 
 

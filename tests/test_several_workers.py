@@ -286,6 +286,27 @@ def test_a_test_client_starts_with_one_warning(caplog: pytest.LogCaptureFixture)
     )
 
 
+@accepts("RT-30")
+def test_a_thousand_trusted_issuers_are_one_line_of_the_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    keys = KeySet.generate()
+    issuers = tuple(
+        TrustedIssuer(issuer=f"https://{number}.example", audience="https://api.example", keys=keys)
+        for number in range(1_000)
+    )
+    wsgi.JWTMiddleware(print, TokenFactory().settings(trusted_issuers=issuers))
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert (
+        "trusted_issuers[0].keys: KeySet.generate() made them in this process, and no other "
+        in told
+    )
+    assert "has them, as for 999 more; " in told
+    assert told.count("KeySet.load(") == 1
+    assert len(told) < 500
+
+
 # What one process knows alone
 
 
