@@ -35,6 +35,7 @@
  */
 
 const PAUSE = 30_000; // milliseconds after a refresh that failed, before the next without need
+const ELSEWHERE = 100; // milliseconds in which a page has surely seen what another tab wrote
 const LONGEST = 2 ** 31 - 1; // milliseconds that a timer can wait
 
 /** The answer to a refresh or a log-out was a refusal that says nothing about the login itself. */
@@ -318,6 +319,9 @@ export class JWTClient extends EventTarget {
     }
     const reason = this.#endIn(answer);
     if (!reason) throw new Refused(answer.status, answer.body?.error);
+    // What another tab has just written takes a moment to come here: a login of this moment stays.
+    await new Promise((resolve) => setTimeout(resolve, ELSEWHERE));
+    if (!isStill()) return this.tokens;
     this.#forget(reason);
     return null;
   }

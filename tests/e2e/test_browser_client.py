@@ -321,6 +321,39 @@ def test_a_login_that_another_one_has_overtaken_is_ended(
     assert told(page) == [["login", True]]
 
 
+# What another tab writes comes here by way of the browser's own process, which may be busy.
+SEES_LATE = """() => {
+    const own = Storage.prototype.getItem;
+    const present = { ...localStorage };
+    Storage.prototype.getItem = (key) => present[key] ?? null;
+    const send = window.fetch;
+    window.fetch = async (...args) => {
+        const answer = await send(...args);
+        setTimeout(() => { Storage.prototype.getItem = own; }, 20);
+        return answer;
+    };
+}"""
+
+
+@MODES
+def test_a_refused_refresh_ends_no_login_that_another_tab_has_just_made(
+    context: BrowserContext, server: Scripted, mode: str
+) -> None:
+    page = logged_in(context, server, mode, lockTimeout=50)
+    other = open_page(context, f"{server.url}/page", mode=mode, lockTimeout=50)
+    page.evaluate(SEES_LATE)
+    gate = Event()
+    server.say(REFRESH, Answer(400, INVALID_GRANT.body, gate=gate))
+    begin(page, "client.refresh()")
+    server.wait(REFRESH)
+    log_in(other, server, bob(mode))
+    gate.set()
+    assert outcome(page) == other.evaluate("mode => mode === 'header' ? client.tokens : null", mode)
+    assert page.evaluate("client.isLoggedIn")
+    assert access_token(other) == "a100"
+    assert "logout" not in [kind for kind, _ in told(page)]
+
+
 def test_a_refresh_that_finds_another_login_in_the_jar_says_so(
     context: BrowserContext, server: Scripted
 ) -> None:
