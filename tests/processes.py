@@ -13,10 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import pytest
+
 from .waiting import PATIENCE
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parent.parent
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    """Run a test with each of these servers, and all tests of one server in one process."""
+    params = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("server", params, indirect=True, scope="module")
 
 
 def free_port() -> int:

@@ -39,7 +39,7 @@ from websockets.sync.client import connect
 from jwt_middleware import Issuer, Tokens
 from jwt_middleware.testing import TokenFactory
 
-from .processes import HOST, ROOT, free_port, started, wait_open
+from .processes import HOST, ROOT, free_port, on, started, wait_open
 from .rules import accepts, refuses
 from .servers.matrix_settings import AUDIENCE, COOKIES, ISSUER, settings_with
 from .waiting import PATIENCE
@@ -337,12 +337,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
-
-
-def on(*names: str) -> pytest.MarkDecorator:
-    """Run a test with each of these, and all tests of one in one process."""
-    params = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
-    return pytest.mark.parametrize("server", params, indirect=True, scope="module")
 
 
 everywhere = on(*PLACES)

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from .processes import ROOT, free_port, started, wait_open
+from .processes import ROOT, free_port, on, started, wait_open
 from .rules import refuses
 from .waiting import PATIENCE
 from .wrapped import FACTORY, forged
@@ -112,12 +112,6 @@ def server(
         yield server
     finally:
         server.kill()
-
-
-def on(*names: str) -> pytest.MarkDecorator:
-    """Run a test with each of these servers, and all tests of one server in one process."""
-    params = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
-    return pytest.mark.parametrize("server", params, indirect=True, scope="module")
 
 
 everywhere = on(*COMMANDS)

@@ -122,12 +122,19 @@ def test_an_older_schema_is_brought_up_to_date_with_its_rows(
     assert levels(postgres_url, schema) == (VERSION, len(NEWER))
 
 
+def make_at_level(
+    level: int, postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make the schema as the package did when it knew so many levels."""
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:level])
+        ask(postgres_url, schema_sql(schema))
+
+
 def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:1])
-        ask(postgres_url, schema_sql(schema))
+    make_at_level(1, postgres_url, schema, monkeypatch)
     ask(
         postgres_url,
         f"INSERT INTO {schema}.grants (id, subject, client_id, scope, generation, rotated_at, "
@@ -149,10 +156,8 @@ def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
 def test_what_is_printed_since_a_level_makes_the_same_as_check(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, level: int
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:level])
-        if level:
-            ask(postgres_url, schema_sql(schema))
+    if level:
+        make_at_level(level, postgres_url, schema, monkeypatch)
     ask(postgres_url, schema_sql(schema, since=level))
     assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
     with postgres(postgres_url, schema=schema) as store:
@@ -167,9 +172,7 @@ def test_what_is_printed_since_a_level_makes_the_same_as_check(
 def test_the_ends_of_the_last_day_are_kept_with_the_others(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
-        ask(postgres_url, schema_sql(schema))
+    make_at_level(2, postgres_url, schema, monkeypatch)
     ask(
         postgres_url,
         f"INSERT INTO {schema}.grants (id, subject, client_id, scope, generation, rotated_at, "

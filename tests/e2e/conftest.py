@@ -11,7 +11,7 @@ import pytest
 from . import browsing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,13 @@ def browser() -> Iterator[Browser]:
         pytest.skip("LEFT OUT: no test ran in a browser. Needs Chromium (apt-get install chromium)")
     with browsing.browsing() as found:
         yield found
+
+
+@pytest.fixture
+def context(browser: Browser) -> BrowserContext:
+    context = browser.new_context()
+    context.set_default_timeout(10_000)
+    return context
 
 
 @pytest.fixture

@@ -31,13 +31,6 @@ NEVER = 3_600_000  # milliseconds, longer than any test waits
 
 
 @pytest.fixture
-def context(browser: Browser) -> BrowserContext:
-    context = browser.new_context()
-    context.set_default_timeout(10_000)
-    return context
-
-
-@pytest.fixture
 def server(context: BrowserContext) -> Iterator[Scripted]:
     with scripted(context) as [found]:
         yield found

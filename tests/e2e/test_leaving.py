@@ -15,7 +15,7 @@ import pytest
 from .scripted import Answer, Scripted, begin, make, open_page, outcome, scripted, tokens
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Frame, Page
+    from playwright.sync_api import BrowserContext, Frame, Page
 
 LOGIN, REFRESH, REVOKE = "/auth/login", "/auth/refresh", "/auth/revoke"
 NEVER = 3_600_000  # milliseconds, longer than any test waits
@@ -28,13 +28,6 @@ BACK = "setTimeout(() => history.back())"
 TELL = """addEventListener("pageshow", ({ persisted }) => {
     if (persisted) setTimeout(() => fetch(`/back/${JSON.stringify(told)}`));
 });"""
-
-
-@pytest.fixture
-def context(browser: Browser) -> BrowserContext:
-    context = browser.new_context()
-    context.set_default_timeout(10_000)
-    return context
 
 
 @pytest.fixture

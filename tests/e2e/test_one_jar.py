@@ -26,7 +26,7 @@ from .browsing import cookies, listening
 from .scripted import CLIENT, PAGE, PATIENCE, open_page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
 
 LOGIN, REFRESH, REVOKE, ME = "/auth/login", "/auth/refresh", "/auth/revoke", "/me"
 RUNS = 50
@@ -140,13 +140,6 @@ def service(request: pytest.FixtureRequest, context: BrowserContext) -> Iterator
         yield found
         context.close()
         found.settings.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> BrowserContext:
-    context = browser.new_context()
-    context.set_default_timeout(10_000)
-    return context
 
 
 # --- with our client
