@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from jwt_middleware.stores import new_grant_id
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 
 DAY = 86400  # seconds
 NO_CLAIMS = FrozenDict()

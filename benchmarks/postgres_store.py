@@ -30,7 +30,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from jwt_middleware.stores.postgres import PostgresStore
-from jwt_middleware.stores.postgres_sql import statements
+from jwt_middleware.stores.postgres.sql import statements
 from jwt_middleware.values.randomness import identifier
 from tests.engines.postgres import Server
 

@@ -21,8 +21,8 @@ from typing import Any
 from benchmarks.grants import new_grant, one_core
 from benchmarks.measure import Times, measure
 from jwt_middleware.stores.redis import RedisStore
-from jwt_middleware.stores.redis_links import Command, Talk
-from jwt_middleware.stores.redis_scripts import SCRIPTS
+from jwt_middleware.stores.redis.links import Command, Talk
+from jwt_middleware.stores.redis.scripts import SCRIPTS
 from jwt_middleware.values.randomness import identifier
 from tests.engines.redis import ENGINES, Server
 

@@ -32,12 +32,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from jwt_middleware import Event, Issuer, KeySet, Refresh, Settings, Tokens
-from jwt_middleware.core import Core
-from jwt_middleware.drivers import run
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.core.decide import Core
+from jwt_middleware.process.drivers import run
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values.events import Refreshed
-from jwt_middleware.values.model import Hidden, Request
-from jwt_middleware.values.steps import Reply
+from jwt_middleware.values.flows import Reply
+from jwt_middleware.values.requests import Request
+from jwt_middleware.values.tokens import Hidden
 
 from .measure import Times, measure
 

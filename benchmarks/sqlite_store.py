@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 
 from jwt_middleware.stores.sqlite import SQLiteStore
-from jwt_middleware.values.model import FrozenDict
 from jwt_middleware.values.randomness import identifier
+from jwt_middleware.values.tokens import FrozenDict
 
 from .grants import new_grant
 

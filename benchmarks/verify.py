@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from jwt_middleware import Settings
-from jwt_middleware.core import Core
+from jwt_middleware.core.decide import Core
 from jwt_middleware.jose.jws import MAX_TOKEN
-from jwt_middleware.jose.strict import b64url_decode, b64url_encode
+from jwt_middleware.jose.strict_json import b64url_decode, b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import OAuthError
-from jwt_middleware.values.model import Hidden, Request
-from jwt_middleware.values.steps import Forward
+from jwt_middleware.values.flows import Forward
+from jwt_middleware.values.requests import Request
+from jwt_middleware.values.tokens import Hidden
 
 from .measure import Times, measure
 

@@ -24,7 +24,7 @@ from uuid import uuid4
 from jwt_middleware import ConfigurationError, Grant, StoreUnavailable
 from jwt_middleware.stores import Advanced, Cursor, Ended, Page
 from jwt_middleware.testing import store_contract
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 
 TIMEOUT = 5.0  # seconds to wait for a turn
 PAUSE = 0.0005  # seconds between two tries

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .groups import Cookies, Former, Refresh, TokenCache, TrustedIssuer
-from .keys import KeySet
+from .keys.key_set import KeySet
+from .process.runtime import current_token
 from .request.routes import Route
-from .resource import Resource
-from .runtime import current_token
-from .settings import Settings
+from .settings.groups import Cookies, Former, Refresh, TokenCache, TrustedIssuer
+from .settings.resource import Resource
+from .settings.settings import Settings
 from .token import profiles
 from .values.errors import (
     ConfigurationError,
@@ -23,7 +23,7 @@ from .values.errors import (
     Unavailable,
 )
 from .values.events import Event
-from .values.model import AccessToken, Grant, Tokens
+from .values.tokens import AccessToken, Grant, Tokens
 
 __all__ = [
     "AccessToken",

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .drivers import arun
+from .process.drivers import arun
+from .process.request_bodies import AsyncBody
+from .process.runtime import Runtime
 from .request.routes import below_root
-from .request_bodies import AsyncBody
-from .runtime import Runtime
-from .settings import Settings
+from .settings.settings import Settings
 from .values.errors import ConfigurationError
-from .values.model import Request, Response
-from .values.steps import Forward, Reply
+from .values.flows import Forward, Reply
+from .values.requests import Request, Response
 
 if TYPE_CHECKING:
     from .request.cookies import Jars

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-from .core import Core
-from .drivers import afinish, finish
+from .core.decide import Core
 from .grant.exchange import Begun, Exchange
-from .runtime import Runtime
-from .settings import Settings
+from .process.drivers import afinish, finish
+from .process.runtime import Runtime
+from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
-from .values.model import Grant, Held, Tokens
-from .values.steps import Done, Step
+from .values.flows import Done, Step
+from .values.tokens import Grant, Held, Tokens
 
 
 class Issuer:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from json import loads
 from typing import TYPE_CHECKING, Any
 
-from .jose.strict import b64url_encode, to_json
+from .jose.strict_json import b64url_encode, to_json
 from .values.errors import ConfigurationError
 
 try:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from .values.model import AccessToken, User
+    from .values.tokens import AccessToken, User
 
 __all__ = ["MCPMiddleware"]
 

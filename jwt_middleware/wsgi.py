@@ -7,12 +7,13 @@ from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .drivers import run
-from .request_bodies import Body
-from .runtime import Runtime, current_token
-from .settings import Settings
-from .values.model import AccessToken, Request
-from .values.steps import Reply
+from .process.drivers import run
+from .process.request_bodies import Body
+from .process.runtime import Runtime, current_token
+from .settings.settings import Settings
+from .values.flows import Reply
+from .values.requests import Request
+from .values.tokens import AccessToken
 
 if TYPE_CHECKING:
     from contextvars import ContextVar

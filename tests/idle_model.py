@@ -28,9 +28,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jwt_middleware.grant import rotation
-from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.grant import rotation_rule as rotation
+from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.rotation_model import SERVED, Decide, First
 
 HOUR = 3600

@@ -26,7 +26,7 @@ import pytest
 
 from jwt_middleware import Grant, Issuer, KeySet, Refresh, Settings, StoreUnavailable, Tokens
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.values import randomness
 from jwt_middleware.values.events import Event, Reused

@@ -64,10 +64,10 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
-from jwt_middleware.grant import rotation
+from jwt_middleware.grant import rotation_rule as rotation
 from jwt_middleware.grant.exchange import SWAPS
-from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap
+from jwt_middleware.values.tokens import FrozenDict, Grant
 
 SETTLE = 60  # seconds; only to tell runs in
 SERVED = {Outcome.KEPT, Outcome.ROTATED, Outcome.REPEATED, Outcome.RESTORED}

@@ -33,7 +33,7 @@ from jwt_middleware import ConfigurationError, KeySet, Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.jose.algorithms import Mac
 from jwt_middleware.jose.jwk import UnusableKey, from_object
-from jwt_middleware.jose.strict import b64url_encode, parse_object
+from jwt_middleware.jose.strict_json import b64url_encode, parse_object
 from jwt_middleware.request.credentials import bearer
 from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import ABSENT, Attack, TokenFactory

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware import request_bodies
-from jwt_middleware.request.body import MAX_BODY, MAX_FIELDS, check_length, parameters
+from jwt_middleware.process import request_bodies
+from jwt_middleware.request.body_parameters import MAX_BODY, MAX_FIELDS, check_length, parameters
 from jwt_middleware.values.errors import InvalidRequest, TooLarge
 from tests.issuing import (
     FORM,

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jwt_middleware import ConfigurationError, Former, Issuer, KeySet, Settings, Tokens
 from jwt_middleware.jose.jwk import Key
-from jwt_middleware.jose.strict import b64url_decode
-from jwt_middleware.refresh_secrets import refresh_keys
+from jwt_middleware.jose.strict_json import b64url_decode
+from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing.mint import seal, to_json
 from jwt_middleware.token.refresh import derive, from_text

@@ -12,7 +12,7 @@ from jwt_middleware.token.access import Policy
 from jwt_middleware.token.claims import CHECKS, MAX_TIME, check
 from jwt_middleware.token.profiles import RFC_9068
 from jwt_middleware.values.errors import InvalidToken
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 
 NOW = 1_800_000_000
 POLICY = Policy(issuer="i", audience=frozenset(("a",)), profile=RFC_9068, leeway=30)

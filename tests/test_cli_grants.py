@@ -16,10 +16,10 @@ from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.stores import new_grant
 
 FACTORY = TokenFactory()

@@ -12,7 +12,7 @@ import pytest
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.opening import open_store
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.engines import redis
 from tests.stores import RETENTION, new_grant
 from tests.test_scenarios_engines import ENGINES

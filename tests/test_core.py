@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from jwt_middleware import AccessToken, ConfigurationError
-from jwt_middleware.issuers import MAX_HEADERS
+from jwt_middleware.core.trusted_issuers import MAX_HEADERS
 from jwt_middleware.jose import jws
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import InvalidToken
-from jwt_middleware.values.model import User
+from jwt_middleware.values.tokens import User
 from tests.world import World
 
 FACTORY = TokenFactory()

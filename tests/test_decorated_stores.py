@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import ConfigurationError, Issuer
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.test_runtime_issuing import Awaited, Plain, settings_with
 

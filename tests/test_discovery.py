@@ -10,8 +10,8 @@ import pytest
 
 from jwt_middleware import KeySet
 from jwt_middleware.keys import Fetched
+from jwt_middleware.keys.key_sources import metadata_urls
 from jwt_middleware.keys.remote import DISCOVERY_AGE
-from jwt_middleware.keys.source import metadata_urls
 from jwt_middleware.values.errors import KeysUnavailable
 from jwt_middleware.values.events import KeysFailed
 from tests.issuing import HOUR, Clock

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jwt_middleware.grant.ended import BACK_OFF, LEASE, EndedGrants, Plan
+from jwt_middleware.grant.ended_grants import BACK_OFF, LEASE, EndedGrants, Plan
 
 EVERY, LIMIT, LIFE, MARGIN = 10.0, 120.0, 640.0, 60.0
 RETENTION = LIFE + MARGIN

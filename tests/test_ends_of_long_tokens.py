@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Grant, KeySet, Refresh, Settings
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.token.access import Mint
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.issuing import AUDIENCE, DAY, HOUR, ISSUER, KEYS, MINUTE, Site, memory, single
 from tests.issuing import sqlite as in_a_file
 from tests.rules import accepts, refuses

@@ -27,12 +27,12 @@ from jwt_middleware import (
     StoreUnavailable,
     Tokens,
     TrustedIssuer,
-    event_log,
 )
 from jwt_middleware import events as public
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.event_log import MANY
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process import event_log
+from jwt_middleware.process.event_log import MANY
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
@@ -567,7 +567,7 @@ def test_a_theft_is_seen_under_pythons_defaults() -> None:
         "import sys\n"
         "from jwt_middleware import Issuer, KeySet, Refresh, Settings\n"
         "from jwt_middleware.events import Issued, Reused\n"
-        "from jwt_middleware.runtime import Runtime\n"
+        "from jwt_middleware.process.runtime import Runtime\n"
         "settings = Settings(issuer='https://i', audience='a', keys=KeySet.generate('ES256'))\n"
         "Runtime.of(settings).tell((Issued(grant_id='g1', client_id='c'),))\n"
         "Runtime.of(settings).tell((Reused(grant_id='g2', gap=1, seconds=2.0),))\n"

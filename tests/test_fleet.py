@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Tokens
-from jwt_middleware.grant.ended import BACK_OFF
+from jwt_middleware.grant.ended_grants import BACK_OFF
 
 from .fleet import THREADS, Call, Fleet, Member, load
 from .fleet.shared import TIME_OUT, WORK, WORKS

@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 
 from jwt_middleware import current_token
 from jwt_middleware.asgi import JWTMiddleware
-from jwt_middleware.values.model import Auth, User
+from jwt_middleware.values.tokens import Auth, User
 
 from .wrapped import FACTORY, SETTINGS, Promises, report
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from jwt_middleware import Grant, runtime
+from jwt_middleware import Grant
+from jwt_middleware.process import runtime
 from jwt_middleware.values.events import Refreshed, Restored, Reused
 from tests.issuing import DAY, HOUR, MINUTE, Kind, Site, memory, opened, sqlite
 from tests.test_rt_exchange import claims_of

@@ -23,7 +23,7 @@ from jwt_middleware import (
     Settings,
     profiles,
 )
-from jwt_middleware.refresh_secrets import refresh_keys
+from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.stores.memory import MemoryStore
 from tests.rules import accepts, refuses
 from tests.world import World

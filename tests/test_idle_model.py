@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware.grant import rotation
-from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide
-from jwt_middleware.values.model import Grant
+from jwt_middleware.grant import rotation_rule as rotation
+from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap, decide
+from jwt_middleware.values.tokens import Grant
 from tests.idle_model import HOUR, IDLE, Rule, World, find, records
 from tests.rotation_model import SERVED
 from tests.rules import accepts, refuses

@@ -22,14 +22,20 @@ from jwt_middleware import (
     Settings,
     TrustedIssuer,
     profiles,
-    runtime,
 )
-from jwt_middleware.issuers import MAX_TENANTS, MAX_UNPROVED, NOBODY_AGE, TENANT_AGE, Issuers
+from jwt_middleware.core.trusted_issuers import (
+    MAX_TENANTS,
+    MAX_UNPROVED,
+    NOBODY_AGE,
+    TENANT_AGE,
+    Issuers,
+)
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
 from jwt_middleware.keys.freshness import Limits
-from jwt_middleware.keys.source import Found
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.keys.key_sources import Found
+from jwt_middleware.process import runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.access import Policy, accept
 from jwt_middleware.values import reasons

@@ -17,7 +17,7 @@ from jwt_middleware import KeySet
 from jwt_middleware.jose import jwk, weak_keys
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.jose.jwk import Key, UnusableKey
-from jwt_middleware.jose.strict import b64url_encode
+from jwt_middleware.jose.strict_json import b64url_encode
 from tests.rules import accepts, refuses
 
 MESSAGE = b"header.payload"

@@ -14,8 +14,8 @@ import pytest
 from jwt_middleware import ConfigurationError, KeySet, Settings, TrustedIssuer
 from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.http import HttpFetcher
+from jwt_middleware.keys.key_sources import unusable
 from jwt_middleware.keys.remote import MAX_SET, Remote
-from jwt_middleware.keys.source import unusable
 from jwt_middleware.request.origins import is_loopback
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable

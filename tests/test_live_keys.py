@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jwt_middleware import KeySet
-from jwt_middleware.keys.live import LiveKeys
+from jwt_middleware.keys.live_keys import LiveKeys
 from jwt_middleware.values.errors import InvalidToken, KeysUnavailable
 from jwt_middleware.values.events import Event, KeysBack, KeysChanged, KeysFailed
 from tests.issuing import Clock

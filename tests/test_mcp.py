@@ -34,18 +34,11 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
 
 import jwt_middleware.mcp
-from jwt_middleware import (
-    AccessToken,
-    ConfigurationError,
-    Route,
-    Settings,
-    TrustedIssuer,
-    profiles,
-)
+from jwt_middleware import AccessToken, ConfigurationError, Route, Settings, TrustedIssuer, profiles
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.mcp import MCPMiddleware
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests import serving
 from tests.authorization import AuthorizationServer
 from tests.test_examples import CURLS, FIRST, answers, started, statuses

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware.core import Core
-from jwt_middleware.drivers import run
-from jwt_middleware.values.model import Request
+from jwt_middleware.core.decide import Core
+from jwt_middleware.process.drivers import run
+from jwt_middleware.values.requests import Request
 from tests.issuing import DOORS, HOUR, opened
 from tests.told import Told, known_secrets
 from tests.wrapped import FACTORY

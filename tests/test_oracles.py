@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from jwt_middleware import KeySet, Settings
 from jwt_middleware.jose import jwk, jws
 from jwt_middleware.jose.jwk import Key
-from jwt_middleware.jose.strict import b64url_decode
+from jwt_middleware.jose.strict_json import b64url_decode
 from tests.rules import accepts, refuses
 from tests.world import World
 

@@ -22,12 +22,12 @@ from jwt_middleware import Event, Issuer, KeySet, Refresh, Tokens
 from jwt_middleware.cli import keys as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.jose import jws
-from jwt_middleware.jose.strict import b64url_encode
+from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.keys import file
-from jwt_middleware.keys import live as module
-from jwt_middleware.keys.live import LiveKeys
-from jwt_middleware.refresh_secrets import refresh_keys
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.keys import live_keys as module
+from jwt_middleware.keys.live_keys import LiveKeys
+from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.values.events import KeysBack, KeysChanged, KeysFailed, Refreshed
 from tests.issuing import (
     DAY,

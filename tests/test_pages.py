@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 import pytest
 
-from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings, sources
+from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.keys.remote import Remote
-from jwt_middleware.request.body import MAX_BODY
+from jwt_middleware.request.body_parameters import MAX_BODY
+from jwt_middleware.settings import loading as sources
 from jwt_middleware.stores import Store
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons

@@ -12,7 +12,7 @@ from jwt_middleware.testing.mint import seal, to_json
 from jwt_middleware.token import refresh
 from jwt_middleware.token.refresh import RefreshKeys, from_text, mint
 from jwt_middleware.values.errors import InvalidGrant
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 
 ISSUER = "https://login.example.com/?a+b"  # with what a pattern would take for more than itself
 KEYS = RefreshKeys([from_text("8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd")], ISSUER)

@@ -22,7 +22,7 @@ import pytest
 from jwt_middleware import KeySet, TrustedIssuer
 from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.freshness import BACK_OFF, JOINED
-from jwt_middleware.keys.live import MAX_ALOFT
+from jwt_middleware.keys.live_keys import MAX_ALOFT
 from jwt_middleware.keys.remote import MARGIN, MAX_SET
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import request_bodies
-from jwt_middleware.request_bodies import DRAIN_LIMIT, DRAINS, READS
+from jwt_middleware.process import request_bodies
+from jwt_middleware.process.request_bodies import DRAIN_LIMIT, DRAINS, READS
 from tests.issuing import REFRESH, Site, form_octets, memory, posted, refresh_form, single
 from tests.rules import accepts, refuses
 from tests.waiting import PATIENCE

@@ -11,7 +11,7 @@ import pytest
 
 from jwt_middleware import KeySet, Settings, profiles
 from jwt_middleware.jose import jwk, jws
-from jwt_middleware.jose.strict import b64url_decode, b64url_encode
+from jwt_middleware.jose.strict_json import b64url_decode, b64url_encode
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken
 from tests.rules import accepts, refuses

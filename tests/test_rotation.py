@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jwt_middleware.grant.exchange import SWAPS
-from jwt_middleware.grant.rotation import (
+from jwt_middleware.grant.rotation_rule import (
     GATE,
     Limits,
     Outcome,
@@ -20,7 +20,7 @@ from jwt_middleware.grant.rotation import (
     gate,
     last_use,
 )
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.rules import accepts, refuses
 
 SETTLE, IDLE, RESTORE = 60, 7 * 86400, 8

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Cookies
-from jwt_middleware.grant.rotation import Limits, Outcome, Presented, Swap, decide
-from jwt_middleware.values.model import Grant
+from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap, decide
+from jwt_middleware.values.tokens import Grant
 from tests.browser import Browser
 from tests.issuing import DOORS, opened
 from tests.rotation_model import (

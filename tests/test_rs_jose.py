@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware import KeySet, profiles
 from jwt_middleware.jose.algorithms import ALGORITHMS
-from jwt_middleware.jose.strict import BASE64URL, b64url_encode
+from jwt_middleware.jose.strict_json import BASE64URL, b64url_encode
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.testing.mint import joined, seal, sealed, to_json
 from tests.rules import accepts, refuses

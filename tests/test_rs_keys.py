@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt_middleware import ConfigurationError, KeySet
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.jose.jwk import Key, UnusableKey, from_jwk, from_object
-from jwt_middleware.jose.strict import b64url_encode
+from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.testing.mint import joined, seal, to_json
 from tests.rules import accepts, refuses

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jwt_middleware.grant.rotation import GATE
+from jwt_middleware.grant.rotation_rule import GATE
 from jwt_middleware.values.events import Refreshed, Reused
 from tests.issuing import (
     DAY,

@@ -12,13 +12,13 @@ import pytest
 
 from jwt_middleware import ConfigurationError, Event, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.core import Core
-from jwt_middleware.drivers import arun, run
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.core.decide import Core
+from jwt_middleware.process.drivers import arun, run
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken, Unavailable
-from jwt_middleware.values.model import Request
-from jwt_middleware.values.steps import Ask, Forward, Reply, Step, nobody
+from jwt_middleware.values.flows import Ask, Forward, Reply, Step, nobody
+from jwt_middleware.values.requests import Request
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .world import World

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable, runtime
-from jwt_middleware.runtime import Runtime
+from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable
+from jwt_middleware.process import runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 
 FACTORY = TokenFactory()

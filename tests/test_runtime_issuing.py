@@ -25,10 +25,10 @@ from jwt_middleware import (
     Settings,
     StoreUnavailable,
     Tokens,
-    runtime,
 )
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process import runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import StoreBack, StoreFailed

@@ -20,7 +20,7 @@ from jwt_middleware import (
     profiles,
 )
 from jwt_middleware.jose.jwk import generate
-from jwt_middleware.settings import wall_clock
+from jwt_middleware.settings.settings import wall_clock
 from jwt_middleware.token.profiles import Profile
 from tests.rules import accepts, refuses
 from tests.world import World

@@ -33,9 +33,9 @@ from jwt_middleware import (
     Settings,
     TrustedIssuer,
     asgi,
-    several_workers,
     wsgi,
 )
+from jwt_middleware.process import several_workers
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 

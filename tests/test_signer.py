@@ -22,9 +22,9 @@ from examples import own_signer
 from examples.own_signer import AsyncKeeper, Keeper, kept
 from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Settings, Unavailable
 from jwt_middleware import keys as key_sets
-from jwt_middleware import runtime as live
 from jwt_middleware.jose import jws
 from jwt_middleware.keys.signer import ExternalKey, Signer
+from jwt_middleware.process import runtime as live
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import (
     AUDIENCE,

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware import ConfigurationError, KeySet, Route, Settings, profiles, sources
+from jwt_middleware import ConfigurationError, KeySet, Route, Settings, profiles
 from jwt_middleware.jose.jwk import generate
+from jwt_middleware.settings import loading as sources
 from jwt_middleware.token.access import Check
 from tests.rules import accepts, refuses
 
@@ -705,7 +706,7 @@ def test_the_schema_says_what_each_setting_is_and_its_default() -> None:
     leeway = schema["properties"]["leeway"]
     assert (leeway["default"], leeway["minimum"], leeway["maximum"]) == (30, 0, 300)
     assert "seconds" in leeway["description"]
-    assert schema["properties"]["clock"]["default"] == "jwt_middleware.settings:wall_clock"
+    assert schema["properties"]["clock"]["default"] == "jwt_middleware.settings.settings:wall_clock"
     assert schema["properties"]["profile"]["default"] == "RFC_9068"
     for definition in schema["$defs"].values():
         assert all(entry["description"] for entry in definition["properties"].values())

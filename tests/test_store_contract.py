@@ -11,7 +11,7 @@ from jwt_middleware.stores import Advanced, Cursor, Ended
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing.store_contract import CASES, Case, Clock, ContractBroken
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 from tests.stores.broken import FAULTS, Broken
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)

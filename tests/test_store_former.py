@@ -24,7 +24,7 @@ import pytest
 
 from jwt_middleware.stores import Store
 from jwt_middleware.stores.opening import open_store
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.engines import postgres as engine
 from tests.engines import redis as redis_engines
 from tests.processes import ROOT, Process
@@ -53,10 +53,9 @@ def former_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def former_sql(package: Path, call: str) -> str:
     """Return SQL that the former version prints."""
     program = f"from jwt_middleware.stores.postgres_sql import *; print({call})"
-    env = os.environ | {"PYTHONPATH": str(package)}
-    found = subprocess.run(
-        [sys.executable, "-c", program], env=env, check=True, capture_output=True, text=True
-    )
+    # `-c` finds the package of its folder first.
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=package, check=True, capture_output=True, text=True)
     return found.stdout
 
 

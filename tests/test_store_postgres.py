@@ -19,11 +19,12 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from jwt_middleware.stores import postgres as module
-from jwt_middleware.stores import postgres_sql, postgres_verbs
-from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore, schema_sql
-from jwt_middleware.stores.postgres_address import conninfo, parse_url
-from jwt_middleware.stores.postgres_sql import MIGRATIONS, SQL, VERSION
+from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
+from jwt_middleware.stores.postgres import sql as postgres_sql
+from jwt_middleware.stores.postgres import store as module
+from jwt_middleware.stores.postgres import verbs as postgres_verbs
+from jwt_middleware.stores.postgres.address import conninfo, parse_url
+from jwt_middleware.stores.postgres.sql import MIGRATIONS, SQL, VERSION, schema_sql
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres, session
@@ -341,10 +342,10 @@ def test_what_can_hang_has_a_limit_and_the_address_may_set_it() -> None:
 
 
 def test_without_its_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "jwt_middleware.stores.postgres")
+    monkeypatch.delitem(sys.modules, "jwt_middleware.stores.postgres.store")
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
     with pytest.raises(ConfigurationError, match=r"wsgi-asgi-jwt-middleware\[postgres\]"):
-        import_module("jwt_middleware.stores.postgres")
+        import_module("jwt_middleware.stores.postgres.store")
 
 
 # --- what it costs

@@ -23,12 +23,13 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from jwt_middleware.stores import HEARING, postgres_verbs
-from jwt_middleware.stores import postgres as module
+from jwt_middleware.stores import HEARING
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
-from jwt_middleware.stores.postgres_verbs import Verbs
+from jwt_middleware.stores.postgres import store as module
+from jwt_middleware.stores.postgres import verbs as postgres_verbs
+from jwt_middleware.stores.postgres.verbs import Verbs
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.engines.postgres import Server, ask, postgres, session
 from tests.engines.proxy import Proxy
 from tests.processes import free_port

@@ -10,9 +10,8 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.stores import postgres_sql
-from jwt_middleware.stores.postgres import rights_sql, schema_sql
-from jwt_middleware.stores.postgres_sql import MIGRATIONS, NEEDED
+from jwt_middleware.stores.postgres import sql as postgres_sql
+from jwt_middleware.stores.postgres.sql import MIGRATIONS, NEEDED, rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
 from tests.processes import ROOT

@@ -22,21 +22,16 @@ from redis.crc import key_slot
 from redis.exceptions import NoPermissionError
 from redis.sentinel import Sentinel
 
-import jwt_middleware.stores.redis_links
+import jwt_middleware.stores.redis.links
 from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.stores import SHARDS, new_grant_id, shard
-from jwt_middleware.stores.redis import (
-    RIGHTS,
-    RIGHTS_IN_A_CLUSTER,
-    RIGHTS_TO_HEAR,
-    AsyncRedisStore,
-    RedisStore,
-)
-from jwt_middleware.stores.redis_address import Queue, parse_url
-from jwt_middleware.stores.redis_links import kind_of
-from jwt_middleware.stores.redis_scripts import packed, packed_more, unpacked
+from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
+from jwt_middleware.stores.redis.address import Queue, parse_url
+from jwt_middleware.stores.redis.links import kind_of
+from jwt_middleware.stores.redis.scripts import packed, packed_more, unpacked
+from jwt_middleware.stores.redis.store import RIGHTS, RIGHTS_IN_A_CLUSTER, RIGHTS_TO_HEAR
 from jwt_middleware.testing.store_contract import CASES, Case
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.engines import redis as engines
 from tests.processes import ROOT
 from tests.stores import RETENTION, new_grant
@@ -378,8 +373,8 @@ def test_of_many_processes_one_wins_each_generation(park: engines.Park, engine: 
 
 def test_without_redis_py_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    path = jwt_middleware.stores.redis_links.__file__
-    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.another", path)
+    path = jwt_middleware.stores.redis.links.__file__
+    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.redis.another", path)
     assert spec is not None
     assert spec.loader is not None
     with pytest.raises(ConfigurationError, match=r"pip install .*\[redis\]"):
@@ -456,7 +451,7 @@ def test_a_server_that_forgets_is_refused(park: engines.Park, engine: str) -> No
 
 
 def test_an_old_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jwt_middleware.stores import redis as module
+    from jwt_middleware.stores.redis import store as module
 
     hello = {b"version": b"6.0.16", b"mode": b"standalone", b"role": b"master"}
     with pytest.raises(ConfigurationError, match=r"6\.0 is older than 6\.2"):

@@ -27,7 +27,7 @@ from jwt_middleware.stores.sqlite import (
     parse_url,
 )
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
 
 

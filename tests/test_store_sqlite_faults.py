@@ -16,7 +16,7 @@ import pytest
 
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
 
 DAMAGED = "a damaged row|OperationalError"  # no JSON, or no text

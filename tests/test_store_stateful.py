@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from jwt_middleware.stores import Advanced, Store
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 from tests.stores import LIFE, RETENTION, SetClock, new_grant
 
 SUBJECTS = st.sampled_from(["alice", "Alice", "bob"])

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import KeySet, Refresh, Settings, TokenCache, TrustedIssuer, runtime
+from jwt_middleware import KeySet, Refresh, Settings, TokenCache, TrustedIssuer
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.issuer import Issuer
-from jwt_middleware.issuers import (
+from jwt_middleware.core.trusted_issuers import (
     MAX_ALL_HEADERS,
     MAX_HEADERS,
     MAX_NOBODY,
@@ -25,13 +24,16 @@ from jwt_middleware.issuers import (
     TENANT_AGE,
     Issuers,
 )
+from jwt_middleware.issuer import Issuer
 from jwt_middleware.jose import jws
-from jwt_middleware.keys import Fetched, places
-from jwt_middleware.keys.places import MAX_PLACES, MAX_WAITING, Places
-from jwt_middleware.runtime import EXECUTOR_THREADS, Runtime
+from jwt_middleware.keys import Fetched
+from jwt_middleware.keys import stranger_limits as places
+from jwt_middleware.keys.stranger_limits import MAX_PLACES, MAX_WAITING, Places
+from jwt_middleware.process import runtime
+from jwt_middleware.process.runtime import EXECUTOR_THREADS, Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import Refused
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 from tests.issuing import REFRESH, Clock, form_octets, posted
 from tests.keyserver.site import DOORS, Site
 from tests.rules import refuses

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware.jose import jws, strict
+from jwt_middleware.jose import jws
+from jwt_middleware.jose import strict_json as strict
 from jwt_middleware.jose.jwk import from_jwk, generate
-from jwt_middleware.jose.strict import (
+from jwt_middleware.jose.strict_json import (
     MAX_BRACKETS,
     MAX_DEPTH,
     b64url_decode,
@@ -25,8 +26,8 @@ from jwt_middleware.jose.strict import (
 )
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken
-from jwt_middleware.values.model import FrozenDict
 from jwt_middleware.values.reasons import Reason
+from jwt_middleware.values.tokens import FrozenDict
 from tests.rules import accepts, refuses
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Route, StoreUnavailable, Tokens, runtime
+from jwt_middleware import Route, StoreUnavailable, Tokens
+from jwt_middleware.process import runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate

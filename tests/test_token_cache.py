@@ -15,25 +15,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from jwt_middleware import (
-    ConfigurationError,
-    Issuer,
-    KeySet,
-    Refresh,
-    Route,
-    Settings,
-    TokenCache,
-    core,
-)
+from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Route, Settings, TokenCache
+from jwt_middleware.core import decide as core
+from jwt_middleware.core import known_tokens as cache
+from jwt_middleware.core.known_tokens import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
 from jwt_middleware.jose import jws
-from jwt_middleware.jose.strict import parse_object
+from jwt_middleware.jose.strict_json import parse_object
 from jwt_middleware.keys.freshness import Freshness, Limits
-from jwt_middleware.keys.source import Found
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.keys.key_sources import Found
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.token import cache
-from jwt_middleware.token.cache import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
-from jwt_middleware.values.model import AccessToken, FrozenDict, User
+from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded

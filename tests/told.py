@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import KeySet
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values.events import Event
 
 # RFC 7515 s7.1: three segments, and the first begins with `{"`.

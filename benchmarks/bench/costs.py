@@ -13,8 +13,8 @@ from benchmarks import verify
 from benchmarks.measure import Times, measure
 from jwt_middleware import asgi as asgi_door
 from jwt_middleware import wsgi as wsgi_door
-from jwt_middleware.runtime import Runtime
-from jwt_middleware.values.model import Hidden
+from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.values.tokens import Hidden
 
 from . import peers, refreshing
 from .report import AtLeast, AtMost, Limit, Row, Section, added, compared, micros

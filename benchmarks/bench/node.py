@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from time import thread_time_ns
 
-from jwt_middleware.runtime import Runtime
-from jwt_middleware.values.model import Request
+from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.values.requests import Request
 
 from .report import AtLeast, Row, Section, compared, micros
 from .scene import PATH, Function, Issuer

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from jwt_middleware.asgi import JWTMiddleware
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 
 from .report import AtMost, Row, Section, compared, number
 from .scene import CLAIMS, Issuer, always, asgi, asgi_app

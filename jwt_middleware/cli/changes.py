@@ -17,16 +17,16 @@ from .. import ConfigurationError, Former, Grant, Refresh, Settings
 from ..jose import jws
 from ..jose.jwk import Key
 from ..keys.file import File
-from ..refresh_secrets import former_secrets, present_secrets, refresh_keys
-from ..runtime import Runtime
-from ..stores import new_grant_id
+from ..process.runtime import Runtime
+from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
+from ..stores.contract import new_grant_id
 from ..token import claims, refresh
 from ..token.access import Mint, check_type
 from ..token.refresh import RefreshKeys
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
-from ..values.model import FrozenDict
 from ..values.randomness import draw
+from ..values.tokens import FrozenDict
 from . import timed
 from .lines import Line, span
 

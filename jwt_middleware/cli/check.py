@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .. import ConfigurationError, Former, KeySet, Refresh, Settings, TrustedIssuer
-from .. import fields as checks
+from ..core.metadata import documents
 from ..keys.file import File
 from ..keys.remote import Remote
-from ..metadata import documents
+from ..process.runtime import Runtime
+from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
-from ..runtime import Runtime
-from ..several_workers import is_for_one_process
+from ..settings import fields as checks
 from .changes import changes
 from .configured import add_options, imported, settings_of, source_of
 from .lines import Line, write

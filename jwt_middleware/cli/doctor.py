@@ -29,10 +29,10 @@ from cryptography.exceptions import InvalidSignature
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
 from ..jose.jwk import NOT_FOR_SIGNATURES, Key
+from ..keys.key_sources import Fetched, Fetcher, Skipped
 from ..keys.remote import Remote
 from ..keys.signer import ExternalKey, checked
-from ..keys.source import Fetched, Fetcher, Skipped
-from ..runtime import Runtime
+from ..process.runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from .configured import add_options, settings_of, source_of
 from .lines import Line, State, origin, span, write

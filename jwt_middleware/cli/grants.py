@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
-from ..stores.postgres_sql import MIGRATIONS, rights_sql, schema_sql
+from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
-from ..values.model import Grant
+from ..values.tokens import Grant
 from . import Refusal, timed
 from .configured import PREFIX, add_source, settings_of, source_of
 

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..groups import DAY, Refresh
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, is_foreign
-from ..keys import KeySet, file, states
-from ..keys.states import Held, State
-from ..settings import MAX_LEEWAY, wall_clock
+from ..keys import file
+from ..keys import own_keys as states
+from ..keys.key_set import KeySet
+from ..keys.own_keys import Held, State
+from ..settings.groups import DAY, Refresh
+from ..settings.settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, table, timed, told
 

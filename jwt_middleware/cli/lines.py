@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..keys import KeySet
 from ..keys.file import File
+from ..keys.key_set import KeySet
 from ..keys.remote import Remote
 from . import told
 

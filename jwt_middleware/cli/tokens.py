@@ -18,20 +18,21 @@ from time import time
 from typing import Any, NamedTuple
 
 from .. import Settings
-from ..drivers import arun
-from ..issuers import Trust
+from ..core.trusted_issuers import Trust
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..runtime import Runtime
+from ..process.drivers import arun
+from ..process.runtime import Runtime
 from ..token import claims as rules
 from ..token.access import accept, check_type
 from ..token.claims import time_of
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
-from ..values.model import AccessToken, FrozenDict, Hidden, Request
-from ..values.steps import Forward, Reply
+from ..values.flows import Forward, Reply
+from ..values.requests import Request
+from ..values.tokens import AccessToken, FrozenDict, Hidden
 from . import Refusal, told
 from .configured import add_options, settings_of
 from .lines import Line, moment, origin, write

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, NoReturn, cast
 
-from ..groups import Cookies, Refresh
-from ..keys.live import LiveKeys
-from ..request import body
-from ..request.body import MAX_BODY
+from ..keys.live_keys import LiveKeys
+from ..request import body_parameters as body
+from ..request.body_parameters import MAX_BODY
 from ..request.cookies import Jars, check_once, check_same_site
 from ..request.credentials import basic
 from ..request.documents import Document, other_method
 from ..request.origins import Origins
-from ..settings import Settings
+from ..settings.groups import Cookies, Refresh
+from ..settings.settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
 from ..values import reasons
@@ -28,8 +28,9 @@ from ..values.errors import (
     UnsupportedTokenType,
 )
 from ..values.events import Event
-from ..values.model import AccessToken, Headers, Held, Hidden, Request, Response, Tokens
-from ..values.steps import Ask, Reply, Step
+from ..values.flows import Ask, Reply, Step
+from ..values.requests import Headers, Request, Response
+from ..values.tokens import AccessToken, Held, Hidden, Tokens
 from .exchange import Exchange
 from .prepared import Prepared
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
-from ..groups import Refresh
-from ..keys.live import LiveKeys
-from ..refresh_secrets import follows_keys
-from ..settings import Settings
-from ..stores import Advanced, new_grant_id
+from ..keys.live_keys import LiveKeys
+from ..settings.groups import Refresh
+from ..settings.refresh_secrets import follows_keys
+from ..settings.settings import Settings
+from ..stores.contract import Advanced, new_grant_id
 from ..token import access, refresh
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
@@ -28,23 +28,14 @@ from ..values.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from ..values.events import (
-    Ahead,
-    Event,
-    Issued,
-    KeyMismatch,
-    Refreshed,
-    Restored,
-    Reused,
-    Revoked,
-)
+from ..values.events import Ahead, Event, Issued, KeyMismatch, Refreshed, Restored, Reused, Revoked
+from ..values.flows import Ask, Done, Step
 from ..values.later import record
-from ..values.model import Grant, Held, Hidden, Tokens
-from ..values.steps import Ask, Done, Step
-from .ended import EndedGrants
+from ..values.tokens import Grant, Held, Hidden, Tokens
+from .ended_grants import EndedGrants
+from .minting import Made, Sign, Signing
 from .prepared import Prepared
-from .rotation import Limits, Outcome, Presented, Swap, decide, first, gate, last_use
-from .tokens import Made, Sign, Signing
+from .rotation_rule import Limits, Outcome, Presented, Swap, decide, first, gate, last_use
 
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
 PURGE_EVERY = 600.0  # seconds

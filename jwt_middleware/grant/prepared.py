@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ..keys import KeySet
-from ..keys.live import LiveKeys
+from ..keys.key_set import KeySet
+from ..keys.live_keys import LiveKeys
 
 T = TypeVar("T")
 

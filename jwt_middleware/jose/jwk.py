@@ -18,7 +18,7 @@ from jwt.exceptions import InvalidKeyError
 
 from ..values.later import record
 from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
-from .strict import b64url_decode, b64url_encode
+from .strict_json import b64url_decode, b64url_encode
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -229,7 +229,7 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
             f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
             f"{bound.bits // 8} (RFC 7518 s3.2)"
         )
-    from .guessing import guessable  # not at the top: most keys are no secrets
+    from .weak_secrets import guessable  # not at the top: most keys are no secrets
 
     problem = guessable(secret)
     if problem:

@@ -9,16 +9,10 @@ from typing import Any
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.later import record
-from ..values.model import FrozenDict
 from ..values.reasons import Reason
+from ..values.tokens import FrozenDict
 from .jwk import MAX_KID, Key
-from .strict import (
-    BASE64URL,
-    b64url_decode,
-    b64url_encode,
-    parse_object,
-    to_json,
-)
+from .strict_json import BASE64URL, b64url_decode, b64url_encode, parse_object, to_json
 
 MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 

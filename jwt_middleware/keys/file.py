@@ -14,10 +14,10 @@ from ..values.errors import ConfigurationError, KeysUnavailable
 from ..values.later import record
 from ..values.randomness import octets
 from .freshness import Limits
-from .source import Found, Skipped
+from .key_sources import Found, Skipped
 
 if TYPE_CHECKING:
-    from . import KeySet
+    from .key_set import KeySet
 
 LIFETIME = 5.0  # seconds between looks; a new file is in force after that
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
@@ -201,7 +201,7 @@ class File:
 
     def read(self, octets: bytes) -> tuple[KeySet, tuple[Skipped, ...]]:
         """Return the keys in the file, all of which must be usable. Raises ConfigurationError."""
-        from . import KeySet
+        from .key_set import KeySet
 
         return KeySet.from_jwks(octets, algorithm=self.algorithm), ()
 

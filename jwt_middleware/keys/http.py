@@ -18,7 +18,7 @@ from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ..values.errors import KeysUnavailable
-from .source import Fetched, is_loopback
+from .key_sources import Fetched, is_loopback
 
 # A cloud's metadata service gives credentials to whoever asks it; it has no keys. Most are at
 # link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.

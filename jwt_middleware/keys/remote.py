@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from ..jose.algorithms import ALGORITHMS
-from ..jose.strict import parse_object
+from ..jose.strict_json import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
 from ..values.later import pattern, record
-from . import KeySet
 from .freshness import Limits
-from .source import Fetched, Fetcher, Found, Skipped, is_loopback, metadata_urls, unusable
+from .key_set import KeySet
+from .key_sources import Fetched, Fetcher, Found, Skipped, is_loopback, metadata_urls, unusable
 
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..jose import jws
 from ..values.errors import InvalidToken
-from ..values.model import Request
+from ..values.requests import Request
 from .cookies import Jar, Jars, check_once
 
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
 from ..values.later import pattern, record
-from ..values.model import Headers, Held, Request
+from ..values.requests import Headers, Request
+from ..values.tokens import Held
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them

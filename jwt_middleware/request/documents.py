@@ -7,7 +7,7 @@ from hashlib import sha256
 from json import dumps
 
 from ..values.errors import NotAllowed, OAuthError
-from ..values.model import Headers, Request, Response
+from ..values.requests import Headers, Request, Response
 from .origins import Anyone, Origins, is_preflight
 
 MAX_AGE = 600  # seconds; as long as our own remote key sets keep one

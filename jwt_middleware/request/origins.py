@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from ..values.errors import ConfigurationError
 from ..values.later import pattern
-from ..values.model import Request
+from ..values.requests import Request
 
 _ORIGIN = pattern(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
     r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])"
     r"(?P<port>:[0-9]{1,5})?"
 )
-# The hosts of keys/source.py, as they stand in an origin; a test holds both to one rule.
+# The hosts of keys/key_sources.py, as they stand in an origin; a test holds both to one rule.
 _LOOPBACK = pattern(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 PREFLIGHT_MAX_AGE = 600  # seconds; Chromium's most is 7200
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}

@@ -10,7 +10,7 @@ from json import dumps
 
 from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
 from ..values.later import pattern
-from ..values.model import Headers, Response
+from ..values.requests import Headers, Response
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
 QUOTABLE = pattern(r"[ !#-\[\]-~]*")

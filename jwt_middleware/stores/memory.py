@@ -11,8 +11,8 @@ from threading import Lock
 from typing import cast
 
 from ..values.errors import ConfigurationError
-from ..values.model import Grant
-from . import Advanced, Cursor, Ended
+from ..values.tokens import Grant
+from .contract import Advanced, Cursor, Ended
 
 OVERLAP = 60.0  # seconds that a cursor lies back
 PURGE_AT_MOST = 5000  # rows of a kind

@@ -56,14 +56,14 @@ def _sqlite(url: str, clock: Clock, retention: float, _: bool) -> Opened:
 
 
 def _postgres(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
-    from .postgres import AsyncPostgresStore, PostgresStore
+    from .postgres.store import AsyncPostgresStore, PostgresStore
 
     kinds = (PostgresStore, AsyncPostgresStore)
     return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)
 
 
 def _redis(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
-    from .redis import AsyncRedisStore, RedisStore
+    from .redis.store import AsyncRedisStore, RedisStore
 
     kinds = (RedisStore, AsyncRedisStore)
     return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)

@@ -22,10 +22,10 @@ from weakref import ReferenceType, ref
 
 from ..values import forks
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.model import Grant
-from . import Advanced, Cursor, Ended, Page
+from ..values.tokens import Grant
+from .contract import Advanced, Cursor, Ended, Page
+from .grant_rows import FIELDS, read, written
 from .memory import OVERLAP, PURGE_AT_MOST, since
-from .rows import FIELDS, read, written
 
 OLDEST: Final = (3, 35)  # the first with RETURNING
 TIMEOUT: Final = 5.0  # seconds to wait for a turn; every store's time-out is below 10

@@ -19,7 +19,7 @@ from ..jose import jwk
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, PrivateKey, PublicKey
 from ..jose.jws import MAX_TOKEN
-from ..jose.strict import BASE64URL, b64url_encode
+from ..jose.strict_json import BASE64URL, b64url_encode
 from .mint import ABSENT, joined, seal, sealed, to_json
 
 if TYPE_CHECKING:

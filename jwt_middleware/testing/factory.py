@@ -8,8 +8,8 @@ from typing import Any
 
 from ..jose.jwk import Key
 from ..jose.jws import sign
-from ..keys import KeySet
-from ..settings import Settings, wall_clock
+from ..keys.key_set import KeySet
+from ..settings.settings import Settings, wall_clock
 from .attacks import Attack, catalogue
 from .mint import present, seal, to_json
 

@@ -8,7 +8,7 @@ from json import dumps
 from typing import Any, Final
 
 from ..jose.jwk import Key
-from ..jose.strict import b64url_encode
+from ..jose.strict_json import b64url_encode
 
 
 class _Absent(Enum):

@@ -34,9 +34,9 @@ from itertools import pairwise
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from ..stores import AsyncStore, Store, new_grant_id
-from ..values.model import FrozenDict, Grant
+from ..stores.contract import AsyncStore, Store, new_grant_id
 from ..values.randomness import identifier
+from ..values.tokens import FrozenDict, Grant
 
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's

@@ -9,11 +9,11 @@ from typing import Any
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..jose.strict import parse_object, quote, rewrite, to_json
+from ..jose.strict_json import parse_object, quote, rewrite, to_json
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.later import record
-from ..values.model import AccessToken, FrozenDict, Grant
+from ..values.tokens import AccessToken, FrozenDict, Grant
 from .claims import check
 from .profiles import Profile
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.later import pattern
-from ..values.model import FrozenDict
+from ..values.tokens import FrozenDict
 from .profiles import Profile
 
 MAX_TIME = (

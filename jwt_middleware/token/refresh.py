@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
-from ..jose.strict import b64url_decode, b64url_encode, quote, to_json
+from ..jose.strict_json import b64url_decode, b64url_encode, quote, to_json
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
-from ..values.model import FrozenDict, Grant
+from ..values.tokens import FrozenDict, Grant
 
 TYPE = "rt+jwt"
 AGENTS = 1024  # User-Agents whose hashes a process keeps at most: there are few among many users

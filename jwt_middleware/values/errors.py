@@ -13,7 +13,7 @@ from .reasons import Reason
 
 if TYPE_CHECKING:
     from .events import Event
-    from .model import Headers
+    from .requests import Headers
 
 
 class ConfigurationError(ValueError):

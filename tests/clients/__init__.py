@@ -21,11 +21,11 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from jwt_middleware import Issuer, Refresh, Settings, StoreUnavailable, Tokens
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.values.events import Event as Told
 from jwt_middleware.values.events import Refreshed, Restored, Reused
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import (
     AUDIENCE,

@@ -27,7 +27,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
-from jwt_middleware.stores.redis_address import parse_url
+from jwt_middleware.stores.redis.address import parse_url
 from tests import waiting
 
 ENGINES = ("redis", "valkey")

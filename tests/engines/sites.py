@@ -16,9 +16,9 @@ import psycopg
 
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
-from jwt_middleware.stores.redis_address import parse_url
-from jwt_middleware.stores.redis_scripts import packed
-from jwt_middleware.values.model import Grant
+from jwt_middleware.stores.redis.address import parse_url
+from jwt_middleware.stores.redis.scripts import packed
+from jwt_middleware.values.tokens import Grant
 from tests.engines.postgres import fresh_schema
 from tests.issuing import HOUR, Clock, Kind
 

@@ -17,7 +17,7 @@ from threading import Barrier, Event, Thread
 from typing import Any, NamedTuple, Self
 
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Tokens
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 
 from ..processes import free_port, started, wait_open
 from ..waiting import PATIENCE

@@ -15,7 +15,7 @@ from wsgiref.util import setup_testing_defaults
 
 from jwt_middleware import Event, KeySet, Refresh, Settings, StoreUnavailable
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.servers.lifeline import end_with_the_test

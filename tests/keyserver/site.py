@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from jwt_middleware import KeySet, Settings
 from jwt_middleware.keys import Fetched
 from jwt_middleware.keys.http import HttpFetcher
-from jwt_middleware.keys.live import LiveKeys
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.keys.live_keys import LiveKeys
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import Event, Refused
 from tests.issuing import Clock

@@ -9,11 +9,11 @@ from random import Random
 from typing import Any, Final
 
 from jwt_middleware.stores import Advanced, Store
+from jwt_middleware.stores.grant_rows import read
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.rows import read
 from jwt_middleware.stores.sqlite import SQL, SQLiteStore
 from jwt_middleware.values.errors import StoreUnavailable
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 from tests.stores.broken import Broken
 
 PAUSE: Final = 0.0005  # seconds between two halves of what should be one step

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 
 Age: TypeAlias = tuple[()] | tuple[float, str]
 

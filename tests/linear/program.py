@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from jwt_middleware.stores import Store, shard
 from jwt_middleware.values.errors import StoreUnavailable
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 from tests.stores import new_grant
 
 from . import model

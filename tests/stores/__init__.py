@@ -9,7 +9,7 @@ from typing import Any
 
 from jwt_middleware.stores import new_grant_id
 from jwt_middleware.stores.sqlite import SQLiteStore
-from jwt_middleware.values.model import FrozenDict, Grant
+from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests import processes
 
 NOW = 1_800_000_000.0

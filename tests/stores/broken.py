@@ -9,7 +9,7 @@ from typing import Any
 from jwt_middleware.stores import Advanced, Cursor, Ended
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing.store_contract import Clock
-from jwt_middleware.values.model import Grant
+from jwt_middleware.values.tokens import Grant
 
 
 class Broken(MemoryStore):

@@ -5,14 +5,18 @@ It runs with the package of a former version, so it uses nothing else of this re
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
 from typing import Any
 
 import jwt_middleware
+from jwt_middleware import Grant
 from jwt_middleware.stores.opening import open_store
-from jwt_middleware.values.model import FrozenDict, Grant
+
+# Where the former package has it.
+FrozenDict: Any = importlib.import_module("jwt_middleware.values.model").FrozenDict
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
-from jwt_middleware.values.model import FrozenDict
+from jwt_middleware.values.tokens import FrozenDict
 
 from . import new_grant
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 from werkzeug.test import Client
 
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, StoreUnavailable
-from jwt_middleware.runtime import Runtime
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import forks
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.stores.programs import say

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from urllib.parse import quote
 
-from ...settings import wall_clock
+from ...settings.settings import wall_clock
 from .app import Demo
 from .server import Server
 

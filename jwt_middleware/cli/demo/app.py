@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from ... import AccessToken, Cookies, Event, Issuer, KeySet, Refresh, Route, Settings
-from ...settings import wall_clock
+from ...settings.settings import wall_clock
 from ...wsgi import Environ, JWTMiddleware, StartResponse
 from .words import told
 

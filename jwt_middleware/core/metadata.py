@@ -1,0 +1,79 @@
+"""The metadata of this service, as documents by their paths: RFC 9728 and RFC 8414.
+
+Whatever is in them comes from settings: a Host field is the client's word, and who could choose it
+could send other clients elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..keys.key_sources import metadata_urls
+from ..request.documents import Document
+from ..request.origins import Anyone
+from ..settings import fields
+from ..settings.groups import Refresh, TrustedIssuer
+from ..settings.resource import Resource
+from ..settings.settings import Settings
+
+
+def documents(settings: Settings) -> dict[str, Document]:
+    """Return the documents that these settings publish."""
+    found: dict[str, Document] = {}
+    resource, group = settings.resource, settings.refresh
+    if resource is not None:
+        found[resource.metadata_path] = Document(_of_resource(settings, resource), Anyone())
+    if group is not None and publishes_issuer(settings.issuer, group):
+        path = urlsplit(metadata_urls(settings.issuer)[1]).path
+        found[path] = Document(_of_issuer(settings, group), Anyone())
+    # Below a root that the server says and doesn't cut, a path has a mark (`below_root`).
+    return found | {"\\" + path: document for path, document in found.items()}
+
+
+def publishes_issuer(issuer: str, group: Refresh) -> bool:
+    """Say whether the issuer's own metadata is published here."""
+    return group.serve and group.metadata and not fields.without_metadata(issuer)
+
+
+def _of_resource(settings: Settings, group: Resource) -> dict[str, Any]:
+    servers = group.authorization_servers
+    if servers is None:
+        trusted: tuple[Settings | TrustedIssuer, ...] = (settings, *settings.trusted_issuers)
+        servers = tuple(
+            one.issuer
+            for one in trusted
+            if group.identifier in one.audience and not fields.without_metadata(one.issuer)
+        )
+    members = {
+        "resource": group.identifier,
+        "authorization_servers": servers,
+        "scopes_supported": group.scopes_supported,
+        "bearer_methods_supported": ("header",),
+        "resource_name": group.name,
+        "resource_documentation": group.documentation,
+        "resource_policy_uri": group.policy_uri,
+        "resource_tos_uri": group.tos_uri,
+    }
+    # RFC 9728 s3.2: "Parameters with zero values MUST be omitted from the response."
+    return {name: value for name, value in members.items() if value}
+
+
+def _of_issuer(settings: Settings, group: Refresh) -> dict[str, Any]:
+    parts = urlsplit(settings.issuer)
+    root = group.public_url or f"{parts.scheme}://{parts.netloc}"
+    members: dict[str, Any] = {
+        "issuer": settings.issuer,
+        "token_endpoint": f"{root}{group.path}/refresh",
+        "revocation_endpoint": f"{root}{group.path}/revoke",
+        # RFC 8414 s2 requires it. There is no authorization endpoint: logins are the application's.
+        "response_types_supported": (),
+        "grant_types_supported": ("refresh_token",),
+        "token_endpoint_auth_methods_supported": ("none",),
+        "revocation_endpoint_auth_methods_supported": ("none",),
+    }
+    if settings.keys.public_jwks()["keys"]:
+        members["jwks_uri"] = f"{root}{group.jwks_path}"
+    if settings.resource is not None:
+        members["protected_resources"] = (settings.resource.identifier,)  # RFC 9728 s4
+    return members

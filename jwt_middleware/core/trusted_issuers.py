@@ -1,0 +1,211 @@
+"""Whose tokens are taken: chosen by the exact `iss`, before any key is looked up or fetched.
+
+A token says whose it is, and is believed nothing else until a key of that very issuer's has signed
+it (RFC 8725 s3.8). Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+from ..jose.jws import Header
+from ..keys.freshness import SET_BACK
+from ..keys.key_set import KeySet
+from ..keys.key_sources import MAX_URL
+from ..keys.live_keys import LiveKeys, Tell
+from ..keys.stranger_limits import Places
+from ..settings.groups import TrustedIssuer
+from ..settings.settings import Settings
+from ..token.access import Policy
+from ..token.claims import is_identifier
+from ..values import reasons
+from ..values.errors import InvalidToken, Unavailable
+
+# Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
+# name to be kept here has a place of his own, or strangers would push out those that are in use.
+MAX_TENANTS = 4096
+MAX_UNPROVED = 1024  # of whose tokens none was good yet
+TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
+NOBODY_AGE = 5.0  # seconds for which its word holds that a name is no issuer
+MAX_NOBODY = 1024  # names that are known to be none
+
+# Of each issuer, and of all. One whose tokens have a new header each pushes out its own.
+MAX_HEADERS = 16
+MAX_ALL_HEADERS = 1024
+MAX_SEGMENT = 1024  # octets of a header that is remembered
+
+
+class Trust:
+    """One issuer: its keys as they are now, and the rules for its tokens."""
+
+    __slots__ = ("given", "headers", "keys", "policy", "since", "until", "user")
+
+    def __init__(
+        self,
+        given: Settings | TrustedIssuer,
+        policy: Policy,
+        keys: LiveKeys,
+        named: float | None = None,
+    ) -> None:
+        # For how long the application's word holds; a clock that is set back doesn't prolong it.
+        self.since = -inf if named is None else named - SET_BACK
+        self.until = inf if named is None else named + TENANT_AGE
+        self.given = given
+        self.policy = policy
+        self.keys = keys
+        self.user = given.user if isinstance(given, TrustedIssuer) else None
+        # The segments of its tokens that its keys have signed, the oldest first.
+        self.headers: OrderedDict[bytes, None] = OrderedDict()
+
+
+class Issuers:
+    """Every issuer whose tokens are taken, by its exact name."""
+
+    def __init__(self, settings: Settings, tell: Tell = lambda events: None) -> None:
+        # By segment: of tokens that a key has signed, the oldest first.
+        self.headers: OrderedDict[bytes, Header] = OrderedDict()
+        self.places = Places()
+        self.has_let_in = False  # whether any token was good, in this process
+        self._settings = settings
+        self._tell = tell
+        self.find_more = settings.issuer_for
+        self.own = Trust(settings, self._policy(settings), self._live(settings))
+        self._by_name: dict[str, Trust] = {settings.issuer: self.own}
+        for one in settings.trusted_issuers:
+            self._by_name[one.issuer] = self._trust(one)
+        self._tenants: OrderedDict[str, Trust] = OrderedDict()
+        self._unproved: OrderedDict[str, Trust] = OrderedDict()
+        self._nobody: OrderedDict[str, float] = OrderedDict()  # and when the application said so
+
+    def reset(self) -> None:
+        """Begin with no fetch under way, as a forked child does."""
+        self.places.reset()
+        tenants = (*self._tenants.values(), *self._unproved.values())
+        for trust in (*self._by_name.values(), *tenants):
+            trust.keys.reset()
+
+    def find(self, name: object, now: float) -> Trust | None:
+        """Return the issuer called exactly `name`; None: only the application may know it.
+
+        Raises:
+            InvalidToken: it is none that anybody trusts.
+
+        """
+        # RFC 7519 s4.1.1: a case-sensitive string; RFC 9068 s4: "MUST exactly match".
+        if type(name) is str:
+            trust = self._by_name.get(name)
+            if trust is not None:
+                return trust
+            if self.find_more is not None:
+                return self._tenant(name, now)
+        raise InvalidToken(reasons.ISSUER)
+
+    def is_known(self, name: str) -> bool:
+        """Say whether a token of this issuer was good, of those that the application named."""
+        return name in self._tenants
+
+    def adopt(self, name: str, answer: Any, now: float) -> Trust:
+        """Return the issuer that the application's function gave for `name`, and keep it.
+
+        Raises:
+            InvalidToken: it gave none.
+            Unavailable: it gave something else, which is no fault of the client's.
+
+        """
+        if answer is None:
+            self._tenants.pop(name, None)
+            self._unproved.pop(name, None)
+            self._nobody[name] = now
+            _trim(self._nobody, MAX_NOBODY)
+            raise InvalidToken(reasons.ISSUER)
+        if not isinstance(answer, TrustedIssuer) or answer.issuer != name:
+            raise Unavailable(reasons.ISSUER_HOOK, "not the TrustedIssuer of that name")
+        self._nobody.pop(name, None)
+        places = None if name in self._tenants else self.places
+        trust = Trust(answer, self._policy(answer), self._live(answer, places), now)
+        # In one step: of two that come first, the second finds the keys of the first.
+        known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
+        if known is not trust:
+            # The same answer again, or one that is equal but for its object: its keys are there.
+            if _is_same(known.given.keys, answer.keys):
+                trust = Trust(answer, self._policy(answer), known.keys, now)
+            place = self._tenants if name in self._tenants else self._unproved
+            place[name] = trust
+        _trim(self._unproved, MAX_UNPROVED)
+        return trust
+
+    def proved(self, trust: Trust) -> None:
+        """Take note that a token of an issuer is good. Nothing else says that it is in use."""
+        self.has_let_in = True
+        if trust.until == inf:
+            return
+        name = trust.policy.issuer
+        if name not in self._tenants:
+            self._tenants[name] = trust
+            trust.keys.places = None
+            self._unproved.pop(name, None)
+            _trim(self._tenants, MAX_TENANTS)
+        with suppress(KeyError):  # another thread has just forgotten it
+            self._tenants.move_to_end(name)
+
+    def remember(self, trust: Trust, segment: bytes, header: Header) -> None:
+        """Keep a header that the issuer's key has signed: its next token has the same."""
+        if segment in trust.headers:
+            self.headers.setdefault(segment, header)
+        elif len(segment) <= MAX_SEGMENT:
+            trust.headers[segment] = None
+            self.headers[segment] = header
+            if len(trust.headers) > MAX_HEADERS:
+                oldest, _ = trust.headers.popitem(last=False)
+                self.headers.pop(oldest, None)
+        _trim(self.headers, MAX_ALL_HEADERS)
+
+    def _tenant(self, name: str, now: float) -> Trust | None:
+        found = self._tenants.get(name) or self._unproved.get(name)
+        if found is not None and found.since <= now < found.until:
+            return found
+        # The application is asked for names that an issuer can have, and for no others: what it
+        # asks with them may take a NUL for an error. None is longer than an URL.
+        if not is_identifier(name) or len(name) > MAX_URL:
+            raise InvalidToken(reasons.CLAIM_MALFORMED, "iss")
+        if 0 <= now - self._nobody.get(name, -inf) < NOBODY_AGE:
+            raise InvalidToken(reasons.ISSUER)
+        return None
+
+    def _trust(self, given: TrustedIssuer) -> Trust:
+        return Trust(given, self._policy(given), self._live(given))
+
+    def _live(self, given: Settings | TrustedIssuer, places: Places | None = None) -> LiveKeys:
+        return LiveKeys(
+            given.keys,
+            given.issuer,
+            clock=self._settings.clock,
+            tell=self._tell,
+            stands_alone=given is self._settings,
+            places=places,
+        )
+
+    def _policy(self, given: Settings | TrustedIssuer) -> Policy:
+        is_own = given is self._settings
+        scopes = given.scopes if isinstance(given, TrustedIssuer) else None
+        return Policy(
+            issuer=given.issuer,
+            audience=frozenset(given.audience),
+            profile=given.profile,
+            leeway=self._settings.leeway,
+            checks=self._settings.checks,
+            own=is_own,
+            scopes=None if scopes is None else frozenset(scopes),
+        )
+
+
+def _trim(kept: OrderedDict[Any, Any], size: int) -> None:
+    if len(kept) > size:
+        kept.popitem(last=False)
+
+
+def _is_same(before: KeySet, after: KeySet) -> bool:
+    return before is after or (before.source is not None and before.source == after.source)

@@ -1,0 +1,210 @@
+"""The body of a request that we answer: read for an endpoint of ours, or drained when refused.
+
+A server that has sent its answer closes the connection, or resets it, while the client still sends
+its body. A proxy in between then loses the answer: its client gets a 502 instead of the 401 that
+would have made it refresh its token. So what was announced is taken in and thrown away first,
+within bounds of size and time.
+
+Under WSGI a read can't be given up: it holds its thread until the client sends, or until the
+server's own time-out. What is bounded is how many threads wait at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
+from functools import cache
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+from ..values import reasons
+from ..values.errors import InvalidRequest, TooLarge, Unavailable
+from ..values.requests import Request
+from ..values.tokens import Hidden
+
+READ_SECONDS = 10.0  # for the whole body of a token request
+DRAIN_SECONDS = 2.0
+DRAIN_LIMIT = 8 * 1024 * 1024  # octets; what is larger is mostly refused by proxies, too
+MAX_DIGITS = 7  # of a length within this limit
+TOO_LARGE = 413  # this answer says that nobody wants the body
+PIECE = 1024  # octets that a WSGI server is asked for at a time; in between the time is looked at
+# Threads of one process that wait for bodies of refused requests. A proxy that buffers sends all at
+# once, so that few are enough for it.
+DRAINS = 2
+# And for those of token requests, of one address: strangers elsewhere shut nobody out.
+READS = 2
+TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
+TURN_PAUSE = 0.005
+
+_DRAINING = "a refused request"  # is no address
+
+
+class AsyncBody:
+    """The body of a request under ASGI."""
+
+    __slots__ = ("_is_asked_for", "_receive")
+
+    def __init__(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+        self._receive = receive
+        self._is_asked_for = False
+
+    async def read(self, limit: int) -> Hidden[bytes]:
+        """Return the whole body. Raises InvalidRequest or TooLarge."""
+        # Not at the top: importing the package costs what `import jwt` costs.
+        from asyncio import wait_for
+
+        self._is_asked_for = True
+        try:
+            return Hidden(await wait_for(self._read(limit), READ_SECONDS))
+        except TimeoutError:
+            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
+
+    async def _read(self, limit: int) -> bytes:
+        found, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise InvalidRequest(reasons.BODY)  # the client has gone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(reasons.BODY_TOO_LARGE)
+            found.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(found)
+
+    async def drain(self, request: Request, status: int) -> None:
+        """Throw away what the client of a refused request still sends, so that it gets the answer.
+
+        Nothing where an endpoint has asked for the body: it was read, or isn't worth waiting for.
+        """
+        if self._is_asked_for or _is_left(request, status):
+            return
+        length = request.header("content-length")
+        if not _is_drainable(length) if length else request.header("transfer-encoding") is None:
+            return
+        from asyncio import wait_for
+
+        with suppress(Exception):  # the answer is decided, whatever becomes of the body
+            await wait_for(self._drain(), DRAIN_SECONDS)
+
+    async def _drain(self) -> None:
+        size = 0
+        while size <= DRAIN_LIMIT:
+            message = await self._receive()
+            size += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+
+
+class Body:
+    """The body of a request under WSGI."""
+
+    __slots__ = ("_environ", "_is_asked_for")
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self._environ = environ
+        self._is_asked_for = False
+
+    def read(self, limit: int) -> Hidden[bytes]:
+        """Return the whole body. Raises InvalidRequest, TooLarge or Unavailable."""
+        self._is_asked_for = True
+        environ = self._environ
+        length = environ.get("CONTENT_LENGTH")
+        if not length and not environ.get("wsgi.input_terminated"):
+            return Hidden(b"")
+        turns, address = _turns(os.getpid()), environ.get("REMOTE_ADDR", "")
+        if not turns.take_soon(address, READS, TURN_SECONDS):
+            raise Unavailable(reasons.BODIES)
+        try:
+            body = b"".join(self._pieces(int(length) if length else limit + 1, READ_SECONDS))
+        except TimeoutError:
+            raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
+        except Exception:  # noqa: BLE001  (each server has errors of its own for bad bodies)
+            raise InvalidRequest(reasons.BODY) from None
+        finally:
+            turns.give_back(address)
+        if len(body) > limit:
+            raise TooLarge(reasons.BODY_TOO_LARGE)
+        if length and len(body) != int(length):
+            raise InvalidRequest(reasons.BODY)  # the client has gone
+        return Hidden(body)
+
+    def drain(self, request: Request, status: int) -> None:
+        """Do what that of ASGI does. Without a length nobody would know how long a read waits."""
+        length = request.header("content-length")
+        if self._is_asked_for or not _is_drainable(length) or _is_left(request, status):
+            return
+        turns = _turns(os.getpid())
+        if not turns.take(_DRAINING, DRAINS):
+            return
+        try:
+            with suppress(Exception):
+                for _ in self._pieces(int(length or 0), DRAIN_SECONDS):
+                    pass
+        finally:
+            turns.give_back(_DRAINING)
+
+    def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
+        """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""
+        read, end = self._environ["wsgi.input"].read, monotonic() + seconds
+        while size > 0:
+            if monotonic() > end:
+                raise TimeoutError
+            piece: bytes = read(min(size, PIECE))  # some servers return less than there will be
+            if not piece:
+                return
+            size -= len(piece)
+            yield piece
+
+
+def _is_left(request: Request, status: int) -> bool:
+    """Say whether a body is not to be drained, however long it is."""
+    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it, and
+    # asking for the body makes the server say it: then all of the body comes for nothing.
+    return request.is_websocket or status == TOO_LARGE or request.header("expect") is not None
+
+
+def _is_drainable(length: str | None) -> bool:
+    if not length or not (length.isascii() and length.isdigit() and len(length) <= MAX_DIGITS):
+        return False
+    return 0 < int(length) <= DRAIN_LIMIT
+
+
+class _Turns:
+    """Who waits for octets in this process: at most so many at a time of each name."""
+
+    __slots__ = ("_lock", "_taken")
+
+    def __init__(self) -> None:
+        self._taken: list[str] = []
+        self._lock = Lock()
+
+    def take(self, name: str, most: int) -> bool:
+        """Take a turn; False: all are taken."""
+        with self._lock:
+            is_free = self._taken.count(name) < most
+            if is_free:
+                self._taken.append(name)
+            return is_free
+
+    def take_soon(self, name: str, most: int, seconds: float) -> bool:
+        """Take a turn, after a wait if need be."""
+        end = monotonic() + seconds
+        while not self.take(name, most):
+            if monotonic() > end:
+                return False
+            sleep(TURN_PAUSE)
+        return True
+
+    def give_back(self, name: str) -> None:
+        with self._lock:
+            self._taken.remove(name)
+
+
+@cache
+def _turns(process: int) -> _Turns:
+    # By process: a forked child has none of its parent's threads, and must not wait for them.
+    return _Turns()

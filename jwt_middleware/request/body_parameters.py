@@ -1,0 +1,85 @@
+"""Read the parameters of a token request from a bounded body (RFC 6749 s3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..jose.strict_json import parse_object
+from ..values import reasons
+from ..values.errors import InvalidRequest, TooLarge
+
+MAX_BODY = 16384  # octets; two tokens of the largest size fit
+MAX_FIELDS = 32
+MAX_DIGITS = 16  # of a Content-Length
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+
+
+def check_length(content_length: str | None) -> None:
+    """Check Content-Length before anything is read. Raises InvalidRequest or TooLarge."""
+    if not content_length:
+        return
+    # RFC 9110 s8.6: 1*DIGIT. `int` takes more: signs, spaces, underscores, other scripts' digits.
+    if not (content_length.isascii() and content_length.isdigit()):
+        raise InvalidRequest(reasons.BODY)
+    if len(content_length) > MAX_DIGITS or int(content_length) > MAX_BODY:
+        raise TooLarge(reasons.BODY_TOO_LARGE)
+
+
+def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
+    """Return the parameters of a form, or of the same as JSON. Raises InvalidRequest."""
+    if not body:
+        return {}
+    read = _READERS.get((content_type or "").partition(";")[0].strip(" \t").lower())
+    if read is None:
+        raise InvalidRequest(reasons.CONTENT_TYPE)
+    found = read(body)
+    if "" not in found.values():
+        return found
+    # RFC 6749 s3.2: "Parameters sent without a value MUST be treated as if they were omitted".
+    return {name: value for name, value in found.items() if value}
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        pairs = _pairs(body.decode("ascii"))
+    except ValueError:
+        raise InvalidRequest(reasons.BODY) from None
+    found = dict(pairs)
+    # RFC 6749 s3.2: "parameters MUST NOT be included more than once".
+    if len(found) != len(pairs):
+        raise InvalidRequest(reasons.PARAMETER)
+    return found
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    if "%" in text or "+" in text:
+        return parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=False,
+            errors="strict",
+            max_num_fields=MAX_FIELDS,
+            separator="&",  # never `;`: two readers of one body must not disagree
+        )
+    # Tokens have no escapes. The same as above, at a fourth of the cost; a test compares the two.
+    fields = text.split("&", MAX_FIELDS)
+    if len(fields) > MAX_FIELDS:
+        raise ValueError("too many fields")
+    pairs: list[Any] = [field.partition("=")[::2] for field in fields if field]
+    return pairs
+
+
+def _json(body: bytes) -> dict[str, str]:
+    try:
+        found = parse_object(body)
+    except ValueError:
+        raise InvalidRequest(reasons.BODY) from None
+    if len(found) > MAX_FIELDS or not all(type(value) is str for value in found.values()):
+        raise InvalidRequest(reasons.PARAMETER)
+    return dict(found)
+
+
+_READERS: Mapping[str, Callable[[bytes], dict[str, str]]] = {FORM: _form, JSON: _json}

@@ -1,0 +1,79 @@
+"""From an address of PostgreSQL to what its driver is given. What is refused is never quoted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from .sql import wrong
+
+
+def parse_url(url: str) -> tuple[str, dict[str, Any]]:
+    """Return libpq's part of `postgresql://...`, and the options that are ours.
+
+    Raises:
+        ConfigurationError: for an option of neither, and for what can't be read. It never quotes
+            the address, which may hold a password.
+
+    """
+    address, _, query = url.partition("?")
+    options: dict[str, Any] = {}
+    theirs = []
+    known = {one.keyword.decode() for one in psycopg.pq.Conninfo.get_defaults()}
+    for pair in query.split("&") if query else ():
+        name, _, value = pair.partition("=")
+        if name not in _OPTIONS:
+            if name not in known:
+                shown = repr(name) if name.isidentifier() else "what is given"
+                there = ", ".join(_OPTIONS)
+                raise wrong(f"has no option {shown}", f"there are {there}, and those of libpq")
+            theirs.append(pair)
+            continue
+        if name in options:
+            raise wrong(f"gives {name} twice", "give it once")
+        try:
+            options[name] = _OPTIONS[name](unquote(value))
+        except ValueError:
+            raise wrong(f"{name} can't be read", "?timeout=2.5&pool_max=20") from None
+    return f"{address}?{'&'.join(theirs)}" if theirs else address, options
+
+
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "schema": str,
+    "pool_min": int,
+    "pool_max": int,
+    "timeout": float,
+    "synchronous_commit": str.lower,
+}
+
+
+def conninfo(address: str, timeout: float) -> str:
+    """Return an address for libpq, with limits for all that can hang where it gives none."""
+    try:
+        given = conninfo_to_dict(address)
+        # Not looked at before it connects; and then an error would quote what may be a password.
+        tuple(int(one or 0) for one in str(given.get("port", "")).split(","))
+    except (psycopg.Error, ValueError):
+        raise wrong(
+            "its address can't be read",
+            "postgresql://user@host:5432/database; in a password, %40 is @, and so on",
+        ) from None
+    hosts = str(given.get("host", "")).count(",") + 1
+    ours: dict[str, Any] = {
+        "application_name": "jwt_middleware",
+        "client_encoding": "utf8",
+        # Seconds for each host; libpq takes no less than 2.
+        "connect_timeout": math.ceil(max(timeout / hosts, 2)),
+        # A host that is gone says nothing: seconds and, the last, ms until that is noticed.
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": math.ceil(timeout * 1000),
+        **({"target_session_attrs": "read-write"} if hosts > 1 else {}),
+    }
+    return make_conninfo("", **{**ours, **given})

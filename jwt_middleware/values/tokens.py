@@ -1,0 +1,259 @@
+"""Tokens, grants and users, as plain values, and the read-only JSON that they hold."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, field
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from .later import record
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Hidden(Generic[T_co]):
+    """A token, or what has one in it, as whatever calls others may keep it: it shows nothing.
+
+    When an application or a hook fails, error trackers send the locals of all frames that led to
+    it, by their `repr`, and with what is in tuples, dictionaries and dataclasses.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: T_co) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<Hidden>"
+
+
+class FrozenDict(dict[str, Any]):
+    """A JSON object that can't be changed: a `dict` to read, to compare and to serialize.
+
+    A verified token is handed to many requests, so its claims must stay what was signed.
+    Arrays inside are tuples. `dict(claims)` gives a copy to change.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise TypeError("claims are read-only: change a copy, dict(claims)")
+
+    if not TYPE_CHECKING:  # to a type checker it is a dict, which is what readers take it for
+        __setitem__ = __delitem__ = __ior__ = _refuse
+        clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
+        return FrozenDict, (dict(self),)
+
+    def copy(self) -> FrozenDict:
+        """Return this very object: there is nothing that a copy could protect."""
+        return self
+
+
+@record(kw_only=False)
+class AccessToken:
+    """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
+
+    claims: FrozenDict  # all of them, as signed
+    own: bool = True  # of our own issuer: its subjects are our users, its `sid` is a grant of ours
+    scopes: frozenset[str] | None = None  # that its issuer may give; None: all of them
+
+    @property
+    def issuer(self) -> str:
+        """Return the claim `iss`."""
+        issuer: str = self.claims["iss"]
+        return issuer
+
+    @property
+    def subject(self) -> str:
+        """Return the claim `sub`: a user of the issuer's, or a client that acts for itself."""
+        subject: str = self.claims["sub"]
+        return subject
+
+    @property
+    def scope(self) -> str:
+        """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or "".
+
+        Of another issuer's token, what that issuer may give; the claim has all that it says.
+        """
+        scope: str = self.claims.get("scope", "")
+        if self.scopes is None:
+            return scope
+        return " ".join(one for one in scope.split(" ") if one in self.scopes)
+
+    @property
+    def client_id(self) -> str | None:
+        """Return the client; None where a foreign issuer doesn't say."""
+        return self.claims.get("client_id")
+
+    @property
+    def grant_id(self) -> str | None:
+        """Return the grant, the claim `sid`: in our own issuer's tokens only."""
+        return self.claims.get("sid") if self.own else None
+
+    @property
+    def expires_at(self) -> float:
+        """Return the end, in seconds since 1970-01-01 UTC."""
+        expires_at: float = self.claims["exp"]
+        return expires_at
+
+    def __repr__(self) -> str:
+        return f"AccessToken(expires_at={self.expires_at})"
+
+    @property
+    def principal(self) -> tuple[str, str]:
+        """Return (issuer, subject): a subject is unique within its issuer (RFC 7519 s4.1.2)."""
+        return self.issuer, self.subject
+
+    @property
+    def is_client(self) -> bool:
+        """Say whether a client speaks for itself: then the subject is no user (RFC 9700 s4.15)."""
+        return self.subject == self.client_id
+
+
+@record
+class Grant:
+    """What all refresh tokens of one login belong to: one row, until its absolute end.
+
+    Times are seconds since 1970-01-01 UTC. Nothing in it can be presented to anybody.
+    """
+
+    id: str  # a letter and 128 random bits; travels as the claim `sid`
+    subject: str = field(repr=False)
+    client_id: str
+    scope: str  # space-delimited, may be ""
+    claims: FrozenDict = field(repr=False)  # the application's own, for access tokens
+    bound_key: str | None  # thumbprint of the key that the grant is bound to (RFC 9449 s5)
+    generation: int  # 1 at login; grows by one with each rotation, never shrinks
+    parent: str | None  # the `jti` that was exchanged for this generation; None: unknown
+    rotated_at: float
+    created_at: float
+    expires_at: float
+    ended_at: float | None = None
+    end_reason: str | None = None
+    last_used_at: float | None = None  # of the last recorded use that was no rotation
+    label: str | None = field(default=None, repr=False)  # what its user calls it
+    idle_limit: float | None = None  # seconds; None: that of the settings
+    is_session: bool = False  # the client forgets it when it is closed
+
+    def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
+        """Return the grant as a rotation leaves it."""
+        # By hand: `dataclasses.replace` costs as much as the rest of a rotation in memory.
+        return Grant(
+            id=self.id,
+            subject=self.subject,
+            client_id=self.client_id,
+            scope=self.scope,
+            claims=self.claims,
+            bound_key=self.bound_key,
+            generation=generation,
+            parent=parent,
+            rotated_at=now,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            ended_at=self.ended_at,
+            end_reason=self.end_reason,
+            last_used_at=self.last_used_at,
+            label=self.label,
+            idle_limit=self.idle_limit,
+            is_session=self.is_session,
+        )
+
+
+@record(kw_only=False)
+class User:
+    """What Starlette expects at `request.user`."""
+
+    is_authenticated: bool
+    display_name: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Channels' AuthMiddleware puts the user of Django's session into what it finds here. Who
+        # the user is, the token says: many requests share this object, so nothing is kept.
+        if name != "_wrapped":
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    @property
+    def identity(self) -> str:
+        """Return the subject; "" for nobody."""
+        return self.display_name
+
+
+@record(kw_only=False)
+class Auth:
+    """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
+
+    scopes: tuple[str, ...]
+
+
+class Held:
+    """The tokens in the cookies of a request: what its browser still holds of earlier logins.
+
+    For `Issuer.issue(replaces=...)`, which ends those logins. It shows nothing of what it has.
+    """
+
+    __slots__ = ("access", "refresh")
+
+    def __init__(
+        self, refresh: tuple[tuple[str, str], ...], access: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.refresh = refresh  # names and values, as they came
+        self.access = access
+
+    def __repr__(self) -> str:
+        return f"<Held: {len(self.refresh)} logins>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("tokens are not to be kept: hand them to issue(replaces=...)")
+
+
+class Tokens(FrozenDict):
+    """The answer to a login: the members of RFC 6749 s5.1, ready to be sent as JSON.
+
+    With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie
+    fields. One member more, `sid`, is the grant's id then: it opens nothing, and tells a page whose
+    answer this is.
+    """
+
+    __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
+
+    access_token: str
+    refresh_token: str
+    grant_id: str
+    cookies: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self,
+        members: dict[str, Any],
+        *,
+        access_token: str,
+        refresh_token: str,
+        grant_id: str,
+        cookies: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(members)
+        self.access_token = access_token
+        self.refresh_token = refresh_token
+        self.grant_id = grant_id
+        self.cookies = cookies
+
+    def __repr__(self) -> str:
+        return f"<Tokens of grant {self.grant_id}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("tokens are not to be kept: send them to the client")
+
+    def set_cookies(self, response: Any) -> None:
+        """Add the Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like.
+
+        Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
+        """
+        headers = response.headers
+        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
+        # headers have one field of a name, so that its cookies are kept apart.
+        add = getattr(headers, "add", None) or getattr(headers, "append", None)
+        for name, value in self.cookies:
+            if add is None:
+                response.cookies.load(value)
+            else:
+                add(name, value)

@@ -1,0 +1,152 @@
+"""Print how large the package is, and what in it makes it hard to read.
+
+Statements, lines, files over 400 lines and functions over 60, imports inside functions, cycles of
+imports, and top-level names that stand in two modules or more.
+
+    python tools/house.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "jwt_middleware"
+LONGEST_FILE = 400  # lines; what is made for tests, `testing`, aside
+LONGEST_FUNCTION = 60  # lines
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules(root: Path) -> dict[str, tuple[Path, ast.Module]]:
+    """Return the modules of the package below `root` by their dotted names."""
+    found: dict[str, tuple[Path, ast.Module]] = {}
+    for path in sorted((root / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = path, ast.parse(path.read_text("utf-8"), str(path))
+    return found
+
+
+def functions(tree: ast.Module) -> Iterator[Function]:
+    """Yield every function and method of a module."""
+    return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def statements(tree: ast.Module) -> int:
+    """Return the number of statements (`ast.stmt`) of a module."""
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(tree))
+
+
+def imports_inside(tree: ast.Module) -> list[ast.stmt]:
+    """Return the imports that stand inside functions."""
+    found = {
+        id(node): node
+        for function in functions(tree)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    return list(found.values())
+
+
+def targets(name: str, path: Path, tree: ast.Module, known: set[str]) -> set[str]:
+    """Return the modules of the package that a module imports, wherever in it."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            target = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{target}.{alias.name}"
+                found.update({inner if inner in known else target} & known)
+    return found - {name}
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import each other, directly or not (Tarjan's way)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        number[name] = low[name] = len(number)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in number:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], number[other])
+        if low[name] == number[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in graph:
+        if name not in number:
+            visit(name)
+    return found
+
+
+def top_level_names(tree: ast.Module) -> set[str]:
+    """Return the functions, classes and constants that a module defines at its top."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found.update(one.id for one in node.targets if isinstance(one, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return {name for name in found if not (name.startswith("__") and name.endswith("__"))}
+
+
+def shared_names(known: dict[str, tuple[Path, ast.Module]]) -> dict[str, list[str]]:
+    """Return the top-level names that stand in two modules or more, and where."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for module, (_, tree) in known.items():
+        for name in top_level_names(tree):
+            homes[name].append(module.removeprefix(PACKAGE + "."))
+    return {name: sorted(where) for name, where in sorted(homes.items()) if len(where) > 1}
+
+
+def main() -> None:
+    """Print the measures."""
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    known = modules(root)
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, (path, _) in known.items()}
+    print(f"modules    {len(known)}")
+    print(f"lines      {sum(lines.values())}")
+    print(f"statements {sum(statements(tree) for _, tree in known.values())}")
+    for name, count in sorted(lines.items(), key=lambda item: -item[1]):
+        if count > LONGEST_FILE:
+            print(f"long file  {count} {name}")
+    for name, (_, tree) in known.items():
+        for one in functions(tree):
+            length = (one.end_lineno or 0) - one.lineno + 1
+            if length > LONGEST_FUNCTION:
+                print(f"long function {length} {name}.{one.name}")
+    inside = {name: len(imports_inside(tree)) for name, (_, tree) in known.items()}
+    print(f"imports inside functions {sum(inside.values())}")
+    print("  " + ", ".join(f"{name} {n}" for name, n in inside.items() if n))
+    graph = {name: targets(name, path, tree, set(known)) for name, (path, tree) in known.items()}
+    for group in cycles(graph):
+        print(f"cycle      {' '.join(group)}")
+    shared = shared_names(known)
+    print(f"names in two modules or more {len(shared)}")
+    for name, where in shared.items():
+        print(f"  {name}: {', '.join(where)}")
+
+
+if __name__ == "__main__":
+    main()
