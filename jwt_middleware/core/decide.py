@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -29,7 +31,6 @@ from ..values.errors import (
 )
 from ..values.events import Refused
 from ..values.flows import Ask, Forward, Reply, Step, nobody
-from ..values.later import pattern, record
 from ..values.requests import Request, Response
 from ..values.tokens import AccessToken, FrozenDict, Hidden, User
 from .known_tokens import Cache, Entry, life_of, slimmed
@@ -43,7 +44,7 @@ if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
     from ..request.documents import Document
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Lookups:
     """How to ask for what the core may not know, in the form that its door can wait for."""
 
@@ -53,7 +54,7 @@ class Lookups:
     issuer: Callable[[str], Any] | None = None
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class _Attempt:
     """A token on its way in."""
 
@@ -62,7 +63,7 @@ class _Attempt:
     came: _Came
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class _Came:
     """An access token as it came."""
 
@@ -412,12 +413,12 @@ class Core:
 
 
 # What people put into a URL by mistake must not come into a log by it.
-_TOKEN = pattern(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
 MAX_TOLD = 512  # characters of what a client sent, in an event
 
 
 def _told(text: str) -> str:
-    return _TOKEN().sub("[token]", text[:MAX_TOLD])
+    return _TOKEN.sub("[token]", text[:MAX_TOLD])
 
 
 def _published(document: Document, request: Request) -> Step:

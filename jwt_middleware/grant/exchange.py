@@ -7,7 +7,7 @@ issuer hands it to the application.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
@@ -30,7 +30,6 @@ from ..values.errors import (
 )
 from ..values.events import Ahead, Event, Issued, KeyMismatch, Refreshed, Restored, Reused, Revoked
 from ..values.flows import Ask, Done, Step
-from ..values.later import record
 from ..values.tokens import Grant, Held, Hidden, Tokens
 from .ended_grants import EndedGrants
 from .minting import Made, Sign, Signing
@@ -52,7 +51,7 @@ _KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that
 Claims: TypeAlias = Mapping[str, Any]
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What the flows may ask for, in the form that their door can wait for. See `Store`."""
 

@@ -13,14 +13,14 @@ the row as it is, and the decision is made on that row.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from ..values.later import record
 from ..values.tokens import Grant
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The numbers of the rule."""
 

@@ -6,7 +6,7 @@ A key that can't be used says why, once, at load. A request never meets a weak o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from json import dumps
 from typing import Any, TypeAlias, cast
@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from ..values.later import record
 from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
 from .strict_json import b64url_decode, b64url_encode
 
@@ -46,7 +45,7 @@ class UnusableKey(ValueError):
     """The key can't or must not be used; the message says why, and holds no part of the key."""
 
 
-@record(kw_only=False, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Key:
     """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any
 
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.later import record
 from ..values.reasons import Reason
 from ..values.tokens import FrozenDict
 from .jwk import MAX_KID, Key
@@ -22,7 +22,7 @@ MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 _UNSUPPORTED = frozenset(("crit", "b64", "enc", "zip", "cty"))
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Header:
     """A header without anything that we don't support. What it says is a claim of the sender's."""
 
@@ -31,7 +31,7 @@ class Header:
     members: FrozenDict
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class Parsed:
     """A token that is well-formed. Nothing in it is true until the signature has been checked."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from json import JSONDecoder, JSONEncoder, encoder
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias, cast
 
-from ..values.later import pattern
 from ..values.tokens import FrozenDict
 
 MAX_BRACKETS = 1024  # objects and arrays in one text; thousands cost more than a signature
@@ -138,7 +138,7 @@ _decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
 # A string without an end takes all that is left, or every quote in it would be tried anew.
-_STRING = pattern(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
+_STRING = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 
@@ -147,7 +147,7 @@ def _check_nesting(octets: bytes) -> int:
     """Return how many objects and arrays there are: brackets in strings are none."""
     # Before the parser runs: it recurses, and what it does at the end of the stack differs by
     # version. Each round takes the innermost pairs away; what is never closed stays.
-    brackets = _STRING().sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
+    brackets = _STRING.sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
     count = brackets.count(b"[")
     if count > MAX_BRACKETS:
         raise ValueError("too many objects and arrays")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from binascii import a2b_base64
 from itertools import pairwise
 
 from cryptography.hazmat.primitives import serialization
 
-from ..values.later import pattern
-
-_OTHER_KEYS = pattern(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
+_OTHER_KEYS = re.compile(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
 # RFC 9562 s4: 122 bits of chance at most, and with some versions a time and an address.
-_UUID = pattern(rb"(?i)\s*(urn:uuid:)?\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?\s*")
+_UUID = re.compile(rb"(?i)\s*(urn:uuid:)?\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?\s*")
 _MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
@@ -23,12 +22,12 @@ def guessable(secret: bytes) -> str:
     of chance is measured: of 1,000 random secrets in any alphabet, none is refused. A long
     passphrase in another language than English passes: not all can be seen.
     """
-    if _OTHER_KEYS().search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
+    if _OTHER_KEYS.search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
         return (
             "this secret is an asymmetric key or a JWK in some encoding: load it as what it is "
             "(KeySet.pem, KeySet.from_jwks)"
         )
-    if _UUID().fullmatch(secret):
+    if _UUID.fullmatch(secret):
         return f"this secret is a UUID, an identifier and no key: {_MAKE_ONE}"
     if _repeats(secret) or _counts(secret):
         return f"this secret repeats itself or counts: {_MAKE_ONE}"
@@ -53,7 +52,7 @@ def _counts(secret: bytes) -> bool:
     return near > 0.6 * len(secret)
 
 
-_FAVOURITES = pattern("secret|password|passphrase|changeme|insecure|example|default|letmein")
+_FAVOURITES = re.compile("secret|password|passphrase|changeme|insecure|example|default|letmein")
 # The pairs of letters that make up more than half of English, and a seventh of random letters.
 _LETTERS = (
     "thheineranreonatenndtiesorteofedisitalarsttontngsehaasouioleve"
@@ -65,7 +64,7 @@ _BY_CHANCE = 0.14
 
 
 def _is_made_of_words(text: str) -> bool:
-    if _FAVOURITES().search(text):
+    if _FAVOURITES.search(text):
         return True
     pairs = [text[at : at + 2] for at in range(len(text) - 1)]
     letters = [pair for pair in pairs if pair.isascii() and pair.isalpha()]

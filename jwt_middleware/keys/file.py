@@ -6,12 +6,12 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..values.errors import ConfigurationError, KeysUnavailable
-from ..values.later import record
 from ..values.randomness import octets
 from .freshness import Limits
 from .key_sources import Found, Skipped
@@ -172,7 +172,7 @@ def _lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
     return status if os.path.samestat(status, os.stat(path)) else None
 
 
-@record(slots=False, kw_only=False)
+@dataclass(frozen=True)
 class File:
     """A JWK Set file as a source: replaced while the process runs, it is read again.
 

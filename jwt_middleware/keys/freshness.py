@@ -11,11 +11,11 @@ the keys stale, not gone: nobody knows their age, and the next answer is the fir
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil, inf
 from typing import Literal, TypeAlias
 
 from ..jose.jwk import Key
-from ..values.later import record
 
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 AHEAD = 0.8  # of the lifetime, after which the next fetch begins
@@ -38,7 +38,7 @@ Plan: TypeAlias = Literal[
 ]
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long keys of one source serve. All in seconds."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from ..values.later import pattern, record
 from .freshness import Limits
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 MAX_URL = 2048  # characters; it stands in every line that tells of a failure
 
 # RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
-_URL = pattern(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
+_URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
 # The hosts of request/origins.py, which doesn't know us; a test holds both to one rule.
-_LOOPBACK = pattern(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
+_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """The answer to one GET."""
 
@@ -43,7 +44,7 @@ class Fetcher(Protocol):
         ...
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a look at the source found."""
 
@@ -55,7 +56,7 @@ class Found:
 MAX_TOLD = 200  # characters
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A key of a published set that can't be used."""
 
@@ -102,7 +103,7 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
 
 def unusable(url: object) -> str:
     """Return why keys can't be fetched from a URL, or "" if they can."""
-    if not isinstance(url, str) or len(url) > MAX_URL or not _URL().fullmatch(url):
+    if not isinstance(url, str) or len(url) > MAX_URL or not _URL.fullmatch(url):
         return "is no absolute URL without user, password and fragment"
     try:
         parts = urlsplit(url)
@@ -119,4 +120,4 @@ def unusable(url: object) -> str:
 
 def is_loopback(parts: SplitResult) -> bool:
     """Say whether a URL leads to this machine."""
-    return _LOOPBACK().fullmatch(parts.hostname or "") is not None
+    return _LOOPBACK.fullmatch(parts.hostname or "") is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,7 +17,6 @@ from ..jose.jwk import Key
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
-from ..values.later import record
 from .freshness import JOINED, OLD, Freshness, Plan, fixed
 from .key_set import KeySet
 from .key_sources import Found, Skipped, Source
@@ -31,7 +30,7 @@ MAX_ALOFT = 2  # threads of fetches that didn't come back in time: one more woul
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class _Flight:
     """One fetch."""
 
@@ -40,7 +39,7 @@ class _Flight:
     future: Future[None]
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class _Wait:
     """What a request waits for, and how long."""
 

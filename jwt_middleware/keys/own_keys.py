@@ -7,14 +7,13 @@ honest token: whoever checks one has known its key for as long as anybody keeps 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from json import dumps
 from typing import Any
 
 from ..jose.jwk import Key, UnusableKey, is_foreign
 from ..values.errors import ConfigurationError
-from ..values.later import record
 
 LATEST = 1 << 37  # seconds: the year 6325; what lies beyond is a mistake, and no date some day
 KEPT = 3600.0  # seconds for which others may go on with a set; `KeySet.remote` takes no more
@@ -28,7 +27,7 @@ class State(StrEnum):
     RETIRED = "retired"  # has signed
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Held:
     """A key in a file, with its state."""
 

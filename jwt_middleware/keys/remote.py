@@ -6,7 +6,8 @@ comes is checked by who asked.
 
 from __future__ import annotations
 
-from dataclasses import field
+import re
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -14,7 +15,6 @@ from urllib.parse import urlsplit
 from ..jose.algorithms import ALGORITHMS
 from ..jose.strict_json import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
-from ..values.later import pattern, record
 from .freshness import Limits
 from .key_set import KeySet
 from .key_sources import Fetched, Fetcher, Found, Skipped, is_loopback, metadata_urls, unusable
@@ -24,11 +24,11 @@ MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
 
-_MAX_AGE = pattern(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
-_NOT_KEPT = pattern(r"(?:^|,)\s*no-(?:store|cache)")
+_MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
+_NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
 
 
-@record(slots=False)
+@dataclass(frozen=True, kw_only=True)
 class Remote:
     """A key set that an issuer publishes, or (without `url`) names in its metadata.
 
@@ -116,9 +116,9 @@ class Remote:
 
     def _lifetime(self, answer: Fetched) -> float:
         said = (answer.cache_control or "").lower()
-        if _NOT_KEPT().search(said):
+        if _NOT_KEPT.search(said):
             return MIN_LIFETIME
-        found = _MAX_AGE().search(said)
+        found = _MAX_AGE.search(said)
         return min(max(int(found[1]), MIN_LIFETIME), MAX_LIFETIME) if found else self.lifetime
 
     def _discover(self, issuer: str, deadline: float) -> str:

@@ -7,6 +7,7 @@ it goes out, so that a wrong key or a fault over there makes no bad token.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -15,7 +16,6 @@ from jwt.utils import der_to_raw_signature
 
 from ..jose import jwk
 from ..jose.jwk import Key, UnusableKey
-from ..values.later import record
 
 
 class Signer(Protocol):
@@ -33,7 +33,7 @@ class Signer(Protocol):
         ...
 
 
-@record(kw_only=False, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class ExternalKey(Key):
     """A public key whose private part signs elsewhere."""
 

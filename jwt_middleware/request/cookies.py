@@ -7,21 +7,22 @@ cookie of another. Which login is the present one, the store says, and never the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
-from ..values.later import pattern, record
 from ..values.requests import Headers, Request
 from ..values.tokens import Held
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them
-_JOINED = pattern(r"(?s),[ \t]*[!#-'*+\-.0-9A-Z^-z|~]+=.*")  # a token of RFC 9110 s5.6.2 and "="
+_JOINED = re.compile(r"(?s),[ \t]*[!#-'*+\-.0-9A-Z^-z|~]+=.*")  # a token of RFC 9110 s5.6.2 and "="
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jar:
     """The cookies of one kind of token: names and attributes, so that clearing matches setting."""
 
@@ -59,7 +60,7 @@ class Jar:
         )
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jars:
     """The cookies of both kinds of tokens, or of refresh tokens alone."""
 
@@ -123,7 +124,7 @@ def _cut(value: str) -> str:
     `__Host-` it must not. Browsers send one line (RFC 6265 s5.4), and HTTP/2's are joined by "; "
     (RFC 9113 s8.2.3).
     """
-    return _JOINED().sub("", value)
+    return _JOINED.sub("", value)
 
 
 def check_once(pairs: Iterable[tuple[str, str]]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from urllib.parse import unquote_plus
 
 from ..jose.jws import MAX_TOKEN
 from ..values import reasons
 from ..values.errors import InvalidClient, InvalidRequest, InvalidToken
-from ..values.later import pattern
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
 # count.
@@ -16,7 +16,7 @@ _SCHEME = "bearer"
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 # A server in front joins two header lines with a comma. No parameter of another scheme has this
 # form.
-_SECOND = pattern(r"(?i), *bearer(?: |$)")
+_SECOND = re.compile(r"(?i), *bearer(?: |$)")
 
 
 def bearer(authorization: str | None) -> str | None:
@@ -33,7 +33,7 @@ def bearer(authorization: str | None) -> str | None:
     authorization = authorization.strip(" \t")
     if authorization[:6].lower() != _SCHEME or authorization[6:7] not in ("", " ", "\t", ","):
         # Before anything that takes time in proportion to what was sent.
-        if len(authorization) <= 2 * MAX_TOKEN and _SECOND().search(authorization):
+        if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return None
     token = authorization[6:].lstrip(" ")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from ..values.errors import ConfigurationError
-from ..values.later import pattern
 from ..values.requests import Request
 
-_ORIGIN = pattern(
+_ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
     r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])"
     r"(?P<port>:[0-9]{1,5})?"
 )
 # The hosts of keys/key_sources.py, as they stand in an origin; a test holds both to one rule.
-_LOOPBACK = pattern(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
+_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 PREFLIGHT_MAX_AGE = 600  # seconds; Chromium's most is 7200
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
@@ -105,11 +105,11 @@ class Anyone:
 
 def is_loopback(url: str) -> bool:
     """Say whether `url` is an http URL or origin of this very machine."""
-    match = _ORIGIN().match(url)
+    match = _ORIGIN.match(url)
     return (
         match is not None
         and match["scheme"] == "http"
-        and _LOOPBACK().fullmatch(match["host"]) is not None
+        and _LOOPBACK.fullmatch(match["host"]) is not None
         and url[match.end() : match.end() + 1] in ("", "/")
     )
 
@@ -133,7 +133,7 @@ def origin_of(url: str) -> str | None:
 
 def check_origin(origin: object) -> None:
     """Check one configured origin: exact, as a browser sends it. Raises ConfigurationError."""
-    match = _ORIGIN().fullmatch(origin) if isinstance(origin, str) else None
+    match = _ORIGIN.fullmatch(origin) if isinstance(origin, str) else None
     if match is None or match["port"] == _DEFAULT_PORTS.get(match["scheme"], ""):
         raise ConfigurationError(
             "origins",

@@ -5,16 +5,16 @@ Where one stands, the core knows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from json import dumps
 
 from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
-from ..values.later import pattern
 from ..values.requests import Headers, Response
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
-QUOTABLE = pattern(r"[ !#-\[\]-~]*")
-_UNQUOTABLE = pattern(r"[^ !#-\[\]-~]")
+QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
+_UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
 
 _TITLES = {
     400: "Bad Request",
@@ -89,7 +89,7 @@ class Refusals:
 
 def quoted(value: str) -> str:
     """Return a quoted-string; a character that can't stand in one becomes "?"."""
-    return '"' + _UNQUOTABLE().sub("?", value) + '"'
+    return '"' + _UNQUOTABLE.sub("?", value) + '"'
 
 
 def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: str = "") -> str:

@@ -7,27 +7,27 @@ slow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidRequest
-from ..values.later import pattern, record
 
 # What is the same path to us and to every framework. `%` isn't here: a decoded path that still has
 # one was encoded twice.
-_CANONICAL = pattern(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
+_CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
 # What frameworks and servers read in different ways: Flask serves //admin as /admin.
 # Bottle drops octets that are no UTF-8, others put U+FFFD in their place.
-_ODD = pattern(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
-_SCOPE_TOKEN = pattern(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
-_METHOD = pattern(r"[A-Z][A-Z0-9_-]*")
-_PARAMETER = pattern(r"[{}<>]|/:")
+_ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
+_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
+_PARAMETER = re.compile(r"[{}<>]|/:")
 MAX_PATH = 8192  # characters; what is longer is no path of an application's
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One rule for a path, or for all below it (`/admin/*`).
 
@@ -65,18 +65,18 @@ class Route:
         self._check_types()
         self._check_path()
         for method in self.methods:
-            if not _METHOD().fullmatch(method):
+            if not _METHOD.fullmatch(method):
                 raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
         scope: object = self.scope  # what an untyped caller gave
         if not isinstance(scope, str) or not all(
-            _SCOPE_TOKEN().fullmatch(one) for one in scope.split(" ") if scope
+            _SCOPE_TOKEN.fullmatch(one) for one in scope.split(" ") if scope
         ):
             raise self._wrong(
                 "scope",
                 "must be words separated by one space (RFC 6749 s3.3)",
                 'as in "read write"',
             )
-        if any(not _SCOPE_TOKEN().fullmatch(value) for value in self.acr_values):
+        if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
             raise self._wrong(
                 "acr_values",
                 "must be visible ASCII without quotes (RFC 9470 s3)",
@@ -100,7 +100,7 @@ class Route:
                 "excludes scope, max_age and acr_values",
                 "make two rules, for two paths or two methods",
             )
-        if self.permits and not _CANONICAL().fullmatch(self.path):
+        if self.permits and not _CANONICAL.fullmatch(self.path):
             raise self._wrong(
                 "path",
                 f"{self.path!r} can't be public or optional: servers and frameworks read it in "
@@ -135,7 +135,7 @@ class Route:
         if not isinstance(path, str) or not path.startswith("/"):
             raise self._wrong("path", f"{path!r} must begin with /", "as the router sees it")
         literal = path.removesuffix("*") if path.endswith("/*") else path
-        if _ODD().search(literal) or not literal.isprintable():
+        if _ODD.search(literal) or not literal.isprintable():
             raise self._wrong(
                 "path",
                 f"{path!r} isn't the same path for every server",
@@ -143,7 +143,7 @@ class Route:
             )
         if "*" in literal and not self.permits:
             raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
-        if _PARAMETER().search(literal):
+        if _PARAMETER.search(literal):
             raise self._wrong("path", f"{path!r}: path parameters don't exist here", "end with /*")
         if "%" in literal or "?" in literal or "#" in literal:
             raise self._wrong("path", f"{path!r} is no decoded path", "no %, no query, no fragment")
@@ -316,7 +316,7 @@ class Routes:
             stem = whole[: max(whole.rfind("/", 0, self._longest + 1), 0)]
         while True:
             narrow = self._narrow_below.get(stem) if len(path) > len(stem) else None
-            if narrow is not None and (is_odd(path) or not _CANONICAL().fullmatch(path)):
+            if narrow is not None and (is_odd(path) or not _CANONICAL.fullmatch(path)):
                 narrow = None
             wide = self._wide_below.get(stem)
             rule = None
@@ -345,7 +345,7 @@ def is_odd(path: str) -> bool:
         and len(path) <= MAX_PATH
     ):
         return False
-    return len(path) > MAX_PATH or _ODD().search(path) is not None
+    return len(path) > MAX_PATH or _ODD.search(path) is not None
 
 
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:

@@ -14,20 +14,19 @@ from ..keys.key_sources import unusable
 from ..token.claims import MAX_TIME, is_scope
 from ..token.refresh import from_text
 from ..values.errors import ConfigurationError
-from ..values.later import pattern
 from . import fields as checks
 from .groups import Cookies, Former, Refresh
 
-_TOKEN = pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 s5.6.2
 # RFC 6265bis s4.1.3: what these promise about a cookie, we say ourselves; case doesn't count.
-_PREFIX = pattern(r"(?i)__(?:secure|host|http)-")
+_PREFIX = re.compile(r"(?i)__(?:secure|host|http)-")
 # Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
-_FIELD = pattern(r"[A-Za-z][A-Za-z0-9-]*")
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 # No dot segment: a client takes it away before it asks (RFC 3986 s5.2.4).
-_PATH = pattern(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
 # What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
 # request headers, what else browsers add by themselves, and what proxies add.
-_AUTOMATIC = pattern(
+_AUTOMATIC = re.compile(
     r"(?i)accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
     r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
     r"keep-alive|last-event-id|origin|pragma|priority|proxy-.*|purpose|range|referer|rtt|save-data|"
@@ -143,16 +142,16 @@ def _seconds(value: Any) -> float:
 
 
 def _cookie_name(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _TOKEN().fullmatch(value):
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise _wrong(name, "must be a token of RFC 9110 s5.6.2", "letters, digits, - and _")
-    if _PREFIX().match(value):
+    if _PREFIX.match(value):
         raise _wrong(name, "has the prefix already, which is put in front of it", "leave it out")
 
 
 def _header(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _FIELD().fullmatch(value):
+    if not isinstance(value, str) or not _FIELD.fullmatch(value):
         raise _wrong(name, "must be the name of a header: letters, digits and -", _HEADER)
-    if _AUTOMATIC().fullmatch(value):
+    if _AUTOMATIC.fullmatch(value):
         raise _wrong(
             name, f"{value!r} comes from other sites, too: from a form, or by itself", _HEADER
         )
@@ -232,7 +231,7 @@ def _client_id(name: str, value: Any) -> None:
 
 
 def _path(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _PATH().fullmatch(value):
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
         raise _wrong(name, f"{value!r} is no path of letters, digits and ._~-", 'like "/auth"')
     if value.startswith("/.well-known/oauth-"):
         raise _wrong(name, f"{value!r} is where metadata is (RFC 8414, RFC 9728)", 'like "/auth"')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -11,7 +11,6 @@ from ..keys.key_set import KeySet
 from ..request.origins import is_loopback
 from ..token.profiles import RFC_9068, Profile
 from ..values.errors import ConfigurationError
-from ..values.later import record
 from ..values.tokens import AccessToken, Grant, Tokens
 from . import fields
 
@@ -24,7 +23,7 @@ MAX_ENTRIES = 1_000_000  # of the token cache; some 2.5 GB in each process
 MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Cookies:
     """Tokens in cookies, for browser clients whose scripts shall not hold them (RFC 10017).
 
@@ -107,7 +106,7 @@ class Cookies:
         )
 
 
-@record(slots=False)
+@dataclass(frozen=True, kw_only=True)
 class TokenCache:
     """Verified access tokens, kept so that the next request with one costs next to nothing.
 
@@ -136,7 +135,7 @@ class TokenCache:
             raise ConfigurationError("token_cache.hashed", "must be True or False")
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Former:
     """What signed refresh tokens before a change of `secret`, of keys or of the issuer's name.
 
@@ -179,7 +178,7 @@ class Former:
         return cast("tuple[str | bytes, ...]", self.secret)
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Refresh:
     """Issue tokens: logins begin grants, and refresh tokens buy new access tokens.
 
@@ -259,7 +258,7 @@ class Refresh:
         return cast("tuple[str | bytes, ...]", self.secret)
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrustedIssuer:
     """Another issuer whose access tokens are taken. Its keys verify its own tokens and no other's.
 

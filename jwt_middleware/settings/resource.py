@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..values.errors import ConfigurationError
-from ..values.later import pattern, record
 from . import fields
 
 # What every server and every client takes for the same path; a query names no document of ours.
-_PATH = pattern(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Resource:
     """Publish what a client must know to get a token for this service (RFC 9728).
 
@@ -69,7 +70,7 @@ class Resource:
 def _identifier(name: str, value: Any) -> str:
     url = fields.url(name, value)
     parts = urlsplit(url)
-    if "?" in url or not _PATH().fullmatch(parts.path):
+    if "?" in url or not _PATH.fullmatch(parts.path):
         # RFC 9728 s1.2: "SHOULD NOT include a query component".
         raise ConfigurationError(
             name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,6 @@ from ..token.claims import MAX_TIME
 from ..token.profiles import RFC_9068, Profile
 from ..values.errors import ConfigurationError
 from ..values.events import Event
-from ..values.later import record
 from . import fields
 from .groups import Refresh, TokenCache, TrustedIssuer
 from .resource import Resource
@@ -42,7 +41,7 @@ def timer(clock: Callable[[], float]) -> Any:
     return time if clock is wall_clock else SimpleNamespace(time=clock)
 
 
-@record(slots=False, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
     """What access tokens must be, which routes need them, and who is told.
 
@@ -324,7 +323,7 @@ def _leeway(name: str, value: Any) -> float:
 
 
 def _realm(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value or not QUOTABLE().fullmatch(value):
+    if not isinstance(value, str) or not value or not QUOTABLE.fullmatch(value):
         raise ConfigurationError(
             name,
             "must be ASCII without quotes, backslashes and control characters (RFC 6750 s3)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..jose import jws
@@ -12,7 +12,6 @@ from ..jose.jws import Parsed
 from ..jose.strict_json import parse_object, quote, rewrite, to_json
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.later import record
 from ..values.tokens import AccessToken, FrozenDict, Grant
 from .claims import check
 from .profiles import Profile
@@ -20,7 +19,7 @@ from .profiles import Profile
 Check = Callable[[AccessToken], bool]
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What one issuer's access tokens must satisfy."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol
 
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.later import pattern
 from ..values.tokens import FrozenDict
 from .profiles import Profile
 
@@ -100,7 +100,7 @@ def is_identifier(value: object) -> bool:
     if type(value) is not str or not value:
         return False
     # `isprintable` is the fast path; a few letters fail it, so that the pattern decides.
-    return value.isprintable() or not _CONTROL().search(value)
+    return value.isprintable() or not _CONTROL.search(value)
 
 
 def scope(claims: FrozenDict, expected: Expected, _: float) -> None:
@@ -170,20 +170,20 @@ def _plainly_hold(claims: FrozenDict, expected: Expected, now: float) -> bool:
 
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
 # ). Some issuers send "" for no scope; that opens nothing.
-_SCOPE = pattern(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+_SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
 _IDENTIFIERS = ("sub", "jti", "client_id", "sid")
 
 
 def is_scope(value: str) -> bool:
     """Say whether `value` is a scope (RFC 6749 s3.3), or "" for none."""
-    return _SCOPE().fullmatch(value) is not None
+    return _SCOPE.fullmatch(value) is not None
 
 
 # There are few scopes among many tokens.
 _is_known_scope: Callable[[str], bool] = lru_cache(maxsize=256)(is_scope)
 
 
-_CONTROL = pattern("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def time_of(claims: FrozenDict, name: str) -> float | None:

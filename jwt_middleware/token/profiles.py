@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..values.later import record
+from dataclasses import dataclass
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The header type and the claims that an issuer's access tokens must have.
 

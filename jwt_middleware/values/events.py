@@ -6,12 +6,11 @@ opens nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from .later import record
 
-
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """A request was refused. `reason` is stable, meant for alerts, and not told to the client."""
 
@@ -25,7 +24,7 @@ class Refused:
     grant_id: str | None = None
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
     """A login: a grant began, and `ended` are the older ones that made room for it."""
 
@@ -36,7 +35,7 @@ class Issued:
     ended: tuple[str, ...] = ()
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """A refresh token bought a new access token."""
 
@@ -48,7 +47,7 @@ class Refreshed:
     user_agent_changed: bool | None = None  # None: not known
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """The store had lost `lost` rotations; the client's token brought them back."""
 
@@ -60,7 +59,7 @@ class Restored:
     user_agent_changed: bool | None = None
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reused:
     """Two hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
 
@@ -72,7 +71,7 @@ class Reused:
     user_agent_changed: bool | None = None
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
     """A token is further ahead than failovers explain: an old backup serves as the store."""
 
@@ -82,7 +81,7 @@ class Ahead:
     gap: int
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyMismatch:
     """A bound grant's refresh token came with another key's proof, or with none."""
 
@@ -92,7 +91,7 @@ class KeyMismatch:
     user_agent_changed: bool | None = None
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
     """Grants ended on purpose: log-out, `Issuer.revoke`, a refusal of the application's hook."""
 
@@ -102,7 +101,7 @@ class Revoked:
     reason: str
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed:
     """The store stopped answering. Told once, until it is back."""
 
@@ -112,7 +111,7 @@ class StoreFailed:
     detail: str
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreBack:
     """The store answers again."""
 
@@ -121,7 +120,7 @@ class StoreBack:
     seconds: float  # since it failed
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLate:
     """Ended grants have not been heard of for longer than `sync_limit`. Told once."""
 
@@ -131,7 +130,7 @@ class SyncLate:
     passing: bool  # whether tokens of our own grants still pass: Refresh(sync_failure="open")
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysChanged:
     """An issuer's key set has other keys than before: what is gone opens nothing any more."""
 
@@ -142,7 +141,7 @@ class KeysChanged:
     removed: tuple[str, ...]
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeySkipped:
     """A key in an issuer's set can't be used; the others serve. Told once."""
 
@@ -153,7 +152,7 @@ class KeySkipped:
     problem: str
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysFailed:
     """An issuer's key set can't be had. Told once, until it is back; known keys serve on."""
 
@@ -163,7 +162,7 @@ class KeysFailed:
     detail: str
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysBack:
     """An issuer's key set can be had again."""
 

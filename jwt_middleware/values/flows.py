@@ -7,12 +7,12 @@ synchronous and the asynchronous world.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from .errors import Unavailable
 from .events import Event
-from .later import record
 from .requests import Response
 from .tokens import AccessToken, Auth, User
 
@@ -43,7 +43,7 @@ class Forward:
         self.auth, self.scopes = (Auth(()), frozenset()) if token is None else _scopes(token.scope)
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class Reply:
     """Answer the request ourselves."""
 
@@ -51,7 +51,7 @@ class Reply:
     events: tuple[Event, ...] = ()
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class Done:
     """The application's own call is carried out: this is its result."""
 
@@ -62,7 +62,7 @@ class Done:
         return "<Done>"  # a login's result is its tokens
 
 
-@record(kw_only=False, guarded=False)
+@dataclass(slots=True)
 class Ask:
     """Do this one piece of I/O, then go on with its answer.
 

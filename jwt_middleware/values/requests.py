@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
-
-from .later import record
 
 
 class Request:
@@ -40,7 +39,7 @@ class Request:
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer of ours. Header names are lower-case; the body is complete."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
-
-from .later import record
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -50,7 +48,7 @@ class FrozenDict(dict[str, Any]):
         return self
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
@@ -111,7 +109,7 @@ class AccessToken:
         return self.subject == self.client_id
 
 
-@record
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
@@ -160,12 +158,17 @@ class Grant:
         )
 
 
-@record(kw_only=False)
 class User:
     """What Starlette expects at `request.user`."""
 
+    __slots__ = ("display_name", "is_authenticated")
+
     is_authenticated: bool
     display_name: str
+
+    def __init__(self, is_authenticated: bool, display_name: str) -> None:
+        object.__setattr__(self, "is_authenticated", is_authenticated)
+        object.__setattr__(self, "display_name", display_name)
 
     def __setattr__(self, name: str, value: object) -> None:
         # Channels' AuthMiddleware puts the user of Django's session into what it finds here. Who
@@ -173,13 +176,28 @@ class User:
         if name != "_wrapped":
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, User):
+            return NotImplemented
+        return (self.is_authenticated, self.display_name) == (
+            other.is_authenticated,
+            other.display_name,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.is_authenticated, self.display_name))
+
+    def __repr__(self) -> str:
+        known = f"is_authenticated={self.is_authenticated!r}, display_name={self.display_name!r}"
+        return f"User({known})"
+
     @property
     def identity(self) -> str:
         """Return the subject; "" for nobody."""
         return self.display_name
 
 
-@record(kw_only=False)
+@dataclass(frozen=True, slots=True)
 class Auth:
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
