@@ -11,8 +11,8 @@ from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .request.routes import below_root
 from .settings.settings import Settings
+from .values.decisions import Forward, Reply
 from .values.errors import ConfigurationError
-from .values.flows import Forward, Reply
 from .values.requests import Request, Response
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from .grant.exchange import Begun, Exchange
 from .process.drivers import afinish, finish
 from .process.runtime import Runtime
 from .settings.settings import Settings
+from .values.decisions import Done, Step
 from .values.errors import ConfigurationError
 from .values.events import Revoked
-from .values.flows import Done, Step
 from .values.tokens import Grant, Held, Tokens
 
 

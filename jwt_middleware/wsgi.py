@@ -11,7 +11,7 @@ from .process.drivers import run
 from .process.request_bodies import Body
 from .process.runtime import Runtime, current_token
 from .settings.settings import Settings
-from .values.flows import Reply
+from .values.decisions import Reply
 from .values.requests import Request
 from .values.tokens import AccessToken
 

@@ -16,8 +16,8 @@ from jwt_middleware.core.decide import Core
 from jwt_middleware.process.drivers import arun, run
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import reasons
+from jwt_middleware.values.decisions import Ask, Forward, Reply, Step, nobody
 from jwt_middleware.values.errors import InvalidToken, Unavailable
-from jwt_middleware.values.flows import Ask, Forward, Reply, Step, nobody
 from jwt_middleware.values.requests import Request
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 

@@ -28,9 +28,9 @@ from ..token import claims as rules
 from ..token.access import accept, check_type
 from ..token.claims import time_of
 from ..values import reasons
+from ..values.decisions import Forward, Reply
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
-from ..values.flows import Forward, Reply
 from ..values.requests import Request
 from ..values.tokens import AccessToken, FrozenDict, Hidden
 from . import Refusal, told

@@ -21,6 +21,7 @@ from ..settings.settings import Settings, timer
 from ..token.access import accept, check_type
 from ..token.claims import lifetime, time_of
 from ..values import reasons
+from ..values.decisions import Ask, Forward, Reply, Step, nobody
 from ..values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
@@ -30,7 +31,6 @@ from ..values.errors import (
     OAuthError,
 )
 from ..values.events import Refused
-from ..values.flows import Ask, Forward, Reply, Step, nobody
 from ..values.requests import Request, Response
 from ..values.tokens import AccessToken, FrozenDict, Hidden, User
 from .known_tokens import Cache, Entry, life_of, slimmed

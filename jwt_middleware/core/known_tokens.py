@@ -16,7 +16,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
-from ..values.flows import Forward
+from ..values.decisions import Forward
 from ..values.tokens import AccessToken, FrozenDict, User
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from ..values import reasons
+from ..values.decisions import Ask, Forward, Step
 from ..values.errors import InvalidToken, Unavailable
-from ..values.flows import Ask, Forward, Step
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
 OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before

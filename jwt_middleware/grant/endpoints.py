@@ -18,6 +18,7 @@ from ..settings.settings import Settings
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
 from ..values import reasons
+from ..values.decisions import Ask, Reply, Step
 from ..values.errors import (
     InvalidGrant,
     InvalidRequest,
@@ -28,7 +29,6 @@ from ..values.errors import (
     UnsupportedTokenType,
 )
 from ..values.events import Event
-from ..values.flows import Ask, Reply, Step
 from ..values.requests import Headers, Request, Response
 from ..values.tokens import AccessToken, Held, Hidden, Tokens
 from .exchange import Exchange

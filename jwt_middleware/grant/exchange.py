@@ -20,6 +20,7 @@ from ..token import access, refresh
 from ..token.claims import is_scope
 from ..token.refresh import RefreshKeys, RefreshToken
 from ..values import reasons
+from ..values.decisions import Ask, Done, Step
 from ..values.errors import (
     EndGrant,
     InvalidGrant,
@@ -29,7 +30,6 @@ from ..values.errors import (
     Unavailable,
 )
 from ..values.events import Ahead, Event, Issued, KeyMismatch, Refreshed, Restored, Reused, Revoked
-from ..values.flows import Ask, Done, Step
 from ..values.tokens import Grant, Held, Hidden, Tokens
 from .ended_grants import EndedGrants
 from .minting import Made, Sign, Signing

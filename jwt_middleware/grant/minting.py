@@ -14,8 +14,8 @@ from ..settings.refresh_secrets import refresh_keys
 from ..settings.settings import Settings
 from ..token import access, refresh
 from ..token.access import Mint
+from ..values.decisions import Ask, Step
 from ..values.errors import Unavailable
-from ..values.flows import Ask, Step
 from ..values.randomness import draw
 from ..values.tokens import Grant, Hidden, Tokens
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from ..core.decide import Core
 from ..values import forks
+from ..values.decisions import Ask, Done, Forward, Reply, Step
 from ..values.errors import OAuthError, Unavailable
 from ..values.events import Event
-from ..values.flows import Ask, Done, Forward, Reply, Step
 from ..values.requests import Request
 
 if TYPE_CHECKING:

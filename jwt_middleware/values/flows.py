@@ -1,88 +1,91 @@
-"""What the core answers to a request: a step, as a value. Nothing here waits.
+"""Flows: logic that asks for what it can't know and goes on, the same for sync and async code.
 
-`run` and `arun` (in `process/drivers.py`) carry the asks out; they are all that differs between the
-synchronous and the asynchronous world.
+A flow is a generator. `answer = yield from ask(store.advance, grant_id, ...)` suspends it; a driver
+makes the call, waits for the answer or awaits it, and resumes the flow with it. What the call
+raises is raised in the flow at that line, where `try/except` can go on without an answer. `run` and
+`arun` are the two drivers, for the core, the grants and the stores alike. All that differs between
+the synchronous and the asynchronous world is which functions a flow is given to ask, and which of
+the two drives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from inspect import isawaitable
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from .errors import Unavailable
-from .events import Event
-from .requests import Response
-from .tokens import AccessToken, Auth, User
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-# Tokens have few different scopes: thousands that are kept share what is made of these.
-@lru_cache(maxsize=256)
-def _scopes(scope: str) -> tuple[Auth, frozenset[str]]:
-    """Return a token's scopes as Starlette reads them, and as the issuer gave them."""
-    words = scope.split()
-    return Auth((*words, "authenticated")), frozenset(words)
+class Ask(NamedTuple):
+    """One call that a flow wants to be made: `call(*args, **kwargs)`, which may be awaitable.
 
-
-class Forward:
-    """Call the application, with this verified token (None: a public route, or nobody).
-
-    `user` is a user of ours, or nobody: another issuer's names and a client's own are none of ours.
-    `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1).
-    `scopes` are the token's; `auth` has one more, which opens nothing here.
-    """
-
-    __slots__ = ("auth", "remote_user", "scopes", "token", "user")
-
-    def __init__(self, token: AccessToken | None, user: User) -> None:
-        self.token = token
-        self.user = user
-        name = user.display_name
-        self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
-        self.auth, self.scopes = (Auth(()), frozenset()) if token is None else _scopes(token.scope)
-
-
-@dataclass(slots=True)
-class Reply:
-    """Answer the request ourselves."""
-
-    response: Response
-    events: tuple[Event, ...] = ()
-
-
-@dataclass(slots=True)
-class Done:
-    """The application's own call is carried out: this is its result."""
-
-    value: Any
-    events: tuple[Event, ...] = ()
-
-    def __repr__(self) -> str:
-        return "<Done>"  # a login's result is its tokens
-
-
-@dataclass(slots=True)
-class Ask:
-    """Do this one piece of I/O, then go on with its answer.
-
-    `call(*args)` returns the answer, or an awaitable of it under ASGI. `failed` takes an
-    `Unavailable` where the flow can go on without the answer; without it, the error becomes the
-    reply. `tell` is there where the rest of the flow must not be lost with a request that is
-    cancelled: it is carried out to its end, and `tell` takes what would have been told.
+    `is_kept`: from here on the flow is carried to its end, whoever stops waiting for it.
     """
 
     call: Callable[..., Any]
     args: tuple[Any, ...]
-    then: Callable[[Any], Step]
-    failed: Callable[[Unavailable], Step] | None = None
-    tell: Callable[[tuple[Event, ...]], None] | None = None
+    kwargs: dict[str, Any]
+    is_kept: bool = False
 
 
-Step: TypeAlias = Forward | Reply | Done | Ask
+Flow: TypeAlias = Generator[Ask, Any, T]
+# Takes what is left of a flow, and carries it to its end even if its own caller is cancelled.
+Keep: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 
-@cache
-def nobody() -> Forward:
-    """Return the step for who comes without a token; its user is nobody."""
-    return Forward(None, User(is_authenticated=False, display_name=""))
+def ask(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+    """Return what `call(*args, **kwargs)` answers. Typed by the synchronous kind of the call."""
+    answer: T = yield Ask(call, args, kwargs)
+    return answer
+
+
+def ask_and_keep(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+    """Do what `ask` does, where the rest must not be lost with a request that is cancelled."""
+    answer: T = yield Ask(call, args, kwargs, is_kept=True)
+    return answer
+
+
+def run(flow: Flow[T]) -> T:
+    """Carry a flow to its end in this thread. Raises what the flow raises."""
+    try:
+        asked = next(flow)
+        while True:
+            try:
+                answer = asked.call(*asked.args, **asked.kwargs)
+            except BaseException as error:  # noqa: BLE001  (the flow decides)
+                asked = flow.throw(error)
+            else:
+                asked = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def arun(flow: Flow[T], keep: Keep | None = None) -> T:
+    """Carry a flow to its end, awaiting what has to be awaited. Raises what the flow raises."""
+    try:
+        asked = next(flow)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    found: T = await _resumed(flow, asked, keep)
+    return found
+
+
+async def _resumed(flow: Flow[Any], asked: Ask, keep: Keep | None) -> Any:
+    try:
+        while True:
+            if asked.is_kept and keep is not None:
+                return await keep(_resumed(flow, asked, None))
+            try:
+                answer = asked.call(*asked.args, **asked.kwargs)
+                if isawaitable(answer):
+                    answer = await answer
+            except BaseException as error:  # noqa: BLE001  (the flow decides)
+                asked = flow.throw(error)
+            else:
+                asked = flow.send(answer)
+    except StopIteration as end:
+        return end.value
