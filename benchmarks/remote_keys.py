@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from jwt_middleware import KeySet
-from jwt_middleware.keys.freshness import BACK_OFF
+from jwt_middleware.keys.freshness import FETCH_BACK_OFF
 from tests.issuing import HOUR, Clock
 from tests.keyserver import KeyServer, key_set
 from tests.keyserver.faults import FAULTS
@@ -35,7 +35,7 @@ def line(fault: str, door: str) -> str:
         before = server.accepted
         known = site.flood([token] * REQUESTS, threads=THREADS)
         settle()
-        for step in BACK_OFF:
+        for step in FETCH_BACK_OFF:
             clock.forward(step)
             known += site.flood([token] * THREADS, threads=THREADS)
             settle()

@@ -123,7 +123,7 @@ def test_another_applications_cookie_holds_nobody_up_while_the_key_file_is_broke
         sid = browser.login().grant_id
         assert len(browser.cookies) == 2
         world.clock.forward(HOUR)
-        file.write(path, b"")
+        file.write_key_file(path, b"")
         for _ in range(2):
             answer = browser.refresh()
             assert (answer.status, answer.json["sid"]) == (200, sid)

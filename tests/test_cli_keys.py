@@ -584,7 +584,7 @@ def test_a_file_that_somebody_holds_is_not_waited_for_in_vain(
         return contents
 
     for each in (meanwhile, can_be_read):
-        file.change(operator.path, each)
+        file.change_key_file(operator.path, each)
     operator.does("rotate --force")
 
 
@@ -600,17 +600,17 @@ def test_a_file_that_was_replaced_before_it_was_locked_is_locked_anew(
         if waiting and os.path.samefile(path, operator.path):
             waiting.clear()
             # Another operator is done between the opening and the lock.
-            file.change(operator.path, lambda contents: contents + b" ")
+            file.change_key_file(operator.path, lambda contents: contents + b" ")
         return descriptor
 
     def alone(contents: bytes) -> bytes:
         with pytest.raises(BlockingIOError):
-            file.change(operator.path, lambda contents: contents + b"lost")
+            file.change_key_file(operator.path, lambda contents: contents + b"lost")
         return contents + b"\n"
 
     monkeypatch.setattr(file, "PATIENCE", 0.05)
     monkeypatch.setattr(os, "open", opening)
-    file.change(operator.path, alone)
+    file.change_key_file(operator.path, alone)
     assert operator.path.read_bytes() == first + b" \n"
 
 

@@ -13,13 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jwt_middleware import KeySet
 from jwt_middleware.keys.freshness import (
-    AHEAD,
-    BACK_OFF,
+    FETCH_AHEAD,
+    FETCH_BACK_OFF,
     JOINED,
     SET_BACK,
     SPREAD,
     Freshness,
-    Limits,
+    KeyLimits,
     fixed,
 )
 
@@ -34,7 +34,7 @@ moments = st.one_of(
     st.floats(0, 2),
     st.floats(0, 60),
     st.floats(0, 1000),
-    st.sampled_from((*BACK_OFF, 0.0, 0.99, 6.0, 30.0, 480.0, 600.0, 3600.0, 4200.0)),
+    st.sampled_from((*FETCH_BACK_OFF, 0.0, 0.99, 6.0, 30.0, 480.0, 600.0, 3600.0, 4200.0)),
 )
 
 
@@ -59,7 +59,7 @@ class Machine(RuleBasedStateMachine):
         alone=st.booleans(),
     )
     def begin(self, stale: float, cool_down: float, lease: float, *, alone: bool) -> None:
-        self.limits = Limits(stale=stale, cool_down=cool_down, lease=lease)
+        self.limits = KeyLimits(stale=stale, cool_down=cool_down, lease=lease)
         self.alone = alone
         self.fresh = Freshness(self.limits, stands_alone=alone)
 
@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
             assert kid is None or not self.failures, "while it fails, nobody can say"
         if plan == "refuse":
             assert self.failures or self.flight is not None or now < self.rests_until
-            assert 1 <= fresh.retry_after(now) <= BACK_OFF[-1]
+            assert 1 <= fresh.retry_after(now) <= FETCH_BACK_OFF[-1]
 
     def lose(self) -> None:
         """Take note of what should have come back."""
@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
 
     def fail_at(self, now: float) -> None:
         self.flight = None
-        self.rests_until = now + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
+        self.rests_until = now + FETCH_BACK_OFF[min(self.failures, len(FETCH_BACK_OFF) - 1)]
         self.failures += 1
 
     @precondition(lambda self: self.flight is not None)
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         if self.flight is None:
             return
         self.flight = None
-        self.asked_at, self.rests_until = -inf, self.now + BACK_OFF[0]
+        self.asked_at, self.rests_until = -inf, self.now + FETCH_BACK_OFF[0]
         self.fresh.put_off(self.now)
 
     @precondition(lambda self: self.flight is not None)
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         later.plan("none of them", now)
         if later._lease > -inf:
             later.failed(now)
-        wait = max(BACK_OFF[-1], self.limits.cool_down) + 0.01
+        wait = max(FETCH_BACK_OFF[-1], self.limits.cool_down) + 0.01
         assert later.plan("none of them", now + wait) == "ask"
 
 
@@ -206,14 +206,14 @@ def good(fresh: Freshness, now: float = START, keys: KeySet = ONE, **more: float
 
 @pytest.fixture
 def fresh() -> Freshness:
-    return Freshness(Limits(stale=3600, cool_down=30, lease=6))
+    return Freshness(KeyLimits(stale=3600, cool_down=30, lease=6))
 
 
 @given(st.floats(0, 1))
 def test_it_is_fetched_ahead_between_75_and_85_percent(spread: float) -> None:
-    one = Freshness(Limits(stale=3600, cool_down=30, lease=6))
+    one = Freshness(KeyLimits(stale=3600, cool_down=30, lease=6))
     good(one, spread=spread)
-    assert pytest.approx(0.75) == AHEAD - SPREAD
+    assert pytest.approx(0.75) == FETCH_AHEAD - SPREAD
     assert START + 450 - 1e-3 <= one.due <= START + 510 + 1e-3
 
 

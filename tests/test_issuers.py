@@ -32,8 +32,8 @@ from jwt_middleware.core.trusted_issuers import (
 )
 from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
-from jwt_middleware.keys.freshness import Limits
-from jwt_middleware.keys.key_sources import Found
+from jwt_middleware.keys.freshness import KeyLimits
+from jwt_middleware.keys.key_sources import FoundKeys
 from jwt_middleware.process import runtime
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
@@ -311,17 +311,17 @@ def test_a_token_by_a_key_that_no_longer_serves_revokes_like_any_invalid_one(
         algorithm = None
         answers = 1
 
-        def limits(self) -> Limits:
-            return Limits(stale=HOUR, cool_down=30, lease=5)
+        def limits(self) -> KeyLimits:
+            return KeyLimits(stale=HOUR, cool_down=30, lease=5)
 
-        def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+        def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
             self.answers -= 1
             if self.answers < 0:
                 raise KeysUnavailable("gone")
-            return Found(b"", HOUR)
+            return FoundKeys(b"", HOUR)
 
         def read(self, octets: bytes) -> Any:
-            return KeySet(theirs.keys.keys), ()
+            return theirs.keys.keys, ()
 
     settings = own.settings(
         refresh=Refresh(store="memory://"),

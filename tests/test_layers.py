@@ -52,6 +52,7 @@ EDGES = (
     "keys/live_keys.py",
     "keys/remote.py",
     "keys/stranger_limits.py",
+    "keys/waits.py",
     "settings/loading.py",
     "stores/",
     "values/forks.py",

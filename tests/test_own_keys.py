@@ -295,14 +295,14 @@ def test_a_look_that_hangs_lets_known_keys_in(
     token = world.login().access_token
     world.clock.forward(120)
     free = Flag()
-    real = file.read
+    real = file.read_key_file
 
     def hanging(path: Any) -> bytes:
         free.wait(PATIENCE)
         return real(path)
 
     keys.path.touch()
-    monkeypatch.setattr(file, "read", hanging)
+    monkeypatch.setattr(file, "read_key_file", hanging)
     monkeypatch.setattr(module, "JOINED", 0.05)
     before = time.monotonic()
     assert world.call(token).status == 200
@@ -317,13 +317,13 @@ def test_a_look_that_hangs_holds_nobody_up_for_long(
     world.clock.forward(DAY)
     keys.rotate()
     free = Flag()
-    real = file.read
+    real = file.read_key_file
 
     def hanging(path: Any) -> bytes:
         free.wait(PATIENCE)
         return real(path)
 
-    monkeypatch.setattr(file, "read", hanging)
+    monkeypatch.setattr(file, "read_key_file", hanging)
     monkeypatch.setattr(module, "JOINED", 0.05)
     before = time.monotonic()
     first = world.login()
@@ -392,7 +392,7 @@ FAULTS: dict[str, tuple[Callable[[Keys], bytes], str]] = {
 
 
 def replaced(path: Path, contents: bytes) -> None:
-    file.write(path, contents)
+    file.write_key_file(path, contents)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -583,7 +583,7 @@ def test_a_link_is_followed_when_it_is_written(tmp_path: Path) -> None:
         assert link.is_symlink()
         assert KeySet.load(there).by_kid.keys() == made.by_kid.keys()
     there.unlink()
-    file.create(link, b"{}")
+    file.create_key_file(link, b"{}")
     assert (link.is_symlink(), there.read_bytes()) == (True, b"{}")
 
 
@@ -599,9 +599,9 @@ def test_the_folder_is_synced_after_the_new_name_is_in_it(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    file.create(path, b"made")
-    file.write(path, b"written")
-    file.change(path, lambda before: before + b" and changed")
+    file.create_key_file(path, b"made")
+    file.write_key_file(path, b"written")
+    file.change_key_file(path, lambda before: before + b" and changed")
     assert synced == [b"made", b"written", b"written and changed"]
 
 
@@ -619,8 +619,8 @@ def test_on_nfs_the_lock_is_granted_for_a_file_that_is_open_to_write(
 
     monkeypatch.setattr(fcntl, "flock", flock)
     path = tmp_path / "keys.json"
-    file.write(path, b"one")
-    file.change(path, lambda before: before + b" two")
+    file.write_key_file(path, b"one")
+    file.change_key_file(path, lambda before: before + b" two")
     assert path.read_bytes() == b"one two"
 
 
@@ -628,7 +628,7 @@ def test_a_file_that_its_owner_may_only_read_is_changed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, real = tmp_path / "keys.json", os.open
-    file.write(path, b"one")
+    file.write_key_file(path, b"one")
     path.chmod(0o400)
 
     def opened(name: Any, flags: int, *mode: int) -> int:
@@ -637,6 +637,6 @@ def test_a_file_that_its_owner_may_only_read_is_changed_all_the_same(
         return real(name, flags, *mode)
 
     monkeypatch.setattr(os, "open", opened)
-    file.change(path, lambda before: before + b" two")
+    file.change_key_file(path, lambda before: before + b" two")
     assert path.read_bytes() == b"one two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o400

@@ -93,7 +93,7 @@ def test_a_key_file_is_changed_where_there_are_neither_modes_nor_locks(
     # As above, in this process.
     monkeypatch.setattr(file, "_HAS_MODES", False)
     path = tmp_path / "keys.json"
-    file.write(path, b"one")
+    file.write_key_file(path, b"one")
     path.chmod(0o666)
-    file.change(path, lambda before: before + b" two")
+    file.change_key_file(path, lambda before: before + b" two")
     assert path.read_bytes() == b"one two"

@@ -21,9 +21,9 @@ import pytest
 
 from jwt_middleware import KeySet, TrustedIssuer
 from jwt_middleware.keys import Fetched
-from jwt_middleware.keys.freshness import BACK_OFF, JOINED
+from jwt_middleware.keys.freshness import FETCH_BACK_OFF, JOINED
 from jwt_middleware.keys.live_keys import MAX_ALOFT
-from jwt_middleware.keys.remote import MARGIN, MAX_SET
+from jwt_middleware.keys.remote import LEASE_MARGIN, MAX_SET
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable
 from jwt_middleware.values.events import KeysBack, KeysChanged, KeysFailed, KeySkipped
@@ -83,7 +83,7 @@ def test_without_any_keys_a_request_gets_503_and_one_fetch_is_made_for_each_back
     fetcher = Paced()
     site, token = at(door, author, server.url, fetcher=fetcher), author.token()
     detail = begin(fault, server, fetcher)
-    for step in BACK_OFF:
+    for step in FETCH_BACK_OFF:
         refused = site.get(token)
         assert (refused.status, refused.reason) == (503, "keys_unavailable")
         assert refused.header("retry-after") == str(int(step))
@@ -92,15 +92,15 @@ def test_without_any_keys_a_request_gets_503_and_one_fetch_is_made_for_each_back
         clock.forward(step - 0.01)
         assert not site.served(token)  # nobody asks before that
         clock.forward(0.02)
-    assert fetcher.count == len(BACK_OFF)
-    assert server.accepted <= len(BACK_OFF), "one connection for each"
+    assert fetcher.count == len(FETCH_BACK_OFF)
+    assert server.accepted <= len(FETCH_BACK_OFF), "one connection for each"
     settle()
     (failed,) = site.told
     assert isinstance(failed, KeysFailed)
     assert failed.issuer == author.factory.issuer
     assert detail in failed.detail
     mend(server, fetcher, key_set(author.keys))
-    clock.forward(BACK_OFF[-1])
+    clock.forward(FETCH_BACK_OFF[-1])
     assert site.served(token)
     settle()
     assert is_back(site.told[1:], after=91)
@@ -123,14 +123,14 @@ def test_known_keys_serve_until_the_stale_limit_whatever_is_wrong(
     assert fetchers(), "it was served while the fetch went on"
     fetcher.may_end.set()
     settle()
-    for step in BACK_OFF:
+    for step in FETCH_BACK_OFF:
         assert site.served(token)
         assert not site.served(stranger.token()), "nobody can say that the key is unknown"
         assert not fetchers()
         clock.forward(step + 0.01)
         assert site.served(token)
         settle()
-    assert fetcher.count == 2 + len(BACK_OFF)
+    assert fetcher.count == 2 + len(FETCH_BACK_OFF)
     clock.now = began + LIFETIME + HOUR - 1
     assert site.served(token)
     settle()
@@ -138,7 +138,7 @@ def test_known_keys_serve_until_the_stale_limit_whatever_is_wrong(
     refused = site.get(token)
     assert (refused.status, refused.reason) == (503, "keys_unavailable")
     mend(server, fetcher, key_set(author.keys))
-    clock.forward(BACK_OFF[-1] + 0.01)
+    clock.forward(FETCH_BACK_OFF[-1] + 0.01)
     assert site.served(token)
     settle()
     assert [type(one) for one in site.told] == [KeysFailed, KeysBack]
@@ -182,7 +182,7 @@ def test_strangers_hold_a_server_whose_keys_are_good_for_a_second_and_one_of_the
     answers = site.flood([OTHER.token(iss=server.base) for _ in range(40)])
     assert {one.status for one in answers} == {503}
     assert max(one.seconds for one in answers) < 2.5
-    clock.forward(BACK_OFF[0])
+    clock.forward(FETCH_BACK_OFF[0])
     answers = site.flood([OTHER.token(iss=server.base) for _ in range(40)])
     assert sum(one.seconds >= 3 for one in answers) == 1
     assert server.count == 3
@@ -257,7 +257,7 @@ def test_a_thousand_unknown_kids_at_once_cause_one_fetch_for_each_back_off(
     server.publish(answer("", status=500))
     forged = [author.rotated().token() for _ in range(50)] * 20
     clock.forward(30)
-    for count, step in enumerate(BACK_OFF[:3], 1):
+    for count, step in enumerate(FETCH_BACK_OFF[:3], 1):
         answers = site.flood([*forged, known], threads=1001)
         assert {one.status for one in answers[:-1]} == {503}
         assert answers[-1].status == 200
@@ -576,20 +576,20 @@ def test_a_fetch_that_never_comes_back_is_given_up_by_all(
     with fetcher:
         answers = site.flood([author.token()] * 20)
         assert {one.status for one in answers} == {503}
-        assert max(one.seconds for one in answers) < 0.1 + MARGIN + 2
+        assert max(one.seconds for one in answers) < 0.1 + LEASE_MARGIN + 2
         # The lease ends, and another try begins after the back-off; a third would hang like them.
         for count in (1, 2, 2, 2):
             assert fetcher.count == count
             clock.forward(1.2)
             assert not site.served(author.token())
-            clock.forward(BACK_OFF[-1])
+            clock.forward(FETCH_BACK_OFF[-1])
             site.get(author.token())
         assert len(fetchers()) == MAX_ALOFT
         (failed,) = site.told
         assert failed == KeysFailed(issuer=server.base, detail="no answer in 1.1 s")
     settle()
     # They have come back: another goes out.
-    clock.forward(BACK_OFF[-1])
+    clock.forward(FETCH_BACK_OFF[-1])
     fetcher.then = Fetched(200, _octets(author.keys))
     assert site.served(author.token())
     settle()
@@ -836,7 +836,7 @@ def test_what_ends_the_thread_of_a_fetch_ends_nothing_else(
 ) -> None:
     fetcher = Own(raising(SystemExit(1)))
     site = at(door, author, "https://keys.example/set", fetcher=fetcher)
-    for step in BACK_OFF[:3]:  # more often than fetches may be lost
+    for step in FETCH_BACK_OFF[:3]:  # more often than fetches may be lost
         (refused,) = site.flood([author.token()])
         assert refused.status == 503
         assert refused.seconds < 5, "nobody waits for what won't come, as long as it may take"

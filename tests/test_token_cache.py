@@ -21,8 +21,8 @@ from jwt_middleware.core import known_tokens as cache
 from jwt_middleware.core.known_tokens import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
 from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict_json import parse_object
-from jwt_middleware.keys.freshness import Freshness, Limits
-from jwt_middleware.keys.key_sources import Found
+from jwt_middleware.keys.freshness import Freshness, KeyLimits
+from jwt_middleware.keys.key_sources import FoundKeys
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
@@ -42,14 +42,14 @@ class Shown:
         self.keys = keys
         self.looks = count()
 
-    def limits(self) -> Limits:
-        return Limits(stale=3600, cool_down=1, lease=5)
+    def limits(self) -> KeyLimits:
+        return KeyLimits(stale=3600, cool_down=1, lease=5)
 
-    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
-        return Found(str(next(self.looks)).encode(), 60)
+    def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
+        return FoundKeys(str(next(self.looks)).encode(), 60)
 
     def read(self, octets: bytes) -> Any:
-        return self.keys, ()
+        return self.keys.keys, ()
 
 
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -451,7 +451,7 @@ def test_an_audience_of_several_stays_as_it_is() -> None:
 
 def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
-    fresh = Freshness(Limits(stale=0, cool_down=1, lease=1))
+    fresh = Freshness(KeyLimits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
     return Entry(token, User(True, subject), start=0, end=NOW + 60, keys=fresh, generation=1)
 

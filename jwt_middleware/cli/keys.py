@@ -130,9 +130,9 @@ def _new(arguments: Namespace) -> None:
     with _refusals(path):
         try:
             if replaced:
-                file.change(path, lambda _: contents)
+                file.change_key_file(path, lambda _: contents)
             else:
-                file.create(path, contents)
+                file.create_key_file(path, contents)
         except FileExistsError:
             raise Refusal(
                 f"{path} is there already; --force replaces it, and ends every login"
@@ -293,7 +293,7 @@ def _parsed(contents: bytes) -> _File:
 
 def _read(path: Path) -> _File:
     with _refusals(path):
-        return _parsed(file.read(path))
+        return _parsed(file.read_key_file(path))
 
 
 def _changed(
@@ -310,7 +310,7 @@ def _changed(
         return after
 
     with _refusals(arguments.file):
-        file.change(arguments.file, to)
+        file.change_key_file(arguments.file, to)
     sys.stderr.write(arguments.warning)
     before, after = seen
     return before, after

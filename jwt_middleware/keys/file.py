@@ -9,31 +9,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, KeysUnavailable
 from ..values.randomness import octets
-from .freshness import Limits
-from .key_sources import Found, Skipped
+from .freshness import KeyLimits
+from .jwk_sets import configured_keys
+from .key_sources import FoundKeys, Skipped
 
-if TYPE_CHECKING:
-    from .key_set import KeySet
-
-LIFETIME = 5.0  # seconds between looks; a new file is in force after that
+LOOK_INTERVAL = 5.0  # seconds between looks; a new file is in force after that
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
-PATIENCE = 10.0  # seconds for another process that changes the file, which takes milliseconds
-# Others may read it, or write it; a group that the service runs in may read it.
-_STRANGERS = stat.S_IWGRP | stat.S_IRWXO
-# Windows has neither: the folder's access list says who may read, and nothing keeps two commands
-# that change a file from doing it at once.
+LOCK_TIMEOUT = 10.0  # seconds for another process that changes the file, which takes milliseconds
+# Modes that a file of secrets must not have. That a group may read it is allowed: the service may
+# run in that group.
+_OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IRWXO
+# Windows has neither modes nor `flock`. There the folder's access list says who may read, and
+# nothing keeps two commands from changing a file at once.
 _HAS_MODES = hasattr(os, "fchown")
 
 
-def read(path: Any) -> bytes:
+def read_key_file(path: Any) -> bytes:
     """Return the contents of a key file. Raises ConfigurationError with the way out."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError("keys", f"{type(path).__name__} is no path of a file")
-    with _told(path), open(path, "rb") as opened:
+    with _errors_explained(path), open(path, "rb") as opened:
         contents = opened.read(MAX_FILE + 1)
     if len(contents) > MAX_FILE:
         raise ConfigurationError("keys", f"{path}: larger than {MAX_FILE} octets")
@@ -41,7 +41,7 @@ def read(path: Any) -> bytes:
 
 
 @contextmanager
-def _told(path: str | os.PathLike[str]) -> Generator[None, None, None]:
+def _errors_explained(path: str | os.PathLike[str]) -> Generator[None, None, None]:
     """Say what is wrong with a file. Raises ConfigurationError with the way out."""
     try:
         yield
@@ -56,7 +56,7 @@ def _told(path: str | os.PathLike[str]) -> Generator[None, None, None]:
         raise ConfigurationError("keys", f"{path}: {error.strerror}", remedy) from None
 
 
-def write(path: str | os.PathLike[str], contents: bytes) -> None:
+def write_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
     path = os.path.realpath(path)  # or a link would become a file
     with _beside(path, contents) as written:
@@ -64,34 +64,34 @@ def write(path: str | os.PathLike[str], contents: bytes) -> None:
     _sync_folder(path)
 
 
-def create(path: str | os.PathLike[str], contents: bytes) -> None:
-    """Do what `write` does where there is no such file. Raises FileExistsError, OSError."""
+def create_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
+    """Write a file as `write_key_file` does. Raises FileExistsError if there is one, OSError."""
     path = os.path.realpath(path)
     with _beside(path, contents) as written:
         os.link(written, path)
     _sync_folder(path)
 
 
-def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
-    """Replace the contents by what `to` makes of them, one process after the other.
+def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
+    """Replace the contents by what `to` returns for them, one process after the other.
 
-    The new file has the owner and the mode of the old one. What `to` raises leaves all as it was.
+    The new file has the owner and the mode of the old one. If `to` raises, nothing is changed.
 
     Raises:
         ConfigurationError: it can't be read, or others may read or write it.
-        OSError: it can't be written, or another process has held it for `PATIENCE`.
+        OSError: it can't be written, or another process has held it for `LOCK_TIMEOUT`.
 
     """
     path = os.path.realpath(path)
     with _locked(path) as status:
-        if status.st_mode & _STRANGERS and _HAS_MODES:
+        if status.st_mode & _OPEN_TO_OTHERS and _HAS_MODES:
             mode = f"{status.st_mode & 0o777:04o}"
             raise ConfigurationError(
                 "keys",
                 f"{path}: others may read or change it, its mode is {mode}",
                 "chmod 600; a key that others could read is to be rotated and retired",
             )
-        with _beside(path, to(read(path)), status) as written:
+        with _beside(path, to(read_key_file(path)), status) as written:
             os.replace(written, path)
         _sync_folder(path)
 
@@ -100,7 +100,7 @@ def change(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
 def _beside(
     path: str, contents: bytes, like: os.stat_result | None = None
 ) -> Generator[str, None, None]:
-    """Write to a file in the same folder, which is gone at the end unless it got another name."""
+    """Write to a temporary file in the same folder, which is removed at the end."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.{octets(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -109,7 +109,7 @@ def _beside(
             opened.write(contents)
             opened.flush()
             if like is not None and _HAS_MODES:
-                # An operator who is root must not take the file away from who runs the service.
+                # Where root changes the file, the service's user must still be able to read it.
                 os.fchown(descriptor, like.st_uid, like.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
@@ -120,8 +120,8 @@ def _beside(
 
 
 def _sync_folder(path: str) -> None:
-    """Make the new name as durable as the contents: a power cut would bring the old file back."""
-    # Where a folder can't be opened (Windows) or synced, the file is in its place all the same.
+    """Write the folder to disk, or after a power cut the old file may be there again."""
+    # Some systems (Windows) can't open or sync a folder; the file was replaced all the same.
     with suppress(OSError):
         descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -132,13 +132,13 @@ def _sync_folder(path: str) -> None:
 
 @contextmanager
 def _locked(path: str) -> Generator[os.stat_result, None, None]:
-    """Hold the file itself locked: what another process has replaced meanwhile is locked anew."""
-    deadline = monotonic() + PATIENCE
+    """Hold the file locked; one that another process has replaced meanwhile is opened anew."""
+    deadline = monotonic() + LOCK_TIMEOUT
     while True:
-        with _told(path):
-            descriptor = _opened(path)
+        with _errors_explained(path):
+            descriptor = _open_to_lock(path)
         try:
-            status = _lock(descriptor, path, deadline)
+            status = _try_lock(descriptor, path, deadline)
             if status is not None:
                 yield status
                 return
@@ -147,20 +147,19 @@ def _locked(path: str) -> Generator[os.stat_result, None, None]:
         sleep(0.01)
 
 
-def _opened(path: str) -> int:
-    # To write, though nothing is written: on NFS a lock is the server's, which grants an exclusive
-    # one for a file that is open to write only (flock(2)).
+def _open_to_lock(path: str) -> int:
+    # Open for writing, though nothing is written: on NFS the server grants an exclusive lock only
+    # for a file that is open for writing (flock(2)).
     try:
         return os.open(path, os.O_RDWR)
     except PermissionError:
         return os.open(path, os.O_RDONLY)
 
 
-def _lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
-    """Return the status of the file that is locked now; None: another process has it, or had."""
+def _try_lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
+    """Return the status of the file, locked now; None: another process has it, or replaced it."""
     if _HAS_MODES:
-        # Not at the top: who only reads has no use for it.
-        from fcntl import LOCK_EX, LOCK_NB, flock
+        from fcntl import LOCK_EX, LOCK_NB, flock  # not at the top: Windows has no such module
 
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)
@@ -174,38 +173,36 @@ def _lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
 
 @dataclass(frozen=True)
 class File:
-    """A JWK Set file as a source: replaced while the process runs, it is read again.
+    """A JWK Set file as a source of keys, which is read again when it was replaced.
 
-    What can't be read, or isn't a key set, changes nothing: the keys that are known serve on.
+    If it can't be read or isn't a key set, the keys that are known go on to serve.
     """
 
     path: str
     algorithm: str | None = None
 
-    def limits(self) -> Limits:
-        """Return how long what it gives serves: for ever, if nothing better is found."""
-        return Limits(stale=inf, cool_down=1.0, lease=LIFETIME, near=True)
+    def limits(self) -> KeyLimits:
+        """Return how long its keys serve: without end, if nothing better is found."""
+        return KeyLimits(stale=inf, cool_down=1.0, lease=LOOK_INTERVAL, near=True)
 
-    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+    def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
         """Read the file, unless it is the one that was read before. Raises KeysUnavailable."""
         try:
             status = os.stat(self.path)
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if before is not None and before.memo == seen:
                 return before
-            return Found(read(self.path), LIFETIME, seen)
+            return FoundKeys(read_key_file(self.path), LOOK_INTERVAL, seen)
         except OSError as error:
             raise KeysUnavailable(f"{self.path}: {error.strerror}") from None
         except ConfigurationError as error:
             raise KeysUnavailable(error.problem) from None
 
-    def read(self, octets: bytes) -> tuple[KeySet, tuple[Skipped, ...]]:
+    def read(self, octets: bytes) -> tuple[tuple[Key, ...], tuple[Skipped, ...]]:
         """Return the keys in the file, all of which must be usable. Raises ConfigurationError."""
-        from .key_set import KeySet
-
-        return KeySet.from_jwks(octets, algorithm=self.algorithm), ()
+        return configured_keys(octets, self.algorithm), ()
 
 
-def source(path: str | os.PathLike[str], algorithm: str | None) -> File:
-    """Return the file as a source, wherever the process goes meanwhile."""
+def file_source(path: str | os.PathLike[str], algorithm: str | None) -> File:
+    """Return the file as a source; a relative path stays what it means now."""
     return File(os.path.abspath(path), algorithm)

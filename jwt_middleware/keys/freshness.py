@@ -1,11 +1,11 @@
 """How fresh one issuer's keys are, and what that means for a request. Pure: time in, a plan out.
 
-Fresh keys serve. Near the end of their time they are fetched ahead, while they go on serving. A
-`kid` that isn't among them is asked for in the same request, but not again before the cool-down is
-over, whoever sends it. While the source fails, one request tries after each back-off, and the keys
-serve on as stale ones, until the limit: then they are gone. A fetch under way is a lease with a
-deadline, never a flag: what never comes back is taken for failed. A clock that was set back makes
-the keys stale, not gone: nobody knows their age, and the next answer is the first to tell.
+Fresh keys serve. Near the end of their lifetime they are fetched again, while they go on serving. A
+request with an unknown `kid` fetches the keys at once, but the next fetch for an unknown `kid` must
+wait for the cool-down. While the source fails, one request tries again after each back-off, and the
+keys serve as stale ones until the limit; then they are gone. A fetch under way is a lease with a
+deadline, never a flag: a fetch that never ends counts as failed. A clock that was set back makes
+the keys stale, not gone: their age is unknown until the next answer.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from typing import Literal, TypeAlias
 
 from ..jose.jwk import Key
 
-BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
-AHEAD = 0.8  # of the lifetime, after which the next fetch begins
+FETCH_BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
+FETCH_AHEAD = 0.8  # of the lifetime, after which the next fetch begins
 SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
-OLD = 60.0  # seconds beyond the lifetime, for which near keys serve without a look for others
+OLD = 60.0  # seconds beyond their lifetime, after which requests wait for near keys to be read
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
-JOINED = 1.0  # seconds for which others wait with who began a fetch, while anything else is served
+JOINED = 1.0  # seconds that requests wait for the fetch of another, while known keys serve
 
-Keys = Mapping[str | None, Key]
+KeysByName = Mapping[str | None, Key]
 
 
 # What a request does about its issuer's keys.
-Plan: TypeAlias = Literal[
+FetchPlan: TypeAlias = Literal[
     "go on",
     "start",  # a fetch, and go on meanwhile
     "ask",  # begin a fetch, and wait for it
     "join",  # wait for the fetch under way
-    "unknown",  # the issuer has no such key, as far as anyone may ask
-    "refuse",  # nobody can say at the moment
+    "unknown",  # refuse the token: the issuer has no such key, and it is too early to fetch again
+    "refuse",  # whether there is such a key can't be found out at the moment
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class KeyLimits:
     """How long keys of one source serve. All in seconds."""
 
     stale: float  # beyond their lifetime, while no answer comes
     cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
     lease: float  # that a fetch takes at most
-    near: bool = False  # a look costs next to nothing: after an idle time, known keys wait for it
+    near: bool = False  # to look costs next to nothing: after an idle time, requests wait for it
 
 
 class Freshness:
@@ -69,10 +69,10 @@ class Freshness:
         "since",
     )
 
-    def __init__(self, limits: Limits, *, stands_alone: bool = True) -> None:
+    def __init__(self, limits: KeyLimits, *, stands_alone: bool = True) -> None:
         self._limits = limits
-        self._stands_alone = stands_alone  # without these keys, nobody is served at all
-        self.keys: Keys = {}
+        self._stands_alone = stands_alone  # without these keys, no request can be served at all
+        self.keys: KeysByName = {}
         self.generation = 0  # grows when the keys change, and never shrinks
         self.since = inf
         self.due = -inf
@@ -88,8 +88,8 @@ class Freshness:
             self._lease = -inf
             self._set_due(-inf)
 
-    def plan(self, kid: str | None, now: float) -> Plan:
-        """Say what a request that names `kid` does. START and ASK say: and it has the lease."""
+    def plan(self, kid: str | None, now: float) -> FetchPlan:
+        """Say what a request that names `kid` does. After "start" and "ask" a lease has begun."""
         if now < self.since < inf:
             self._set_back(now)
         if self.is_lost(now):
@@ -97,12 +97,12 @@ class Freshness:
         usable = self.is_usable(now)
         if usable and kid in self.keys:
             return self._begin_ahead(now)
-        # To name none is only understood where there is one key, and no other set would help.
+        # A token without `kid` needs a set of one key; another fetch would hardly bring one.
         if usable and kid is None:
             return "unknown"
         if self._lease > -inf:
-            # Strangers must not hold every thread of a server whose known keys are good: nobody but
-            # who tries waits for a source that has just failed, or takes its time.
+            # Tokens of strangers must not block every thread of a server whose known keys are good:
+            # only the request that fetches waits for a source that has just failed or is slow.
             is_slow = not self.is_worth_waiting(now) and now - self._begun_at >= JOINED
             return "refuse" if self._failures or is_slow else "join"
         if self._is_resting(now):
@@ -117,17 +117,17 @@ class Freshness:
         return self.since <= now < self._gone_at
 
     def is_worth_waiting(self, now: float) -> bool:
-        """Say whether all may wait for keys: while they are lacking, there is nothing to serve."""
+        """Say whether every request may wait: without these keys, none can be served."""
         return self._stands_alone and not self.is_usable(now)
 
     def is_lost(self, now: float) -> bool:
         """Say whether a fetch is under way that should have come back."""
-        # By a clock that was set back it would be under way for ever.
+        # After a clock was set back, the lease would otherwise never end.
         lease = self._limits.lease
         return self._lease > -inf and not 0 <= self._lease - now <= lease + SET_BACK
 
     def is_old(self, now: float) -> bool:
-        """Say whether nobody has looked for long, and nothing says that it would be in vain."""
+        """Say whether the last look at the source was long ago, and didn't fail."""
         return now - self._expires_at >= OLD and not self._failures
 
     @property
@@ -136,11 +136,11 @@ class Freshness:
         return self._failures > 0
 
     def retry_after(self, now: float) -> int:
-        """Return the whole seconds until somebody tries again, at least 1."""
+        """Return the whole seconds until the next try, at least 1."""
         return max(1, ceil(self._next_try - now)) if self._is_resting(now) else 1
 
-    def succeeded(self, begun: float, keys: Keys, lifetime: float, spread: float) -> None:
-        """Take over a good answer to the fetch that began at `begun`: what it lacks is gone.
+    def succeeded(self, begun: float, keys: KeysByName, lifetime: float, spread: float) -> None:
+        """Take over the keys of the fetch that began at `begun`; keys that it lacks are gone.
 
         `spread` is a random number from 0 to 1.
         """
@@ -152,21 +152,21 @@ class Freshness:
         self._lease = -inf
         self._begun_at = max(self._begun_at, begun)
         self._expires_at = begun + lifetime
-        ahead = begun + lifetime * (AHEAD + SPREAD * (2 * spread - 1))
-        # `due` before `since`, for who reads both without the lock: too much asked harms nothing.
+        ahead = begun + lifetime * (FETCH_AHEAD + SPREAD * (2 * spread - 1))
+        # `due` before `since`: threads read both without the lock, and an early look does no harm.
         self._set_due(ahead)
         self.since = begun - SET_BACK
 
     def failed(self, now: float) -> None:
         """Take note of a fetch that failed: the next is tried after the back-off."""
-        self._next_try = now + BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+        self._next_try = now + FETCH_BACK_OFF[min(self._failures, len(FETCH_BACK_OFF) - 1)]
         self._failures += 1
         self._lease = -inf
         self._set_due(self._next_try)
 
     def put_off(self, now: float) -> None:
         """Take note of a fetch that found no place: the issuer wasn't asked, and hasn't failed."""
-        self._next_try = now + BACK_OFF[0]
+        self._next_try = now + FETCH_BACK_OFF[0]
         self._begun_at = self._lease = -inf
         self._set_due(self._next_try)
 
@@ -174,7 +174,7 @@ class Freshness:
     def _gone_at(self) -> float:
         return self._expires_at + self._limits.stale
 
-    def _begin_ahead(self, now: float) -> Plan:
+    def _begin_ahead(self, now: float) -> FetchPlan:
         if now < self.due or self._lease > -inf or self._is_resting(now):
             return "go on"
         self._begin(now)
@@ -184,7 +184,7 @@ class Freshness:
         return 0 <= now - self._begun_at < self._limits.cool_down
 
     def _is_resting(self, now: float) -> bool:
-        return 0 < self._next_try - now <= BACK_OFF[-1]
+        return 0 < self._next_try - now <= FETCH_BACK_OFF[-1]
 
     def _begin(self, now: float) -> None:
         self._begun_at = now
@@ -200,9 +200,9 @@ class Freshness:
         self.due = min(when, self._gone_at)
 
 
-def fixed(keys: Keys) -> Freshness:
+def fixed(keys: KeysByName) -> Freshness:
     """Return the freshness of keys that never change."""
-    found = Freshness(Limits(stale=inf, cool_down=inf, lease=inf))
+    found = Freshness(KeyLimits(stale=inf, cool_down=inf, lease=inf))
     found.keys = keys
     found.generation = 1
     found.since, found.due, found._expires_at = -inf, inf, inf

@@ -1,11 +1,12 @@
 """One GET with the standard library's HTTP client: bounded in octets and in time.
 
-Certificates are checked. No redirect is followed, no proxy asked, and no address connected to that
-no key set can have. Loaded only where a set is fetched by it.
+Certificates are checked. No redirect is followed, no proxy is used, and addresses that can't have a
+key set are not connected to. Loaded only where a set is fetched by it.
 """
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  (`getaddrinfo` needs it; see `Remote.__post_init__`)
 import socket
 import ssl
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from ..values.errors import KeysUnavailable
-from .key_sources import Fetched, is_loopback
+from ..values.loopback import is_loopback_host
+from .key_sources import Fetched
 
-# A cloud's metadata service gives credentials to whoever asks it; it has no keys. Most are at
-# link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
-_METADATA = frozenset(
+# Metadata services of clouds give credentials to every process that asks, and have no keys. Most are
+# at link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
+_CLOUD_METADATA = frozenset(
     ip_address(text)
     for text in (
         "fd00:ec2::254",
@@ -60,7 +62,9 @@ class HttpFetcher:
         except TimeoutError:
             raise KeysUnavailable(f"{url} doesn't answer in {timeout:.1f} s") from None
         except (OSError, HTTPException) as error:
-            raise KeysUnavailable(f"{url}: {type(error).__name__}: {_told(error)}") from None
+            raise KeysUnavailable(
+                f"{url}: {type(error).__name__}: {_network_error(error)}"
+            ) from None
 
     def _fetch(self, parts: SplitResult, url: str, deadline: float, limit: int) -> Fetched:
         with closing(self._connect(parts, deadline)) as connected:
@@ -84,15 +88,15 @@ class HttpFetcher:
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # All are looked at before one is used, and by number: a name that means another address the
-        # next time it is asked for leads nowhere.
+        # All addresses are checked before one is used, and then the address itself is connected to:
+        # a name that stands for another address when it is asked for again changes nothing.
         for *_, address in found:
             self._check_address(parts, str(address[0]))
         problem: OSError = OSError("no address")
         for tried, (family, kind, protocol, _, address) in enumerate(found):
             connected = socket.socket(family, kind, protocol)
             try:
-                # One that swallows everything leaves time for the others.
+                # An address that never answers leaves time for the others.
                 connected.settimeout(_left(deadline) / (len(found) - tried))
                 connected.connect(address)
                 connected.settimeout(_left(deadline))
@@ -103,8 +107,8 @@ class HttpFetcher:
         raise problem
 
     def _check_address(self, parts: SplitResult, text: str) -> None:
-        meant = tuple(_meant(ip_address(text.partition("%")[0])))
-        if is_loopback(parts):
+        meant = tuple(_targets(ip_address(text.partition("%")[0])))
+        if is_loopback_host(parts.hostname or ""):
             if not all(one.is_loopback for one in meant):
                 raise KeysUnavailable(f"{parts.hostname} is not this machine")
         elif any(_has_no_keys(one) for one in meant):
@@ -131,8 +135,8 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _told(error: BaseException) -> str:
-    """Return what an error of the network says, in one short line."""
+def _network_error(error: BaseException) -> str:
+    """Return the text of a network error, in one short line."""
     text = str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error)
     return " ".join(text.split())[:200]
 
@@ -142,11 +146,11 @@ def _has_no_keys(address: IPv4Address | IPv6Address) -> bool:
         address.is_link_local
         or address.is_multicast
         or address.is_unspecified
-        or address in _METADATA
+        or address in _CLOUD_METADATA
     )
 
 
-def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+def _targets(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
     """Yield the addresses that one leads to: itself, or the IPv4 address that is inside of it."""
     if isinstance(address, IPv4Address):
         yield address
@@ -169,8 +173,8 @@ def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Add
                 yield IPv4Address(place)
 
 
-class _Wire:
-    """What HTTP needs of a socket, until the deadline: a slow drip ends there."""
+class _Wire(RawIOBase):
+    """What `HTTPConnection` needs of a socket, within the deadline even if octets come one by one."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected
@@ -180,23 +184,15 @@ class _Wire:
         self._connected.settimeout(_left(self._deadline))
         self._connected.sendall(octets)
 
-    def recv_into(self, buffer: Any) -> int:
-        self._connected.settimeout(_left(self._deadline))
-        return self._connected.recv_into(buffer)
-
     def makefile(self, mode: str) -> BufferedReader:
-        return BufferedReader(_Octets(self))
-
-    def close(self) -> None:
-        """Leave it open: who opened it closes it, when the answer is there."""
-
-
-class _Octets(RawIOBase):
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
+        return BufferedReader(self)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._wire.recv_into(buffer)
+        self._connected.settimeout(_left(self._deadline))
+        return self._connected.recv_into(buffer)
+
+    def close(self) -> None:
+        """Stay open: the connection is closed before the answer is read, the socket afterwards."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from json import dumps
 from os import PathLike, fspath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..jose import jwk
-from ..jose.jwk import Key, UnusableKey
-from ..jose.strict_json import parse_object
+from ..jose.jwk import Key
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken
-from .key_sources import Skipped, Source
-
-if TYPE_CHECKING:
-    from .signer import Signer
-
-
-MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
+from ..values.randomness import octets
+from . import signer as signing
+from .file import file_source, read_key_file, write_key_file
+from .jwk_sets import configured_keys, octets_of, usable
+from .key_sources import Source
+from .remote import Remote
+from .signer import Signer
 
 
 class KeySet:
@@ -66,9 +64,7 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
-        from ..values import randomness  # not at the top: who verifies makes no key
-
-        made = _usable("keys", jwk.generate, algorithm, kid=kid, secret=randomness.octets(64))
+        made = usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64))
         keys = cls((made,))
         keys.is_made_here = True
         return keys
@@ -79,7 +75,7 @@ class KeySet:
 
         Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
         """
-        return cls(_usable("keys", jwk.from_secret, _octets(one), algorithm) for one in secrets)
+        return cls(usable("keys", jwk.from_secret, octets_of(one), algorithm) for one in secrets)
 
     @classmethod
     def pem(
@@ -91,7 +87,7 @@ class KeySet:
     ) -> KeySet:
         """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
         return cls(
-            _usable("keys", jwk.from_pem, _octets(one), algorithm, kid=kid, password=password)
+            usable("keys", jwk.from_pem, octets_of(one), algorithm, kid=kid, password=password)
             for one in pems
         )
 
@@ -104,31 +100,23 @@ class KeySet:
         A key that can't be used is an error, because somebody configured it. Where keys have a
         `state`, as in the files of `jwt-middleware keys`, only the active one signs.
         """
-        # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
-        # are not understood": a newer kind of key must not keep the others from being used.
-        return cls(
-            _usable(f"keys[{position}]", _from_member, member, algorithm)
-            for position, member in enumerate(_members(jwks))
-            if not (isinstance(member, Mapping) and jwk.is_foreign(member))
-        )
+        return cls(configured_keys(jwks, algorithm))
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> KeySet:
         """Read a JWK Set file, such as `save` writes, and again when another is in its place.
 
-        A key whose `state` is next or retired verifies and doesn't sign: see `keys.states`.
+        A key whose `state` is next or retired verifies and doesn't sign: see `keys.own_keys`.
         A process finds out within seconds, and by itself; until then, and while the file can't be
         read, it goes on with the keys it knows.
         """
-        from . import file
-
-        octets = file.read(path)
+        contents = read_key_file(path)
         try:
-            found = cls.from_jwks(octets, algorithm=algorithm)
+            found = cls.from_jwks(contents, algorithm=algorithm)
         except ConfigurationError as error:
             problem = f"{error.problem}, in {fspath(path)}"
             raise ConfigurationError(error.field, problem, error.remedy) from None
-        return cls(found.keys, file.source(path, algorithm))
+        return cls(found.keys, file_source(path, algorithm))
 
     @classmethod
     def remote(cls, url: str | None = None, **options: Any) -> KeySet:
@@ -137,8 +125,6 @@ class KeySet:
         Nothing is fetched yet: the first token does that, and no request with a known key ever
         waits for the network after that. For the options, see `keys.remote.Remote`.
         """
-        from .remote import Remote
-
         return cls((), Remote(url=url, **options))
 
     @classmethod
@@ -155,49 +141,13 @@ class KeySet:
         `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
         after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
         """
-        from . import signer as signing
-
-        given = public if isinstance(public, Mapping) else _octets(public)
-        return cls((_usable("keys", signing.external, given, signer, algorithm, kid),))
-
-    @classmethod
-    def published(
-        cls, octets: bytes, *, algorithm: str | None = None
-    ) -> tuple[KeySet, tuple[Skipped, ...]]:
-        """Read the JWK Set of somebody else: what can't be used is skipped, and told.
-
-        Raises:
-            ConfigurationError: it is no JWK Set, it has no usable key, two of one name, or a secret
-                or private part in it, which whoever published it has lost.
-
-        """
-        keys, skipped = [], []
-        members = _members(octets)
-        if len(members) > MAX_PUBLISHED:
-            raise ConfigurationError("keys", f"has more than {MAX_PUBLISHED} keys")
-        for position, member in enumerate(members):
-            if not isinstance(member, Mapping):
-                raise ConfigurationError(f"keys[{position}]", "a key must be a JSON object")
-            if jwk.is_private(member):
-                raise ConfigurationError(f"keys[{position}]", "is a secret, and published")
-            try:
-                keys.append(jwk.from_jwk(member, algorithm=algorithm))
-            except UnusableKey as error:
-                kid = member.get("kid")
-                skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)).cut())
-        names = Counter([*(key.kid for key in keys), *(one.kid for one in skipped if one.kid)])
-        if any(count > 1 for count in names.values()):
-            raise ConfigurationError("keys", "two keys have the same kid")
-        if not any(key.verifies for key in keys):
-            raise ConfigurationError("keys", "no key of the set can be used: " + _first(skipped))
-        return cls(keys), tuple(skipped)
+        given = public if isinstance(public, Mapping) else octets_of(public)
+        return cls((usable("keys", signing.external, given, signer, algorithm, kid),))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
-        from . import file
-
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
-        file.write(path, (dumps(jwks, indent=2) + "\n").encode())
+        write_key_file(path, (dumps(jwks, indent=2) + "\n").encode())
         self.is_made_here = False
 
     @property
@@ -227,65 +177,3 @@ class KeySet:
 
     def __reduce__(self) -> tuple[type[KeySet], tuple[tuple[Key, ...], Source | None]]:
         return KeySet, (self.keys, self.source)
-
-
-def _members(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
-    """Return the members of a JWK Set. Raises ConfigurationError."""
-    if not isinstance(jwks, Mapping):
-        octets = _octets(jwks)
-        try:
-            jwks = parse_object(octets)
-        except ValueError:
-            raise ConfigurationError(
-                "keys",
-                "not one JSON object without duplicate members",
-                "give a JWK Set; PEM is for KeySet.pem",
-            ) from None
-    members = jwks.get("keys")
-    if not isinstance(members, list | tuple):
-        raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
-    return tuple(members)
-
-
-def _first(skipped: list[Skipped]) -> str:
-    return skipped[0].problem if skipped else "it is empty"
-
-
-def _octets(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if not isinstance(value, str):
-        raise ConfigurationError(
-            "keys",
-            f"must be text or octets, not {type(value).__name__}",
-            "is the environment variable set?",
-        )
-    try:
-        return value.encode()
-    except UnicodeEncodeError:
-        # Without its cause, which holds the text.
-        raise ConfigurationError("keys", "the text can't be encoded", "give octets") from None
-
-
-def _from_member(member: object, algorithm: str | None) -> Key:
-    if not isinstance(member, Mapping):
-        raise UnusableKey("a key must be a JSON object (RFC 7517 s5)")
-    from .own_keys import limited  # at the first set, and not when a thread reads it again
-
-    return limited(jwk.from_jwk(member, algorithm=algorithm), member)
-
-
-def _usable(field: str, make: Callable[..., Key], *args: object, **options: object) -> Key:
-    try:
-        return make(*args, **options)
-    except UnusableKey as error:
-        raise ConfigurationError(field, str(error)) from None
-
-
-def __getattr__(name: str) -> Any:
-    # What only a type checker and who writes a signer ask for.
-    if name == "Signer":
-        from .signer import Signer
-
-        return Signer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,24 +1,22 @@
-"""Where a key set comes from, as data; and what one look there finds."""
+"""Where keys come from: sources, what one look at a source finds, and which URLs can be one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import SplitResult, urlsplit
+from typing import Protocol
+from urllib.parse import urlsplit
 
-from .freshness import Limits
+from ..jose.jwk import Key
+from ..values.loopback import is_loopback_host
+from .freshness import KeyLimits
 
-if TYPE_CHECKING:
-    from .key_set import KeySet
+MAX_URL = 2048  # characters; it stands in every message about a failed fetch
+MAX_PROBLEM = 200  # characters of what is logged about a key that can't be used
 
-MAX_URL = 2048  # characters; it stands in every line that tells of a failure
-
-# RFC 6749 s3.1 has no fragment in such URLs, and whoever puts a password into one has it in logs.
+# RFC 6749 s3.1 has no fragment in such URLs. A user and a password would stand in logs.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
-# The hosts of request/origins.py, which doesn't know us; a test holds both to one rule.
-_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Fetched:
 
 
 class Fetcher(Protocol):
-    """What fetches a URL: one method, for who needs a proxy or a client of his own."""
+    """What fetches a URL, one method: for services that need a proxy or another HTTP client."""
 
     def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
         """Return the answer to one GET, whatever its status, without following a redirect.
@@ -45,15 +43,12 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundKeys:
     """What a look at the source found."""
 
     octets: bytes  # of a JWK Set
     lifetime: float  # seconds until the next look
-    memo: object = None  # what the source wants to be told at the next look
-
-
-MAX_TOLD = 200  # characters
+    memo: object = None  # of the source, which gets it back at the next look
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +59,22 @@ class Skipped:
     problem: str
 
     def cut(self) -> Skipped:
-        """Return it short enough for a log: whoever published the set wrote it."""
-        return Skipped(self.kid[:MAX_TOLD], self.problem[:MAX_TOLD])
+        """Return it short enough for a log, because a stranger may have written the texts."""
+        return Skipped(self.kid[:MAX_PROBLEM], self.problem[:MAX_PROBLEM])
 
 
 class Source(Protocol):
     """A place that is looked at again and again: a URL, a file."""
 
-    def limits(self) -> Limits:
-        """Return how long what it gives serves."""
+    def limits(self) -> KeyLimits:
+        """Return how long its keys serve."""
         ...
 
-    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+    def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
         """Look once. Raises KeysUnavailable; `before` is what the last look found."""
         ...
 
-    def read(self, octets: bytes) -> tuple[KeySet, Iterable[Skipped]]:
+    def read(self, octets: bytes) -> tuple[Iterable[Key], Iterable[Skipped]]:
         """Return the keys in what was found, and which can't be used.
 
         Raises:
@@ -112,12 +107,7 @@ def unusable(url: object) -> str:
         return "is no URL"
     if not parts.hostname or port == 0:
         return "has no host, or no port"
-    if parts.scheme != "https" and not is_loopback(parts):
-        # Who can change keys on their way can sign whatever he likes.
+    if parts.scheme != "https" and not is_loopback_host(parts.hostname):
+        # Without TLS, others can change the keys on their way, and then sign any token.
         return "is not https, and its host is not this machine"
     return ""
-
-
-def is_loopback(parts: SplitResult) -> bool:
-    """Say whether a URL leads to this machine."""
-    return _LOOPBACK.fullmatch(parts.hostname or "") is not None

@@ -1,8 +1,8 @@
-"""The keys of one issuer in this process: what is known of them, and the one fetch on its way.
+"""The keys of one issuer in this process: what is known of them, and the one fetch under way.
 
-Both doors share it, all threads and all tasks. A fetch is one short-lived thread and one future; a
-request waits for the future, with a time-out, or doesn't wait at all. Who gives up, or is
-cancelled, takes nothing from the others. Where no thread can be had, who would wait anyway fetches.
+Both doors, all threads and all tasks share it. A fetch is one short-lived thread and one future; a
+request waits for the future, with a time-out, or doesn't wait at all. A request that stops waiting
+changes nothing for the others. Where no thread can be started, a request that would wait fetches.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
-from .freshness import JOINED, OLD, Freshness, Plan, fixed
+from ..values.flows import Flow, arun, ask, run
+from ..values.randomness import fraction
+from .freshness import JOINED, OLD, FetchPlan, Freshness, fixed
 from .key_set import KeySet
-from .key_sources import Found, Skipped, Source
+from .key_sources import FoundKeys, Skipped, Source
 from .stranger_limits import Places
+from .waits import adone_within, done_within, new_future
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-MAX_ALOFT = 2  # threads of fetches that didn't come back in time: one more would wait like them
+MAX_ALOFT = 2  # threads of fetches; where so many hang, one more would hang, too
 
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Flight:
+class _Flight(NamedTuple):
     """One fetch."""
 
     number: int
@@ -39,19 +41,18 @@ class _Flight:
     future: Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
+class _Wait(NamedTuple):
     """What a request waits for, and how long."""
 
     future: Future[None]
     seconds: float
-    must: bool = True  # or it goes on with the keys that are known, whatever comes
+    must: bool = True  # else the request goes on with the known keys after that time
 
 
 class LiveKeys:
-    """What a `KeySet` is at this moment. `tell` takes events, in whichever thread fetches.
+    """The keys of a `KeySet` at this moment. `tell` takes events, in the thread that fetches.
 
-    `places` are where a fetch needs one: until a token of the issuer was good.
+    `places` is not None for an issuer of whom no token was good yet: then a fetch needs a place.
     """
 
     def __init__(
@@ -70,23 +71,25 @@ class LiveKeys:
         self.source: Source | None = key_set.source
         self._clock = clock
         self._tell = tell
-        self._found: Found | None = None
+        self._found: FoundKeys | None = None
         self._skipped: frozenset[Skipped] = frozenset()
         self._failed_since: float | None = None
         if self.source is None:
             self.fresh = fixed(key_set.by_kid)
         else:
+            # Loads a module now: in a process that forks while another thread imports it, the child
+            # would wait for the lock on that import for ever.
+            new_future()
             self.fresh = Freshness(self.source.limits(), stands_alone=stands_alone)
             if key_set.keys:
-                # They were read when the settings were made, who knows when: by now there may be
-                # others.
+                # They were read when the settings were made, maybe long ago: look again at once.
                 self.fresh.succeeded(clock(), key_set.by_kid, lifetime=-OLD, spread=0)
         self.reset()
 
     def reset(self) -> None:
         """Begin with no fetch under way, as a forked child does: the lock is its parent's."""
         self._lock = Lock()
-        self._flight: _Flight | None = None  # the one that everybody waits for
+        self._flight: _Flight | None = None  # the one that requests wait for
         self._aloft = 0
         self._flights = 0
         self._taken = 0  # the newest flight that brought keys
@@ -100,50 +103,49 @@ class LiveKeys:
             KeysUnavailable: nobody can say at the moment.
 
         """
-        wait = self._decide(kid, now)
-        if wait is not None and not _came(wait) and wait.must:
-            raise self._unavailable(now)
-        return self._look(kid)
+        return run(self._find(done_within, kid, now))
 
     async def afind(self, kid: str | None, now: float) -> Key:
         """Do what `find` does, in a task: a client that goes away doesn't stop the fetch."""
-        wait = self._decide(kid, now)
-        if wait is not None and not await _acame(wait) and wait.must:
-            raise self._unavailable(now)
-        return self._look(kid)
+        return await arun(self._find(adone_within, kid, now))
 
     def renew(self, now: float, *, lacking: bool = False) -> None:
-        """Begin a fetch if it is time, for keys of our own: what is known goes on to sign.
+        """Begin a fetch if it is time, for keys of our own; the known keys go on to sign meanwhile.
 
-        It is waited for only where nobody has looked for long, in a process that was idle say: by
-        now another key may sign, and this one be about to go. Or where something is by a key that
-        is `lacking` here: it may be there by now.
+        The request waits in two cases: after an idle time, in which another key may have become the
+        one that signs, and where a token's key is `lacking` here, which may be in the source now.
 
         Raises:
-            KeysUnavailable: nobody can say at the moment whether it is.
+            KeysUnavailable: it can't be found out at the moment.
 
         """
-        wait = self._renew(now, lacking=lacking)
-        if wait is not None:
-            _came(wait)
+        run(self._renew(done_within, now, lacking=lacking))
 
     async def arenew(self, now: float, *, lacking: bool = False) -> None:
         """Do what `renew` does, in a task."""
-        wait = self._renew(now, lacking=lacking)
-        if wait is not None:
-            await _acame(wait)
+        await arun(self._renew(adone_within, now, lacking=lacking))
 
-    def _renew(self, now: float, *, lacking: bool) -> _Wait | None:
+    def _find(self, wait_for: Callable[..., Any], kid: str | None, now: float) -> Flow[Key]:
+        wait = self._decide(kid, now)
+        if wait is not None:
+            is_done = yield from ask(wait_for, wait.future, wait.seconds)
+            if wait.must and not is_done:
+                raise self._unavailable(now)
+        return self._look(kid)
+
+    def _renew(self, wait_for: Callable[..., Any], now: float, *, lacking: bool) -> Flow[None]:
         name = "" if lacking else next(iter(self.fresh.keys))
-        with suppress(InvalidToken):  # somebody has just looked, or has brought other keys
-            return self._decide(name, now)
-        return None
+        wait = None
+        with suppress(InvalidToken):  # the last look was a moment ago, or brought other keys
+            wait = self._decide(name, now)
+        if wait is not None:
+            yield from ask(wait_for, wait.future, wait.seconds)
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
-        # A name server that hangs knows no time-out; who waits does.
+        # Look-ups of names have no time-out; so the request has one.
         limits = self.source.limits()
         lease = limits.lease
         events: tuple[Event, ...] = ()
@@ -151,7 +153,7 @@ class LiveKeys:
             if self.fresh.is_lost(now):
                 self._flight = None
                 events = self._note_failure(now, f"no answer in {lease:g} s")
-            # In a process that was idle, say: by now a key that is known may be in wrong hands.
+            # After an idle time, say: a key that is known may have been stolen and removed by now.
             was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
             begun = self._prepare(now) if plan in ("start", "ask") else None
@@ -170,7 +172,7 @@ class LiveKeys:
         return _Wait(flight.future, lease if patient or plan == "ask" else JOINED)
 
     def _look(self, kid: str | None) -> Key:
-        """Return the key from what is known now, after a plan that let the request go on."""
+        """Return the key from what is known now. Raises InvalidToken, KeysUnavailable."""
         now = self._clock()
         usable = self.fresh.is_usable(now)
         key = self.fresh.keys.get(kid) if usable else None
@@ -186,20 +188,18 @@ class LiveKeys:
     # --- the fetch
 
     def _prepare(self, now: float) -> _Flight | None:
-        """Make a flight whose lease was taken. The lock is held."""
-        from concurrent.futures import Future
-
+        """Make a flight after its lease has begun. The lock is held."""
         self._flight = None
         if self._aloft >= MAX_ALOFT:
             self.fresh.failed(now)
             return None
         self._aloft += 1
         self._flights += 1
-        self._flight = _Flight(self._flights, now, Future())
+        self._flight = _Flight(self._flights, now, new_future())
         self._flight.future.set_running_or_notify_cancel()
         return self._flight
 
-    def _take_off(self, flight: _Flight, plan: Plan) -> None:
+    def _take_off(self, flight: _Flight, plan: FetchPlan) -> None:
         places = self.places
         if places is None:
             self._start(flight, plan)
@@ -211,16 +211,16 @@ class LiveKeys:
             place.add_done_callback(lambda _: self._start(flight, plan, places))
 
     def _give_up(self, flight: _Flight, places: Places | None = None) -> None:
-        """End a flight that got no place in time. It says nothing of the issuer, and isn't told."""
+        """End a flight that got no place in time. The issuer hasn't failed, so there is no event."""
         with self._lock:
             if self._land(flight):
                 self.fresh.put_off(self._clock())
         self._end(flight, (), places)
 
-    def _start(self, flight: _Flight, plan: Plan, places: Places | None = None) -> None:
+    def _start(self, flight: _Flight, plan: FetchPlan, places: Places | None = None) -> None:
         """Begin a flight, which leaves its place at its end."""
         if self._flight is not flight:
-            self._give_up(flight, places)  # it waited until it was taken for lost
+            self._give_up(flight, places)  # it waited so long for a place that it counts as failed
             return
         thread = Thread(
             target=self._fly, args=(flight, places), name="jwt_middleware_keys", daemon=True
@@ -231,7 +231,7 @@ class LiveKeys:
             if plan == "ask":
                 self._fly(flight, places)
             else:
-                # The known keys serve, and nobody who has one of them waits for the network.
+                # The known keys serve, and a request with one of them never waits for the network.
                 self._end(flight, self._failed(flight, KeysUnavailable(str(error))), places)
 
     def _fly(self, flight: _Flight, places: Places | None) -> None:
@@ -255,12 +255,12 @@ class LiveKeys:
         except KeysUnavailable as error:
             return self._failed(flight, error)
         except BaseException:
-            # It ends the thread, or the process, and no answer will come.
+            # The thread or the process ends, so that no answer will come.
             self._tell(self._failed(flight, KeysUnavailable("the fetch was broken off")))
             raise
         return self._succeeded(flight, *found)
 
-    def _fetch(self, begun: float) -> tuple[Found, KeySet, frozenset[Skipped]]:
+    def _fetch(self, begun: float) -> tuple[FoundKeys, KeySet, frozenset[Skipped]]:
         """Look at the source once, and read what is found. Raises KeysUnavailable."""
         source = self.source
         assert source is not None  # noqa: S101  (or nothing would ever be due)
@@ -268,13 +268,14 @@ class LiveKeys:
             found = source.fetch(self.issuer, self._found, begun)
             if self._found is not None and found.octets == self._found.octets:
                 return found, self.key_set, self._skipped
-            key_set, skipped = source.read(found.octets)
+            keys, skipped = source.read(found.octets)
+            key_set = KeySet(keys)
         except KeysUnavailable:
             raise
         except ConfigurationError as error:
             raise KeysUnavailable(str(error)) from None
         except Exception as error:
-            # A fetcher of the application's may raise anything; a request gets its 503 anyway.
+            # The application's fetcher may raise anything; a request gets its 503 all the same.
             raise KeysUnavailable(f"{type(error).__name__}: {error}") from error
         if self.key_set.signer is not None and key_set.signer is None:
             raise KeysUnavailable("none of the keys that were found can sign")
@@ -283,15 +284,13 @@ class LiveKeys:
         return found, key_set, frozenset(skipped)
 
     def _succeeded(
-        self, flight: _Flight, found: Found, key_set: KeySet, skipped: frozenset[Skipped]
+        self, flight: _Flight, found: FoundKeys, key_set: KeySet, skipped: frozenset[Skipped]
     ) -> tuple[Event, ...]:
-        from ..values.randomness import fraction  # not at the top: most keys are never fetched
-
         now = self._clock()
         with self._lock:
             self._land(flight)
             if flight.number < self._taken:
-                # Taken for lost, and it comes after a newer one: its keys may be withdrawn by now.
+                # It ends late, after a newer one: its keys may have been withdrawn meanwhile.
                 return ()
             self._taken = flight.number
             before, was_skipped = self.key_set, self._skipped
@@ -315,12 +314,12 @@ class LiveKeys:
         now = self._clock()
         with self._lock:
             if not self._land(flight):
-                return ()  # taken for lost: that has been counted, and told
+                return ()  # it ends late: that has been counted as a failure, with its event
             self.fresh.failed(now)
             return self._note_failure(now, error.detail)
 
     def _note_failure(self, now: float, detail: str) -> tuple[Event, ...]:
-        """Return what is to be told of a failure: the first only. The lock is held."""
+        """Return the events of a failure: one for the first only. The lock is held."""
         if self._found is not None:
             self._found = replace(self._found, memo=None)
         if self._failed_since is not None:
@@ -329,7 +328,7 @@ class LiveKeys:
         return (KeysFailed(issuer=self.issuer, detail=detail),)
 
     def _land(self, flight: _Flight) -> bool:
-        """Say whether this was the flight that everybody waits for. The lock is held."""
+        """Say whether this was the flight that requests wait for. The lock is held."""
         self._aloft -= 1
         is_current = self._flight is flight
         if is_current:
@@ -337,33 +336,12 @@ class LiveKeys:
         return is_current
 
 
-def _came(wait: _Wait) -> bool:
-    """Wait in this thread, and say whether it came in time."""
-    try:
-        wait.future.result(wait.seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-async def _acame(wait: _Wait) -> bool:
-    """Do what `_came` does, in a task."""
-    from asyncio import wait_for, wrap_future
-
-    try:
-        # A future that runs isn't cancelled by who stops waiting for it.
-        await wait_for(wrap_future(wait.future), wait.seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
-    """Return the names of other keys that some don't have, or have for another key."""
+    """Return the names in `others` that `some` lacks, or has for another key."""
     known = {key.kid: _verifying(key) for key in some.keys}
     return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _verifying(key)))
 
 
 def _verifying(key: Key) -> Mapping[str, object]:
-    # Which of an issuer's keys signs at the moment opens nothing and closes nothing.
+    # Without what only says whether the key signs: that changes nothing for tokens.
     return key.to_jwk() | {"key_ops": key.verifies}

@@ -1,7 +1,7 @@
-"""Key sets that an issuer publishes: where they are, and how long what is found there serves.
+"""Key sets that an issuer publishes: where they are, and for how long an answer serves.
 
-One fetch is one GET over https, or up to three with discovery, and one time-out for them all. What
-comes is checked by who asked.
+One fetch is one GET over https, or up to three with discovery, with one time-out for all of them.
+The keys in the answer are checked by the caller.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from ..jose.algorithms import ALGORITHMS
+from ..jose.jwk import Key
 from ..jose.strict_json import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
-from .freshness import Limits
-from .key_set import KeySet
-from .key_sources import Fetched, Fetcher, Found, Skipped, is_loopback, metadata_urls, unusable
+from ..values.loopback import is_loopback_host
+from .freshness import KeyLimits
+from .jwk_sets import published_keys
+from .key_sources import Fetched, Fetcher, FoundKeys, Skipped, metadata_urls, unusable
 
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
-MARGIN = 1.0  # seconds beyond its time-out after which a fetch is taken for lost
+LEASE_MARGIN = 1.0  # seconds beyond its time-out after which a fetch counts as failed
 
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
@@ -75,36 +77,39 @@ class Remote:
             raise ConfigurationError("keys.private_addresses", "must be True or False")
         if self.fetcher is not None and not callable(getattr(self.fetcher, "fetch", None)):
             raise ConfigurationError("keys.fetcher", "has no method `fetch`", "see keys.Fetcher")
-        if self.fetcher is None:
-            _load()
+        # Loads the client now: in a process that forks while another thread imports it, the child
+        # would wait for the lock on that import for ever.
+        self.client()
 
-    def limits(self) -> Limits:
-        """Return how long what it gives serves."""
-        return Limits(stale=self.stale_limit, cool_down=self.cool_down, lease=self.timeout + MARGIN)
+    def limits(self) -> KeyLimits:
+        """Return how long its keys serve."""
+        return KeyLimits(
+            stale=self.stale_limit, cool_down=self.cool_down, lease=self.timeout + LEASE_MARGIN
+        )
 
-    def fetch(self, issuer: str, before: Found | None, now: float) -> Found:
+    def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
         """Fetch the set once. Raises KeysUnavailable; waits for a time-out at most."""
         deadline = monotonic() + self.timeout
         url, known = self.url, cast("_Place | None", before and before.memo)
         if url is None:
-            # Found anew once a day, and by who comes after a failure: issuers move.
+            # Looked for again once a day, and after each failure: issuers move their key sets.
             if known is None or not 0 <= now - known.found_at < DISCOVERY_AGE:
                 known = _Place(self._discover(issuer, deadline), now)
             url = known.url
         answer = self._get(url, deadline)
         if answer.status != 200:
             raise KeysUnavailable(f"{url} answers {answer.status}")
-        return Found(answer.body, self._lifetime(answer), known)
+        return FoundKeys(answer.body, self._lifetime(answer), known)
 
-    def read(self, octets: bytes) -> tuple[KeySet, tuple[Skipped, ...]]:
+    def read(self, octets: bytes) -> tuple[tuple[Key, ...], tuple[Skipped, ...]]:
         """Return the keys of a published set. Raises ConfigurationError."""
-        return KeySet.published(octets, algorithm=self.algorithm)
+        return published_keys(octets, self.algorithm)
 
     def client(self) -> Fetcher:
         """Return what it is fetched with: its `fetcher`, or else the standard library's client."""
         if self.fetcher is not None:
             return self.fetcher
-        from .http import HttpFetcher  # not at the top: who brings a fetcher needs none of it
+        from .http import HttpFetcher  # not at the top: it isn't needed beside another fetcher
 
         return HttpFetcher(private_addresses=self.private_addresses)
 
@@ -125,7 +130,8 @@ class Remote:
         """Return the `jwks_uri` of the issuer's metadata. Raises KeysUnavailable."""
         problems = []
         for url in metadata_urls(issuer):
-            # Who doesn't answer here won't there; who answers with a page for all has the other.
+            # An issuer that doesn't answer here won't answer there; one that answers with some
+            # page of its own may have the other document.
             answer = self._get(url, deadline)
             try:
                 return _key_set_of(answer, issuer, url)
@@ -155,12 +161,16 @@ def _key_set_of(answer: Fetched, issuer: str, url: str) -> str:
         raise KeysUnavailable(f"{url}: its issuer is not the configured one")
     jwks_uri: Any = metadata.get("jwks_uri")
     problem = unusable(jwks_uri)
-    # Who answers from outside must not lead us inside.
-    if not problem and is_loopback(urlsplit(jwks_uri)) and not is_loopback(urlsplit(url)):
+    # A stranger's answer must not make us send requests to services on this machine.
+    if not problem and _is_here(jwks_uri) and not _is_here(url):
         problem = "leads to this machine"
     if problem:
         raise KeysUnavailable(f"{url}: jwks_uri {problem}")
     return str(jwks_uri)
+
+
+def _is_here(url: str) -> bool:
+    return is_loopback_host(urlsplit(url).hostname or "")
 
 
 def _check_algorithm(name: object) -> None:
@@ -177,16 +187,3 @@ def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
         raise ConfigurationError(
             f"keys.{name}", f"must be {minimum} to {maximum} seconds", f"the default is {default}"
         )
-
-
-def _load() -> tuple[object, ...]:
-    """Import what a fetch needs, before a process forks while another thread imports it.
-
-    In the child that thread is gone, and the lock that it holds on the module is held for ever.
-    """
-    from concurrent.futures import Future
-    from encodings import idna
-
-    from . import http
-
-    return Future, idna, http

@@ -1,8 +1,8 @@
-"""Places for what unknown names make us do: questions about an issuer, and fetches of its keys.
+"""Places for work that strangers can cause: questions about an issuer, and fetches of its keys.
 
-Whoever writes an `iss` into a token names an issuer, and each name may cost a call of the
-application's function, a thread and a fetch. So few are under way at a time, and few wait for it.
-An issuer of whom one token was good needs no place.
+Anybody can write any `iss` into a token, and each name may cost a call of the application's
+function, a thread and a fetch. So only a few are under way at a time, and only a few wait. An issuer
+of whom one token was good needs no place.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from .waits import new_future
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 MAX_PLACES = 16
 MAX_WAITING = 64
-SLOW = 1.0  # seconds without a place coming free, after which nobody waits for one any more
+PLACE_TIMEOUT = 1.0  # seconds without a place coming free, after which no more requests wait
 
 
 class Places:
@@ -34,18 +36,16 @@ class Places:
         self._waiting: deque[Future[None]] = deque()
 
     def ask(self) -> Future[None] | None:
-        """Return what is done when there is a place; None: too many wait, or it takes too long.
+        """Return a future that is done when there is a place; None: too many wait, or too long.
 
-        Whoever no longer wants it cancels it; where that comes too late, it has to be left.
+        The caller cancels it if it isn't wanted any more; if `cancel` returns False, `leave` it.
         """
-        from concurrent.futures import Future  # not at the top: most processes ask for none
-
-        place: Future[None] = Future()
+        place = new_future()
         with self._lock:
             now = monotonic()
             if self._taken >= MAX_PLACES:
                 self._waiting = deque(one for one in self._waiting if not one.cancelled())
-                if len(self._waiting) >= MAX_WAITING or now - self._given_at >= SLOW:
+                if len(self._waiting) >= MAX_WAITING or now - self._given_at >= PLACE_TIMEOUT:
                     return None
                 self._waiting.append(place)
                 return place
@@ -59,7 +59,7 @@ class Places:
         """Give a place to the next who waits for one."""
         place = self._next()
         if place is not None:
-            # Not under the lock: this begins what waited for the place.
+            # Not under the lock: this starts the work that waited for the place.
             place.set_result(None)
 
     def _next(self) -> Future[None] | None:

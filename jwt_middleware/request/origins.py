@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from ..values.errors import ConfigurationError
+from ..values.loopback import is_loopback_host
 from ..values.requests import Request
 
 _ORIGIN = re.compile(
@@ -14,8 +16,6 @@ _ORIGIN = re.compile(
     r"(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])"
     r"(?P<port>:[0-9]{1,5})?"
 )
-# The hosts of keys/key_sources.py, as they stand in an origin; a test holds both to one rule.
-_LOOPBACK = re.compile(r"(?:.+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 PREFLIGHT_MAX_AGE = 600  # seconds; Chromium's most is 7200
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
@@ -109,15 +109,13 @@ def is_loopback(url: str) -> bool:
     return (
         match is not None
         and match["scheme"] == "http"
-        and _LOOPBACK.fullmatch(match["host"]) is not None
+        and is_loopback_host(match["host"])
         and url[match.end() : match.end() + 1] in ("", "/")
     )
 
 
 def origin_of(url: str) -> str | None:
     """Return the origin of a URL as a browser sends it, or None where it has none."""
-    from ipaddress import IPv6Address  # for who issues, or says own_origin
-
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""

@@ -199,7 +199,7 @@ def _contents(path: str, place: Place) -> str:
 
 def _octets(path: str, place: Place, remedy: str = "") -> bytes:
     try:
-        return file.read(path)
+        return file.read_key_file(path)
     except ConfigurationError as error:
         # Without the path: people put a secret where the path of its file belongs.
         problem = error.problem.removeprefix(f"{path}: ")
@@ -412,7 +412,7 @@ def _load(name: str, keys: Keys, place: Place) -> KeySet:
         value = _octets(path, place, remedy)
     try:
         found = _SOURCES[name](value, keys)
-        return KeySet(found.keys, file.source(path, keys.algorithm)) if path else found
+        return KeySet(found.keys, file.file_source(path, keys.algorithm)) if path else found
     except ConfigurationError as error:
         # "keys[1]" is a member of the key set that was given here.
         inner = "" if error.field == "keys" else f".{error.field}"

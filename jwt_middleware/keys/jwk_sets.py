@@ -1,0 +1,112 @@
+"""Read a JWK Set (RFC 7517 s5) into keys: one of our own, or one that somebody else publishes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..jose.jwk import Key, UnusableKey, from_jwk, is_foreign, is_private
+from ..jose.strict_json import parse_object
+from ..values.errors import ConfigurationError
+from .key_sources import Skipped
+from .own_keys import limited
+
+MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
+
+
+def configured_keys(
+    jwks: Mapping[str, Any] | str | bytes, algorithm: str | None
+) -> tuple[Key, ...]:
+    """Return the keys of a set of our own, each of which must be usable. Raises ConfigurationError.
+
+    Where keys have a `state`, only the active one signs. `algorithm` is for keys without `alg`.
+    """
+    # RFC 7517 s5: "SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that are
+    # not understood": a newer kind of key must not keep the others from being used.
+    return tuple(
+        usable(f"keys[{position}]", _configured_key, member, algorithm)
+        for position, member in enumerate(_members_of_set(jwks))
+        if not (isinstance(member, Mapping) and is_foreign(member))
+    )
+
+
+def _configured_key(member: object, algorithm: str | None) -> Key:
+    if not isinstance(member, Mapping):
+        raise UnusableKey("a key must be a JSON object (RFC 7517 s5)")
+    return limited(from_jwk(member, algorithm=algorithm), member)
+
+
+def published_keys(
+    octets: bytes, algorithm: str | None
+) -> tuple[tuple[Key, ...], tuple[Skipped, ...]]:
+    """Return the keys of somebody else's set, and those that can't be used, which are skipped.
+
+    Raises:
+        ConfigurationError: it is no JWK Set, it has no usable key, two of one name, or a secret or
+            a private part in it: then whoever published it has lost that key.
+
+    """
+    keys, skipped = [], []
+    members = _members_of_set(octets)
+    if len(members) > MAX_PUBLISHED:
+        raise ConfigurationError("keys", f"has more than {MAX_PUBLISHED} keys")
+    for position, member in enumerate(members):
+        if not isinstance(member, Mapping):
+            raise ConfigurationError(f"keys[{position}]", "a key must be a JSON object")
+        if is_private(member):
+            raise ConfigurationError(f"keys[{position}]", "is a secret, and published")
+        try:
+            keys.append(from_jwk(member, algorithm=algorithm))
+        except UnusableKey as error:
+            kid = member.get("kid")
+            skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)).cut())
+    names = Counter([*(key.kid for key in keys), *(one.kid for one in skipped if one.kid)])
+    if any(count > 1 for count in names.values()):
+        raise ConfigurationError("keys", "two keys have the same kid")
+    if not any(key.verifies for key in keys):
+        reason = skipped[0].problem if skipped else "it is empty"
+        raise ConfigurationError("keys", f"no key of the set can be used: {reason}")
+    return tuple(keys), tuple(skipped)
+
+
+def _members_of_set(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
+    if not isinstance(jwks, Mapping):
+        octets = octets_of(jwks)
+        try:
+            jwks = parse_object(octets)
+        except ValueError:
+            raise ConfigurationError(
+                "keys",
+                "not one JSON object without duplicate members",
+                "give a JWK Set; PEM is for KeySet.pem",
+            ) from None
+    members = jwks.get("keys")
+    if not isinstance(members, list | tuple):
+        raise ConfigurationError("keys", "not a JWK Set", 'it has a member "keys", an array')
+    return tuple(members)
+
+
+def octets_of(value: Any) -> bytes:
+    """Return a configured text as octets. Raises ConfigurationError."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            "keys",
+            f"must be text or octets, not {type(value).__name__}",
+            "is the environment variable set?",
+        )
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        # Without its cause, which holds the text.
+        raise ConfigurationError("keys", "the text can't be encoded", "give octets") from None
+
+
+def usable(field: str, make: Callable[..., Key], *args: object, **options: object) -> Key:
+    """Return the key that `make` makes of a setting. Raises ConfigurationError for an unusable."""
+    try:
+        return make(*args, **options)
+    except UnusableKey as error:
+        raise ConfigurationError(field, str(error)) from None
