@@ -573,7 +573,7 @@ def test_a_file_that_somebody_holds_is_not_waited_for_in_vain(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.does("new")
-    monkeypatch.setattr(file, "PATIENCE", 0.05)
+    monkeypatch.setattr(file, "LOCK_TIMEOUT", 0.05)
 
     def meanwhile(contents: bytes) -> bytes:
         assert "another command changes it" in operator.can_not("rotate --force")
@@ -608,7 +608,7 @@ def test_a_file_that_was_replaced_before_it_was_locked_is_locked_anew(
             file.change_key_file(operator.path, lambda contents: contents + b"lost")
         return contents + b"\n"
 
-    monkeypatch.setattr(file, "PATIENCE", 0.05)
+    monkeypatch.setattr(file, "LOCK_TIMEOUT", 0.05)
     monkeypatch.setattr(os, "open", opening)
     file.change_key_file(operator.path, alone)
     assert operator.path.read_bytes() == first + b" \n"

@@ -84,7 +84,7 @@ class Register:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait as long as a slow machine takes; where a test waits for a wait's end, it says so."""
     monkeypatch.setattr(runtime, "JOINED", PATIENCE)
-    monkeypatch.setattr(places, "SLOW", PATIENCE)
+    monkeypatch.setattr(places, "PLACE_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture
@@ -458,7 +458,7 @@ def test_few_wait_for_a_place_and_nobody_where_none_comes_free(
     assert None not in found[:-1]
     one.reset()
     assert all(one.ask() for _ in range(MAX_PLACES))
-    monkeypatch.setattr(places, "SLOW", 0.0)
+    monkeypatch.setattr(places, "PLACE_TIMEOUT", 0.0)
     assert one.ask() is None
 
 

@@ -23,6 +23,7 @@ from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict_json import parse_object
 from jwt_middleware.keys.freshness import Freshness, KeyLimits
 from jwt_middleware.keys.key_sources import FoundKeys
+from jwt_middleware.keys.live_keys import LiveKeys
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
@@ -218,13 +219,19 @@ def moving(factory: TokenFactory) -> tuple[World, Shown]:
     return World(factory.settings(keys=KeySet(factory.keys.keys, source))), source
 
 
+def has_looked(live: LiveKeys, before: int, keys: KeySet) -> bool:
+    """Whether the process has found these keys since its keys were of generation `before`."""
+    return live.fresh.generation > before and live.fresh.keys == keys.by_kid
+
+
 def settle(world: World, clock: Clock, source: Shown, keys: KeySet) -> None:
     """Let the process find out that its issuer has other keys."""
+    live = Runtime.of(world.settings).issuers.own.keys
+    before = live.fresh.generation
     source.keys = keys
     clock.now += 61
-    live = Runtime.of(world.settings).issuers.own.keys
     patience = monotonic() + 10
-    while live.fresh.keys is not keys.by_kid:  # a thread is about to
+    while not has_looked(live, before, keys):  # a thread is about to
         live.renew(clock.now)
         clock.now += 1
         assert monotonic() < patience
@@ -608,9 +615,10 @@ class Twins(RuleBasedStateMachine):
         # After the clock was set back, too, it is time for a look.
         self.clock.now = max(self.clock.now + 100, *(live.fresh.due for live in both))
         for live, source in zip(both, self.sources, strict=True):
+            before = live.fresh.generation
             source.keys = keys
             patience = monotonic() + 10
-            while live.fresh.keys is not keys.by_kid:  # a thread is about to
+            while not has_looked(live, before, keys):  # a thread is about to
                 live.renew(self.clock.now)
                 assert monotonic() < patience
 

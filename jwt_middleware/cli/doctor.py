@@ -140,7 +140,8 @@ def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iter
     where = origin(one.keys)
     try:
         found = source.fetch(one.issuer, None, settings.clock())
-        keys, skipped = source.read(found.octets)
+        read, skipped = source.read(found.octets)
+        keys = KeySet(read)
     except KeysUnavailable as error:
         yield Line("FAIL", place, f"{where} of {one.issuer!r}: {error.detail}", _WAY_TO_KEYS)
     except ConfigurationError as error:

@@ -16,7 +16,7 @@ from ..jose.jwk import Key, is_foreign
 from ..keys import file
 from ..keys import own_keys as states
 from ..keys.key_set import KeySet
-from ..keys.own_keys import Held, State
+from ..keys.own_keys import FileKey, KeyStage
 from ..settings.groups import DAY, Refresh
 from ..settings.settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
@@ -164,15 +164,15 @@ def _list(arguments: Namespace) -> None:
 
 
 _STEPS = {
-    State.NEXT: "rotate",
-    State.RETIRED: "retire",
-    State.ACTIVE: "it signs",
+    KeyStage.NEXT: "rotate",
+    KeyStage.RETIRED: "retire",
+    KeyStage.ACTIVE: "it signs",
 }
 
 
-def _what_now(one: Held, keep: float, now: float) -> str:
+def _what_now(one: FileKey, keep: float, now: float) -> str:
     step, at = _STEPS[one.state], states.free_at(one, keep)
-    if one.state is State.ACTIVE or (at is not None and at <= now):
+    if one.state is KeyStage.ACTIVE or (at is not None and at <= now):
         return step
     return f"{step}: {_from(at)}"
 
@@ -184,8 +184,8 @@ def _from(at: float | None) -> str:
 def _rotate(arguments: Namespace) -> None:
     now = clock()
 
-    def change(found: tuple[Held, ...]) -> tuple[Held, ...]:
-        following = states.of(found, State.NEXT)
+    def change(found: tuple[FileKey, ...]) -> tuple[FileKey, ...]:
+        following = states.of(found, KeyStage.NEXT)
         if following is None:
             # From before there were states. What nobody knows yet is published first.
             key = _new_key(arguments.algorithm or found[0].key.algorithm.name)
@@ -198,7 +198,7 @@ def _rotate(arguments: Namespace) -> None:
             _permit(
                 arguments,
                 f"kid {following.key.kid} is not known everywhere, because others keep a key set "
-                f"for up to {states.KEPT / 60:.0f} minutes",
+                f"for up to {states.MAX_SET_AGE / 60:.0f} minutes",
                 f"rotate {_from(at)}, or at once with --force",
                 "who doesn't know it yet refuses its tokens",
             )
@@ -207,7 +207,7 @@ def _rotate(arguments: Namespace) -> None:
 
     before, after = _changed(arguments, change)
     active, following, *retired = after
-    rotate = f"`keys rotate` {_from(now + states.KEPT)}"
+    rotate = f"`keys rotate` {_from(now + states.MAX_SET_AGE)}"
     if active.key.kid == before[0].key.kid:
         sys.stdout.write(
             f"Nothing rotated yet: {arguments.file} had no next key. Kid {following.key.kid} is it "
@@ -234,12 +234,12 @@ def _dependent(arguments: Namespace) -> str:
 def _retire(arguments: Namespace) -> None:
     now, keep = clock(), _keep(arguments)
 
-    def change(found: tuple[Held, ...]) -> tuple[Held, ...]:
+    def change(found: tuple[FileKey, ...]) -> tuple[FileKey, ...]:
         one = _chosen(found, arguments.kid)
         rest = tuple(other for other in found if other is not one)
-        if one.state is State.ACTIVE:
+        if one.state is KeyStage.ACTIVE:
             raise Refusal(f"kid {one.key.kid} is the one that signs; `keys rotate` retires it")
-        if one.state is State.NEXT:
+        if one.state is KeyStage.NEXT:
             _permit(
                 arguments,
                 f"kid {one.key.kid} is next, and has signed nothing",
@@ -277,9 +277,9 @@ class _File(NamedTuple):
 
     document: dict[str, Any]
     key_set: KeySet
-    found: tuple[Held, ...]
+    found: tuple[FileKey, ...]
 
-    def with_keys(self, found: Iterable[Held]) -> bytes:
+    def with_keys(self, found: Iterable[FileKey]) -> bytes:
         """Return the contents with other keys, and all else that somebody put there."""
         others = [one for one in self.document["keys"] if is_foreign(one)]
         return states.document(found, self.document, others)
@@ -297,10 +297,10 @@ def _read(path: Path) -> _File:
 
 
 def _changed(
-    arguments: Namespace, change: Callable[[tuple[Held, ...]], tuple[Held, ...]]
-) -> tuple[tuple[Held, ...], tuple[Held, ...]]:
+    arguments: Namespace, change: Callable[[tuple[FileKey, ...]], tuple[FileKey, ...]]
+) -> tuple[tuple[FileKey, ...], tuple[FileKey, ...]]:
     """Change the keys in a file, one operator after the other; return them before and after."""
-    seen: list[tuple[Held, ...]] = []
+    seen: list[tuple[FileKey, ...]] = []
 
     def to(contents: bytes) -> bytes:
         before = _parsed(contents)
@@ -338,7 +338,7 @@ def _new_key(algorithm: str) -> Key:
             return key
 
 
-def _chosen(found: Iterable[Held], kid: str) -> Held:
+def _chosen(found: Iterable[FileKey], kid: str) -> FileKey:
     """Return the one key that is called so, or begins so."""
     matching = [one for one in found if one.key.kid.startswith(kid)]
     exact = [one for one in matching if one.key.kid == kid]
@@ -350,7 +350,7 @@ def _chosen(found: Iterable[Held], kid: str) -> Held:
 
 def _keep(arguments: Namespace) -> float:
     """Return the seconds for which something that a key has signed may be good."""
-    access: float = arguments.access_lifetime + MAX_LEEWAY + states.KEPT
+    access: float = arguments.access_lifetime + MAX_LEEWAY + states.MAX_SET_AGE
     return access if arguments.own_secret else max(access, arguments.idle_limit)
 
 

@@ -58,18 +58,12 @@ def _errors_explained(path: str | os.PathLike[str]) -> Generator[None, None, Non
 
 def write_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    path = os.path.realpath(path)  # or a link would become a file
-    with _beside(path, contents) as written:
-        os.replace(written, path)
-    _sync_folder(path)
+    _put(os.path.realpath(path), contents, os.replace)  # or a link would become a file
 
 
 def create_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Write a file as `write_key_file` does. Raises FileExistsError if there is one, OSError."""
-    path = os.path.realpath(path)
-    with _beside(path, contents) as written:
-        os.link(written, path)
-    _sync_folder(path)
+    _put(os.path.realpath(path), contents, os.link)
 
 
 def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
@@ -91,16 +85,16 @@ def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) 
                 f"{path}: others may read or change it, its mode is {mode}",
                 "chmod 600; a key that others could read is to be rotated and retired",
             )
-        with _beside(path, to(read_key_file(path)), status) as written:
-            os.replace(written, path)
-        _sync_folder(path)
+        _put(path, to(read_key_file(path)), os.replace, status)
 
 
-@contextmanager
-def _beside(
-    path: str, contents: bytes, like: os.stat_result | None = None
-) -> Generator[str, None, None]:
-    """Write to a temporary file in the same folder, which is removed at the end."""
+def _put(
+    path: str,
+    contents: bytes,
+    give_name: Callable[[str, str], None],
+    like: os.stat_result | None = None,
+) -> None:
+    """Write to a temporary file in the same folder, and let `give_name` make it the file."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.{octets(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -113,10 +107,11 @@ def _beside(
                 os.fchown(descriptor, like.st_uid, like.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
-        yield beside
+        give_name(beside, path)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(beside)
+    _sync_folder(path)
 
 
 def _sync_folder(path: str) -> None:

@@ -22,8 +22,8 @@ from ..values.errors import KeysUnavailable
 from ..values.loopback import is_loopback_host
 from .key_sources import Fetched
 
-# Metadata services of clouds give credentials to every process that asks, and have no keys. Most are
-# at link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
+# Metadata services of clouds give credentials to every process that asks, and have no keys. Most
+# are at link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
 _CLOUD_METADATA = frozenset(
     ip_address(text)
     for text in (
@@ -174,7 +174,7 @@ def _targets(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6A
 
 
 class _Wire(RawIOBase):
-    """What `HTTPConnection` needs of a socket, within the deadline even if octets come one by one."""
+    """What `HTTPConnection` needs of a socket: a deadline also for octets that come one by one."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected

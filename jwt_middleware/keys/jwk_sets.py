@@ -13,6 +13,7 @@ from .key_sources import Skipped
 from .own_keys import limited
 
 MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
+MAX_LOGGED = 200  # characters
 
 
 def configured_keys(
@@ -59,8 +60,10 @@ def published_keys(
         try:
             keys.append(from_jwk(member, algorithm=algorithm))
         except UnusableKey as error:
+            # Cut, because a stranger wrote the set, and these texts come into a log.
             kid = member.get("kid")
-            skipped.append(Skipped(kid if isinstance(kid, str) else "", str(error)).cut())
+            name = kid[:MAX_LOGGED] if isinstance(kid, str) else ""
+            skipped.append(Skipped(name, str(error)[:MAX_LOGGED]))
     names = Counter([*(key.kid for key in keys), *(one.kid for one in skipped if one.kid)])
     if any(count > 1 for count in names.values()):
         raise ConfigurationError("keys", "two keys have the same kid")

@@ -13,7 +13,6 @@ from ..values.loopback import is_loopback_host
 from .freshness import KeyLimits
 
 MAX_URL = 2048  # characters; it stands in every message about a failed fetch
-MAX_PROBLEM = 200  # characters of what is logged about a key that can't be used
 
 # RFC 6749 s3.1 has no fragment in such URLs. A user and a password would stand in logs.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
@@ -53,14 +52,10 @@ class FoundKeys:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A key of a published set that can't be used."""
+    """A key of a published set that can't be used. The texts are short enough for a log."""
 
     kid: str
     problem: str
-
-    def cut(self) -> Skipped:
-        """Return it short enough for a log, because a stranger may have written the texts."""
-        return Skipped(self.kid[:MAX_PROBLEM], self.problem[:MAX_PROBLEM])
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -211,7 +211,7 @@ class LiveKeys:
             place.add_done_callback(lambda _: self._start(flight, plan, places))
 
     def _give_up(self, flight: _Flight, places: Places | None = None) -> None:
-        """End a flight that got no place in time. The issuer hasn't failed, so there is no event."""
+        """End a flight that got no place in time: no event, because the issuer hasn't failed."""
         with self._lock:
             if self._land(flight):
                 self.fresh.put_off(self._clock())

@@ -1,7 +1,7 @@
 """Our own keys and how one follows another: next, active, retired. Pure: time in, a new file out.
 
-A key is published before it signs, and verifies after it has signed, so that a rotation refuses no
-honest token: whoever checks one has known its key for as long as anybody keeps a key set.
+A key is published before it signs, and goes on to verify after it has signed. So a rotation makes
+no good token invalid: every service has fetched the key before the first token is signed by it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from ..jose.jwk import Key, UnusableKey, is_foreign
 from ..values.errors import ConfigurationError
 
-LATEST = 1 << 37  # seconds: the year 6325; what lies beyond is a mistake, and no date some day
-KEPT = 3600.0  # seconds for which others may go on with a set; `KeySet.remote` takes no more
+LATEST = 1 << 37  # seconds: the year 6325; a later `since` is a mistake, and no date can have it
+MAX_SET_AGE = 3600.0  # seconds for which services may use a set; `KeySet.remote` allows no more
 
 
-class State(StrEnum):
-    """What a key of ours is for at the moment. Each is published and verifies."""
+class KeyStage(StrEnum):
+    """What a key of ours is for at the moment. In each stage it is published and verifies."""
 
     NEXT = "next"  # signs after the next rotation
     ACTIVE = "active"  # signs
@@ -28,21 +28,21 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class FileKey:
     """A key in a file, with its state."""
 
     key: Key
-    state: State
+    state: KeyStage
     since: float | None  # seconds since 1970-01-01 UTC; None: the file doesn't say
-    member: Mapping[str, Any]  # as it stands in the file, with what others have put there
+    member: Mapping[str, Any]  # as it stands in the file, with members that aren't ours
 
     def to_member(self) -> dict[str, Any]:
-        """Return the JWK with its state, in words of the standard, too: `key_ops` for all else."""
+        """Return the JWK with its state, and with `key_ops`, which other software understands."""
         found = {name: value for name, value in self.member.items() if name not in _OURS}
         found["state"] = str(self.state)
         if self.since is not None:
             found["since"] = int(self.since)
-        if self.state is not State.ACTIVE:
+        if self.state is not KeyStage.ACTIVE:
             found["key_ops"] = ["verify"]
         return found
 
@@ -59,22 +59,18 @@ def limited(key: Key, member: Mapping[str, Any]) -> Key:
     """
     if "state" not in member:
         return key
-    state = _state(member)
-    if state is State.ACTIVE and not key.signs:
+    try:
+        state = KeyStage(member["state"])
+    except ValueError:
+        raise UnusableKey(f"its state must be one of {', '.join(KeyStage)}") from None
+    if state is KeyStage.ACTIVE and not key.signs:
         raise UnusableKey("it is the active one, and has no private part that may sign")
     if not key.verifies:
         raise UnusableKey(f"it is {state}, and its key_ops don't let it verify")
-    return key if state is State.ACTIVE else replace(key, operations=frozenset(("verify",)))
+    return key if state is KeyStage.ACTIVE else replace(key, operations=frozenset(("verify",)))
 
 
-def _state(member: Mapping[str, Any]) -> State:
-    try:
-        return State(member["state"])
-    except ValueError:
-        raise UnusableKey(f"its state must be one of {', '.join(State)}") from None
-
-
-def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[Held, ...]:
+def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[FileKey, ...]:
     """Return the keys of a file with their states, the active one first. Raises ConfigurationError.
 
     `members` are those of the file, and `keys` what was read of them. Where no member has a state,
@@ -85,16 +81,18 @@ def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[Hel
     if not any("state" in member for member in ours):
         first = next((key for _, key in pairs if key.signs), None)
         found = [
-            Held(key, State.ACTIVE if key is first else State.RETIRED, None, member)
+            FileKey(key, KeyStage.ACTIVE if key is first else KeyStage.RETIRED, None, member)
             for member, key in pairs
         ]
     elif all("state" in member for member in ours):
-        found = [Held(key, State(member["state"]), _since(member), member) for member, key in pairs]
+        found = [
+            FileKey(key, KeyStage(member["state"]), _since(member), member) for member, key in pairs
+        ]
     else:
         raise ConfigurationError("keys", "some have a state and others none", "give each one")
-    for state in (State.ACTIVE, State.NEXT):
+    for state in (KeyStage.ACTIVE, KeyStage.NEXT):
         count = sum(one.state is state for one in found)
-        if count > 1 or (state is State.ACTIVE and not count):
+        if count > 1 or (state is KeyStage.ACTIVE and not count):
             raise ConfigurationError(
                 "keys",
                 f"{count} keys are {state}",
@@ -110,57 +108,59 @@ def _since(member: Mapping[str, Any]) -> float | None:
     return since
 
 
-def begun(key: Key, following: Key, now: float) -> tuple[Held, ...]:
+def begun(key: Key, following: Key, now: float) -> tuple[FileKey, ...]:
     """Return a first active key, and the one that will follow it."""
-    return _new(key, State.ACTIVE, now), _new(following, State.NEXT, now)
+    active = FileKey(key, KeyStage.ACTIVE, now, key.to_jwk())
+    return followed((active,), following, now)
 
 
-def _new(key: Key, state: State, now: float) -> Held:
-    return Held(key, state, now, key.to_jwk())
-
-
-def followed(found: Iterable[Held], following: Key, now: float) -> tuple[Held, ...]:
+def followed(found: Iterable[FileKey], following: Key, now: float) -> tuple[FileKey, ...]:
     """Return the keys with one that will be active after the next rotation."""
-    return ordered((*found, _new(following, State.NEXT, now)))
+    added = FileKey(following, KeyStage.NEXT, now, following.to_jwk())
+    return ordered((*found, added))
 
 
-_STEP = {State.NEXT: State.ACTIVE, State.ACTIVE: State.RETIRED}
+_STEP = {KeyStage.NEXT: KeyStage.ACTIVE, KeyStage.ACTIVE: KeyStage.RETIRED}
 
 
-def rotated(found: Iterable[Held], following: Key, now: float) -> tuple[Held, ...]:
+def rotated(found: Iterable[FileKey], following: Key, now: float) -> tuple[FileKey, ...]:
     """Return the keys after a rotation: what was next signs, what signed is retired."""
     stepped = [
         replace(one, state=_STEP[one.state], since=now)
         if one.state in _STEP
-        # A key whose time isn't known counts from now: too long is safe.
+        # A key without a known time counts from now: to keep it too long is safe.
         else replace(one, since=now if one.since is None else one.since)
         for one in found
     ]
     return followed(stepped, following, now)
 
 
-def of(found: Iterable[Held], state: State) -> Held | None:
+def of(found: Iterable[FileKey], state: KeyStage) -> FileKey | None:
     """Return the first key in a state."""
     return next((one for one in found if one.state is state), None)
 
 
-def ordered(found: Iterable[Held]) -> tuple[Held, ...]:
+def ordered(found: Iterable[FileKey]) -> tuple[FileKey, ...]:
     """Return the keys in the order of a file: active, next, and the youngest of the retired."""
-    order = (State.ACTIVE, State.NEXT, State.RETIRED)
+    order = (KeyStage.ACTIVE, KeyStage.NEXT, KeyStage.RETIRED)
     return tuple(sorted(found, key=lambda one: (order.index(one.state), -(one.since or 0))))
 
 
-def free_at(one: Held, keep: float) -> float | None:
+def free_at(one: FileKey, keep: float) -> float | None:
     """Return when the state of a key lets it go on; None: the file doesn't say since when it is so.
 
     A next key may be made active then, and a retired one be removed, which must be kept for `keep`
     seconds.
     """
-    return None if one.since is None else one.since + (KEPT if one.state is State.NEXT else keep)
+    return (
+        None
+        if one.since is None
+        else one.since + (MAX_SET_AGE if one.state is KeyStage.NEXT else keep)
+    )
 
 
 def document(
-    found: Iterable[Held], before: Mapping[str, Any] | None = None, others: Iterable[Any] = ()
+    found: Iterable[FileKey], before: Mapping[str, Any] | None = None, others: Iterable[Any] = ()
 ) -> bytes:
     """Return the JWK Set file of these keys; `before` and `others` are what else stood in it."""
     keys = [*(one.to_member() for one in found), *others]

@@ -1,12 +1,13 @@
-"""Keys that never leave their KMS or HSM: the private part signs there, and we hold the public one.
+"""Keys that never leave their KMS or HSM: the private part signs there, we have the public part.
 
-Nothing here waits: the doors call the signer. What comes back is checked with the public key before
-it goes out, so that a wrong key or a fault over there makes no bad token.
+Nothing here waits: the doors call the signer. Its signature is checked with the public key before
+it is sent, so that a wrong key or a fault of the KMS makes no bad token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,16 +20,16 @@ from ..jose.jwk import Key, UnusableKey
 
 
 class Signer(Protocol):
-    """What signs elsewhere: one method, with which your service's client is called."""
+    """What signs outside of this process, one method, which calls the client of your KMS."""
 
     def sign(self, message: bytes) -> Any:
         """Return the signature of `message`, by the key and the algorithm that it was made for.
 
-        ECDSA in DER, as most services give it, or as JWS has it (RFC 7518 s3.4). The message is
-        what is signed, and not its hash. Under WSGI it must return or raise within the time that a
-        login may take; it is called in many threads at once. For ASGI it may be `async def`; else
-        it runs in a thread, and is given up after ten seconds. Whatever it raises counts as "can't
-        sign now": 503, and the client comes again.
+        An ECDSA signature may be DER, as most services give it, or as JWS has it (RFC 7518 s3.4).
+        `message` is not hashed yet. Under WSGI this must return or raise within the time that a
+        login may take; many threads call it at once. For ASGI it may be `async def`; if it isn't,
+        it runs in a thread, and counts as failed after ten seconds. Whatever it raises makes the
+        answer a 503, and the client tries again.
         """
         ...
 
@@ -57,7 +58,7 @@ def external(
     algorithm: str | None = None,
     kid: str | None = None,
 ) -> ExternalKey:
-    """Return the key whose public part is a JWK or in PEM, and whose private part `signer` has.
+    """Return a key whose public part is a JWK or in PEM, and whose private part `signer` has.
 
     Raises:
         UnusableKey: the key isn't public, or the signer is none.
@@ -84,17 +85,11 @@ def checked(key: ExternalKey, message: bytes, signature: object) -> bytes:
     """
     if not isinstance(signature, bytes):
         raise TypeError(f"a signature must be bytes, not {type(signature).__name__}")
-    for one in _forms(key, signature):
-        if key.verify(message, one):
-            return one
-    raise InvalidSignature
-
-
-def _forms(key: ExternalKey, signature: bytes) -> Iterator[bytes]:
-    """Yield what a signature may be in the form that JWS wants."""
-    yield signature
+    if key.verify(message, signature):
+        return signature
     if isinstance(key.public, ec.EllipticCurvePublicKey):
-        try:
-            yield der_to_raw_signature(signature, key.public.curve)
-        except ValueError:
-            return
+        with suppress(ValueError):  # not DER
+            raw = der_to_raw_signature(signature, key.public.curve)
+            if key.verify(message, raw):
+                return raw
+    raise InvalidSignature

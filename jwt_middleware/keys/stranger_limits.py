@@ -1,8 +1,8 @@
 """Places for work that strangers can cause: questions about an issuer, and fetches of its keys.
 
 Anybody can write any `iss` into a token, and each name may cost a call of the application's
-function, a thread and a fetch. So only a few are under way at a time, and only a few wait. An issuer
-of whom one token was good needs no place.
+function, a thread and a fetch. So only a few are under way at a time, and only a few wait. An
+issuer of whom one token was good needs no place.
 """
 
 from __future__ import annotations
