@@ -83,7 +83,7 @@ def test_the_token_is_read_and_verified(example: dict[str, Any]) -> None:
 def test_a_payload_that_is_no_json_is_no_token(example: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken) as refused:
         jws.parse(example["token"])
-    assert refused.value.reason == reasons.JSON
+    assert refused.value.reason == reasons.NOT_JSON
 
 
 @refuses("RS-10", "RS-14", "RS-22", "RS-23")

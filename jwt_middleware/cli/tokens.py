@@ -289,7 +289,7 @@ ADVICE: Mapping[str, str] = {
     reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
     "one, no quotes around it, and of a JSON answer only what `access_token` has",
     reasons.ENCODING: "damaged, or forged",
-    reasons.JSON: "damaged, or forged",
+    reasons.NOT_JSON: "damaged, or forged",
     reasons.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",
     reasons.ALGORITHM: "the issuer changed it: load its new keys; or somebody tries something",
     reasons.KEY_ID: "the issuer's header is broken, or forged",

@@ -1,7 +1,7 @@
 """The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
 
-PyJWT's `Algorithm` objects sign and verify, or ours in their place, which make once what those make
-for each signature; `cryptography` computes. What a key may be used for is decided here and in
+PyJWT's `Algorithm` objects sign and verify by `cryptography`; for RSA and EC ours do, which prepare
+once what PyJWT's prepare for each signature. What a key may be used for is decided here and in
 `jwk.py`, when the key is loaded, and never by a token.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
+from cryptography.hazmat.primitives.hmac import HMAC
 from jwt.algorithms import (
     Algorithm as Primitive,
 )
@@ -32,39 +33,26 @@ from jwt.algorithms import (
 KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 
-# No record: an import makes all of them, and would pay for what a record makes at its first use.
-class Algorithm:
+class Algorithm(NamedTuple):
     """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it.
 
     `crv` is the one curve, for EC and OKP (RFC 8725 s3.1: one key, one algorithm); `bits` is the
     least size of a secret or of an RSA modulus.
     """
 
-    __slots__ = ("bits", "crv", "kty", "name", "primitive")
-
-    def __init__(
-        self, name: str, kty: KeyType, crv: str | None, bits: int, primitive: Primitive
-    ) -> None:
-        self.name = name
-        self.kty = kty
-        self.crv = crv
-        self.bits = bits
-        self.primitive = primitive
-
-    def sign(self, key: Any, message: bytes) -> bytes:
-        """Return the signature of `message` in the form that JWS wants."""
-        return self.primitive.sign(message, key)
+    name: str
+    kty: KeyType
+    crv: str | None
+    bits: int
+    primitive: Primitive  # signs and verifies, in the form that JWS wants
 
 
 class Mac:
-    """HMAC (RFC 2104) under one secret: keyed once, because that costs more than a token does."""
+    """HMAC (RFC 2104) under one secret: keyed once, which costs more than the code of a token."""
 
     __slots__ = ("_keyed",)
 
     def __init__(self, secret: bytes, algorithm: Algorithm) -> None:
-        # Not at the top: whoever imports the package need not have a secret.
-        from cryptography.hazmat.primitives.hmac import HMAC
-
         self._keyed = HMAC(secret, _HASHES[algorithm.bits]())
 
     def sign(self, message: bytes) -> bytes:
@@ -85,7 +73,7 @@ class Mac:
 
 
 class _RSA(RSAAlgorithm):
-    """RSA that makes once what PyJWT makes for each signature; all else is PyJWT's."""
+    """RSA with padding and hash prepared once; PyJWT's makes them for each signature."""
 
     def __init__(self, algorithm: hashes.HashAlgorithm, scheme: padding.AsymmetricPadding) -> None:
         super().__init__(type(algorithm))
@@ -115,7 +103,7 @@ def _pss(algorithm: hashes.HashAlgorithm) -> _RSA:
 
 
 class _ECDSA(ECAlgorithm):
-    """ECDSA that makes once what PyJWT makes for each signature; all else is PyJWT's."""
+    """ECDSA with its hash prepared once; PyJWT's makes it for each signature."""
 
     def __init__(self, hash_alg: type[hashes.HashAlgorithm], size: int) -> None:
         super().__init__(hash_alg)
@@ -123,7 +111,7 @@ class _ECDSA(ECAlgorithm):
 
     @cached_property
     def _scheme(self) -> ec.ECDSA:
-        # Not at once: it loads a backend, and whoever imports the package need not sign.
+        # At the first use: it loads a backend, which `import jwt_middleware` should not wait for.
         return ec.ECDSA(self.hash_alg())
 
     def sign(self, msg: bytes, key: Any) -> bytes:
@@ -169,14 +157,14 @@ ALGORITHMS = MappingProxyType(
             Algorithm("ES384", "EC", "P-384", 0, _EC(_EC.SHA384, 48)),
             Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512, 66)),
             Algorithm("Ed25519", "OKP", "Ed25519", 0, _OKP()),
-            # RFC 9864 deprecates this name because it leaves the curve open. It is bound to one
-            # here, and only a key that was configured under this name has it.
+            # RFC 9864 deprecates this name because it leaves the curve open. Here it means one
+            # curve, and only keys that were configured with this name have it.
             Algorithm("EdDSA", "OKP", "Ed25519", 0, _OKP()),
         )
     }
 )
 
-# What a key without `alg` is bound to: its curve leaves one choice. RSA keys and secrets must say.
+# The algorithm of a key without `alg`, by its curve. RSA keys and secrets must name theirs.
 BY_CURVE = MappingProxyType(
     {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "Ed25519"}
 )

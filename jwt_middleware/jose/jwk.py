@@ -1,6 +1,7 @@
 """JSON Web Keys (RFC 7517): typed, strong enough, and bound to exactly one algorithm when loaded.
 
-A key that can't be used says why, once, at load. A request never meets a weak or a half-read key.
+A key that can't be used is refused when it is loaded, with the reason. So no request meets a weak
+key, or one that was read in part.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from json import dumps
 from typing import Any, TypeAlias, cast
 
 from cryptography.hazmat.primitives import serialization
@@ -17,16 +17,18 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
 from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
-from .strict_json import b64url_decode, b64url_encode
+from .strict_json import b64url_decode, b64url_encode, to_json
+from .weak_keys import is_of_small_order, weak_modulus
+from .weak_secrets import guessable
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 MAX_KID = 256  # characters
-MAX_RSA_BITS = 8192  # a larger modulus is a way to keep the verifier busy
-MAX_RSA_EXPONENT = 1 << 32  # so is a larger exponent: 3071 bits of it cost 5 ms per check
+MAX_RSA_BITS = 8192  # each check of a signature takes longer with a larger modulus
+MAX_RSA_EXPONENT = 1 << 32  # and with a larger exponent: 5 ms with one of 3071 bits
 
-# RFC 7638 s3.2, RFC 8037 s2: the members that are the key, and all of the public part.
+# RFC 7638 s3.2, RFC 8037 s2: the members of the public part, in the order of their names.
 _PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "RSA": ("e", "kty", "n"),
     "EC": ("crv", "kty", "x", "y"),
@@ -34,7 +36,7 @@ _PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "oct": ("k", "kty"),
 }
 _PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi", "oth")
-_READERS: Mapping[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+_PYJWT_READERS: Mapping[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 
 
 _SIGN_AND_VERIFY = frozenset(("sign", "verify"))
@@ -96,22 +98,19 @@ class Key:
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
-        members = {} if self.is_symmetric else _members(self.public)
-        if not members:
+        if self.is_symmetric:
             raise UnusableKey("a secret has no public part")
-        return members | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
+        return self._jwk_of(self.public)
 
     def to_jwk(self) -> dict[str, Any]:
         """Return the whole key as a JWK: it is a secret. For a file with mode 0600, or a pickle."""
-        members = _members(self.private if self.private is not None else self.public)
-        found: dict[str, Any] = members | {
-            "kid": self.kid,
-            "alg": self.algorithm.name,
-            "use": "sig",
-        }
+        found: dict[str, Any] = {**self._jwk_of(self.private or self.public)}
         if self.operations != _SIGN_AND_VERIFY:
             found["key_ops"] = sorted(self.operations)
         return found
+
+    def _jwk_of(self, part: object) -> dict[str, str]:
+        return _jwk_members(part) | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
 
     def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
         return from_jwk, (self.to_jwk(),)
@@ -120,14 +119,14 @@ class Key:
 def thumbprint(members: Mapping[str, Any]) -> str:
     """Return the SHA-256 thumbprint of a JWK, in base64url (RFC 7638 s3)."""
     names = _PUBLIC_MEMBERS[members["kty"]]
-    text = dumps({name: members[name] for name in names}, separators=(",", ":"), sort_keys=True)
+    text = to_json({name: members[name] for name in names})
     return b64url_encode(sha256(text.encode()).digest()).decode()
 
 
 def is_foreign(jwk: Mapping[str, Any]) -> bool:
-    """Say whether a JWK is of a type that isn't known here, which is no fault of the set's."""
+    """Say whether a JWK is of a type that isn't known here: that makes no set wrong."""
     kty = jwk.get("kty")
-    # A known type in another case is a slip of the pen, and not a newer standard.
+    # A known type in another case is a mistake, and no newer type.
     known = {name.lower() for name in _PUBLIC_MEMBERS}
     return isinstance(kty, str) and kty.lower() not in known
 
@@ -144,30 +143,30 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
         UnusableKey: with the reason; the message holds no part of the key.
 
     """
-    kty = _string(jwk, "kty")
+    kty = _text_member(jwk, "kty")
     if kty not in _PUBLIC_MEMBERS:
         raise UnusableKey(f"key type {kty!r} is not supported")
     for name in _PUBLIC_MEMBERS[kty]:
-        _string(jwk, name)
-    # Before `alg`: that an encryption key's isn't one of ours says nothing that anybody could mend.
+        _text_member(jwk, name)
+    # Before `alg`: an encryption key has none that is known here, but its `use` is the reason.
     operations = _check_use(jwk)
     curve = jwk.get("crv")
     name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
     bound = _bind(name, kty, curve)
     kid = _checked_kid(jwk["kid"]) if "kid" in jwk else thumbprint(jwk)
     if kty == "oct":
-        key = from_secret(_octets(jwk, "k"), bound.name, kid=kid)
+        key = from_secret(_octets_member(jwk, "k"), bound.name, kid=kid)
     else:
         for name in (*_PUBLIC_MEMBERS[kty], *_PRIVATE_MEMBERS):
             if name in jwk and name not in ("kty", "crv"):
-                _octets(jwk, name)
+                _octets_member(jwk, name)
         try:
-            read = _READERS[kty].from_jwk(dict(jwk))
+            read = _PYJWT_READERS[kty].from_jwk(dict(jwk))
         except (InvalidKeyError, ValueError, TypeError, KeyError):
             # The cause is dropped: its text and its traceback may show members of the key.
             raise UnusableKey("its members don't make a key") from None
         key = from_object(read, bound.name, kid=kid)
-        if any(jwk[name] != value for name, value in _members(key.public).items()):
+        if any(jwk[name] != value for name, value in _jwk_members(key.public).items()):
             # A private key that bears another key's public part would sign what nobody can verify.
             raise UnusableKey("its public part doesn't belong to its private part")
     key = replace(key, operations=operations)
@@ -186,7 +185,7 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
     else:
         raise UnusableKey(f"a key of type {type(key).__name__} is not supported")
     try:
-        members = _members(public)
+        members = _jwk_members(public)
     except InvalidKeyError:
         raise UnusableKey("a key on this curve is not supported") from None
     kty, curve = members["kty"], members.get("crv")
@@ -195,7 +194,7 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
         _check_rsa(public, bound)
     elif isinstance(public, ed25519.Ed25519PublicKey):
         _check_ed25519(public)
-    return Key(_name(kid, members), bound, public, private)
+    return Key(_kid_or_thumbprint(kid, members), bound, public, private)
 
 
 def from_pem(
@@ -228,20 +227,16 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
             f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
             f"{bound.bits // 8} (RFC 7518 s3.2)"
         )
-    from .weak_secrets import guessable  # not at the top: most keys are no secrets
-
     problem = guessable(secret)
     if problem:
         raise UnusableKey(problem)
     members = {"kty": "oct", "k": b64url_encode(secret).decode()}
-    return Key(_name(kid, members), bound, None, secret)
+    return Key(_kid_or_thumbprint(kid, members), bound, None, secret)
 
 
 def generate(algorithm: Any, *, kid: str | None = None, secret: bytes = b"") -> Key:
     """Make a new key for `algorithm`; `secret` is the randomness of an HMAC key."""
-    bound = ALGORITHMS.get(algorithm) if isinstance(algorithm, str) else None
-    if bound is None:
-        raise UnusableKey(_unsupported(algorithm))
+    bound = _algorithm_called(algorithm)
     if bound.kty == "oct":
         return from_secret(secret, algorithm, kid=kid)
     return from_object(_GENERATORS[bound.crv or "RSA"](), algorithm, kid=kid)
@@ -256,7 +251,7 @@ _GENERATORS: Mapping[str, Any] = {
 }
 
 
-def _members(key: Any) -> dict[str, str]:
+def _jwk_members(key: Any) -> dict[str, str]:
     """Return the members of RFC 7518 s6 that make up `key`, and no others."""
     if isinstance(key, bytes):
         return {"kty": "oct", "k": b64url_encode(key).decode()}
@@ -267,7 +262,7 @@ def _members(key: Any) -> dict[str, str]:
         if isinstance(key, (ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey))
         else "OKP"
     )
-    found = cast("dict[str, Any]", _READERS[kind].to_jwk(key, as_dict=True))
+    found = cast("dict[str, Any]", _PYJWT_READERS[kind].to_jwk(key, as_dict=True))
     names = (*_PUBLIC_MEMBERS[kind], *_PRIVATE_MEMBERS)
     return {name: found[name] for name in names if name in found}
 
@@ -278,17 +273,15 @@ def _checked_kid(kid: object) -> str:
     return kid
 
 
-def _name(kid: object, members: Mapping[str, Any]) -> str:
+def _kid_or_thumbprint(kid: object, members: Mapping[str, Any]) -> str:
     return thumbprint(members) if kid is None else _checked_kid(kid)
 
 
 def _bind(name: object, kty: str, curve: object) -> Algorithm:
     """Return the algorithm called `name`, if it goes with the type and the curve."""
-    bound = ALGORITHMS.get(name) if isinstance(name, str) else None
-    if bound is None:
-        raise UnusableKey(_unsupported(name))
+    bound = _algorithm_called(name)
     # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
-    if bound.kty != kty or bound.crv not in (None, curve):
+    if not _fits(bound, kty, curve):
         kind = f"{kty} {curve or ''}".rstrip()
         raise UnusableKey(f"{bound.name} doesn't go with a key of type {kind}")
     return bound
@@ -296,11 +289,8 @@ def _bind(name: object, kty: str, curve: object) -> Algorithm:
 
 def _natural(kty: str, curve: object, fallback: str | None) -> str:
     """Choose for a key that doesn't say its own: the fallback if it fits, else the curve's."""
-    configured = ALGORITHMS.get(fallback) if fallback is not None else None
-    if fallback is not None and configured is None:
-        raise UnusableKey(_unsupported(fallback))
-    if configured is not None and configured.kty == kty and configured.crv in (None, curve):
-        return configured.name
+    if fallback is not None and _fits(_algorithm_called(fallback), kty, curve):
+        return fallback
     by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
     if by_curve is not None:
         return by_curve
@@ -312,8 +302,15 @@ def _natural(kty: str, curve: object, fallback: str | None) -> str:
     )
 
 
-def _unsupported(name: object) -> str:
-    return f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}"
+def _fits(algorithm: Algorithm, kty: str, curve: object) -> bool:
+    return algorithm.kty == kty and algorithm.crv in (None, curve)
+
+
+def _algorithm_called(name: object) -> Algorithm:
+    found = ALGORITHMS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise UnusableKey(f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}")
+    return found
 
 
 def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
@@ -329,21 +326,20 @@ def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
     if len(allowed) != len(operations):
         raise UnusableKey("key_ops names an operation twice (RFC 7517 s4.3)")
     if "d" in jwk and "sign" in allowed:
-        # Whoever holds a private key for signing holds the public one, and that one is for
-        # verifying.
+        # A private key contains the public one, and that is for verifying.
         allowed |= {"verify"}
     return allowed & _SIGN_AND_VERIFY
 
 
-def _string(jwk: Mapping[str, Any], name: str) -> str:
+def _text_member(jwk: Mapping[str, Any], name: str) -> str:
     value = jwk.get(name)
     if not isinstance(value, str) or not value:
         raise UnusableKey(f"member {name!r} must be a non-empty string")
     return value
 
 
-def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
-    text = _string(jwk, name)
+def _octets_member(jwk: Mapping[str, Any], name: str) -> bytes:
+    text = _text_member(jwk, name)
     try:
         return b64url_decode(text.encode())
     except ValueError:
@@ -359,15 +355,11 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
         )
     if not (3 <= numbers.e < MAX_RSA_EXPONENT and numbers.e % 2):
         raise UnusableKey("the RSA exponent must be odd, at least 3 and below 2**32")
-    from .weak_keys import weak_modulus  # not at the top: many services have no RSA key
-
     problem = weak_modulus(numbers.n)
     if problem:
         raise UnusableKey(f"the RSA modulus {problem}: the private key can be computed from it")
 
 
 def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
-    from .weak_keys import is_of_small_order
-
     if is_of_small_order(key.public_bytes_raw()):
         raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")

@@ -1,4 +1,4 @@
-"""Public keys that a stranger can sign for: their numbers give the private part away.
+"""Public keys that anybody can sign for, because the private part can be computed from them.
 
 All checks of a key take 0.06 ms for an RSA modulus of 2048 bits, 0.4 ms for one of 8192, and 2 us
 for Ed25519.
@@ -12,7 +12,7 @@ from math import gcd, isqrt, prod
 
 
 def weak_modulus(modulus: int) -> str:
-    """Return why an RSA modulus can be factored by anybody, or "" if that isn't plain to see."""
+    """Return why anybody can factor an RSA modulus, or "" if no check here finds a reason."""
     if _has_roca_structure(modulus):
         return "has the structure of CVE-2017-15361 (ROCA)"
     # RFC 8017 s3.1: "n = r_1 * r_2 * ... * r_u", all odd primes, and those of a key are large.
@@ -24,25 +24,27 @@ def weak_modulus(modulus: int) -> str:
     return ""
 
 
-BELOW = 1 << 12  # the primes that are tried
-ROUNDS = 16  # of Fermat's method; factors that are found at all are found in the first few
+PRIMES_BELOW = 1 << 12  # the primes that are tried as factors
+FERMAT_ROUNDS = 16  # where it finds factors at all, it finds them in the first few
 
 
 @cache
 def _small_primes() -> int:
     """Return the product of all primes below the limit."""
-    is_prime = bytearray(2) + bytearray([1]) * (BELOW - 2)
-    for number in range(2, isqrt(BELOW) + 1):
+    is_prime = bytearray(2) + bytearray([1]) * (PRIMES_BELOW - 2)
+    for number in range(2, isqrt(PRIMES_BELOW) + 1):
         if is_prime[number]:
-            is_prime[number * number :: number] = bytes(len(range(number * number, BELOW, number)))
-    return prod(number for number in range(BELOW) if is_prime[number])
+            is_prime[number * number :: number] = bytes(
+                len(range(number * number, PRIMES_BELOW, number))
+            )
+    return prod(number for number in range(PRIMES_BELOW) if is_prime[number])
 
 
 def _has_close_factors(modulus: int) -> bool:
     # Fermat: n = a*a - b*b = (a - b) * (a + b), with `a` next to the root where both are close. For
     # a square, `b` is 0.
     middle = isqrt(modulus - 1) + 1
-    for a in range(middle, middle + ROUNDS):
+    for a in range(middle, middle + FERMAT_ROUNDS):
         rest = a * a - modulus
         if isqrt(rest) ** 2 == rest:
             return True
@@ -66,11 +68,11 @@ def _has_roca_structure(modulus: int) -> bool:
 
 # The field of Ed25519, and the y of its points of order 1, 2, 4 and 8, which are eight: x and -x
 # have the same y.
-_FIELD = 2**255 - 19
+_ED25519_FIELD = 2**255 - 19
 _EIGHTH = int.from_bytes(
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
 )
-_SMALL_ORDER = frozenset((0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH))
+_SMALL_ORDER = frozenset((0, 1, _ED25519_FIELD - 1, _EIGHTH, _ED25519_FIELD - _EIGHTH))
 
 
 def is_of_small_order(point: bytes) -> bool:
@@ -81,4 +83,4 @@ def is_of_small_order(point: bytes) -> bool:
     # RFC 8032 s5.1.2: the highest bit is the sign of x. y in a second text, y + p, is looked at,
     # too: not every library refuses it.
     y = int.from_bytes(point, "little") & ((1 << 255) - 1)
-    return y % _FIELD in _SMALL_ORDER
+    return y % _ED25519_FIELD in _SMALL_ORDER

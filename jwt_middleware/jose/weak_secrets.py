@@ -1,4 +1,4 @@
-"""Secrets that can be guessed: what is no random octets but words, a pattern or another key."""
+"""Secrets that can be guessed: words, patterns and other keys instead of random octets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64
 
 
 def guessable(secret: bytes) -> str:
-    """Return why this is plainly no random secret, or "" if it may be one.
+    """Return why this is certainly no random secret, or "" if it may be one.
 
-    RFC 8725 s3.5: "human-memorizable passwords MUST NOT be directly used as the key". What is left
-    of chance is measured: of 1,000 random secrets in any alphabet, none is refused. A long
-    passphrase in another language than English passes: not all can be seen.
+    RFC 8725 s3.5: "human-memorizable passwords MUST NOT be directly used as the key". The limits
+    are measured: of 1,000 random secrets in any alphabet, none is refused. A long passphrase in
+    another language than English is not found.
     """
     if _OTHER_KEYS.search(secret) or _is_der(secret) or _is_der(_without_base64(secret)):
         return (

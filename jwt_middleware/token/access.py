@@ -9,7 +9,7 @@ from typing import Any
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..jose.strict_json import parse_object, quote, rewrite, to_json
+from ..jose.strict_json import parse_object, quote, to_json
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.tokens import AccessToken, FrozenDict, Grant
@@ -116,7 +116,7 @@ class Mint:
     ) -> tuple[str, int]:
         expires_at = int(now + lifetime * (1 - JITTER * jitter))
         # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it.
-        others = rewrite({"auth_time": int(grant.created_at), **grant.claims})[1:]
+        others = to_json({"auth_time": int(grant.created_at), **grant.claims})[1:]
         payload = (
             f'{self._beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{int(now)},'
             f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'

@@ -14,7 +14,7 @@ PATH_ODD = Reason("path_odd")
 TOO_LONG = Reason("token_too_long")
 SEGMENTS = Reason("token_segments")
 ENCODING = Reason("token_encoding")
-JSON = Reason("token_json")
+NOT_JSON = Reason("token_json")
 
 HEADER_UNSUPPORTED = Reason("header_unsupported")
 ALGORITHM = Reason("algorithm_not_allowed")
