@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.token import claims as module
-from jwt_middleware.token.access import Policy
-from jwt_middleware.token.claims import CHECKS, MAX_TIME, check
+from jwt_middleware.token.claims import CLAIM_CHECKS, MAX_TIME, Policy, check_claims
 from jwt_middleware.token.profiles import RFC_9068
 from jwt_middleware.values.errors import InvalidToken
 from jwt_middleware.values.tokens import FrozenDict
@@ -44,10 +43,10 @@ CHANGED = st.dictionaries(st.sampled_from([*GOOD, "nbf", "cnf"]), ANY, max_size=
 def outcome(claims: dict[str, Any], *, by_table: bool) -> str:
     try:
         if by_table:
-            for one in CHECKS:
+            for one in CLAIM_CHECKS.values():
                 one(FrozenDict(claims), POLICY, NOW)
         else:
-            check(FrozenDict(claims), POLICY, NOW)
+            check_claims(FrozenDict(claims), POLICY, NOW)
     except InvalidToken as error:
         return str(error)
     return "good"
@@ -70,6 +69,6 @@ def test_the_short_way_takes_of_any_claims_what_the_checks_take(
 
 def test_the_short_way_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     claims = FrozenDict(TokenFactory(issuer="i", audience="a", clock=lambda: NOW).claims())
-    monkeypatch.setattr(module, "CHECKS", (lambda *_: pytest.fail("the long way"),))
-    check(claims, POLICY, NOW)
-    check(FrozenDict({**claims, "scope": "read write", "sid": "g"}), POLICY, NOW)
+    monkeypatch.setattr(module, "CLAIM_CHECKS", {"": lambda *_: pytest.fail("the long way")})
+    check_claims(claims, POLICY, NOW)
+    check_claims(FrozenDict({**claims, "scope": "read write", "sid": "g"}), POLICY, NOW)

@@ -37,7 +37,7 @@ from jwt_middleware.keys.key_sources import FoundKeys
 from jwt_middleware.process import runtime
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.token.access import Policy, accept
+from jwt_middleware.token.claims import Policy, accept
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken, KeysUnavailable
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware

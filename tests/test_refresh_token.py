@@ -43,7 +43,7 @@ def test_a_token_as_we_write_it_is_recognized_as_what_any_reader_would_read(
 ) -> None:
     text = mint(KEYS, grant=grant, jti=jti, now=now, agent=agent)
     found = refresh._recognize(text, KEYS)
-    read, exp = refresh._read(text, KEYS, 0)
+    read, exp = refresh._read_token(text, KEYS, 0)
     assert (read.grant_id, read.generation, read.jti) == (grant.id, grant.generation, jti)
     assert (read.client_id, read.scope, read.issued_at) == (grant.client_id, grant.scope, now)
     assert (read.bound_key, read.agent, exp) == (grant.bound_key, agent, grant.expires_at)
@@ -76,7 +76,7 @@ def test_what_is_recognized_is_never_what_no_reader_would_read(data: st.DataObje
     )
     found = refresh._recognize(text, KEYS)
     try:
-        read = refresh._read(text, KEYS, 0)
+        read = refresh._read_token(text, KEYS, 0)
     except InvalidGrant:
         assert found is None
     else:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jwt_middleware import ConfigurationError, KeySet, Route, Settings, profiles
 from jwt_middleware.jose.jwk import generate
 from jwt_middleware.settings import loading as sources
-from jwt_middleware.token.access import Check
+from jwt_middleware.token.claims import TokenCheck
 from tests.rules import accepts, refuses
 
 SECRET = "wq8eZ1v-8RkTn5iB0yq2mJxUa4cLs7dHf3gPo6tVb9E"  # made up
@@ -592,7 +592,7 @@ class Group:
     other: Store | None = None
     mode: Literal["closed", "open"] = "closed"
     limit: int = field(default=100, metadata={"minimum": 1})
-    hooks: tuple[Check, ...] = field(default_factory=tuple)
+    hooks: tuple[TokenCheck, ...] = field(default_factory=tuple)
     extra: Mapping[str, Any] | None = None
 
 

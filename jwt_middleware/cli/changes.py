@@ -21,7 +21,7 @@ from ..process.runtime import Runtime
 from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
 from ..stores.contract import new_grant_id
 from ..token import claims, refresh
-from ..token.access import Mint, check_type
+from ..token.access import Mint
 from ..token.refresh import RefreshKeys
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
@@ -328,11 +328,11 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
         trust = Runtime.of(new).issuers.find(old.issuer, now)
         if trust is None:
             return ""  # `issuer_for` decides
-        check_type(parsed, trust.policy.profile)
+        claims.check_type(parsed, trust.policy.profile)
         known = trust.keys.key_set
         if known.keys and not _is_same(key, known.find(key.kid)):
             return reasons.SIGNATURE
-        claims.check(parsed.claims, trust.policy, now)
+        claims.check_claims(parsed.claims, trust.policy, now)
     except InvalidToken as error:
         return error.reason
     return ""

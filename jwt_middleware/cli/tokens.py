@@ -25,8 +25,7 @@ from ..jose.jws import Parsed
 from ..process.drivers import arun
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.access import accept, check_type
-from ..token.claims import time_of
+from ..token.claims import accept, check_type, time_of
 from ..values import reasons
 from ..values.decisions import Forward, Reply
 from ..values.errors import InvalidToken, OAuthError, Unavailable
@@ -257,14 +256,14 @@ def _shows_sender(case: Case) -> str:
     return "bound to a key (cnf)" if "cnf" in case.claims else "a bearer token"
 
 
-_OF_CLAIMS: Mapping[Callable[..., None], Callable[[Case], str]] = {
-    rules.audience: _shows_audience,
-    rules.expiration: _shows_time("exp", "ends"),
-    rules.not_before: _shows_time("nbf", "begins"),
-    rules.issued_at: _shows_time("iat", "issued"),
-    rules.identifiers: _shows_identifiers,
-    rules.scope: _shows_scope,
-    rules.sender: _shows_sender,
+_OF_CLAIMS: Mapping[str, Callable[[Case], str]] = {
+    "audience": _shows_audience,
+    "expiration": _shows_time("exp", "ends"),
+    "not_before": _shows_time("nbf", "begins"),
+    "issued_at": _shows_time("iat", "issued"),
+    "identifiers": _shows_identifiers,
+    "scope": _shows_scope,
+    "sender": _shows_sender,
 }
 
 # In the order in which the core has them. What the issuer's line has said isn't said again.
@@ -276,9 +275,9 @@ CHECKS: tuple[Check, ...] = (
     Check("signature", _signature, _shows_signature),
     Check("claims", _required, _shows_required),
     *(
-        Check(rule.__name__, _claim(rule, _OF_CLAIMS[rule]), _OF_CLAIMS[rule], is_needed=False)
-        for rule in rules.CHECKS
-        if rule is not rules.issuer
+        Check(name, _claim(rule, _OF_CLAIMS[name]), _OF_CLAIMS[name], is_needed=False)
+        for name, rule in rules.CLAIM_CHECKS.items()
+        if name != "issuer"
     ),
     Check("checks", _checks),
 )

@@ -18,8 +18,7 @@ from ..request.refusals import Refusals
 from ..request.routes import Routes, Rule
 from ..settings.groups import Refresh
 from ..settings.settings import Settings, timer
-from ..token.access import accept, check_type
-from ..token.claims import lifetime, time_of
+from ..token.claims import accept, check_type, lifetime, time_of
 from ..values import reasons
 from ..values.decisions import Ask, Forward, Reply, Step, nobody
 from ..values.errors import (

@@ -19,8 +19,7 @@ from ..keys.live_keys import LiveKeys, Tell
 from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
 from ..settings.settings import Settings
-from ..token.access import Policy
-from ..token.claims import is_identifier
+from ..token.claims import Policy, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
 

@@ -13,8 +13,7 @@ from ..keys.key_set import KeySet
 from ..request.origins import check_origin, is_loopback, origin_of
 from ..request.refusals import QUOTABLE
 from ..request.routes import Route, Routes
-from ..token.access import Check
-from ..token.claims import MAX_TIME
+from ..token.claims import MAX_TIME, TokenCheck
 from ..token.profiles import RFC_9068, Profile
 from ..values.errors import ConfigurationError
 from ..values.events import Event
@@ -91,7 +90,7 @@ class Settings:
     realm: str = "api"
     origins: tuple[str, ...] = ()
     problem_details: bool = False
-    checks: tuple[Check, ...] = ()
+    checks: tuple[TokenCheck, ...] = ()
     token_cache: TokenCache = field(default_factory=TokenCache)
     on_event: Callable[[Event], None] | None = None
     clock: Callable[[], float] = wall_clock
@@ -345,7 +344,7 @@ def _bool(name: str, value: Any) -> bool:
     return value
 
 
-def _callables(name: str, value: Any) -> tuple[Check, ...]:
+def _callables(name: str, value: Any) -> tuple[TokenCheck, ...]:
     return tuple(fields.function(name, one) for one in fields.listed(name, value))
 
 
