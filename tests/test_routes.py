@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jwt_middleware import ConfigurationError, Route
-from jwt_middleware.request.routes import MAX_PATH, Routes, Rule, below_root
+from jwt_middleware.request.routes import MAX_PATH, RouteRule, Routes, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidRequest
@@ -25,7 +25,7 @@ def found(routes: Routes, path: str, method: str = "GET") -> str:
         return ODD if error.reason == reasons.PATH_ODD else str(error)
 
 
-def word(rule: Rule | Route) -> str:
+def word(rule: RouteRule | Route) -> str:
     if rule.public or rule.optional:
         return "public" if rule.public else "optional"
     more = [rule.scope, *rule.acr_values, *([] if rule.max_age is None else [str(rule.max_age)])]

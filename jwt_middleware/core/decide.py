@@ -15,7 +15,7 @@ from ..keys.live_keys import LiveKeys
 from ..request.credentials import bearer
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
-from ..request.routes import Routes, Rule
+from ..request.routes import RouteRule, Routes
 from ..settings.groups import Refresh
 from ..settings.settings import Settings, timer
 from ..token.claims import accept, check_type, lifetime, time_of
@@ -57,7 +57,7 @@ class Lookups:
 class _Attempt:
     """A token on its way in."""
 
-    rule: Rule
+    rule: RouteRule
     parsed: Parsed
     came: _Came
 
@@ -159,7 +159,7 @@ class Core:
             self._access_cookie = AccessCookie(
                 self.jars,
                 self.jars.access,
-                check=partial(check_sender, header=cookies.header, origins=known),
+                check_sender=partial(check_sender, header=cookies.header, origins=known),
                 issuer=settings.issuer,
                 has_key=lambda kid: kid in self._own_keys.fresh.keys,
                 has_ended=(ended if ended is not None else frozenset[str]()).__contains__,
@@ -323,7 +323,7 @@ class Core:
         self._cache.put(attempt.came.credentials, entry)
         return self._let_in(attempt.rule, entry, now)
 
-    def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
+    def _let_in(self, rule: RouteRule, forward: Forward, now: float) -> Step:
         """Go on with a token that holds, where this route takes it. Raises OAuthError."""
         _authorize(rule, forward, now, self._leeway)
         token = forward.token
@@ -455,7 +455,7 @@ def _user(token: AccessToken, trust: Trust) -> User:
     return User(True, name)
 
 
-def _authorize(rule: Rule, forward: Forward, now: float, leeway: float) -> None:
+def _authorize(rule: RouteRule, forward: Forward, now: float, leeway: float) -> None:
     """Check what the route asks for beyond a valid token. Raises OAuthError."""
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
     if rule.scopes and not rule.scopes.issubset(forward.scopes):

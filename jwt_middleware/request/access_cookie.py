@@ -1,8 +1,9 @@
-"""Which access cookie speaks for a browser: of several logins the newest that isn't over."""
+"""Which access cookie counts: of several logins of one browser, the newest that hasn't ended."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 
 from ..jose import jws
 from ..values.errors import InvalidToken
@@ -10,47 +11,36 @@ from ..values.requests import Request
 from .cookies import Jar, Jars, check_once
 
 
+@dataclass(frozen=True, slots=True)
 class AccessCookie:
     """Reads the access token of a request from its cookies.
 
     Args:
         jars: the cookies' names.
         jar: the one of these that has access tokens.
-        check: checks that a page of ours made the request. Raises CrossSite.
+        check_sender: checks that a page of ours made a request. Raises CrossSite.
         issuer: our own, the only one whose tokens are put into cookies.
         has_key: says of a `kid` whether our own issuer may have signed by it.
         has_ended: says of a grant whether it is known to have ended.
-        is_known: says of a token whether it was verified before, which spares a look at it.
+        is_known: says of a token whether it was verified before; such a token isn't parsed again.
 
     """
 
-    __slots__ = ("_check", "_has_ended", "_has_key", "_is_known", "_issuer", "_jar", "_jars")
-
-    def __init__(
-        self,
-        jars: Jars,
-        jar: Jar,
-        *,
-        check: Callable[[Request], None],
-        issuer: str,
-        has_key: Callable[[str | None], bool],
-        has_ended: Callable[[str], bool],
-        is_known: Callable[[str], bool],
-    ) -> None:
-        self._jars = jars
-        self._jar = jar
-        self._check = check
-        self._issuer = issuer
-        self._has_key = has_key
-        self._has_ended = has_ended
-        self._is_known = is_known
+    jars: Jars
+    jar: Jar
+    _: KW_ONLY
+    check_sender: Callable[[Request], None]
+    issuer: str
+    has_key: Callable[[str | None], bool]
+    has_ended: Callable[[str], bool]
+    is_known: Callable[[str], bool]
 
     def read(self, request: Request) -> str | None:
         """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest.
 
-        Another issuer's doesn't count: it is of another application of this host.
+        Another issuer's token is ignored: it belongs to another application of this host.
         """
-        found = self._jars.held(request.header("cookie")).access
+        found = self.jars.held(request.header("cookie")).access
         check_once(found)
         cookies = [pair for pair in found if pair[1] and not self._is_others(pair[1])]
         if not cookies:
@@ -58,20 +48,15 @@ class AccessCookie:
         return cookies[0][1] if len(cookies) == 1 else self._newest(cookies)
 
     def _is_others(self, text: str) -> bool:
-        if self._is_known(text):
+        if self.is_known(text):
             return False
         try:
-            return jws.parse(text).claims.get("iss") != self._issuer
+            return jws.parse(text).claims.get("iss") != self.issuer
         except InvalidToken:
-            return False  # nobody's: it is refused as what it is
-
-    def check_sender(self, request: Request) -> None:
-        """Check that a page of ours made a request that a cookie vouches for. Raises CrossSite."""
-        self._check(request)
+            return False  # no token at all: the request is refused for it
 
     def _newest(self, cookies: list[tuple[str, str]]) -> str:
-        # Nothing is verified here: it is to choose only, and what is chosen is checked as any
-        # token is.
+        # This only chooses a token, without verifying it; it is verified like any other afterwards.
         found = []
         for name, text in cookies:
             try:
@@ -81,11 +66,11 @@ class AccessCookie:
             grant_id, issued_at = parsed.claims.get("sid"), parsed.claims.get("iat")
             if (
                 isinstance(grant_id, str)
-                and self._jar.name(grant_id) == name
+                and self.jar.name(grant_id) == name
                 and type(issued_at) in (int, float)
-                and self._has_key(parsed.header.kid)
-                and not self._has_ended(grant_id)
+                and self.has_key(parsed.header.kid)
+                and not self.has_ended(grant_id)
             ):
-                # Of two logins of one second a refresh takes the same one.
+                # By grant, too: of two logins in one second a refresh chooses the same one.
                 found.append((issued_at, grant_id, text))
         return max(found)[2] if found else cookies[0][1]

@@ -1,8 +1,9 @@
-"""Tokens in cookies (RFC 6265bis, RFC 10017): a name for each login, set and cleared alike.
+"""Tokens in cookies (RFC 6265bis, RFC 10017): each login has cookies with names of its own.
 
-A browser has one jar for all its tabs, and takes what the last answer sets, however late it comes.
-So a cookie's name ends in characters of its grant's id: an answer about one login can't touch the
-cookie of another. Which login is the present one, the store says, and never the order of answers.
+A browser has one set of cookies for all tabs, and the last answer wins, however late it comes. So
+the name of a cookie ends in characters of its grant's id: an answer about one login can't change
+the cookie of another. Which login is the present one is decided by the store, not by the order of
+answers.
 """
 
 from __future__ import annotations
@@ -84,10 +85,10 @@ class Jars:
         return self.refresh.prefix in header or (access is not None and access.prefix in header)
 
     def without_refresh(self, header: str) -> str:
-        """Return a Cookie field without refresh tokens, which are nobody's business inside."""
+        """Return a Cookie field without refresh tokens, which the application doesn't need."""
         if self.refresh.prefix not in header:
             return header
-        # By commas, too: what a second line begins with isn't read, and stays outside all the same.
+        # By commas, too: a second Cookie line that was joined isn't read, but is removed as well.
         kept = []
         for pair in header.split(";"):
             left = [one for one in pair.split(",") if not self._is_refresh(one)]
@@ -101,8 +102,8 @@ class Jars:
     def cleared(self, held: Held, grant_ids: Collection[str]) -> Headers:
         """Return what removes the cookies of these grants that the request brought.
 
-        A name that came twice stays: one of the two was planted, and the field would remove the
-        other (RFC 6265bis s5.7: path and domain tell them apart, and a request doesn't say them).
+        A name that came twice stays: another site may have set one of the two, and the field would
+        remove the other (RFC 6265bis s5.7: they differ in path or domain, which no request tells).
         """
         ends = {grant_id[-OF_A_GRANT:] for grant_id in grant_ids}
         found: list[tuple[str, str]] = []
@@ -117,11 +118,11 @@ class Jars:
 
 
 def _cut(value: str) -> str:
-    """Return the value without what a server has joined to it: a second Cookie line, by a comma.
+    """Return the value without a second Cookie line that a server has joined to it by a comma.
 
-    No token of ours has a comma. The name that stands behind one isn't read, though: it may be a
-    part of another cookie's value, which another host of the domain may set, and what begins with
-    `__Host-` it must not. Browsers send one line (RFC 6265 s5.4), and HTTP/2's are joined by "; "
+    No token of ours has a comma. The pair after the comma isn't read: it may be a part of another
+    cookie's value, which another host of the domain can set, while it can't set a cookie whose name
+    begins with `__Host-`. Browsers send one line (RFC 6265 s5.4), and HTTP/2's are joined by "; "
     (RFC 9113 s8.2.3).
     """
     return _JOINED.sub("", value)
@@ -130,20 +131,20 @@ def _cut(value: str) -> str:
 def check_once(pairs: Iterable[tuple[str, str]]) -> None:
     """Check that each cookie came once. Raises InvalidRequest."""
     names = [name for name, _ in pairs]
-    # One of the two was planted, by another host of the domain or for another path; frameworks
-    # take the first or the last, and neither is known to be ours.
+    # Another host of the domain may have set one of the two, or it has another path. Frameworks
+    # take the first or the last, and nothing tells which one is ours.
     if len(set(names)) < len(names):
         raise InvalidRequest(reasons.COOKIE_TWICE)
 
 
 def check_sender(request: Request, header: str, origins: frozenset[str]) -> None:
-    """Check who sent a request to the application that a cookie vouches for. Raises CrossSite."""
-    # A browser sends the cookie whoever asks it to; a handshake is a GET that opens a way to write.
-    # Under WSGI nothing but its header tells it from others.
+    """Check that no other site caused a request whose token is in a cookie. Raises CrossSite."""
+    # A browser sends the cookie with requests that other sites cause, too. A WebSocket handshake is
+    # a GET after which a client can write; under WSGI only its header tells it from other GETs.
     if request.method not in SAFE_METHODS:
         check_same_site(request, header, origins)
     elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
-        check_origin(request, origins)
+        check_request_origin(request, origins)
 
 
 def check_same_site(request: Request, header: str, origins: frozenset[str]) -> None:
@@ -155,18 +156,18 @@ def check_same_site(request: Request, header: str, origins: frozenset[str]) -> N
     """
     if request.header(header.lower()) is None:
         raise CrossSite(reasons.CROSS_SITE, "header", header=header)
-    check_origin(request, origins)
+    check_request_origin(request, origins)
 
 
 def check_own_origin(request: Request, origins: frozenset[str]) -> None:
     """Check that no other site caused a request that may log in. Raises CrossSite."""
-    # RFC 10017 asks for it where an answer sets cookies: a form of another site could plant the
-    # login of its author, whose account the user would then fill.
+    # RFC 10017 asks for it where an answer sets cookies: a form of another site could log the user
+    # in to its author's account, and the user would then put data of his own into that.
     if request.method not in SAFE_METHODS:
-        check_origin(request, origins)
+        check_request_origin(request, origins)
 
 
-def check_origin(request: Request, origins: frozenset[str]) -> None:
+def check_request_origin(request: Request, origins: frozenset[str]) -> None:
     """Check `Origin` and `Sec-Fetch-Site`. A client that sends neither is no browser."""
     origin, site = request.header("origin"), request.header("sec-fetch-site")
     if origin in origins or site == "same-origin":

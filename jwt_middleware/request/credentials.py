@@ -12,10 +12,9 @@ from ..values.errors import InvalidClient, InvalidRequest, InvalidToken
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
 # count.
-_SCHEME = "bearer"
+_BEARER = "bearer"
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
-# A server in front joins two header lines with a comma. No parameter of another scheme has this
-# form.
+# Servers join two header lines with a comma. No parameter of another scheme has this form.
 _SECOND = re.compile(r"(?i), *bearer(?: |$)")
 
 
@@ -31,8 +30,8 @@ def bearer(authorization: str | None) -> str | None:
         return None
     # RFC 9110 s5.5: a field value has no white space around it.
     authorization = authorization.strip(" \t")
-    if authorization[:6].lower() != _SCHEME or authorization[6:7] not in ("", " ", "\t", ","):
-        # Before anything that takes time in proportion to what was sent.
+    if authorization[:6].lower() != _BEARER or authorization[6:7] not in ("", " ", "\t", ","):
+        # The length first: the search takes time in proportion to it.
         if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return None
@@ -48,8 +47,7 @@ def bearer(authorization: str | None) -> str | None:
 def basic(authorization: str | None) -> str | None:
     """Return the client of a `Basic` header without a password (RFC 6749 s2.3.1); else None.
 
-    A `Bearer` header is ignored: every browser client sends its expired one along; it buys nothing
-    and hurts nothing.
+    A `Bearer` header is ignored: browser clients send their expired token with every request.
 
     Raises:
         InvalidClient: for a password, and for another scheme: nothing here authenticates clients.
@@ -57,7 +55,7 @@ def basic(authorization: str | None) -> str | None:
     """
     authorization = (authorization or "").strip(" \t")
     scheme, _, credentials = authorization.partition(" ")
-    if not authorization or scheme.lower().startswith(_SCHEME):
+    if not authorization or scheme.lower().startswith(_BEARER):
         return None
     # RFC 7617 s2: the base64 of user-id ":" password.
     try:

@@ -1,11 +1,11 @@
-"""Documents that anybody may read: a key set, metadata. Made once, the same for everyone."""
+"""Documents that anybody may read, as key sets and metadata: made once, the same for everyone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from json import dumps
 
+from ..jose.strict_json import to_json
 from ..values.errors import NotAllowed, OAuthError
 from ..values.requests import Headers, Request, Response
 from .origins import Anyone, Origins, is_preflight
@@ -19,7 +19,7 @@ class Document:
     __slots__ = ("_body", "_content", "_etag", "_kept", "_readers")
 
     def __init__(self, members: Mapping[str, object], readers: Origins | Anyone) -> None:
-        self._body = dumps(members, separators=(",", ":")).encode()
+        self._body = to_json(members).encode()
         self._etag = f'"{sha256(self._body).hexdigest()[:32]}"'
         self._content: Headers = (
             ("content-type", "application/json"),
@@ -44,7 +44,7 @@ class Document:
         return Response(200, self._content + headers, body)
 
     def refusal_headers(self, request: Request, _: OAuthError) -> Headers:
-        """Return what a refusal at this path carries beside the usual."""
+        """Return the header fields of a refusal at this path, beside the usual ones."""
         return self._readers.headers(request)
 
 

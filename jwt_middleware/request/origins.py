@@ -55,11 +55,11 @@ class Origins:
         }
 
     def knows(self, request: Request) -> bool:
-        """Say whether the request comes from a page of one of the origins, by its own word."""
+        """Say whether `Origin` is one of these origins."""
         return request.header("origin") in self._headers
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
-        """Return what our answer to this request says about who may read it."""
+        """Return the fields of our answer that say which origins may read it."""
         if not self._headers:
             return ()
         # `Vary` for everyone, or a cache would hand one origin's answer to another.
@@ -82,15 +82,15 @@ class Origins:
 class Anyone:
     """All origins: for what is public, and the same whoever asks.
 
-    "*" excludes credentials (Fetch standard), so that a page learns nothing but what its author can
-    fetch himself. Clients that run in a browser, of MCP servers say, can't do without, and nobody
-    knows their origins beforehand.
+    "*" excludes credentials (Fetch standard), so that a page learns only what its author can fetch
+    without a browser. Clients that run in a browser, of MCP servers say, need it, and their origins
+    aren't known beforehand.
     """
 
     __slots__ = ()
 
     def headers(self, _: Request) -> tuple[tuple[str, str], ...]:
-        """Return what our answer to this request says about who may read it."""
+        """Return the fields of our answer that say which origins may read it."""
         return (("access-control-allow-origin", "*"),)
 
     def preflight(self, request: Request, methods: str) -> tuple[tuple[str, str], ...]:

@@ -1,14 +1,11 @@
-"""What a refusal says: errors as answers, each made once, and the one home of quoting.
-
-Where one stands, the core knows.
-"""
+"""Errors as answers, each made once; and quoted strings for header fields, made here alone."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from json import dumps
 
+from ..jose.strict_json import to_json
 from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
 from ..values.requests import Headers, Response
 
@@ -36,11 +33,11 @@ class Refusals:
         self._made: dict[tuple[object, ...], Response] = {}
 
     def answer(self, error: OAuthError, *, at_resource: bool, scope: str = "") -> Response:
-        """Return the answer to an error, as far as no request changes it.
+        """Return the answer to an error, without the fields that depend on the request.
 
         `scope` is what the resource asks for.
         """
-        # Derived from settings and never from what was sent, so that this can't grow without end.
+        # All of it comes from settings, none from requests, so that the table has an end.
         told = (error.retry_after, error.description, *error.parameters())
         key = (type(error), at_resource, scope, *told)
         found = self._made.get(key)
@@ -59,11 +56,11 @@ class Refusals:
         else:
             content_type = "application/json"
             body = {**code, "error_description": error.description}
-        content = dumps(body, separators=(",", ":")).encode()
+        content = to_json(body).encode()
         headers = (
             ("content-type", content_type),
             ("content-length", str(len(content))),
-            # What was refused to one must not be kept for another, nor for the same one's next try.
+            # A cache must not give one client's refusal to another, nor to the next try.
             ("cache-control", "no-store"),
             *self._way_on(error, at_resource=at_resource, scope=scope),
         )
@@ -79,23 +76,23 @@ class Refusals:
             return (("allow", error.allow), *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
-            # its user for a password that nothing here takes; so the field names what is taken.
-            return (("www-authenticate", f"Bearer realm={quoted(self._realm)}"), *pragma)
+            # its user for a password; so the field names the scheme that is accepted.
+            return (("www-authenticate", f"Bearer realm={quoted_string(self._realm)}"), *pragma)
         if at_resource:
             text = challenge(self._realm, error, metadata_url=self._metadata_url, scope=scope)
             return (("www-authenticate", text),)
         return pragma
 
 
-def quoted(value: str) -> str:
+def quoted_string(value: str) -> str:
     """Return a quoted-string; a character that can't stand in one becomes "?"."""
     return '"' + _UNQUOTABLE.sub("?", value) + '"'
 
 
 def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: str = "") -> str:
-    """Return the challenge for `error`, with every parameter at most once and at least one.
+    """Return the field `WWW-Authenticate` for `error` (RFC 9110 s11.6.1, RFC 6750 s3).
 
-    It is the field `WWW-Authenticate` (RFC 9110 s11.6.1, RFC 6750 s3).
+    It has at least one parameter, and each at most once.
     """
     parameters = [("realm", realm)]
     if metadata_url:
@@ -111,4 +108,4 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
 
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{name}={quoted(value)}" for name, value in parameters)
+    return ", ".join(f"{name}={quoted_string(value)}" for name, value in parameters)

@@ -1,8 +1,7 @@
 """Which rule a path falls under. Permitting rules match narrowly, restricting rules widely.
 
-A path that no rule names needs a valid token: what was forgotten is closed. Rules are literal paths
-and prefixes, found by dictionary, so that cost doesn't grow with their number and no path can be
-slow.
+A path that no rule names needs a valid token. Rules are literal paths and prefixes, found in
+dictionaries, so that the cost doesn't grow with their number, and no path takes long.
 """
 
 from __future__ import annotations
@@ -10,21 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import TypeAlias, cast
+from urllib.parse import unquote
 
+from ..token.claims import is_scope, is_scope_token
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidRequest
 
-# What is the same path to us and to every framework. `%` isn't here: a decoded path that still has
-# one was encoded twice.
+# Paths that every framework reads in the same way. `%` isn't among them: a decoded path that still
+# has one was encoded twice.
 _CANONICAL = re.compile(r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*")
-# What frameworks and servers read in different ways: Flask serves //admin as /admin.
-# Bottle drops octets that are no UTF-8, others put U+FFFD in their place.
+# Paths that frameworks and servers read in different ways: Flask serves //admin as /admin. Bottle
+# drops octets that are no UTF-8, others put U+FFFD in their place.
 _ODD = re.compile(r"\A(?!/)|//|/\.\.?(?:/|\Z)|[\\;\x00-\x1f\x7f\ufffd\ud800-\udfff]")
-_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 s3.3
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]*")
 _PARAMETER = re.compile(r"[{}<>]|/:")
-MAX_PATH = 8192  # characters; what is longer is no path of an application's
+MAX_PATH = 8192  # characters; no application has longer paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,45 +69,51 @@ class Route:
             if not _METHOD.fullmatch(method):
                 raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
         scope: object = self.scope  # what an untyped caller gave
-        if not isinstance(scope, str) or not all(
-            _SCOPE_TOKEN.fullmatch(one) for one in scope.split(" ") if scope
-        ):
-            raise self._wrong(
+        max_age = self.max_age
+        self._refuse(
+            (
+                not isinstance(scope, str) or not is_scope(scope),
                 "scope",
                 "must be words separated by one space (RFC 6749 s3.3)",
                 'as in "read write"',
-            )
-        if any(not _SCOPE_TOKEN.fullmatch(value) for value in self.acr_values):
-            raise self._wrong(
+            ),
+            (
+                not all(map(is_scope_token, self.acr_values)),
                 "acr_values",
                 "must be visible ASCII without quotes (RFC 9470 s3)",
                 "as the issuer names them",
-            )
-        if self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0):
-            raise self._wrong(
-                "max_age", "must be a whole number of seconds, 0 or more", "300 is five minutes"
-            )
-        if self.public and self.optional:
-            raise self._wrong("public", "excludes optional", "a public route reads no credentials")
-        if self.own_origin and not self.permits:
-            raise self._wrong(
+            ),
+            (
+                max_age is not None and (type(max_age) is not int or max_age < 0),
+                "max_age",
+                "must be a whole number of seconds, 0 or more",
+                "300 is five minutes",
+            ),
+            (
+                self.public and self.optional,
+                "public",
+                "excludes optional",
+                "a public route reads no credentials",
+            ),
+            (
+                self.own_origin and not self.permits,
                 "own_origin",
                 "is for routes that log in, without a token",
                 "with public=True; a token, or the agreed header of a cookie, says as much",
-            )
-        if self.permits and self.restricts:
-            raise self._wrong(
+            ),
+            (
+                self.permits and self.restricts,
                 "public" if self.public else "optional",
                 "excludes scope, max_age and acr_values",
                 "make two rules, for two paths or two methods",
-            )
-        if self.permits and not _CANONICAL.fullmatch(self.path):
-            raise self._wrong(
+            ),
+            (
+                self.permits and not _CANONICAL.fullmatch(self.path),
                 "path",
-                f"{self.path!r} can't be public or optional: servers and frameworks read it in "
-                "different ways",
+                f"{self.path!r} can't be public or optional: not every server reads it in one way",
                 "use letters, digits and ._~!$&'()*+,=:@/-",
-            )
+            ),
+        )
 
     @property
     def permits(self) -> bool:
@@ -135,24 +142,44 @@ class Route:
         if not isinstance(path, str) or not path.startswith("/"):
             raise self._wrong("path", f"{path!r} must begin with /", "as the router sees it")
         literal = path.removesuffix("*") if path.endswith("/*") else path
-        if _ODD.search(literal) or not literal.isprintable():
-            raise self._wrong(
+        self._refuse(
+            (
+                _ODD.search(literal) is not None or not literal.isprintable(),
                 "path",
                 f"{path!r} isn't the same path for every server",
                 "without //, dot segments, \\, ; and characters nobody can see",
-            )
-        if "*" in literal and not self.permits:
-            raise self._wrong("path", f"{path!r}: * stands only at the end, after /")
-        if _PARAMETER.search(literal):
-            raise self._wrong("path", f"{path!r}: path parameters don't exist here", "end with /*")
-        if "%" in literal or "?" in literal or "#" in literal:
-            raise self._wrong("path", f"{path!r} is no decoded path", "no %, no query, no fragment")
+            ),
+            (
+                "*" in literal and not self.permits,
+                "path",
+                f"{path!r}: * stands only at the end, after /",
+                "",
+            ),
+            (
+                _PARAMETER.search(literal) is not None,
+                "path",
+                f"{path!r}: path parameters don't exist here",
+                "end with /*",
+            ),
+            (
+                not {"%", "?", "#"}.isdisjoint(literal),
+                "path",
+                f"{path!r} is no decoded path",
+                "no %, no query, no fragment",
+            ),
+        )
+
+    def _refuse(self, *faults: tuple[bool, str, str, str]) -> None:
+        """Raise the first fault that there is: (is it there, field, problem, remedy)."""
+        for is_there, *fault in faults:
+            if is_there:
+                raise self._wrong(*fault)
 
     def _wrong(self, field: str, problem: str, remedy: str = "") -> ConfigurationError:
         return ConfigurationError(f"Route({self.path!r}).{field}", problem, remedy)
 
 
-class Rule:
+class RouteRule:
     """A route, prepared for requests."""
 
     __slots__ = (
@@ -182,8 +209,8 @@ class Rule:
         self.acr_values = route.acr_values
 
 
-_ByMethod: TypeAlias = dict[str | None, Rule]  # None: any method
-_NONE: _ByMethod = {}
+_ByMethod: TypeAlias = dict[str | None, RouteRule]  # None: any method
+_NO_RULES: _ByMethod = {}
 
 
 class Routes:
@@ -212,7 +239,7 @@ class Routes:
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
-        self._otherwise = Rule(Route("/"))  # a token is needed, and that is all
+        self._otherwise = RouteRule(Route("/"))  # a token is needed, and that is all
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
@@ -225,7 +252,7 @@ class Routes:
                 table, key = (self._narrow_below if below else self._narrow), path
             else:
                 table, key = (self._wide_below if below else self._wide), stem
-            rule = Rule(route)
+            rule = RouteRule(route)
             for method in _with_head(route.methods):
                 # A rule that isn't narrow covers its path with and without a last slash.
                 whole, bare = (path, below, method), (stem, below, method)
@@ -254,7 +281,7 @@ class Routes:
         """Say whether every path needs a valid token and no more: then nobody need ask `find`."""
         return not self._restricts and self._firsts == frozenset()
 
-    def find(self, method: str, path: str, *, unchecked: bool = False) -> Rule:
+    def find(self, method: str, path: str, *, unchecked: bool = False) -> RouteRule:
         """Return the rule for a request; `unchecked`: for any path, odd or not.
 
         Raises:
@@ -295,10 +322,6 @@ class Routes:
 
     def _is_decoded_otherwise(self, method: str, path: str) -> bool:
         """Say whether the path, decoded once more, falls under another rule that restricts."""
-        # Not at the top: nearly no path has a `%` after it was decoded.
-        from posixpath import normpath
-        from urllib.parse import unquote
-
         # Some servers don't decode `%2F`, some nothing at all, and an application may decode what
         # was encoded twice. A percent sign that is meant seldom leads to another rule.
         decoded = unquote(path)
@@ -309,7 +332,7 @@ class Routes:
         meant = self.find(method, again, unchecked=True)
         return meant.restricts and meant is not self.find(method, path, unchecked=True)
 
-    def _find_above(self, method: str, path: str, whole: str) -> Rule:
+    def _find_above(self, method: str, path: str, whole: str) -> RouteRule:
         stem = whole
         if len(stem) > self._longest:
             # No rule is longer: thousands of segments cost no more than a few.
@@ -348,9 +371,9 @@ def is_odd(path: str) -> bool:
     return len(path) > MAX_PATH or _ODD.search(path) is not None
 
 
-def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Rule | None:
+def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> RouteRule | None:
     """Choose among rules for one path: one that names the method before one for all."""
-    narrow, wide = narrow or _NONE, wide or _NONE
+    narrow, wide = narrow or _NO_RULES, wide or _NO_RULES
     # Frameworks read `post` as POST: a rule that restricts does, too; one that permits doesn't.
     return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)
 
