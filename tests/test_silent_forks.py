@@ -93,5 +93,5 @@ def test_what_has_begun_does_not_begin_again(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(forks, "_pid", -1)
     forks.notice()
     forks.notice()
-    forks._begin()  # a thread that had to wait for the one that began
+    forks._begin_in_child()  # a thread that had to wait for the one that began
     assert begun == ["once"]

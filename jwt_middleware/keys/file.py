@@ -58,12 +58,12 @@ def _errors_explained(path: str | os.PathLike[str]) -> Generator[None, None, Non
 
 def write_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    _put(os.path.realpath(path), contents, os.replace)  # or a link would become a file
+    _put_in_place(os.path.realpath(path), contents, os.replace)  # or a link would become a file
 
 
 def create_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Write a file as `write_key_file` does. Raises FileExistsError if there is one, OSError."""
-    _put(os.path.realpath(path), contents, os.link)
+    _put_in_place(os.path.realpath(path), contents, os.link)
 
 
 def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
@@ -85,10 +85,10 @@ def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) 
                 f"{path}: others may read or change it, its mode is {mode}",
                 "chmod 600; a key that others could read is to be rotated and retired",
             )
-        _put(path, to(read_key_file(path)), os.replace, status)
+        _put_in_place(path, to(read_key_file(path)), os.replace, status)
 
 
-def _put(
+def _put_in_place(
     path: str,
     contents: bytes,
     give_name: Callable[[str, str], None],

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from ..jose import jwk
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, PrivateKey, PublicKey
-from ..jose.jws import MAX_TOKEN
+from ..jose.jws import MAX_TOKEN, join
 from ..jose.strict_json import BASE64URL, b64url_encode
-from .mint import ABSENT, joined, seal, sealed, to_json
+from .mint import ABSENT, json_octets, seal, sealed
 
 if TYPE_CHECKING:
     from .factory import TokenFactory
@@ -69,8 +69,8 @@ class _Forge:
     def __init__(self, factory: TokenFactory) -> None:
         self.factory = factory
         self.key = factory.key
-        self.header = to_json(factory.header())
-        self.claims = to_json(factory.claims())
+        self.header = json_octets(factory.header())
+        self.claims = json_octets(factory.claims())
         self.now = factory.claims()["iat"]
         self.good = factory.token()
 
@@ -85,11 +85,11 @@ class _Forge:
 
     def claim(self, name: str, value: object) -> str:
         """Return a token whose claim `name` is `value`."""
-        return self.write(claims=to_json(self.factory.claims(**{name: value})))
+        return self.write(claims=json_octets(self.factory.claims(**{name: value})))
 
     def literal(self, name: str, value: bytes) -> str:
         """Return a token in whose claims `name` is written as `value`, which needn't be JSON."""
-        claims = to_json(self.factory.claims(**{name: "@literal@"}))
+        claims = json_octets(self.factory.claims(**{name: "@literal@"}))
         return self.write(claims=claims.replace(b'"@literal@"', value))
 
     def write(self, *, header: bytes | None = None, claims: bytes | None = None) -> str:
@@ -168,9 +168,9 @@ def _segments(forge: _Forge) -> Iterator[Attack]:
         ("json-serialization-general", general),
         ("json-serialization-with-unprotected-header", unprotected),
     ):
-        yield forge.attack(name, "RS-10", to_json(serialization).decode(), 400)
+        yield forge.attack(name, "RS-10", json_octets(serialization).decode(), 400)
     # CVE-2022-39227: a JSON serialization whose member name is a compact token.
-    polyglot = to_json({f"{header}.{claims}.": "", "protected": header}).decode()
+    polyglot = json_octets({f"{header}.{claims}.": "", "protected": header}).decode()
     yield forge.attack("json-and-compact-at-once", "RS-10", polyglot, 400)
 
 
@@ -190,7 +190,7 @@ def _spellings(forge: _Forge) -> Iterator[Attack]:
     whole = forge.claims + b" " * (-len(forge.claims) % 3)
     odd = b64url_encode(forge.header) + b"." + b64url_encode(whole) + b"A"
     yield forge.attack("a-character-that-is-no-octet", "RS-11", sealed(odd, forge.key))
-    standard = b64encode(to_json(forge.factory.claims(note="\u07ff\u07ff\u07ff~~~???")))
+    standard = b64encode(json_octets(forge.factory.claims(note="\u07ff\u07ff\u07ff~~~???")))
     mixed = b64url_encode(forge.header) + b"." + standard.rstrip(b"=")
     yield forge.attack("standard-base64-alphabet", "RS-10", sealed(mixed, forge.key))
 
@@ -278,7 +278,7 @@ def _algorithms(forge: _Forge) -> Iterator[Attack]:
     for name, cousin in ALGORITHMS.items():
         if cousin != own and (cousin.kty, cousin.crv) == (own.kty, own.crv):
             message = forge.message(header={"alg": name})
-            token = joined(message, cousin.primitive.sign(message, forge.key.private))
+            token = join(message, cousin.primitive.sign(message, forge.key.private))
             yield forge.attack(f"alg-{name.lower()}-by-the-same-key", "RS-16", token)
 
 
@@ -286,14 +286,14 @@ def _confusion(forge: _Forge) -> Iterator[Attack]:
     """The public key, which everybody knows, as the secret of an HMAC (CVE-2015-9235)."""
     message = forge.message(header={"alg": "HS256"})
     for name, secret in (("empty", b""), ("nul", b"\0"), ("word", b"secret")):
-        token = joined(message, hmac.digest(secret, message, "sha256"))
+        token = join(message, hmac.digest(secret, message, "sha256"))
         yield forge.attack(f"hs256-by-{name}-secret", "RS-16", token)
     if forge.key.public is None:
         return
     for name, secret in _encodings(forge.key, forge.key.public):
         for algorithm, digest in (("HS256", "sha256"), ("HS512", "sha512")):
             message = forge.message(header={"alg": algorithm})
-            token = joined(message, hmac.digest(secret, message, digest))
+            token = join(message, hmac.digest(secret, message, digest))
             yield forge.attack(f"{algorithm.lower()}-by-public-key-{name}", "RS-16", token)
 
 
@@ -312,9 +312,9 @@ def _encodings(key: Key, public: PublicKey) -> Iterator[tuple[str, bytes]]:
     yield "pem-without-its-frame", b"".join(pem.splitlines()[1:-1])
     yield "der", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     yield "ssh", public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    yield "jwk", to_json(members)
+    yield "jwk", json_octets(members)
     yield "jwk-with-spaces", dumps(members).encode()
-    yield "jwks", to_json({"keys": [members]})
+    yield "jwks", json_octets({"keys": [members]})
     if isinstance(public, RSAPublicKey):
         modulus = public.public_numbers().n
         yield "pkcs1", public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
@@ -342,7 +342,7 @@ def _embedded(forge: _Forge) -> Iterator[Attack]:
         members["x5c"] = {"x5c": [_certificate(stranger.private)]}
     for name, member in members.items():
         for how, kid in (("", forge.key.kid), ("-without-kid", ABSENT)):
-            header = to_json(forge.factory.header(**member, kid=kid))
+            header = json_octets(forge.factory.header(**member, kid=kid))
             yield forge.attack(f"{name}{how}", "RS-21", seal(header, forge.claims, stranger))
 
 
@@ -379,8 +379,8 @@ def _signatures(forge: _Forge) -> Iterator[Attack]:
         ("of-another-token", other),
         *_by_kind(forge.key, signature),
     ):
-        yield forge.attack(f"signature-{name}", "RS-05", joined(message, value))
-    admin = b64url_encode(to_json(forge.factory.claims(sub="admin")))
+        yield forge.attack(f"signature-{name}", "RS-05", join(message, value))
+    admin = b64url_encode(json_octets(forge.factory.claims(sub="admin")))
     swapped = b".".join((b64url_encode(forge.header), admin, b64url_encode(signature)))
     yield forge.attack("claims-exchanged", "RS-05", swapped.decode())
 
@@ -462,7 +462,7 @@ def _headers(forge: _Forge) -> Iterator[Attack]:
         ("kid-injects-a-command", "key|echo known", b"known"),
     ):
         message = forge.message(header={"alg": "HS256", "kid": kid})
-        token = joined(message, hmac.digest(secret, message, "sha256"))
+        token = join(message, hmac.digest(secret, message, "sha256"))
         yield forge.attack(name, "RS-26", token)
 
 

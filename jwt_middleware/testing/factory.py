@@ -11,7 +11,7 @@ from ..jose.jws import sign
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
 from .attacks import Attack, catalogue
-from .mint import present, seal, to_json
+from .mint import json_octets, present, seal
 
 LIFETIME = 600  # seconds; as long as a real access token's
 
@@ -109,7 +109,7 @@ class TokenFactory:
         found = self.claims(**claims)
         if header is None:
             return sign(found, self.key, typ="at+jwt")
-        return seal(to_json(self.header(**header)), to_json(found), self.key)
+        return seal(json_octets(self.header(**header)), json_octets(found), self.key)
 
     def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""

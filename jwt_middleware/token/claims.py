@@ -100,7 +100,7 @@ def check_scope(claims: FrozenDict, policy: Policy, _: float) -> None:
         _refuse_claim("scope")
 
 
-def check_sender(claims: FrozenDict, policy: Policy, _: float) -> None:
+def check_sender_constraint(claims: FrozenDict, policy: Policy, _: float) -> None:
     """Refuse a token that is bound to a key, because nothing here has seen that key."""
     # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token".
     if "cnf" in claims:
@@ -115,7 +115,7 @@ CLAIM_CHECKS: Mapping[str, Callable[[FrozenDict, Policy, float], None]] = {
     "issued_at": check_issued_at,
     "identifiers": check_identifiers,
     "scope": check_scope,
-    "sender": check_sender,
+    "sender": check_sender_constraint,
 }
 
 

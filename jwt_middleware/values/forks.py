@@ -24,7 +24,7 @@ def in_child(begin: Callable[[], None]) -> None:
 def notice() -> None:
     """Begin anew if this process was forked since the last call: one comparison if not."""
     if os.getpid() != _pid:
-        _begin()
+        _begin_in_child()
 
 
 def is_before_silent_fork() -> bool:
@@ -33,7 +33,7 @@ def is_before_silent_fork() -> bool:
     return worker_id is not None and worker_id() == 0
 
 
-def _begin() -> None:
+def _begin_in_child() -> None:
     global _pid
     pid = os.getpid()
     with _locks.setdefault(pid, Lock()):
@@ -45,4 +45,4 @@ def _begin() -> None:
 
 
 # Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
-getattr(os, "register_at_fork", dict)(after_in_child=_begin)
+getattr(os, "register_at_fork", dict)(after_in_child=_begin_in_child)
