@@ -107,7 +107,8 @@ class Freshness:
             return "refuse" if self._failures or is_slow else "join"
         if self._is_resting(now):
             return "refuse"
-        if usable and not self._failures and self._has_just_asked(now):
+        is_cooling_down = 0 <= now - self._begun_at < self._limits.cool_down
+        if usable and not self._failures and is_cooling_down:
             return "unknown"
         self._begin(now)
         return "ask"
@@ -179,9 +180,6 @@ class Freshness:
             return "go on"
         self._begin(now)
         return "start"
-
-    def _has_just_asked(self, now: float) -> bool:
-        return 0 <= now - self._begun_at < self._limits.cool_down
 
     def _is_resting(self, now: float) -> bool:
         return 0 < self._next_try - now <= FETCH_BACK_OFF[-1]

@@ -206,59 +206,42 @@ class LiveKeys:
             return
         place = places.ask()
         if place is None:
-            self._give_up(flight)
-        else:
-            place.add_done_callback(lambda _: self._start(flight, plan, places))
-
-    def _give_up(self, flight: _Flight, places: Places | None = None) -> None:
-        """End a flight that got no place in time: no event, because the issuer hasn't failed."""
-        with self._lock:
-            if self._land(flight):
-                self.fresh.put_off(self._clock())
-        self._end(flight, (), places)
-
-    def _start(self, flight: _Flight, plan: FetchPlan, places: Places | None = None) -> None:
-        """Begin a flight, which leaves its place at its end."""
-        if self._flight is not flight:
-            self._give_up(flight, places)  # it waited so long for a place that it counts as failed
+            self._end(flight, self._failed(flight, None))
             return
-        thread = Thread(
-            target=self._fly, args=(flight, places), name="jwt_middleware_keys", daemon=True
-        )
+        flight.future.add_done_callback(lambda _: places.leave())
+        place.add_done_callback(lambda _: self._start(flight, plan))
+
+    def _start(self, flight: _Flight, plan: FetchPlan) -> None:
+        """Begin a flight that has a place, or needs none."""
+        if self._flight is not flight:  # it waited so long for a place that it counts as failed
+            self._end(flight, self._failed(flight, None))
+            return
+        thread = Thread(target=self._fly, args=(flight,), name="jwt_middleware_keys", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
             if plan == "ask":
-                self._fly(flight, places)
+                self._fly(flight)
             else:
                 # The known keys serve, and a request with one of them never waits for the network.
-                self._end(flight, self._failed(flight, KeysUnavailable(str(error))), places)
+                self._end(flight, self._failed(flight, KeysUnavailable(str(error))))
 
-    def _fly(self, flight: _Flight, places: Places | None) -> None:
+    def _fly(self, flight: _Flight) -> None:
         events: tuple[Event, ...] = ()
         try:
-            events = self._go(flight)
-        finally:
-            self._end(flight, events, places)
-
-    def _end(
-        self, flight: _Flight, events: tuple[Event, ...], places: Places | None = None
-    ) -> None:
-        flight.future.set_result(None)
-        self._tell(events)
-        if places is not None:
-            places.leave()
-
-    def _go(self, flight: _Flight) -> tuple[Event, ...]:
-        try:
-            found = self._fetch(flight.begun)
+            events = self._succeeded(flight, *self._fetch(flight.begun))
         except KeysUnavailable as error:
-            return self._failed(flight, error)
+            events = self._failed(flight, error)
         except BaseException:
             # The thread or the process ends, so that no answer will come.
-            self._tell(self._failed(flight, KeysUnavailable("the fetch was broken off")))
+            events = self._failed(flight, KeysUnavailable("the fetch was broken off"))
             raise
-        return self._succeeded(flight, *found)
+        finally:
+            self._end(flight, events)
+
+    def _end(self, flight: _Flight, events: tuple[Event, ...]) -> None:
+        flight.future.set_result(None)
+        self._tell(events)
 
     def _fetch(self, begun: float) -> tuple[FoundKeys, KeySet, frozenset[Skipped]]:
         """Look at the source once, and read what is found. Raises KeysUnavailable."""
@@ -310,11 +293,15 @@ class LiveKeys:
         ]
         return tuple(events)
 
-    def _failed(self, flight: _Flight, error: KeysUnavailable) -> tuple[Event, ...]:
+    def _failed(self, flight: _Flight, error: KeysUnavailable | None) -> tuple[Event, ...]:
+        """Return the events of a flight that brought no keys; `error` is None: it had no place."""
         now = self._clock()
         with self._lock:
             if not self._land(flight):
                 return ()  # it ends late: that has been counted as a failure, with its event
+            if error is None:
+                self.fresh.put_off(now)
+                return ()
             self.fresh.failed(now)
             return self._note_failure(now, error.detail)
 

@@ -235,11 +235,6 @@ class Tokens(FrozenDict):
 
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
 
-    access_token: str
-    refresh_token: str
-    grant_id: str
-    cookies: tuple[tuple[str, str], ...]
-
     def __init__(
         self,
         members: dict[str, Any],
