@@ -206,11 +206,12 @@ def from_pem(
 ) -> Key:
     """Read a private or a public key in PEM (PKCS #8, SubjectPublicKeyInfo, or the older forms)."""
     try:
-        if b"PRIVATE KEY-----" in pem:
-            return from_object(
-                serialization.load_pem_private_key(pem, password), algorithm, kid=kid
-            )
-        return from_object(serialization.load_pem_public_key(pem), algorithm, kid=kid)
+        key = (
+            serialization.load_pem_private_key(pem, password)
+            if b"PRIVATE KEY-----" in pem
+            else serialization.load_pem_public_key(pem)
+        )
+        return from_object(key, algorithm, kid=kid)
     except UnusableKey:
         raise
     except TypeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from binascii import a2b_base64
+from contextlib import suppress
 from itertools import pairwise
 
 from cryptography.hazmat.primitives import serialization
@@ -101,9 +102,7 @@ def _is_der(secret: bytes) -> bool:
         serialization.load_der_public_key,
         lambda data: serialization.load_der_private_key(data, None),
     ):
-        try:
+        with suppress(Exception):  # what they raise for anything but DER differs by version
             load(secret)
-        except Exception:  # noqa: BLE001, S112  (not DER, in whatever words)
-            continue
-        return True
+            return True
     return False
