@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .process.drivers import arun
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.decisions import Forward, Reply
 from .values.errors import ConfigurationError
-from .values.requests import Request, Response
+from .values.flows import arun
+from .values.requests import Reply, Request, Response
+from .values.tokens import Forward
 
 if TYPE_CHECKING:
     from .request.cookies import Jars
@@ -90,7 +90,7 @@ class JWTMiddleware:
         """Let the core decide; None: the request has its answer."""
         body = AsyncBody(receive)
         request = _request(scope, body)
-        step = await arun(self._core, request)
+        step = await arun(self._core.decide(request), self._runtime.keep)
         if not isinstance(step, Reply):
             return step
         self._runtime.tell(step.events)

@@ -25,7 +25,7 @@ from jwt_middleware.keys.freshness import Freshness, Limits
 from jwt_middleware.keys.key_sources import Found
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
+from jwt_middleware.values.tokens import AccessToken, Forward, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded
@@ -453,7 +453,8 @@ def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
     fresh = Freshness(Limits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
-    return Entry(token, User(True, subject), start=0, end=NOW + 60, keys=fresh, generation=1)
+    forward = Forward(token, User(True, subject))
+    return Entry(forward, 0.0, NOW + 60.0, fresh, generation=1, grant_id=None, life=60.0)
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:

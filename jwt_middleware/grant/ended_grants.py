@@ -12,12 +12,8 @@ life, and a token that lives longer waits until more has been read. It only ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
-
-from ..values import reasons
-from ..values.decisions import Ask, Forward, Step
-from ..values.errors import InvalidToken, Unavailable
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
 OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before
@@ -194,35 +190,3 @@ class EndedGrants:
             if now - since <= self._life + self._margin:
                 return
             self._ids.pop(grant_id, None)
-
-
-def unless_ended(
-    sync: Callable[[float], Any],
-    ended: EndedGrants,
-    forward: Forward,
-    grant_id: str,
-    life: float,
-    now: float,
-) -> Step:
-    """Forward unless the grant has ended, after a question to the store if one is due."""
-    if life > LONGEST:
-        # No issuer of ours makes such a token, and no store remembers ends for so long.
-        raise InvalidToken(reasons.LIFE).of(grant_id)
-
-    def go_on(_: object = None) -> Step:
-        if grant_id in ended:
-            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
-        return forward
-
-    def without(_: Unavailable) -> Step:
-        if ended.without_sync(now, life) == "refuse":
-            raise Unavailable(reasons.SYNC).of(grant_id)
-        return go_on()
-
-    # An end is for ever: nothing the store could say would change it.
-    plan = "go on" if grant_id in ended else ended.plan(now, life)
-    if plan == "ask":
-        return Ask(sync, (now,), go_on, without)
-    if plan == "refuse":
-        raise Unavailable(reasons.SYNC).of(grant_id)
-    return go_on()
