@@ -35,8 +35,8 @@ from jwt_middleware import Event, Issuer, KeySet, Refresh, Settings, Tokens
 from jwt_middleware.core.decide import Core
 from jwt_middleware.process.drivers import run
 from jwt_middleware.process.runtime import Runtime
-from jwt_middleware.values.events import Refreshed
 from jwt_middleware.values.decisions import Reply
+from jwt_middleware.values.events import Refreshed
 from jwt_middleware.values.requests import Request
 from jwt_middleware.values.tokens import Hidden
 

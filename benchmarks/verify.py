@@ -25,8 +25,8 @@ from jwt_middleware.core.decide import Core
 from jwt_middleware.jose.jws import MAX_TOKEN
 from jwt_middleware.jose.strict_json import b64url_decode, b64url_encode
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.errors import OAuthError
 from jwt_middleware.values.decisions import Forward
+from jwt_middleware.values.errors import OAuthError
 from jwt_middleware.values.requests import Request
 from jwt_middleware.values.tokens import Hidden
 

@@ -2,11 +2,11 @@
 
     python tools/hops.py [TREE] [--gate] [--list]
 
-TREE is a checkout of this or another commit, by default the one that this file is in. Whole requests
-go through the real doors of its package, set up by what every version has: `Settings`, `KeySet`,
-`Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or known ones of a service
-that only verifies. A refresh is one that rotates. The application answers with an iterator, as
-frameworks do.
+TREE is a checkout of this or another commit, by default the one that this file is in. Whole
+requests go through the real doors of its package, set up by what every version has: `Settings`,
+`KeySet`, `Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or known ones of
+a service that only verifies. A refresh is one that rotates. The application answers with an
+iterator, as frameworks do.
 
 What is counted, by `sys.setprofile`, from the call of the door until the answer is read:
 
@@ -44,7 +44,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ class Recorder:
         self._is_on = False
         threading.setprofile(self._note)
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> Self:
         self._calls, self._places, self._resumptions = [], {}, 0
         self._is_on = True
         sys.setprofile(self._note)
@@ -354,7 +354,9 @@ def _shortest(ways: list[Way]) -> Way:
 
 def table(found: dict[str, Way]) -> str:
     """Return the counts of every case."""
-    lines = [f"{'':30}{'calls':>7}{'files':>7}{'changes of file':>17}{'closures':>10}{'resumed':>9}"]
+    lines = [
+        f"{'':30}{'calls':>7}{'files':>7}{'changes of file':>17}{'closures':>10}{'resumed':>9}"
+    ]
     lines += [
         f"{name:30}{len(way.calls):7}{way.files:7}{way.changes:17}{way.closures:10}"
         f"{way.resumptions:9}"

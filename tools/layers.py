@@ -2,8 +2,8 @@
 
     python -m tools.layers
 
-The order is that of `LAYERS` in tests/test_layers.py, turned upside down: what stands at the top may
-import what stands below it. What is in a folder is said by the first sentence of its package.
+The order is that of `LAYERS` in tests/test_layers.py, turned upside down: what stands at the top
+may import what stands below it. What is in a folder is said by the first sentence of its package.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tools import house
 
-WIDTH = 98  # columns, of which names take the first
-NAMES = 10
+WIDTH = 99  # columns, of which names take the first
+NAMES = 11
 PACKAGE_ITSELF = "__init__"
 
 
@@ -24,8 +24,7 @@ def layers(root: Path = house.ROOT) -> list[list[str]]:
     """Return the names of every layer, from the top to the bottom."""
     source = (root / "tests" / "test_layers.py").read_text("utf-8")
     for node in ast.parse(source).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LAYERS":
-            assert node.value is not None
+        if isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target) == "LAYERS":
             found: tuple[set[str], ...] = ast.literal_eval(node.value)
             return [sorted(layer) for layer in reversed(found)]
     raise ValueError("tests/test_layers.py has no table LAYERS")
