@@ -4,8 +4,8 @@
 
 TREE is a checkout of this or another commit, by default the one that this file is in. Whole
 requests go through the real doors of its package, set up by what every version has: `Settings`,
-`KeySet`, `Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or known ones of
-a service that only verifies. A refresh is one that rotates. The application answers with an
+`KeySet`, `Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or known ones
+of a service that only verifies. A refresh is one that rotates. The application answers with an
 iterator, as frameworks do.
 
 What is counted, by `sys.setprofile`, from the call of the door until the answer is read:
