@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Route, Settings, TokenCache
-from jwt_middleware.core import decide as core
 from jwt_middleware.core import known_tokens as cache
+from jwt_middleware.core import trusted_issuers
 from jwt_middleware.core.known_tokens import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
-from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict_json import parse_object
 from jwt_middleware.keys.freshness import Freshness, Limits
 from jwt_middleware.keys.key_sources import Found
@@ -55,13 +54,13 @@ class Shown:
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count signatures that are checked from here on."""
     found: list[str] = []
-    real = jws.check_signature
+    real = vars(trusted_issuers)["check_signature"]
 
     def counted(parsed: Any, key: Any) -> None:
         found.append(key.kid)
         real(parsed, key)
 
-    monkeypatch.setattr(jws, "check_signature", counted)
+    monkeypatch.setattr(trusted_issuers, "check_signature", counted)
     return found
 
 
@@ -280,8 +279,8 @@ def test_a_key_that_goes_while_its_token_is_verified(
         fresh.keys, fresh.generation = KeySet.generate().by_kid, fresh.generation + 1
         return token
 
-    accept = vars(core)["accept"]
-    monkeypatch.setattr(core, "accept", slow)
+    accept = vars(trusted_issuers)["accept"]
+    monkeypatch.setattr(trusted_issuers, "accept", slow)
     answer = world.through_wsgi("GET", "/", encoded((), factory.token()))
     assert answer.status == 200
     kept = Runtime.of(world.settings).cache

@@ -12,23 +12,21 @@ from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
 from ..jose import jws
-from ..jose.jwk import Key
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_sender
-from ..request.credentials import bearer
+from ..request.credentials import Credentials, in_header
 from ..request.documents import Document
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import Routes, Rule
 from ..settings.settings import Settings, timer
-from ..token.access import accept, check_type
+from ..token.access import check_type
 from ..token.claims import life_of, lifetime, time_of
 from ..values import reasons
 from ..values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
-    InvalidRequest,
     InvalidToken,
     MissingCredentials,
     OAuthError,
@@ -38,7 +36,7 @@ from ..values.events import Refused
 from ..values.flows import Flow, ask
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import ANONYMOUS, NOBODY, AccessToken, Forward, FrozenDict, Hidden, User
-from .known_tokens import Cache, Entry, know_nothing, slimmed, warm_path
+from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
 from .trusted_issuers import Issuers, Trust
 
@@ -70,7 +68,7 @@ class Core:
         self._issuers = issuers or Issuers(settings)
         self._cache = cache
         self._hear = hear
-        self._clock = settings.clock
+        self._timed = timer(settings.clock)
         self._leeway = settings.leeway
         self._routes = Routes(settings.routes)
         self._has_logins = any(route.own_origin for route in settings.routes)
@@ -101,7 +99,7 @@ class Core:
         is_kept = cache is not None and self._access_cookie is None
         self.warm = warm_path(
             cache.get if cache is not None and is_kept else know_nothing,
-            timer(self._clock),
+            self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._routes,
             ended.lets_pass if ended is not None else None,
@@ -146,64 +144,59 @@ class Core:
             check_own_origin(request, self._known_origins)
         if rule.public:
             return ANONYMOUS
-        text, name = self._credentials(request)
-        if text is None:
+        came = in_header(request)
+        if self._access_cookie is not None:
+            came = self._access_cookie.choose(came, request)
+        if came is None:
             # Absent isn't wrong: an optional route takes a missing token, never a bad one. A
             # preflight never carries credentials; it reaches the application only where its origin
             # was configured, because an application may serve OPTIONS like any method.
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        now = self._clock()
-        entry = self._cache.get(name) if self._cache is not None and name is not None else None
+        now, cache = self._timed.time(), self._cache
+        entry = cache.get(came.name) if cache is not None and came.name is not None else None
         if entry is not None and entry.holds(now):
             entry.seen = True
-            forward = entry.forward
         else:
-            forward, now = yield from self._verify_new(text, name, now)
-        _authorize(rule, forward, now, self._leeway)
-        token = forward.token
-        if self._ended is not None and token is not None and token.grant_id is not None:
-            yield from self._check_ended(self._ended, token.grant_id, life_of(token.claims), now)
-        return forward
+            entry = yield from self._verify_new(came, now)
+            now = self._timed.time()  # later, if it had to wait
+        if rule.scopes or rule.is_special:
+            _authorize(rule, entry.forward, now, self._leeway)
+        if self._ended is not None and entry.grant_id is not None:
+            yield from self._check_ended(self._ended, entry.grant_id, entry.life, now)
+        return entry.forward
 
-    def _verify_new(
-        self, text: Hidden[str], name: str | bytes | None, now: float
-    ) -> Flow[tuple[Forward, float]]:
-        """Verify a token that isn't known, and keep it by `name`. Raises OAuthError.
-
-        Returns with it the time, for it may have had to wait.
-        """
-        parsed = jws.parse(text.value, self._issuers.headers)
-        issuer = _issuer_of(parsed)
-        trust = self._issuers.find(issuer, now)
+    def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
+        """Verify a token that isn't known, and keep it. Raises OAuthError."""
+        parsed = jws.parse(came.text, self._issuers.headers)
+        name = _issuer_of(parsed)
+        trust = self._issuers.find(name, now)
         if trust is None:
-            trust = yield from ask(self._ports.find_issuer, issuer)
-        fresh = trust.keys.fresh
-        key = fresh.keys.get(parsed.header.kid)
+            trust = yield from ask(self._ports.find_issuer, name)
+        fresh, kid = trust.keys.fresh, parsed.header.kid
+        key = fresh.keys.get(kid)
         if key is None or not fresh.since <= now < fresh.due:
             check_type(parsed, trust.policy.profile)  # no key is sought for another kind of token
-            key = yield from ask(self._ports.find_key, trust.keys, parsed.header.kid, now)
-            now = self._clock()  # later, if it had to wait
+            key = yield from ask(self._ports.find_key, trust.keys, kid, now)
+            now = self._timed.time()
         generation = fresh.generation  # before anything is checked: what changes later is noticed
-        token = self._accept(parsed, trust, key, now)
-        self._issuers.proved(trust)
+        token = self._issuers.accept(parsed, trust, key, now)
+        start, end = lifetime(token.claims, self._leeway)
+        life = life_of(token.claims)
         forward = Forward(token, _user(token, trust))
-        is_present = fresh.keys.get(parsed.header.kid) is key
-        if self._cache is not None and name is not None and is_present:
-            start, end = lifetime(token.claims, self._leeway)
-            forward.token = slimmed(token)
-            entry = Entry(
-                forward,
-                start=float(max(start, trust.since)),
-                end=float(min(end, trust.until)),
-                keys=fresh,
-                generation=generation,
-                grant_id=token.grant_id,
-                life=life_of(token.claims),
-            )
-            self._cache.put(name, entry)
-        return forward, now
+        entry = Entry(
+            forward,
+            start=float(max(start, trust.since)),
+            end=float(min(end, trust.until)),
+            keys=fresh,
+            generation=generation,
+            grant_id=token.grant_id,
+            life=life,
+        )
+        if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
+            self._cache.put(came.name, entry)
+        return entry
 
     def _check_ended(
         self, ended: EndedGrants, grant_id: str, life: float, now: float
@@ -224,27 +217,6 @@ class Core:
         if grant_id in ended:
             raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
 
-    def _credentials(self, request: Request) -> tuple[Hidden[str] | None, str | bytes | None]:
-        """Return the access token, from the one place that has it, and what it is kept by."""
-        text = bearer(request.header("authorization"))
-        if self._access_cookie is not None:
-            cookie = self._access_cookie.read(request)
-            if cookie is not None:
-                if text is not None:
-                    raise InvalidRequest(reasons.CREDENTIALS_TWICE)
-                self._access_cookie.check_sender(request)
-                text = cookie
-            return None if text is None else Hidden(text), text
-        if text is None:
-            return None, None
-        # RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling
-        # is kept, the commonest, or one token would take the room of a thousand. In the form that
-        # the door has headers in.
-        given, name = request.credentials, f"Bearer {text}"
-        if given is None:
-            return Hidden(text), None
-        return Hidden(text), name.encode() if isinstance(given, bytes) else name
-
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
         parsed = jws.parse(text.value, self._issuers.headers)
@@ -255,18 +227,7 @@ class Core:
         key = fresh.keys.get(parsed.header.kid)
         if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
             raise InvalidToken(reasons.KEY_UNKNOWN)
-        return self._accept(parsed, trust, key, now)
-
-    def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
-        segment, issuers = parsed.header_segment, self._issuers
-        is_remembered = segment in trust.headers and segment in issuers.headers
-        if not is_remembered:
-            check_type(parsed, trust.policy.profile)
-        jws.check_signature(parsed, key)
-        if not is_remembered:
-            # Only what a key of the issuer's has signed is remembered.
-            issuers.remember(trust, segment, parsed.header)
-        return accept(parsed, trust.policy, now)
+        return self._issuers.accept(parsed, trust, key, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""

@@ -113,6 +113,8 @@ class Cache:
         """Remember a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
+        if entry.forward.token is not None:
+            entry.forward.token = slimmed(entry.forward.token)
         entries = self._entries
         entries[self.name(credentials)] = entry
         rounds = MAX_ROUNDS

@@ -11,7 +11,8 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from ..jose.jws import Header
+from ..jose.jwk import Key
+from ..jose.jws import Header, Parsed, check_signature
 from ..keys.freshness import SET_BACK
 from ..keys.key_set import KeySet
 from ..keys.key_sources import MAX_URL
@@ -19,10 +20,11 @@ from ..keys.live_keys import LiveKeys, Tell
 from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
 from ..settings.settings import Settings
-from ..token.access import Policy
+from ..token.access import Policy, accept, check_type
 from ..token.claims import is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
+from ..values.tokens import AccessToken
 
 # Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
 # name to be kept here has a place of his own, or strangers would push out those that are in use.
@@ -136,6 +138,24 @@ class Issuers:
             place[name] = trust
         _trim(self._unproved, MAX_UNPROVED)
         return trust
+
+    def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
+        """Return the token that a key of an issuer's has signed, when it holds.
+
+        Raises:
+            InvalidToken: it isn't one of the issuer's access tokens, or doesn't hold now.
+
+        """
+        segment = parsed.header_segment
+        is_remembered = segment in trust.headers and segment in self.headers
+        if not is_remembered:
+            check_type(parsed, trust.policy.profile)
+        check_signature(parsed, key)
+        if not is_remembered:
+            self.remember(trust, segment, parsed.header)
+        token = accept(parsed, trust.policy, now)
+        self.proved(trust)
+        return token
 
     def proved(self, trust: Trust) -> None:
         """Take note that a token of an issuer is good. Nothing else says that it is in use."""

@@ -12,6 +12,7 @@ from ..request.credentials import basic
 from ..request.documents import Document, other_method
 from ..request.origins import Origins
 from ..settings.groups import Cookies
+from ..settings.settings import timer
 from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
 from ..values import reasons
@@ -74,7 +75,7 @@ class Endpoints:
         self._origins = origins
         self._known_origins = known_origins
         self._verify = verify
-        self._clock = issuing.settings.clock
+        self._timed = timer(issuing.settings.clock)
         self._jars = issuing.jars
         self.paths: dict[str, Callable[[Request], Flow[Reply]]] = {
             f"{group.path}/refresh": self._refresh,
@@ -87,7 +88,7 @@ class Endpoints:
 
     def answer(self, request: Request) -> Flow[Reply]:
         """Answer a request to one of `paths`, with the keys of now. Raises OAuthError."""
-        yield from self._issuing.renew_keys(self._clock())
+        yield from self._issuing.renew_keys(self._timed.time())
         return (yield from self.paths[request.path](request))
 
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
@@ -117,7 +118,7 @@ class Endpoints:
             raise InvalidRequest(reasons.PARAMETER, "refresh_token")
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
-        asked = Asked(scope, client_id, request.header("user-agent"), self._clock())
+        asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
             return (yield from self._exchange_cookies(request, held, asked))
@@ -201,7 +202,7 @@ class Endpoints:
         held = self._held(request)
         self._check_page(request, (*held.refresh, *held.access))
         found = yield from self._read(request)
-        text, now = found.token("token"), self._clock()
+        text, now = found.token("token"), self._timed.time()
         if text is None and self._jars is None:
             raise InvalidRequest(reasons.PARAMETER, "token")
         grant_ids: tuple[str, ...]
