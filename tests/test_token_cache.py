@@ -19,6 +19,7 @@ from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Route, S
 from jwt_middleware.core import known_tokens as cache
 from jwt_middleware.core import trusted_issuers
 from jwt_middleware.core.known_tokens import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
+from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict_json import parse_object
 from jwt_middleware.keys.freshness import Freshness, Limits
 from jwt_middleware.keys.key_sources import Found
@@ -54,13 +55,13 @@ class Shown:
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Count signatures that are checked from here on."""
     found: list[str] = []
-    real = vars(trusted_issuers)["check_signature"]
+    real = jws.check_signature
 
     def counted(parsed: Any, key: Any) -> None:
         found.append(key.kid)
         real(parsed, key)
 
-    monkeypatch.setattr(trusted_issuers, "check_signature", counted)
+    monkeypatch.setattr(jws, "check_signature", counted)
     return found
 
 

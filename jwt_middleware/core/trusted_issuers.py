@@ -11,8 +11,9 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from ..jose import jws
 from ..jose.jwk import Key
-from ..jose.jws import Header, Parsed, check_signature
+from ..jose.jws import Header, Parsed
 from ..keys.freshness import SET_BACK
 from ..keys.key_set import KeySet
 from ..keys.key_sources import MAX_URL
@@ -146,13 +147,15 @@ class Issuers:
             InvalidToken: it isn't one of the issuer's access tokens, or doesn't hold now.
 
         """
-        segment = parsed.header_segment
-        is_remembered = segment in trust.headers and segment in self.headers
+        # No part of a token is a local here: error trackers send those, should a check raise.
+        is_remembered = (
+            parsed.header_segment in trust.headers and parsed.header_segment in self.headers
+        )
         if not is_remembered:
             check_type(parsed, trust.policy.profile)
-        check_signature(parsed, key)
+        jws.check_signature(parsed, key)
         if not is_remembered:
-            self.remember(trust, segment, parsed.header)
+            self.remember(trust, parsed.header_segment, parsed.header)
         token = accept(parsed, trust.policy, now)
         self.proved(trust)
         return token

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
-from ..values.events import Event
+from ..values.events import Event, Refused
 
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
 
@@ -33,4 +33,5 @@ def _tell_late(tell: Tell, task: Task[Any]) -> None:
         return
     error = task.exception()
     ending = error if error is not None else task.result()
-    tell(getattr(ending, "events", ()))
+    # A refusal that nobody gets is none.
+    tell(tuple(one for one in getattr(ending, "events", ()) if not isinstance(one, Refused)))
