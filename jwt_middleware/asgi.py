@@ -203,11 +203,11 @@ def _request(scope: Scope, body: AsyncBody) -> Request:
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
     # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-    path = below_root(scope["path"], scope.get("root_path") or "")
+    path, root = scope["path"], scope.get("root_path")
     credentials = values(b"authorization")
     return Request(
         method,
-        path,
+        below_root(path, root or "") if root or not path else path,
         header,
         body.read,
         is_websocket=scope["type"] == "websocket",
