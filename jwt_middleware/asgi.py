@@ -100,12 +100,12 @@ class JWTMiddleware:
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the Authorization field; without one, or with two, what no token is known by."""
+    """Return the Authorization field; for none, and for two, octets that no token is kept by."""
     found: bytes | None = None
     for name, value in headers:
         if name == b"authorization":
             if found is not None:
-                return b""  # with two it is for the core to refuse
+                return b""  # the core refuses two
             found = value
     return found or b""
 

@@ -71,7 +71,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
-        # Whatever a server in front or a client's header made of these: who the user is, we say.
+        # Both are overwritten, whatever a server in front or a client's header made of them.
         if user:
             environ["REMOTE_USER"] = user
         else:

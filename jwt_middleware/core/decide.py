@@ -95,10 +95,9 @@ class Core:
             self._endpoints = Endpoints(
                 self.issuing, self._origins, self._known_origins, self.verify
             )
-        # Where a cookie may have come, too, the header alone doesn't decide.
-        is_kept = cache is not None and self._access_cookie is None
         self.warm = warm_path(
-            cache.get if cache is not None and is_kept else know_nothing,
+            # Where a cookie may have come, too, the header alone doesn't decide.
+            cache.get if cache is not None and self._access_cookie is None else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._routes,

@@ -27,8 +27,8 @@ from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
 from ..values.tokens import AccessToken
 
-# Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
-# name to be kept here has a place of his own, or strangers would push out those that are in use.
+# Issuers that the application named, some 5 KiB each: the least used is removed. Those of whom no
+# token was good yet are counted apart: strangers can make up names, and would push out the others.
 MAX_TENANTS = 4096
 MAX_UNPROVED = 1024  # of whose tokens none was good yet
 TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
@@ -129,7 +129,7 @@ class Issuers:
         self._nobody.pop(name, None)
         places = None if name in self._tenants else self.places
         trust = Trust(answer, self._policy(answer), self._live(answer, places), now)
-        # In one step: of two that come first, the second finds the keys of the first.
+        # One step: of two threads that bring a new name, the second finds the keys of the first.
         known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
         if known is not trust:
             # The same answer again, or one that is equal but for its object: its keys are there.
@@ -171,7 +171,7 @@ class Issuers:
             trust.keys.places = None
             self._unproved.pop(name, None)
             _trim(self._tenants, MAX_TENANTS)
-        with suppress(KeyError):  # another thread has just forgotten it
+        with suppress(KeyError):  # another thread has just removed it
             self._tenants.move_to_end(name)
 
     def remember(self, trust: Trust, segment: bytes, header: Header) -> None:

@@ -222,7 +222,7 @@ class Endpoints:
             texts = [Hidden(value) for _, value in held.refresh]
             yield from self._issuing.find_lacking_key(texts, now)
             grant_ids, over = self._logged_out(held, found, now)
-        # To log out twice, or too late, is no error: then, too, the cookie goes.
+        # To log out twice, or too late, is no error, and removes the cookie, too.
         cleared = self._jars.cleared(held, grant_ids + over) if self._jars is not None else ()
         events = yield from self._issuing.end_each(grant_ids, "logout", now)
         return Reply(self._json(request, {}, cleared), events)

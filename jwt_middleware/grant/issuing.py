@@ -53,8 +53,8 @@ class Issuing:
         return self._signing
 
     def _sign_with_present_keys(self) -> Signing:
-        # The number is read before the keys: a thread that is overtaken makes it once more, and
-        # never takes old keys for new ones.
+        # The number is read before the keys. If the keys change between the two, the number is old,
+        # and the next call makes this anew; the other way round old keys would pass for new ones.
         generation = self._keys.fresh.generation
         key_set = self._keys.key_set
         return Signing(key_set, generation, self.settings, self.group, self.ports, self.jars)

@@ -31,7 +31,7 @@ class Made(NamedTuple):
 class Signing:
     """What tokens are made with, as long as the issuer's keys stay as they are.
 
-    `generation` is that of the keys: when theirs is another, there is to be another one of these.
+    `generation` is the number of the keys' last change: with another number this is out of date.
     `refresh` are the secrets of refresh tokens.
     """
 
