@@ -20,8 +20,7 @@ from ..keys.file import File
 from ..process.runtime import Runtime
 from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
 from ..stores.contract import new_grant_id
-from ..token import claims, refresh
-from ..token.access import Mint
+from ..token import access, claims, refresh
 from ..token.refresh import RefreshKeys
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
@@ -319,10 +318,10 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
 
     It is made without its signature, which may need a KMS: the keys themselves are compared.
     """
-    mint = Mint(key, issuer=old.issuer, audience=tuple(old.audience))
-    message, _ = mint.message(
-        _grant(now, now + DAY), jti=draw()[1], scope="", now=now, lifetime=60, jitter=0
-    )
+    wording = access.beginning(old.issuer, tuple(old.audience))
+    grant = _grant(now, now + DAY)
+    payload = access.payload(wording, grant, draw()[1], "", int(now), int(now) + 60)
+    message = jws.Signer(key, access.ACCESS_TYPE).message(payload)
     parsed = jws.parse(jws.join(message, b"none"))
     try:
         trust = Runtime.of(new).issuers.find(old.issuer, now)

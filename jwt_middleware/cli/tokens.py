@@ -22,16 +22,15 @@ from ..core.trusted_issuers import Trust
 from ..jose import jws
 from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..process.drivers import arun
 from ..process.runtime import Runtime
 from ..token import claims as rules
 from ..token.claims import accept, check_type, time_of
 from ..values import reasons
-from ..values.decisions import Forward, Reply
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.events import Refused
-from ..values.requests import Request
-from ..values.tokens import AccessToken, FrozenDict, Hidden
+from ..values.flows import arun
+from ..values.requests import Reply, Request
+from ..values.tokens import AccessToken, Forward, FrozenDict, Hidden
 from . import Refusal, told
 from .configured import add_options, settings_of
 from .lines import Line, moment, origin, write
@@ -351,7 +350,7 @@ async def _examined(settings: Settings, text: str, arguments: Namespace) -> Asyn
         yield line
     header = {"authorization": f"Bearer {text}"}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
-    step = await arun(core, request)
+    step = await arun(core.decide(request))
     for line in _answered(settings, request, step):
         # The same way out isn't said twice.
         yield line._replace(remedy="") if has_failed else line

@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..jose.jwk import Key
-from ..values import reasons
+from ..values import forks, reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from ..values.flows import Flow, arun, ask, run
@@ -145,6 +145,7 @@ class LiveKeys:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
+        forks.notice()  # before the lock: a parent's thread may hold it for ever
         # Look-ups of names have no time-out; so the request has one.
         limits = self.source.limits()
         lease = limits.lease

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 from ..jose import jws
-from ..values.errors import InvalidToken
+from ..values import reasons
+from ..values.errors import InvalidRequest, InvalidToken
 from ..values.requests import Request
 from .cookies import Jar, Jars, check_once
+from .credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class AccessCookie:
     Args:
         jars: the cookies' names.
         jar: the one of these that has access tokens.
-        check_sender: checks that a page of ours made a request. Raises CrossSite.
+        check: checks that a page of ours made a request. Raises CrossSite.
         issuer: our own, the only one whose tokens are put into cookies.
         has_key: says of a `kid` whether our own issuer may have signed by it.
         has_ended: says of a grant whether it is known to have ended.
@@ -29,11 +31,27 @@ class AccessCookie:
     jars: Jars
     jar: Jar
     _: KW_ONLY
-    check_sender: Callable[[Request], None]
+    check: Callable[[Request], None]
     issuer: str
     has_key: Callable[[str | None], bool]
     has_ended: Callable[[str], bool]
     is_known: Callable[[str], bool]
+
+    def choose(self, came: Credentials | None, request: Request) -> Credentials | None:
+        """Return the token of the header that `came`, or of a cookie, by its own text as its name.
+
+        Raises:
+            InvalidRequest: both came, or one cookie twice.
+            CrossSite: the cookie came, and no page of ours made the request.
+
+        """
+        text = self.read(request)
+        if text is None:
+            return came and Credentials(came.text, came.text)
+        if came is not None:
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+        self.check(request)
+        return Credentials(text, text)
 
     def read(self, request: Request) -> str | None:
         """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest.

@@ -195,6 +195,11 @@ def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float]:
     return start, claims["exp"] + leeway
 
 
+def life_of(claims: FrozenDict) -> float:
+    """Return the seconds from a token's issue to its end, as the token says."""
+    return float(claims["exp"] - claims.get("iat", 0))
+
+
 def _required_time(claims: FrozenDict, name: str) -> float:
     value = time_of(claims, name)
     return _refuse_claim(name) if value is None else value
