@@ -21,7 +21,7 @@ from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
 from ..settings.settings import Settings, timer
-from ..token.claims import check_type, life_of, lifetime, time_of
+from ..token.claims import check_type, lifetime, time_of
 from ..values import reasons
 from ..values.errors import (
     InsufficientAuthentication,
@@ -34,7 +34,16 @@ from ..values.errors import (
 from ..values.events import Refused
 from ..values.flows import Flow, ask
 from ..values.requests import Reply, Request, Response
-from ..values.tokens import ANONYMOUS, NOBODY, AccessToken, Forward, FrozenDict, Hidden, User
+from ..values.tokens import (
+    ANONYMOUS,
+    NOBODY,
+    AccessToken,
+    Forward,
+    FrozenDict,
+    Hidden,
+    User,
+    own_user,
+)
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
 from .trusted_issuers import Issuers, Trust
@@ -180,8 +189,7 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # before anything is checked: what changes later is noticed
         token = self._issuers.accept(parsed, trust, key, now)
-        start, end = lifetime(token.claims, self._leeway)
-        life = life_of(token.claims)
+        start, end, life = lifetime(token.claims, self._leeway)
         forward = Forward(token, _user(token, trust))
         entry = Entry(
             forward,
@@ -277,11 +285,9 @@ def _issuer_of(parsed: Parsed) -> Any:
 
 def _user(token: AccessToken, trust: Trust) -> User:
     """Return who the application's user is. Only our own issuer's users are its users."""
-    if token.is_client:
-        return NOBODY
     if trust.policy.own:
-        return User(True, token.subject)
-    if trust.user is None:
+        return own_user(token)
+    if trust.user is None or token.is_client:
         return NOBODY
     try:
         name: Any = trust.user(token)

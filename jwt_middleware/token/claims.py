@@ -186,18 +186,14 @@ def time_of(claims: FrozenDict, name: str) -> float | None:
     return value if type(value) in (int, float) and 0 <= value < MAX_TIME else None
 
 
-def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float]:
-    """Return from when and until before when claims that hold now go on holding, in seconds.
+def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float, float]:
+    """Return from when and until before when claims that hold now go on holding, and their life.
 
-    These are the comparisons of the checks above that depend on the time.
+    All in seconds. The first two are the comparisons of the checks above that depend on the time;
+    the life is what the token says of it, from its issue to its end, without the leeway.
     """
-    start = max(claims.get("nbf", 0), claims.get("iat", 0)) - leeway
-    return start, claims["exp"] + leeway
-
-
-def life_of(claims: FrozenDict) -> float:
-    """Return the seconds from a token's issue to its end, as the token says."""
-    return float(claims["exp"] - claims.get("iat", 0))
+    issued, end = claims.get("iat", 0), claims["exp"]
+    return max(claims.get("nbf", 0), issued) - leeway, end + leeway, float(end - issued)
 
 
 def _required_time(claims: FrozenDict, name: str) -> float:

@@ -238,6 +238,11 @@ NOBODY = User(is_authenticated=False, display_name="")
 ANONYMOUS = Forward(None, NOBODY)
 
 
+def own_user(token: AccessToken) -> User:
+    """Return the user of a token of our own issuer; nobody, if a client speaks for itself."""
+    return NOBODY if token.is_client else User(True, token.subject)
+
+
 class Held:
     """The tokens in the cookies of a request: what its browser still holds of earlier logins.
 
