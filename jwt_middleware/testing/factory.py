@@ -7,13 +7,13 @@ from os import urandom
 from typing import Any
 
 from ..jose.jwk import Key
-from ..jose.jws import sign
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
-from .attacks import Attack, catalogue
-from .mint import present, seal, to_json
+from .attack import Attack
+from .attacks import catalogue
+from .mint import json_octets, present, seal
 
-LIFETIME = 600  # seconds; as long as a real access token's
+TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 
 
 class TokenFactory:
@@ -83,7 +83,7 @@ class TokenFactory:
                 "sub": "alice",
                 "client_id": "test-client",
                 "iat": now,
-                "exp": now + LIFETIME,
+                "exp": now + TOKEN_LIFETIME,
                 "jti": urandom(16).hex(),
             },
             claims,
@@ -106,10 +106,8 @@ class TokenFactory:
             ValueError: for a value that isn't JSON, such as NaN. (Attacks write such text by hand.)
 
         """
-        found = self.claims(**claims)
-        if header is None:
-            return sign(found, self.key, typ="at+jwt")
-        return seal(to_json(self.header(**header)), to_json(found), self.key)
+        members = self.header(**(header or {}))
+        return seal(json_octets(members), json_octets(self.claims(**claims)), self.key)
 
     def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
@@ -121,4 +119,4 @@ class TokenFactory:
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
         tokens in the Authorization header; `Attack` says what to expect.
         """
-        return tuple(catalogue(self))
+        return tuple(catalogue(self.key, self.header(), self.claims()))
