@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from inspect import isawaitable
+from typing import Any
 
 # What people put on a command line, or into a file's name, by mistake.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
+_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 
 class Refusal(Exception):
     """What the user asked for can't be done; the message says why, and what can."""
 
 
-def told(text: str) -> str:
+def add_command(
+    commands: Any, name: str, about: str, run: Callable[[Namespace], int | None], *, more: str = ""
+) -> ArgumentParser:
+    """Add a command that does `run`, whose help and description say what it is `about`."""
+    description = f"{about.capitalize()}. {more}"
+    parser: ArgumentParser = commands.add_parser(name, help=about, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+async def waited(call: Any, *args: Any) -> Any:
+    """Call what may be asynchronous or not, and return its answer."""
+    answer = call(*args)
+    return await answer if isawaitable(answer) else answer
+
+
+def printable(text: str) -> str:
     """Return a text without tokens, and without what a terminal would obey."""
     return "".join(
-        one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
+        one if one.isprintable() else ascii(one)[1:-1] for one in _LIKE_A_TOKEN.sub("[token]", text)
     )
 
 

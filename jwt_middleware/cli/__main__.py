@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import ConfigurationError, __version__
-from . import Refusal, check, doctor, grants, keys, tokens, told
+from . import Refusal, add_command, printable
+from .check import add_check
+from .doctor import add_doctor
+from .grants import add_grants
+from .keys import add_keys
+from .tokens import add_token
 
 PROG = "jwt-middleware"
 
@@ -27,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except (Refusal, ConfigurationError) as refusal:
-        sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
+        sys.stderr.write(f"{PROG}: {printable(str(refusal))}\n")
     except OSError as error:
         # Commands name their own files. What is left is the output, which Python would try to write
         # once more at its end.
@@ -46,7 +51,7 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     about = "watch logins, refreshes, a theft and its end, in a browser"
-    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
+    demo = add_command(commands, "demo", about, _demo)
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     demo.add_argument("--port", type=int, default=8000, help="0: a free one (default %(default)s)")
     demo.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -55,22 +60,17 @@ def _parser() -> ArgumentParser:
         ("--settle", 3, "for which a fresh refresh token is kept (default %(default)s)"),
     ):
         demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
-    demo.set_defaults(run=_demo)
-
-    keys.add_commands(commands)
-    grants.add_commands(commands)
-    tokens.add_commands(commands)
-    check.add_command(commands)
-    doctor.add_command(commands)
+    for add in (add_keys, add_grants, add_token, add_check, add_doctor):
+        add(commands)
     return parser
 
 
 def _demo(arguments: Namespace) -> None:
-    # Here, so that making a key doesn't wait for a server, a database and a browser.
-    from .demo import run
+    # Not at the top: making a key doesn't wait for a server, a database and a browser.
+    from .demo import run_demo
 
     try:
-        run(
+        run_demo(
             arguments.host,
             arguments.port,
             opens_browser=not arguments.no_browser,

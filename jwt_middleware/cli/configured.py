@@ -11,7 +11,7 @@ from typing import Any
 from .. import ConfigurationError, Settings
 from . import Refusal
 
-PREFIX = "JWT_MIDDLEWARE_"
+ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_source(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prefix",
-        default=PREFIX,
+        default=ENV_PREFIX,
         metavar="TEXT",
         help="of environment variables, where neither is given; default %(default)s",
     )
@@ -78,3 +78,8 @@ def imported(name: str, option: str = "--settings") -> Settings:
     if not isinstance(found, Settings):
         raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
     return found
+
+
+def in_memory(store: object) -> bool:
+    """Say whether a store is each process's own, so that a command sees nothing of it."""
+    return isinstance(store, str) and store.startswith("memory:")

@@ -18,28 +18,28 @@ from ..stores.opening import open_store
 from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
-from . import Refusal, timed
-from .configured import PREFIX, add_source, settings_of, source_of
+from . import Refusal, add_command, timed
+from .configured import ENV_PREFIX, add_source, in_memory, settings_of, source_of
 
 VARIABLE = "REFRESH__STORE"
-PAGE = 500  # grants of one question
+GRANTS_A_PAGE = 500  # grants of one question
 # seconds; what ended is remembered longer than the longest-lived access token that settings allow
-RETENTION = 86400 + 300 + 60
+OPERATOR_RETENTION = 86400 + 300 + 60
 REASON = "operator"
 
 
-def add_commands(commands: Any) -> None:
+def add_grants(commands: Any) -> None:
     """Add `grants` and its commands to the command line."""
     grants = commands.add_parser("grants", help="see who is logged in, and end it")
     verbs = grants.add_subparsers(metavar="COMMAND", required=True)
 
     about = "list the living grants: one for each login, the newest first for a subject"
-    listing = _add(verbs, "list", about, _list)
+    listing = _add_on_store(verbs, "list", about, _list_grants)
     listing.add_argument("--subject", metavar="NAME", help="only those of one user")
     listing.add_argument("--json", action="store_true", help="one JSON object a line, claims too")
 
     about = "end grants for ever, with all their tokens, in every process within two seconds"
-    ending = _add(verbs, "end", about, _end)
+    ending = _add_on_store(verbs, "end", about, _end_grants)
     which = ending.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="*", default=[], metavar="ID", help="as `list` shows it")
     which.add_argument("--subject", metavar="NAME", help="all of one user: log out everywhere")
@@ -51,13 +51,14 @@ def add_commands(commands: Any) -> None:
         "which brings back who had logged out",
     )
 
-    _add(verbs, "purge", "forget what is over; logins do it, too, a little at a time", _purge)
+    about = "forget what is over; logins do it, too, a little at a time"
+    _add_on_store(verbs, "purge", about, _purge_store)
     _add_schema(verbs)
 
 
 def _add_schema(verbs: Any) -> None:
     about = "print the SQL that makes the tables in PostgreSQL, for who runs such by hand"
-    schema = _add(verbs, "schema", about, _schema, has_store=False)
+    schema = add_command(verbs, "schema", about, _print_schema)
     schema.add_argument(
         "--schema", default="jwt_middleware", metavar="NAME", help="default: %(default)s"
     )
@@ -77,43 +78,34 @@ def _add_schema(verbs: Any) -> None:
     )
 
 
-def _add(
-    verbs: Any,
-    name: str,
-    about: str,
-    run: Callable[[Namespace], None],
-    *,
-    has_store: bool = True,
+def _add_on_store(
+    verbs: Any, name: str, about: str, run: Callable[[Namespace], None]
 ) -> ArgumentParser:
-    parser: ArgumentParser = verbs.add_parser(
-        name, help=about, description=about.capitalize() + "."
+    """Add a command that works on a store."""
+    parser = add_command(verbs, name, about, run)
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help=f"default: that of the settings, ${ENV_PREFIX}{VARIABLE} or the file that "
+        f"${ENV_PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
+        "the command line",
     )
-    if has_store:
-        parser.add_argument(
-            "--store",
-            metavar="URL",
-            help=f"default: that of the settings, ${PREFIX}{VARIABLE} or the file that "
-            f"${PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
-            "the command line",
-        )
-        add_source(parser)
-    parser.set_defaults(run=run)
+    add_source(parser)
     return parser
 
 
-def _list(arguments: Namespace) -> None:
-    with _opened(arguments) as store:
+def _list_grants(arguments: Namespace) -> None:
+    form: Callable[[Grant], str] = _as_json if arguments.json else _as_row
+    with _opened_store(arguments) as store:
         found = store.grants(arguments.subject) if arguments.subject else _every(store)
-        if arguments.json:
-            _write(map(_object, found))
-            return
-        count = _write(_line(one) for one in found)
+        count = _write_all(map(form, found))
+    if not arguments.json:
         sys.stderr.write(f"{count:,} living grants\n")
 
 
-def _end(arguments: Namespace) -> None:
+def _end_grants(arguments: Namespace) -> None:
     progress = _Progress("ended")
-    with _opened(arguments) as store:
+    with _opened_store(arguments) as store:
         if arguments.subject is not None:
             count = len(store.end_subject(arguments.subject, REASON))
         elif arguments.all_before is not None:
@@ -127,32 +119,32 @@ def _end(arguments: Namespace) -> None:
     sys.stdout.write(f"Ended {count:,} grants.\n")
 
 
-def _purge(arguments: Namespace) -> None:
+def _purge_store(arguments: Namespace) -> None:
     progress = _Progress("forgot")
-    with _opened(arguments) as store:
+    with _opened_store(arguments) as store:
         for count in progress.over(iter(lambda: store.purge(time.time()), 0)):
             progress.done += count
     sys.stdout.write(f"Forgot {progress.done:,} rows that were over.\n")
 
 
-def _schema(arguments: Namespace) -> None:
+def _print_schema(arguments: Namespace) -> None:
     if arguments.hears_only and arguments.rights is None:
         raise Refusal("--hears-only says which rights: --rights ROLE says whose")
     sql = schema_sql(arguments.schema, since=arguments.since)
     if arguments.rights is not None:
         sql += rights_sql(arguments.rights, arguments.schema, serve=not arguments.hears_only)
-    _write(sql.splitlines())
+    _write_all(sql.splitlines())
 
 
 # --- the store
 
 
 @contextmanager
-def _opened(arguments: Namespace) -> Generator[Any, None, None]:
+def _opened_store(arguments: Namespace) -> Generator[Any, None, None]:
     url = arguments.store or _configured(arguments)
-    if url.startswith("memory:"):
+    if in_memory(url):
         raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
-    store = open_store(url, clock=time.time, retention=RETENTION).plain
+    store = open_store(url, clock=time.time, retention=OPERATOR_RETENTION).plain
     try:
         store.check()
         yield store
@@ -196,7 +188,7 @@ def _every(store: Any) -> Iterator[Grant]:
     """Yield the living grants, page by page, so that a million need no room."""
     position: object | None = None
     while True:
-        grants, position = store.page(position, PAGE)
+        grants, position = store.page(position, GRANTS_A_PAGE)
         yield from grants
         if position is None:
             return
@@ -205,7 +197,7 @@ def _every(store: Any) -> Iterator[Grant]:
 # --- what is shown
 
 
-def _write(lines: Iterable[str]) -> int:
+def _write_all(lines: Iterable[str]) -> int:
     count = 0
     try:
         for line in lines:
@@ -218,7 +210,7 @@ def _write(lines: Iterable[str]) -> int:
     return count
 
 
-def _line(grant: Grant) -> str:
+def _as_row(grant: Grant) -> str:
     times = f"begun {timed(grant.created_at)}  used {timed(grant.rotated_at)}"
     scope = f"  scope {grant.scope}" if grant.scope else ""
     # A subject may hold what a terminal would obey; `issue` takes printable ones only, others' rows
@@ -227,7 +219,7 @@ def _line(grant: Grant) -> str:
     return f"{grant.id}  {subject}  {grant.client_id}  {times}{scope}"
 
 
-def _object(grant: Grant) -> str:
+def _as_json(grant: Grant) -> str:
     return json.dumps(asdict(grant))
 
 

@@ -20,30 +20,29 @@ from ..keys.own_keys import Held, State
 from ..settings.groups import DAY, Refresh
 from ..settings.settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
-from . import Refusal, table, timed, told
+from . import Refusal, add_command, printable, table, timed
 
 clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
 
 
-def add_commands(commands: Any) -> None:
+def add_keys(commands: Any) -> None:
     """Add `keys` and its commands to the command line."""
     keys = commands.add_parser("keys", help="make, rotate and publish the issuer's keys")
     verbs = keys.add_subparsers(metavar="COMMAND", required=True)
 
     about = "make a file of two keys, one that signs and the next, that its owner alone can read"
-    new = _add(verbs, "new", about, _new)
+    new = _add_on_file(verbs, "new", about, _make_keys)
     _add_algorithm(new, "default: ES256", "ES256")
     new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
 
-    _add_times(
-        _add(verbs, "list", "show the keys, and what can be done with each, and when", _list)
-    )
+    about = "show the keys, and what can be done with each, and when"
+    _add_times(_add_on_file(verbs, "list", about, _list_keys))
 
     about = (
         "let the next key sign and retire the one that did; running processes follow by themselves"
     )
-    rotate = _add(verbs, "rotate", about, _rotate)
+    rotate = _add_on_file(verbs, "rotate", about, _rotate)
     _add_algorithm(rotate, "of the new next key; default: that of the one before it", None)
     rotate.add_argument(
         "--force", action="store_true", help="though not everybody has the next key"
@@ -51,18 +50,20 @@ def add_commands(commands: Any) -> None:
     _add_times(rotate)
 
     about = "remove a retired key, when nothing that it signed is good any more"
-    retire = _add(verbs, "retire", about, _retire)
+    retire = _add_on_file(verbs, "retire", about, _retire)
     retire.add_argument("kid", metavar="KID", help="as `list` shows it, or how it begins")
     retire.add_argument("--force", action="store_true", help="now: the key is in the wrong hands")
     _add_times(retire)
 
-    _add(verbs, "public", "print the public key set, as the endpoint publishes it", _public)
+    about = "print the public key set, as the endpoint publishes it"
+    _add_on_file(verbs, "public", about, _print_public)
 
 
-def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) -> ArgumentParser:
-    parser: ArgumentParser = verbs.add_parser(
-        name, help=about, description=about.capitalize() + "."
-    )
+def _add_on_file(
+    verbs: Any, name: str, about: str, run: Callable[[Namespace], None]
+) -> ArgumentParser:
+    """Add a command that works on a key file."""
+    parser = add_command(verbs, name, about, run)
     parser.add_argument(
         *("--file", "--out"),
         dest="file",
@@ -71,7 +72,7 @@ def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) ->
         metavar="FILE",
         help="default: %(default)s",
     )
-    parser.set_defaults(run=run, warning="")
+    parser.set_defaults(warning="")
     return parser
 
 
@@ -91,7 +92,7 @@ def _add_times(parser: ArgumentParser) -> None:
     for name, default in (("access_lifetime", most), ("idle_limit", REFRESH_LIFE)):
         parser.add_argument(
             "--" + name.replace("_", "-"),
-            type=_seconds(name),
+            type=_seconds_within_limits(name),
             default=default,
             metavar="SECONDS",
             help=f"Refresh({name}) is this or less; %(default)s",
@@ -106,7 +107,7 @@ def _add_times(parser: ArgumentParser) -> None:
 _LIMITS = Refresh.__dataclass_fields__
 
 
-def _seconds(name: str) -> Callable[[str], float]:
+def _seconds_within_limits(name: str) -> Callable[[str], float]:
     least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
 
     def read(text: str) -> float:
@@ -122,7 +123,7 @@ def _seconds(name: str) -> Callable[[str], float]:
 # --- the commands
 
 
-def _new(arguments: Namespace) -> None:
+def _make_keys(arguments: Namespace) -> None:
     path: Path = arguments.file
     now = clock()
     found = states.begun(_new_key(arguments.algorithm), _new_key(arguments.algorithm), now)
@@ -147,8 +148,8 @@ def _new(arguments: Namespace) -> None:
     )
 
 
-def _list(arguments: Namespace) -> None:
-    found, keep = _read(arguments.file).found, _keep(arguments)
+def _list_keys(arguments: Namespace) -> None:
+    found, keep = _file_at(arguments.file).found, _keep(arguments)
     rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
     rows += [
         (
@@ -160,10 +161,10 @@ def _list(arguments: Namespace) -> None:
         )
         for one in found
     ]
-    sys.stdout.writelines(f"{told(line)}\n" for line in table(rows))
+    sys.stdout.writelines(f"{printable(line)}\n" for line in table(rows))
 
 
-_STEPS = {
+_NEXT_STEPS = {
     State.NEXT: "rotate",
     State.RETIRED: "retire",
     State.ACTIVE: "it signs",
@@ -171,7 +172,7 @@ _STEPS = {
 
 
 def _what_now(one: Held, keep: float, now: float) -> str:
-    step, at = _STEPS[one.state], states.free_at(one, keep)
+    step, at = _NEXT_STEPS[one.state], states.free_at(one, keep)
     if one.state is State.ACTIVE or (at is not None and at <= now):
         return step
     return f"{step}: {_from(at)}"
@@ -262,8 +263,8 @@ def _retire(arguments: Namespace) -> None:
     sys.stdout.write(f"Removed kid {gone} from {arguments.file}.\n")
 
 
-def _public(arguments: Namespace) -> None:
-    published = _read(arguments.file).key_set.public_jwks()
+def _print_public(arguments: Namespace) -> None:
+    published = _file_at(arguments.file).key_set.public_jwks()
     if not published["keys"]:
         raise Refusal(f"{arguments.file} holds secrets, which are published to nobody")
     sys.stdout.write(json.dumps(published, separators=(",", ":")) + "\n")
@@ -291,7 +292,7 @@ def _parsed(contents: bytes) -> _File:
     return _File(document, key_set, states.held(document["keys"], key_set.keys))
 
 
-def _read(path: Path) -> _File:
+def _file_at(path: Path) -> _File:
     with _refusals(path):
         return _parsed(file.read(path))
 

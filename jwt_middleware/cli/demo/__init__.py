@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 from ...settings.settings import wall_clock
 from .app import Demo
-from .server import Server
+from .server import DemoServer
 
-__all__ = ["Demo", "has_screen", "run", "serving"]
+__all__ = ["Demo", "has_screen", "run_demo", "serving"]
 
 
-def run(
+def run_demo(
     host: str, port: int, *, opens_browser: bool, access_lifetime: float, settle: float
 ) -> None:
     """Serve the demo until the terminal or the system says that it is enough.
@@ -53,9 +53,12 @@ def serving(
     access_lifetime: float = 20,
     settle: float = 3,
     clock: Callable[[], float] = wall_clock,
-) -> Generator[Server, None, None]:
+) -> Generator[DemoServer, None, None]:
     """Give a server that listens, with a demo on its own database. The caller lets it serve."""
-    with TemporaryDirectory(prefix="jwt-middleware-") as directory, Server(host, port) as server:
+    with (
+        TemporaryDirectory(prefix="jwt-middleware-") as directory,
+        DemoServer(host, port) as server,
+    ):
         demo = Demo(
             server.url,
             f"sqlite:///{quote(directory)}/grants.db",

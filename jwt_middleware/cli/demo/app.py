@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 from ... import AccessToken, Cookies, Event, Issuer, KeySet, Refresh, Route, Settings
 from ...settings.settings import wall_clock
 from ...wsgi import Environ, JWTMiddleware, StartResponse
-from .words import told
+from .words import in_words
 
 Fields: TypeAlias = Iterable[tuple[str, str]]
 Answer: TypeAlias = tuple[int, object, Fields]  # status, JSON, more header fields
 
-PAGE = {
+PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
@@ -40,7 +40,7 @@ SAFE: Fields = (
 ROLES = {"reader": "read", "editor": "read write", "admin": "read write admin"}
 MAX_LOGIN = 1000  # octets of a login's body
 MAX_NAME = 32
-KEPT = 200  # events that a page opened late still sees
+EVENTS_KEPT = 200  # events that a page opened late still sees
 
 
 class Demo:
@@ -56,12 +56,12 @@ class Demo:
         clock: Callable[[], float] = wall_clock,
     ) -> None:
         self._lock = Lock()
-        self._events: deque[dict[str, object]] = deque(maxlen=KEPT)
+        self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
         self._count = 0
         folder = Path(__file__).parent
         self._page = {
             path: ((folder / name).read_bytes(), f"{kind}; charset=utf-8")
-            for path, (name, kind) in PAGE.items()
+            for path, (name, kind) in PAGE_FILES.items()
         }
         refresh = Refresh(
             store=store,
@@ -84,7 +84,7 @@ class Demo:
             # A set of its own, of which no warning is due: the demo is one process, and says so.
             keys=KeySet(KeySet.generate().keys),
             routes=(
-                *(Route(path, methods=("GET",), public=True) for path in (*PAGE, "/events")),
+                *(Route(path, methods=("GET",), public=True) for path in (*PAGE_FILES, "/events")),
                 Route("/login", methods=("POST",), public=True, own_origin=True),
                 Route("/api/admin", scope="admin"),
             ),
@@ -144,23 +144,23 @@ class Demo:
         return HTTPStatus.OK, {**tokens, "refresh_token": tokens.refresh_token}, ()
 
     def _me(self, environ: Environ) -> Answer:
-        token = _token(environ)
+        token = _token_of(environ)
         roles = list(token.claims["roles"])
         return HTTPStatus.OK, {"you": token.subject, "roles": roles, "scope": token.scope}, ()
 
     def _admin(self, environ: Environ) -> Answer:
-        grants = self._issuer.grants(_token(environ).subject)
+        grants = self._issuer.grants(_token_of(environ).subject)
         return HTTPStatus.OK, {"your_logins": len(grants)}, ()
 
     def _log_out_everywhere(self, environ: Environ) -> Answer:
-        subject = _token(environ).subject
+        subject = _token_of(environ).subject
         ended = self._issuer.revoke_all(subject, reason="log out everywhere")
         return HTTPStatus.OK, {"ended": len(ended)}, ()
 
     # --- what the page watches
 
     def _note(self, event: Event) -> None:
-        words = told(event)
+        words = in_words(event)
         with self._lock:
             self._count += 1
             self._events.append(
@@ -185,7 +185,7 @@ class Demo:
         return HTTPStatus.OK, {"events": events, "limits": self._limits}, ()
 
 
-def _token(environ: Environ) -> AccessToken:
+def _token_of(environ: Environ) -> AccessToken:
     token: AccessToken = environ["jwt_middleware.token"]
     return token
 

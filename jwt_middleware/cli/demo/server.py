@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 IDLE = 30  # seconds; browsers open connections ahead and don't use all of them
 
 
-class Server(ThreadingMixIn, WSGIServer):
+class DemoServer(ThreadingMixIn, WSGIServer):
     """Listens when it is made. Not for production: it has no limits that attackers would meet."""
 
     daemon_threads = True  # Ctrl-C doesn't wait for browsers

@@ -37,7 +37,7 @@ class Told(NamedTuple):
     generation: int | None = None  # that the grant has now, where the event says it
 
 
-def told(event: Event) -> Told:
+def in_words(event: Event) -> Told:
     """Put an event into words."""
     match event:
         case Issued() | Refreshed() | Restored() | Reused() | Ahead() | KeyMismatch() | Revoked():

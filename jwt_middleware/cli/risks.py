@@ -1,0 +1,335 @@
+"""The rules of `jwt-middleware check`: what settings allow, and what is seldom meant."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from .. import KeySet, Refresh, Settings, TrustedIssuer
+from ..core.metadata import documents
+from ..keys.file import File
+from ..keys.remote import Remote
+from ..process.several_workers import is_for_one_process
+from ..request.origins import is_loopback
+from ..request.routes import Route
+from ..settings import fields
+from .configured import in_memory
+from .lines import Line
+
+LONG_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
+SHORT_SETTLE = 60  # seconds: two late writes of a browser's and a request on its way
+LONG_ACCESS = 3600  # seconds for which a log-out doesn't reach services without the store
+OTHERS = 0o077  # of a file's mode: everybody but its owner
+
+Issuer: TypeAlias = Settings | TrustedIssuer
+Places: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]  # a field's name, what it is of
+
+
+class Risk(NamedTuple):
+    """One rule: its id, which stays the same; where it looks; what it finds there; the way out."""
+
+    id: str
+    places: Places
+    problems: Callable[[Any, Settings], Iterable[str]]
+    remedy: str
+
+
+def risks(settings: Settings) -> Iterator[Line]:
+    """Yield what these settings risk, by each rule in turn."""
+    for rule in RULES:
+        for field, one in rule.places(settings):
+            for problem in rule.problems(one, settings):
+                yield Line("warn", field, f"{problem} [{rule.id}]", rule.remedy)
+
+
+# --- where the rules look
+
+
+def _the_whole(field: str) -> Places:
+    return lambda settings: [(field, settings)]
+
+
+def _issuers(field: str) -> Places:
+    """Look at a field of the settings, and at the same one of each trusted issuer."""
+
+    def places(settings: Settings) -> Iterator[tuple[str, Issuer]]:
+        yield field, settings
+        for position, one in enumerate(settings.trusted_issuers):
+            yield f"trusted_issuers[{position}].{field}", one
+
+    return places
+
+
+def _refresh(field: str) -> Places:
+    return lambda settings: [(f"refresh.{field}", one) for one in (settings.refresh,) if one]
+
+
+def _former(settings: Settings) -> Iterable[tuple[str, Any]]:
+    former = settings.refresh.former if settings.refresh is not None else ()
+    return [(f"refresh.former[{position}]", one) for position, one in enumerate(former)]
+
+
+def _urls(settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
+    for field, one in _issuers("issuer")(settings):
+        yield field, (one.issuer, "is this machine, and without TLS")
+    for origin in settings.origins:
+        yield "origins", (origin, "is whatever runs on the machine of the browser")
+
+
+def _key_sets(settings: Settings) -> Iterator[tuple[str, KeySet]]:
+    yield from ((field, one.keys) for field, one in _issuers("keys")(settings))
+    yield from ((f"{field}.keys", one.keys) for field, one in _former(settings) if one.keys)
+
+
+def _routes(settings: Settings) -> Iterable[tuple[str, Route]]:
+    return ((f"Route({route.path!r})", route) for route in settings.routes)
+
+
+# --- what they find
+
+
+def _when(
+    is_risky: Callable[[Any], object], problem: str
+) -> Callable[[Any, Settings], Iterable[str]]:
+    """Return what finds one problem, in the same words wherever it is."""
+    return lambda one, _: [problem] if is_risky(one) else []
+
+
+def _loopback(seen: tuple[str, str], _: Settings) -> Iterable[str]:
+    url, what = seen
+    return [f"{url!r} {what}"] if is_loopback(url) else []
+
+
+def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
+    group = settings.refresh
+    problem = fields.without_metadata(settings.issuer)
+    if group is not None and group.serve and problem:
+        yield f"{settings.issuer!r} {problem}: nobody can find its keys by it"
+
+
+def _long_leeway(_: Settings, settings: Settings) -> Iterator[str]:
+    if settings.leeway > LONG_LEEWAY:
+        yield f"{settings.leeway:g} s: every token lives so much longer"
+
+
+def _client_as_audience(one: Issuer, _: Settings) -> Iterable[str]:
+    # An ID token has this type, or none, and the client's id as its audience.
+    if one.profile.types.isdisjoint(("", "jwt")):
+        return []
+    return (
+        f"{name!r} looks like a client's id, and {one.profile.name} takes tokens of the type that "
+        "ID tokens have: one of those would open this service"
+        for name in one.audience
+        if ":" not in name
+    )
+
+
+def _audience_with_comma(one: Issuer, _: Settings) -> Iterable[str]:
+    return (f"{name!r} is one name, with a comma in it" for name in one.audience if "," in name)
+
+
+def _unlimited_scopes(one: Issuer, settings: Settings) -> Iterator[str]:
+    guarded = [route.path for route in settings.routes if route.scope]
+    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded:
+        yield f"is None: it may give the scope of {guarded[0]} to anybody"
+
+
+def _shared_secret(one: Issuer, settings: Settings) -> Iterator[str]:
+    issues = one is settings and settings.refresh is not None and settings.refresh.serve
+    if any(key.is_symmetric for key in one.keys.keys) and not issues:
+        yield "a secret: with it this service could make such tokens"
+
+
+def _private_addresses(one: Issuer) -> bool:
+    return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
+
+
+def _readable_file(keys: KeySet, _: Settings) -> Iterator[str]:
+    source = keys.source
+    has_secrets = any(key.is_symmetric or key.signs for key in keys.keys)
+    if isinstance(source, File) and has_secrets and _is_readable(source.path):
+        yield f"{source.path} has secrets, and others can read it"
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & OTHERS)
+    except OSError:
+        return False  # gone since it was read
+
+
+def _in_memory(group: Refresh) -> bool:
+    return in_memory(group.store) or is_for_one_process(group.store)
+
+
+def _relative_file(group: Refresh) -> object:
+    return isinstance(group.store, str) and re.match(r"sqlite:///[^/]", group.store)
+
+
+def _opens_a_part(route: Route, settings: Settings) -> Iterable[str]:
+    return (
+        f"opens a part of {above.path}, which is guarded"
+        for above in settings.routes
+        if route.permits and above.restricts and _covers(above, route)
+    )
+
+
+def _login_from_elsewhere(route: Route, settings: Settings) -> Iterator[str]:
+    group = settings.refresh
+    takes_forms = route.public and not route.own_origin and "POST" in (route.methods or ("POST",))
+    if takes_forms and group is not None and group.cookies is not None:
+        yield "takes other sites' forms: if it logs in, they can plant the login of another"
+
+
+def _without_effect(route: Route, settings: Settings) -> Iterator[str]:
+    group = settings.refresh
+    ours = set(documents(settings))
+    if group is not None and group.serve:
+        ours |= {f"{group.path}/refresh", f"{group.path}/revoke", group.jwks_path}
+    if route.path in ours:
+        yield "is answered by the middleware itself, whatever a rule says"
+
+
+def _lenient_below(route: Route, settings: Settings) -> Iterator[str]:
+    for above in settings.routes if route.scope else ():
+        lost = set(above.scope.split()) - set(route.scope.split())
+        if lost and _covers(above, route):
+            missing = " ".join(sorted(lost))
+            yield f"takes the place of {above.path} here: {missing} isn't needed"
+
+
+def _covers(above: Route, route: Route) -> bool:
+    """Say whether a rule would be asked for what is below it, if another weren't there."""
+    stem = above.path.removesuffix("*").rstrip("/")
+    if stem == route.path.removesuffix("*").rstrip("/") or not route.path.startswith(f"{stem}/"):
+        return False
+    return not (above.methods and route.methods and set(route.methods).isdisjoint(above.methods))
+
+
+RULES: tuple[Risk, ...] = (
+    Risk("loopback", _urls, _loopback, "left over from development? An https URL"),
+    Risk(
+        "issuer-without-metadata",
+        _the_whole("issuer"),
+        _nameless,
+        "an https URL, so that KeySet.remote() needs no more",
+    ),
+    Risk("long-leeway", _the_whole("leeway"), _long_leeway, "30 s, and clocks set by NTP"),
+    Risk(
+        "id-token-audience",
+        _issuers("audience"),
+        _client_as_audience,
+        "have the issuer give this service an audience of its own",
+    ),
+    Risk(
+        "audience-with-comma",
+        _issuers("audience"),
+        _audience_with_comma,
+        'several are an array: \'["one", "other"]\' in a variable',
+    ),
+    Risk(
+        "unlimited-scopes",
+        _issuers("scopes"),
+        _unlimited_scopes,
+        "name what it may give: scopes=(...)",
+    ),
+    Risk(
+        "shared-secret",
+        _issuers("keys"),
+        _shared_secret,
+        "public keys: KeySet.remote() or KeySet.load",
+    ),
+    Risk(
+        "private-addresses",
+        _issuers("keys.private_addresses"),
+        _when(_private_addresses, "who runs the issuer can have us ask inside"),
+        "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "readable-key-file",
+        _key_sets,
+        _readable_file,
+        "chmod 600, and a new key if anybody may have read it",
+    ),
+    Risk(
+        "memory-store",
+        _refresh("store"),
+        _when(
+            _in_memory,
+            "memory:// is gone with its process: all are logged out; and under several workers "
+            "each knows only the logins that it served",
+        ),
+        "sqlite:///, postgresql:// or redis://",
+    ),
+    Risk(
+        "generated-keys",
+        _issuers("keys"),
+        _when(
+            lambda one: one.keys.is_made_here,
+            "KeySet.generate() makes others in each process: a restart ends all tokens, and "
+            "under several workers each refuses the tokens of the others",
+        ),
+        'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")',
+    ),
+    Risk(
+        "relative-store",
+        _refresh("store"),
+        _when(_relative_file, "the file is looked for where the process happens to start"),
+        "a whole path: sqlite:////var/lib/app/grants.db",
+    ),
+    Risk(
+        "sync-open",
+        _refresh("sync_failure"),
+        _when(
+            lambda group: group.sync_failure == "open",
+            "while the store is away, tokens pass that were revoked",
+        ),
+        '"closed" refuses them',
+    ),
+    Risk(
+        "long-access-lifetime",
+        _refresh("access_lifetime"),
+        _when(
+            lambda group: group.access_lifetime > LONG_ACCESS,
+            "so long a log-out doesn't reach services without the store",
+        ),
+        "600 s: a refresh is cheap",
+    ),
+    Risk(
+        "former-over",
+        _former,
+        lambda one, settings: (
+            ["its date is past: it verifies nothing"] if one.ends_at <= settings.clock() else []
+        ),
+        "it can go",
+    ),
+    Risk(
+        "all-open",
+        _routes,
+        _when(
+            lambda route: route.permits and route.path == "/*",
+            "opens whatever no other rule names: what is forgotten",
+        ),
+        "name the paths that are public",
+    ),
+    Risk("opened-below", _routes, _opens_a_part, "meant? Then nothing; else move the path"),
+    Risk("lenient-below", _routes, _lenient_below, "name the wider rule's scopes here, too"),
+    Risk(
+        "login-from-elsewhere",
+        _routes,
+        _login_from_elsewhere,
+        "own_origin=True; or methods that are safe",
+    ),
+    Risk(
+        "short-settle",
+        _refresh("settle"),
+        _when(
+            lambda group: group.settle < SHORT_SETTLE,
+            "browsers write cookies and storage up to 35 s late: a crash then looks like theft",
+        ),
+        "60 s",
+    ),
+    Risk("route-without-effect", _routes, _without_effect, "leave it out"),
+)
