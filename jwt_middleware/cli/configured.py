@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pkgutil import resolve_name
 from typing import Any
 
-from .. import ConfigurationError, Settings
+from .. import ConfigurationError, Refresh, Settings, TrustedIssuer
 from . import Refusal
 
 ENV_PREFIX = "JWT_MIDDLEWARE_"
@@ -78,6 +78,12 @@ def imported(name: str, option: str = "--settings") -> Settings:
     if not isinstance(found, Settings):
         raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
     return found
+
+
+def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:
+    """Return the group of settings by which tokens are issued here, if they are."""
+    group = settings.refresh if isinstance(settings, Settings) else None
+    return group if group is not None and group.serve else None
 
 
 def in_memory(store: object) -> bool:

@@ -15,7 +15,7 @@ from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..settings import fields
-from .configured import in_memory
+from .configured import in_memory, issuing
 from .lines import Line
 
 LONG_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
@@ -93,8 +93,8 @@ def _routes(settings: Settings) -> Iterable[tuple[str, Route]]:
 def _when(
     is_risky: Callable[[Any], object], problem: str
 ) -> Callable[[Any, Settings], Iterable[str]]:
-    """Return what finds one problem, in the same words wherever it is."""
-    return lambda one, _: [problem] if is_risky(one) else []
+    """Return what finds one problem, told in the same words wherever it is; {0} is what has it."""
+    return lambda one, _: [problem.format(one)] if is_risky(one) else []
 
 
 def _loopback(seen: tuple[str, str], _: Settings) -> Iterable[str]:
@@ -103,15 +103,9 @@ def _loopback(seen: tuple[str, str], _: Settings) -> Iterable[str]:
 
 
 def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
-    group = settings.refresh
     problem = fields.without_metadata(settings.issuer)
-    if group is not None and group.serve and problem:
+    if issuing(settings) and problem:
         yield f"{settings.issuer!r} {problem}: nobody can find its keys by it"
-
-
-def _long_leeway(_: Settings, settings: Settings) -> Iterator[str]:
-    if settings.leeway > LONG_LEEWAY:
-        yield f"{settings.leeway:g} s: every token lives so much longer"
 
 
 def _client_as_audience(one: Issuer, _: Settings) -> Iterable[str]:
@@ -136,21 +130,13 @@ def _unlimited_scopes(one: Issuer, settings: Settings) -> Iterator[str]:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
-def _shared_secret(one: Issuer, settings: Settings) -> Iterator[str]:
-    issues = one is settings and settings.refresh is not None and settings.refresh.serve
-    if any(key.is_symmetric for key in one.keys.keys) and not issues:
-        yield "a secret: with it this service could make such tokens"
-
-
 def _private_addresses(one: Issuer) -> bool:
     return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
 
 
-def _readable_file(keys: KeySet, _: Settings) -> Iterator[str]:
-    source = keys.source
+def _others_can_read(keys: KeySet) -> bool:
     has_secrets = any(key.is_symmetric or key.signs for key in keys.keys)
-    if isinstance(source, File) and has_secrets and _is_readable(source.path):
-        yield f"{source.path} has secrets, and others can read it"
+    return has_secrets and isinstance(keys.source, File) and _is_readable(keys.source.path)
 
 
 def _is_readable(path: str) -> bool:
@@ -177,16 +163,14 @@ def _opens_a_part(route: Route, settings: Settings) -> Iterable[str]:
 
 
 def _login_from_elsewhere(route: Route, settings: Settings) -> Iterator[str]:
-    group = settings.refresh
     takes_forms = route.public and not route.own_origin and "POST" in (route.methods or ("POST",))
-    if takes_forms and group is not None and group.cookies is not None:
+    if takes_forms and settings.refresh is not None and settings.refresh.cookies is not None:
         yield "takes other sites' forms: if it logs in, they can plant the login of another"
 
 
 def _without_effect(route: Route, settings: Settings) -> Iterator[str]:
-    group = settings.refresh
-    ours = set(documents(settings))
-    if group is not None and group.serve:
+    group, ours = issuing(settings), set(documents(settings))
+    if group is not None:
         ours |= {f"{group.path}/refresh", f"{group.path}/revoke", group.jwks_path}
     if route.path in ours:
         yield "is answered by the middleware itself, whatever a rule says"
@@ -216,7 +200,15 @@ RULES: tuple[Risk, ...] = (
         _nameless,
         "an https URL, so that KeySet.remote() needs no more",
     ),
-    Risk("long-leeway", _the_whole("leeway"), _long_leeway, "30 s, and clocks set by NTP"),
+    Risk(
+        "long-leeway",
+        _the_whole("leeway"),
+        _when(
+            lambda settings: settings.leeway > LONG_LEEWAY,
+            "{0.leeway:g} s: every token lives so much longer",
+        ),
+        "30 s, and clocks set by NTP",
+    ),
     Risk(
         "id-token-audience",
         _issuers("audience"),
@@ -238,7 +230,10 @@ RULES: tuple[Risk, ...] = (
     Risk(
         "shared-secret",
         _issuers("keys"),
-        _shared_secret,
+        _when(
+            lambda one: any(key.is_symmetric for key in one.keys.keys) and not issuing(one),
+            "a secret: with it this service could make such tokens",
+        ),
         "public keys: KeySet.remote() or KeySet.load",
     ),
     Risk(
@@ -250,7 +245,7 @@ RULES: tuple[Risk, ...] = (
     Risk(
         "readable-key-file",
         _key_sets,
-        _readable_file,
+        _when(_others_can_read, "{0.source.path} has secrets, and others can read it"),
         "chmod 600, and a new key if anybody may have read it",
     ),
     Risk(

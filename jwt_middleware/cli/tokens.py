@@ -12,6 +12,7 @@ import re
 import sys
 from argparse import Namespace
 from base64 import urlsafe_b64decode
+from contextlib import nullcontext
 from time import time
 from typing import Any
 
@@ -66,14 +67,11 @@ def _check_path(path: str) -> None:
 
 
 def _token_in(path: str) -> str:
+    if path == "-" and sys.stdin.isatty():
+        sys.stderr.write("Paste the token, then press Enter and Ctrl-D.\n")
     try:
-        if path == "-":
-            if sys.stdin.isatty():
-                sys.stderr.write("Paste the token, then press Enter and Ctrl-D.\n")
-            text = sys.stdin.read(MAX_INPUT + 1)
-        else:
-            with open(path, encoding="utf-8") as opened:
-                text = opened.read(MAX_INPUT + 1)
+        with nullcontext(sys.stdin) if path == "-" else open(path, encoding="utf-8") as opened:
+            text = opened.read(MAX_INPUT + 1)
     except UnicodeDecodeError:
         raise Refusal("that is no text, and so no token") from None
     except OSError as error:

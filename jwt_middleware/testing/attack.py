@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import urandom
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..jose import jwk
 from ..jose.jwk import Key
@@ -91,6 +91,3 @@ class Forge:
         """Put a token into a Bearer header."""
         headers = (("Authorization", f"Bearer {token}"),)
         return Attack(name, headers, rule, statuses or (401,))
-
-
-Group: TypeAlias = Callable[[Forge], Iterator[Attack]]

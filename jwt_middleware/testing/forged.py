@@ -19,11 +19,12 @@ from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, PrivateKey, PublicKey
 from ..jose.jws import join
 from ..jose.strict_json import b64url_encode
-from .attack import Attack, Forge, Group
+from .attack import Attack, Forge
 from .mint import ABSENT, json_octets, sealed
 
 
-def _algorithms(forge: Forge) -> Iterator[Attack]:
+def algorithms(forge: Forge) -> Iterator[Attack]:
+    """The header `alg` says another algorithm than the key's, or none (RFC 8725 s2.1)."""
     for name, spelling in (
         *((spelling, spelling) for spelling in ("none", "None", "NONE", "nOnE")),
         ("none-with-space", "none "),
@@ -54,43 +55,46 @@ def _algorithms(forge: Forge) -> Iterator[Attack]:
             yield forge.attack(f"alg-{name.lower()}-by-the-same-key", "RS-16", token)
 
 
-def _public_key_as_secret(forge: Forge) -> Iterator[Attack]:
+def public_key_as_secret(forge: Forge) -> Iterator[Attack]:
     """The public key, which everybody knows, as the secret of an HMAC (CVE-2015-9235)."""
     for name, secret in (("empty", b""), ("nul", b"\0"), ("word", b"secret")):
         yield forge.attack(f"hs256-by-{name}-secret", "RS-16", forge.by_hmac(secret))
     if forge.key.public is None:
         return
-    for name, secret in _forms_of_a_public_key(forge.key, forge.key.public):
+    for name, secret in _forms_of_a_public_key(forge.key, forge.key.public).items():
         for algorithm in ("HS256", "HS512"):
             token = forge.by_hmac(secret, alg=algorithm)
             yield forge.attack(f"{algorithm.lower()}-by-public-key-{name}", "RS-16", token)
 
 
-def _forms_of_a_public_key(key: Key, public: PublicKey) -> Iterator[tuple[str, bytes]]:
-    """Yield the forms in which a public key has been taken for a secret."""
+def _forms_of_a_public_key(key: Key, public: PublicKey) -> dict[str, bytes]:
+    """Return the forms in which a public key has been taken for a secret."""
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     members = key.public_jwk()
-    yield "pem", pem
-    yield "pem-without-last-newline", pem.strip()
-    yield "pem-after-a-newline", b"\n" + pem
-    yield "pem-after-a-byte-order-mark", b"\xef\xbb\xbf" + pem
-    yield "pem-with-crlf", pem.replace(b"\n", b"\r\n")
-    yield "pem-without-its-frame", b"".join(pem.splitlines()[1:-1])
-    yield "der", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    yield "ssh", public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    yield "jwk", json_octets(members)
-    yield "jwk-with-spaces", dumps(members).encode()
-    yield "jwks", json_octets({"keys": [members]})
-    if isinstance(public, RSAPublicKey):
-        modulus = public.public_numbers().n
-        yield "pkcs1", public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
-        yield "modulus-in-base64url", members["n"].encode()
-        yield "modulus", modulus.to_bytes((modulus.bit_length() + 7) // 8)
-    else:
-        yield "coordinate-in-base64url", members["x"].encode()
+    forms = {
+        "pem": pem,
+        "pem-without-last-newline": pem.strip(),
+        "pem-after-a-newline": b"\n" + pem,
+        "pem-after-a-byte-order-mark": b"\xef\xbb\xbf" + pem,
+        "pem-with-crlf": pem.replace(b"\n", b"\r\n"),
+        "pem-without-its-frame": b"".join(pem.splitlines()[1:-1]),
+        "der": public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        "ssh": public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
+        "jwk": json_octets(members),
+        "jwk-with-spaces": dumps(members).encode(),
+        "jwks": json_octets({"keys": [members]}),
+    }
+    if not isinstance(public, RSAPublicKey):
+        return forms | {"coordinate-in-base64url": members["x"].encode()}
+    modulus = public.public_numbers().n
+    return forms | {
+        "pkcs1": public.public_bytes(Encoding.PEM, PublicFormat.PKCS1),
+        "modulus-in-base64url": members["n"].encode(),
+        "modulus": modulus.to_bytes((modulus.bit_length() + 7) // 8),
+    }
 
 
-def _embedded_keys(forge: Forge) -> Iterator[Attack]:
+def embedded_keys(forge: Forge) -> Iterator[Attack]:
     """A key of the attacker's, in the token or where the token points (RFC 8725 s3.10)."""
     stranger = forge.stranger()
     url = "https://attacker.example/keys"
@@ -122,7 +126,8 @@ def _certificate(key: PrivateKey) -> str:
     return b64encode(signed.public_bytes(Encoding.DER)).decode()
 
 
-def _signatures(forge: Forge) -> Iterator[Attack]:
+def signatures(forge: Forge) -> Iterator[Attack]:
+    """A signature that is damaged, of another token, or that weak verifiers have taken."""
     message = forge.message()
     signature = forge.key.sign(message)
     other = forge.key.sign(forge.message(sub="bob"))
@@ -136,7 +141,7 @@ def _signatures(forge: Forge) -> Iterator[Attack]:
         ("with-an-octet-more", signature + b"\0"),
         ("with-an-octet-in-front", b"\0" + signature),
         ("of-another-token", other),
-        *_signatures_of_its_kind(forge.key, signature),
+        *_signatures_of_its_kind(forge.key, signature).items(),
     ):
         yield forge.attack(f"signature-{name}", "RS-05", join(message, value))
     admin = b64url_encode(forge.with_claims(sub="admin"))
@@ -144,20 +149,23 @@ def _signatures(forge: Forge) -> Iterator[Attack]:
     yield forge.attack("claims-exchanged", "RS-05", swapped.decode())
 
 
-def _signatures_of_its_kind(key: Key, signature: bytes) -> Iterator[tuple[str, bytes]]:
+def _signatures_of_its_kind(key: Key, signature: bytes) -> dict[str, bytes]:
     half = len(signature) // 2
-    if key.algorithm.kty == "EC":
-        r, s = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
-        yield "with-r-zero", bytes(half) + signature[half:]
-        yield "with-s-zero", signature[:half] + bytes(half)
-        yield "in-der", encode_dss_signature(r, s)
-    if key.algorithm.kty == "OKP":
-        # RFC 8032 s5.1.7: S not below the group's order would be a second signature of one message.
-        order = 2**252 + 27742317777372353535851937790883648493
-        s = int.from_bytes(signature[half:], "little") + order
-        yield "with-s-beyond-the-order", signature[:half] + s.to_bytes(half, "little")
-    if key.algorithm.kty == "RSA":
-        yield "of-the-number-one", bytes(len(signature) - 1) + b"\1"
-
-
-FORGED: tuple[Group, ...] = (_algorithms, _public_key_as_secret, _embedded_keys, _signatures)
+    first, second = signature[:half], signature[half:]
+    match key.algorithm.kty:
+        case "EC":
+            return {
+                "with-r-zero": bytes(half) + second,
+                "with-s-zero": first + bytes(half),
+                "in-der": encode_dss_signature(int.from_bytes(first), int.from_bytes(second)),
+            }
+        case "OKP":
+            # RFC 8032 s5.1.7: S not below the group's order would be a second signature of one
+            # message.
+            order = 2**252 + 27742317777372353535851937790883648493
+            beyond = int.from_bytes(second, "little") + order
+            return {"with-s-beyond-the-order": first + beyond.to_bytes(half, "little")}
+        case "RSA":
+            return {"of-the-number-one": bytes(len(signature) - 1) + b"\1"}
+        case _:
+            return {}
