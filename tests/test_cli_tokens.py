@@ -25,7 +25,7 @@ from tests.test_pages import REASONS
 FACTORY = TokenFactory()
 PARTNER = TokenFactory(issuer="https://partner.example")
 Capture = pytest.CaptureFixture[str]
-NAMES = [check.what for check in TOKEN_CHECKS]
+NAMES = list(TOKEN_CHECKS)
 
 
 class Shown:

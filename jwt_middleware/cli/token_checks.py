@@ -6,187 +6,162 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from .. import Settings
 from ..core.trusted_issuers import Trust
 from ..jose import jws
-from ..jose.jwk import Key
 from ..jose.jws import Parsed
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.access import accept, check_type
+from ..token.access import Policy, accept, check_type
 from ..token.claims import time_of
+from ..token.profiles import Profile
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.tokens import FrozenDict
 from . import waited
 from .lines import Line, moment, origin
 
-
-@dataclass
-class Examined:
-    """A token under examination: what is known of it so far."""
-
-    text: str
-    settings: Settings
-    now: float  # seconds
-    parsed: Parsed = field(init=False)
-    trust: Trust = field(init=False)
-    key: Key = field(init=False)
-
-    @property
-    def claims(self) -> FrozenDict:
-        return self.parsed.claims
-
-
-class TokenCheck(NamedTuple):
-    """One check: it returns what it saw, or raises OAuthError. `shows` says what, if it did."""
-
-    what: str
-    run: Callable[[Examined], str | Awaitable[str]]
-    shows: Callable[[Examined], str] = lambda case: ""
-    is_needed: bool = True  # by the next
+Shows: TypeAlias = Callable[[FrozenDict, Policy, float], str]  # what a rule of the claims looks at
 
 
 async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
-    """Yield what each check finds."""
-    case = Examined(text, settings, settings.clock())
-    is_over = has_failed = False
-    for check in TOKEN_CHECKS:
-        # The application's own checks come last, and see no token in which anything is wrong.
-        if is_over or (has_failed and check.run is _checks_of_the_application):
-            yield Line("-", check.what, "not looked at")
-            continue
+    """Yield what each check finds, in the order in which the middleware makes them.
+
+    After a failure the claims are looked at all the same, once the signature is good, so that all
+    that is wrong with them is told at once.
+    """
+    now = settings.clock()
+    what = "form"
+    shows: Callable[[], str] = str  # what there is to see, should it fail
+    try:
+        parsed = jws.parse(text)
+        algorithm, kid = parsed.header.algorithm, parsed.header.kid
+        yield Line("ok", what, f"{len(text)} octets, alg {algorithm}, kid {kid or 'none'}")
+        what, shows = "issuer", lambda: _trusted(parsed, settings)
+        trust, where = await _issuer(parsed, settings, now)
+        policy, place = trust.policy, origin(trust.given.keys)
+        yield Line("ok", what, where)
+        what, shows = "type", lambda: _types(parsed, policy.profile)
+        check_type(parsed, policy.profile)
+        yield Line("ok", what, shows())
+        what, shows = "key", lambda: f"it says kid {kid or 'none'}; from {place} {_known(trust)}"
+        key = await trust.keys.afind(kid, now)
+        yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
+        wanted = f"the key called {key.kid} is for {key.algorithm.name}"
+        what, shows = "signature", lambda: f"alg {algorithm}; {wanted}"
+        jws.check_signature(parsed, key)
+        yield Line("ok", what, f"by {key.kid}")
+        what, shows = "claims", lambda: f"{policy.profile.name} requires it"
+        yield Line("ok", what, _required(parsed.claims, policy.profile))
+    except OAuthError as error:
+        yield _failed(what, error, shows())
+        for rest in TOKEN_CHECKS[TOKEN_CHECKS.index(what) + 1 :]:
+            yield Line("-", rest, "not looked at")
+        return
+    for line in _claims_and_checks(parsed, policy, now):
+        yield line
+
+
+def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[Line]:
+    has_failed = False
+    for rule, shows in _SHOWS.items():
+        shown = shows(parsed.claims, policy, now)
         try:
-            yield Line("ok", check.what, await waited(check.run, case))
-        except OAuthError as error:
-            has_failed, is_over = True, check.is_needed
-            shown = check.shows(case)
-            seen = f"{error}: {shown}" if shown else f"{error}"
-            yield Line("FAIL", check.what, seen, ADVICE[error.reason])
+            rule(parsed.claims, policy, now)
+            yield Line("ok", rule.__name__, shown)
+        except InvalidToken as error:
+            has_failed = True
+            yield _failed(rule.__name__, error, shown)
+    # The application's own checks see no token in which anything is wrong.
+    if has_failed:
+        yield Line("-", "checks", "not looked at")
+        return
+    try:
+        accept(parsed, policy, now)
+        yield Line("ok", "checks", f"{len(policy.checks)} of the application's own")
+    except InvalidToken as error:
+        yield _failed("checks", error, "")
 
 
-def _form(case: Examined) -> str:
-    case.parsed = jws.parse(case.text)
-    header = case.parsed.header
-    return f"{len(case.text)} octets, alg {header.algorithm}, kid {header.kid or 'none'}"
+def _failed(what: str, error: OAuthError, shown: str) -> Line:
+    return Line("FAIL", what, f"{error}: {shown}" if shown else f"{error}", ADVICE[error.reason])
 
 
-async def _issuer(case: Examined) -> str:
-    name = case.claims.get("iss")
+async def _issuer(parsed: Parsed, settings: Settings, now: float) -> tuple[Trust, str]:
+    """Return whose token it is, and the same in words. Raises OAuthError."""
+    name = parsed.claims.get("iss")
     if name is None:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss")
-    issuers = Runtime.of(case.settings).issuers
-    trust = issuers.find(name, case.now)
-    where = "our own" if trust is issuers.own else "in trusted_issuers"
-    if trust is None:
-        where = "by issuer_for"
-        try:
-            answer = await waited(issuers.find_more, name)
-        except Exception as error:
-            raise Unavailable(reasons.ISSUER_HOOK, f"{type(error).__name__}: {error}") from error
-        trust = issuers.adopt(str(name), answer, case.now)
-    case.trust = trust
-    return f"{name!r}, {where}"
+    issuers = Runtime.of(settings).issuers
+    trust = issuers.find(name, now)
+    if trust is not None:
+        return trust, f"{name!r}, {'our own' if trust is issuers.own else 'in trusted_issuers'}"
+    try:
+        answer = await waited(issuers.find_more, name)
+    except Exception as error:
+        raise Unavailable(reasons.ISSUER_HOOK, f"{type(error).__name__}: {error}") from error
+    return issuers.adopt(name, answer, now), f"{name!r}, by issuer_for"
 
 
-def _shows_issuer(case: Examined) -> str:
-    others = [one.issuer for one in case.settings.trusted_issuers]
-    names = ", ".join(map(repr, (case.settings.issuer, *others)))
-    return f"it says {case.claims.get('iss')!r}; trusted are {names}"
+def _trusted(parsed: Parsed, settings: Settings) -> str:
+    names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
+    return f"it says {parsed.claims.get('iss')!r}; trusted are {', '.join(map(repr, names))}"
 
 
-def _type(case: Examined) -> str:
-    check_type(case.parsed, case.trust.policy.profile)
-    return _shows_type(case)
-
-
-def _shows_type(case: Examined) -> str:
-    profile = case.trust.policy.profile
+def _types(parsed: Parsed, profile: Profile) -> str:
     wanted = " or ".join(one or "none" for one in sorted(profile.types))
-    return f"typ {case.parsed.header.members.get('typ', 'none')!r}; {profile.name} has {wanted}"
+    return f"typ {parsed.header.members.get('typ', 'none')!r}; {profile.name} has {wanted}"
 
 
-async def _find_key(case: Examined) -> str:
-    case.key = await case.trust.keys.afind(case.parsed.header.kid, case.now)
-    return f"{case.key.kid}, {case.key.algorithm.name}, from {origin(case.trust.given.keys)}"
+def _known(trust: Trust) -> str:
+    return f"there are {', '.join(key.kid for key in trust.keys.key_set.keys) or 'none'}"
 
 
-def _shows_keys(case: Examined) -> str:
-    known = ", ".join(key.kid for key in case.trust.keys.key_set.keys) or "none"
-    place = origin(case.trust.given.keys)
-    return f"it says kid {case.parsed.header.kid or 'none'}; from {place} there are {known}"
-
-
-def _signature(case: Examined) -> str:
-    jws.check_signature(case.parsed, case.key)
-    return f"by {case.key.kid}"
-
-
-def _shows_algorithm(case: Examined) -> str:
-    wanted = case.key.algorithm.name
-    return f"alg {case.parsed.header.algorithm}; the key called {case.key.kid} is for {wanted}"
-
-
-def _required(case: Examined) -> str:
-    required = case.trust.policy.profile.required
-    missing = required.difference(case.claims)
+def _required(claims: FrozenDict, profile: Profile) -> str:
+    missing = profile.required.difference(claims)
     if missing:
         raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(sorted(missing)))
-    return ", ".join(sorted(required))
+    return ", ".join(sorted(profile.required))
 
 
-def _checks_of_the_application(case: Examined) -> str:
-    accept(case.parsed, case.trust.policy, case.now)
-    return f"{len(case.trust.policy.checks)} of the application's own"
-
-
-def _of_claims(rule: Callable[..., None], shows: Callable[[Examined], str]) -> TokenCheck:
-    def run(case: Examined) -> str:
-        rule(case.claims, case.trust.policy, case.now)
-        return shows(case)
-
-    return TokenCheck(rule.__name__, run, shows, is_needed=False)
-
-
-def _shows_audience(case: Examined) -> str:
-    given = case.claims["aud"]
+def _shows_audience(claims: FrozenDict, policy: Policy, now: float) -> str:
+    given = claims["aud"]
     names = given if isinstance(given, tuple) else (given,)
-    ours = ", ".join(repr(one) for one in sorted(case.trust.policy.audience))
+    ours = ", ".join(repr(one) for one in sorted(policy.audience))
     return f"for {', '.join(map(repr, names)) or 'nobody'}; this service is {ours}"
 
 
-def _shows_time(name: str, words: str) -> Callable[[Examined], str]:
-    def shows(case: Examined) -> str:
-        value = time_of(case.claims, name)
+def _shows_time(name: str, words: str) -> Shows:
+    def shows(claims: FrozenDict, policy: Policy, now: float) -> str:
+        value = time_of(claims, name)
         if value is None:
-            return f"{name} {case.claims[name]!r}" if name in case.claims else f"no {name}"
-        return f"{words} {moment(value, case.now)}; leeway {case.trust.policy.leeway:g} s"
+            return f"{name} {claims[name]!r}" if name in claims else f"no {name}"
+        return f"{words} {moment(value, now)}; leeway {policy.leeway:g} s"
 
     return shows
 
 
-def _shows_identifiers(case: Examined) -> str:
+def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
     names = ("sub", "client_id", "jti", "sid")
-    return ", ".join(f"{one} {case.claims[one]!r}" for one in names if one in case.claims)
+    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
 
 
-def _shows_scope(case: Examined) -> str:
-    if "scope" not in case.claims:
+def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:
+    if "scope" not in claims:
         return "none"
-    given, limit = case.claims["scope"], case.trust.policy.scopes
+    given, limit = claims["scope"], policy.scopes
     some = "" if limit is None else f"; this issuer may give {' '.join(sorted(limit)) or 'none'}"
     return f"{given!r}{some}"
 
 
-def _shows_sender(case: Examined) -> str:
-    return "bound to a key (cnf)" if "cnf" in case.claims else "a bearer token"
+def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
+    return "bound to a key (cnf)" if "cnf" in claims else "a bearer token"
 
 
-_SHOWS: Mapping[Callable[..., None], Callable[[Examined], str]] = {
+_SHOWS: Mapping[Callable[..., None], Shows] = {
     rules.audience: _shows_audience,
     rules.expiration: _shows_time("exp", "ends"),
     rules.not_before: _shows_time("nbf", "begins"),
@@ -196,20 +171,10 @@ _SHOWS: Mapping[Callable[..., None], Callable[[Examined], str]] = {
     rules.sender: _shows_sender,
 }
 
-# In the order in which the core has them. What the issuer's line has said isn't said again.
-TOKEN_CHECKS: tuple[TokenCheck, ...] = (
-    TokenCheck("form", _form),
-    TokenCheck("issuer", _issuer, _shows_issuer),
-    TokenCheck("type", _type, _shows_type),
-    TokenCheck("key", _find_key, _shows_keys),
-    TokenCheck("signature", _signature, _shows_algorithm),
-    TokenCheck(
-        "claims",
-        _required,
-        lambda case: f"{case.trust.policy.profile.name} requires it",
-    ),
-    *(_of_claims(rule, _SHOWS[rule]) for rule in rules.CHECKS if rule is not rules.issuer),
-    TokenCheck("checks", _checks_of_the_application),
+TOKEN_CHECKS: tuple[str, ...] = (
+    *("form", "issuer", "type", "key", "signature", "claims"),
+    *(rule.__name__ for rule in _SHOWS),
+    "checks",
 )
 
 # What to do about it; docs/errors.md has more words.
