@@ -7,30 +7,26 @@ what another began.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from json import loads
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .jose.strict_json import b64url_encode, to_json
 from .values.errors import ConfigurationError
+from .values.tokens import AccessToken, User
 
 try:
     from mcp.server.auth.middleware.auth_context import auth_context_var
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from mcp.server.auth.provider import AccessToken as SDKToken
+    from starlette.types import ASGIApp, Receive, Scope, Send
 except ImportError:
     raise ConfigurationError(
         "jwt_middleware.mcp",
         "needs the MCP SDK, which isn't here",
         "pip install 'wsgi-asgi-jwt-middleware[mcp]'",
     ) from None
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from .values.tokens import AccessToken, User
 
 __all__ = ["MCPMiddleware"]
 
@@ -111,7 +107,7 @@ def _for_sdk(token: AccessToken) -> SDKToken:
         audience = audience[0] if len(audience) == 1 else None
     text = to_json(token.claims)
     return _SDKToken(
-        token=_name(text),
+        token=_digest(text),
         # Foreign issuers needn't say; then issuer and subject are who it is.
         client_id=token.client_id or "",
         scopes=token.scope.split(),
@@ -122,7 +118,7 @@ def _for_sdk(token: AccessToken) -> SDKToken:
     )
 
 
-def _name(claims: str) -> str:
+def _digest(claims: str) -> str:
     """Return what stands where the SDK has the token's text: a digest of what it says.
 
     Not the text, which tools would hand on and log: MCP's rules forbid a server to pass on the

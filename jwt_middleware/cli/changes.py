@@ -143,9 +143,14 @@ def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[floa
 def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
     """Return the entry of `former` that keeps everybody: tried, and spelled without secrets."""
     before, after = cast("Refresh", old.refresh), cast("Refresh", new.refresh)
-    date = _date(now, before)
+    date, source = _date(now, before), old.keys.source
     name: dict[str, Any] = {} if old.issuer == new.issuer else {"issuer": old.issuer}
     signed: dict[str, Any] = {"secret": before.secrets} if before.secrets else {"keys": old.keys}
+    spelled = {
+        "issuer": old.issuer,
+        "secret": "<the old refresh.secret>",
+        "keys": source.path if isinstance(source, File) else "<the old keys>",
+    }
     end = math.ceil(now + before.absolute_limit)
     token = next(_made(old, now, end))
     for said in (name, signed | name):
@@ -155,21 +160,9 @@ def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
         except ConfigurationError:
             continue  # it says nothing, or what may not be said
         if _taken_until(token, made, now, end)[0] == end:
-            return f"add to `former` what was: {spell(_spelled(date, said))}"
+            shown = spell({"until": date} | {field: spelled[field] for field in said})
+            return f"add to `former` what was: {shown}"
     return "no entry of `former` can help: is its secret the key of access tokens now?"
-
-
-def _spelled(date: str, said: Mapping[str, Any]) -> dict[str, str]:
-    shown = {"until": date}
-    for name, value in said.items():
-        source = value.source if name == "keys" else None
-        if name == "issuer":
-            shown[name] = value
-        elif isinstance(source, File):
-            shown[name] = source.path
-        else:
-            shown[name] = f"<the old {'refresh.secret' if name == 'secret' else name}>"
-    return shown
 
 
 def _date(now: float, before: Refresh) -> str:

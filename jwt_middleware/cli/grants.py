@@ -104,27 +104,22 @@ def _list_grants(arguments: Namespace) -> None:
 
 
 def _end_grants(arguments: Namespace) -> None:
-    progress = _Progress("ended")
+    before: float | None = arguments.all_before
     with _opened_store(arguments) as store:
         if arguments.subject is not None:
             count = len(store.end_subject(arguments.subject, REASON))
-        elif arguments.all_before is not None:
-            count = 0
-            for one in progress.over(_every(store)):
-                if one.created_at < arguments.all_before:
-                    count += store.end(one.id, REASON)
-                    progress.done = count
+        elif before is not None:
+            older = (one.created_at < before and store.end(one.id, REASON) for one in _every(store))
+            count = _total("ended", older)
         else:
             count = sum(store.end(one, REASON) for one in arguments.id)
     sys.stdout.write(f"Ended {count:,} grants.\n")
 
 
 def _purge_store(arguments: Namespace) -> None:
-    progress = _Progress("forgot")
     with _opened_store(arguments) as store:
-        for count in progress.over(iter(lambda: store.purge(time.time()), 0)):
-            progress.done += count
-    sys.stdout.write(f"Forgot {progress.done:,} rows that were over.\n")
+        count = _total("forgot", iter(lambda: store.purge(time.time()), 0))
+    sys.stdout.write(f"Forgot {count:,} rows that were over.\n")
 
 
 def _print_schema(arguments: Namespace) -> None:
@@ -235,17 +230,12 @@ def _moment(text: str) -> float:
     return moment.timestamp()
 
 
-class _Progress:
-    """A line on stderr every second, for who waits."""
-
-    def __init__(self, verb: str) -> None:
-        self.done = 0
-        self._verb = verb
-
-    def over(self, steps: Iterable[Any]) -> Iterator[Any]:
-        told = time.monotonic()
-        for seen, one in enumerate(steps, 1):
-            yield one
-            if time.monotonic() - told >= 1:
-                told = time.monotonic()
-                sys.stderr.write(f"{self._verb} {self.done:,} so far, looked at {seen:,}\n")
+def _total(verb: str, steps: Iterable[int]) -> int:
+    """Return the sum of what the steps did; every second a line on stderr says how far they are."""
+    done, told_at = 0, time.monotonic()
+    for seen, count in enumerate(steps, 1):
+        done += count
+        if time.monotonic() - told_at >= 1:
+            told_at = time.monotonic()
+            sys.stderr.write(f"{verb} {done:,} so far, looked at {seen:,}\n")
+    return done

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, is_foreign
@@ -129,15 +129,10 @@ def _make_keys(arguments: Namespace) -> None:
     found = states.begun(_new_key(arguments.algorithm), _new_key(arguments.algorithm), now)
     contents, replaced = states.document(found), arguments.force and os.path.exists(path)
     with _refusals(path):
-        try:
-            if replaced:
-                file.change(path, lambda _: contents)
-            else:
-                file.create(path, contents)
-        except FileExistsError:
-            raise Refusal(
-                f"{path} is there already; --force replaces it, and ends every login"
-            ) from None
+        if replaced:
+            file.change(path, lambda _: contents)
+        else:
+            file.create(path, contents)
     active, following = found
     whose = "with the owner and the mode of the one before" if replaced else "readable by you alone"
     sys.stdout.write(
@@ -149,7 +144,7 @@ def _make_keys(arguments: Namespace) -> None:
 
 
 def _list_keys(arguments: Namespace) -> None:
-    found, keep = _file_at(arguments.file).found, _keep(arguments)
+    (_, found), keep = _parsed_file(arguments.file), _keep(arguments)
     rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
     rows += [
         (
@@ -264,7 +259,8 @@ def _retire(arguments: Namespace) -> None:
 
 
 def _print_public(arguments: Namespace) -> None:
-    published = _file_at(arguments.file).key_set.public_jwks()
+    key_set, _ = _parsed_file(arguments.file)
+    published = key_set.public_jwks()
     if not published["keys"]:
         raise Refusal(f"{arguments.file} holds secrets, which are published to nobody")
     sys.stdout.write(json.dumps(published, separators=(",", ":")) + "\n")
@@ -273,26 +269,13 @@ def _print_public(arguments: Namespace) -> None:
 # --- the file
 
 
-class _File(NamedTuple):
-    """A key file, read."""
-
-    document: dict[str, Any]
-    key_set: KeySet
-    found: tuple[Held, ...]
-
-    def with_keys(self, found: Iterable[Held]) -> bytes:
-        """Return the contents with other keys, and all else that somebody put there."""
-        others = [one for one in self.document["keys"] if is_foreign(one)]
-        return states.document(found, self.document, others)
-
-
-def _parsed(contents: bytes) -> _File:
+def _parsed(contents: bytes) -> tuple[KeySet, tuple[Held, ...]]:
+    """Return the keys of a file as the service reads them, and with their states."""
     key_set = KeySet.from_jwks(contents)
-    document = json.loads(contents)
-    return _File(document, key_set, states.held(document["keys"], key_set.keys))
+    return key_set, states.held(json.loads(contents)["keys"], key_set.keys)
 
 
-def _file_at(path: Path) -> _File:
+def _parsed_file(path: Path) -> tuple[KeySet, tuple[Held, ...]]:
     with _refusals(path):
         return _parsed(file.read(path))
 
@@ -304,10 +287,12 @@ def _changed(
     seen: list[tuple[Held, ...]] = []
 
     def to(contents: bytes) -> bytes:
-        before = _parsed(contents)
-        after = before.with_keys(change(before.found))
+        _, before = _parsed(contents)
+        document = json.loads(contents)  # with all else that somebody put there
+        others = [one for one in document["keys"] if is_foreign(one)]
+        after = states.document(change(before), document, others)
         # What the service couldn't read never takes the place of what it can.
-        seen.extend((before.found, _parsed(after).found))
+        seen.extend((before, _parsed(after)[1]))
         return after
 
     with _refusals(arguments.file):
@@ -325,6 +310,10 @@ def _refusals(path: Path) -> Generator[None, None, None]:
     except ConfigurationError as error:
         about = "" if str(path) in error.problem else f"{path}: "
         raise Refusal(f"{about}{error}") from None
+    except FileExistsError:
+        raise Refusal(
+            f"{path} is there already; --force replaces it, and ends every login"
+        ) from None
     except BlockingIOError:
         raise Refusal(f"{path}: another command changes it; try again") from None
     except OSError as error:

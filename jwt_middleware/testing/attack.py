@@ -12,7 +12,7 @@ from ..jose import jwk
 from ..jose.jwk import Key
 from ..jose.jws import join
 from ..jose.strict_json import b64url_encode
-from .mint import json_octets, present, seal, sealed
+from .mint import json_octets, present, sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +45,17 @@ class Attack:
         return found
 
 
+@dataclass(frozen=True, slots=True)
 class Forge:
     """What attacks are made of: the key that is trusted, a good header and good claims."""
 
-    def __init__(self, key: Key, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        self.key = key
-        self.good_header = header
-        self.good_claims = claims
-        self.header = json_octets(header)
-        self.claims = json_octets(claims)
-        self.now: int = claims["iat"]
-        self.good = self.token()
+    key: Key
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
 
     def message(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> bytes:
         """Return what is signed of a token, as `token` takes its arguments."""
-        head = json_octets(present(self.good_header, header or {}))
+        head = json_octets(present(self.header, header or {}))
         return b64url_encode(head) + b"." + b64url_encode(self.with_claims(**claims))
 
     def token(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
@@ -68,15 +64,7 @@ class Forge:
 
     def with_claims(self, **claims: Any) -> bytes:
         """Return good claims as JSON, with these changes."""
-        return json_octets(present(self.good_claims, claims))
-
-    def write(self, *, header: bytes | None = None, claims: bytes | None = None) -> str:
-        """Return a token of these octets, signed by the trusted key."""
-        return seal(
-            self.header if header is None else header,
-            self.claims if claims is None else claims,
-            self.key,
-        )
+        return json_octets(present(self.claims, claims))
 
     def by_hmac(self, secret: bytes, *, alg: str = "HS256", **header: Any) -> str:
         """Return a token that anybody can make who knows a text: by an HMAC under `secret`."""
@@ -87,7 +75,7 @@ class Forge:
         """Return a new key that bears the trusted key's name and algorithm."""
         return jwk.generate(self.key.algorithm.name, kid=self.key.kid, secret=urandom(64))
 
-    def attack(self, name: str, rule: str, token: str, *statuses: int) -> Attack:
-        """Put a token into a Bearer header."""
-        headers = (("Authorization", f"Bearer {token}"),)
-        return Attack(name, headers, rule, statuses or (401,))
+
+def in_bearer(name: str, rule: str, token: str, *statuses: int) -> Attack:
+    """Return the attack that has this token in a Bearer header."""
+    return Attack(name, (("Authorization", f"Bearer {token}"),), rule, statuses or (401,))

@@ -16,8 +16,8 @@ from ..jose.jwk import Key
 from ..jose.jws import MAX_TOKEN
 from ..jose.strict_json import BASE64URL, b64url_encode, to_json
 from . import forged
-from .attack import Attack, Forge
-from .mint import ABSENT, sealed
+from .attack import Attack, Forge, in_bearer
+from .mint import ABSENT, json_octets, seal, sealed
 
 
 def catalogue(key: Key, header: dict[str, Any], claims: dict[str, Any]) -> Iterator[Attack]:
@@ -34,7 +34,7 @@ def catalogue(key: Key, header: dict[str, Any], claims: dict[str, Any]) -> Itera
 
 
 def _header_fields(forge: Forge) -> Iterator[Attack]:
-    good = forge.good
+    good = forge.token()
     bearer = ("Authorization", f"Bearer {good}")
     lines: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
         ("no-scheme", "RS-04", 401, (good,)),
@@ -67,26 +67,27 @@ def _header_fields(forge: Forge) -> Iterator[Attack]:
 
 
 def _segments(forge: Forge) -> Iterator[Attack]:
-    header, claims, signature = forge.good.split(".")
+    good = forge.token()
+    header, claims, signature = good.split(".")
     long = forge.token(pad="a" * MAX_TOKEN)
     for name, rule, token, status in (
         ("padding", "RS-10", f"{header}.{claims}.{signature}=", 401),
         ("padding-inside", "RS-10", f"{header}=.{claims}.{signature}", 400),
         ("white-space-inside", "RS-10", f"{header}. {claims}.{signature}", 400),
-        ("percent-encoded-dots", "RS-10", forge.good.replace(".", "%2E"), 400),
+        ("percent-encoded-dots", "RS-10", good.replace(".", "%2E"), 400),
         ("one-segment", "RS-10", header, 401),
         ("two-segments", "RS-10", f"{header}.{claims}", 401),
-        ("four-segments", "RS-10", f"{forge.good}.{signature}", 401),
+        ("four-segments", "RS-10", f"{good}.{signature}", 401),
         ("five-segments", "RS-23", f"{header}..{claims}.{signature}.{signature}", 401),
         ("empty-segments", "RS-10", "..", 401),
         ("no-header", "RS-10", f".{claims}.{signature}", 401),
         ("no-claims", "RS-10", f"{header}..{signature}", 401),
-        ("dot-in-front", "RS-10", f".{forge.good}", 401),
-        ("dot-at-the-end", "RS-10", f"{forge.good}.", 401),
+        ("dot-in-front", "RS-10", f".{good}", 401),
+        ("dot-at-the-end", "RS-10", f"{good}.", 401),
         ("a-megabyte-of-dots", "RS-10", "." * (1 << 20), 401),
         ("longer-than-any-good-token", "RS-10", long, 401),
     ):
-        yield forge.attack(name, rule, token, status)
+        yield in_bearer(name, rule, token, status)
     flattened = {"protected": header, "payload": claims, "signature": signature}
     general = {"payload": claims, "signatures": [{"protected": header, "signature": signature}]}
     unprotected = {"payload": claims, "header": {"alg": "none"}, "signature": signature}
@@ -95,31 +96,32 @@ def _segments(forge: Forge) -> Iterator[Attack]:
         ("json-serialization-general", general),
         ("json-serialization-with-unprotected-header", unprotected),
     ):
-        yield forge.attack(name, "RS-10", to_json(serialization), 400)
+        yield in_bearer(name, "RS-10", to_json(serialization), 400)
     # CVE-2022-39227: a JSON serialization whose member name is a compact token.
     polyglot = to_json({f"{header}.{claims}.": "", "protected": header})
-    yield forge.attack("json-and-compact-at-once", "RS-10", polyglot, 400)
+    yield in_bearer("json-and-compact-at-once", "RS-10", polyglot, 400)
 
 
 def _spellings(forge: Forge) -> Iterator[Attack]:
     """Second spellings of one token, signed as they are spelled where that is possible."""
-    header, claims = _with_rest(forge.header), _with_rest(forge.claims)
+    header, claims = json_octets(forge.header), json_octets(forge.claims)
+    head, body = _with_rest(header), _with_rest(claims)
     for name, first, second in (
-        ("unused-bits-in-the-header", _with_unused_bits(header), b64url_encode(claims)),
-        ("unused-bits-in-the-claims", b64url_encode(header), _with_unused_bits(claims)),
+        ("unused-bits-in-the-header", _with_unused_bits(head), b64url_encode(body)),
+        ("unused-bits-in-the-claims", b64url_encode(head), _with_unused_bits(body)),
     ):
-        yield forge.attack(name, "RS-11", sealed(first + b"." + second, forge.key))
+        yield in_bearer(name, "RS-11", sealed(first + b"." + second, forge.key))
     message = forge.message()
     signature = forge.key.sign(message)
     if len(signature) % 3:
         token = message + b"." + _with_unused_bits(signature)
-        yield forge.attack("unused-bits-in-the-signature", "RS-11", token.decode())
-    whole = forge.claims + b" " * (-len(forge.claims) % 3)
-    odd = b64url_encode(forge.header) + b"." + b64url_encode(whole) + b"A"
-    yield forge.attack("a-character-that-is-no-octet", "RS-11", sealed(odd, forge.key))
+        yield in_bearer("unused-bits-in-the-signature", "RS-11", token.decode())
+    whole = claims + b" " * (-len(claims) % 3)
+    odd = b64url_encode(header) + b"." + b64url_encode(whole) + b"A"
+    yield in_bearer("a-character-that-is-no-octet", "RS-11", sealed(odd, forge.key))
     standard = b64encode(forge.with_claims(note="\u07ff\u07ff\u07ff~~~???"))
-    mixed = b64url_encode(forge.header) + b"." + standard.rstrip(b"=")
-    yield forge.attack("standard-base64-alphabet", "RS-10", sealed(mixed, forge.key))
+    mixed = b64url_encode(header) + b"." + standard.rstrip(b"=")
+    yield in_bearer("standard-base64-alphabet", "RS-10", sealed(mixed, forge.key))
 
 
 def _with_rest(text: bytes) -> bytes:
@@ -134,7 +136,7 @@ def _with_unused_bits(octets: bytes) -> bytes:
 
 
 def _not_strict_json(forge: Forge) -> Iterator[Attack]:
-    header, claims = forge.header, forge.claims
+    header, claims = json_octets(forge.header), json_octets(forge.claims)
     as_text = claims.decode()
     surrogates = claims.replace(b'"alice"', b'"\xed\xa0\x80"')
     overlong = claims.replace(b'"alice"', b'"\xc1\xa1lice"')
@@ -164,7 +166,7 @@ def _not_strict_json(forge: Forge) -> Iterator[Attack]:
         ("expiry-twice", "RS-13", b'{"exp":1,' + claims[1:]),
         ("name-twice-in-a-nested-object", "RS-13", claims[:-1] + b',"a":{"b":1,"b":2}}'),
     ):
-        yield forge.attack(name, rule, forge.write(claims=text))
+        yield in_bearer(name, rule, seal(header, text, forge.key))
     for name, rule, text in (
         ("header-in-utf-16", "RS-12", header.decode().encode("utf-16")),
         ("header-after-a-byte-order-mark", "RS-12", b"\xef\xbb\xbf" + header),
@@ -175,7 +177,7 @@ def _not_strict_json(forge: Forge) -> Iterator[Attack]:
         ("alg-twice-none-last", "RS-13", header[:-1] + b',"alg":"none"}'),
         ("kid-twice", "RS-13", b'{"kid":"other",' + header[1:]),
     ):
-        yield forge.attack(name, rule, forge.write(header=text))
+        yield in_bearer(name, rule, seal(text, claims, forge.key))
 
 
 # --- what is well-formed, and says what must not be taken
@@ -184,7 +186,7 @@ def _not_strict_json(forge: Forge) -> Iterator[Attack]:
 def _extensions(forge: Forge) -> Iterator[Attack]:
     return _with_header_members(
         forge,
-        ("crit-of-a-claim", "RS-22", {"crit": ["exp"], "exp": forge.now + 600}),
+        ("crit-of-a-claim", "RS-22", {"crit": ["exp"], "exp": forge.claims["iat"] + 600}),
         ("crit-of-an-unknown-extension", "RS-22", {"crit": ["x"], "x": 1}),
         ("crit-of-a-missing-extension", "RS-22", {"crit": ["x"]}),
         ("crit-empty", "RS-22", {"crit": []}),
@@ -222,8 +224,9 @@ def _types(forge: Forge) -> Iterator[Attack]:
         ("typ-of-an-introspection", "RS-25", {"typ": "token-introspection+jwt"}),
     )
     # OpenID Connect Core s2: what an ID token has besides.
-    id_token = forge.token(header={"typ": "JWT"}, nonce="n-0S6_WzA2Mj", auth_time=forge.now)
-    yield forge.attack("id-token", "RS-25", id_token)
+    others = {"nonce": "n-0S6_WzA2Mj", "auth_time": forge.claims["iat"]}
+    id_token = forge.token(header={"typ": "JWT"}, **others)
+    yield in_bearer("id-token", "RS-25", id_token)
 
 
 def _key_ids(forge: Forge) -> Iterator[Attack]:
@@ -249,16 +252,16 @@ def _key_ids(forge: Forge) -> Iterator[Attack]:
         ("kid-injects-sql", "x' UNION SELECT 'known';--", b"known"),
         ("kid-injects-a-command", "key|echo known", b"known"),
     ):
-        yield forge.attack(name, "RS-26", forge.by_hmac(secret, kid=kid))
+        yield in_bearer(name, "RS-26", forge.by_hmac(secret, kid=kid))
 
 
 def _with_header_members(forge: Forge, *table: tuple[str, str, dict[str, Any]]) -> Iterator[Attack]:
     for name, rule, header in table:
-        yield forge.attack(name, rule, forge.token(header=header))
+        yield in_bearer(name, rule, forge.token(header=header))
 
 
 def _times(forge: Forge) -> Iterator[Attack]:
-    now = forge.now
+    now, header = forge.claims["iat"], json_octets(forge.header)
     yield from _with_claim(
         forge,
         ("expired", "RS-30", "exp", now - 3600),
@@ -289,11 +292,11 @@ def _times(forge: Forge) -> Iterator[Attack]:
     ):
         # What the claims have there needn't be JSON.
         claims = forge.with_claims(**{claim: "@literal@"}).replace(b'"@literal@"', literal)
-        yield forge.attack(name, rule, forge.write(claims=claims))
+        yield in_bearer(name, rule, seal(header, claims, forge.key))
 
 
 def _issuer_and_audience(forge: Forge) -> Iterator[Attack]:
-    issuer, audience = forge.good_claims["iss"], forge.good_claims["aud"]
+    issuer, audience = forge.claims["iss"], forge.claims["aud"]
     return _with_claim(
         forge,
         ("iss-of-a-stranger", "RS-33", "iss", "https://attacker.example"),
@@ -360,8 +363,8 @@ def _other_claims(forge: Forge) -> Iterator[Attack]:
 
 def _with_claim(forge: Forge, *table: tuple[str, str, str, Any]) -> Iterator[Attack]:
     for name, rule, claim, value in table:
-        if value != forge.good_claims.get(claim):  # an issuer without letters has no other case
-            yield forge.attack(name, rule, forge.token(**{claim: value}))
+        if value != forge.claims.get(claim):  # an issuer without letters has no other case
+            yield in_bearer(name, rule, forge.token(**{claim: value}))
 
 
 _GROUPS: tuple[Callable[[Forge], Iterator[Attack]], ...] = (

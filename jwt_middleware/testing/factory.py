@@ -9,9 +9,9 @@ from typing import Any
 from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
-from .attack import Attack
+from .attack import Attack, Forge
 from .attacks import catalogue
-from .mint import json_octets, present, seal
+from .mint import present
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 
@@ -106,8 +106,7 @@ class TokenFactory:
             ValueError: for a value that isn't JSON, such as NaN. (Attacks write such text by hand.)
 
         """
-        members = self.header(**(header or {}))
-        return seal(json_octets(members), json_octets(self.claims(**claims)), self.key)
+        return Forge(self.key, self.header(), self.claims()).token(header=header, **claims)
 
     def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""

@@ -23,14 +23,14 @@ AssertionError.
 from __future__ import annotations
 
 import time
-from asyncio import AbstractEventLoop, Event, get_running_loop, run, run_coroutine_threadsafe
+from asyncio import Runner, new_event_loop, run_coroutine_threadsafe
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from itertools import pairwise
+from itertools import islice, pairwise
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -598,14 +598,12 @@ def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
     done: list[int] = []
 
     def read() -> set[str]:
-        found: set[str] = set()
-        cursor = begin
-        while True:
+        found, cursor, is_last = set[str](), begin, False
+        while not is_last:
             is_last = len(done) == 4
             ids, cursor = store.ended(cursor, RETENTION)
             found.update(ids)
-            if is_last:
-                return found
+        return found
 
     def work(number: int) -> set[str]:
         if number == 4:
@@ -763,13 +761,10 @@ def _row(store: Store, grant: Grant) -> Grant:
 
 
 def _purge_all(store: Store, clock: Clock) -> int:
-    total = 0
-    for _ in range(1000):
-        count = store.purge(clock())
-        total += count
-        if not count:
-            return total
-    raise ContractBroken("`purge` never comes to an end")
+    counts = list(islice(iter(lambda: store.purge(clock()), 0), 1000))
+    if len(counts) == 1000:
+        raise ContractBroken("`purge` never comes to an end")
+    return sum(counts)
 
 
 def _ids(grants: Iterable[Grant]) -> tuple[str, ...]:
@@ -839,37 +834,26 @@ def _race(count: int, work: Callable[[int], R]) -> list[R]:
 
 # --- both kinds of stores
 
-Wait: TypeAlias = Callable[..., Any]
+Wait: TypeAlias = Callable[..., Any]  # calls something, and awaits what comes if it must be
 
 
 @contextmanager
 def _made_store(make: Make, clock: Clock) -> Generator[Store, None, None]:
+    """Make a store, and give it as the cases call it; close it at the end, if it can be closed."""
     made: Any = make(clock, RETENTION)
-    if not isawaitable(made) and not iscoroutinefunction(made.advance):
-        try:
-            yield made
-        finally:
-            _closing(made)()
-        return
-    with _loop() as wait:
+    is_awaited = isawaitable(made) or iscoroutinefunction(made.advance)
+    with _loop() if is_awaited else nullcontext(_call) as wait:
         store = wait(lambda: made)
         try:
             yield cast("Store", _Synchronous(store, wait))
         finally:
-            wait(_closing(store))
-
-
-def _closing(store: Any) -> Callable[[], Any]:
-    for name in ("aclose", "close"):
-        if hasattr(store, name):
-            return cast("Callable[[], Any]", getattr(store, name))
-    return lambda: None
+            wait(getattr(store, "aclose", None) or getattr(store, "close", lambda: None))
 
 
 class _Synchronous:
-    """An AsyncStore as the cases call it: every verb is awaited on the one loop."""
+    """A store of either kind as the cases call it: every verb returns when it is done."""
 
-    def __init__(self, store: AsyncStore, wait: Wait) -> None:
+    def __init__(self, store: AnyStore, wait: Wait) -> None:
         self._store = store
         self._wait = wait
 
@@ -877,29 +861,26 @@ class _Synchronous:
         return partial(self._wait, getattr(self._store, verb))
 
 
+def _call(verb: Any, *args: Any) -> Any:
+    return verb(*args)
+
+
 @contextmanager
 def _loop() -> Generator[Wait, None, None]:
     """Run an event loop in a thread of its own, and yield what calls and awaits there."""
-    ready: Future[tuple[AbstractEventLoop, Event]] = Future()
 
-    async def serve() -> None:
-        stop = Event()
-        ready.set_result((get_running_loop(), stop))
-        await stop.wait()
+    async def step(call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        answer = call(*args)
+        return await answer if isawaitable(answer) else answer
 
-    thread = Thread(target=lambda: run(serve()))
-    thread.start()
-    loop, stop = ready.result(VERB_PATIENCE)
-
-    def wait(call: Callable[..., Any], *args: Any) -> Any:
-        async def step() -> Any:
-            answer = call(*args)
-            return await answer if isawaitable(answer) else answer
-
-        return run_coroutine_threadsafe(step(), loop).result(VERB_PATIENCE)
-
-    try:
-        yield wait
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(VERB_PATIENCE)
+    with Runner(loop_factory=new_event_loop) as runner:
+        loop = runner.get_loop()
+        thread = Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield lambda call, *args: run_coroutine_threadsafe(step(call, args), loop).result(
+                VERB_PATIENCE
+            )
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(VERB_PATIENCE)
