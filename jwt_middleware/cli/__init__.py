@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any
@@ -15,16 +14,6 @@ _LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 class Refusal(Exception):
     """What the user asked for can't be done; the message says why, and what can."""
-
-
-def add_command(
-    commands: Any, name: str, about: str, run: Callable[[Namespace], int | None], *, more: str = ""
-) -> ArgumentParser:
-    """Add a command that does `run`, whose help and description say what it is `about`."""
-    description = f"{about.capitalize()}. {more}"
-    parser: ArgumentParser = commands.add_parser(name, help=about, description=description)
-    parser.set_defaults(run=run)
-    return parser
 
 
 async def waited(call: Any, *args: Any) -> Any:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import ConfigurationError, __version__
-from . import Refusal, add_command, printable
-from .check import add_check
-from .doctor import add_doctor
-from .grants import add_grants
-from .keys import add_keys
-from .tokens import add_token
+from . import Refusal, printable
+from .check import CHECK
+from .commands import Command, add_commands, option
+from .doctor import DOCTOR
+from .grants import GRANTS
+from .keys import KEYS
+from .tokens import TOKEN
 
 PROG = "jwt-middleware"
 
@@ -48,20 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = _Parser(PROG, description="Access and refresh tokens for WSGI and ASGI applications.")
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "watch logins, refreshes, a theft and its end, in a browser"
-    demo = add_command(commands, "demo", about, _demo)
-    demo.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    demo.add_argument("--port", type=int, default=8000, help="0: a free one (default %(default)s)")
-    demo.add_argument("--no-browser", action="store_true", help="only print the address")
-    for option, default, text in (
-        ("--access-lifetime", 20, "of an access token, 10 or more (default %(default)s)"),
-        ("--settle", 3, "for which a fresh refresh token is kept (default %(default)s)"),
-    ):
-        demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
-    for add in (add_keys, add_grants, add_token, add_check, add_doctor):
-        add(commands)
+    add_commands(parser, (DEMO, KEYS, GRANTS, TOKEN, CHECK, DOCTOR))
     return parser
 
 
@@ -81,6 +69,32 @@ def _demo(arguments: Namespace) -> None:
         where = f"{arguments.host} port {arguments.port}"
         problem = error.strerror if isinstance(error, OSError) else "no such port"
         raise Refusal(f"{where}: {problem}; another one: --port 8001") from None
+
+
+DEMO = Command(
+    "demo",
+    "watch logins, refreshes, a theft and its end, in a browser",
+    _demo,
+    (
+        option("--host", default="127.0.0.1", help="address to listen on (%(default)s)"),
+        option("--port", type=int, default=8000, help="0: a free one (default %(default)s)"),
+        option("--no-browser", action="store_true", help="only print the address"),
+        option(
+            "--access-lifetime",
+            type=float,
+            default=20,
+            metavar="SECONDS",
+            help="of an access token, 10 or more (default %(default)s)",
+        ),
+        option(
+            "--settle",
+            type=float,
+            default=3,
+            metavar="SECONDS",
+            help="for which a fresh refresh token is kept (default %(default)s)",
+        ),
+    ),
+)
 
 
 if __name__ == "__main__":

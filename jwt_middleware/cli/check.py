@@ -11,36 +11,14 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from .. import ConfigurationError, Settings
 from ..process.runtime import Runtime
-from . import add_command
 from .changes import changes
-from .configured import add_options, imported, settings_of, source_of
+from .commands import Command, option
+from .configured import JSON, SOURCE, imported, settings_of, source_of
 from .lines import Line, write_lines
 from .risks import risks
-
-
-def add_check(commands: Any) -> None:
-    """Add `check` to the command line."""
-    parser = add_command(
-        commands,
-        "check",
-        "read the settings as the application would, and say what is wrong or risky in them",
-        _check,
-        more="Exit status: 0 nothing, 1 something is risky, 2 the application would not start.",
-    )
-    add_options(parser)
-    parser.add_argument(
-        "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
-    )
-    parser.add_argument(
-        "--against",
-        metavar="OLD",
-        help="say what the change does to those who are logged in: the settings as they were, a "
-        "TOML file or MODULE:NAME",
-    )
 
 
 def _check(arguments: Namespace) -> int:
@@ -124,3 +102,24 @@ ERRORS: tuple[tuple[str, str], ...] = (
 def rule_of(error: ConfigurationError) -> str:
     """Return the id of the rule that an error of the settings enforces, or ""."""
     return next((rule for pattern, rule in ERRORS if re.search(pattern, error.problem)), "")
+
+
+CHECK = Command(
+    "check",
+    "read the settings as the application would, and say what is wrong or risky in them",
+    _check,
+    (
+        *SOURCE,
+        JSON,
+        option(
+            "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
+        ),
+        option(
+            "--against",
+            metavar="OLD",
+            help="say what the change does to those who are logged in: the settings as they were, "
+            "a TOML file or MODULE:NAME",
+        ),
+    ),
+    more="Exit status: 0 nothing, 1 something is risky, 2 the application would not start.",
+)

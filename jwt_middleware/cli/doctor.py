@@ -21,7 +21,6 @@ from glob import escape as glob_escape
 from glob import glob
 from pkgutil import resolve_name
 from statistics import median
-from typing import Any
 
 import cryptography
 import jwt
@@ -34,8 +33,9 @@ from ..keys.remote import Remote
 from ..keys.signer import ExternalKey, checked
 from ..process.runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
-from . import add_command, waited
-from .configured import add_options, in_memory, settings_of, source_of
+from . import waited
+from .commands import Command
+from .configured import JSON, SOURCE, in_memory, settings_of, source_of
 from .lines import Line, LineState, origin, span, write_lines
 
 STORE_ROUNDS = 5  # questions to the store, for its latency
@@ -43,18 +43,6 @@ LATELY = 600.0  # seconds
 SLOW_STORE = 0.1  # seconds; a request that has to ask waits for it
 PACKAGE = "jwt_middleware"
 MESSAGE = b"jwt-middleware doctor"  # without a dot: nobody takes it for a token
-
-
-def add_doctor(commands: Any) -> None:
-    """Add `doctor` to the command line."""
-    parser = add_command(
-        commands,
-        "doctor",
-        "try what the settings name: keys, clock, store, and what is installed",
-        _doctor,
-        more="Exit status: 0 all is well, 1 something isn't, 2 there are no settings to go by.",
-    )
-    add_options(parser)
 
 
 def _doctor(arguments: Namespace) -> int:
@@ -274,3 +262,12 @@ async def _tried(settings: Settings) -> list[Line]:
         Line("ok", "store", f"{name}: address, rights and schema are right"),
         slow if half > SLOW_STORE else Line("ok", "store", seen),
     ]
+
+
+DOCTOR = Command(
+    "doctor",
+    "try what the settings name: keys, clock, store, and what is installed",
+    _doctor,
+    (*SOURCE, JSON),
+    more="Exit status: 0 all is well, 1 something isn't, 2 there are no settings to go by.",
+)

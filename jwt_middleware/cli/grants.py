@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,80 +18,15 @@ from ..stores.opening import open_store
 from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
-from . import Refusal, add_command, timed
-from .configured import ENV_PREFIX, add_source, in_memory, settings_of, source_of
+from . import Refusal, timed
+from .commands import Command, OneOf, Option, option
+from .configured import ENV_PREFIX, SOURCE, in_memory, settings_of, source_of
 
 VARIABLE = "REFRESH__STORE"
 GRANTS_A_PAGE = 500  # grants of one question
 # seconds; what ended is remembered longer than the longest-lived access token that settings allow
 OPERATOR_RETENTION = 86400 + 300 + 60
 REASON = "operator"
-
-
-def add_grants(commands: Any) -> None:
-    """Add `grants` and its commands to the command line."""
-    grants = commands.add_parser("grants", help="see who is logged in, and end it")
-    verbs = grants.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "list the living grants: one for each login, the newest first for a subject"
-    listing = _add_on_store(verbs, "list", about, _list_grants)
-    listing.add_argument("--subject", metavar="NAME", help="only those of one user")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line, claims too")
-
-    about = "end grants for ever, with all their tokens, in every process within two seconds"
-    ending = _add_on_store(verbs, "end", about, _end_grants)
-    which = ending.add_mutually_exclusive_group(required=True)
-    which.add_argument("id", nargs="*", default=[], metavar="ID", help="as `list` shows it")
-    which.add_argument("--subject", metavar="NAME", help="all of one user: log out everywhere")
-    which.add_argument(
-        "--all-before",
-        type=_moment,
-        metavar="TIME",
-        help="all that began before, say 2027-01-31T04:00Z or now: after restoring a backup, "
-        "which brings back who had logged out",
-    )
-
-    about = "forget what is over; logins do it, too, a little at a time"
-    _add_on_store(verbs, "purge", about, _purge_store)
-    _add_schema(verbs)
-
-
-def _add_schema(verbs: Any) -> None:
-    about = "print the SQL that makes the tables in PostgreSQL, for who runs such by hand"
-    schema = add_command(verbs, "schema", about, _print_schema)
-    schema.add_argument(
-        "--schema", default="jwt_middleware", metavar="NAME", help="default: %(default)s"
-    )
-    schema.add_argument(
-        "--since",
-        type=int,
-        choices=range(len(MIGRATIONS) + 1),
-        default=0,
-        metavar="VERSION",
-        help="the `level` in its table `facts`, else the number in `version`; default: 0, none",
-    )
-    schema.add_argument(
-        "--rights", metavar="ROLE", help="and what grants a role that doesn't own it its rights"
-    )
-    schema.add_argument(
-        "--hears-only", action="store_true", help="no more than Refresh(serve=False) needs"
-    )
-
-
-def _add_on_store(
-    verbs: Any, name: str, about: str, run: Callable[[Namespace], None]
-) -> ArgumentParser:
-    """Add a command that works on a store."""
-    parser = add_command(verbs, name, about, run)
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help=f"default: that of the settings, ${ENV_PREFIX}{VARIABLE} or the file that "
-        f"${ENV_PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
-        "the command line",
-    )
-    add_source(parser)
-    return parser
 
 
 def _list_grants(arguments: Namespace) -> None:
@@ -239,3 +174,98 @@ def _total(verb: str, steps: Iterable[int]) -> int:
             told_at = time.monotonic()
             sys.stderr.write(f"{verb} {done:,} so far, looked at {seen:,}\n")
     return done
+
+
+_STORE: tuple[Option | OneOf, ...] = (
+    option(
+        "--store",
+        metavar="URL",
+        help=f"default: that of the settings, ${ENV_PREFIX}{VARIABLE} or the file that "
+        f"${ENV_PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
+        "the command line",
+    ),
+    *SOURCE,
+)
+
+GRANTS = Command(
+    "grants",
+    "see who is logged in, and end it",
+    commands=(
+        Command(
+            "list",
+            "list the living grants: one for each login, the newest first for a subject",
+            _list_grants,
+            (
+                *_STORE,
+                option("--subject", metavar="NAME", help="only those of one user"),
+                option("--json", action="store_true", help="one JSON object a line, claims too"),
+            ),
+        ),
+        Command(
+            "end",
+            "end grants for ever, with all their tokens, in every process within two seconds",
+            _end_grants,
+            (
+                *_STORE,
+                OneOf(
+                    (
+                        option(
+                            "id", nargs="*", default=[], metavar="ID", help="as `list` shows it"
+                        ),
+                        option(
+                            "--subject",
+                            metavar="NAME",
+                            help="all of one user: log out everywhere",
+                        ),
+                        option(
+                            "--all-before",
+                            type=_moment,
+                            metavar="TIME",
+                            help="all that began before, say 2027-01-31T04:00Z or now: after "
+                            "restoring a backup, which brings back who had logged out",
+                        ),
+                    ),
+                    is_required=True,
+                ),
+            ),
+        ),
+        Command(
+            "purge",
+            "forget what is over; logins do it, too, a little at a time",
+            _purge_store,
+            _STORE,
+        ),
+        Command(
+            "schema",
+            "print the SQL that makes the tables in PostgreSQL, for who runs such by hand",
+            _print_schema,
+            (
+                option(
+                    "--schema",
+                    default="jwt_middleware",
+                    metavar="NAME",
+                    help="default: %(default)s",
+                ),
+                option(
+                    "--since",
+                    type=int,
+                    choices=range(len(MIGRATIONS) + 1),
+                    default=0,
+                    metavar="VERSION",
+                    help="the `level` in its table `facts`, else the number in `version`; default: "
+                    "0, none",
+                ),
+                option(
+                    "--rights",
+                    metavar="ROLE",
+                    help="and what grants a role that doesn't own it its rights",
+                ),
+                option(
+                    "--hears-only",
+                    action="store_true",
+                    help="no more than Refresh(serve=False) needs",
+                ),
+            ),
+        ),
+    ),
+)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, is_foreign
@@ -20,104 +19,11 @@ from ..keys.own_keys import Held, State
 from ..settings.groups import DAY, Refresh
 from ..settings.settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
-from . import Refusal, add_command, printable, table, timed
+from . import Refusal, printable, table, timed
+from .commands import Command, Option, option
 
 clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
-
-
-def add_keys(commands: Any) -> None:
-    """Add `keys` and its commands to the command line."""
-    keys = commands.add_parser("keys", help="make, rotate and publish the issuer's keys")
-    verbs = keys.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "make a file of two keys, one that signs and the next, that its owner alone can read"
-    new = _add_on_file(verbs, "new", about, _make_keys)
-    _add_algorithm(new, "default: ES256", "ES256")
-    new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
-
-    about = "show the keys, and what can be done with each, and when"
-    _add_times(_add_on_file(verbs, "list", about, _list_keys))
-
-    about = (
-        "let the next key sign and retire the one that did; running processes follow by themselves"
-    )
-    rotate = _add_on_file(verbs, "rotate", about, _rotate)
-    _add_algorithm(rotate, "of the new next key; default: that of the one before it", None)
-    rotate.add_argument(
-        "--force", action="store_true", help="though not everybody has the next key"
-    )
-    _add_times(rotate)
-
-    about = "remove a retired key, when nothing that it signed is good any more"
-    retire = _add_on_file(verbs, "retire", about, _retire)
-    retire.add_argument("kid", metavar="KID", help="as `list` shows it, or how it begins")
-    retire.add_argument("--force", action="store_true", help="now: the key is in the wrong hands")
-    _add_times(retire)
-
-    about = "print the public key set, as the endpoint publishes it"
-    _add_on_file(verbs, "public", about, _print_public)
-
-
-def _add_on_file(
-    verbs: Any, name: str, about: str, run: Callable[[Namespace], None]
-) -> ArgumentParser:
-    """Add a command that works on a key file."""
-    parser = add_command(verbs, name, about, run)
-    parser.add_argument(
-        *("--file", "--out"),
-        dest="file",
-        type=Path,
-        default=Path("keys.json"),
-        metavar="FILE",
-        help="default: %(default)s",
-    )
-    parser.set_defaults(warning="")
-    return parser
-
-
-def _add_algorithm(parser: ArgumentParser, about: str, default: str | None) -> None:
-    parser.add_argument(
-        "--algorithm",
-        choices=sorted(ALGORITHMS),
-        default=default,
-        metavar="NAME",
-        help=f"one of {', '.join(ALGORITHMS)} ({about})",
-    )
-
-
-def _add_times(parser: ArgumentParser) -> None:
-    """Add what says for how long that which a key has signed is good, in the settings' words."""
-    most = _LIMITS["access_lifetime"].metadata["maximum"]
-    for name, default in (("access_lifetime", most), ("idle_limit", REFRESH_LIFE)):
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            type=_seconds_within_limits(name),
-            default=default,
-            metavar="SECONDS",
-            help=f"Refresh({name}) is this or less; %(default)s",
-        )
-    parser.add_argument(
-        "--own-secret",
-        action="store_true",
-        help="Refresh(secret) is set, and no entry of its `former` names these keys",
-    )
-
-
-_LIMITS = Refresh.__dataclass_fields__
-
-
-def _seconds_within_limits(name: str) -> Callable[[str], float]:
-    least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
-
-    def read(text: str) -> float:
-        found = float(text)
-        if not least <= found <= most:
-            raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
-        return found
-
-    read.__name__ = "number"  # as argparse calls what it isn't
-    return read
 
 
 # --- the commands
@@ -297,7 +203,7 @@ def _changed(
 
     with _refusals(arguments.file):
         file.change(arguments.file, to)
-    sys.stderr.write(arguments.warning)
+    sys.stderr.write(getattr(arguments, "warning", ""))
     before, after = seen
     return before, after
 
@@ -349,3 +255,116 @@ def _permit(arguments: Namespace, problem: str, way_out: str, danger: str) -> No
     if not arguments.force:
         raise Refusal(f"{problem}: {way_out}")
     arguments.warning = f"warning: {problem}; {danger}\n"
+
+
+# --- the options
+
+
+_LIMITS = Refresh.__dataclass_fields__
+
+
+def _seconds_within_limits(name: str) -> Callable[[str], float]:
+    least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
+
+    def read(text: str) -> float:
+        found = float(text)
+        if not least <= found <= most:
+            raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
+        return found
+
+    read.__name__ = "number"  # as argparse calls what it isn't
+    return read
+
+
+def _algorithm(about: str, default: str | None = None) -> Option:
+    return option(
+        "--algorithm",
+        choices=sorted(ALGORITHMS),
+        default=default,
+        metavar="NAME",
+        help=f"one of {', '.join(ALGORITHMS)} ({about})",
+    )
+
+
+def _lifetime(name: str, default: float) -> Option:
+    return option(
+        "--" + name.replace("_", "-"),
+        type=_seconds_within_limits(name),
+        default=default,
+        metavar="SECONDS",
+        help=f"Refresh({name}) is this or less; %(default)s",
+    )
+
+
+_FILE_OPTION = option(
+    *("--file", "--out"),
+    dest="file",
+    type=Path,
+    default=Path("keys.json"),
+    metavar="FILE",
+    help="default: %(default)s",
+)
+# For how long that which a key has signed is good, in the settings' words.
+_TIMES = (
+    _lifetime("access_lifetime", _LIMITS["access_lifetime"].metadata["maximum"]),
+    _lifetime("idle_limit", REFRESH_LIFE),
+    option(
+        "--own-secret",
+        action="store_true",
+        help="Refresh(secret) is set, and no entry of its `former` names these keys",
+    ),
+)
+
+KEYS = Command(
+    "keys",
+    "make, rotate and publish the issuer's keys",
+    commands=(
+        Command(
+            "new",
+            "make a file of two keys, one that signs and the next, that its owner alone can read",
+            _make_keys,
+            (
+                _FILE_OPTION,
+                _algorithm("default: ES256", "ES256"),
+                option("--force", action="store_true", help="replace FILE and all keys in it"),
+            ),
+        ),
+        Command(
+            "list",
+            "show the keys, and what can be done with each, and when",
+            _list_keys,
+            (_FILE_OPTION, *_TIMES),
+        ),
+        Command(
+            "rotate",
+            "let the next key sign and retire the one that did; running processes follow by "
+            "themselves",
+            _rotate,
+            (
+                _FILE_OPTION,
+                _algorithm("of the new next key; default: that of the one before it"),
+                option(
+                    "--force", action="store_true", help="though not everybody has the next key"
+                ),
+                *_TIMES,
+            ),
+        ),
+        Command(
+            "retire",
+            "remove a retired key, when nothing that it signed is good any more",
+            _retire,
+            (
+                _FILE_OPTION,
+                option("kid", metavar="KID", help="as `list` shows it, or how it begins"),
+                option("--force", action="store_true", help="now: the key is in the wrong hands"),
+                *_TIMES,
+            ),
+        ),
+        Command(
+            "public",
+            "print the public key set, as the endpoint publishes it",
+            _print_public,
+            (_FILE_OPTION,),
+        ),
+    ),
+)

@@ -26,39 +26,15 @@ from ..values.errors import InvalidToken
 from ..values.events import Refused
 from ..values.requests import Request
 from ..values.tokens import AccessToken, FrozenDict, Hidden
-from . import Refusal, add_command, printable
-from .configured import add_options, in_memory, settings_of
+from . import Refusal, printable
+from .commands import Command, option
+from .configured import JSON, SOURCE, in_memory, settings_of
 from .lines import Line, moment, write_lines
 from .token_checks import ADVICE, examine
 
 MAX_INPUT = 1 << 16  # octets; what is longer is no token of anybody's
 _BEARER = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
 _TIMES = ("auth_time", "iat", "nbf", "exp")
-
-
-def add_token(commands: Any) -> None:
-    """Add `token` and its commands to the command line."""
-    token = commands.add_parser("token", help="say why a token is refused, or what it says")
-    verbs = token.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "check a token as the middleware does, and say what holds and what doesn't"
-    verify = add_command(verbs, "verify", about, _verify)
-    add_options(verify)
-    verify.add_argument("--path", default="/", help="of the request; default %(default)s")
-    verify.add_argument("--method", default="GET", help="default %(default)s")
-
-    about = "show what a token says, true or not: nothing is verified"
-    inspect = add_command(verbs, "inspect", about, _inspect)
-    inspect.add_argument(
-        "--insecure",
-        action="store_true",
-        required=True,
-        help="I know that anybody can write such a token",
-    )
-    for parser in (verify, inspect):
-        parser.add_argument(
-            "file", nargs="?", default="-", metavar="FILE", help="default: standard input"
-        )
 
 
 def _check_path(path: str) -> None:
@@ -177,3 +153,39 @@ def _lenient_json(name: str, segment: str) -> Any:
 def _readable(value: Any) -> str:
     """Return JSON for people; a token in a token isn't shown, and nothing obeys the terminal."""
     return "\n".join(map(printable, json.dumps(value, indent=2).splitlines()))
+
+
+_FILE = option("file", nargs="?", default="-", metavar="FILE", help="default: standard input")
+
+TOKEN = Command(
+    "token",
+    "say why a token is refused, or what it says",
+    commands=(
+        Command(
+            "verify",
+            "check a token as the middleware does, and say what holds and what doesn't",
+            _verify,
+            (
+                _FILE,
+                *SOURCE,
+                JSON,
+                option("--path", default="/", help="of the request; default %(default)s"),
+                option("--method", default="GET", help="default %(default)s"),
+            ),
+        ),
+        Command(
+            "inspect",
+            "show what a token says, true or not: nothing is verified",
+            _inspect,
+            (
+                _FILE,
+                option(
+                    "--insecure",
+                    action="store_true",
+                    required=True,
+                    help="I know that anybody can write such a token",
+                ),
+            ),
+        ),
+    ),
+)
