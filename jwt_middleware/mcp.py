@@ -78,7 +78,7 @@ class _SDKToken(SDKToken):
 
 
 class _SDKUser(AuthenticatedUser):
-    """The SDK's user, who is called what the application's is.
+    """The SDK's user, with the name of the application's.
 
     The SDK's own is called after the client, and is authenticated whatever the issuer.
     """
@@ -103,12 +103,12 @@ class _SDKUser(AuthenticatedUser):
 def _for_sdk(token: AccessToken) -> SDKToken:
     audience = token.claims["aud"]
     if not isinstance(audience, str):
-        # Of several, nobody says here which one is meant; `claims` has all of them.
+        # Of several audiences none is told; `claims` has all of them.
         audience = audience[0] if len(audience) == 1 else None
     text = to_json(token.claims)
     return _SDKToken(
-        token=_digest(text),
-        # Foreign issuers needn't say; then issuer and subject are who it is.
+        token=_name_by_claims(text),
+        # Foreign issuers may leave it out; then the SDK goes by issuer and subject.
         client_id=token.client_id or "",
         scopes=token.scope.split(),
         expires_at=int(token.expires_at),
@@ -118,7 +118,7 @@ def _for_sdk(token: AccessToken) -> SDKToken:
     )
 
 
-def _digest(claims: str) -> str:
+def _name_by_claims(claims: str) -> str:
     """Return what stands where the SDK has the token's text: a digest of what it says.
 
     Not the text, which tools would hand on and log: MCP's rules forbid a server to pass on the

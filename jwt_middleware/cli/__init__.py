@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any
 
-# What people put on a command line, or into a file's name, by mistake.
+# A token or the beginning of one, as people put it on a command line by mistake.
 _LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 
@@ -23,7 +23,7 @@ async def waited(call: Any, *args: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Return a text without tokens, and without what a terminal would obey."""
+    """Return a text with tokens left out, and control characters of terminals escaped."""
     return "".join(
         one if one.isprintable() else ascii(one)[1:-1] for one in _LIKE_A_TOKEN.sub("[token]", text)
     )

@@ -10,12 +10,12 @@ from typing import NoReturn
 
 from .. import ConfigurationError, __version__
 from . import Refusal, printable
-from .check import CHECK
-from .commands import Command, add_commands, option
-from .doctor import DOCTOR
-from .grants import GRANTS
-from .keys import KEYS
-from .tokens import TOKEN
+from .check import CHECK_COMMAND
+from .commands import Subcommand, add_commands, option
+from .doctor import DOCTOR_COMMAND
+from .grants import GRANTS_COMMAND
+from .keys import KEYS_COMMAND
+from .tokens import TOKEN_COMMAND
 
 PROG = "jwt-middleware"
 
@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = _Parser(PROG, description="Access and refresh tokens for WSGI and ASGI applications.")
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
-    add_commands(parser, (DEMO, KEYS, GRANTS, TOKEN, CHECK, DOCTOR))
+    add_commands(
+        parser,
+        (DEMO_COMMAND, KEYS_COMMAND, GRANTS_COMMAND, TOKEN_COMMAND, CHECK_COMMAND, DOCTOR_COMMAND),
+    )
     return parser
 
 
@@ -71,7 +74,7 @@ def _demo(arguments: Namespace) -> None:
         raise Refusal(f"{where}: {problem}; another one: --port 8001") from None
 
 
-DEMO = Command(
+DEMO_COMMAND = Subcommand(
     "demo",
     "watch logins, refreshes, a theft and its end, in a browser",
     _demo,

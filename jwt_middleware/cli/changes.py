@@ -32,13 +32,15 @@ from . import timed
 from .configured import in_memory, issuing
 from .lines import Line, span
 
-Spell: TypeAlias = Callable[[Mapping[str, str]], str]  # what stands in `former`, in a source's form
+Spell: TypeAlias = Callable[
+    [Mapping[str, str]], str
+]  # writes an entry of `former` as its source does
 
 OUT = "all are logged out at once"
 
 
 def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
-    """Yield what the living meet when the new settings take the old ones' place."""
+    """Yield what happens to living logins when the new settings take the old ones' place."""
     now = new.clock()
     before, after = issuing(old), issuing(new)
     if before is None:
@@ -49,7 +51,7 @@ def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
         )
     else:
         yield from _refresh_tokens(old, new, now, spell)
-        yield from _store_lines(before, after)
+        yield from _same_store(before, after)
         yield from _limits(before, after)
         yield from _clients(before, after)
         yield from _cookie_lines(old, new, before, after)
@@ -158,7 +160,7 @@ def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
             entry = Former(until=date, **said)
             made = new.replace(refresh=replace(after, former=(*after.former, entry)))
         except ConfigurationError:
-            continue  # it says nothing, or what may not be said
+            continue  # the entry is empty, or refused
         if _taken_until(token, made, now, end)[0] == end:
             shown = spell({"until": date} | {field: spelled[field] for field in said})
             return f"add to `former` what was: {shown}"
@@ -166,7 +168,7 @@ def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
 
 
 def _date(now: float, before: Refresh) -> str:
-    """Return the first date at which no refresh token of before is left."""
+    """Return the first date at which no refresh token of the old settings is valid any more."""
     days = math.ceil((now + before.absolute_limit) / DAY)
     return datetime.fromtimestamp(days * DAY, UTC).strftime("%Y-%m-%d")
 
@@ -174,7 +176,7 @@ def _date(now: float, before: Refresh) -> str:
 # --- the store
 
 
-def _store_lines(before: Refresh, after: Refresh) -> Iterator[Line]:
+def _same_store(before: Refresh, after: Refresh) -> Iterator[Line]:
     old, new = before.store, after.store
     if not isinstance(old, str) or not isinstance(new, str):
         yield Line("-", "store", "an object of the application's: not compared")
@@ -195,7 +197,7 @@ def _store_lines(before: Refresh, after: Refresh) -> Iterator[Line]:
 
 
 def _place(url: str) -> str:
-    """Return where a URL leads to, without the account and without what is no part of the place."""
+    """Return the server and database of a URL, without the account and other options."""
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     host = parts.netloc.rpartition("@")[2].lower()
@@ -203,7 +205,7 @@ def _place(url: str) -> str:
     return f"{scheme}://{host}{parts.path}" + (f"?{urlencode(within)}" if within else "")
 
 
-_SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # of one meaning, as far as grants go
+_SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # two schemes that lead to the same grants
 
 
 # --- limits
@@ -316,7 +318,7 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
     try:
         trust = Runtime.of(new).issuers.find(old.issuer, now)
         if trust is None:
-            return ""  # `issuer_for` decides
+            return ""  # only `issuer_for` knows
         check_type(parsed, trust.policy.profile)
         known = trust.keys.key_set
         if known.keys and not _is_same_key(key, known.find(key.kid)):

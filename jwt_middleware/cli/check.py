@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from .. import ConfigurationError, Settings
 from ..process.runtime import Runtime
 from .changes import changes
-from .commands import Command, option
-from .configured import JSON, SOURCE, imported, settings_of, source_of
+from .commands import Subcommand, option
+from .configured import AS_JSON, SOURCE, imported, settings_of, source_of
 from .lines import Line, write_lines
 from .risks import risks
 
@@ -25,7 +25,7 @@ def _check(arguments: Namespace) -> int:
     try:
         settings = settings_of(arguments)
         old = _old(arguments)
-        runtime = Runtime.of(settings)  # with a store that nobody has connected to yet
+        runtime = Runtime.of(settings)  # makes the store, and doesn't connect to it
         if arguments.door is not None:
             runtime.core(asynchronous=arguments.door == "asgi")
     except ConfigurationError as error:
@@ -61,7 +61,7 @@ def _spelling(arguments: Namespace) -> Callable[[Mapping[str, str]], str]:
 
 def _in_python(entry: Mapping[str, str]) -> str:
     values = {
-        # What can't be shown stands in angle brackets, and is no text.
+        # <the old keys> stands for what can't be shown: it is no text, and is not quoted.
         name: value if value.startswith("<") else json.dumps(value)
         for name, value in entry.items()
     }
@@ -104,13 +104,13 @@ def rule_of(error: ConfigurationError) -> str:
     return next((rule for pattern, rule in ERRORS if re.search(pattern, error.problem)), "")
 
 
-CHECK = Command(
+CHECK_COMMAND = Subcommand(
     "check",
     "read the settings as the application would, and say what is wrong or risky in them",
     _check,
     (
         *SOURCE,
-        JSON,
+        AS_JSON,
         option(
             "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
         ),

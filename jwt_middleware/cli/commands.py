@@ -21,7 +21,7 @@ class OneOf(NamedTuple):
     is_required: bool = False
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """One command, or a group of commands: then it has these, and nothing that it does itself."""
 
     name: str
@@ -29,7 +29,7 @@ class Command(NamedTuple):
     run: Callable[[Namespace], int | None] | None = None  # returns the exit status, or None for 0
     options: tuple[Option | OneOf, ...] = ()
     more: str = ""  # further sentences of the description
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Subcommand, ...] = ()
 
 
 def option(*flags: str, **given: Any) -> Option:
@@ -37,7 +37,7 @@ def option(*flags: str, **given: Any) -> Option:
     return Option(flags, given)
 
 
-def add_commands(parser: ArgumentParser, commands: Iterable[Command]) -> None:
+def add_commands(parser: ArgumentParser, commands: Iterable[Subcommand]) -> None:
     """Add commands to a parser, and to each group its own."""
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for one in commands:

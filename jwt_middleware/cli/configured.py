@@ -38,7 +38,7 @@ SOURCE: tuple[Option | OneOf, ...] = (
         help="of environment variables, where neither is given; default %(default)s",
     ),
 )
-JSON = option("--json", action="store_true", help="one JSON object a line")
+AS_JSON = option("--json", action="store_true", help="one JSON object a line")
 
 
 def settings_of(arguments: Namespace) -> Settings:

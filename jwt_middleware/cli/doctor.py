@@ -34,15 +34,15 @@ from ..keys.signer import ExternalKey, checked
 from ..process.runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from . import waited
-from .commands import Command
-from .configured import JSON, SOURCE, in_memory, settings_of, source_of
+from .commands import Subcommand
+from .configured import AS_JSON, SOURCE, in_memory, settings_of, source_of
 from .lines import Line, LineState, origin, span, write_lines
 
 STORE_ROUNDS = 5  # questions to the store, for its latency
-LATELY = 600.0  # seconds
-SLOW_STORE = 0.1  # seconds; a request that has to ask waits for it
+LATELY = 600.0  # seconds; ends of this time are counted
+SLOW_STORE = 0.1  # seconds; a request that needs the store waits so long
 PACKAGE = "jwt_middleware"
-MESSAGE = b"jwt-middleware doctor"  # without a dot: nobody takes it for a token
+MESSAGE = b"jwt-middleware doctor"  # without a dot, so that its signature is of no token
 
 
 def _doctor(arguments: Namespace) -> int:
@@ -88,7 +88,7 @@ def _home() -> str:
 
 
 def _foreign(path: Iterable[str]) -> Iterator[Line]:
-    """Look for another package of the same import name: there is one under the name alone."""
+    """Look for another package that is imported by the same name: PyPI has one."""
     home = os.path.realpath(_home())
     for folder in dict.fromkeys(os.path.realpath(one or os.curdir) for one in path):
         here = os.path.join(folder, PACKAGE)
@@ -207,7 +207,7 @@ class _Watched:
 
 def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
     try:
-        # RFC 9110 s6.6.1: in whole seconds, so that half of one is the best guess.
+        # RFC 9110 s6.6.1: Date has whole seconds, cut off. Half a second later is the middle.
         there = parsedate_to_datetime(date or "").timestamp() + 0.5
     except ValueError:
         return Line("-", "clock", f"{url} has no Date to compare with")
@@ -264,10 +264,10 @@ async def _tried(settings: Settings) -> list[Line]:
     ]
 
 
-DOCTOR = Command(
+DOCTOR_COMMAND = Subcommand(
     "doctor",
     "try what the settings name: keys, clock, store, and what is installed",
     _doctor,
-    (*SOURCE, JSON),
+    (*SOURCE, AS_JSON),
     more="Exit status: 0 all is well, 1 something isn't, 2 there are no settings to go by.",
 )

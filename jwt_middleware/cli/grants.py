@@ -19,12 +19,12 @@ from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
 from . import Refusal, timed
-from .commands import Command, OneOf, Option, option
+from .commands import OneOf, Option, Subcommand, option
 from .configured import ENV_PREFIX, SOURCE, in_memory, settings_of, source_of
 
 VARIABLE = "REFRESH__STORE"
-GRANTS_A_PAGE = 500  # grants of one question
-# seconds; what ended is remembered longer than the longest-lived access token that settings allow
+GRANTS_A_PAGE = 500  # grants that one call of the store returns
+# seconds for which an end is remembered: the longest access lifetime, leeway and a margin
 OPERATOR_RETENTION = 86400 + 300 + 60
 REASON = "operator"
 
@@ -100,7 +100,7 @@ def _configured(arguments: Namespace) -> str:
 
 
 def _from_environment(variable: str) -> str:
-    """Return what one variable says: an operator needs no other, and no keys."""
+    """Return the store of one variable: the other settings, and the keys, are not needed."""
     path = os.environ.get(f"{variable}_FILE")
     try:
         url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(variable)
@@ -115,7 +115,7 @@ def _from_environment(variable: str) -> str:
 
 
 def _every(store: Any) -> Iterator[Grant]:
-    """Yield the living grants, page by page, so that a million need no room."""
+    """Yield the living grants, page by page: a million would not fit into memory."""
     position: object | None = None
     while True:
         grants, position = store.page(position, GRANTS_A_PAGE)
@@ -135,7 +135,8 @@ def _write_all(lines: Iterable[str]) -> int:
             count += 1
         sys.stdout.flush()
     except BrokenPipeError:
-        # `| head` has seen enough. Python would complain once more when it closes the stream.
+        # The reader is gone, as with `| head`. Python writes what is left when it closes the
+        # stream, and would raise again: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return count
 
@@ -143,8 +144,8 @@ def _write_all(lines: Iterable[str]) -> int:
 def _as_row(grant: Grant) -> str:
     times = f"begun {timed(grant.created_at)}  used {timed(grant.rotated_at)}"
     scope = f"  scope {grant.scope}" if grant.scope else ""
-    # A subject may hold what a terminal would obey; `issue` takes printable ones only, others' rows
-    # may have any.
+    # A subject may have control characters of terminals: `issue` refuses them, other programs that
+    # write to the store may not.
     subject = grant.subject if grant.subject.isprintable() else repr(grant.subject)
     return f"{grant.id}  {subject}  {grant.client_id}  {times}{scope}"
 
@@ -176,7 +177,7 @@ def _total(verb: str, steps: Iterable[int]) -> int:
     return done
 
 
-_STORE: tuple[Option | OneOf, ...] = (
+_STORE_OPTIONS: tuple[Option | OneOf, ...] = (
     option(
         "--store",
         metavar="URL",
@@ -187,26 +188,26 @@ _STORE: tuple[Option | OneOf, ...] = (
     *SOURCE,
 )
 
-GRANTS = Command(
+GRANTS_COMMAND = Subcommand(
     "grants",
     "see who is logged in, and end it",
     commands=(
-        Command(
+        Subcommand(
             "list",
             "list the living grants: one for each login, the newest first for a subject",
             _list_grants,
             (
-                *_STORE,
+                *_STORE_OPTIONS,
                 option("--subject", metavar="NAME", help="only those of one user"),
                 option("--json", action="store_true", help="one JSON object a line, claims too"),
             ),
         ),
-        Command(
+        Subcommand(
             "end",
             "end grants for ever, with all their tokens, in every process within two seconds",
             _end_grants,
             (
-                *_STORE,
+                *_STORE_OPTIONS,
                 OneOf(
                     (
                         option(
@@ -229,13 +230,13 @@ GRANTS = Command(
                 ),
             ),
         ),
-        Command(
+        Subcommand(
             "purge",
             "forget what is over; logins do it, too, a little at a time",
             _purge_store,
-            _STORE,
+            _STORE_OPTIONS,
         ),
-        Command(
+        Subcommand(
             "schema",
             "print the SQL that makes the tables in PostgreSQL, for who runs such by hand",
             _print_schema,

@@ -20,7 +20,7 @@ from ..settings.groups import DAY, Refresh
 from ..settings.settings import MAX_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, printable, table, timed
-from .commands import Command, Option, option
+from .commands import Option, Subcommand, option
 
 clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
@@ -89,7 +89,7 @@ def _rotate(arguments: Namespace) -> None:
     def change(found: tuple[Held, ...]) -> tuple[Held, ...]:
         following = states.of(found, State.NEXT)
         if following is None:
-            # From before there were states. What nobody knows yet is published first.
+            # A file without states. A new key is published before it signs.
             key = _new_key(arguments.algorithm or found[0].key.algorithm.name)
             found = states.followed(found, key, now)
             if not arguments.force:
@@ -127,7 +127,7 @@ def _rotate(arguments: Namespace) -> None:
 
 
 def _dependent(arguments: Namespace) -> str:
-    """Say what is good for a while that a key has signed."""
+    """Return which tokens still need a retired key, in words."""
     if arguments.own_secret:
         return "access tokens that it signed are good till then"
     return "refresh tokens under its secret are good till then"
@@ -194,10 +194,10 @@ def _changed(
 
     def to(contents: bytes) -> bytes:
         _, before = _parsed(contents)
-        document = json.loads(contents)  # with all else that somebody put there
+        document = json.loads(contents)  # with members and keys that aren't ours
         others = [one for one in document["keys"] if is_foreign(one)]
         after = states.document(change(before), document, others)
-        # What the service couldn't read never takes the place of what it can.
+        # Read back: a file that the service can't read must not replace one that it can.
         seen.extend((before, _parsed(after)[1]))
         return after
 
@@ -210,7 +210,7 @@ def _changed(
 
 @contextmanager
 def _refusals(path: Path) -> Generator[None, None, None]:
-    """Say which file it is, and leave no traceback to an operator."""
+    """Turn the errors of a key file into a `Refusal` that names the file."""
     try:
         yield
     except ConfigurationError as error:
@@ -227,7 +227,7 @@ def _refusals(path: Path) -> Generator[None, None, None]:
 
 
 def _new_key(algorithm: str) -> Key:
-    """Return a new key, whose name no command takes for an option."""
+    """Return a new key whose kid doesn't begin with "-", as options do."""
     while True:
         (key,) = KeySet.generate(algorithm).keys
         if not key.kid.startswith("-"):
@@ -251,7 +251,7 @@ def _keep(arguments: Namespace) -> float:
 
 
 def _permit(arguments: Namespace, problem: str, way_out: str, danger: str) -> None:
-    """Refuse what comes too early, or warn who forces it, when it is done."""
+    """Refuse a step that comes too early; with --force, keep a warning to print when it is done."""
     if not arguments.force:
         raise Refusal(f"{problem}: {way_out}")
     arguments.warning = f"warning: {problem}; {danger}\n"
@@ -272,7 +272,7 @@ def _seconds_within_limits(name: str) -> Callable[[str], float]:
             raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
         return found
 
-    read.__name__ = "number"  # as argparse calls what it isn't
+    read.__name__ = "number"  # argparse says "invalid number value"
     return read
 
 
@@ -304,8 +304,8 @@ _FILE_OPTION = option(
     metavar="FILE",
     help="default: %(default)s",
 )
-# For how long that which a key has signed is good, in the settings' words.
-_TIMES = (
+# How long tokens are valid: a key must be kept for as long as one that it signed.
+_LIFETIMES = (
     _lifetime("access_lifetime", _LIMITS["access_lifetime"].metadata["maximum"]),
     _lifetime("idle_limit", REFRESH_LIFE),
     option(
@@ -315,11 +315,11 @@ _TIMES = (
     ),
 )
 
-KEYS = Command(
+KEYS_COMMAND = Subcommand(
     "keys",
     "make, rotate and publish the issuer's keys",
     commands=(
-        Command(
+        Subcommand(
             "new",
             "make a file of two keys, one that signs and the next, that its owner alone can read",
             _make_keys,
@@ -329,13 +329,13 @@ KEYS = Command(
                 option("--force", action="store_true", help="replace FILE and all keys in it"),
             ),
         ),
-        Command(
+        Subcommand(
             "list",
             "show the keys, and what can be done with each, and when",
             _list_keys,
-            (_FILE_OPTION, *_TIMES),
+            (_FILE_OPTION, *_LIFETIMES),
         ),
-        Command(
+        Subcommand(
             "rotate",
             "let the next key sign and retire the one that did; running processes follow by "
             "themselves",
@@ -346,10 +346,10 @@ KEYS = Command(
                 option(
                     "--force", action="store_true", help="though not everybody has the next key"
                 ),
-                *_TIMES,
+                *_LIFETIMES,
             ),
         ),
-        Command(
+        Subcommand(
             "retire",
             "remove a retired key, when nothing that it signed is good any more",
             _retire,
@@ -357,10 +357,10 @@ KEYS = Command(
                 _FILE_OPTION,
                 option("kid", metavar="KID", help="as `list` shows it, or how it begins"),
                 option("--force", action="store_true", help="now: the key is in the wrong hands"),
-                *_TIMES,
+                *_LIFETIMES,
             ),
         ),
-        Command(
+        Subcommand(
             "public",
             "print the public key set, as the endpoint publishes it",
             _print_public,

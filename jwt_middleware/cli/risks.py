@@ -23,15 +23,16 @@ SHORT_SETTLE = 60  # seconds: two late writes of a browser's and a request on it
 LONG_ACCESS = 3600  # seconds for which a log-out doesn't reach services without the store
 OTHERS = 0o077  # of a file's mode: everybody but its owner
 
-Issuer: TypeAlias = Settings | TrustedIssuer
-Places: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]  # a field's name, what it is of
+AnyIssuer: TypeAlias = Settings | TrustedIssuer
+# Returns the places that a rule looks at: the name of a field, and the object that has it.
+Look: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]
 
 
 class Risk(NamedTuple):
-    """One rule: its id, which stays the same; where it looks; what it finds there; the way out."""
+    """One rule. The id stays the same in later versions; `problems` gets what `places` found."""
 
     id: str
-    places: Places
+    places: Look
     problems: Callable[[Any, Settings], Iterable[str]]
     remedy: str
 
@@ -47,14 +48,14 @@ def risks(settings: Settings) -> Iterator[Line]:
 # --- where the rules look
 
 
-def _the_whole(field: str) -> Places:
+def _the_whole(field: str) -> Look:
     return lambda settings: [(field, settings)]
 
 
-def _issuers(field: str) -> Places:
+def _each_issuer(field: str) -> Look:
     """Look at a field of the settings, and at the same one of each trusted issuer."""
 
-    def places(settings: Settings) -> Iterator[tuple[str, Issuer]]:
+    def places(settings: Settings) -> Iterator[tuple[str, AnyIssuer]]:
         yield field, settings
         for position, one in enumerate(settings.trusted_issuers):
             yield f"trusted_issuers[{position}].{field}", one
@@ -62,7 +63,7 @@ def _issuers(field: str) -> Places:
     return places
 
 
-def _refresh(field: str) -> Places:
+def _refresh(field: str) -> Look:
     return lambda settings: [(f"refresh.{field}", one) for one in (settings.refresh,) if one]
 
 
@@ -72,18 +73,18 @@ def _former(settings: Settings) -> Iterable[tuple[str, Any]]:
 
 
 def _urls(settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
-    for field, one in _issuers("issuer")(settings):
+    for field, one in _each_issuer("issuer")(settings):
         yield field, (one.issuer, "is this machine, and without TLS")
     for origin in settings.origins:
         yield "origins", (origin, "is whatever runs on the machine of the browser")
 
 
 def _key_sets(settings: Settings) -> Iterator[tuple[str, KeySet]]:
-    yield from ((field, one.keys) for field, one in _issuers("keys")(settings))
+    yield from ((field, one.keys) for field, one in _each_issuer("keys")(settings))
     yield from ((f"{field}.keys", one.keys) for field, one in _former(settings) if one.keys)
 
 
-def _routes(settings: Settings) -> Iterable[tuple[str, Route]]:
+def _every_route(settings: Settings) -> Iterable[tuple[str, Route]]:
     return ((f"Route({route.path!r})", route) for route in settings.routes)
 
 
@@ -93,7 +94,7 @@ def _routes(settings: Settings) -> Iterable[tuple[str, Route]]:
 def _when(
     is_risky: Callable[[Any], object], problem: str
 ) -> Callable[[Any, Settings], Iterable[str]]:
-    """Return what finds one problem, told in the same words wherever it is; {0} is what has it."""
+    """Return a `Risk.problems` that tells one problem; `{0}` in its text is what has it."""
     return lambda one, _: [problem.format(one)] if is_risky(one) else []
 
 
@@ -108,8 +109,8 @@ def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
         yield f"{settings.issuer!r} {problem}: nobody can find its keys by it"
 
 
-def _client_as_audience(one: Issuer, _: Settings) -> Iterable[str]:
-    # An ID token has this type, or none, and the client's id as its audience.
+def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
+    # An ID token has the type JWT or none, and as its audience the client's id.
     if one.profile.types.isdisjoint(("", "jwt")):
         return []
     return (
@@ -120,17 +121,17 @@ def _client_as_audience(one: Issuer, _: Settings) -> Iterable[str]:
     )
 
 
-def _audience_with_comma(one: Issuer, _: Settings) -> Iterable[str]:
+def _audience_with_comma(one: AnyIssuer, _: Settings) -> Iterable[str]:
     return (f"{name!r} is one name, with a comma in it" for name in one.audience if "," in name)
 
 
-def _unlimited_scopes(one: Issuer, settings: Settings) -> Iterator[str]:
+def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
     guarded = [route.path for route in settings.routes if route.scope]
     if isinstance(one, TrustedIssuer) and one.scopes is None and guarded:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
-def _private_addresses(one: Issuer) -> bool:
+def _private_addresses(one: AnyIssuer) -> bool:
     return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
 
 
@@ -185,7 +186,7 @@ def _lenient_below(route: Route, settings: Settings) -> Iterator[str]:
 
 
 def _covers(above: Route, route: Route) -> bool:
-    """Say whether a rule would be asked for what is below it, if another weren't there."""
+    """Say whether `above` is a rule for a path above `route`, and for one of its methods."""
     stem = above.path.removesuffix("*").rstrip("/")
     if stem == route.path.removesuffix("*").rstrip("/") or not route.path.startswith(f"{stem}/"):
         return False
@@ -211,25 +212,25 @@ RULES: tuple[Risk, ...] = (
     ),
     Risk(
         "id-token-audience",
-        _issuers("audience"),
+        _each_issuer("audience"),
         _client_as_audience,
         "have the issuer give this service an audience of its own",
     ),
     Risk(
         "audience-with-comma",
-        _issuers("audience"),
+        _each_issuer("audience"),
         _audience_with_comma,
         'several are an array: \'["one", "other"]\' in a variable',
     ),
     Risk(
         "unlimited-scopes",
-        _issuers("scopes"),
+        _each_issuer("scopes"),
         _unlimited_scopes,
         "name what it may give: scopes=(...)",
     ),
     Risk(
         "shared-secret",
-        _issuers("keys"),
+        _each_issuer("keys"),
         _when(
             lambda one: any(key.is_symmetric for key in one.keys.keys) and not issuing(one),
             "a secret: with it this service could make such tokens",
@@ -238,7 +239,7 @@ RULES: tuple[Risk, ...] = (
     ),
     Risk(
         "private-addresses",
-        _issuers("keys.private_addresses"),
+        _each_issuer("keys.private_addresses"),
         _when(_private_addresses, "who runs the issuer can have us ask inside"),
         "only for an issuer in the same cluster",
     ),
@@ -260,7 +261,7 @@ RULES: tuple[Risk, ...] = (
     ),
     Risk(
         "generated-keys",
-        _issuers("keys"),
+        _each_issuer("keys"),
         _when(
             lambda one: one.keys.is_made_here,
             "KeySet.generate() makes others in each process: a restart ends all tokens, and "
@@ -302,18 +303,18 @@ RULES: tuple[Risk, ...] = (
     ),
     Risk(
         "all-open",
-        _routes,
+        _every_route,
         _when(
             lambda route: route.permits and route.path == "/*",
             "opens whatever no other rule names: what is forgotten",
         ),
         "name the paths that are public",
     ),
-    Risk("opened-below", _routes, _opens_a_part, "meant? Then nothing; else move the path"),
-    Risk("lenient-below", _routes, _lenient_below, "name the wider rule's scopes here, too"),
+    Risk("opened-below", _every_route, _opens_a_part, "meant? Then nothing; else move the path"),
+    Risk("lenient-below", _every_route, _lenient_below, "name the wider rule's scopes here, too"),
     Risk(
         "login-from-elsewhere",
-        _routes,
+        _every_route,
         _login_from_elsewhere,
         "own_origin=True; or methods that are safe",
     ),
@@ -326,5 +327,5 @@ RULES: tuple[Risk, ...] = (
         ),
         "60 s",
     ),
-    Risk("route-without-effect", _routes, _without_effect, "leave it out"),
+    Risk("route-without-effect", _every_route, _without_effect, "leave it out"),
 )

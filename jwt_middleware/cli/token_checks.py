@@ -24,7 +24,9 @@ from ..values.tokens import FrozenDict
 from . import waited
 from .lines import Line, moment, origin
 
-Shows: TypeAlias = Callable[[FrozenDict, Policy, float], str]  # what a rule of the claims looks at
+Shows: TypeAlias = Callable[
+    [FrozenDict, Policy, float], str
+]  # returns what a rule of the claims compares
 
 
 async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
@@ -35,19 +37,19 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
     """
     now = settings.clock()
     what = "form"
-    shows: Callable[[], str] = str  # what there is to see, should it fail
+    shows: Callable[[], str] = str  # returns what is told beside the error
     try:
         parsed = jws.parse(text)
         algorithm, kid = parsed.header.algorithm, parsed.header.kid
         yield Line("ok", what, f"{len(text)} octets, alg {algorithm}, kid {kid or 'none'}")
-        what, shows = "issuer", lambda: _trusted(parsed, settings)
+        what, shows = "issuer", lambda: _shows_trusted(parsed, settings)
         trust, where = await _issuer(parsed, settings, now)
         policy, place = trust.policy, origin(trust.given.keys)
         yield Line("ok", what, where)
-        what, shows = "type", lambda: _types(parsed, policy.profile)
+        what, shows = "type", lambda: _shows_type(parsed, policy.profile)
         check_type(parsed, policy.profile)
         yield Line("ok", what, shows())
-        what, shows = "key", lambda: f"it says kid {kid or 'none'}; from {place} {_known(trust)}"
+        what, shows = "key", lambda: _shows_keys(trust, kid)
         key = await trust.keys.afind(kid, now)
         yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
         wanted = f"the key called {key.kid} is for {key.algorithm.name}"
@@ -57,7 +59,7 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         what, shows = "claims", lambda: f"{policy.profile.name} requires it"
         yield Line("ok", what, _required(parsed.claims, policy.profile))
     except OAuthError as error:
-        yield _failed(what, error, shows())
+        yield _failed_line(what, error, shows())
         for rest in TOKEN_CHECKS[TOKEN_CHECKS.index(what) + 1 :]:
             yield Line("-", rest, "not looked at")
         return
@@ -74,7 +76,7 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
             yield Line("ok", rule.__name__, shown)
         except InvalidToken as error:
             has_failed = True
-            yield _failed(rule.__name__, error, shown)
+            yield _failed_line(rule.__name__, error, shown)
     # The application's own checks see no token in which anything is wrong.
     if has_failed:
         yield Line("-", "checks", "not looked at")
@@ -83,10 +85,10 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
         accept(parsed, policy, now)
         yield Line("ok", "checks", f"{len(policy.checks)} of the application's own")
     except InvalidToken as error:
-        yield _failed("checks", error, "")
+        yield _failed_line("checks", error, "")
 
 
-def _failed(what: str, error: OAuthError, shown: str) -> Line:
+def _failed_line(what: str, error: OAuthError, shown: str) -> Line:
     return Line("FAIL", what, f"{error}: {shown}" if shown else f"{error}", ADVICE[error.reason])
 
 
@@ -106,18 +108,19 @@ async def _issuer(parsed: Parsed, settings: Settings, now: float) -> tuple[Trust
     return issuers.adopt(name, answer, now), f"{name!r}, by issuer_for"
 
 
-def _trusted(parsed: Parsed, settings: Settings) -> str:
+def _shows_trusted(parsed: Parsed, settings: Settings) -> str:
     names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
     return f"it says {parsed.claims.get('iss')!r}; trusted are {', '.join(map(repr, names))}"
 
 
-def _types(parsed: Parsed, profile: Profile) -> str:
+def _shows_type(parsed: Parsed, profile: Profile) -> str:
     wanted = " or ".join(one or "none" for one in sorted(profile.types))
     return f"typ {parsed.header.members.get('typ', 'none')!r}; {profile.name} has {wanted}"
 
 
-def _known(trust: Trust) -> str:
-    return f"there are {', '.join(key.kid for key in trust.keys.key_set.keys) or 'none'}"
+def _shows_keys(trust: Trust, kid: str | None) -> str:
+    known = ", ".join(key.kid for key in trust.keys.key_set.keys) or "none"
+    return f"it says kid {kid or 'none'}; from {origin(trust.given.keys)} there are {known}"
 
 
 def _required(claims: FrozenDict, profile: Profile) -> str:

@@ -27,12 +27,12 @@ from ..values.events import Refused
 from ..values.requests import Request
 from ..values.tokens import AccessToken, FrozenDict, Hidden
 from . import Refusal, printable
-from .commands import Command, option
-from .configured import JSON, SOURCE, in_memory, settings_of
+from .commands import Subcommand, option
+from .configured import AS_JSON, SOURCE, in_memory, settings_of
 from .lines import Line, moment, write_lines
 from .token_checks import ADVICE, examine
 
-MAX_INPUT = 1 << 16  # octets; what is longer is no token of anybody's
+MAX_INPUT = 1 << 16  # characters; the middleware takes 8192 octets
 _BEARER = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
 _TIMES = ("auth_time", "iat", "nbf", "exp")
 
@@ -71,21 +71,21 @@ def _verify(arguments: Namespace) -> int:
 
 
 async def _verified(settings: Settings, text: str, arguments: Namespace) -> list[Line]:
-    # Before all else: it refuses settings that can't stand behind a door.
+    # Made first: it raises ConfigurationError for settings that an ASGI door refuses.
     core = Runtime.of(settings).core(asynchronous=True)
     lines = [line async for line in examine(text, settings)]
     header = {"authorization": f"Bearer {text}"}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
     answered = _answered(settings, request, await arun(core, request))
     if any(line.state == "FAIL" for line in lines):
-        # The same way out isn't said twice.
+        # The line that failed has said what to do about it.
         answered = [line._replace(remedy="") for line in answered]
     await settings.aclose()
     return [*lines, *answered]
 
 
 def _answered(settings: Settings, request: Request, step: Forward | Reply) -> list[Line]:
-    """Return what the core makes of the whole: the grant, and the answer."""
+    """Return the lines about the grant and about the answer that such a request gets."""
     where = f"{request.method} {request.path}"
     if isinstance(step, Forward):
         if step.token is None:
@@ -151,29 +151,29 @@ def _lenient_json(name: str, segment: str) -> Any:
 
 
 def _readable(value: Any) -> str:
-    """Return JSON for people; a token in a token isn't shown, and nothing obeys the terminal."""
+    """Return a value as indented JSON, each line `printable`: a token may hold another token."""
     return "\n".join(map(printable, json.dumps(value, indent=2).splitlines()))
 
 
 _FILE = option("file", nargs="?", default="-", metavar="FILE", help="default: standard input")
 
-TOKEN = Command(
+TOKEN_COMMAND = Subcommand(
     "token",
     "say why a token is refused, or what it says",
     commands=(
-        Command(
+        Subcommand(
             "verify",
             "check a token as the middleware does, and say what holds and what doesn't",
             _verify,
             (
                 _FILE,
                 *SOURCE,
-                JSON,
+                AS_JSON,
                 option("--path", default="/", help="of the request; default %(default)s"),
                 option("--method", default="GET", help="default %(default)s"),
             ),
         ),
-        Command(
+        Subcommand(
             "inspect",
             "show what a token says, true or not: nothing is verified",
             _inspect,

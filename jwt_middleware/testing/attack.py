@@ -67,7 +67,7 @@ class Forge:
         return json_octets(present(self.claims, claims))
 
     def by_hmac(self, secret: bytes, *, alg: str = "HS256", **header: Any) -> str:
-        """Return a token that anybody can make who knows a text: by an HMAC under `secret`."""
+        """Return a token signed by an HMAC under `secret`, as who knows that text can make it."""
         message = self.message(header={"alg": alg, **header})
         return join(message, hmac.digest(secret, message, f"sha{alg[2:]}"))
 

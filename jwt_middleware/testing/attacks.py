@@ -290,7 +290,7 @@ def _times(forge: Forge) -> Iterator[Attack]:
         ("nbf-minus-infinity", "RS-31", "nbf", b"-Infinity"),
         ("iat-hexadecimal", "RS-32", "iat", b"0x10"),
     ):
-        # What the claims have there needn't be JSON.
+        # Replaced in the text, since the literal needn't be JSON.
         claims = forge.with_claims(**{claim: "@literal@"}).replace(b'"@literal@"', literal)
         yield in_bearer(name, rule, seal(header, claims, forge.key))
 

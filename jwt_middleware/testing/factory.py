@@ -1,4 +1,4 @@
-"""Mint access tokens that a Settings accepts, and by choice such as none should accept."""
+"""Make access tokens that a Settings accepts, and such as must be refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TokenFactory:
         audience: str = "https://api.example",
         clock: Callable[[], float] = wall_clock,
     ) -> None:
-        # A set of its own: of generated keys the doors warn at start, and a test needs no warning.
+        # Wrapped, since generated keys are warned of at the start: other processes lack them.
         self.keys = KeySet(KeySet.generate(algorithm).keys)
         self.issuer = issuer
         self.audience = audience

@@ -25,7 +25,7 @@ PAGE_FILES = {
     "/jwt-client.js": ("jwt-client.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-# Nothing from elsewhere, nothing inline: what gets into the page by mistake doesn't run.
+# Only files of this server, nothing inline: a script that gets into the page doesn't run.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -81,7 +81,8 @@ class Demo:
         self.settings = Settings(
             issuer=origin,
             audience=f"{origin}/api",
-            # A set of its own, of which no warning is due: the demo is one process, and says so.
+            # Wrapped, since generated keys are warned of: other processes don't have them. The demo
+            # is one process.
             keys=KeySet(KeySet.generate().keys),
             routes=(
                 *(Route(path, methods=("GET",), public=True) for path in (*PAGE_FILES, "/events")),
@@ -126,7 +127,7 @@ class Demo:
     # --- what an application does
 
     def _log_in(self, environ: Environ) -> Answer:
-        """Begin a grant. Yours checks a password here; this one takes everybody for who he says."""
+        """Begin a grant. A real application checks a password here; the demo believes the name."""
         try:
             name, role, keeps = _login(environ)
             tokens = self._issuer.issue(
@@ -140,7 +141,7 @@ class Demo:
             return HTTPStatus.BAD_REQUEST, {"error": "invalid_login"}, ()
         if keeps == "cookie":
             return HTTPStatus.OK, tokens, tokens.cookies
-        # The settings serve both ways; a page that keeps the refresh token itself is given it.
+        # The page keeps the refresh token itself, and so gets it in the body.
         return HTTPStatus.OK, {**tokens, "refresh_token": tokens.refresh_token}, ()
 
     def _me(self, environ: Environ) -> Answer:
@@ -191,7 +192,7 @@ def _token_of(environ: Environ) -> AccessToken:
 
 
 def _login(environ: Environ) -> tuple[str, str, str]:
-    """Return name, role, and where the refresh token goes. Nonsense raises what it raises."""
+    """Return name, role, and where the refresh token goes. Raises what `_log_in` catches."""
     # A form of another site can't send this type, so that nobody is logged in by a link.
     if environ.get("CONTENT_TYPE") != "application/json":
         raise ValueError("not JSON")

@@ -23,7 +23,7 @@ class Told(NamedTuple):
 
 def in_words(event: Event) -> Told:
     """Put an event into words."""
-    tone, title, text = _WORDS[event.how if isinstance(event, Refreshed) else event.name]
+    tone, title, text = _IN_WORDS[event.how if isinstance(event, Refreshed) else event.name]
     grant_id = getattr(event, "grant_id", None)
     return Told(
         tone,
@@ -34,8 +34,8 @@ def in_words(event: Event) -> Told:
     )
 
 
-# By the name of the event; a refresh by how it went. {0} is the event, {1} is what is computed.
-_WORDS: Mapping[str, tuple[Tone, str, str]] = {
+# By the name of the event, a refresh by its `how`. {0} is the event, {1} what `_computed` returns.
+_IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     "issued": ("good", "Logged in", "A grant begins."),
     "rotated": ("good", "Rotated", "Generation {1} begins."),
     "kept": ("calm", "Kept", "The refresh token is young, so it stays. The access token is new."),
