@@ -52,7 +52,9 @@ EDGES = (
     "keys/live_keys.py",
     "keys/remote.py",
     "keys/stranger_limits.py",
+    "settings/key_locations.py",
     "settings/loading.py",
+    "settings/value_kinds.py",
     "stores/",
     "values/forks.py",
 )

@@ -21,7 +21,7 @@ from ..process.runtime import Runtime
 from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
-from ..settings import fields as checks
+from ..settings.consistency import without_metadata
 from .changes import changes
 from .configured import add_options, imported, settings_of, source_of
 from .lines import Line, write
@@ -185,7 +185,7 @@ def _loopback(settings: Settings) -> Iterator[Found]:
 
 def _nameless(settings: Settings) -> Iterator[Found]:
     group = settings.refresh
-    problem = checks.without_metadata(settings.issuer)
+    problem = without_metadata(settings.issuer)
     if group is not None and group.serve and problem:
         yield Found("issuer", f"{settings.issuer!r} {problem}: nobody can find its keys by it")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..keys.key_set import KeySet
 from ..request.origins import is_loopback
 from ..token.profiles import RFC_9068, Profile
-from ..values.errors import ConfigurationError
 from ..values.tokens import AccessToken, Grant, Tokens
-from . import fields
+from . import field_checks
+from .checking import (
+    check_fields,
+    checked,
+    choice,
+    count,
+    each_a,
+    is_a,
+    optional,
+    or_empty,
+    seconds,
+)
+from .consistency import OF_AN_ISSUER, OF_COOKIES, OF_FORMER, OF_REFRESH, check_together
 
 if TYPE_CHECKING:
     from ..request.cookies import Jars
     from ..stores.contract import AsyncStore, Store
 
 DAY = 86400  # seconds
-MAX_ENTRIES = 1_000_000  # of the token cache; some 2.5 GB in each process
-MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
+_BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,17 +56,19 @@ class Cookies:
 
     """
 
-    name: str = "refresh_token"
-    access: bool = False
-    access_name: str = "access_token"
-    access_same_site: Literal["Strict", "Lax"] = "Strict"
-    header: str = "X-Requested-With"
+    name: str = field(default="refresh_token", metadata=checked(field_checks.cookie_name))
+    access: bool = field(default=False, metadata=checked(field_checks.true_or_false))
+    access_name: str = field(default="access_token", metadata=checked(field_checks.cookie_name))
+    access_same_site: Literal["Strict", "Lax"] = field(
+        default="Strict",
+        # SameSite=None would send the cookie from every site.
+        metadata=checked(choice("Strict", "Lax", remedy="None would be an invitation")),
+    )
+    header: str = field(default="X-Requested-With", metadata=checked(field_checks.own_header))
 
     def __post_init__(self) -> None:
-        # Not at the top: what a group stands for is loaded where it is on.
-        from .group_checks import check_cookies
-
-        check_cookies(self)
+        check_fields(self, "refresh.cookies.")
+        check_together(self, OF_COOKIES)
 
     def jars(self, issuer: str) -> Jars:
         """Return the cookies of both kinds of tokens. They go to the whole host, and to no other.
@@ -123,16 +135,11 @@ class TokenCache:
     """
 
     # more than most processes have users at one time
-    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": MAX_ENTRIES})
-    hashed: bool = False
+    entries: int = count(4096, 0, 1_000_000, "tokens", "more take over 2.5 GB in each process")
+    hashed: bool = field(default=False, metadata=checked(field_checks.true_or_false))
 
     def __post_init__(self) -> None:
-        if type(self.entries) is not int or not 0 <= self.entries <= MAX_ENTRIES:
-            raise ConfigurationError(
-                "token_cache.entries", f"must be a whole number up to {MAX_ENTRIES}", "0 keeps none"
-            )
-        if not isinstance(cast("Any", self.hashed), bool):
-            raise ConfigurationError("token_cache.hashed", "must be True or False")
+        check_fields(self, "token_cache.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,15 +164,16 @@ class Former:
 
     """
 
-    until: str | float | date
-    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
-    keys: KeySet | None = None
-    issuer: str = ""
+    until: str | float | date = field(metadata=checked(field_checks.moment))
+    secret: str | bytes | tuple[str | bytes, ...] = field(
+        default=(), repr=False, metadata=checked(field_checks.secrets)
+    )
+    keys: KeySet | None = field(default=None, metadata=checked(optional(field_checks.key_set)))
+    issuer: str = field(default="", metadata=checked(or_empty(field_checks.exact_name)))
 
     def __post_init__(self) -> None:
-        from .group_checks import check_former  # as above
-
-        check_former(self)
+        check_fields(self, "refresh.former.")
+        check_together(self, OF_FORMER)
 
     @property
     def ends_at(self) -> float:
@@ -217,40 +225,55 @@ class Refresh:
     """
 
     # Not shown: a URL may hold the password of an engine.
-    store: str | Store | AsyncStore = field(repr=False)
-    serve: bool = True
-    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
-    former: tuple[Former, ...] = ()
-    cookies: Cookies | None = None
-    claims_for: Callable[[Grant], Any] | None = None
-    client_id: str = "first-party"
-    path: str = "/auth"
-    jwks_path: str = "/.well-known/jwks.json"
-    metadata: bool = True
-    public_url: str = ""
-    # seconds; long enough to be cheap, short enough for services without a store
-    access_lifetime: float = field(default=600, metadata={"minimum": 10, "maximum": DAY})
-    # seconds; a week's holiday is no reason to log in anew
-    idle_limit: float = field(default=7 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY})
-    # seconds; the longest that a thief whose victim never comes back has
-    absolute_limit: float = field(
-        default=30 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY}
+    store: str | Store | AsyncStore = field(repr=False, metadata=checked(field_checks.store))
+    serve: bool = field(default=True, metadata=checked(field_checks.true_or_false))
+    secret: str | bytes | tuple[str | bytes, ...] = field(
+        default=(), repr=False, metadata=checked(field_checks.secrets)
     )
+    former: tuple[Former, ...] = field(
+        default=(), metadata=checked(each_a(Former, 'Former(until="2030-01-31", secret=...)'))
+    )
+    cookies: Cookies | None = field(
+        default=None,
+        metadata=checked(optional(is_a(Cookies, "a Cookies group or None", "Cookies()"))),
+    )
+    claims_for: Callable[[Grant], Any] | None = field(
+        default=None, metadata=checked(field_checks.hook("the Grant", "def claims_for(grant): ..."))
+    )
+    client_id: str = field(default="first-party", metadata=checked(field_checks.client_name))
+    path: str = field(default="/auth", metadata=checked(field_checks.endpoint_path))
+    jwks_path: str = field(
+        default="/.well-known/jwks.json", metadata=checked(field_checks.endpoint_path)
+    )
+    metadata: bool = field(default=True, metadata=checked(field_checks.true_or_false))
+    public_url: str = field(default="", metadata=checked(field_checks.root_url))
+    # long enough to be cheap, short enough for services without a store
+    access_lifetime: float = seconds(
+        600, 10, DAY, "a log-out doesn't reach services without a store before that"
+    )
+    # a week's holiday is no reason to log in anew
+    idle_limit: float = seconds(7 * DAY, 60, 400 * DAY, _BROWSERS)
+    # the longest that a thief whose victim never comes back has
+    absolute_limit: float = seconds(30 * DAY, 60, 400 * DAY, _BROWSERS)
     # more devices than anyone has, fewer than a script that logs in for ever makes
-    grants_per_subject: int = field(default=100, metadata={"minimum": 1, "maximum": 10000})
-    # seconds; a burst of tabs, a restart of a browser
-    settle: float = field(default=60, metadata={"minimum": 0, "maximum": 300})
-    restore_limit: int = field(default=8, metadata={"minimum": 0, "maximum": 64})
-    # seconds; a log-out is in force everywhere after twice that
-    sync_every: float = field(default=1, metadata={"minimum": 0, "maximum": 60})
-    # seconds; a failover of most engines takes 30
-    sync_limit: float = field(default=120, metadata={"minimum": 1, "maximum": 3600})
-    sync_failure: Literal["closed", "open"] = "closed"
+    grants_per_subject: int = count(100, 1, 10000, "grants", "each login is one")
+    # a burst of tabs, a restart of a browser
+    settle: float = seconds(60, 0, 300, "for that long a thief's copy is served like the original")
+    restore_limit: int = count(
+        8, 0, 64, "rotations", "for that many an old copy of the store passes"
+    )
+    # a log-out is in force everywhere after twice that
+    sync_every: float = seconds(1, 0, 60, "a log-out elsewhere is in force after twice that")
+    # a failover of most engines takes 30
+    sync_limit: float = seconds(120, 1, 3600, "what ended meanwhile is not known")
+    sync_failure: Literal["closed", "open"] = field(
+        default="closed",
+        metadata=checked(choice("closed", "open", remedy="closed is the safe one")),
+    )
 
     def __post_init__(self) -> None:
-        from .group_checks import check_refresh  # as above
-
-        check_refresh(self)
+        check_fields(self, "refresh.")
+        check_together(self, OF_REFRESH)
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:
@@ -279,24 +302,17 @@ class TrustedIssuer:
 
     """
 
-    issuer: str
-    audience: str | tuple[str, ...]
-    keys: KeySet
-    profile: Profile = RFC_9068
-    scopes: tuple[str, ...] | None = None
-    user: Callable[[AccessToken], str | None] | None = None
+    issuer: str = field(metadata=checked(field_checks.exact_name))
+    audience: str | tuple[str, ...] = field(metadata=checked(field_checks.audiences))
+    keys: KeySet = field(metadata=checked(field_checks.key_set))
+    profile: Profile = field(default=RFC_9068, metadata=checked(field_checks.profile))
+    scopes: tuple[str, ...] | None = field(
+        default=None, metadata=checked(optional(field_checks.scopes))
+    )
+    user: Callable[[AccessToken], str | None] | None = field(
+        default=None, metadata=checked(optional(field_checks.function))
+    )
 
     def __post_init__(self) -> None:
-        for name, check in _OF_AN_ISSUER.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
-        fields.check_source(self.issuer, self.keys)
-
-
-_OF_AN_ISSUER: Mapping[str, Callable[[str, Any], Any]] = {
-    "issuer": fields.identifier,
-    "audience": fields.audience,
-    "keys": fields.key_set,
-    "profile": fields.profile,
-    "scopes": fields.optional(fields.scopes),
-    "user": fields.optional(fields.function),
-}
+        check_fields(self)
+        check_together(self, OF_AN_ISSUER)

@@ -61,6 +61,16 @@ def follows_keys(group: Refresh, source: Source | None) -> bool:
     )
 
 
+def idle_former(group: Refresh, key_set: KeySet, issuer: str) -> int:
+    """Return the number of the first entry of `former` that says what is so now; 0: none does."""
+    present = {key.kid for key in present_secrets(key_set, group, issuer)} if group.former else ()
+    for number, one in enumerate(group.former, 1):
+        found = former_secrets(one, key_set, group, issuer, key_set.source)
+        if one.issuer in ("", issuer) and all(key.kid in present for key in found):
+            return number
+    return 0
+
+
 def _derived(key_set: KeySet, issuer: str) -> Iterator[Key]:
     """Yield a secret for each private key, and first for the one that signs.
 

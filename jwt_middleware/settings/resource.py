@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..values.errors import ConfigurationError
-from . import fields
+from . import field_checks
+from .checking import Rule, by, check_fields, checked, each, optional, or_empty
 
 # What every server and every client takes for the same path; a query names no document of ours.
-_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+_SAME_FOR_ALL = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+
+
+_resource_url = by(
+    field_checks.IS_HTTPS,
+    Rule(
+        # RFC 9728 s1.2: "SHOULD NOT include a query component".
+        lambda value: "?" in value or not _SAME_FOR_ALL.fullmatch(urlsplit(value).path),
+        "{value!r} has a query, or a path that isn't the same for every client",
+        "a path of letters, digits and ._~!$&'()*+,=:@-",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,17 +48,18 @@ class Resource:
 
     """
 
-    identifier: str
-    authorization_servers: tuple[str, ...] | None = None
-    scopes_supported: tuple[str, ...] = ()
-    name: str = ""
-    documentation: str = ""
-    policy_uri: str = ""
-    tos_uri: str = ""
+    identifier: str = field(metadata=checked(_resource_url))
+    authorization_servers: tuple[str, ...] | None = field(
+        default=None, metadata=checked(optional(each(field_checks.https_url)))
+    )
+    scopes_supported: tuple[str, ...] = field(default=(), metadata=checked(field_checks.scopes))
+    name: str = field(default="", metadata=checked(field_checks.readable))
+    documentation: str = field(default="", metadata=checked(or_empty(field_checks.https_url)))
+    policy_uri: str = field(default="", metadata=checked(or_empty(field_checks.https_url)))
+    tos_uri: str = field(default="", metadata=checked(or_empty(field_checks.https_url)))
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(f"resource.{name}", getattr(self, name)))
+        check_fields(self, "resource.")
 
     @property
     def metadata_path(self) -> str:
@@ -65,41 +75,3 @@ class Resource:
         """Return the URL of the document: of what is configured, never of what a client sent."""
         parts = urlsplit(self.identifier)
         return f"{parts.scheme}://{parts.netloc}{self.metadata_path}"
-
-
-def _identifier(name: str, value: Any) -> str:
-    url = fields.url(name, value)
-    parts = urlsplit(url)
-    if "?" in url or not _PATH.fullmatch(parts.path):
-        # RFC 9728 s1.2: "SHOULD NOT include a query component".
-        raise ConfigurationError(
-            name,
-            f"{url!r} has a query, or a path that isn't the same for every client",
-            "a path of letters, digits and ._~!$&'()*+,=:@-",
-        )
-    return url
-
-
-def _issuers(name: str, value: Any) -> tuple[str, ...]:
-    return tuple(fields.url(name, one) for one in fields.listed(name, value))
-
-
-def _name(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ConfigurationError(name, "must be text that people can read", '"" for none')
-    return value
-
-
-def _page(name: str, value: Any) -> str:
-    return value if value == "" else fields.url(name, value)
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "identifier": _identifier,
-    "authorization_servers": fields.optional(_issuers),
-    "scopes_supported": fields.scopes,
-    "name": _name,
-    "documentation": _page,
-    "policy_uri": _page,
-    "tos_uri": _page,
-}
