@@ -52,9 +52,8 @@ EDGES = (
     "keys/live_keys.py",
     "keys/remote.py",
     "keys/stranger_limits.py",
-    "settings/key_locations.py",
     "settings/loading.py",
-    "settings/value_kinds.py",
+    "settings/places.py",
     "stores/",
     "values/forks.py",
 )

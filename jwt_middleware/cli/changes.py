@@ -18,6 +18,7 @@ from ..jose import jws
 from ..jose.jwk import Key
 from ..keys.file import File
 from ..process.runtime import Runtime
+from ..settings.groups import DAY
 from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
 from ..stores.contract import new_grant_id
 from ..token import claims, refresh
@@ -29,8 +30,6 @@ from ..values.randomness import draw
 from ..values.tokens import FrozenDict
 from . import timed
 from .lines import Line, span
-
-DAY = 86400  # seconds
 
 Spell: TypeAlias = Callable[[Mapping[str, str]], str]  # what stands in `former`, in a source's form
 

@@ -13,8 +13,7 @@ from ..keys.key_sources import metadata_urls
 from ..request.documents import Document
 from ..request.origins import Anyone
 from ..settings.consistency import without_metadata
-from ..settings.groups import Refresh, TrustedIssuer
-from ..settings.resource import Resource
+from ..settings.groups import Refresh, Resource, TrustedIssuer
 from ..settings.settings import Settings
 
 

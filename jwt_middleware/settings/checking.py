@@ -1,39 +1,40 @@
-"""How settings are checked: rules are data, a field has its check with it, and one loop runs them.
+"""How settings are checked: each field has its check with it, and one loop runs them all.
 
-A check takes the field's name, as messages have it, and a value; it returns the value as it is
+A check takes the field's name, as messages have it, and a value. It returns the value as it is
 kept, or raises ConfigurationError with the field, the problem and the way out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field, fields
+from functools import partial, reduce
+from typing import Any, TypeAlias, TypeVar
 
 from ..values.errors import ConfigurationError
 
+Default = TypeVar("Default")
 FieldCheck: TypeAlias = Callable[[str, Any], Any]
 
 
-class Rule(NamedTuple):
-    """What a value, or a whole group, must not be: the test, the problem in words, the way out.
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The check that a value, or a whole group, hasn't one fault; it keeps the value as it is.
 
-    `broken` returns what is wrong, or something false where nothing is. In the words `{}` stands
-    for that, and `{value}` for the value: only where it can be no secret.
+    `find` returns what is wrong with it, or something false where nothing is. In the words, `{}`
+    stands for what was found, and `{value}` for the value: only where that can be no secret.
     """
 
-    broken: Callable[[Any], Any]
+    find: Callable[[Any], Any]
     problem: str
     remedy: str
 
-
-def hold(name: str, value: Any, rules: tuple[Rule, ...]) -> None:
-    """Check a value by each rule in turn. Raises ConfigurationError."""
-    for rule in rules:
-        found = rule.broken(value)
+    def __call__(self, name: str, value: Any) -> Any:
+        found = self.find(value)
         if found:
-            problem, remedy = (words.format(found, value=value) for words in rule[1:])
-            raise ConfigurationError(name, problem, remedy)
+            problem = self.problem.format(found, value=value)
+            raise ConfigurationError(name, problem, self.remedy.format(found))
+        return value
 
 
 def check_fields(group: Any, above: str = "") -> None:
@@ -49,41 +50,29 @@ def check_fields(group: Any, above: str = "") -> None:
 # -- What makes checks.
 
 
-def by(*rules: Rule) -> FieldCheck:
-    """Return the check that holds a value to these rules, and keeps it as it is."""
-
-    def check(name: str, value: Any) -> Any:
-        hold(name, value, rules)
-        return value
-
-    return check
+def in_turn(*checks: FieldCheck) -> FieldCheck:
+    """Return the check that does several, each with what the one before it returned."""
+    return lambda name, value: reduce(lambda kept, check: check(name, kept), checks, value)
 
 
-def is_a(kind: type, words: str, example: str) -> FieldCheck:
-    """Return the check that a value is of a class, which `words` name: "a Refresh group"."""
-    return by(
-        Rule(
-            lambda value: not isinstance(value, kind) and type(value).__name__,
-            f"must be {words}, not {{}}",
-            example,
-        )
+def is_a(kind: type, problem: str, remedy: str) -> FieldCheck:
+    """Return the check that a value is of a class; `{}` in the problem is the name of its own."""
+    return Fault(
+        lambda value: not isinstance(value, kind) and type(value).__name__, problem, remedy
     )
 
 
 def choice(*names: str, remedy: str) -> FieldCheck:
     """Return the check that a value is one of these texts."""
     quoted = " or ".join(f'"{name}"' for name in names)
-    return by(Rule(lambda value: value not in names, f"must be {quoted}", remedy))
+    return Fault(lambda value: value not in names, f"must be {quoted}", remedy)
 
 
-def optional(check: FieldCheck) -> FieldCheck:
-    """Return the check of a field that may be None, and else is what `check` says."""
-    return lambda name, value: None if value is None else check(name, value)
-
-
-def or_empty(check: FieldCheck) -> FieldCheck:
-    """Return the check of a field that may be "", and else is what `check` says."""
-    return lambda name, value: "" if value == "" else check(name, value)
+def optional(check: FieldCheck, absent: str | None = None) -> FieldCheck:
+    """Return the check of a field that may be None, or "", and else is what `check` says."""
+    return lambda name, value: (
+        absent if type(value) is type(absent) and value == absent else check(name, value)
+    )
 
 
 def listed(name: str, value: Any) -> tuple[Any, ...]:
@@ -98,46 +87,41 @@ def each(check: FieldCheck) -> FieldCheck:
     return lambda name, value: tuple(check(name, one) for one in listed(name, value))
 
 
-def each_a(kind: type, example: str) -> FieldCheck:
-    """Return the check of a field with any number of objects of one class."""
-    return each(
-        by(
-            Rule(
-                lambda value: not isinstance(value, kind) and type(value).__name__,
-                f"{{}} is no {kind.__name__}",
-                example,
-            )
-        )
-    )
-
-
 # -- What makes fields. A JSON Schema takes `minimum` and `maximum` from the same metadata.
 
 
-def checked(check: FieldCheck) -> Mapping[str, FieldCheck]:
+def checked_by(check: FieldCheck) -> Mapping[str, FieldCheck]:
     """Return the metadata of a field that has this check."""
     return {"check": check}
 
 
-def seconds(default: float, minimum: float, maximum: float, why: str, remedy: str = "") -> Any:
-    """Return a field with a number of seconds; `why` says what its bounds are for."""
-    return _number((int, float), default, minimum, maximum, f"seconds: {why}", remedy)
-
-
-def count(default: int, minimum: int, maximum: int, unit: str, why: str) -> Any:
-    """Return a field with a whole number of something; `why` says what its bounds are for."""
-    return _number((int,), default, minimum, maximum, f"{unit}: {why}", "")
+def setting(default: Default, check: FieldCheck, *, repr: bool = True) -> Default:
+    """Return a field with a default and a check."""
+    return field(default=default, repr=repr, metadata=checked_by(check))
 
 
 def _number(
-    kinds: tuple[type, ...], default: float, minimum: float, maximum: float, what: str, remedy: str
+    kinds: tuple[type, ...],
+    unit: str,
+    default: float,
+    minimum: float,
+    maximum: float,
+    why: str,
+    remedy: str = "",
 ) -> Any:
     whole = "a whole number of " if kinds == (int,) else ""
-    rule = Rule(
+    is_within = Fault(
         # `type`, because True is an int; NaN is between no two numbers.
         lambda value: type(value) not in kinds or not minimum <= value <= maximum,
-        f"must be {whole}{minimum} to {maximum} {what}",
+        f"must be {whole}{minimum} to {maximum} {unit}: {why}",
         remedy or f"the default is {default}",
     )
-    metadata = {"check": by(rule), "minimum": minimum, "maximum": maximum}
-    return field(default=default, metadata=metadata)
+    return field(
+        default=default, metadata={"check": is_within, "minimum": minimum, "maximum": maximum}
+    )
+
+
+# A field with a number of seconds, and one with a whole number of what its unit says: each takes
+# the default, the bounds, what these are for, and maybe a remedy.
+seconds = partial(_number, (int, float), "seconds")
+count = partial(_number, (int,))

@@ -1,6 +1,7 @@
 """What only goes together: rules about two fields of a group, or about a group and the settings.
 
-Each stands with the field that its error names. A rule gets the whole group, or the settings.
+Each stands behind the name of the field that its error is about, and is given the whole group, or
+the settings. They are of no type here, because their modules import this one.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from ..keys.key_sources import unusable
 from ..keys.signer import ExternalKey
 from ..request.origins import is_loopback
 from ..token.refresh import from_text
-from .checking import Rule, hold
+from .checking import Fault
 
-Together: TypeAlias = tuple[tuple[str, Rule], ...]
+Together: TypeAlias = tuple[tuple[str, Fault], ...]  # in their order
 
 
 def check_together(group: Any, rules: Together) -> None:
-    """Check each rule in turn. Raises ConfigurationError."""
-    for name, rule in rules:
-        hold(name, group, (rule,))
+    """Check that a group, or the settings, break none of the rules. Raises ConfigurationError."""
+    for name, check in rules:
+        check(name, group)
 
 
 def without_metadata(issuer: str) -> str:
     """Return why an issuer can have no metadata, or "" if it can."""
     # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
-    problem = unusable(issuer)
-    return problem or ("has a query or a fragment" if "?" in issuer or "#" in issuer else "")
+    return unusable(issuer) or (
+        "has a query or a fragment" if "?" in issuer or "#" in issuer else ""
+    )
 
 
 # -- Inside of one group.
@@ -34,7 +36,7 @@ def without_metadata(issuer: str) -> str:
 OF_COOKIES: Together = (
     (
         "refresh.cookies.access_name",
-        Rule(
+        Fault(
             lambda group: group.name == group.access_name,
             "is the refresh cookie's name, too",
             "give each its own",
@@ -45,7 +47,7 @@ OF_COOKIES: Together = (
 OF_FORMER: Together = (
     (
         "refresh.former",
-        Rule(
+        Fault(
             lambda one: not one.secret and one.keys is None and not one.issuer,
             "doesn't say what signed then",
             "its `secret`; the `keys` that it was derived from; or the `issuer`, if only that was "
@@ -54,7 +56,7 @@ OF_FORMER: Together = (
     ),
     (
         "refresh.former.keys",
-        Rule(
+        Fault(
             lambda one: (
                 one.keys is not None and not any(key.private is not None for key in one.keys.keys)
             ),
@@ -67,7 +69,7 @@ OF_FORMER: Together = (
 OF_REFRESH: Together = (
     (
         "refresh.serve",
-        Rule(
+        Fault(
             lambda group: (
                 not group.serve and (group.secret or group.former or group.claims_for is not None)
             ),
@@ -77,7 +79,7 @@ OF_REFRESH: Together = (
     ),
     (
         "refresh.serve",
-        Rule(
+        Fault(
             lambda group: not group.serve and group.store == "memory://",
             "is False, and memory:// is this process's own: nobody would end a grant in it",
             "give the store that the issuer has",
@@ -85,7 +87,7 @@ OF_REFRESH: Together = (
     ),
     (
         "refresh.jwks_path",
-        Rule(
+        Fault(
             lambda group: group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke"),
             "is another endpoint's path",
             "give it one of its own",
@@ -93,7 +95,7 @@ OF_REFRESH: Together = (
     ),
     (
         "refresh.idle_limit",
-        Rule(
+        Fault(
             lambda group: group.idle_limit > group.absolute_limit,
             "is longer than absolute_limit, which no rotation moves",
             "make it shorter, or absolute_limit longer",
@@ -101,7 +103,7 @@ OF_REFRESH: Together = (
     ),
     (
         "refresh.idle_limit",
-        Rule(
+        Fault(
             lambda group: group.access_lifetime + group.settle > group.idle_limit,
             "is shorter than access_lifetime and settle: honest clients would be logged out",
             "make it at least twice access_lifetime",
@@ -109,7 +111,7 @@ OF_REFRESH: Together = (
     ),
     (
         "refresh.sync_limit",
-        Rule(
+        Fault(
             lambda group: group.sync_limit < 2 * group.sync_every,
             "is shorter than twice sync_every: a single late answer would count as a failure",
             "make it longer, or sync_every shorter",
@@ -129,7 +131,7 @@ def _why_undiscoverable(one: Any) -> str:
 OF_AN_ISSUER: Together = (
     (
         "keys",
-        Rule(
+        Fault(
             _why_undiscoverable,
             "are to be found through the issuer's metadata, and the issuer {}",
             "KeySet.remote(url) where the key set is",
@@ -149,7 +151,7 @@ OF_SETTINGS: Together = (
     *OF_AN_ISSUER,
     (
         "trusted_issuers",
-        Rule(_named_twice, "has {!r} twice, or it is `issuer`", "name each once"),
+        Fault(_named_twice, "has {!r} twice, or it is `issuer`", "name each once"),
     ),
 )
 
@@ -174,7 +176,7 @@ _SIGNS_BOTH = (
 OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     (
         "keys",
-        Rule(
+        Fault(
             lambda settings: settings.refresh.serve and settings.keys.signer is None,
             "none of them can sign, and `refresh` issues tokens",
             "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
@@ -182,7 +184,7 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     ),
     (
         "refresh.secret",
-        Rule(
+        Fault(
             lambda settings: (
                 settings.refresh.serve
                 and isinstance(settings.keys.signer, ExternalKey)
@@ -194,7 +196,7 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     ),
     (
         "profile",
-        Rule(
+        Fault(
             lambda settings: settings.profile.name != "RFC_9068",
             "what we issue follows RFC 9068",
             "leave the profile out, or `refresh`",
@@ -202,7 +204,7 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     ),
     (
         "refresh.cookies",
-        Rule(
+        Fault(
             lambda settings: (
                 settings.refresh.cookies is not None
                 and not settings.issuer.startswith("https://")
@@ -214,13 +216,13 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     ),
     (
         "refresh.secret",
-        Rule(
+        Fault(
             lambda settings: _signs_access_tokens(settings, settings.refresh.secret), *_SIGNS_BOTH
         ),
     ),
     (
         "refresh.former",
-        Rule(
+        Fault(
             lambda settings: any(
                 _signs_access_tokens(settings, one.secret) for one in settings.refresh.former
             ),
@@ -229,15 +231,15 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     ),
     (
         "refresh.former",
-        Rule(
-            lambda settings: settings.idle_former(),
+        Fault(
+            lambda settings: settings.refresh.former and settings._idle_former(settings.refresh),
             "does nothing: all that its entry {} verifies is verified now, too",
             "give what signed before the change, or leave it out",
         ),
     ),
     (
         "audience",
-        Rule(
+        Fault(
             lambda settings: settings.issuer in settings.audience and _name_beside(settings.issuer),
             "has the issuer itself, which is whom refresh tokens are for",
             'name the service that takes the access tokens: audience="{}"',
@@ -256,7 +258,7 @@ def _untrusted_server(settings: Any) -> str | None:
 OF_RESOURCE: Together = (  # where `Settings.resource` is a group
     (
         "resource.identifier",
-        Rule(
+        Fault(
             # RFC 8707 s2: clients ask for a token for the identifier, and get it with that `aud`.
             lambda settings: settings.resource.identifier not in settings.audience,
             "{value.resource.identifier!r} isn't in the audience, so that the tokens that clients "
@@ -266,7 +268,7 @@ OF_RESOURCE: Together = (  # where `Settings.resource` is a group
     ),
     (
         "resource.authorization_servers",
-        Rule(
+        Fault(
             _untrusted_server,
             "{!r} isn't trusted, so that its tokens would be refused",
             "name it in trusted_issuers, in exactly this spelling",

@@ -15,10 +15,8 @@ from .value_kinds import (
     KEY_SET,
     NO_FORM,
     alternatives,
-    can_be_none,
     fields_of,
-    is_required,
-    kind_of,
+    kind_for,
 )
 
 Schema: TypeAlias = dict[str, Any]
@@ -41,36 +39,32 @@ def _of_group(cls: type, definitions: Schema) -> Schema:
     descriptions = _descriptions(cls)
     properties: Schema = {}
     for field, hint in fields_of(cls):
-        bounds = {name: field.metadata[name] for name in _BOUNDS if name in field.metadata}
+        bounds = {
+            name: field.metadata[name] for name in ("minimum", "maximum") if name in field.metadata
+        }
         properties[field.name] = schema = _of_hint(hint, definitions) | bounds
         if field.name in descriptions:
             schema["description"] = descriptions[field.name]
-        if field.default_factory is not MISSING:
-            schema["default"] = _plain(field.default_factory())
-        elif field.default is not MISSING:
-            schema["default"] = _plain(field.default)
+        made = field.default if field.default_factory is MISSING else field.default_factory()
+        if made is not MISSING:
+            schema["default"] = _plain(made)
     return {
         "type": "object",
         "description": cleandoc(cls.__doc__ or "").partition("\n")[0],
         "properties": properties,
-        "required": [field.name for field, _ in fields_of(cls) if is_required(field)],
+        "required": [name for name, schema in properties.items() if "default" not in schema],
         "additionalProperties": False,
     }
-
-
-_BOUNDS = ("minimum", "maximum")
 
 
 def _of_hint(hint: Any, definitions: Schema) -> Schema:
     found = [_of_one(one, definitions) for one in alternatives(hint)]
     found = [one for one in found if one != NO_FORM] or [dict(NO_FORM)]
-    if can_be_none(hint):
-        found.append({"type": "null"})
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
 def _of_one(hint: Any, definitions: Schema) -> Schema:
-    kind = kind_of(hint)
+    kind = kind_for(hint)
     if kind.schema is not None:
         return dict(kind.schema)
     if kind is CHOICE:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,7 +45,7 @@ def _several(value: Any) -> tuple[str, ...]:
 
 
 # Each takes the value of its field, for a file what is in it, and all that was said beside it.
-_MAKERS: Mapping[str, Callable[[Any, KeyLocation], KeySet]] = {
+WAYS: Mapping[str, Callable[[Any, KeyLocation], KeySet]] = {
     "file": lambda octets, said: KeySet.from_jwks(octets, algorithm=said.algorithm),
     "remote": lambda remote, said: KeySet(
         (), replace(remote, algorithm=remote.algorithm or said.algorithm)
@@ -62,12 +61,6 @@ _MAKERS: Mapping[str, Callable[[Any, KeyLocation], KeySet]] = {
         *_several(secret), algorithm=said.algorithm or "HS256"
     ),
 }
-WAYS = tuple(_MAKERS)
-
-
-def from_path(path: str, place: Place) -> KeySet:
-    """Return the keys of a JWK Set file that is named by its path alone."""
-    return _made("file", KeyLocation(file=path), place)
 
 
 def from_location(said: KeyLocation, place: Place) -> KeySet:
@@ -79,23 +72,23 @@ def from_location(said: KeyLocation, place: Place) -> KeySet:
     for only in ("kid", "password"):
         if given != ["pem"] and getattr(said, only) is not None:
             raise place.field(only).wrong("goes with pem only", "leave it out")
-    return _made(given[0], said, place.field(given[0]))
+    return load_keys(given[0], said, place.field(given[0]))
 
 
-def _made(way: str, said: KeyLocation, place: Place) -> KeySet:
+def load_keys(way: str, said: KeyLocation, place: Place) -> KeySet:
+    """Return the keys that are found in one of the ways. Raises ConfigurationError."""
     value, path = getattr(said, way), ""
     if way == "file":
         remedy = (
             "this is the path of a JWK Set file; keys at a URL, or found by the issuer's name, "
             "go to `remote`, others to `pem`, `jwks` or `secret`"
         )
-        path = os.path.join(place.folder, value)
+        path = place.path(value)
         value = octets_of(path, place, remedy)
     try:
-        found = _MAKERS[way](value, said)
+        found = WAYS[way](value, said)
         return KeySet(found.keys, file.source(path, said.algorithm)) if path else found
     except ConfigurationError as error:
         # "keys[1]" is a member of the key set that was given here.
         inner = "" if error.field == "keys" else f".{error.field}"
-        where = place._replace(name=place.name + inner)
-        raise where.wrong(error.problem, error.remedy) from None
+        raise place._replace(name=place.name + inner).wrong(error.problem, error.remedy) from None

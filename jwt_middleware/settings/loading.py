@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from tomllib import TOMLDecodeError
 from tomllib import loads as loads_toml
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..keys.key_set import KeySet
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation
-from .places import Place, VariableText, text_of
-from .value_kinds import alternatives, build, convert, fields_of, is_group, is_mapping, suggestion
+from .places import Place, Variable, text_of
+from .value_kinds import alternatives, build, convert, fields_of, is_group, suggestion
 
-Made = TypeVar("Made")
+Loaded = TypeVar("Loaded")
 
 # Kubernetes sets these for every service of the namespace: one called `jwt-middleware`, or
 # `jwt-middleware-redis`, makes names that look like ours.
@@ -28,36 +28,15 @@ _SERVICE_LINK = re.compile(
 )
 
 
-# -- The three sources. Each returns what it made, or the error, which `made` raises.
-
-
-def from_env(
-    cls: type[Made], environ: Mapping[str, str] | None, prefix: str
-) -> Made | ConfigurationError:
-    """Make a `cls` of the variables whose names begin with `prefix`."""
-    return _caught(_from_env, cls, os.environ if environ is None else environ, prefix)
-
-
-def from_toml(
-    cls: type[Made], path: str | os.PathLike[str], table: str
-) -> Made | ConfigurationError:
-    """Make a `cls` of one table of a TOML file. Relative paths count from the file's folder."""
-    return _caught(_from_toml, cls, os.fspath(path), table)
-
-
-def from_mapping(cls: type[Made], mapping: Mapping[str, Any]) -> Made | ConfigurationError:
-    """Make a `cls` of a mapping such as JSON gives; a value may be the real object already."""
-    return _caught(convert, cls, mapping, Place("", "", "."))
-
-
-def made(found: Made | ConfigurationError) -> Made:
+def made(found: Loaded | ConfigurationError) -> Loaded:
     """Return what was made, or raise what went wrong: here, where no variable holds a secret."""
     if isinstance(found, ConfigurationError):
         raise found
     return found
 
 
-def _caught(make: Callable[..., Made], *args: Any) -> Made | ConfigurationError:
+def caught(make: Callable[..., Loaded], *args: Any) -> Loaded | ConfigurationError:
+    """Return what one of the sources makes of these, or the error, for `made` to raise."""
     # Tools that report errors show the variables of every frame of a traceback, and of those behind
     # it. Ours have held secrets, so the error goes on without them. A cause is kept: it is the
     # application's own, from a module that couldn't be imported.
@@ -69,7 +48,17 @@ def _caught(make: Callable[..., Made], *args: Any) -> Made | ConfigurationError:
         return bare
 
 
-def _from_env(cls: type[Made], environ: Mapping[str, str], prefix: str) -> Made:
+# -- The three sources. Each raises ConfigurationError.
+
+
+def from_mapping(cls: type[Loaded], mapping: Mapping[str, Any]) -> Loaded:
+    """Make a `cls` of a mapping such as JSON gives; a value may be the real object already."""
+    return cast("Loaded", convert(cls, mapping, Place("", "", ".")))
+
+
+def from_env(cls: type[Loaded], environ: Mapping[str, str] | None, prefix: str) -> Loaded:
+    """Make a `cls` of the variables whose names begin with `prefix`; None: of this process's."""
+    environ = os.environ if environ is None else environ
     if not prefix:
         raise ConfigurationError("prefix", "is empty", "or every variable would be a setting")
     known = dict(variables(cls))
@@ -84,12 +73,12 @@ def _from_env(cls: type[Made], environ: Mapping[str, str], prefix: str) -> Made:
             remedy = suggestion(name.upper(), known, prefix)
             raise ConfigurationError(variable, "no such setting", remedy)
         path, is_path = found
-        place = Place(variable, ".", ".")
+        place = Place(variable, ".", ".")  # what it holds is JSON, whose members have own names
+        text = environ[variable]
         # The text of a key set is a path already: KEYS_FILE is another spelling of KEYS.
-        is_text = name in known or is_path
-        text = VariableText(environ[variable] if is_text else text_of(environ[variable], place))
-        text.variable = variable
-        _put(data, path, text, place)
+        if name not in known and not is_path:
+            text = text_of(text, place)
+        _put(data, path, Variable(place, text))
     return build(cls, data, Place(prefix, "", "__"))
 
 
@@ -107,25 +96,26 @@ def variables(
                 yield from variables(group, path)
 
 
-def _put(data: dict[str, Any], path: tuple[str, ...], text: VariableText, place: Place) -> None:
+def _put(data: dict[str, Any], path: tuple[str, ...], given: Variable) -> None:
     for name in path[:-1]:
         group: Any = data.setdefault(name, {})
-        if isinstance(group, VariableText):
-            raise place.wrong(f"excludes {group.variable}", "keep one of them")
+        if isinstance(group, Variable):
+            raise given.place.wrong(f"excludes {group.place.name}", "keep one of them")
         data = group
-    if data.setdefault(path[-1], text) is not text:
-        raise place.wrong("is given in another variable, too", "keep one of them")
+    if data.setdefault(path[-1], given) is not given:
+        raise given.place.wrong("is given in another variable, too", "keep one of them")
 
 
-def _from_toml(cls: type[Made], path: str, table: str) -> Made:
-    place = Place(path, ": ", ".", os.path.dirname(path))
+def from_toml(cls: type[Loaded], path: str | os.PathLike[str], table: str) -> Loaded:
+    """Make a `cls` of one table of a TOML file. Relative paths count from the file's folder."""
+    name = os.fspath(path)
+    place = Place(name, ": ", ".", os.path.dirname(name))
     try:
-        found: Any = loads_toml(text_of(path, place))
+        found: Any = loads_toml(text_of(name, place))
     except TOMLDecodeError as error:
         raise place.wrong(f"is not TOML: {error}") from None
     for name in table.split(".") if table else ():
-        if not is_mapping(found) or name not in found:
+        if not isinstance(found, Mapping) or name not in found:
             raise place.wrong(f"has no table [{table}]", 'table="..." names another, "" the file')
         found, place = found[name], place.field(name)
-    built: Made = convert(cls, found, place)
-    return built
+    return cast("Loaded", convert(cls, found, place))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from os import PathLike
 from typing import NamedTuple
 
 from ..keys import file
@@ -25,16 +27,20 @@ class Place(NamedTuple):
         """Return the place of an item of this array."""
         return self._replace(name=f"{self.name}[{position}]")
 
+    def path(self, value: str | PathLike[str]) -> str:
+        """Return the path of a file that is named here."""
+        return os.path.join(self.folder, os.fsdecode(value))
+
     def wrong(self, problem: str, remedy: str = "") -> ConfigurationError:
         """Return the error that says what is wrong here."""
         return ConfigurationError(self.name or "settings", problem, remedy)
 
 
-class VariableText(str):
-    """The text of a variable. What it stands for, the annotation of its field says."""
+class Variable(NamedTuple):
+    """A variable of the environment. What its text stands for, the annotation of its field says."""
 
-    __slots__ = ("variable",)
-    variable: str
+    place: Place
+    text: str
 
 
 def octets_of(path: str, place: Place, remedy: str = "") -> bytes:

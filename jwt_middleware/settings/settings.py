@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from ..keys.key_set import KeySet
 from ..request.origins import origin_of
@@ -16,13 +16,12 @@ from ..token.access import Check
 from ..token.profiles import RFC_9068, Profile
 from ..values.events import Event
 from . import field_checks
-from .checking import check_fields, checked, each, each_a, is_a, optional, seconds
+from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
-from .groups import Refresh, TokenCache, TrustedIssuer
-from .refresh_secrets import idle_former
-from .resource import Resource
+from .groups import Refresh, Resource, TokenCache, TrustedIssuer
+from .refresh_secrets import former_secrets, present_secrets
 
-MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
+LONGEST_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 
 
 def wall_clock() -> float:
@@ -88,43 +87,50 @@ class Settings:
 
     """
 
-    issuer: str = field(metadata=checked(field_checks.exact_name))
-    audience: str | tuple[str, ...] = field(metadata=checked(field_checks.audiences))
-    keys: KeySet = field(metadata=checked(field_checks.key_set))
-    trusted_issuers: tuple[TrustedIssuer, ...] = field(
-        default=(), metadata=checked(each_a(TrustedIssuer, "TrustedIssuer(issuer=..., ...)"))
+    issuer: str = field(metadata=checked_by(field_checks.exact_name))
+    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    keys: KeySet = field(metadata=checked_by(field_checks.key_set))
+    trusted_issuers: tuple[TrustedIssuer, ...] = setting(
+        (), each(is_a(TrustedIssuer, "{} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"))
     )
-    issuer_for: Callable[[str], Any] | None = field(
-        default=None, metadata=checked(field_checks.hook("the `iss`", "def issuer_for(iss): ..."))
+    issuer_for: Callable[[str], Any] | None = setting(
+        None, field_checks.hook("the `iss`", "def issuer_for(iss): ...")
     )
-    refresh: Refresh | None = field(
-        default=None,
-        metadata=checked(optional(is_a(Refresh, "a Refresh group", 'Refresh(store="...")'))),
+    refresh: Refresh | None = setting(
+        None, optional(is_a(Refresh, "must be a Refresh group, not {}", 'Refresh(store="...")'))
     )
-    resource: Resource | None = field(
-        default=None,
-        metadata=checked(
-            optional(is_a(Resource, "a Resource group", 'Resource(identifier="https://...")'))
+    resource: Resource | None = setting(
+        None,
+        optional(
+            is_a(
+                Resource,
+                "must be a Resource group, not {}",
+                'Resource(identifier="https://...")',
+            )
         ),
     )
-    routes: tuple[Route, ...] = field(default=(), metadata=checked(field_checks.routes))
-    profile: Profile = field(default=RFC_9068, metadata=checked(field_checks.profile))
+    routes: tuple[Route, ...] = setting((), field_checks.routes)
+    profile: Profile = setting(RFC_9068, field_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
-        30, 0, MAX_LEEWAY, "more would accept tokens long after their end", "set the clocks by NTP"
+        30,
+        0,
+        LONGEST_LEEWAY,
+        "more would accept tokens long after their end",
+        "set the clocks by NTP",
     )
-    realm: str = field(default="api", metadata=checked(field_checks.realm))
-    origins: tuple[str, ...] = field(default=(), metadata=checked(field_checks.origins))
-    problem_details: bool = field(default=False, metadata=checked(field_checks.true_or_false))
-    checks: tuple[Check, ...] = field(default=(), metadata=checked(each(field_checks.function)))
+    realm: str = setting("api", field_checks.realm)
+    origins: tuple[str, ...] = setting((), field_checks.origins)
+    problem_details: bool = setting(False, field_checks.true_or_false)
+    checks: tuple[Check, ...] = setting((), each(field_checks.function))
     token_cache: TokenCache = field(
         default_factory=TokenCache,
-        metadata=checked(is_a(TokenCache, "a TokenCache group", "TokenCache(entries=0): none")),
+        metadata=checked_by(
+            is_a(TokenCache, "must be a TokenCache group, not {}", "TokenCache(entries=0): none")
+        ),
     )
-    on_event: Callable[[Event], None] | None = field(
-        default=None, metadata=checked(optional(field_checks.function))
-    )
-    clock: Callable[[], float] = field(default=wall_clock, metadata=checked(field_checks.clock))
+    on_event: Callable[[Event], None] | None = setting(None, optional(field_checks.function))
+    clock: Callable[[], float] = setting(wall_clock, field_checks.running_clock)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -141,18 +147,27 @@ class Settings:
         They count as known where a request's origin is checked. CORS is for others.
         """
         group = self.refresh
-        if group is None or not group.serve:
-            return frozenset()
-        found = (origin_of(url) for url in (self.issuer, group.public_url))
-        return frozenset(one for one in found if one is not None)
+        urls = (self.issuer, group.public_url) if group is not None and group.serve else ()
+        return frozenset(filter(None, map(origin_of, urls)))
 
-    def idle_former(self) -> int:
+    def _idle_former(self, group: Refresh) -> int:
         """Return the number of the first entry of `Refresh.former` that does nothing; 0: none.
 
         Whoever gives what signs now as what signed before would log everybody out, and not know.
         """
-        group = self.refresh
-        return 0 if group is None else idle_former(group, self.keys, self.issuer)
+        keys, issuer = self.keys, self.issuer
+        present = {key.kid for key in present_secrets(keys, group, issuer)}
+        return next(
+            (
+                number
+                for number, one in enumerate(group.former, 1)
+                if one.issuer in ("", issuer)
+                and present.issuperset(
+                    key.kid for key in former_secrets(one, keys, group, issuer, keys.source)
+                )
+            ),
+            0,
+        )
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -178,10 +193,9 @@ class Settings:
         Kubernetes adds for a service is not.
         """
         loading = _loading()
-        found = loading.from_env(cls, environ, prefix)
+        found = loading.caught(loading.from_env, cls, environ, prefix)
         del environ  # see `loading.made`
-        settings: Settings = loading.made(found)
-        return settings
+        return cast("Settings", loading.made(found))
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> Settings:
@@ -190,8 +204,7 @@ class Settings:
         Relative paths in it count from the folder of the file.
         """
         loading = _loading()
-        settings: Settings = loading.made(loading.from_toml(cls, path, table))
-        return settings
+        return cast("Settings", loading.made(loading.caught(loading.from_toml, cls, path, table)))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
@@ -201,10 +214,9 @@ class Settings:
         can be named, "module:function": who writes the configuration chooses code that runs here.
         """
         loading = _loading()
-        found = loading.from_mapping(cls, mapping)
+        found = loading.caught(loading.from_mapping, cls, mapping)
         del mapping  # see `loading.made`
-        settings: Settings = loading.made(found)
-        return settings
+        return cast("Settings", loading.made(found))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -219,10 +231,4 @@ class Settings:
 
     def __getstate__(self) -> dict[str, Any]:
         # The live side (`process/runtime.py`) hangs on the object and belongs to this process.
-        return {name: value for name, value in vars(self).items() if name in _FIELDS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-
-_FIELDS = frozenset(Settings.__annotations__)
+        return {one.name: getattr(self, one.name) for one in fields(self)}

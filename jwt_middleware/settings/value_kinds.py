@@ -1,25 +1,26 @@
 """From values to dataclasses: an annotation says what kind of value a field takes.
 
 A new group of settings needs no code here. Values get their type here; whether they are right and
-safe is for the dataclasses to say. What a value holds never gets into a message: it may be a secret.
+safe is for the dataclasses to say. No message says what a value holds: it may be a secret.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date
 from difflib import get_close_matches
+from functools import reduce
+from itertools import dropwhile
 from json import loads
+from os import PathLike, fspath
 from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import (
     Any,
     Literal,
     NamedTuple,
-    TypeGuard,
     TypeVar,
     Union,
     get_args,
@@ -28,21 +29,17 @@ from typing import (
 )
 
 from ..keys.key_set import KeySet
-from ..stores.contract import AsyncStore, Store
 from ..token.profiles import PROFILES, Profile
 from ..values.errors import ConfigurationError
-from .key_locations import KeyLocation, from_location, from_path
-from .places import Place, VariableText
+from .key_locations import KeyLocation, from_location, load_keys
+from .places import Place, Variable
 
 Built = TypeVar("Built")
-
-# What annotations name, and an import of the settings doesn't load.
-_LOADED_HERE = {"Store": Store, "AsyncStore": AsyncStore}
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FIELD_PATH = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*\Z")
+_FIELD_PATH = re.compile(r"(?:(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)?\Z")
 _ARRAYS = """as in '["a", "b"]' or '[{"path": "/login", "public": true}]'"""
 
 
@@ -51,24 +48,13 @@ _ARRAYS = """as in '["a", "b"]' or '[{"path": "/login", "public": true}]'"""
 
 def fields_of(cls: Any) -> Iterator[tuple[Field[Any], Any]]:
     """Yield the fields of a dataclass, each with its annotation."""
-    hints = get_type_hints(cls, localns=_LOADED_HERE)
+    hints = get_type_hints(cls)
     return ((field, hints[field.name]) for field in fields(cls))
 
 
-def is_required(field: Field[Any]) -> bool:
-    """Say whether a field has no default."""
-    return field.default is MISSING and field.default_factory is MISSING
-
-
-def can_be_none(hint: Any) -> bool:
-    """Say whether None is a value for an annotation."""
-    return NoneType in get_args(hint) and get_origin(hint) in (Union, UnionType)
-
-
 def alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union but None, or the annotation itself."""
-    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return tuple(one for one in options if one is not NoneType)
+    """Return the members of a union, or the annotation itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 # -- From values to dataclasses.
@@ -76,14 +62,10 @@ def alternatives(hint: Any) -> tuple[Any, ...]:
 
 def convert(hint: Any, value: Any, place: Place) -> Any:
     """Return `value` as what the annotation `hint` says. Raises ConfigurationError."""
-    if isinstance(value, VariableText):
-        # From here on it is JSON, whose members have names of their own.
-        place = Place(value.variable, ".", ".")
-        value = _parsed(hint, str(value), place)
-    if value is None and can_be_none(hint):
-        return None
+    if isinstance(value, Variable):
+        place, value = value.place, _parsed_text(hint, value.text, value.place)
     for one in alternatives(hint):
-        kind = kind_of(one)
+        kind = kind_for(one)
         if kind.takes(value):
             return kind.convert(one, value, place) if kind.convert else value
     raise place.wrong(f"must be {_words(hint)}")
@@ -95,24 +77,26 @@ def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
     for name in data:
         if name not in known:
             raise place.field(str(name)).wrong("no such setting", suggestion(str(name), known))
-    values: dict[str, Any] = {}
-    for name, (field, hint) in known.items():
-        if name in data:
-            values[name] = convert(hint, data[name], place.field(name))
-        elif is_required(field):
+    values = {
+        name: convert(hint, data[name], place.field(name))
+        for name, (_, hint) in known.items()
+        if name in data
+    }
+    for name, (field, _) in known.items():
+        if name not in data and field.default is field.default_factory is MISSING:
             raise place.field(name).wrong("is missing", "set it: it has no default")
     try:
         return cls(**values)
     except ConfigurationError as error:
-        where = _place_of(error.field, known, place)
-        raise where.wrong(error.problem, error.remedy) from None
+        place = _place_of(error.field, known, place)
+        raise place.wrong(error.problem, error.remedy) from None
 
 
 def suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
     """Return the remedy for a name that isn't known: the closest one, or all of them."""
-    for close in get_close_matches(name, known, n=1):
-        return f"did you mean {prefix}{close}?"
-    return f"there are {', '.join(prefix + one for one in known)}"
+    close = get_close_matches(name, known, n=1)
+    names = ", ".join(prefix + one for one in close or known)
+    return f"did you mean {names}?" if close else f"there are {names}"
 
 
 def _place_of(name: str, known: Mapping[str, Any], place: Place) -> Place:
@@ -121,22 +105,18 @@ def _place_of(name: str, known: Mapping[str, Any], place: Place) -> Place:
     From inside of a group, "refresh.cookies.name" is its field `name`; "Route('/login').path" is
     `path`; and from the settings, "refresh.cookies" is a field of a field.
     """
-    found = _FIELD_PATH.search(name)
-    steps = found[0].split(".") if found else []
-    while steps and steps[0] not in known:
-        del steps[0]
-    for step in steps:
-        place = place.field(step)
-    return place
+    steps = _FIELD_PATH.findall(name)[0].split(".")
+    return reduce(Place.field, dropwhile(lambda step: step not in known, steps), place)
 
 
 def _words(hint: Any) -> str:
-    return " or ".join(dict.fromkeys(kind_of(one).words for one in alternatives(hint)))
+    words = dict.fromkeys(kind_for(one).words for one in alternatives(hint))
+    return " or ".join(filter(None, words))
 
 
-def _parsed(hint: Any, text: str, place: Place) -> Any:
+def _parsed_text(hint: Any, text: str, place: Place) -> Any:
     """Return what the text of a variable stands for, as JSON would have it."""
-    kinds = [kind_of(one) for one in alternatives(hint)]
+    kinds = [kind_for(one) for one in alternatives(hint)]
     if not text:
         raise place.wrong("is empty", "unset it for the default")
     # What begins like an array or an object is one, wherever there can be one.
@@ -177,7 +157,7 @@ def _from_json(text: str, place: Place) -> Any:
 class Kind(NamedTuple):
     """A kind of value: what it is called, which values are of it, and what becomes of them."""
 
-    words: str
+    words: str  # "": not worth a word
     takes: Callable[[Any], bool]
     # Annotation, value and place to the value that a field takes; None: it is that value.
     convert: Callable[[Any, Any, Place], Any] | None = None
@@ -187,28 +167,13 @@ class Kind(NamedTuple):
     opener: str = ""  # what JSON of this kind begins with
 
 
-def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    """Say whether a value is a mapping, whatever its members are."""
-    return isinstance(value, Mapping)
-
-
 def is_group(hint: Any) -> bool:
     """Say whether an annotation is a group of settings, each of which has a name."""
-    return kind_of(hint) is GROUP
+    return kind_for(hint) is GROUP
 
 
 def _of(*types: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, types)
-
-
-def _as_text(text: str, _: Place) -> str:
-    return text
-
-
-def _as_truth(text: str, place: Place) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise place.wrong("must be true or false")
-    return text.lower() == "true"
 
 
 def _as_number(text: str, place: Place) -> float:
@@ -226,18 +191,6 @@ def _to_utf8(_: Any, value: str, place: Place) -> str:
 def _to_tuple(hint: Any, value: Any, place: Place) -> tuple[Any, ...]:
     item = get_args(hint)[0]
     return tuple(convert(item, one, place.item(position)) for position, one in enumerate(value))
-
-
-def _to_group(hint: Any, value: Any, place: Place) -> Any:
-    return build(hint, value, place) if is_mapping(value) else value
-
-
-def _to_choice(hint: Any, value: str, place: Place) -> str:
-    return _one_of(get_args(hint), value, place)
-
-
-def _to_profile(_: Any, value: str | Profile, place: Place) -> Profile:
-    return value if isinstance(value, Profile) else PROFILES[_one_of(PROFILES, value, place)]
 
 
 def _one_of(names: Iterable[str], value: str, place: Place) -> str:
@@ -261,9 +214,13 @@ def _to_function(_: Any, value: Any, place: Place) -> Any:
 def _to_key_set(_: Any, value: Any, place: Place) -> KeySet:
     if isinstance(value, KeySet):
         return value
-    if is_mapping(value):
+    if isinstance(value, Mapping):
         return from_location(build(KeyLocation, value, place), place)
-    return from_path(os.fsdecode(value), place)
+    return load_keys("file", KeyLocation(file=fspath(value)), place)
+
+
+def _as_text(text: str, _: Place) -> str:
+    return text
 
 
 NO_FORM: Mapping[str, Any] = {"not": {}}  # the schema of what a document can't hold
@@ -279,19 +236,26 @@ _OBJECT = Kind(
 )
 GROUP = Kind(
     "a table",
-    lambda value: is_mapping(value) or (is_dataclass(value) and not isinstance(value, type)),
-    _to_group,
+    lambda value: (
+        isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type))
+    ),
+    lambda hint, value, place: build(hint, value, place) if isinstance(value, Mapping) else value,
     opener="{",
 )
 KEY_SET = Kind(
     "a KeySet, the path of a JWK Set file or a table",
-    _of(str, os.PathLike, Mapping, KeySet),
+    _of(str, PathLike, Mapping, KeySet),
     _to_key_set,
     read=_as_text,
     opener="{",
 )
 ARRAY = Kind("an array", _of(list, tuple), _to_tuple, opener="[")
-CHOICE = Kind("text", _of(str), _to_choice, read=_as_text)
+CHOICE = Kind(
+    "text",
+    _of(str),
+    lambda hint, value, place: _one_of(get_args(hint), value, place),
+    read=_as_text,
+)
 
 _KINDS: Mapping[Any, Kind] = {
     str: _TEXT,
@@ -302,12 +266,20 @@ _KINDS: Mapping[Any, Kind] = {
     float: Kind(
         "a number", lambda value: type(value) in (int, float), None, {"type": "number"}, _as_number
     ),
-    bool: Kind("true or false", _of(bool), None, {"type": "boolean"}, _as_truth),
+    bool: Kind(
+        "true or false",
+        _of(bool),
+        None,
+        {"type": "boolean"},
+        # What is neither stays a text, which this kind doesn't take.
+        lambda text, _: {"true": True, "false": False}.get(text.lower(), text),
+    ),
+    NoneType: Kind("", lambda value: value is None, schema={"type": "null"}),
     bytes: Kind("octets", _of(bytes), schema=NO_FORM),
     # TOML has them; elsewhere they are text, whose form the field knows.
     date: Kind("a date", _of(date), schema=NO_FORM),
     tuple: ARRAY,
-    Mapping: Kind("a table", is_mapping, schema={"type": "object"}, opener="{"),
+    Mapping: Kind("a table", _of(Mapping), schema={"type": "object"}, opener="{"),
     Literal: CHOICE,
     Callable: Kind(
         'a function or "module:function"',
@@ -318,12 +290,18 @@ _KINDS: Mapping[Any, Kind] = {
     ),
     KeySet: KEY_SET,
     Profile: Kind(
-        "a profile or its name", _of(str, Profile), _to_profile, {"enum": list(PROFILES)}, _as_text
+        "a profile or its name",
+        _of(str, Profile),
+        lambda _, value, place: (
+            value if isinstance(value, Profile) else PROFILES[_one_of(PROFILES, value, place)]
+        ),
+        {"enum": list(PROFILES)},
+        _as_text,
     ),
 }
 
 
-def kind_of(hint: Any) -> Kind:
+def kind_for(hint: Any) -> Kind:
     """Return the kind of value that an annotation, none of a union, stands for."""
     found = _KINDS.get(get_origin(hint) or hint)
     return found or (GROUP if is_dataclass(hint) else _OBJECT)
