@@ -1,4 +1,4 @@
-"""The checks of single fields, by what a field holds: `settings.groups` says which field has which.
+"""The checks of single fields, by what a field holds. Which field has which, the groups say.
 
 Those made of `Fault` keep the value as it is; others may keep it in another form, say as a tuple.
 """
@@ -23,8 +23,7 @@ from ..token.refresh import from_text
 from ..values.errors import ConfigurationError
 from .checking import Fault, FieldCheck, each, in_turn, is_a, listed, optional
 
-MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; what counts from a start is below
-
+MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; a clock that counts from a boot is below it
 
 true_or_false = Fault(
     lambda value: not isinstance(value, bool), "must be True or False", "a text is neither"
@@ -182,8 +181,8 @@ def secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
 
 # -- Profiles.
 
-# What is read without asking whether it is there. Without `exp` and `aud` a token would be good for
-# ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
+# Claims that other checks read without asking whether they are there. Without `exp` and `aud` a
+# token would be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
 _NEEDED = frozenset(("iss", "sub", "aud", "exp"))
 # RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
 _OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
@@ -333,9 +332,9 @@ _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110
 # Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _OWN_HEADER = "use one of your own, such as X-Requested-With"
-# What says nothing about the page it comes from: the Fetch standard's safelisted and forbidden
-# request headers, what else browsers add by themselves, and what proxies add. A text, which `re`
-# compiles and keeps at first use: most services have no cookies.
+# Headers that other sites' pages can cause, too: the Fetch standard's safelisted and forbidden
+# request headers, what else browsers add by themselves, and what proxies add. This is a text, which
+# `re` compiles at first use and keeps: most services have no cookies.
 _AUTOMATIC = (
     r"(?i)accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
     r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"

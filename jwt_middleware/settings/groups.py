@@ -1,4 +1,8 @@
-"""The groups of settings. Where `Refresh` or `Cookies` is None, its feature is off."""
+"""The groups of settings: each field with its default, its check and what its bounds are for.
+
+Where `Refresh`, `Cookies` or `Resource` is None, its feature is off. What a field means stands in
+the docstring of its group, from which the JSON Schema has it.
+"""
 
 from __future__ import annotations
 

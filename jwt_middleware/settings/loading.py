@@ -73,7 +73,8 @@ def from_env(cls: type[Loaded], environ: Mapping[str, str] | None, prefix: str) 
             remedy = suggestion(name.upper(), known, prefix)
             raise ConfigurationError(variable, "no such setting", remedy)
         path, is_path = found
-        place = Place(variable, ".", ".")  # what it holds is JSON, whose members have own names
+        # What a variable holds may be JSON, whose members have names of their own.
+        place = Place(variable, ".", ".")
         text = environ[variable]
         # The text of a key set is a path already: KEYS_FILE is another spelling of KEYS.
         if name not in known and not is_path:
@@ -114,8 +115,8 @@ def from_toml(cls: type[Loaded], path: str | os.PathLike[str], table: str) -> Lo
         found: Any = loads_toml(text_of(name, place))
     except TOMLDecodeError as error:
         raise place.wrong(f"is not TOML: {error}") from None
-    for name in table.split(".") if table else ():
-        if not isinstance(found, Mapping) or name not in found:
+    for step in table.split(".") if table else ():
+        if not isinstance(found, Mapping) or step not in found:
             raise place.wrong(f"has no table [{table}]", 'table="..." names another, "" the file')
-        found, place = found[name], place.field(name)
+        found, place = found[step], place.field(step)
     return cast("Loaded", convert(cls, found, place))

@@ -43,8 +43,8 @@ def timer(clock: Callable[[], float]) -> Any:
 def _loading() -> Any:
     """Return the module that reads settings from outside.
 
-    Not imported at the top: it takes a tenth of the time of the whole import, and not everyone
-    configures so.
+    It isn't imported at the top, because that takes a tenth of the time of the whole import, and
+    services that are configured in Python don't need it.
     """
     from . import loading
 
@@ -153,7 +153,8 @@ class Settings:
     def _idle_former(self, group: Refresh) -> int:
         """Return the number of the first entry of `Refresh.former` that does nothing; 0: none.
 
-        Whoever gives what signs now as what signed before would log everybody out, and not know.
+        Such an entry is a slip: the new secret stands in both places, and the old one nowhere, so
+        that everybody would be logged out.
         """
         keys, issuer = self.keys, self.issuer
         present = {key.kid for key in present_secrets(keys, group, issuer)}
@@ -194,7 +195,7 @@ class Settings:
         """
         loading = _loading()
         found = loading.caught(loading.from_env, cls, environ, prefix)
-        del environ  # see `loading.made`
+        del environ  # `made` raises: a frame of its traceback must hold no secret
         return cast("Settings", loading.made(found))
 
     @classmethod
@@ -215,13 +216,13 @@ class Settings:
         """
         loading = _loading()
         found = loading.caught(loading.from_mapping, cls, mapping)
-        del mapping  # see `loading.made`
+        del mapping  # as in `from_env`
         return cast("Settings", loading.made(found))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of what `from_mapping` and `from_toml` take."""
-        from .json_schema import json_schema  # loads what `_loading` does
+        from .json_schema import json_schema  # loads `_loading`'s modules
 
         return json_schema(cls)
 
