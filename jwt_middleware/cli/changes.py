@@ -32,9 +32,8 @@ from . import timed
 from .configured import in_memory, issuing
 from .lines import Line, span
 
-Spell: TypeAlias = Callable[
-    [Mapping[str, str]], str
-]  # writes an entry of `former` as its source does
+# Writes an entry of `former` as its source does.
+Spell: TypeAlias = Callable[[Mapping[str, str]], str]
 
 OUT = "all are logged out at once"
 

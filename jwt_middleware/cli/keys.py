@@ -17,7 +17,7 @@ from ..keys import own_keys as states
 from ..keys.key_set import KeySet
 from ..keys.own_keys import Held, State
 from ..settings.groups import DAY, Refresh
-from ..settings.settings import MAX_LEEWAY, wall_clock
+from ..settings.settings import LONGEST_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, printable, table, timed
 from .commands import Option, Subcommand, option
@@ -246,7 +246,7 @@ def _chosen(found: Iterable[Held], kid: str) -> Held:
 
 def _keep(arguments: Namespace) -> float:
     """Return the seconds for which something that a key has signed may be good."""
-    access: float = arguments.access_lifetime + MAX_LEEWAY + states.KEPT
+    access: float = arguments.access_lifetime + LONGEST_LEEWAY + states.KEPT
     return access if arguments.own_secret else max(access, arguments.idle_limit)
 
 

@@ -14,7 +14,7 @@ from ..keys.remote import Remote
 from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
-from ..settings import fields
+from ..settings.consistency import without_metadata
 from .configured import in_memory, issuing
 from .lines import Line
 
@@ -104,7 +104,7 @@ def _loopback(seen: tuple[str, str], _: Settings) -> Iterable[str]:
 
 
 def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
-    problem = fields.without_metadata(settings.issuer)
+    problem = without_metadata(settings.issuer)
     if issuing(settings) and problem:
         yield f"{settings.issuer!r} {problem}: nobody can find its keys by it"
 
