@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from ..settings.settings import Settings
 from ..values.errors import ConfigurationError
 from ..values.forks import is_before_silent_fork
+from .event_log import LOGGER
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -126,10 +127,7 @@ def _warn(settings: Settings, own: list[_Own], seen: _Seen) -> None:
     if id(settings) in _warned:
         return
     _warned[id(settings)] = settings
-    # Not at the top: importing the package costs what `import jwt` costs.
-    from logging import getLogger
-
-    getLogger("jwt_middleware").warning(
+    LOGGER.warning(
         "%s; that is good for one worker, and until it ends. %s (%s)",
         "; ".join(f"{one.field}: {one.what}" for one in own),
         _UNSEEN if seen.workers is None else _SEVERAL,

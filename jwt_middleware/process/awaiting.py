@@ -1,0 +1,192 @@
+"""How doors that await call and wait (ASGI, and `aissue`): in tasks, and in threads of our own.
+
+It loads asyncio, and so it is loaded with the first asynchronous door only.
+"""
+
+from __future__ import annotations
+
+from asyncio import (
+    Task,
+    create_task,
+    ensure_future,
+    get_running_loop,
+    shield,
+    wait_for,
+    wrap_future,
+)
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from inspect import isawaitable, iscoroutinefunction
+from threading import Lock
+from typing import Any
+
+from ..keys.live_keys import LiveKeys
+from ..keys.stranger_limits import MAX_PLACES
+from ..values import forks
+from ..values.flows import Flow, arun
+from ..values.tokens import Hidden
+from .hooks import CALL_LIMIT, STRANGERS, is_async
+from .live_store import SYNC_LIMIT, LiveStore
+
+EXECUTOR_THREADS = 8  # of each kind
+MAX_HUNG = 32  # threads of a kind that didn't come back in time, and are replaced
+_ENDINGS = ("end", "end_subject")
+
+
+class Awaiting:
+    """How doors that await call and wait. What is asynchronous runs in the task that asks."""
+
+    drive = staticmethod(arun)
+    find_key = staticmethod(LiveKeys.afind)
+    renew_keys = staticmethod(LiveKeys.arenew)
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.executors = Executors()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with no threads, and no question under way, as a forked child does."""
+        self.executors.reset()
+        self._tasks: set[Task[None]] = set()  # a loop keeps none of its tasks alive
+        self._syncing: Task[None] | None = None
+
+    async def check(self) -> None:
+        """Check the store at start: address, rights, schema. Raises ConfigurationError."""
+        check = getattr(self._store, "check", None)
+        if check is not None:
+            is_plain = not iscoroutinefunction(check)
+            answer = await self.executors.call("store", None, check) if is_plain else check()
+            if isawaitable(answer):
+                await answer
+
+    async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
+        """Call a verb of the store. Raises what it raises, and TimeoutError."""
+        call = getattr(self._store, verb)
+        if not getattr(self._store, "blocking", True):
+            answer = call(*args)
+            return await answer if isawaitable(answer) else answer
+        # An end that takes too long may succeed all the same, and should.
+        called = self._call("store", call, Hidden(args), is_kept=verb in _ENDINGS)
+        return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
+
+    async def call_hook(self, threads: str, hook: Callable[..., Any], asked: Hidden[Any]) -> Any:
+        """Call a function of the application's. Raises what it raises, and TimeoutError."""
+        return await self._call(threads, hook, Hidden((asked.value,)))
+
+    async def _call(
+        self,
+        threads: str,
+        call: Callable[..., Any],
+        args: Hidden[tuple[Any, ...]],
+        *,
+        is_kept: bool = False,
+    ) -> Any:
+        """Call in this task what is asynchronous, in a thread what isn't. Raises TimeoutError."""
+        if is_async(call):
+            answer = call(*args.value)
+        else:
+            answer = await self.executors.call(threads, CALL_LIMIT, _called, call, args)
+        if not isawaitable(answer):
+            return answer
+        return await wait_for(shield(ensure_future(answer)) if is_kept else answer, CALL_LIMIT)
+
+    async def wait(self, future: Future[Any], seconds: float) -> Any:
+        """Return what a future brings that threads share. Raises TimeoutError."""
+        return await wait_for(wrap_future(future), seconds)
+
+    def carry(self, flow: Flow[None]) -> Awaitable[None]:
+        """Carry a flow to its end in a task of its own, whoever stops waiting for it."""
+        return shield(self._begun(flow))
+
+    def _begun(self, flow: Flow[None]) -> Task[None]:
+        task = create_task(arun(flow))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sync(self, store: LiveStore, arrival: float) -> None:
+        """Bring the ended grants up to date for a request of `arrival`; one task asks for all.
+
+        Raises:
+            StoreUnavailable: the store doesn't answer.
+
+        """
+        forks.notice()
+        while not store.ended.serves(arrival):
+            task = self._syncing
+            is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
+            if task is None or is_ours:
+                task = self._syncing = self._begun(store.ask_ended(self.call_verb))
+                task.add_done_callback(take_error)
+            # Shielded: a client that goes away must not take the answer from all that wait for it.
+            await shield(task)
+            if is_ours:
+                return
+
+
+class Executors:
+    """Threads of our own for what would block an event loop: bounded, and replaced where they hang.
+
+    The application's own executor stays the application's. The store has threads of its own, and so
+    has each hook: one that hangs must not keep a log-out from the store, and strangers who make up
+    issuers must not keep a refresh from its claims.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin without threads, as a forked child does."""
+        self._lock = Lock()
+        self._by_kind: dict[str, ThreadPoolExecutor] = {}
+        self.hung: Counter[str] = Counter()  # threads, by kind
+
+    async def call(
+        self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Return what `call(*args)` answers in a thread. Raises TimeoutError after `seconds`."""
+        executor = self._by_kind.get(kind)
+        if executor is None:
+            size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
+            executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
+        # In the context of the request, so that `current_token` answers there, too.
+        work = executor.submit(copy_context().run, call, *args)
+        try:
+            return await wait_for(wrap_future(work), seconds)
+        except TimeoutError:
+            if not work.done():
+                self._replace(kind, executor, work)
+            raise
+
+    def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
+        """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
+
+        def came_back(_: Future[Any]) -> None:
+            with self._lock:
+                self.hung[kind] -= 1
+
+        with self._lock:
+            self.hung[kind] += 1
+            if self.hung[kind] <= MAX_HUNG and self._by_kind.get(kind) is executor:
+                del self._by_kind[kind]  # its threads end when they have done what waits there
+        # After the lock: where it has just come back, this calls at once.
+        work.add_done_callback(came_back)
+
+    def close(self) -> None:
+        """Let all threads end when they have done what waits there."""
+        executors, self._by_kind = self._by_kind, {}
+        for executor in executors.values():
+            executor.shutdown(wait=False)
+
+
+def take_error(task: Task[None]) -> None:
+    """Take the error of a task whose waiters may all have gone: asyncio would warn of it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
+    return call(*args.value)
