@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable
-from jwt_middleware.process import awaiting, runtime
+from jwt_middleware.process import runtime
+from jwt_middleware.process.awaiting import Awaiting
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 
@@ -45,7 +46,7 @@ def test_a_forked_child_begins_with_locks_of_its_own() -> None:
 def test_a_task_that_was_cancelled_has_no_error_to_be_taken() -> None:
     async def play() -> None:
         task = asyncio.create_task(asyncio.sleep(60))
-        task.add_done_callback(awaiting.take_error)
+        task.add_done_callback(Awaiting(None).done)
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -64,12 +64,10 @@ class Awaiting:
 
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
+        threads = "store" if getattr(self._store, "blocking", True) else ""
         call = getattr(self._store, verb)
-        if not getattr(self._store, "blocking", True):
-            answer = call(*args)
-            return await answer if isawaitable(answer) else answer
         # An end that takes too long may succeed all the same, and should.
-        called = self._call("store", call, Hidden(args), is_kept=verb in _ENDINGS)
+        called = self._call(threads, call, Hidden(args), is_kept=verb in _ENDINGS)
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
     async def call_hook(self, threads: str, hook: Callable[..., Any], asked: Hidden[Any]) -> Any:
@@ -84,8 +82,11 @@ class Awaiting:
         *,
         is_kept: bool = False,
     ) -> Any:
-        """Call in this task what is asynchronous, in a thread what isn't. Raises TimeoutError."""
-        if is_async(call):
+        """Call in this task what is asynchronous, in one of `threads` what isn't, if there are any.
+
+        Raises what it raises, and TimeoutError.
+        """
+        if is_async(call) or not threads:
             answer = call(*args.value)
         else:
             answer = await self.executors.call(threads, CALL_LIMIT, _called, call, args)
@@ -104,8 +105,14 @@ class Awaiting:
     def _begun(self, flow: Flow[None]) -> Task[None]:
         task = create_task(arun(flow))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self.done)
         return task
+
+    def done(self, task: Task[None]) -> None:
+        """Take note that a task is done, and of its error: asyncio would warn if nobody had it."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def sync(self, store: LiveStore, arrival: float) -> None:
         """Bring the ended grants up to date for a request of `arrival`; one task asks for all.
@@ -120,7 +127,6 @@ class Awaiting:
             is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
             if task is None or is_ours:
                 task = self._syncing = self._begun(store.ask_ended(self.call_verb))
-                task.add_done_callback(take_error)
             # Shielded: a client that goes away must not take the answer from all that wait for it.
             await shield(task)
             if is_ours:
@@ -180,12 +186,6 @@ class Executors:
         executors, self._by_kind = self._by_kind, {}
         for executor in executors.values():
             executor.shutdown(wait=False)
-
-
-def take_error(task: Task[None]) -> None:
-    """Take the error of a task whose waiters may all have gone: asyncio would warn of it."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:

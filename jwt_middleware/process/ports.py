@@ -88,19 +88,15 @@ def ports(
 def check_waits(settings: Settings, store: Any) -> None:
     """Check that a door which can't await has nothing to. Raises ConfigurationError."""
     group, signer = settings.refresh, settings.keys.signer
-    _check_waits("issuer_for", settings.issuer_for)
-    if group is not None:
-        _check_waits("refresh.store", store.advance, remedy=_SYNC_KIND)
-        _check_waits("refresh.claims_for", group.claims_for)
-        if isinstance(signer, ExternalKey):
-            _check_waits("keys", signer.signer.sign, "their signer is")
-
-
-def _check_waits(
-    field: str, call: Callable[..., Any] | None, subject: str = "is", *, remedy: str = "use def"
-) -> None:
-    if call is not None and is_async(call):
-        raise _asynchronous(field, subject, remedy)
+    sign = signer.signer.sign if group is not None and isinstance(signer, ExternalKey) else None
+    for field, call, subject, remedy in (
+        ("issuer_for", settings.issuer_for, "is", "use def"),
+        ("refresh.store", getattr(store, "advance", None), "is", _SYNC_KIND),
+        ("refresh.claims_for", group.claims_for if group is not None else None, "is", "use def"),
+        ("keys", sign, "their signer is", "use def"),
+    ):
+        if call is not None and is_async(call):
+            raise _asynchronous(field, subject, remedy)
 
 
 def _plain(answer: Any, subject: str) -> Any:

@@ -58,9 +58,9 @@ class _Own(NamedTuple):
 class _Seen(NamedTuple):
     """What can be seen of the server around us."""
 
-    workers: int | None = None  # None: it doesn't say
-    is_parent: bool = False  # the application is made once, and forked into each worker
-    is_serving: bool = False  # it is made in the middle of a request, or of a lifespan
+    workers: int | None  # None: it doesn't say
+    is_parent: bool  # the application is made once, and forked into each worker
+    is_serving: bool  # it is made in the middle of a request, or of a lifespan
 
 
 def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> bool:
@@ -80,7 +80,7 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
 
     """
     seen = _see()
-    own = [*_store(store), *([] if seen.is_parent else _keys(settings))]
+    own = list(_unshared(settings, store, is_parent=seen.is_parent))
     if not own:
         return False
     if seen.workers == 1:
@@ -88,8 +88,19 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
             store.hand_over()
         return False
     if seen.workers is not None and (at_startup or not seen.is_serving):
-        raise _refusal(own[0])
-    _warn(settings, own, seen)
+        field, what, remedy = own[0]
+        problem = (
+            f"{what}, and this server runs several workers: what one issues, the others refuse"
+        )
+        raise ConfigurationError(field, problem, f"{remedy}, or one worker")
+    if id(settings) not in _warned:
+        _warned[id(settings)] = settings
+        LOGGER.warning(
+            "%s; that is good for one worker, and until it ends. %s (%s)",
+            "; ".join(f"{one.field}: {one.what}" for one in own),
+            _UNSEEN if seen.workers is None else _SEVERAL,
+            "; ".join(dict.fromkeys(one.remedy for one in own)),
+        )
     return seen.workers is not None
 
 
@@ -98,13 +109,13 @@ def is_for_one_process(store: Any) -> bool:
     return getattr(store, "blocking", None) is False
 
 
-def _store(store: Any) -> Iterator[_Own]:
+def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[_Own]:
+    """Yield what other workers don't know. Keys that the parent made are known to all of them."""
     if is_for_one_process(store):
         what = "memory:// is one process's own"
         yield _Own("refresh.store", what, "use sqlite:///grants.db")
-
-
-def _keys(settings: Settings) -> Iterator[_Own]:
+    if is_parent:
+        return
     what = "KeySet.generate() made them in this process, and no other has them"
     remedy = 'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")'
     if settings.keys.is_made_here:
@@ -116,67 +127,29 @@ def _keys(settings: Settings) -> Iterator[_Own]:
         yield _Own(f"trusted_issuers[{made_here[0]}].keys", what + more, remedy)
 
 
-def _refusal(own: _Own) -> ConfigurationError:
-    problem = (
-        f"{own.what}, and this server runs several workers: what one issues, the others refuse"
-    )
-    return ConfigurationError(own.field, problem, f"{own.remedy}, or one worker")
-
-
-def _warn(settings: Settings, own: list[_Own], seen: _Seen) -> None:
-    if id(settings) in _warned:
-        return
-    _warned[id(settings)] = settings
-    LOGGER.warning(
-        "%s; that is good for one worker, and until it ends. %s (%s)",
-        "; ".join(f"{one.field}: {one.what}" for one in own),
-        _UNSEEN if seen.workers is None else _SEVERAL,
-        "; ".join(dict.fromkeys(one.remedy for one in own)),
-    )
-
-
 def _see() -> _Seen:
-    numbers, is_parent, is_serving = list(_numbers_in_modules()), False, False
-    for frame in _frames():
-        module = frame.f_globals.get("__name__")
-        numbers += _number_in(frame, module)
-        is_parent |= module == "gunicorn.arbiter" and frame.f_code.co_name == "setup"
-        is_serving |= _is_call_of_an_application(frame)
+    """Look at the modules, and at the stack of this thread: servers make applications in theirs."""
+    found: list[Any] = [getattr(sys.modules.get(one), name, None) for one, name in _IN_MODULES]
     # Without lazy-apps, uWSGI makes the application before it forks, when there is no worker yet.
-    is_parent |= is_before_silent_fork()
-    workers = max(1, *numbers) if numbers else None
-    return _Seen(workers, is_parent, is_serving)
-
-
-def _frames() -> Iterator[FrameType]:
-    """Go through the stack of this thread: a server makes the application in its main one."""
+    is_parent, is_serving = is_before_silent_fork(), False
     frame = _frame_at() if _frame_at is not None else None
     while frame is not None:
-        yield frame
+        module, code = frame.f_globals.get("__name__"), frame.f_code
+        found.append(_number_in(frame, _ON_THE_STACK.get(module)))
+        is_parent |= module == "gunicorn.arbiter" and code.co_name == "setup"
+        # Somebody's `app(scope, receive, send)`, or `app(environ, start_response)`.
+        names = code.co_varnames[: code.co_argcount]
+        is_serving |= "start_response" in names or ("receive" in names and "send" in names)
         frame = frame.f_back
+    numbers = [one for one in found if isinstance(one, int)]
+    return _Seen(max(1, *numbers) if numbers else None, is_parent, is_serving)
 
 
-def _number_in(frame: FrameType, module: Any) -> Iterator[int]:
-    way = _ON_THE_STACK.get(module, ())
-    if isinstance(way, int):
-        yield way
-    elif way:
-        found = frame.f_locals.get(way[0])
-        for name in way[1:]:
-            found = getattr(found, name, None)
-        if isinstance(found, int):
-            yield found
-
-
-def _numbers_in_modules() -> Iterator[int]:
-    for module, name in _IN_MODULES:
-        found = getattr(sys.modules.get(module), name, None)
-        if isinstance(found, int):
-            yield found
-
-
-def _is_call_of_an_application(frame: FrameType) -> bool:
-    """Say whether a frame is somebody's `app(scope, receive, send)` or `app(environ, ...)`."""
-    code = frame.f_code
-    names = code.co_varnames[: code.co_argcount]
-    return "start_response" in names or ("receive" in names and "send" in names)
+def _number_in(frame: FrameType, way: tuple[str, ...] | int | None) -> Any:
+    """Return what is found at the end of a way from a frame's variables."""
+    if not isinstance(way, tuple):
+        return way
+    found = frame.f_locals.get(way[0])
+    for name in way[1:]:
+        found = getattr(found, name, None)
+    return found
