@@ -67,9 +67,9 @@ def test_an_answer_that_was_asked_for_before_the_failure_says_nothing_of_now() -
         failing.issue("alice", claims={})
     store = failing._runtime.live_store
     assert store is not None
-    store.answered(0)
+    store.note(0)
     assert told == ["store_failed"]
-    store.answered(next(store.numbers))
+    store.note(next(store.numbers))
     assert told == ["store_failed", "store_back"]
     # The same for a failure: what was asked before the store came back.
     store.failed("end", StoreUnavailable("gone"), 1)

@@ -14,11 +14,11 @@ from asyncio import (
     wait_for,
     wrap_future,
 )
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable
 from threading import Lock
 from typing import Any
 
@@ -52,15 +52,6 @@ class Awaiting:
         self.executors.reset()
         self._tasks: set[Task[None]] = set()  # a loop keeps none of its tasks alive
         self._syncing: Task[None] | None = None
-
-    async def check(self) -> None:
-        """Check the store at start: address, rights, schema. Raises ConfigurationError."""
-        check = getattr(self._store, "check", None)
-        if check is not None:
-            is_plain = not iscoroutinefunction(check)
-            answer = await self.executors.call("store", None, check) if is_plain else check()
-            if isawaitable(answer):
-                await answer
 
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
@@ -148,7 +139,7 @@ class Executors:
         """Begin without threads, as a forked child does."""
         self._lock = Lock()
         self._by_kind: dict[str, ThreadPoolExecutor] = {}
-        self.hung: Counter[str] = Counter()  # threads, by kind
+        self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # what never came back
 
     async def call(
         self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
@@ -169,17 +160,10 @@ class Executors:
 
     def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
         """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
-
-        def came_back(_: Future[Any]) -> None:
-            with self._lock:
-                self.hung[kind] -= 1
-
         with self._lock:
-            self.hung[kind] += 1
-            if self.hung[kind] <= MAX_HUNG and self._by_kind.get(kind) is executor:
+            hung = self.hung[kind] = [*(one for one in self.hung[kind] if not one.done()), work]
+            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is executor:
                 del self._by_kind[kind]  # its threads end when they have done what waits there
-        # After the lock: where it has just come back, this calls at once.
-        work.add_done_callback(came_back)
 
     def close(self) -> None:
         """Let all threads end when they have done what waits there."""

@@ -89,7 +89,7 @@ class LiveStore:
         except Exception as error:  # noqa: BLE001
             raise self.failed(verb, error, number) from None
         if self._failed_since is not None:
-            self.answered(number)
+            self.note(number)
         return answer
 
     def failed(self, verb: str, error: Exception, number: int) -> StoreUnavailable:
@@ -98,24 +98,19 @@ class LiveStore:
             # The contract names one error. Another is a bug, for whoever wrote the store to see.
             self._log.raised(f"store.{verb}", error)
         detail = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
-        with self._lock:
-            is_news = self._failed_since is None and number > self._changed
-            if is_news:
-                self._failed_since = self._clock()
-                self._changed = next(self.numbers)
-        if is_news:
-            self._log.tell((StoreFailed(verb=verb, detail=detail),))
+        self.note(number, StoreFailed(verb=verb, detail=detail))
         return StoreUnavailable(f"{verb}: {detail}")
 
-    def answered(self, number: int) -> None:
-        """Take note that a call was answered, after others that failed."""
+    def note(self, number: int, failure: StoreFailed | None = None) -> None:
+        """Take note of how a call ended, and tell it if that is a change."""
         with self._lock:
-            since = self._failed_since
-            if since is None or number <= self._changed:
+            since, now = self._failed_since, self._clock()
+            if (since is None) is (failure is None) or number <= self._changed:
                 return
-            self._failed_since = None
+            self._failed_since = now if failure is not None else None
             self._changed = next(self.numbers)
-        self._log.tell((StoreBack(seconds=max(self._clock() - since, 0.0)),))
+        failed_for = max(now - since, 0.0) if since is not None else 0.0
+        self._log.tell((failure or StoreBack(seconds=failed_for),))
 
     # --- ended grants
 

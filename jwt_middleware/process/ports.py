@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable, iscoroutinefunction
+from inspect import isawaitable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +36,10 @@ class Waiting:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    def check(self) -> None:
-        """Check the store at start: address, rights, schema. Raises ConfigurationError."""
-        check = getattr(self._store, "check", None)
-        if check is not None and not iscoroutinefunction(check):
-            _plain(check(), "is")
-
     def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and ConfigurationError."""
         # A decorated verb shows only now that it is asynchronous. Then nothing has been done.
-        return _plain(getattr(self._store, verb)(*args), f"{verb} is")
+        return unawaited(getattr(self._store, verb)(*args), f"{verb} is")
 
     def call_hook(self, threads: str, hook: Callable[..., Any], asked: Hidden[Any]) -> Any:
         """Call a function of the application's. Raises what it raises."""
@@ -66,7 +60,6 @@ def ports(
     """Return the functions that flows ask. Those of a kind that awaits have to be awaited."""
 
     def driven(flow: Callable[..., Flow[Any]], *given: Any) -> Callable[..., Any]:
-        """Return what carries a flow to its end, given its first arguments."""
         return lambda *args: kind.drive(flow(*given, *args))
 
     found: dict[str, Any] = {
@@ -99,7 +92,7 @@ def check_waits(settings: Settings, store: Any) -> None:
             raise _asynchronous(field, subject, remedy)
 
 
-def _plain(answer: Any, subject: str) -> Any:
+def unawaited(answer: Any, subject: str) -> Any:
     """Return an answer of the store's, unless it has to be awaited. Raises ConfigurationError."""
     if isawaitable(answer):
         getattr(answer, "close", dict)()  # or Python would warn that it was never awaited

@@ -17,16 +17,13 @@ from contextlib import suppress
 from functools import cache
 from threading import Lock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..request.body_parameters import check_length
 from ..values import reasons
 from ..values.errors import InvalidRequest, OAuthError, TooLarge, Unavailable
 from ..values.requests import Request
 from ..values.tokens import Hidden
-
-if TYPE_CHECKING:
-    from asyncio import Timeout
 
 READ_SECONDS = 10.0  # for the whole body of a token request
 DRAIN_SECONDS = 2.0
@@ -150,7 +147,7 @@ class Body:
             yield piece
 
 
-def _limited_to(seconds: float) -> Timeout:
+def _limited_to(seconds: float) -> Any:
     # Not at the top: a process of WSGI has no use for asyncio.
     from asyncio import timeout
 

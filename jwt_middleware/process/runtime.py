@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -19,7 +19,7 @@ from .current_token import CURRENT
 from .event_log import EventLog
 from .hooks import Hooks
 from .live_store import LiveStore
-from .ports import Waiting, check_waits, ports
+from .ports import Waiting, check_waits, ports, unawaited
 from .several_workers import check_workers
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Runtime:
                 group, self._log, clock=settings.clock, leeway=settings.leeway
             )
             self.store, self.astore, self.ended = live.plain, live.awaited, live.ended
-        self._waiting = Waiting(self.store)
         self.awaiting: Awaiting | None = None
         self._cores: dict[bool, Core] = {}
         _runtimes.add(self)
@@ -88,7 +87,7 @@ class Runtime:
             if asynchronous not in self._cores:
                 if not asynchronous:
                     check_waits(self._settings, self.store)
-                kind = self._make_awaiting() if asynchronous else self._waiting
+                kind = self._make_awaiting() if asynchronous else Waiting(self.store)
                 made = ports(kind, self._settings, self.hooks, self.live_store)
                 ended = self.ended if self.live_store is not None else None
                 exchange, lookups = _as_two(made, self.tell)
@@ -122,12 +121,19 @@ class Runtime:
 
     def check(self) -> None:
         """Check the store at start: address, rights, schema. Raises ConfigurationError."""
-        self._waiting.check()
+        check = getattr(self.store, "check", None)
+        if check is not None and not iscoroutinefunction(check):
+            unawaited(check(), "is")
 
     async def acheck(self) -> None:
         """Do what `check` does, for doors that await."""
         forks.notice()
-        await self._make_awaiting().check()
+        check = getattr(self.astore, "check", None)
+        if check is not None:
+            threads, is_plain = self._make_awaiting().executors, not iscoroutinefunction(check)
+            answer = await threads.call("store", None, check) if is_plain else check()
+            if isawaitable(answer):
+                await answer
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from ..settings.settings import Settings
@@ -47,22 +47,6 @@ _frame_at = getattr(sys, "_getframe", None)
 _warned: WeakValueDictionary[int, Settings] = WeakValueDictionary()
 
 
-class _Own(NamedTuple):
-    """Something that is known in one process only."""
-
-    field: str
-    what: str
-    remedy: str
-
-
-class _Seen(NamedTuple):
-    """What can be seen of the server around us."""
-
-    workers: int | None  # None: it doesn't say
-    is_parent: bool  # the application is made once, and forked into each worker
-    is_serving: bool  # it is made in the middle of a request, or of a lifespan
-
-
 def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> bool:
     """Refuse to be one of several workers; where that can't be seen, log one WARNING.
 
@@ -79,16 +63,16 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
         ConfigurationError: for the first thing that other workers wouldn't know.
 
     """
-    seen = _see()
-    own = list(_unshared(settings, store, is_parent=seen.is_parent))
-    if not own:
+    workers, is_parent, is_serving = _see()
+    unshared = list(_unshared(settings, store, is_parent=is_parent))
+    if not unshared:
         return False
-    if seen.workers == 1:
-        if seen.is_parent and hasattr(store, "hand_over"):
+    if workers == 1:
+        if is_parent and hasattr(store, "hand_over"):
             store.hand_over()
         return False
-    if seen.workers is not None and (at_startup or not seen.is_serving):
-        field, what, remedy = own[0]
+    if workers is not None and (at_startup or not is_serving):
+        field, what, remedy = unshared[0]
         problem = (
             f"{what}, and this server runs several workers: what one issues, the others refuse"
         )
@@ -97,11 +81,11 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
         _warned[id(settings)] = settings
         LOGGER.warning(
             "%s; that is good for one worker, and until it ends. %s (%s)",
-            "; ".join(f"{one.field}: {one.what}" for one in own),
-            _UNSEEN if seen.workers is None else _SEVERAL,
-            "; ".join(dict.fromkeys(one.remedy for one in own)),
+            "; ".join(f"{field}: {what}" for field, what, _ in unshared),
+            _UNSEEN if workers is None else _SEVERAL,
+            "; ".join(dict.fromkeys(remedy for _, _, remedy in unshared)),
         )
-    return seen.workers is not None
+    return workers is not None
 
 
 def is_for_one_process(store: Any) -> bool:
@@ -109,26 +93,34 @@ def is_for_one_process(store: Any) -> bool:
     return getattr(store, "blocking", None) is False
 
 
-def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[_Own]:
-    """Yield what other workers don't know. Keys that the parent made are known to all of them."""
+def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield what other workers don't know: the field, what is wrong with it, and the way out.
+
+    Keys that the parent of all workers made are known to all of them.
+    """
     if is_for_one_process(store):
         what = "memory:// is one process's own"
-        yield _Own("refresh.store", what, "use sqlite:///grants.db")
+        yield "refresh.store", what, "use sqlite:///grants.db"
     if is_parent:
         return
     what = "KeySet.generate() made them in this process, and no other has them"
     remedy = 'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")'
     if settings.keys.is_made_here:
-        yield _Own("keys", what, remedy)
+        yield "keys", what, remedy
     issuers = enumerate(settings.trusted_issuers)
     made_here = [position for position, one in issuers if one.keys.is_made_here]
     if made_here:  # the first stands for all: there may be a thousand, and one line tells of them
         more = f", as for {len(made_here) - 1} more" if made_here[1:] else ""
-        yield _Own(f"trusted_issuers[{made_here[0]}].keys", what + more, remedy)
+        yield f"trusted_issuers[{made_here[0]}].keys", what + more, remedy
 
 
-def _see() -> _Seen:
-    """Look at the modules, and at the stack of this thread: servers make applications in theirs."""
+def _see() -> tuple[int | None, bool, bool]:
+    """Look at the modules, and at the stack of this thread: servers make applications in theirs.
+
+    Returns how many workers there are, None where the server doesn't say; whether this is their
+    parent, which makes the application once and is forked into each; and whether the application is
+    made in the middle of a request, or of a lifespan.
+    """
     found: list[Any] = [getattr(sys.modules.get(one), name, None) for one, name in _IN_MODULES]
     # Without lazy-apps, uWSGI makes the application before it forks, when there is no worker yet.
     is_parent, is_serving = is_before_silent_fork(), False
@@ -142,7 +134,7 @@ def _see() -> _Seen:
         is_serving |= "start_response" in names or ("receive" in names and "send" in names)
         frame = frame.f_back
     numbers = [one for one in found if isinstance(one, int)]
-    return _Seen(max(1, *numbers) if numbers else None, is_parent, is_serving)
+    return max(1, *numbers) if numbers else None, is_parent, is_serving
 
 
 def _number_in(frame: FrameType, way: tuple[str, ...] | int | None) -> Any:
