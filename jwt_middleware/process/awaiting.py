@@ -58,14 +58,10 @@ class Awaiting:
         threads = "store" if getattr(self._store, "blocking", True) else ""
         call = getattr(self._store, verb)
         # An end that takes too long may succeed all the same, and should.
-        called = self._call(threads, call, Hidden(args), is_kept=verb in _ENDINGS)
+        called = self.call(threads, call, Hidden(args), is_kept=verb in _ENDINGS)
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
-    async def call_hook(self, threads: str, hook: Callable[..., Any], asked: Hidden[Any]) -> Any:
-        """Call a function of the application's. Raises what it raises, and TimeoutError."""
-        return await self._call(threads, hook, Hidden((asked.value,)))
-
-    async def _call(
+    async def call(
         self,
         threads: str,
         call: Callable[..., Any],

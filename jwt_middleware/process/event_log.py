@@ -42,10 +42,11 @@ _WORDS: dict[str, tuple[int, str]] = {
     "keys_back": (WARNING, "the key set of %(issuer)s can be had again, after %(seconds).1f s"),
 }
 _LINES = {name: (level, f"{name}: {words}") for name, (level, words) in _WORDS.items()}
-# What runs for each token and raises: named as the setting is.
+# Functions of the application's that run for each token: the reason of a refusal when one raises,
+# and the setting that names it.
 _OF_THE_APPLICATION = {reasons.CHECK_FAILED: "checks", reasons.USER_HOOK: "user"}
-# What a wrong setting refuses tokens for, and which it is. A token that is old, or none at all,
-# comes to every process, and says nothing.
+# Reasons for which good tokens are refused where a setting is wrong, and that setting. An old
+# token, or none at all, is an everyday thing, and says nothing of the settings.
 _BY_SETTINGS = {
     reasons.ISSUER: "issuer, trusted_issuers",
     reasons.AUDIENCE: "audience",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CALL_LIMIT = 10.0  # seconds, where calls can be given up; every store's own time-out is shorter
 STRANGERS = "strangers"  # the threads for questions about names that nobody knows
 
-_REASONS = {
+_FAULTS = {
     "claims_for": reasons.CLAIMS_HOOK,
     "issuer_for": reasons.ISSUER_HOOK,
     "signer": reasons.SIGNER,
@@ -42,8 +42,8 @@ _BUSY = Unavailable(reasons.UNAVAILABLE, "too many issuers that nobody knows, at
 class Caller(Protocol):
     """How one kind of doors calls and waits."""
 
-    # `call_hook(threads, hook, asked)`; `threads` names those that run what would block a loop.
-    call_hook: Callable[[str, Callable[..., Any], Hidden[Any]], Any]
+    # `call(threads, hook, args)`; `threads` names those that run what would block an event loop.
+    call: Callable[[str, Callable[..., Any], Hidden[tuple[Any, ...]]], Any]
     wait: Callable[[Future[Any], float], Any]  # for a result; raises TimeoutError
     carry: Callable[[Flow[None]], Any]  # carries a flow to its end, whoever stops waiting for it
 
@@ -75,7 +75,7 @@ class Hooks:
     ) -> Flow[Any]:
         """Return what a hook answers; an EndGrant, too, is an answer. Raises Unavailable."""
         try:
-            return (yield from ask(caller.call_hook, threads or name, hook, Hidden(asked)))
+            return (yield from ask(caller.call, threads or name, hook, Hidden((asked,))))
         except EndGrant as refusal:
             return refusal
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
@@ -84,15 +84,16 @@ class Hooks:
     def sign(self, caller: Caller, key: ExternalKey, message: Hidden[bytes]) -> Flow[bytes]:
         """Return the signature of `message` by a key that is elsewhere. Raises Unavailable."""
         try:
-            signature = yield from ask(caller.call_hook, "signer", key.signer.sign, message)
+            args = Hidden((message.value,))
+            signature = yield from ask(caller.call, "signer", key.signer.sign, args)
             return checked(key, message.value, signature)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._failed("signer", error) from None
 
     def _failed(self, name: str, error: Exception) -> Unavailable:
-        # For those who can mend it to see.
+        """Log the fault, for those who can mend it, and return the error for the request."""
         self._log.fault(name, error)
-        return Unavailable(_REASONS[name], type(error).__name__)
+        return Unavailable(_FAULTS[name], type(error).__name__)
 
     # --- whose tokens are taken
 

@@ -22,12 +22,12 @@ from .live_store import LiveStore
 if TYPE_CHECKING:
     from .awaiting import Awaiting
 
-_VERBS = [name for name in vars(Store) if not name.startswith("_")]
+_STORE_VERBS = [name for name in vars(Store) if not name.startswith("_")]
 _SYNC_KIND = "give its sync kind"  # of a store
 
 
 class Waiting:
-    """How doors that can't await call and wait (WSGI, and `issue`): all in their own thread."""
+    """How doors that can't await call and wait (WSGI, and `issue`): in the thread they run in."""
 
     drive = carry = staticmethod(run)
     find_key = staticmethod(LiveKeys.find)
@@ -41,9 +41,9 @@ class Waiting:
         # A decorated verb shows only now that it is asynchronous. Then nothing has been done.
         return unawaited(getattr(self._store, verb)(*args), f"{verb} is")
 
-    def call_hook(self, threads: str, hook: Callable[..., Any], asked: Hidden[Any]) -> Any:
+    def call(self, threads: str, hook: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
         """Call a function of the application's. Raises what it raises."""
-        return hook(asked.value)
+        return hook(*args.value)
 
     def wait(self, future: Any, seconds: float) -> Any:
         """Return what a `concurrent.futures.Future` brings. Raises TimeoutError."""
@@ -71,7 +71,7 @@ def ports(
         found["find_issuer"] = driven(hooks.find_issuer, kind, settings.issuer_for)
     group = settings.refresh
     if group is not None and store is not None:
-        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in _VERBS}
+        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in _STORE_VERBS}
         found |= {"store": SimpleNamespace(**verbs), "sync": partial(kind.sync, store)}
         if group.claims_for is not None:
             found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)

@@ -28,12 +28,12 @@ from ..values.tokens import Hidden
 READ_SECONDS = 10.0  # for the whole body of a token request
 DRAIN_SECONDS = 2.0
 DRAIN_LIMIT = 8 * 1024 * 1024  # octets; what is larger is mostly refused by proxies, too
-TOO_LARGE = 413  # this answer says that nobody wants the body
+TOO_LARGE = 413  # the answer that says itself that the body isn't wanted
 PIECE = 1024  # octets that a WSGI server is asked for at a time; in between the time is looked at
 # Threads of one process that wait for bodies of refused requests. A proxy that buffers sends all at
 # once, so that few are enough for it.
 DRAINS = 2
-# And for those of token requests, of one address: strangers elsewhere shut nobody out.
+# And for bodies of token requests from one address: other addresses have threads of their own.
 READS = 2
 TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
 TURN_PAUSE = 0.005
@@ -62,7 +62,8 @@ class AsyncBody:
     async def drain(self, request: Request, status: int) -> None:
         """Throw away what the client of a refused request still sends, so that it gets the answer.
 
-        Nothing where an endpoint has asked for the body: it was read, or isn't worth waiting for.
+        Does nothing where an endpoint has asked for the body: it has been read, or it is not worth
+        waiting for.
         """
         length = request.header("content-length")
         is_sent = _drainable(length) if length else request.header("transfer-encoding") is not None
@@ -122,7 +123,7 @@ class Body:
         return Hidden(body)
 
     def drain(self, request: Request, status: int) -> None:
-        """Do what that of ASGI does. Without a length nobody would know how long a read waits."""
+        """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
         size, turns = _drainable(request.header("content-length")), _turns(os.getpid())
         if self._is_asked_for or not size or _is_left(request, status):
             return
@@ -156,8 +157,8 @@ def _limited_to(seconds: float) -> Any:
 
 def _is_left(request: Request, status: int) -> bool:
     """Say whether a body is not to be drained, however long it is."""
-    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it, and
-    # asking for the body makes the server say it: then all of the body comes for nothing.
+    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it. To ask
+    # for the body would make the server say it, and the client send all of the body for nothing.
     return request.is_websocket or status == TOO_LARGE or request.header("expect") is not None
 
 
@@ -171,7 +172,7 @@ def _drainable(length: str | None) -> int:
 
 
 class _Turns:
-    """Who waits for octets in this process: at most so many at a time of each name."""
+    """Threads of this process that wait for octets, by a name: of each name so many at a time."""
 
     __slots__ = ("_lock", "_taken")
 
@@ -198,5 +199,5 @@ class _Turns:
 
 @cache
 def _turns(process: int) -> _Turns:
-    # By process: a forked child has none of its parent's threads, and must not wait for them.
+    # One object for each process: a forked child doesn't wait for threads of its parent's.
     return _Turns()

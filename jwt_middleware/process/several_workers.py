@@ -21,13 +21,13 @@ from .event_log import LOGGER
 if TYPE_CHECKING:
     from types import FrameType
 
-# What says how many workers there are, by the module of a frame: the way to the number from a
-# variable of the frame, or the number itself. The largest that is found counts.
+# Where the number of workers is found, by the module of a frame: a variable of the frame and the
+# attributes that lead on from it; or the number itself. The largest that is found counts.
 _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "gunicorn.arbiter": ("self", "cfg", "workers"),
     "granian.server.common": ("self", "workers"),  # where processes are forked
-    "granian.server.mp": ("worker_id",),  # of the second worker 2: it ends the server
-    "hypercorn.run": ("config", "workers"),  # and 0 is one process, without a parent
+    "granian.server.mp": ("worker_id",),  # 2 in the second worker, whose refusal ends the server
+    "hypercorn.run": ("config", "workers"),  # 0 is one process, without a parent
     "hypercorn.asyncio.run": ("config", "workers"),
     "hypercorn.trio.run": ("config", "workers"),
     # On the stack of workers only, never of --reload, whose `config.workers` may be any.
@@ -37,12 +37,12 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "waitress.runner": 1,
     "flask.cli": 1,
 }
-# The same of modules that a server puts into the interpreter, and documents.
+# The same in modules that a server puts into the interpreter, and documents.
 _IN_MODULES = (("uwsgi", "numproc"), ("mod_wsgi", "maximum_processes"))
 
 _SEVERAL = "This server runs several: what one issues, the others refuse"
 _UNSEEN = "How many this server runs can't be seen: of several, each refuses what another issued"
-# An implementation of Python need not have it: without frames nothing is seen, and so it warns.
+# Not every implementation of Python has it. Without frames no number is found, and so it warns.
 _frame_at = getattr(sys, "_getframe", None)
 _warned: WeakValueDictionary[int, Settings] = WeakValueDictionary()
 
