@@ -15,9 +15,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from functools import cache
-from threading import Lock
-from time import monotonic, sleep
+from threading import Lock, Semaphore
+from time import monotonic
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..request.body_parameters import check_length
 from ..values import reasons
@@ -36,7 +37,6 @@ DRAINS = 2
 # And for bodies of token requests from one address: other addresses have threads of their own.
 READS = 2
 TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
-TURN_PAUSE = 0.005
 
 _DRAINING = "a refused request"  # in the place of an address
 
@@ -105,8 +105,8 @@ class Body:
         length = environ.get("CONTENT_LENGTH")
         if not length and not environ.get("wsgi.input_terminated"):
             return Hidden(b"")
-        turns, address = _turns(os.getpid()), environ.get("REMOTE_ADDR", "")
-        if not turns.take(address, READS, TURN_SECONDS):
+        turn = _turn(environ.get("REMOTE_ADDR", ""), READS)
+        if not turn.acquire(timeout=TURN_SECONDS):
             raise Unavailable(reasons.BODIES)
         try:
             body = b"".join(self._pieces(int(length) if length else limit + 1, READ_SECONDS))
@@ -115,7 +115,7 @@ class Body:
         except Exception:  # noqa: BLE001  (each server has errors of its own for bad bodies)
             raise InvalidRequest(reasons.BODY) from None
         finally:
-            turns.give_back(address)
+            turn.release()
         if len(body) > limit:
             raise TooLarge(reasons.BODY_TOO_LARGE)
         if length and len(body) != int(length):
@@ -124,16 +124,16 @@ class Body:
 
     def drain(self, request: Request, status: int) -> None:
         """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
-        size, turns = _drainable(request.header("content-length")), _turns(os.getpid())
+        size, turn = _drainable(request.header("content-length")), _turn(_DRAINING, DRAINS)
         if self._is_asked_for or not size or _is_left(request, status):
             return
-        if turns.take(_DRAINING, DRAINS):
+        if turn.acquire(blocking=False):
             try:
                 with suppress(Exception):
                     for _ in self._pieces(size, DRAIN_SECONDS):
                         pass
             finally:
-                turns.give_back(_DRAINING)
+                turn.release()
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
         """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""
@@ -171,33 +171,15 @@ def _drainable(length: str | None) -> int:
     return int(length or 0)
 
 
-class _Turns:
-    """Threads of this process that wait for octets, by a name: of each name so many at a time."""
-
-    __slots__ = ("_lock", "_taken")
-
-    def __init__(self) -> None:
-        self._taken: list[str] = []
-        self._lock = Lock()
-
-    def take(self, name: str, most: int, seconds: float = 0.0) -> bool:
-        """Take a turn, after a wait of so many seconds if need be; False: all are taken."""
-        end = monotonic() + seconds
-        while True:
-            with self._lock:
-                if self._taken.count(name) < most:
-                    self._taken.append(name)
-                    return True
-            if monotonic() >= end:
-                return False
-            sleep(TURN_PAUSE)
-
-    def give_back(self, name: str) -> None:
-        with self._lock:
-            self._taken.remove(name)
+def _turn(name: str, most: int) -> Semaphore:
+    """Return what a thread acquires that waits for octets: of a name at most so many can."""
+    lock, turns = _turns(os.getpid())
+    with lock:
+        return turns.setdefault(name, Semaphore(most))
 
 
 @cache
-def _turns(process: int) -> _Turns:
-    # One object for each process: a forked child doesn't wait for threads of its parent's.
-    return _Turns()
+def _turns(process: int) -> tuple[Lock, WeakValueDictionary[str, Semaphore]]:
+    # One for each process: a forked child doesn't wait for threads of its parent's. A turn is kept
+    # for as long as a thread has it, or waits for it.
+    return Lock(), WeakValueDictionary()

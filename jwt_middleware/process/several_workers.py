@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..settings.settings import Settings
 from ..values.errors import ConfigurationError
 from ..values.forks import is_before_silent_fork
 from .event_log import LOGGER
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 # Where the number of workers is found, by the module of a frame: a variable of the frame and the
 # attributes that lead on from it; or the number itself. The largest that is found counts.
