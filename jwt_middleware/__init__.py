@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .keys.key_set import KeySet
-from .process.runtime import current_token
+from .process.current_token import current_token
 from .request.routes import Route
 from .settings.groups import Cookies, Former, Refresh, Resource, TokenCache, TrustedIssuer
 from .settings.settings import Settings
