@@ -1,0 +1,42 @@
+"""Two kinds of a store from one set of verbs: a verb is a flow, and each kind carries it out.
+
+Such a store has a method `_carry_out(flow, *args)`, which makes the flow with what the store knows,
+and drives it: by `run` in the kind that waits, by `arun` in the kind that is awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ..values.flows import Flow
+
+VerbArgs = ParamSpec("VerbArgs")
+Answer = TypeVar("Answer")
+
+
+def waiting(
+    flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
+) -> Callable[Concatenate[Any, VerbArgs], Answer]:
+    """Return the method that carries a flow out and returns its answer."""
+
+    @wraps(flow)
+    def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
+        answer: Answer = store._carry_out(flow, *args, **kwargs)
+        return answer
+
+    return verb
+
+
+def awaited(
+    flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
+) -> Callable[Concatenate[Any, VerbArgs], Coroutine[Any, Any, Answer]]:
+    """Return the coroutine method that does the same."""
+
+    @wraps(flow)
+    async def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
+        answer: Answer = await store._carry_out(flow, *args, **kwargs)
+        return answer
+
+    return verb
