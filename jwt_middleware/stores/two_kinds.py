@@ -6,8 +6,9 @@ and drives it: by `run` in the kind that waits, by `arun` in the kind that is aw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import wraps
+from types import CoroutineType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..values.flows import Flow
@@ -31,7 +32,7 @@ def waiting(
 
 def awaited(
     flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
-) -> Callable[Concatenate[Any, VerbArgs], Coroutine[Any, Any, Answer]]:
+) -> Callable[Concatenate[Any, VerbArgs], CoroutineType[Any, Any, Answer]]:
     """Return the coroutine method that does the same."""
 
     @wraps(flow)
@@ -39,4 +40,5 @@ def awaited(
         answer: Answer = await store._carry_out(flow, *args, **kwargs)
         return answer
 
-    return verb
+    coroutine_method: Any = verb  # to mypy it returns a Coroutine, to pyright a CoroutineType
+    return coroutine_method
