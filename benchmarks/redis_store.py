@@ -21,8 +21,7 @@ from typing import Any
 from benchmarks.grants import new_grant, one_core
 from benchmarks.measure import Times, measure
 from jwt_middleware.stores.redis import RedisStore
-from jwt_middleware.stores.redis.driver import WAITING
-from jwt_middleware.stores.redis.links import Command, Place, ServerLink
+from jwt_middleware.stores.redis.links import WAITING, Command, Place, ServerLink
 from jwt_middleware.stores.redis.scripts import SCRIPTS
 from jwt_middleware.stores.redis.verbs import RedisVerbs
 from jwt_middleware.values.flows import Flow, ask

@@ -22,17 +22,17 @@ from redis.crc import key_slot
 from redis.exceptions import NoPermissionError
 from redis.sentinel import Sentinel
 
-import jwt_middleware.stores.redis.driver
+import jwt_middleware.stores.redis
 from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.stores import SHARDS, new_grant_id, shard
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis.address import Queue, parse_redis_url
-from jwt_middleware.stores.redis.driver import kind_of
 from jwt_middleware.stores.redis.scripts import packed, packed_more, unpacked
 from jwt_middleware.stores.redis.start_checks import (
     RIGHTS_IN_A_CLUSTER,
     RIGHTS_TO_HEAR,
     RIGHTS_TO_SERVE,
+    kind_of,
 )
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.tokens import FrozenDict
@@ -377,8 +377,8 @@ def test_of_many_processes_one_wins_each_generation(park: engines.Park, engine: 
 
 def test_without_redis_py_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    path = jwt_middleware.stores.redis.driver.__file__
-    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.redis.another", path)
+    path = jwt_middleware.stores.redis.__file__
+    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.another", path)
     assert spec is not None
     assert spec.loader is not None
     with pytest.raises(ConfigurationError, match=r"pip install .*\[redis\]"):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-import redis.backoff
+from redis.backoff import NoBackoff
 
 from ..store_options import STORE_TIMEOUT, wrong_store
-from .driver import AWAITED, WAITING, Kit
+from .links import AWAITED, WAITING, Kit
 
 POOL_MAX: Final = 50  # connections of a process, or of its event loop, to one server
 
@@ -44,26 +44,28 @@ class Address:
         if self.kind == "cluster":
             # Of the nodes one after the other is asked, so whoever can't be reached takes its share
             # of the time, and as much remains for the answer.
-            return kit.cluster(
-                startup_nodes=[kit.node(*one) for one in self.hosts],
+            return kit.redis.RedisCluster(
+                startup_nodes=[kit.redis.cluster.ClusterNode(*one) for one in self.hosts],
                 # Of the reads that find the way: the node that doesn't answer, then a new map.
-                retry=kit.retry(redis.backoff.NoBackoff(), 1),
+                retry=kit.redis.retry.Retry(NoBackoff(), 1),
                 dynamic_startup_nodes=False,
                 max_connections=self.pool_max,
                 **_within(self.timeout / (len(self.hosts) + 1), self.settings),
             )
         half = self.timeout / 2  # for the way, and as much for the answer
-        once = {"retry": kit.retry(redis.backoff.NoBackoff(), 0)}
+        once = {"retry": kit.redis.retry.Retry(NoBackoff(), 0)}
         given = _within(half, self.settings) | once | {"max_connections": self.pool_max}
         if self.kind == "sentinel":
             few = _within(half / len(self.hosts), self.sentinel) | once
-            sentinel = kit.sentinel(self.hosts, sentinel_kwargs=few, **given)
+            sentinel = kit.redis.Sentinel(self.hosts, sentinel_kwargs=few, **given)
             sentinel.sentinels = Queue(sentinel.sentinels)
             return sentinel.master_for(self.service)
         ((host, port),) = self.hosts
-        kind = kit.tls if given.pop("ssl", False) else kit.connection
-        pool = kit.pool(connection_class=kind, host=host, port=port, timeout=half, **given)
-        return kit.client.from_pool(pool)
+        kind = kit.redis.SSLConnection if given.pop("ssl", False) else kit.redis.Connection
+        pool = kit.redis.BlockingConnectionPool(
+            connection_class=kind, host=host, port=port, timeout=half, **given
+        )
+        return kit.redis.Redis.from_pool(pool)
 
 
 def _within(seconds: float, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ _STORE_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "wait_timeout": float,
     "pool_max": int,
 }
-_SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_SENTINEL_OPTIONS: Final = {"sentinel_username": "username", "sentinel_password": "password"}
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password")
 
 
@@ -123,31 +125,27 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     if match is None:
         raise wrong_store("is no address of Redis", _REDIS_ADDRESSES)
     scheme, kind, user, hosts, path, query = (one or "" for one in match.groups())
-    settings: dict[str, Any] = {}
-    if user:
-        name, _, password = user.partition(":")
-        settings |= {"username": unquote(name) or None, "password": unquote(password)}
     service, db = _service_and_database(kind, path)
-    if db:
-        settings["db"] = db
     allowed = {*_STORE_OPTIONS, "client_name"}
     if scheme == "rediss":
-        settings["ssl"] = True
         allowed.update(_TLS_OPTIONS)
         if kind == "cluster":
             allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
     if kind == "sentinel":
         allowed.update(_SENTINEL_OPTIONS)
-    options: dict[str, Any] = {}
-    sentinel = {"ssl": True} if scheme == "rediss" else {}
-    for name, value in _read_options(query, allowed).items():
-        if name in _STORE_OPTIONS:
-            options[name] = value
-        elif name in _SENTINEL_OPTIONS:
-            sentinel[name.removeprefix("sentinel_")] = value
-        else:
-            settings[name] = value
-            sentinel[name] = value
+    given = _read_options(query, allowed)
+    options = {name: given.pop(name) for name in _STORE_OPTIONS if name in given}
+    sentinel = {
+        _SENTINEL_OPTIONS[name]: given.pop(name) for name in _SENTINEL_OPTIONS.keys() & given
+    }
+    if scheme == "rediss":
+        given["ssl"] = True
+    settings = dict(given)
+    if user:
+        name, _, password = user.partition(":")
+        settings |= {"username": unquote(name) or None, "password": unquote(password)}
+    if db:
+        settings["db"] = db
     pool_max = options.pop("pool_max", POOL_MAX)
     if pool_max < 1:
         raise wrong_store("pool_max must be at least 1", f"{POOL_MAX} is usual")
@@ -155,7 +153,7 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     places = [_host_and_port(one, _DEFAULT_PORTS[kind]) for one in hosts.split(",")]
     if not kind and len(places) > 1:
         raise wrong_store("redis:// has one host", _REDIS_ADDRESSES)
-    return Address(kind, places, service, settings, sentinel, pool_max, timeout), options
+    return Address(kind, places, service, settings, sentinel | given, pool_max, timeout), options
 
 
 def _service_and_database(kind: str, path: str) -> tuple[str, int]:

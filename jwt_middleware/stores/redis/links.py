@@ -7,19 +7,63 @@ was done, and must not ask again. So the connections are used directly, beneath 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import redis.asyncio.cluster
-import redis.client
+import redis.asyncio.retry
+import redis.cluster
+from redis import exceptions as errors
+from redis.client import NEVER_DECODE
 
 from ...values.flows import Flow, ask
 from ..store_options import wrong_store
-from .driver import AWAITED, Kit, errors
 
 Command: TypeAlias = tuple[bytes, ...]
 Place: TypeAlias = tuple[str, int]  # a node's host and port
+
+# All that fails between here and a server. What the server refuses is an answer.
+FAULTS: Final = (
+    errors.RedisError,
+    errors.RedisClusterException,
+    errors.ChildDeadlockedError,
+    OSError,
+)
+
+
+class Kit(NamedTuple):
+    """What redis-py has in two kinds, and how each is told to do the same.
+
+    What a function of the second kind returns is to be awaited, so flows `ask` for all of them.
+    """
+
+    redis: Any  # the module: in both kinds it has the same names
+    sleep: Callable[[float], Any]
+    close: Callable[[Any], Any]  # a client and its connections
+    close_node: Callable[[Any], Any]
+    disconnect: Callable[[Any], Any]  # a connection, without waiting for the server
+    initialize: Callable[[Any], Any]  # a Cluster's client: asks the nodes for their slots
+
+
+WAITING: Final = Kit(
+    redis=redis,
+    sleep=time.sleep,
+    close=methodcaller("close"),
+    close_node=lambda node: node.redis_connection.close(),
+    disconnect=methodcaller("disconnect"),
+    initialize=lambda _: None,  # it has asked them when it was made
+)
+AWAITED: Final = Kit(
+    redis=redis.asyncio,
+    sleep=asyncio.sleep,
+    close=methodcaller("aclose"),
+    close_node=methodcaller("disconnect"),
+    disconnect=methodcaller("disconnect", nowait=True),
+    initialize=methodcaller("initialize"),
+)
 
 
 class ServerLink:
@@ -171,7 +215,7 @@ class ClusterLink(ServerLink):
         return known or self._newcomers.setdefault(where, self._newcomer(where))
 
     def _newcomer(self, where: Place) -> Any:
-        return self.kit.node(*where)
+        return self.kit.redis.cluster.ClusterNode(*where)
 
     def _pool(self, node: Any) -> Any:
         return self.client.get_redis_connection(node).connection_pool
@@ -181,10 +225,10 @@ class AwaitedClusterLink(ClusterLink):
     """A Cluster that is awaited: there a node holds its connections itself, and gives none away."""
 
     def _newcomer(self, where: Place) -> Any:
-        return self.kit.node(*where, **self.client.get_connection_kwargs())
+        return self.kit.redis.cluster.ClusterNode(*where, **self.client.get_connection_kwargs())
 
     def _exchange(self, node: Any, commands: Sequence[Command]) -> Flow[list[Any]]:
-        raw = {redis.client.NEVER_DECODE: True}
+        raw = {NEVER_DECODE: True}
         sent = [redis.asyncio.cluster.PipelineCommand(0, *one, **raw) for one in commands]
         yield from ask(node.execute_pipeline, sent)
         replies: list[Any] = [one.result for one in sent]
@@ -198,7 +242,7 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
     """Return the link of a client, or of the client that a function makes, which is ours then."""
     opened = client() if callable(client) else client
     kind = ServerLink
-    if isinstance(opened, kit.cluster):
+    if isinstance(opened, kit.redis.RedisCluster):
         kind = AwaitedClusterLink if kit is AWAITED else ClusterLink
     return kind(kit, opened, is_ours=callable(client), patience=patience)
 

@@ -20,7 +20,6 @@ refuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha1
 from struct import Struct, error
 from typing import Any, Final
@@ -300,8 +299,3 @@ def _unpacked_more(more: bytes) -> dict[str, Any]:
         "is_session": bool(flags & _IS_SESSION),
         "label": more[_MORE_HEAD.size :].decode() if flags & _HAS_LABEL else None,
     }
-
-
-def texts(found: Iterable[bytes]) -> tuple[str, ...]:
-    """Return what a list of ids says."""
-    return tuple([one.decode() for one in found])

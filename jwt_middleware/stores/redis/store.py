@@ -18,9 +18,8 @@ from ...values.flows import Flow, arun, run
 from ..contract import HEARING, Cursor, Ended
 from ..two_kinds import Answer, VerbArgs, awaited, waiting
 from .address import parse_redis_url
-from .driver import AWAITED, FAULTS, WAITING, kind_of
-from .links import ServerLink, open_link
-from .start_checks import check_all, refused
+from .links import AWAITED, FAULTS, WAITING, ServerLink, open_link
+from .start_checks import check_all, kind_of, refused
 from .verbs import RedisVerbs
 
 

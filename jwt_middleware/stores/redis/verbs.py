@@ -16,13 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, cast
 
+from redis import exceptions as errors
+
 from ...values.errors import StoreUnavailable
 from ...values.flows import Flow
 from ...values.tokens import Grant
 from ..contract import SHARDS, Advanced, Cursor, Ended, Page, shard
 from ..memory import OVERLAP
 from ..store_options import STORE_TIMEOUT, check_store_timeout, wrong_store
-from .driver import errors
 from .links import Command, Place, ServerLink
 from .scripts import (
     DIGESTS,
@@ -34,7 +35,6 @@ from .scripts import (
     packed_more,
     parent_field,
     six,
-    texts,
     unpacked,
 )
 
@@ -109,7 +109,8 @@ class RedisVerbs:
         keys = self.index(grant.subject), self.logs[shard(grant.subject)], self.row(grant.id)
         row = packed(grant), b"%d" % milliseconds(grant.expires_at), b"%d" % limit
         given = self._keep, grant.id.encode(), *row, packed_more(grant)
-        return texts((yield from self._script("add", keys, *given)))
+        ids = yield from self._script("add", keys, *given)
+        return tuple(map(bytes.decode, ids))
 
     def advance(
         self, grant_id: str, source: int, target: int, parent: str | None
@@ -142,7 +143,8 @@ class RedisVerbs:
         """See `Store.end_subject`."""
         keys = self.index(subject), self.logs[shard(subject)]
         given = self._keep, reason.encode()
-        return texts((yield from self._script("end_subject", keys, *given, is_durable=True)))
+        ids = yield from self._script("end_subject", keys, *given, is_durable=True)
+        return tuple(map(bytes.decode, ids))
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         """See `Store.grants`."""
@@ -172,7 +174,7 @@ class RedisVerbs:
                     (answer,) = yield from self.follow(command[1], command)  # noqa: PLW2901
                 found += answer
                 after[letter] = now - OVERLAP
-        return Ended(texts(found), after)
+        return Ended(tuple(map(bytes.decode, found)), after)
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         """See `Store.admit`."""
