@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from types import CoroutineType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ..values.flows import Flow
 
@@ -24,8 +24,7 @@ def waiting(
 
     @wraps(flow)
     def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
-        answer: Answer = store._carry_out(flow, *args, **kwargs)
-        return answer
+        return cast("Answer", store._carry_out(flow, *args, **kwargs))
 
     return verb
 
@@ -37,8 +36,7 @@ def awaited(
 
     @wraps(flow)
     async def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
-        answer: Answer = await store._carry_out(flow, *args, **kwargs)
-        return answer
+        return cast("Answer", await store._carry_out(flow, *args, **kwargs))
 
     # What mypy takes for a Coroutine is a CoroutineType to pyright, which asks for no less.
     return verb  # type: ignore[return-value]

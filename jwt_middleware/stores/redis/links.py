@@ -104,10 +104,6 @@ class ServerLink:
         """Ask anew which node a key is on. Here there is one, and nothing to ask."""
         yield from ()
 
-    def pause(self, seconds: float) -> Flow[None]:
-        """Let some time pass."""
-        return ask(self.kit.sleep, seconds)
-
     def check_timeout(self) -> None:
         """Raise ConfigurationError for a client that waits, and for longer than a store may."""
         pool = self._pool(self._node(b"", None))
@@ -249,8 +245,8 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
 
 def _packet(commands: Sequence[Command]) -> list[bytes]:
     # As redis-py would, in a third of the time: all that is sent here is octets.
-    parts = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        parts += [b"$%d\r\n%b\r\n" % (len(one), one) for one in command]
-    return [b"".join(parts)]
+    return [b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands]
+
+
+def _bulk_string(octets: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(octets), octets)

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 from redis import exceptions as errors
 
 from ...values.errors import StoreUnavailable
-from ...values.flows import Flow
+from ...values.flows import Flow, ask
 from ...values.tokens import Grant
 from ..contract import SHARDS, Advanced, Cursor, Ended, Page, shard
 from ..memory import OVERLAP
@@ -261,6 +261,6 @@ class RedisVerbs:
                 case errors.AskError():
                     where = error.host, error.port
                 case errors.TryAgainError():
-                    yield from link.pause(MOVING_PAUSE)
+                    yield from ask(link.kit.sleep, MOVING_PAUSE)
                 case _:
                     raise error
