@@ -14,29 +14,29 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from ..values.flows import Flow
 
 VerbArgs = ParamSpec("VerbArgs")
-Answer = TypeVar("Answer")
+VerbAnswer = TypeVar("VerbAnswer")
 
 
 def waiting(
-    flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
-) -> Callable[Concatenate[Any, VerbArgs], Answer]:
+    flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
+) -> Callable[Concatenate[Any, VerbArgs], VerbAnswer]:
     """Return the method that carries a flow out and returns its answer."""
 
     @wraps(flow)
-    def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
-        return cast("Answer", store._carry_out(flow, *args, **kwargs))
+    def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> VerbAnswer:
+        return cast("VerbAnswer", store._carry_out(flow, *args, **kwargs))
 
     return verb
 
 
 def awaited(
-    flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
-) -> Callable[Concatenate[Any, VerbArgs], CoroutineType[Any, Any, Answer]]:
+    flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
+) -> Callable[Concatenate[Any, VerbArgs], CoroutineType[Any, Any, VerbAnswer]]:
     """Return the coroutine method that does the same."""
 
     @wraps(flow)
-    async def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> Answer:
-        return cast("Answer", await store._carry_out(flow, *args, **kwargs))
+    async def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> VerbAnswer:
+        return cast("VerbAnswer", await store._carry_out(flow, *args, **kwargs))
 
     # What mypy takes for a Coroutine is a CoroutineType to pyright, which asks for no less.
     return verb  # type: ignore[return-value]

@@ -93,7 +93,7 @@ _REDIS_ADDRESSES: Final = (
     "redis://user:password@host:6379/0, redis+sentinel://host1:26379,host2:26379/mymaster, "
     "redis+cluster://host1:6379,host2:6379; rediss for TLS; %40 for an @ in the password"
 )
-_DEFAULT_PORTS: Final = {"": 6379, "sentinel": 26379, "cluster": 6379}
+_REDIS_PORTS: Final = {"": 6379, "sentinel": 26379, "cluster": 6379}
 _STORE_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "prefix": str,
     "timeout": float,
@@ -150,7 +150,7 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     if pool_max < 1:
         raise wrong_store("pool_max must be at least 1", f"{POOL_MAX} is usual")
     timeout = options.get("timeout", STORE_TIMEOUT)
-    places = [_host_and_port(one, _DEFAULT_PORTS[kind]) for one in hosts.split(",")]
+    places = [_host_and_port(one, _REDIS_PORTS[kind]) for one in hosts.split(",")]
     if not kind and len(places) > 1:
         raise wrong_store("redis:// has one host", _REDIS_ADDRESSES)
     return Address(kind, places, service, settings, sentinel | given, pool_max, timeout), options

@@ -23,7 +23,7 @@ from ...values.flows import Flow, ask
 from ..store_options import wrong_store
 
 Command: TypeAlias = tuple[bytes, ...]
-Place: TypeAlias = tuple[str, int]  # a node's host and port
+NodeAddress: TypeAlias = tuple[str, int]  # a node's host and port
 
 # All that fails between here and a server. What the server refuses is an answer.
 FAULTS: Final = (
@@ -84,7 +84,7 @@ class ServerLink:
         self._is_ours = is_ours
 
     def send(
-        self, key: bytes, commands: Sequence[Command], where: Place | None = None
+        self, key: bytes, commands: Sequence[Command], where: NodeAddress | None = None
     ) -> Flow[list[Any]]:
         """Send commands in one packet to where a key is, and return what each was answered.
 
@@ -121,7 +121,7 @@ class ServerLink:
             for sentinel in manager.sentinels if manager is not None else ():
                 yield from ask(self.kit.close, sentinel)
 
-    def _node(self, _key: bytes, _where: Place | None) -> Any:
+    def _node(self, _key: bytes, _where: NodeAddress | None) -> Any:
         return self.client
 
     def _pool(self, node: Any) -> Any:
@@ -161,10 +161,10 @@ class ClusterLink(ServerLink):
         super().__init__(kit, client, is_ours=is_ours, patience=patience)
         self._lost: set[int] = set()  # slots whose node didn't answer
         # Nodes that get their first slot just now: redis-py doesn't know them yet.
-        self._newcomers: dict[Place, Any] = {}
+        self._newcomers: dict[NodeAddress, Any] = {}
 
     def send(
-        self, key: bytes, commands: Sequence[Command], where: Place | None = None
+        self, key: bytes, commands: Sequence[Command], where: NodeAddress | None = None
     ) -> Flow[list[Any]]:
         """See `ServerLink.send`. `where` is the node that the server has referred to by ASK."""
         yield from self._find_lost(key)
@@ -204,13 +204,13 @@ class ClusterLink(ServerLink):
         if self.client.keyslot(key) in self._lost:
             yield from self.find(key)
 
-    def _node(self, key: bytes, where: Place | None) -> Any:
+    def _node(self, key: bytes, where: NodeAddress | None) -> Any:
         if where is None:
             return self.client.get_node_from_key(key)
         known = self.client.get_node(*where)
         return known or self._newcomers.setdefault(where, self._newcomer(where))
 
-    def _newcomer(self, where: Place) -> Any:
+    def _newcomer(self, where: NodeAddress) -> Any:
         return self.kit.redis.cluster.ClusterNode(*where)
 
     def _pool(self, node: Any) -> Any:
@@ -220,7 +220,7 @@ class ClusterLink(ServerLink):
 class AwaitedClusterLink(ClusterLink):
     """A Cluster that is awaited: there a node holds its connections itself, and gives none away."""
 
-    def _newcomer(self, where: Place) -> Any:
+    def _newcomer(self, where: NodeAddress) -> Any:
         return self.kit.redis.cluster.ClusterNode(*where, **self.client.get_connection_kwargs())
 
     def _exchange(self, node: Any, commands: Sequence[Command]) -> Flow[list[Any]]:

@@ -31,7 +31,7 @@ from ..grant_rows import has_more, read_claims
 
 _HEAD: Final = Struct(">HIHIHIHI")
 _MORE_HEAD: Final = Struct(">HIHIB")
-_NONE: Final = b"\xff" * 6
+_NO_NUMBER: Final = b"\xff" * 6
 _IS_SESSION, _HAS_LABEL = 1, 2
 NOWHERE: Final = b"?"  # while a slot is moving: what a grant has more is to be asked for once more
 _BETWEEN, _UNKNOWN, _ENDED = b"\xff", b"\xfe", b"\xfd"
@@ -257,7 +257,7 @@ def packed_more(grant: Grant) -> bytes:
     if not has_more(grant):
         return b""
     numbers = (grant.last_used_at, grant.idle_limit)
-    head = b"".join(_NONE if one is None else six(milliseconds(one)) for one in numbers)
+    head = b"".join(_NO_NUMBER if one is None else six(milliseconds(one)) for one in numbers)
     flags = _IS_SESSION * grant.is_session + _HAS_LABEL * (grant.label is not None)
     return head + bytes((flags,)) + (grant.label or "").encode()
 
@@ -294,8 +294,8 @@ def unpacked(grant_id: str, row: bytes, start: int = 0, more: bytes | None = Non
 def _unpacked_more(more: bytes) -> dict[str, Any]:
     a, used, b, idle, flags = _MORE_HEAD.unpack_from(more)
     return {
-        "last_used_at": None if more[:6] == _NONE else ((a << 32) + used) / 1000,
-        "idle_limit": None if more[6:12] == _NONE else ((b << 32) + idle) / 1000,
+        "last_used_at": None if more[:6] == _NO_NUMBER else ((a << 32) + used) / 1000,
+        "idle_limit": None if more[6:12] == _NO_NUMBER else ((b << 32) + idle) / 1000,
         "is_session": bool(flags & _IS_SESSION),
         "label": more[_MORE_HEAD.size :].decode() if flags & _HAS_LABEL else None,
     }

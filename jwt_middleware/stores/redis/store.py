@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from ...values.errors import StoreUnavailable
 from ...values.flows import Flow, arun, run
 from ..contract import HEARING, Cursor, Ended
-from ..two_kinds import Answer, VerbArgs, awaited, waiting
+from ..two_kinds import VerbAnswer, VerbArgs, awaited, waiting
 from .address import parse_redis_url
 from .links import AWAITED, FAULTS, WAITING, ServerLink, open_link
 from .start_checks import check_all, kind_of, refused
@@ -97,10 +97,10 @@ class RedisStore:
 
     def _carry_out(
         self,
-        flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
+        flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
         *args: VerbArgs.args,
         **kwargs: VerbArgs.kwargs,
-    ) -> Answer:
+    ) -> VerbAnswer:
         try:
             return run(flow(self._verbs, *args, **kwargs))
         except FAULTS as error:
@@ -164,10 +164,10 @@ class AsyncRedisStore:
 
     async def _carry_out(
         self,
-        flow: Callable[Concatenate[Any, VerbArgs], Flow[Answer]],
+        flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
         *args: VerbArgs.args,
         **kwargs: VerbArgs.kwargs,
-    ) -> Answer:
+    ) -> VerbAnswer:
         try:
             async with time_limit(self._verbs.timeout):
                 return await arun(flow(self._verbs, *args, **kwargs))

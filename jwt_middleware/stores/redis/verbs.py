@@ -24,7 +24,7 @@ from ...values.tokens import Grant
 from ..contract import SHARDS, Advanced, Cursor, Ended, Page, shard
 from ..memory import OVERLAP
 from ..store_options import STORE_TIMEOUT, check_store_timeout, wrong_store
-from .links import Command, Place, ServerLink
+from .links import Command, NodeAddress, ServerLink
 from .scripts import (
     DIGESTS,
     NOWHERE,
@@ -241,7 +241,7 @@ class RedisVerbs:
         Returns their answers; raises the first error among them.
         """
         link = self.link()
-        where: Place | None = None
+        where: NodeAddress | None = None
         hops = 0
         while True:
             replies = yield from link.send(key, commands, where)

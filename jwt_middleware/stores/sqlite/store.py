@@ -178,17 +178,19 @@ class SQLiteStore:
         with self._writing() as db:
             if not db.execute(SQLITE_STATEMENTS["add"], row).rowcount:
                 return ()
-            return _ids(self._ask(db, "limit", subject=grant.subject, limit=limit))
+            return _grant_ids(self._ask(db, "limit", subject=grant.subject, limit=limit))
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
         if source == target:
             with self._reading() as db:
-                return Advanced(False, _row(db, grant_id))
+                return Advanced(False, _grant_of(db, grant_id))
         with self._writing() as db:
             asked = {"id": grant_id, "source": source, "target": target, "parent": parent}
             rows = self._ask(db, "advance", **asked).fetchall()
-            return Advanced(True, read(rows[0])) if rows else Advanced(False, _row(db, grant_id))
+            return (
+                Advanced(True, read(rows[0])) if rows else Advanced(False, _grant_of(db, grant_id))
+            )
 
     def use(self, grant_id: str) -> None:
         """See `Store.use`."""
@@ -203,7 +205,7 @@ class SQLiteStore:
     def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
         """See `Store.end_subject`."""
         with self._writing() as db:
-            return _ids(self._ask(db, "end_subject", subject=subject, reason=reason))
+            return _grant_ids(self._ask(db, "end_subject", subject=subject, reason=reason))
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """See `Store.grants`."""
@@ -215,7 +217,7 @@ class SQLiteStore:
         with self._reading() as db:
             now = self._clock()
             return Ended(
-                _ids(self._ask(db, "ended", since=since(cursor, now, horizon))), now - OVERLAP
+                _grant_ids(self._ask(db, "ended", since=since(cursor, now, horizon))), now - OVERLAP
             )
 
     def admit(self, key: str, until: float) -> bool:
@@ -281,11 +283,11 @@ class SQLiteStore:
             db.execute("COMMIT")
 
 
-def _ids(found: sqlite3.Cursor) -> tuple[str, ...]:
+def _grant_ids(found: sqlite3.Cursor) -> tuple[str, ...]:
     return tuple(one for (one,) in found.fetchall())
 
 
-def _row(db: sqlite3.Connection, grant_id: str) -> Grant | None:
+def _grant_of(db: sqlite3.Connection, grant_id: str) -> Grant | None:
     row = db.execute(SQLITE_STATEMENTS["read"], {"id": grant_id}).fetchone()
     return None if row is None else read(row)
 
