@@ -157,13 +157,12 @@ getattr(os, "register_at_fork", dict)(before=before_fork, after_in_parent=after_
 forks.in_child(after_fork_in_child)
 
 
-def begin_writing(db: sqlite3.Connection, deadline: float) -> None:
-    """Begin a transaction: wait until no other process writes. Raises sqlite3.OperationalError."""
-    db.execute("PRAGMA busy_timeout = 0")
+def retry_while_busy(do: Callable[[], object], deadline: float) -> None:
+    """Do something until no other process stands in its way. Raises what it raises at last."""
     while True:
         try:
-            db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+            do()
+        except (sqlite3.OperationalError, StoreUnavailable) as error:
             if not error_name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                 raise
             time.sleep(BUSY_PAUSE)
@@ -171,6 +170,14 @@ def begin_writing(db: sqlite3.Connection, deadline: float) -> None:
             return
 
 
+def begin_writing(db: sqlite3.Connection, deadline: float) -> None:
+    """Begin a transaction: wait until no other process writes. Raises sqlite3.OperationalError."""
+    db.execute("PRAGMA busy_timeout = 0")
+    retry_while_busy(lambda: db.execute("BEGIN IMMEDIATE"), deadline)
+
+
 def error_name(error: Exception) -> str:
     """Return SQLite's name of an error, or its class. Never the message: it could quote a value."""
+    if isinstance(error, StoreUnavailable):
+        return error.detail
     return getattr(error, "sqlite_errorname", type(error).__name__)

@@ -31,7 +31,7 @@ from ..store_options import (
     check_store_timeout,
     wrong_store,
 )
-from .connections import BUSY_PAUSE, SharedConnection, begin_writing
+from .connections import SharedConnection, begin_writing, error_name, retry_while_busy
 from .schema import SQLITE_LEVELS, SQLITE_STATEMENTS, check_owner, make_schema, schema_level
 
 OLDEST_SQLITE: Final = (3, 35)  # the first with RETURNING
@@ -130,20 +130,17 @@ class SQLiteStore:
 
     def _prepare(self) -> None:
         deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                self._create()
-                with self._preparing.taken() as (db, _):
-                    make_schema(db, self._path, deadline)
-                self._is_prepared = True
-                return
-            except StoreUnavailable as error:
-                # A change to WAL mode doesn't wait for its turn: SQLite gives up at once.
-                if not error.detail.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                    raise
-                time.sleep(BUSY_PAUSE)
-            finally:
-                self._preparing.close()
+        # Again, because a change to WAL mode doesn't wait for its turn: SQLite gives up at once.
+        retry_while_busy(lambda: self._prepare_once(deadline), deadline)
+        self._is_prepared = True
+
+    def _prepare_once(self, deadline: float) -> None:
+        self._create()
+        try:
+            with self._preparing.taken() as (db, _):
+                make_schema(db, self._path, deadline)
+        finally:
+            self._preparing.close()
 
     def _create(self) -> None:
         # Before SQLite would, for the mode; `-wal` and `-shm` get the same. Only a file that is new
@@ -153,7 +150,7 @@ class SQLiteStore:
             with suppress(FileExistsError):
                 self._path.touch(0o600, exist_ok=False)
         except OSError as error:
-            raise StoreUnavailable(type(error).__name__) from None
+            raise StoreUnavailable(error_name(error)) from None
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
