@@ -9,34 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from types import CoroutineType
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, cast
 
-from ..values.flows import Flow
-
-VerbArgs = ParamSpec("VerbArgs")
-VerbAnswer = TypeVar("VerbAnswer")
+from ..values.flows import Flow, P, T
 
 
 def waiting(
-    flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
-) -> Callable[Concatenate[Any, VerbArgs], VerbAnswer]:
+    flow: Callable[Concatenate[Any, P], Flow[T]],
+) -> Callable[Concatenate[Any, P], T]:
     """Return the method that carries a flow out and returns its answer."""
 
     @wraps(flow)
-    def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> VerbAnswer:
-        return cast("VerbAnswer", store._carry_out(flow, *args, **kwargs))
+    def verb(store: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return cast("T", store._carry_out(flow, *args, **kwargs))
 
     return verb
 
 
 def awaited(
-    flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
-) -> Callable[Concatenate[Any, VerbArgs], CoroutineType[Any, Any, VerbAnswer]]:
+    flow: Callable[Concatenate[Any, P], Flow[T]],
+) -> Callable[Concatenate[Any, P], CoroutineType[Any, Any, T]]:
     """Return the coroutine method that does the same."""
 
     @wraps(flow)
-    async def verb(store: Any, /, *args: VerbArgs.args, **kwargs: VerbArgs.kwargs) -> VerbAnswer:
-        return cast("VerbAnswer", await store._carry_out(flow, *args, **kwargs))
+    async def verb(store: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return cast("T", await store._carry_out(flow, *args, **kwargs))
 
     # What mypy takes for a Coroutine is a CoroutineType to pyright, which asks for no less.
     return verb  # type: ignore[return-value]

@@ -14,9 +14,9 @@ from typing import Any, Concatenate
 from weakref import WeakKeyDictionary
 
 from ...values.errors import StoreUnavailable
-from ...values.flows import Flow, arun, run
+from ...values.flows import Flow, P, T, arun, run
 from ..contract import HEARING, Cursor, Ended
-from ..two_kinds import VerbAnswer, VerbArgs, awaited, waiting
+from ..two_kinds import awaited, waiting
 from .address import parse_redis_url
 from .links import AWAITED, FAULTS, WAITING, ServerLink, open_link
 from .start_checks import check_all, kind_of, refused
@@ -89,18 +89,17 @@ class RedisStore:
         link = self._links.get(pid)
         if link is None:
             with self._locks.setdefault(pid, Lock()):
-                link = self._links.get(pid) or self._links.setdefault(pid, self._opened())
+                link = self._links.get(pid) or self._links.setdefault(
+                    pid, open_link(WAITING, self._client, patience=self._verbs.timeout / 2)
+                )
         return link
-
-    def _opened(self) -> ServerLink:
-        return open_link(WAITING, self._client, patience=self._verbs.timeout / 2)
 
     def _carry_out(
         self,
-        flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
-        *args: VerbArgs.args,
-        **kwargs: VerbArgs.kwargs,
-    ) -> VerbAnswer:
+        flow: Callable[Concatenate[Any, P], Flow[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         try:
             return run(flow(self._verbs, *args, **kwargs))
         except FAULTS as error:
@@ -158,16 +157,15 @@ class AsyncRedisStore:
     def _link(self) -> ServerLink:
         loop = get_running_loop()
         if loop not in self._links:
-            patience = self._verbs.timeout / 2
-            self._links[loop] = open_link(AWAITED, self._client, patience=patience)
+            self._links[loop] = open_link(AWAITED, self._client, patience=self._verbs.timeout / 2)
         return self._links[loop]
 
     async def _carry_out(
         self,
-        flow: Callable[Concatenate[Any, VerbArgs], Flow[VerbAnswer]],
-        *args: VerbArgs.args,
-        **kwargs: VerbArgs.kwargs,
-    ) -> VerbAnswer:
+        flow: Callable[Concatenate[Any, P], Flow[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         try:
             async with time_limit(self._verbs.timeout):
                 return await arun(flow(self._verbs, *args, **kwargs))

@@ -112,6 +112,7 @@ class SharedConnection:
 
     def close(self) -> None:
         """Close the connection when its turn is over."""
+        forks.notice()
         with self._lock:
             self._drop()
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from ...values import forks
 from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.tokens import Grant
 from ..contract import Advanced, Cursor, Ended, Page
@@ -124,7 +123,6 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close what is open. A later verb opens it anew."""
-        forks.notice()
         for shared in (self._preparing, self._reader, self._writer):
             shared.close()
 
@@ -185,9 +183,9 @@ class SQLiteStore:
         with self._writing() as db:
             asked = {"id": grant_id, "source": source, "target": target, "parent": parent}
             rows = self._ask(db, "advance", **asked).fetchall()
-            return (
-                Advanced(True, read(rows[0])) if rows else Advanced(False, _grant_of(db, grant_id))
-            )
+            if rows:
+                return Advanced(True, read(rows[0]))
+            return Advanced(False, _grant_of(db, grant_id))
 
     def use(self, grant_id: str) -> None:
         """See `Store.use`."""
