@@ -29,7 +29,7 @@ class Address:
     timeout: float  # seconds
 
     def within(self, timeout: float) -> Address:
-        """Return the same with another time-out, for who asks one thing at a time."""
+        """Return the same with another time-out, for a store that asks one thing at a time."""
         return replace(self, pool_max=2, timeout=timeout)
 
     def client(self) -> Any:
@@ -42,8 +42,8 @@ class Address:
 
     def _client_of(self, kit: Kit) -> Any:
         if self.kind == "cluster":
-            # Of the nodes one after the other is asked, so whoever can't be reached takes its share
-            # of the time, and as much remains for the answer.
+            # The nodes are asked one after the other: each that can't be reached takes its share of
+            # the time, and one share remains for the answer.
             return kit.redis.RedisCluster(
                 startup_nodes=[kit.redis.cluster.ClusterNode(*one) for one in self.hosts],
                 # Of the reads that find the way: the node that doesn't answer, then a new map.

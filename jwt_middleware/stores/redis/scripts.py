@@ -5,13 +5,14 @@ UTF-8 parent, subject, client_id, scope, claims as JSON and, if any, bound_key, 
 between two; 254 is a parent that isn't known. Once the grant has ended: 253, ended_at in decimal,
 255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
 
-The former version would take another field of a row for `bound_key`. So what a grant has more is
-beside its row, in the same slot and for as long, and only where it isn't as it is by default:
+The former version would take another field of a row for `bound_key`. So what a grant has beyond
+these fields is beside its row, in the same slot and for as long, and only where it isn't as it is by default:
 last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none; an octet,
 of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
 
-WAIT waits for what its own connection has written. Whoever finds ended what he is to end may repeat
-an end that no replica had in time; so he writes, too: `confirm` does, and changes nothing.
+WAIT waits for what its own connection has written. To end a grant that has ended already may be the
+second try of an end that no replica had in time. So this writes, too, or WAIT would have nothing to
+wait for: `confirm` writes, and changes nothing.
 
 First a script reads everything, then it writes: should a read fail, because a Cluster is just
 moving the slot, nothing is done by half. And its first write is a SET, which a full memory or disk
@@ -224,8 +225,8 @@ def milliseconds(seconds: float) -> int:
 def digest(subject: str) -> str:
     """Return what an index is called, as the script "end" finds it.
 
-    So a key is short, whatever a subject is. SHA-1, for scripts have no other; who finds two
-    subjects that share a digest has two accounts that end together.
+    A key is short by it, however long a subject is. It is SHA-1, because scripts have no other
+    hash. Where two subjects share a digest, to end the grants of one ends those of the other.
     """
     return sha1(subject.encode(), usedforsecurity=False).hexdigest()[:22]
 

@@ -54,7 +54,7 @@ def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
     subjects = (f"jwt-middleware check {number}" for number in count())
     subject = next(one for one in subjects if shard(one) == letter)
     now = yield from verbs.time(letter)
-    # The engine forgets it when it expires.
+    # It expires, and is gone without a purge.
     grant = bare_grant(new_grant_id(subject), subject, now=now, expires_at=now + 1)
     yield from verbs.add(grant, 1)
     yield from verbs.advance(grant.id, 1, 2, None)

@@ -4,9 +4,9 @@ A verb is one script at one shard, so it is atomic, takes its time from the engi
 one round trip. A grant's row, its subject's index and its shard's log of ended grants have one hash
 tag, and so one slot. Everything expires by itself: there is nothing to purge.
 
-Whoever doesn't hear the answer to `advance` can't know whether it was done, and must not ask again.
-So only what can't have been done is repeated: a script that the server didn't know, and a command
-that it sent elsewhere (MOVED, ASK, TRYAGAIN).
+Where the answer to `advance` is lost, it may have been done, and must not be asked again. So only
+what can't have been done is repeated: a script that the server didn't know, and a command that it
+sent elsewhere (MOVED, ASK, TRYAGAIN).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class RedisVerbs:
         return b"%b%b:}g%b" % (self._open, octets[:1], octets[1:])
 
     def beside(self, grant_id: str) -> bytes:
-        """Return the key of what a grant has more."""
+        """Return the key of what a grant has beyond its row."""
         return self.row(grant_id).replace(b":}g", b":}m", 1)
 
     def index(self, subject: str) -> bytes:
@@ -184,7 +184,7 @@ class RedisVerbs:
         return bool((yield from self._script("admit", (name,), b"%d" % milliseconds(until))))
 
     def purge(self, now: float) -> Flow[int]:
-        """Do nothing, and return 0: the engine forgets by itself."""
+        """Do nothing, and return 0: rows and keys expire by themselves."""
         yield from ()
         return 0
 

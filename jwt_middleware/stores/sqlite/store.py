@@ -257,7 +257,7 @@ class SQLiteStore:
             with shared.taken() as turn:
                 yield turn
         except ConfigurationError as error:
-            # `check` tells it to whoever starts the service; a verb has one error only.
+            # At the start `check` raises it as it is; a verb raises StoreUnavailable and nothing else.
             raise StoreUnavailable(error.problem) from None
 
     @contextmanager
