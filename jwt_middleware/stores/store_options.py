@@ -1,8 +1,10 @@
-"""What the options of all stores share: the error for a wrong one, and the bounds of a time-out."""
+"""What the options of all stores share: how a URL gives them, their bounds, and the error."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from ..values.errors import ConfigurationError
 
@@ -12,6 +14,22 @@ STORE_TIMEOUT: Final = 5.0  # seconds for a verb, where the address gives none
 def wrong_store(problem: str, remedy: str = "") -> ConfigurationError:
     """Return the error that says what is wrong with `refresh.store`, and the way out."""
     return ConfigurationError("refresh.store", problem, remedy)
+
+
+def read_options(query: str, readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Return the options of a URL's query, each read by its own function.
+
+    Raises KeyError with the name of an option that has no reader, and ConfigurationError for what
+    can't be read or is given twice. It never quotes a value, which may be a password.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        found = {name: readers[name](value) for name, value in pairs}
+    except ValueError:
+        raise wrong_store("an option can't be read", "as in ?timeout=2.5") from None
+    if len(found) < len(pairs):
+        raise wrong_store("an option is given twice", "give it once")
+    return found
 
 
 def check_store_timeout(seconds: float) -> None:

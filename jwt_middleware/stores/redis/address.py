@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from redis.backoff import NoBackoff
 
-from ..store_options import STORE_TIMEOUT, wrong_store
+from ..store_options import STORE_TIMEOUT, read_options, wrong_store
 from .links import AWAITED, WAITING, Kit
 
 POOL_MAX: Final = 50  # connections of a process, or of its event loop, to one server
@@ -133,7 +133,11 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
             allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
     if kind == "sentinel":
         allowed.update(_SENTINEL_OPTIONS)
-    given = _read_options(query, allowed)
+    try:
+        given = read_options(query, {name: _STORE_OPTIONS.get(name, str) for name in allowed})
+    except KeyError as error:
+        there = ", ".join(sorted(allowed))
+        raise wrong_store(f"has no option {error.args[0]} here", f"there are {there}") from None
     options = {name: given.pop(name) for name in _STORE_OPTIONS if name in given}
     sentinel = {
         _SENTINEL_OPTIONS[name]: given.pop(name) for name in _SENTINEL_OPTIONS.keys() & given
@@ -162,24 +166,6 @@ def _service_and_database(kind: str, path: str) -> tuple[str, int]:
     if bool(service) != (kind == "sentinel") or (db and (kind == "cluster" or not db.isdecimal())):
         raise wrong_store("the path of the address can't be", _REDIS_ADDRESSES)
     return unquote(service), int(db or 0)
-
-
-def _read_options(query: str, allowed: set[str]) -> dict[str, Any]:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        found = {
-            name: _STORE_OPTIONS.get(name, str)(value) for name, value in pairs if name in allowed
-        }
-    except ValueError:
-        raise wrong_store("an option can't be read", "?prefix=jwt&timeout=2.5") from None
-    if unknown := {name for name, _ in pairs} - allowed:
-        raise wrong_store(
-            f"has no option {', '.join(sorted(unknown))} here",
-            f"there are {', '.join(sorted(allowed))}",
-        )
-    if len(found) < len(pairs):
-        raise wrong_store("an option is given twice", "give it once")
-    return found
 
 
 def _host_and_port(text: str, port: int) -> tuple[str, int]:

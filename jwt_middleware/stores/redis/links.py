@@ -1,8 +1,8 @@
 """How commands reach the engine, for one server and for a Cluster, as flows of redis-py's calls.
 
-What is sent here is sent once: where the answer to `advance` is lost, it may have been done, and must
-not be asked again. So the connections are used directly, beneath redis-py's own `execute_command`,
-which repeats by default.
+What is sent here is sent once: where the answer to `advance` is lost, it may have been done, and
+must not be asked again. So the connections are used directly, beneath redis-py's own
+`execute_command`, which repeats by default.
 """
 
 from __future__ import annotations

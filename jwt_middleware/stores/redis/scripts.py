@@ -6,9 +6,9 @@ between two; 254 is a parent that isn't known. Once the grant has ended: 253, en
 255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
 
 The former version would take another field of a row for `bound_key`. So what a grant has beyond
-these fields is beside its row, in the same slot and for as long, and only where it isn't as it is by default:
-last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none; an octet,
-of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
+these fields is beside its row, in the same slot and for as long, and only where it isn't as it is
+by default: last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none;
+an octet, of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
 
 WAIT waits for what its own connection has written. To end a grant that has ended already may be the
 second try of an end that no replica had in time. So this writes, too, or WAIT would have nothing to

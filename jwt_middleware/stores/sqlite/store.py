@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.tokens import Grant
@@ -28,6 +28,7 @@ from ..store_options import (
     STORE_TIMEOUT,
     check_engine_version,
     check_store_timeout,
+    read_options,
     wrong_store,
 )
 from .connections import SharedConnection, begin_writing, error_name, retry_while_busy
@@ -257,7 +258,7 @@ class SQLiteStore:
             with shared.taken() as turn:
                 yield turn
         except ConfigurationError as error:
-            # At the start `check` raises it as it is; a verb raises StoreUnavailable and nothing else.
+            # `check` raises it as it is, at the start; a verb raises StoreUnavailable alone.
             raise StoreUnavailable(error.problem) from None
 
     @contextmanager
@@ -305,17 +306,11 @@ def parse_sqlite_url(url: str) -> tuple[str, dict[str, Any]]:
             "sqlite:///grants.db from here, sqlite:////var/lib/app/grants.db from the root",
         )
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        options = {name: _SQLITE_OPTIONS[name](value) for name, value in pairs}
+        return unquote(path), read_options(query, _SQLITE_OPTIONS)
     except KeyError as error:
         raise wrong_store(
             f"has no option {error}", f"there are {', '.join(_SQLITE_OPTIONS)}"
         ) from None
-    except ValueError:
-        raise wrong_store(f"{query!r} can't be read", "?synchronous=NORMAL&timeout=2.5") from None
-    if len(options) < len(pairs):
-        raise wrong_store(f"{query!r} gives an option twice", "give it once")
-    return unquote(path), options
 
 
 _SQLITE_OPTIONS: dict[str, Callable[[str], Any]] = {"synchronous": str.upper, "timeout": float}
