@@ -11,12 +11,12 @@ export PYTHONDONTWRITEBYTECODE :=
 STAMP := $(VENV)/.stamp
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
-CODE := $(wildcard jwt_middleware tests examples benchmarks)
+CODE := $(wildcard jwt_middleware tests examples benchmarks tools)
 # A system-wide uv where there is one, else the one that the set-up puts into the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite libraries uwsgi matrix setup format lock clean bench bench-gate
+.PHONY: help demo test check long suite libraries uwsgi matrix setup format map lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -28,12 +28,12 @@ demo: $(STAMP)  ## see it in a browser: log in, refresh, lose a response, steal 
 test: $(STAMP)  ## run the tests, with branch coverage of the package at 100 %
 	$(BIN)/pytest -n auto --dist loadgroup --cov $(ARGS)
 
-check: $(STAMP)  ## format, lint, types (two checkers), import layers, rules, README
+check: $(STAMP)  ## format, lint, types (two checkers), import layers, measures, rules, README
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/basedpyright $(CODE)
-	$(BIN)/pytest -q tests/test_layers.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
+	$(BIN)/pytest -q tests/test_layers.py tests/test_house.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
 
 long: $(STAMP) uwsgi matrix  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' --prepared 7200 -o faulthandler_timeout=0 $(ARGS)
@@ -105,6 +105,9 @@ setup: $(STAMP)  ## only make the environment
 format: $(STAMP)  ## format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+map: $(STAMP)  ## remake the map in CONTRIBUTING.md: layers, and the ways of a request and a refresh
+	$(BIN)/python -m tools.map --into CONTRIBUTING.md
 
 NEEDS_PYTHON = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo 'This needs Python 3.11 or newer: make PYTHON=/path/to/python3 ...' >&2; exit 1; }

@@ -33,11 +33,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from jwt_middleware import Event, Issuer, KeySet, Refresh, Settings, Tokens
 from jwt_middleware.core.decide import Core
-from jwt_middleware.process.drivers import run
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values.events import Refreshed
-from jwt_middleware.values.decisions import Reply
-from jwt_middleware.values.requests import Request
+from jwt_middleware.values.flows import run
+from jwt_middleware.values.requests import Reply, Request
 from jwt_middleware.values.tokens import Hidden
 
 from .measure import Times, measure
@@ -76,7 +75,7 @@ class Client:
         body = FORM + token
         headers = HEADERS | {"content-length": str(len(body))}
         request = Request("POST", "/auth/refresh", headers.get, lambda limit: Hidden(body))
-        step = run(self.core, request)
+        step = run(self.core.decide(request))
         assert isinstance(step, Reply)
         return step
 

@@ -26,9 +26,9 @@ from jwt_middleware.jose.jws import MAX_TOKEN
 from jwt_middleware.jose.strict_json import b64url_decode, b64url_encode
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import OAuthError
-from jwt_middleware.values.decisions import Forward
+from jwt_middleware.values.flows import run
 from jwt_middleware.values.requests import Request
-from jwt_middleware.values.tokens import Hidden
+from jwt_middleware.values.tokens import Forward, Hidden
 
 from .measure import Times, measure
 
@@ -122,8 +122,8 @@ def good(factory: TokenFactory, token: str) -> Function:
 def whole(factory: TokenFactory, token: str) -> Function:
     """Return all that a request costs in the core: its route and its header, too."""
     core, request = prepared(factory), Request("GET", "/", {"authorization": f"Bearer {token}"}.get)
-    assert isinstance(core.begin(request), Forward)
-    return lambda: core.begin(request)
+    assert isinstance(run(core.decide(request)), Forward)
+    return lambda: run(core.decide(request))
 
 
 def refused(factory: TokenFactory, token: str) -> Function:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .keys.key_set import KeySet
 from .process.runtime import current_token
 from .request.routes import Route
-from .settings.groups import Cookies, Former, Refresh, TokenCache, TrustedIssuer
-from .settings.resource import Resource
+from .settings.groups import Cookies, Former, Refresh, Resource, TokenCache, TrustedIssuer
 from .settings.settings import Settings
 from .token import profiles
 from .values.errors import (

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .process.drivers import arun
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.decisions import Forward, Reply
 from .values.errors import ConfigurationError
-from .values.requests import Request, Response
+from .values.flows import arun
+from .values.requests import Reply, Request, Response
+from .values.tokens import Forward
 
 if TYPE_CHECKING:
     from .request.cookies import Jars
@@ -90,7 +90,7 @@ class JWTMiddleware:
         """Let the core decide; None: the request has its answer."""
         body = AsyncBody(receive)
         request = _request(scope, body)
-        step = await arun(self._core, request)
+        step = await arun(self._core.decide(request), self._runtime.keep)
         if not isinstance(step, Reply):
             return step
         self._runtime.tell(step.events)
@@ -100,12 +100,12 @@ class JWTMiddleware:
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the Authorization field; without one, or with two, what no token is known by."""
+    """Return the Authorization field; for none, and for two, octets that no token is kept by."""
     found: bytes | None = None
     for name, value in headers:
         if name == b"authorization":
             if found is not None:
-                return b""  # with two it is for the core to refuse
+                return b""  # the core refuses two
             found = value
     return found or b""
 
@@ -203,11 +203,11 @@ def _request(scope: Scope, body: AsyncBody) -> Request:
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
     # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-    path = below_root(scope["path"], scope.get("root_path") or "")
+    path, root = scope["path"], scope.get("root_path")
     credentials = values(b"authorization")
     return Request(
         method,
-        path,
+        below_root(path, root or "") if root or not path else path,
         header,
         body.read,
         is_websocket=scope["type"] == "websocket",

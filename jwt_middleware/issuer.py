@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from .core.decide import Core
-from .grant.exchange import Begun, Exchange
-from .process.drivers import afinish, finish
+from .grant.issuing import Issuing
+from .grant.login import Begun, begin
 from .process.runtime import Runtime
 from .settings.settings import Settings
-from .values.decisions import Done, Step
 from .values.errors import ConfigurationError
 from .values.events import Revoked
+from .values.flows import Flow, arun, ask, run
 from .values.tokens import Grant, Held, Tokens
+
+T = TypeVar("T")
 
 
 class Issuer:
@@ -71,10 +71,10 @@ class Issuer:
             EndGrant: when `claims_for` refuses.
 
         """
-        replaces = _held(replaces)
-        core = self._core()
-        step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
-        return self._carried(self._result(finish(step)), replaces)
+        held = _held(replaces)
+        asked = (subject, scope, claims, client_id, user_agent)
+        del replaces  # error trackers send what is in frames
+        return self._carried(run(self._begin(self._issuing(), held, *asked)), held)
 
     async def aissue(
         self,
@@ -87,10 +87,10 @@ class Issuer:
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
-        replaces = _held(replaces)
-        core = self._core(asynchronous=True)
-        step = self._begin(core, subject, scope, claims, client_id, replaces, user_agent)
-        return self._carried(self._result(await afinish(step)), replaces)
+        held = _held(replaces)
+        asked = (subject, scope, claims, client_id, user_agent)
+        del replaces  # as above
+        return self._carried(await self._arun(self._begin(self._aissuing(), held, *asked)), held)
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
@@ -100,14 +100,11 @@ class Issuer:
             StoreUnavailable: then it may have ended; to repeat is safe.
 
         """
-        alive: bool = self._result(finish(self._end(self._exchange(), grant_id, reason)))
-        return alive
+        return run(self._end(self._issuing(), grant_id, reason))
 
     async def arevoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
         """Do what `revoke` does, in asynchronous code."""
-        exchange = self._exchange(asynchronous=True)
-        alive: bool = self._result(await afinish(self._end(exchange, grant_id, reason)))
-        return alive
+        return await self._arun(self._end(self._aissuing(), grant_id, reason))
 
     def revoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """End all grants of a user, say after a change of password; return their ids.
@@ -117,83 +114,78 @@ class Issuer:
             StoreUnavailable: then some may have ended; to repeat is safe.
 
         """
-        _check_text("subject", subject)
-        step = self._exchange().end_subject(subject, reason, self._settings.clock())
-        ended: tuple[str, ...] = self._result(finish(step))
-        return ended
+        return run(self._end_all(self._issuing(), subject, reason))
 
     async def arevoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """Do what `revoke_all` does, in asynchronous code."""
-        _check_text("subject", subject)
-        exchange = self._exchange(asynchronous=True)
-        step = exchange.end_subject(subject, reason, self._settings.clock())
-        ended: tuple[str, ...] = self._result(await afinish(step))
-        return ended
+        return await self._arun(self._end_all(self._aissuing(), subject, reason))
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """Return a user's living grants, the newest first: one per device or browser."""
-        _check_text("subject", subject)
-        found: tuple[Grant, ...] = self._result(finish(self._exchange().grants(subject)))
-        return found
+        return run(self._living(self._issuing(), subject))
 
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
         """Do what `grants` does, in asynchronous code."""
-        _check_text("subject", subject)
-        step = self._exchange(asynchronous=True).grants(subject)
-        found: tuple[Grant, ...] = self._result(await afinish(step))
-        return found
+        return await self._arun(self._living(self._aissuing(), subject))
 
-    def _exchange(self, *, asynchronous: bool = False) -> Exchange:
+    # --- the flows, and what they need for each kind of caller
+
+    def _issuing(self) -> Issuing:
         # There is one: the settings have a `refresh` group.
-        return cast("Exchange", self._core(asynchronous=asynchronous).exchange)
+        return cast("Issuing", self._runtime.core(asynchronous=False).issuing)
 
-    def _core(self, *, asynchronous: bool = False) -> Core:
-        return self._runtime.core(asynchronous=asynchronous)
+    def _aissuing(self) -> Issuing:
+        return cast("Issuing", self._runtime.core(asynchronous=True).issuing)
+
+    async def _arun(self, flow: Flow[T]) -> T:
+        return await arun(flow, self._runtime.keep)
 
     def _begin(
         self,
-        core: Core,
+        issuing: Issuing,
+        held: Held | None,
         subject: str,
         scope: str,
         claims: Mapping[str, Any] | None,
         client_id: str | None,
-        replaces: Held | None,
         user_agent: str | None,
-    ) -> Step:
-        exchange, now = cast("Exchange", core.exchange), self._settings.clock()
-        begin = partial(
-            exchange.begin,
+    ) -> Flow[Begun]:
+        begun = yield from begin(
+            issuing,
             subject=subject,
             scope=scope,
             claims=claims,
             client_id=client_id,
-            replaces=replaces,
-            now=now,
+            replaces=held,
             user_agent=user_agent,
+            now=self._settings.clock(),
         )
-        return core.renewed(now, begin)
+        yield from ask(self._runtime.tell, begun.events)
+        return begun
 
-    def _end(self, exchange: Exchange, grant_id: str, reason: str) -> Step:
+    def _end(self, issuing: Issuing, grant_id: str, reason: str) -> Flow[bool]:
         _check_text("grant_id", grant_id)
-        event = Revoked(grant_ids=(grant_id,), reason=reason)
-        return exchange.end(
-            grant_id,
-            reason,
-            self._settings.clock(),
-            lambda was_alive: Done(was_alive, (event,) if was_alive else ()),
-        )
+        events = yield from issuing.end_each((grant_id,), reason, self._settings.clock())
+        yield from ask(self._runtime.tell, events)
+        return bool(events)
 
-    def _result(self, step: Step) -> Any:
-        done = cast("Done", step)
-        self._runtime.tell(done.events)
-        return done.value
+    def _end_all(self, issuing: Issuing, subject: str, reason: str) -> Flow[tuple[str, ...]]:
+        _check_text("subject", subject)
+        ended = yield from issuing.end_subject(subject, reason, self._settings.clock())
+        if ended:
+            yield from ask(self._runtime.tell, (Revoked(grant_ids=ended, reason=reason),))
+        return ended
+
+    def _living(self, issuing: Issuing, subject: str) -> Flow[tuple[Grant, ...]]:
+        _check_text("subject", subject)
+        return (yield from ask(issuing.ports.store.grants, subject))
 
     def _carried(self, begun: Begun, replaces: Held | None) -> Tokens:
-        cookies = self._group.cookies
+        cookies, tokens = self._group.cookies, begun.tokens.value
         if cookies is None:
-            return begun.tokens
+            return tokens
         jars = cookies.jars(self._settings.issuer)
-        tokens = cookies.carry(begun.tokens, jars, int(self._group.idle_limit))
+        tokens = cookies.carry(tokens, jars, int(self._group.idle_limit))
         if replaces is not None:
             tokens.cookies += jars.cleared(replaces, begun.replaced)
         return tokens

@@ -7,12 +7,11 @@ from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .process.drivers import run
 from .process.request_bodies import Body
 from .process.runtime import Runtime, current_token
 from .settings.settings import Settings
-from .values.decisions import Reply
-from .values.requests import Request
+from .values.flows import run
+from .values.requests import Reply, Request
 from .values.tokens import AccessToken
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class JWTMiddleware:
         if step is None:
             taken = Body(environ)
             request = _request(environ, taken)
-            answer = run(self._core, request)
+            answer = run(self._core.decide(request))
             if isinstance(answer, Reply):
                 self._runtime.tell(answer.events)
                 response = answer.response
@@ -72,7 +71,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
-        # Whatever a server in front or a client's header made of these: who the user is, we say.
+        # Both are overwritten, whatever a server in front or a client's header made of them.
         if user:
             environ["REMOTE_USER"] = user
         else:

@@ -65,7 +65,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from jwt_middleware.grant import rotation_rule as rotation
-from jwt_middleware.grant.exchange import SWAPS
+from jwt_middleware.grant.refresh import SWAPS
 from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap
 from jwt_middleware.values.tokens import FrozenDict, Grant
 

@@ -33,11 +33,12 @@ from jwt_middleware import ConfigurationError, KeySet, Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.jose.algorithms import Mac
 from jwt_middleware.jose.jwk import UnusableKey, from_object
+from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import b64url_encode, parse_object
 from jwt_middleware.request.credentials import bearer
 from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import ABSENT, Attack, TokenFactory
-from jwt_middleware.testing.mint import joined, seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from jwt_middleware.values.errors import OAuthError
 from tests.world import World, standing
 
@@ -50,7 +51,7 @@ ROUTES = (
     Route("/admin/*", scope="admin"),
 )
 WORLD = World(FACTORY.settings(routes=ROUTES))
-HEADER, CLAIMS = to_json(FACTORY.header()), to_json(FACTORY.claims())
+HEADER, CLAIMS = json_octets(FACTORY.header()), json_octets(FACTORY.claims())
 
 
 def reason(token: str, world: World = WORLD) -> str | None:
@@ -120,10 +121,10 @@ def spki(key: Any, form: Encoding = Encoding.PEM) -> bytes:
             "CVE-2022-29217",
             lambda key: key.public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
         ),
-        case("CVE-2026-48526", lambda key: to_json(key.public_jwk())),
-        case("GHSA-r6x4", lambda key: to_json({"keys": [key.public_jwk()]})),
+        case("CVE-2026-48526", lambda key: json_octets(key.public_jwk())),
+        case("GHSA-r6x4", lambda key: json_octets({"keys": [key.public_jwk()]})),
         case("GHSA-ffc3-pem", lambda key: b"\xef\xbb\xbf" + spki(key)),
-        case("GHSA-ffc3-jwk", lambda key: b"\xef\xbb\xbf" + to_json(key.public_jwk())),
+        case("GHSA-ffc3-jwk", lambda key: b"\xef\xbb\xbf" + json_octets(key.public_jwk())),
         case("PyJWT-2.15.1-frameless", lambda key: b"".join(spki(key).splitlines()[1:-1])),
         case("PyJWT-2.15.1-der-in-base64", lambda key: b64encode(spki(key, Encoding.DER))),
     ],
@@ -137,8 +138,8 @@ def test_a_public_key_is_not_taken_where_a_secret_is_configured(encode: Any) -> 
 @pytest.mark.parametrize("spelling", ["none", "None", "NONE", "nOnE"])
 @pytest.mark.parametrize("number", [case("CVE-2015-9235", 0), case("GHSA-88q6-jcjg-hvmw", 64)])
 def test_alg_none_is_refused_without_and_with_a_signature(number: int, spelling: str) -> None:
-    header = b64url_encode(to_json(FACTORY.header(alg=spelling)))
-    token = joined(header + b"." + b64url_encode(CLAIMS), bytes(number))
+    header = b64url_encode(json_octets(FACTORY.header(alg=spelling)))
+    token = join(header + b"." + b64url_encode(CLAIMS), bytes(number))
     assert reason(token) == ("algorithm_not_allowed" if number else "token_encoding")
 
 
@@ -160,14 +161,14 @@ def test_cve_2026_48523_an_allowed_algorithm_is_not_one_for_every_key() -> None:
     world = World(FACTORY.settings(keys=keys))
     for key, other in zip(keys.keys, reversed(keys.keys), strict=True):
         header = FACTORY.header(kid=key.kid, alg=other.algorithm.name)
-        assert reason(seal(to_json(header), CLAIMS, key), world) == "algorithm_not_allowed"
+        assert reason(seal(json_octets(header), CLAIMS, key), world) == "algorithm_not_allowed"
 
 
 def test_ghsa_jc38_x7x8_2xc8_an_unprotected_header_says_nothing() -> None:
     protected, payload, signature = GOOD.split(".")
     parts = {"payload": payload, "signature": signature, "header": {"alg": "ES256"}}
     for value in (parts, parts | {"protected": protected}, {"signatures": [parts]} | parts):
-        assert reason(to_json(value).decode()) in ("credentials_malformed", "credentials_twice")
+        assert reason(json_octets(value).decode()) in ("credentials_malformed", "credentials_twice")
 
 
 def test_cve_2026_27962_a_key_that_the_token_brings_is_not_trusted() -> None:
@@ -206,14 +207,14 @@ def test_cve_2022_21449_a_signature_of_zeros_is_none(algorithm: str) -> None:
     order = factory.key.public.curve.group_order  # type: ignore[union-attr]
     ends = (b"\0" * half, order.to_bytes(half), (1).to_bytes(half), b"\xff" * half)
     for zeros in (r + s for r in ends for s in ends):
-        assert reason(joined(message.encode(), zeros), world) == "signature_invalid"
+        assert reason(join(message.encode(), zeros), world) == "signature_invalid"
 
 
 def test_cve_2019_14859_a_signature_has_one_encoding() -> None:
     message = GOOD.rpartition(".")[0].encode()
     signature = FACTORY.key.sign(message)
     r, s = signature[:32], signature[32:]
-    assert not WORLD.get(token=joined(message, s + r)).reached
+    assert not WORLD.get(token=join(message, s + r)).reached
     for other in (
         encode_dss_signature(int.from_bytes(r), int.from_bytes(s)),
         b"\0" + r + b"\0" + s,
@@ -221,14 +222,14 @@ def test_cve_2019_14859_a_signature_has_one_encoding() -> None:
         signature + b"\0",
         signature[:-1],
     ):
-        assert reason(joined(message, other)) == "signature_invalid"
+        assert reason(join(message, other)) == "signature_invalid"
 
 
 def test_cve_2022_39227_json_and_compact_at_once_is_refused_before_it_is_read() -> None:
     header, _, signature = GOOD.split(".")
-    forged = b64url_encode(to_json(FACTORY.claims(sub="admin"))).decode()
+    forged = b64url_encode(json_octets(FACTORY.claims(sub="admin"))).decode()
     mixed = {f"{header}.{forged}.": "", "protected": header, "payload": "x", "signature": signature}
-    for token in (to_json(mixed).decode(), json.dumps(mixed), json.dumps(mixed, indent=1)):
+    for token in (json_octets(mixed).decode(), json.dumps(mixed), json.dumps(mixed, indent=1)):
         assert WORLD.get(token=token).status == 400
 
 
@@ -354,7 +355,7 @@ def test_ghsa_8wjv_a_deep_token_ends_no_stack(opening: str) -> None:
     ],
 )
 def test_an_encrypted_token_is_refused_by_its_shape(header: dict[str, Any]) -> None:
-    first = b64url_encode(to_json(header)).decode()
+    first = b64url_encode(json_octets(header)).decode()
     assert reason(f"{first}.AAAA.AAAA.{'A' * 4000}.AAAA") == "token_segments"
     assert reason(FACTORY.token(header=header)) == "header_unsupported"
 

@@ -20,7 +20,7 @@ from jwt_middleware.jose.jwk import Key
 from jwt_middleware.jose.strict_json import b64url_decode
 from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.testing.mint import seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from jwt_middleware.token.refresh import derive, from_text
 from jwt_middleware.values.events import Refreshed
 from tests.issuing import AUDIENCE, DAY, DURABLE, HOUR, ISSUER, Clock, Kind, World, opened
@@ -320,20 +320,20 @@ def test_a_former_secret_speaks_for_the_name_of_its_time_alone(running: Running)
     tokens = running.login()
     running.later()
     running.changed()
-    header = to_json({"alg": "HS256", "kid": change.signed.kid, "typ": "rt+jwt"})
+    header = json_octets({"alg": "HS256", "kid": change.signed.kid, "typ": "rt+jwt"})
     true = claims(tokens.refresh_token)
     for name in (NEW_NAME, "https://stranger.example"):
         for wrong in ({"iss": name, "aud": name}, {"iss": name}, {"aud": name}):
             if change.signed.kid in _present(running) and wrong == {"iss": name, "aud": name}:
                 continue  # one secret, two names: it is the present one's, too
-            forged = seal(header, to_json(true | wrong), change.signed)
+            forged = seal(header, json_octets(true | wrong), change.signed)
             answer = world.refresh(forged)
             assert (answer.status, answer.reason) == (400, "issuer_not_trusted"), wrong
             assert world.revoke(forged).status == 200
     for odd in (None, 5, [ISSUER], {"a": 1}):
-        forged = seal(header, to_json(true | {"iss": odd, "aud": odd}), change.signed)
+        forged = seal(header, json_octets(true | {"iss": odd, "aud": odd}), change.signed)
         assert world.refresh(forged).reason == "issuer_not_trusted"
-    unsigned = seal(header, to_json(true), from_text(MAC[::-1]))
+    unsigned = seal(header, json_octets(true), from_text(MAC[::-1]))
     assert world.refresh(unsigned).reason == "signature_invalid"
     assert world.is_alive(tokens.grant_id)
     assert world.refresh(tokens.refresh_token).status == 200

@@ -74,7 +74,7 @@ def test_list_shows_one_subjects_the_newest_first(store: SQLiteStore, capsys: Ca
 def test_list_goes_through_all_pages(
     store: SQLiteStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PAGE", 3)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 3)
     made = {added(store, subject=f"user {number}").id for number in range(9)}
     assert main(["grants", "list"]) == 0
     out = capsys.readouterr().out
@@ -129,7 +129,7 @@ def test_end_ends_all_of_a_subject(store: SQLiteStore, capsys: Capture) -> None:
 def test_end_ends_all_that_began_before(
     store: SQLiteStore, capsys: Capture, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PAGE", 2)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 2)
     moment = 1_767_225_600.0 if when != "now" else time.time()
     old = [
         added(store, time.time() - moment + 10 + number, expires_at=time.time() + 900)

@@ -53,12 +53,12 @@ def test_a_check_that_raises_refuses_and_tells_the_kind_of_error_only() -> None:
 
 def test_headers_are_remembered_after_a_good_signature_only_and_not_without_end() -> None:
     world = World(FACTORY.settings())
-    core = Runtime.of(world.settings).core(asynchronous=True)
+    issuers = Runtime.of(world.settings).issuers
     world.get("/", FACTORY.token(header={"x": "unsigned"})[:-8] + "AAAAAAAA")
-    assert not core._headers
+    assert not issuers.headers
     for number in range(MAX_HEADERS + 5):
         assert world.get("/", FACTORY.token(header={"x": number})).status == 200
-    assert len(core._headers) == MAX_HEADERS
+    assert len(issuers.headers) == MAX_HEADERS
 
 
 def test_the_parser_has_its_own_limit() -> None:

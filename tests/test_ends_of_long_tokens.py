@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Grant, KeySet, Refresh, Settings
+from jwt_middleware.jose import jws
 from jwt_middleware.process.runtime import Runtime
-from jwt_middleware.token.access import Mint
+from jwt_middleware.token import access
 from jwt_middleware.values.tokens import FrozenDict
 from tests.issuing import AUDIENCE, DAY, HOUR, ISSUER, KEYS, MINUTE, Site, memory, single
 from tests.issuing import sqlite as in_a_file
@@ -154,9 +155,10 @@ def minted(clock: Callable[[], float], grant_id: str, life: float) -> str:
         created_at=0,
         expires_at=2e9,
     )
-    mint = Mint(KEYS.signer, issuer=ISSUER, audience=(AUDIENCE,))  # type: ignore[arg-type]
-    token, _ = mint.token(grant, jti="j", scope="", now=clock(), lifetime=life, jitter=0.0)
-    return token
+    signer = jws.Signer(KEYS.signer, access.TYPE)  # type: ignore[arg-type]
+    now = int(clock())
+    wording = access.beginning(ISSUER, (AUDIENCE,))
+    return signer.sign(access.payload(wording, grant, "j", "", now, int(now + life)))
 
 
 @pytest.mark.parametrize("door", ["wsgi", "asgi"])

@@ -247,11 +247,11 @@ def test_a_proof_by_another_key_is_told(world: Grants) -> None:
         grant = replace(bound, id=new_grant_id(bound.subject), bound_key="thumbprint")
         site.ask("grants", "alice")
         core = Runtime.of(site.settings).core(asynchronous=site.door == "asgi")
-        assert core.exchange is not None
+        assert core.issuing is not None
         answer = site.store.add(grant, 9)
         if hasattr(answer, "__await__"):
             site.runner.run(answer)
-        keys, now = core.exchange.keys, world.clock.now
+        keys, now = core.issuing.signing().refresh, world.clock.now
         agent = keys.agent(BROWSER)
         return grant.id, refresh.mint(keys, grant=grant, jti="j", now=now, agent=agent)
 

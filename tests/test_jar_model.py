@@ -81,7 +81,7 @@ def test_two_are_tried_at_most_before_one_that_lives() -> None:
     two = Rules(tried=lambda brought: newest_first(brought)[:2])
     assert search(two, World(requests=2)).broken == 0
     assert search(two, World(logins=3, requests=2, names=OURS)).broken == 0
-    assert FOUR == endpoints.MOST == 4
+    assert FOUR == endpoints.MOST_COOKIES == 4
 
 
 # --- What remains

@@ -53,6 +53,7 @@ EDGES = (
     "keys/remote.py",
     "keys/stranger_limits.py",
     "settings/loading.py",
+    "settings/places.py",
     "stores/",
     "values/forks.py",
 )

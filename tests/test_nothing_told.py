@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware.core.decide import Core
-from jwt_middleware.process.drivers import run
+from jwt_middleware.values.flows import run
 from jwt_middleware.values.requests import Request
 from tests.issuing import DOORS, HOUR, opened
 from tests.told import Told, known_secrets
@@ -130,7 +130,7 @@ def test_nothing_of_a_session_is_told() -> None:
 @pytest.mark.parametrize("method", ["GET", TOKEN], ids=["in the path", "in the method"])
 def test_a_token_that_was_sent_in_the_wrong_place_is_not_told(method: str) -> None:
     path = f"/reset/{TOKEN}/now" if method == "GET" else "/"
-    reply: Any = run(Core(FACTORY.settings()), Request(method, path, lambda _: None))
+    reply: Any = run(Core(FACTORY.settings()).decide(Request(method, path, lambda _: None)))
     assert reply.response.status == 401
     assert TOKEN not in repr(reply.events)
     assert not Told().tokens

@@ -214,13 +214,14 @@ def test_a_refresh_token_of_the_next_key_is_good_before_the_rotation_is_seen(
         lambda site: (
             Runtime.of(site.settings.replace(keys=KeySet.load(keys.path)))
             .core(asynchronous=False)
-            .exchange.keys.signer.kid  # type: ignore[union-attr]
+            .issuing.signing()  # type: ignore[union-attr]
+            .refresh.signer.kid
         )
     )
-    before = Runtime.of(old).core(asynchronous=False).exchange
+    before = Runtime.of(old).core(asynchronous=False).issuing
     assert before is not None
-    assert before.keys.find(found) is not None
-    assert before.keys.signer.kid != found
+    assert before.signing().refresh.find(found) is not None
+    assert before.signing().refresh.signer.kid != found
 
 
 def test_what_a_retired_key_signed_goes_with_it(world: World, keys: Keys) -> None:

@@ -10,8 +10,8 @@ import pytest
 from jwt_middleware import ConfigurationError, Cookies, EndGrant, Grant, Refresh, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.jose.jwk import Key
-from jwt_middleware.jose.jws import sign
-from jwt_middleware.testing.mint import joined, seal, to_json
+from jwt_middleware.jose.jws import join, sign
+from jwt_middleware.testing.mint import json_octets, seal
 from jwt_middleware.token.refresh import derive
 from jwt_middleware.values.events import Refreshed
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -252,25 +252,26 @@ def test_mcp_python_sdk_1454_the_audience_is_checked() -> None:
 
 
 def forgeries(token: str) -> dict[str, str]:
-    claims = to_json({**claims_of(token), "gen": 9})
+    claims = json_octets({**claims_of(token), "gen": 9})
     ours = derive(KEYS.keys[0], ISSUER)
-    public = to_json(KEYS.public_jwks()["keys"][0])
+    public = json_octets(KEYS.public_jwks()["keys"][0])
     header: dict[str, Any] = {"alg": "HS256", "kid": ours.kid, "typ": "rt+jwt"}
     empty = Key(ours.kid, ours.algorithm, None, b"")
     return {
-        "CVE-2015-9235 none": joined(
-            seal(to_json({**header, "alg": "none"}), claims, ours).rpartition(".")[0].encode(), b""
+        "CVE-2015-9235 none": join(
+            seal(json_octets({**header, "alg": "none"}), claims, ours).rpartition(".")[0].encode(),
+            b"",
         ),
         "CVE-2015-9235 public key": seal(
-            to_json({**header, "kid": KEYS.keys[0].kid}),
+            json_octets({**header, "kid": KEYS.keys[0].kid}),
             claims,
             Key(KEYS.keys[0].kid, ours.algorithm, None, public),
         ),
-        "CVE-2026-49852 empty secret": seal(to_json(header), claims, empty),
+        "CVE-2026-49852 empty secret": seal(json_octets(header), claims, empty),
         "CVE-2026-27962 key in the token": seal(
-            to_json({**header, "jwk": {"kty": "oct", "k": "AAAA"}}), claims, empty
+            json_octets({**header, "jwk": {"kty": "oct", "k": "AAAA"}}), claims, empty
         ),
-        "CVE-2026-32597 critical": seal(to_json({**header, "crit": ["x"]}), claims, ours),
+        "CVE-2026-32597 critical": seal(json_octets({**header, "crit": ["x"]}), claims, ours),
         "the signing key": sign({**claims_of(token), "gen": 9}, KEYS.keys[0], typ="rt+jwt"),
     }
 

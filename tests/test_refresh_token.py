@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware import Grant
 from jwt_middleware.jose.jws import MAX_TOKEN
-from jwt_middleware.testing.mint import seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from jwt_middleware.token import refresh
 from jwt_middleware.token.refresh import RefreshKeys, from_text, mint
 from jwt_middleware.values.errors import InvalidGrant
@@ -16,7 +16,7 @@ from jwt_middleware.values.tokens import FrozenDict
 
 ISSUER = "https://login.example.com/?a+b"  # with what a pattern would take for more than itself
 KEYS = RefreshKeys([from_text("8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd")], ISSUER)
-HEADER = to_json({"alg": "HS256", "kid": KEYS.signer.kid, "typ": "rt+jwt"})
+HEADER = json_octets({"alg": "HS256", "kid": KEYS.signer.kid, "typ": "rt+jwt"})
 
 
 WORD = st.text("abcXYZ019-_", min_size=1, max_size=30)
@@ -85,7 +85,7 @@ def test_what_is_recognized_is_never_what_no_reader_would_read(data: st.DataObje
 
 @given(st.data())
 def test_a_token_that_was_changed_anywhere_is_not_recognized(data: st.DataObject) -> None:
-    text = seal(HEADER, to_json(PLAIN), KEYS.signer)
+    text = seal(HEADER, json_octets(PLAIN), KEYS.signer)
     assert refresh._recognize(text, KEYS) is not None
     at = data.draw(st.integers(0, len(text)))
     cut = data.draw(st.integers(0, 2))
@@ -95,4 +95,4 @@ def test_a_token_that_was_changed_anywhere_is_not_recognized(data: st.DataObject
 
 def test_what_is_longer_than_any_token_is_not_looked_into() -> None:
     claims = PLAIN | {"jti": "b" * MAX_TOKEN}
-    assert refresh._recognize(seal(HEADER, to_json(claims), KEYS.signer), KEYS) is None
+    assert refresh._recognize(seal(HEADER, json_octets(claims), KEYS.signer), KEYS) is None

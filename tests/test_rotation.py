@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwt_middleware.grant.exchange import SWAPS
+from jwt_middleware.grant.refresh import SWAPS
 from jwt_middleware.grant.rotation_rule import (
     GATE,
     Limits,

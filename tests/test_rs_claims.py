@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jwt_middleware import AccessToken, ConfigurationError, Route, profiles
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.testing.mint import seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from tests.rules import accepts, refuses
 from tests.world import World
 
@@ -42,8 +42,8 @@ def one(name: str, value: object) -> dict[str, Any]:
 
 def literal(name: str, text: bytes) -> str:
     """Return a token in whose claims `name` is written just so."""
-    claims = to_json(FACTORY.claims(**{name: "@"})).replace(b'"@"', text)
-    return seal(to_json(FACTORY.header()), claims, FACTORY.key)
+    claims = json_octets(FACTORY.claims(**{name: "@"})).replace(b'"@"', text)
+    return seal(json_octets(FACTORY.header()), claims, FACTORY.key)
 
 
 NO_TIMES: list[Any] = [

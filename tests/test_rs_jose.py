@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from jwt_middleware import KeySet, profiles
 from jwt_middleware.jose.algorithms import ALGORITHMS
+from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import BASE64URL, b64url_encode
 from jwt_middleware.testing import ABSENT, TokenFactory
-from jwt_middleware.testing.mint import joined, seal, sealed, to_json
+from jwt_middleware.testing.mint import json_octets, seal, sealed
 from tests.rules import accepts, refuses
 from tests.world import World, standing
 
 FACTORY = TokenFactory(clock=standing)
 GOOD = FACTORY.token()
 WORLD = World(FACTORY.settings())
-HEADER, CLAIMS = to_json(FACTORY.header()), to_json(FACTORY.claims())
+HEADER, CLAIMS = json_octets(FACTORY.header()), json_octets(FACTORY.claims())
 
 
 def refused(token: str, world: World = WORLD) -> str | None:
@@ -73,9 +74,9 @@ def test_the_json_serializations_are_refused() -> None:
     flat = {"protected": protected, "payload": payload, "signature": signature}
     general = {"payload": payload, "signatures": [{"protected": protected, "signature": signature}]}
     for value in (flat, general, flat | {"header": {"alg": "none"}}):
-        for text in (json.dumps(value), to_json(value).decode()):
+        for text in (json.dumps(value), json_octets(value).decode()):
             assert WORLD.get(token=text).status == 400
-        assert refused(b64url_encode(to_json(value)).decode()) == "token_segments"
+        assert refused(b64url_encode(json_octets(value)).decode()) == "token_segments"
 
 
 @accepts("RS-11")
@@ -200,7 +201,7 @@ def test_a_name_that_comes_twice_spoils_the_token(spoil: Any) -> None:
 @refuses("RS-13")
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "exp", "iat", "jti", "client_id"])
 def test_neither_of_two_claims_is_chosen(name: str) -> None:
-    good = to_json({name: FACTORY.claims()[name]})[1:-1]
+    good = json_octets({name: FACTORY.claims()[name]})[1:-1]
     for other in (b'{"%s":"x",%s' % (name.encode(), CLAIMS[1:]), b"{%s,%s" % (good, CLAIMS[1:])):
         assert refused(seal(HEADER, other, FACTORY.key)) == "token_json"
 
@@ -227,7 +228,7 @@ def test_alg_is_the_keys_own_or_the_token_is_refused(value: object) -> None:
     assert refused(sealed(message, FACTORY.key)) == "algorithm_not_allowed"
     assert refused(message.decode() + ".") == "token_encoding"
     for unsigned in (b"\0", b"e30", bytes(64)):
-        assert refused(joined(message, unsigned)) == "algorithm_not_allowed"
+        assert refused(join(message, unsigned)) == "algorithm_not_allowed"
 
 
 @accepts("RS-21")
@@ -292,7 +293,7 @@ def test_compressed_encrypted_and_nested_tokens_are_refused(member: str, value: 
 @refuses("RS-23")
 def test_an_encrypted_token_is_refused_before_it_costs_anything() -> None:
     header = b64url_encode(
-        to_json({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2**31 - 1})
+        json_octets({"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 2**31 - 1})
     )
     assert refused(f"{header.decode()}.AAAA.AAAA.AAAA.AAAA") == "token_segments"
     assert refused(f"{header.decode()}..AAAA.AAAA.AAAA") == "token_segments"
@@ -355,7 +356,9 @@ OTHER_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_an_access_token_with_the_claims_of_another_kind_is_an_access_token() -> None:
     for _, claims in OTHER_KINDS.values():
         ours = claims | {"aud": FACTORY.audience}
-        assert WORLD.get(token=seal(HEADER, to_json(FACTORY.claims(**ours)), FACTORY.key)).reached
+        assert WORLD.get(
+            token=seal(HEADER, json_octets(FACTORY.claims(**ours)), FACTORY.key)
+        ).reached
 
 
 @refuses("RS-25")
@@ -363,7 +366,7 @@ def test_an_access_token_with_the_claims_of_another_kind_is_an_access_token() ->
 def test_no_other_kind_of_token_passes_as_an_access_token(typ: str, claims: dict[str, Any]) -> None:
     for aud in (claims.get("aud", FACTORY.audience), FACTORY.audience):
         found = FACTORY.claims(**(claims | {"aud": aud}))
-        token = seal(to_json(FACTORY.header(typ=typ)), to_json(found), FACTORY.key)
+        token = seal(json_octets(FACTORY.header(typ=typ)), json_octets(found), FACTORY.key)
         assert refused(token) == "type_not_allowed"
 
 
@@ -373,7 +376,7 @@ def test_kid_chooses_among_several_keys_and_may_be_left_out_with_one() -> None:
     keys = KeySet(KeySet.generate(kid=name).keys[0] for name in names)
     world = World(FACTORY.settings(keys=keys))
     for key in keys.keys:
-        header = to_json(FACTORY.header(kid=key.kid))
+        header = json_octets(FACTORY.header(kid=key.kid))
         assert world.get(token=seal(header, CLAIMS, key)).reached
     assert WORLD.get(token=with_header(kid=ABSENT)).reached
 
@@ -391,7 +394,7 @@ def test_kid_finds_its_own_key_or_none() -> None:
         ("third", first, "key_unknown"),
         (ABSENT, first, "key_unknown"),  # with several keys none is tried
     ):
-        token = seal(to_json(FACTORY.header(kid=kid)), CLAIMS, key)
+        token = seal(json_octets(FACTORY.header(kid=kid)), CLAIMS, key)
         assert refused(token, world) == reason
 
 

@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt_middleware import ConfigurationError, KeySet
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.jose.jwk import Key, UnusableKey, from_jwk, from_object
+from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.testing.mint import joined, seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from tests.rules import accepts, refuses
 from tests.world import World, standing
 
 FACTORY = TokenFactory(clock=standing)
-CLAIMS = to_json(FACTORY.claims())
+CLAIMS = json_octets(FACTORY.claims())
 KEYS: dict[str, Key] = {
     name: KeySet.generate(name).keys[0] for name in ("ES256", "ES384", "ES512", "RS256", "Ed25519")
 }
@@ -51,7 +52,7 @@ def read(*jwks: dict[str, Any], algorithm: str | None = None) -> KeySet:
 def answer_of(keys: KeySet, key: Key, **header: Any) -> str | None:
     """Return why a token signed by `key` is refused by `keys`; None when it is let in."""
     found = FACTORY.header(**{"alg": key.algorithm.name, "kid": key.kid} | header)
-    answer = World(FACTORY.settings(keys=keys)).get(token=seal(to_json(found), CLAIMS, key))
+    answer = World(FACTORY.settings(keys=keys)).get(token=seal(json_octets(found), CLAIMS, key))
     assert answer.status == (200 if answer.reached else 401)
     return answer.reason
 
@@ -92,9 +93,9 @@ def test_a_key_without_alg_takes_the_one_that_was_named_or_its_curves() -> None:
 def test_a_key_checks_one_algorithm_even_if_the_signature_of_another_is_right(name: str) -> None:
     key = from_object(KEYS["RS256"].private, "PS256", kid="k")
     message = (
-        b64url_encode(to_json(FACTORY.header(alg=name, kid="k"))) + b"." + b64url_encode(CLAIMS)
+        b64url_encode(json_octets(FACTORY.header(alg=name, kid="k"))) + b"." + b64url_encode(CLAIMS)
     )
-    token = joined(message, ALGORITHMS[name].sign(key.private, message))
+    token = join(message, ALGORITHMS[name].sign(key.private, message))
     answer = World(FACTORY.settings(keys=KeySet((key,)))).get(token=token)
     assert answer.reason == (None if name == "PS256" else "algorithm_not_allowed")
 

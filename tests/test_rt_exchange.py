@@ -19,7 +19,7 @@ from jwt_middleware import (
 )
 from jwt_middleware.jose.jwk import Key, from_secret
 from jwt_middleware.testing import ABSENT
-from jwt_middleware.testing.mint import present, seal, to_json
+from jwt_middleware.testing.mint import json_octets, present, seal
 from jwt_middleware.token.refresh import RefreshKeys, check, derive, from_text, mint
 from tests.issuing import (
     AUDIENCE,
@@ -381,7 +381,9 @@ def test_no_user_data_is_in_a_refresh_token(world: World) -> None:
 def forge(text: str, key: Key, header: dict[str, Any], **claims: Any) -> str:
     """Return the token with other claims or another header, signed anew."""
     own = {"alg": key.algorithm.name, "kid": key.kid, "typ": "rt+jwt"}
-    return seal(to_json(present(own, header)), to_json(present(claims_of(text), claims)), key)
+    return seal(
+        json_octets(present(own, header)), json_octets(present(claims_of(text), claims)), key
+    )
 
 
 OURS = from_secret(SECRET, "HS256")

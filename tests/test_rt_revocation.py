@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import EndGrant, Grant, Tokens
-from jwt_middleware.testing.mint import seal, to_json
+from jwt_middleware.testing.mint import json_octets, seal
 from jwt_middleware.values.events import Issued, Revoked, StoreBack, StoreFailed
 from tests.issuing import (
     DAY,
@@ -37,7 +37,7 @@ def of_no_grant(access_token: str) -> str:
     claims = claims_of(access_token)
     del claims["sid"]
     header = {"alg": "Ed25519", "kid": KEYS.keys[0].kid, "typ": "at+jwt"}
-    return seal(to_json(header), to_json(claims), KEYS.keys[0])
+    return seal(json_octets(header), json_octets(claims), KEYS.keys[0])
 
 
 # --- RT-17: the answers of RFC 7009
@@ -104,7 +104,7 @@ def test_another_kind_of_token_by_the_same_key_ends_no_grant(world: World) -> No
     tokens = world.login()
     for typ in ("JWT", "logout+jwt", "rt+jwt"):
         header = {"alg": "Ed25519", "kid": KEYS.keys[0].kid, "typ": typ}
-        other = seal(to_json(header), to_json(claims_of(tokens.access_token)), KEYS.keys[0])
+        other = seal(json_octets(header), json_octets(claims_of(tokens.access_token)), KEYS.keys[0])
         assert world.revoke(other).status == 200
         assert world.is_alive(tokens.grant_id)
 

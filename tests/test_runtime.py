@@ -13,12 +13,12 @@ import pytest
 from jwt_middleware import ConfigurationError, Event, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.core.decide import Core
-from jwt_middleware.process.drivers import arun, run
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import reasons
-from jwt_middleware.values.decisions import Ask, Forward, Reply, Step, nobody
 from jwt_middleware.values.errors import InvalidToken, Unavailable
-from jwt_middleware.values.requests import Request
+from jwt_middleware.values.flows import Flow, arun, ask, ask_and_keep, run
+from jwt_middleware.values.requests import Reply, Request
+from jwt_middleware.values.tokens import ANONYMOUS, Forward
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .world import World
@@ -30,30 +30,28 @@ REQUEST = Request("GET", "/me", lambda _: None)
 class Asking(Core):
     """A core whose flow is a given one, with the real core's answers to errors."""
 
-    __slots__ = ("_first",)
-
-    def __init__(self, first: Step, settings: Settings | None = None) -> None:
+    def __init__(self, flow: Callable[[], Flow[Forward]], settings: Settings | None = None) -> None:
         super().__init__(settings or FACTORY.settings())
-        self._first = first
+        self._flow = flow
 
-    def begin(self, request: Request) -> Step:
-        return self._first
-
-
-def arun_at_once(core: Core, request: Request) -> Forward | Reply:
-    return asyncio.run(arun(core, request))
+    def _let_in(self, request: Request) -> Flow[Forward]:
+        return (yield from self._flow())
 
 
-both = pytest.mark.parametrize("drive", [run, arun_at_once])
-Drive = Callable[[Core, Request], Forward | Reply]
+def drive_sync(flow: Callable[[], Flow[Forward]]) -> Forward | Reply:
+    return run(Asking(flow).decide(REQUEST))
+
+
+def drive_async(flow: Callable[[], Flow[Forward]]) -> Forward | Reply:
+    return asyncio.run(arun(Asking(flow).decide(REQUEST)))
+
+
+both = pytest.mark.parametrize("drive", [drive_sync, drive_async])
+Drive = Callable[[Callable[[], Flow[Forward]]], Forward | Reply]
 
 
 def unavailable(*_: object) -> Any:
     raise Unavailable(detail="store")
-
-
-def never(*_: object) -> Any:
-    raise AssertionError("the flow must not come here")
 
 
 # The drivers
@@ -61,26 +59,29 @@ def never(*_: object) -> Any:
 
 @both
 def test_a_flow_that_asks_nothing_is_at_its_end(drive: Drive) -> None:
-    assert drive(Asking(nobody()), REQUEST) is nobody()
+    def flow() -> Flow[Forward]:
+        yield from ()
+        return ANONYMOUS
+
+    assert drive(flow) is ANONYMOUS
 
 
 @both
-def test_each_answer_leads_to_the_next_step(drive: Drive) -> None:
+def test_each_answer_leads_to_the_next_line(drive: Drive) -> None:
     asked: list[Any] = []
 
-    def store(*args: Any) -> int:
-        asked.append(args)
+    def store(*args: Any, word: str = "") -> int:
+        asked.append((*args, word))
         return len(asked)
 
-    def second(answer: int) -> Step:
-        return Ask(store, (answer, "again"), third)
+    def flow() -> Flow[Forward]:
+        first = yield from ask(store)
+        second = yield from ask(store, first, word="again")
+        asked.append(second)
+        return ANONYMOUS
 
-    def third(answer: int) -> Step:
-        asked.append(answer)
-        return nobody()
-
-    assert drive(Asking(Ask(store, (), second)), REQUEST) is nobody()
-    assert asked == [(), (1, "again"), 2]
+    assert drive(flow) is ANONYMOUS
+    assert asked == [("",), (1, "again"), 2]
 
 
 def test_what_can_be_awaited_is_awaited_under_asgi() -> None:
@@ -90,53 +91,85 @@ def test_what_can_be_awaited_is_awaited_under_asgi() -> None:
         await asyncio.sleep(0)
         return f"row of {name}"
 
-    def then(answer: str) -> Step:
-        seen.append(answer)
-        return nobody()
+    def flow() -> Flow[Forward]:
+        seen.append((yield from ask(cast(Any, store), "alice")))
+        return ANONYMOUS
 
-    assert arun_at_once(Asking(Ask(store, ("alice",), then)), REQUEST) is nobody()
+    assert drive_async(flow) is ANONYMOUS
     assert seen == ["row of alice"]
 
 
 @both
-def test_the_leg_for_failure_goes_on_without_the_answer(drive: Drive) -> None:
+def test_a_flow_goes_on_without_an_answer_where_it_says_so(drive: Drive) -> None:
     error = Unavailable(detail="store")
     failures: list[Unavailable] = []
 
     def store() -> None:
         raise error
 
-    def failed(given: Unavailable) -> Step:
-        failures.append(given)
-        return nobody()
+    def flow() -> Flow[Forward]:
+        try:
+            yield from ask(store)
+        except Unavailable as given:
+            failures.append(given)
+        return ANONYMOUS
 
-    step = Ask(store, (), then=never, failed=failed)
-    assert drive(Asking(step), REQUEST) is nobody()
+    assert drive(flow) is ANONYMOUS
     assert failures == [error]
 
 
-def test_an_awaitable_that_fails_takes_the_same_leg() -> None:
+def test_an_awaitable_that_fails_is_raised_at_the_same_line() -> None:
     async def store() -> None:
         await asyncio.sleep(0)
         unavailable()
 
-    step = Ask(store, (), then=never, failed=lambda _: nobody())
-    assert arun_at_once(Asking(step), REQUEST) is nobody()
+    def flow() -> Flow[Forward]:
+        try:
+            yield from ask(cast(Any, store))
+        except Unavailable:
+            return ANONYMOUS
+        raise AssertionError("the flow must not come here")
+
+    assert drive_async(flow) is ANONYMOUS
 
 
 @both
-def test_the_leg_is_for_the_call_and_not_for_what_follows_it(drive: Drive) -> None:
-    step = Ask(lambda: "row", (), then=unavailable, failed=never)
-    reply = drive(Asking(step), REQUEST)
+def test_what_a_flow_goes_on_from_is_the_call_and_not_what_follows_it(drive: Drive) -> None:
+    def flow() -> Flow[Forward]:
+        try:
+            row = yield from ask(lambda: "row")
+        except Unavailable:
+            return ANONYMOUS
+        return cast(Forward, unavailable(row))
+
+    reply = drive(flow)
     assert isinstance(reply, Reply)
     assert reply.response.status == 503
 
 
 @both
-def test_a_leg_that_fails_too_is_the_end(drive: Drive) -> None:
-    reply = drive(Asking(Ask(unavailable, (), then=never, failed=unavailable)), REQUEST)
+def test_what_fails_once_more_is_the_end(drive: Drive) -> None:
+    def flow() -> Flow[Forward]:
+        try:
+            yield from ask(unavailable)
+        except Unavailable:
+            yield from ask(unavailable)
+        return ANONYMOUS
+
+    reply = drive(flow)
     assert isinstance(reply, Reply)
     assert reply.response.status == 503
+
+
+def asks(call: Callable[[], Any]) -> Callable[[], Flow[Forward]]:
+    def flow() -> Flow[Forward]:
+        try:
+            yield from ask(call)
+        except Unavailable:
+            return ANONYMOUS
+        raise AssertionError("the flow must not come here")
+
+    return flow
 
 
 @both
@@ -144,7 +177,7 @@ def test_an_error_with_an_answer_becomes_the_answer(drive: Drive) -> None:
     def store() -> None:
         raise InvalidToken(reasons.KEY_UNKNOWN)
 
-    reply = drive(Asking(Ask(store, (), then=never, failed=never)), REQUEST)
+    reply = drive(asks(store))
     assert isinstance(reply, Reply)
     assert (reply.response.status, cast(Any, reply.events[0]).reason) == (401, reasons.KEY_UNKNOWN)
 
@@ -156,13 +189,56 @@ def test_any_other_error_is_nobodys_answer(drive: Drive, error: BaseException) -
         raise error
 
     with pytest.raises(type(error)):
-        drive(Asking(Ask(store, (), then=never, failed=never)), REQUEST)
+        drive(asks(store))
+
+
+@both
+def test_a_call_that_raises_stop_iteration_ends_no_flow(drive: Drive) -> None:
+    def store() -> None:
+        raise StopIteration("not the flow's own")
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        drive(asks(store))
+
+
+async def test_what_is_kept_is_carried_to_its_end_though_nobody_waits() -> None:
+    begun, go, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    kept: list[asyncio.Task[Any]] = []
+
+    async def end() -> str:
+        begun.set()
+        await go.wait()
+        return "ended"
+
+    def flow() -> Flow[str]:
+        answer = yield from ask_and_keep(cast(Any, end))
+        yield from ask(done.set)
+        return cast(str, answer)
+
+    async def keep(rest: Any) -> Any:
+        kept.append(asyncio.ensure_future(rest))
+        return await asyncio.shield(kept[0])
+
+    task = asyncio.ensure_future(arun(flow(), keep))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not done.is_set()
+    go.set()
+    assert await kept[0] == "ended"
+    assert done.is_set()
+    assert await arun(flow()) == "ended"  # where nothing is given to keep it, it is one of many
 
 
 @pytest.mark.parametrize("problem_details", [False, True])
 def test_what_is_unavailable_is_503_through_both_doors(problem_details: bool) -> None:
     world = World(FACTORY.settings(problem_details=problem_details))
-    core = Asking(Ask(unavailable, (), then=never), world.settings)
+
+    def flow() -> Flow[Forward]:
+        return (yield from ask(unavailable))
+
+    core = Asking(flow, world.settings)
     world.asgi._core = world.wsgi._core = core
     answer = world.get(token=FACTORY.token())
     assert (answer.status, answer.reached, answer.reason) == (503, False, "unavailable")

@@ -837,7 +837,7 @@ def test_many_threads_that_come_first_make_one_runtime() -> None:
     def come() -> None:
         barrier.wait()
         found.add(id(Runtime.of(settings)))
-        found.add(id(Runtime.of(settings).core(asynchronous=False).exchange and settings))
+        found.add(id(Runtime.of(settings).core(asynchronous=False).issuing and settings))
 
     threads = [threading.Thread(target=come) for _ in range(16)]
     for thread in threads:

@@ -8,24 +8,27 @@ from itertools import count
 from json import dumps
 from threading import Barrier, Thread
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Route, Settings, TokenCache
-from jwt_middleware.core import decide as core
 from jwt_middleware.core import known_tokens as cache
+from jwt_middleware.core import trusted_issuers
 from jwt_middleware.core.known_tokens import MAX_CACHED, MAX_ROUNDS, Cache, Entry, slimmed
 from jwt_middleware.jose import jws
 from jwt_middleware.jose.strict_json import parse_object
 from jwt_middleware.keys.freshness import Freshness, Limits
 from jwt_middleware.keys.key_sources import Found
 from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
+from jwt_middleware.values.tokens import AccessToken, Forward, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded
@@ -280,8 +283,8 @@ def test_a_key_that_goes_while_its_token_is_verified(
         fresh.keys, fresh.generation = KeySet.generate().by_kid, fresh.generation + 1
         return token
 
-    accept = vars(core)["accept"]
-    monkeypatch.setattr(core, "accept", slow)
+    accept = vars(trusted_issuers)["accept"]
+    monkeypatch.setattr(trusted_issuers, "accept", slow)
     answer = world.through_wsgi("GET", "/", encoded((), factory.token()))
     assert answer.status == 200
     kept = Runtime.of(world.settings).cache
@@ -453,7 +456,31 @@ def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
     fresh = Freshness(Limits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
-    return Entry(token, User(True, subject), start=0, end=NOW + 60, keys=fresh, generation=1)
+    forward = Forward(token, User(True, subject))
+    return Entry(forward, 0.0, NOW + 60.0, fresh, generation=1, grant_id=None, life=60.0)
+
+
+TIMES = st.sampled_from([float("-inf"), 0.0, 1.0, 2.0, 3.0, 4.0, float("inf")])
+
+
+class Keys:
+    """The keys of an issuer, as far as a hit needs to know."""
+
+    def __init__(self, since: float, due: float, generation: int) -> None:
+        self.since, self.due, self.generation = since, due, generation
+
+
+@given(st.tuples(TIMES, TIMES, TIMES, TIMES), st.integers(0, 1), TIMES)
+def test_the_warm_path_asks_what_an_entry_asks(
+    times: tuple[float, float, float, float], generation: int, now: float
+) -> None:
+    """What `Entry.holds` says stands in the warm path once more, for its speed."""
+    start, end, since, due = times
+    forward = Forward(AccessToken(FrozenDict({"iss": "i", "sub": "a"})), User(True, "a"))
+    kept = Entry(forward, start, end, Keys(since, due, generation), 1, grant_id=None, life=60.0)
+    timed = SimpleNamespace(time=lambda: now)
+    warm = cache.warm_path(lambda _: kept, timed, (), Routes(()), None)
+    assert (warm("GET", "/", "Bearer x") is forward) == kept.holds(now)
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:

@@ -12,6 +12,7 @@ from statistics import median
 from time import thread_time_ns
 
 from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.values.flows import run
 from jwt_middleware.values.requests import Request
 
 from .report import AtLeast, Row, Section, compared, micros
@@ -96,7 +97,7 @@ def known(issuer: Issuer) -> Function:
     """Return our check of a known token."""
     core = Runtime.of(issuer.settings()).core(asynchronous=False)
     text = f"Bearer {issuer.token}".encode()
-    core.begin(_request(text))
+    run(core.decide(_request(text)))
     assert core.warm("GET", PATH, text) is not None
     # Octets of its own for each request: nothing knows their hash yet.
     return lambda: core.warm("GET", PATH, bytes(bytearray(text)))

@@ -4,7 +4,6 @@ A server has one worker and one core, wrk the other. All take turns of some seco
 meet the same machine; CPU time is that of the server's processes, from /proc.
 """
 
-import json
 import os
 import re
 import shutil
@@ -25,7 +24,6 @@ from urllib.request import Request, urlopen
 from benchmarks import verify
 from benchmarks.measure import measure
 
-from . import node
 from .report import AtLeast, AtMost, Row, Section, compared, micros, number
 from .scene import PATH, Issuer
 
@@ -61,7 +59,6 @@ _GRANIAN = ("granian", "--factory", f"{_MODULE}:{{app}}", "--port", "{port}", "-
 _GUNICORN = ("gunicorn", f"{_MODULE}:{{app}}()", "--bind", "127.0.0.1:{port}", "-w", "1")
 _KEEP_ALIVE = ("-k", "gthread", "--threads", "1", "--worker-connections", "100")
 _STARLETTE = (*_PYTHON, *_UVICORN, "--log-level", "warning"), "bare_asgi", "ours_asgi"
-_FASTIFY = "fastify + @fastify/jwt, its cache on"
 
 KINDS = (
     Kind("uvicorn, Starlette", *_STARLETTE, goal=0.1, gate=AtMost(0.2)),
@@ -80,9 +77,6 @@ KINDS = (
         "bare_wsgi",
         "ours_wsgi",
     ),
-)
-NODE = Kind(
-    _FASTIFY, ("node", os.fspath(node.FOLDER / "served.mjs"), "{port}", "{app}"), "bare", "jwt"
 )
 
 
@@ -176,54 +170,40 @@ def _cores() -> list[int]:
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """Compare bare with ours under each server, and ours with fastify."""
-    issuer = Issuer()
-    kinds = [*KINDS, NODE] if node.is_ready() else KINDS
-    turns, raw = _turns(kinds, issuer, rounds)
-    for kind in kinds:
+    """Compare bare with ours under each server."""
+    turns, raw = _turns(Issuer(), rounds)
+    for kind in KINDS:
         bare, ours = turns[kind.name, kind.bare], turns[kind.name, kind.ours]
         yield from _rows(kind, bare, ours, raw)
-    if NODE in kinds:
-        theirs = [turn.rate for turn in turns[NODE.name, NODE.ours]]
-        for kind in (one for one in KINDS if one.connections == NODE.connections):
-            row = Row(
-                f"{kind.name}, with a check: throughput over {NODE.name}",
-                NOTHING,
-                gate=AtLeast(1) if kind.gate else None,
-            )
-            ours = turns[kind.name, kind.ours]
-            yield compared(row, [turn.rate for turn in ours], theirs)
 
 
 Turns: TypeAlias = dict[tuple[str, str], list[Turn]]
 
 
-def _turns(kinds: Sequence[Kind], issuer: Issuer, rounds: int) -> tuple[Turns, list[float]]:
+def _turns(issuer: Issuer, rounds: int) -> tuple[Turns, list[float]]:
     """Let servers take turns, started anew for each round; and measure raw, once a round.
 
     Where code and data lie in memory is luck, and makes a µs of a process's requests.
     """
-    found: Turns = {(kind.name, app): [] for kind in kinds for app in (kind.bare, kind.ours)}
+    found: Turns = {(kind.name, app): [] for kind in KINDS for app in (kind.bare, kind.ours)}
     costs: list[float] = []
     raw = {"raw": verify.raw(issuer.factory, issuer.token)}
     for turn in range(rounds):
         with ExitStack() as exits:
-            servers = _started(kinds, issuer, exits)
+            servers = _started(issuer, exits)
             for which in list(servers)[:: -1 if turn % 2 else 1]:
                 found[which].append(servers[which].turn(issuer.token))
         costs.append(measure(raw, rounds=50).typical("raw"))
     return found, costs
 
 
-def _started(
-    kinds: Sequence[Kind], issuer: Issuer, exits: ExitStack
-) -> dict[tuple[str, str], Server]:
+def _started(issuer: Issuer, exits: ExitStack) -> dict[tuple[str, str], Server]:
     """Start all, and let each get warm: what has no turn costs nothing."""
     servers: dict[tuple[str, str], Server] = {}
     keys = Path(exits.enter_context(tempfile.TemporaryDirectory())) / "keys.json"
     issuer.factory.keys.save(keys)
-    extra = {"BENCH_KEYS": os.fspath(keys), "BENCH_NODE": json.dumps(node.whom(issuer))}
-    for kind in kinds:
+    extra = {"BENCH_KEYS": os.fspath(keys)}
+    for kind in KINDS:
         for app in (kind.bare, kind.ours):
             servers[kind.name, app] = Server(kind, app, exits, extra)
         ours = servers[kind.name, kind.ours]

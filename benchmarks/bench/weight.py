@@ -61,7 +61,7 @@ def imports(rounds: int) -> Iterator[Row]:
     base = found["jwt"]
     for name in modules[1:]:
         costs = (number(median(one) / 1e6) for one in (found[name], base))
-        row = Row(f"`import {name}`", tuple(costs), goal=1.05, gate=AtMost(1.15))
+        row = Row(f"`import {name}`", tuple(costs), gate=AtMost(1.6))
         yield compared(row, found[name], base)
     for name in modules[1:]:
         beyond = {

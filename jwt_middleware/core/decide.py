@@ -3,128 +3,56 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any
 
+from ..grant.ended_grants import LONGEST, EndedGrants
+from ..grant.endpoints import Endpoints
+from ..grant.issuing import Issuing
+from ..grant.ports import Ports
 from ..jose import jws
-from ..jose.jwk import Key
 from ..jose.jws import Parsed
-from ..keys.live_keys import LiveKeys
-from ..request.credentials import bearer
+from ..request.access_cookie import AccessCookie
+from ..request.cookies import check_own_origin, check_sender
+from ..request.credentials import Credentials, in_header
+from ..request.documents import Document
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import Routes, Rule
-from ..settings.groups import Refresh
 from ..settings.settings import Settings, timer
-from ..token.access import accept, check_type
-from ..token.claims import lifetime, time_of
+from ..token.access import check_type
+from ..token.claims import life_of, lifetime, time_of
 from ..values import reasons
-from ..values.decisions import Ask, Forward, Reply, Step, nobody
 from ..values.errors import (
     InsufficientAuthentication,
     InsufficientScope,
-    InvalidRequest,
     InvalidToken,
     MissingCredentials,
     OAuthError,
+    Unavailable,
 )
 from ..values.events import Refused
-from ..values.requests import Request, Response
-from ..values.tokens import AccessToken, FrozenDict, Hidden, User
-from .known_tokens import Cache, Entry, life_of, slimmed
+from ..values.flows import Flow, ask
+from ..values.requests import Reply, Request, Response
+from ..values.tokens import ANONYMOUS, NOBODY, AccessToken, Forward, FrozenDict, Hidden, User
+from .known_tokens import Cache, Entry, know_nothing, warm_path
+from .metadata import documents
 from .trusted_issuers import Issuers, Trust
-
-if TYPE_CHECKING:  # what groups of settings stand for, loaded where they are on
-    from ..grant.ended_grants import EndedGrants
-    from ..grant.endpoints import Endpoints
-    from ..grant.exchange import Exchange, Ports
-    from ..request.access_cookie import AccessCookie
-    from ..request.documents import Document
-
-
-@dataclass(frozen=True, slots=True)
-class Lookups:
-    """How to ask for what the core may not know, in the form that its door can wait for."""
-
-    key: Callable[[LiveKeys, str | None, float], Any] = LiveKeys.find
-    renew: Callable[[LiveKeys, float], Any] = LiveKeys.renew
-    # Asks the application's `Settings.issuer_for`; returns a `Trust`, or raises OAuthError.
-    issuer: Callable[[str], Any] | None = None
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """A token on its way in."""
-
-    rule: Rule
-    parsed: Parsed
-    came: _Came
-
-
-@dataclass(slots=True)
-class _Came:
-    """An access token as it came."""
-
-    text: str
-    credentials: str | bytes | None  # in which it stood, as a whole
-
-    def __repr__(self) -> str:
-        return "<credentials>"
-
-
-Warm: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
-
-
-def _warm(
-    recall: Callable[[str | bytes], Entry | None],
-    timed: Any,
-    served: Mapping[str, object],
-    routes: Routes,
-    lets_pass: Callable[[str, float, float], bool] | None,
-) -> Warm:
-    """Return what serves a token that is known. What it needs is at hand, for every request."""
-    has_rules, find = not routes.is_uniform, routes.find
-    has_endpoints = bool(served)
-
-    def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
-        """Return what `begin` would lead to, for a token that is known and has nothing to ask.
-
-        None says that there is more to it, and nothing else.
-        """
-        entry = recall(credentials)
-        if entry is None:
-            return None
-        del credentials  # error trackers send what is in frames, and a clock may fail
-        now, keys = timed.time(), entry.keys
-        # As `holds`, written out: under a server each call counts, and this is a part in twenty of
-        # all that is added to a request. Comparisons in a chain would be calls.
-        if not (entry.start <= now and now < entry.end):
-            return None
-        if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
-            return None
-        if has_endpoints and path in served:
-            return None
-        if has_rules:
-            try:
-                rule = find(method, path)
-            except InvalidRequest:
-                return None
-            if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
-                return None
-        if lets_pass is not None:
-            grant_id = entry.grant_id
-            if grant_id is not None and not lets_pass(grant_id, entry.life, now):
-                return None
-        entry.seen = True
-        return entry
-
-    return warm
 
 
 class Core:
-    """Request -> step, error -> answer. What doesn't depend on the request is made here, once."""
+    """Request -> decision, error -> answer. What doesn't depend on the request is made here, once.
+
+    Args:
+        settings: what is configured.
+        ports: what flows may ask for.
+        ended: the ended grants that are known in this process; None: there are no grants.
+        issuers: whose tokens are taken; shared with the other kind of door.
+        cache: known tokens, shared as well; None: none are kept.
+        hear: takes every refusal, to tell of faults that stand behind some.
+
+    """
 
     def __init__(
         self,
@@ -132,255 +60,173 @@ class Core:
         ports: Ports | None = None,
         ended: EndedGrants | None = None,
         issuers: Issuers | None = None,
-        lookups: Lookups | None = None,
         cache: Cache | None = None,
         hear: Callable[[OAuthError], None] | None = None,
     ) -> None:
-        self._hear = hear  # takes every refusal, to tell of faults that stand behind some
-        self._routes = Routes(settings.routes)
-        self._cache = cache
+        self._ports = ports or Ports()
+        self._ended = ended
         self._issuers = issuers or Issuers(settings)
-        self._own_keys = self._issuers.own.keys
-        self._lookups = lookups or Lookups()
+        self._cache = cache
+        self._hear = hear
+        self._timed = timer(settings.clock)
         self._leeway = settings.leeway
-        self._nobody = nobody()
+        self._routes = Routes(settings.routes)
+        self._has_logins = any(route.own_origin for route in settings.routes)
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = cookies.jars(settings.issuer) if cookies is not None else None
-        known = frozenset(settings.origins) | settings.own_origins
-        self._check_own_origin: Callable[[Request], None] | None = None
-        self._access_cookie: AccessCookie | None = None
-        if any(route.own_origin for route in settings.routes):
-            from ..request.cookies import check_own_origin
-
-            self._check_own_origin = partial(check_own_origin, origins=known)
-        if cookies is not None and self.jars is not None and self.jars.access is not None:
-            from ..request.access_cookie import AccessCookie
-            from ..request.cookies import check_sender
-
-            self._access_cookie = AccessCookie(
-                self.jars,
-                self.jars.access,
-                check=partial(check_sender, header=cookies.header, origins=known),
-                issuer=settings.issuer,
-                has_key=lambda kid: kid in self._own_keys.fresh.keys,
-                has_ended=(ended if ended is not None else frozenset[str]()).__contains__,
-                is_known=lambda text: cache is not None and cache.get(text) is not None,
-            )
-        self._origins = Origins(
-            settings.origins,
-            credentials=cookies is not None,
-            header=cookies.header if cookies is not None else "",
-        )
+        self._known_origins = frozenset(settings.origins) | settings.own_origins
+        header = cookies.header if cookies is not None else ""
+        self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
+        self._access_cookie = self._cookie_reader(settings.issuer, header)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
             metadata_url=resource.metadata_url if resource is not None else "",
             problem_details=settings.problem_details,
         )
-        self._documents: dict[str, Document] = {}
-        if resource is not None or settings.refresh is not None:
-            from .metadata import documents
-
-            self._documents = documents(settings)
-        self._clock = settings.clock
-        self._headers = self._issuers.headers
-        self.exchange: Exchange | None = None
-        self._endpoints: Endpoints | None = None
-        self._unless_ended: Callable[[Forward, str, float, float], Step] | None = None
-        lets_pass: Callable[[str, float, float], bool] | None = None
-        if settings.refresh is not None and ports is not None and ended is not None:
-            from ..grant.ended_grants import unless_ended
-
-            group = settings.refresh
-            self._unless_ended = partial(unless_ended, ports.sync, ended)
-            lets_pass = ended.lets_pass
-            if group.serve:
-                self.exchange, self._endpoints = self._issuing(settings, group, ports, ended, known)
         # What we answer ourselves, and no token opens or closes.
-        self._served: dict[str, Callable[[Request], Step]] = {
-            path: partial(_published, document) for path, document in self._documents.items()
-        }
-        if self._endpoints is not None:
-            for path, endpoint in self._endpoints.paths.items():
-                self._served[path] = partial(self._with_own_keys, endpoint)
-        self.warm = _warm(
-            # Where a cookie may have come, too, it is one credential too many.
-            recall=cache.get if cache is not None and self._access_cookie is None else _forget,
-            timed=timer(self._clock),
-            served=self._served,
-            routes=self._routes,
-            lets_pass=lets_pass,
+        self._documents: dict[str, Document] = documents(settings)
+        self.issuing: Issuing | None = None
+        self._endpoints: Endpoints | None = None
+        if settings.refresh is not None and settings.refresh.serve and ended is not None:
+            self.issuing = Issuing(
+                settings, settings.refresh, self._ports, ended, self._issuers.own.keys
+            )
+            self._endpoints = Endpoints(
+                self.issuing, self._origins, self._known_origins, self.verify
+            )
+        self.warm = warm_path(
+            # Where a cookie may have come, too, the header alone doesn't decide.
+            cache.get if cache is not None and self._access_cookie is None else know_nothing,
+            self._timed,
+            {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
+            self._routes,
+            ended.lets_pass if ended is not None else None,
         )
 
-    def _issuing(
-        self,
-        settings: Settings,
-        group: Refresh,
-        ports: Ports,
-        ended: EndedGrants,
-        known_origins: frozenset[str],
-    ) -> tuple[Exchange, Endpoints]:
-        # Not at the top: a service that only verifies has no use for these.
-        from ..grant.endpoints import Endpoints
-        from ..grant.exchange import Exchange
-
-        live = self._own_keys
-        exchange = Exchange(settings, group, ports, ended, live, self._lookups.renew)
-        endpoints = Endpoints(
-            settings, group, exchange, self._origins, known_origins, self.verify, live
+    def _cookie_reader(self, issuer: str, header: str) -> AccessCookie | None:
+        if self.jars is None or self.jars.access is None:
+            return None
+        own_keys, cache = self._issuers.own.keys, self._cache
+        ended = self._ended if self._ended is not None else frozenset[str]()
+        return AccessCookie(
+            self.jars,
+            self.jars.access,
+            check=partial(check_sender, header=header, origins=self._known_origins),
+            issuer=issuer,
+            has_key=lambda kid: kid in own_keys.fresh.keys,
+            has_ended=ended.__contains__,
+            is_known=lambda text: cache is not None and cache.get(text) is not None,
         )
-        return exchange, endpoints
 
-    def begin(self, request: Request) -> Step:
-        """Return the first step for a request. Raises OAuthError, for `refuse`."""
-        ours = self._served.get(request.path)
-        if ours is not None and not request.is_websocket:
-            return ours(request)
+    def decide(self, request: Request) -> Flow[Forward | Reply]:
+        """Lead a request to its decision. Raises nothing: a refusal is a decision, too."""
+        try:
+            if not request.is_websocket:
+                document = self._documents.get(request.path)
+                if document is not None:
+                    return Reply(document.answer(request))
+                if self._endpoints is not None and request.path in self._endpoints.paths:
+                    return (yield from self._endpoints.answer(request))
+            return (yield from self._let_in(request))
+        except OAuthError as error:
+            return self.refuse(request, error)
+
+    def _let_in(self, request: Request) -> Flow[Forward]:
+        """Return who is let in to the application. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
         if (
-            self._check_own_origin is not None
+            self._has_logins
             and (rule.public or rule.optional)
             and (rule.own_origin or self._routes.logs_in(request.method, request.path))
         ):
-            self._check_own_origin(request)
+            check_own_origin(request, self._known_origins)
         if rule.public:
-            return self._nobody
-        came = self._came(request)
+            return ANONYMOUS
+        came = in_header(request)
+        if self._access_cookie is not None:
+            came = self._access_cookie.choose(came, request)
         if came is None:
-            # Absent isn't wrong: an optional route takes a missing token, never a bad one.
-            if rule.optional:
-                return self._nobody
-            # A preflight never carries credentials; it reaches the application only where its
-            # origin was configured, because an application may serve OPTIONS like any method.
-            if is_preflight(request) and self._origins.knows(request):
-                return self._nobody
+            # Absent isn't wrong: an optional route takes a missing token, never a bad one. A
+            # preflight never carries credentials; it reaches the application only where its origin
+            # was configured, because an application may serve OPTIONS like any method.
+            if rule.optional or (is_preflight(request) and self._origins.knows(request)):
+                return ANONYMOUS
             raise MissingCredentials
-        now = self._clock()
-        if self._cache is not None and came.credentials is not None:
-            entry = self._cache.get(came.credentials)
-            if entry is not None and entry.holds(now):
-                entry.seen = True
-                return self._let_in(rule, entry, now)
-        parsed = jws.parse(came.text, self._headers)
+        now, cache = self._timed.time(), self._cache
+        entry = cache.get(came.name) if cache is not None and came.name is not None else None
+        if entry is not None and entry.holds(now):
+            entry.seen = True
+        else:
+            entry = yield from self._verify_new(came, now)
+            now = self._timed.time()  # later, if it had to wait
+        if rule.scopes or rule.is_special:
+            _authorize(rule, entry.forward, now, self._leeway)
+        if self._ended is not None and entry.grant_id is not None:
+            yield from self._check_ended(self._ended, entry.grant_id, entry.life, now)
+        return entry.forward
+
+    def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
+        """Verify a token that isn't known, and keep it. Raises OAuthError."""
+        parsed = jws.parse(came.text, self._issuers.headers)
         name = _issuer_of(parsed)
-        attempt = _Attempt(rule, parsed, came)
         trust = self._issuers.find(name, now)
-        if trust is not None:
-            return self._check(attempt, trust, now)
-        return Ask(
-            # There is one: else nobody would know more, and `find` has said so.
-            cast("Callable[[str], Any]", self._lookups.issuer),
-            (name,),
-            lambda found: self._check(attempt, found, now),
-        )
-
-    def renewed(self, now: float, then: Callable[..., Step], *args: Any) -> Step:
-        """Go on with our own keys, after a look for others if one is due: they sign, too."""
-        keys = self._own_keys
-        fresh = keys.fresh
-        if fresh.since <= now < fresh.due:
-            return then(*args)
-        # What is known goes on to sign, whatever the look brings.
-        return Ask(self._lookups.renew, (keys, now), lambda _: then(*args), lambda _: then(*args))
-
-    def _with_own_keys(self, endpoint: Callable[[Request], Step], request: Request) -> Step:
-        return self.renewed(self._clock(), endpoint, request)
-
-    def _check(self, attempt: _Attempt, trust: Trust, now: float) -> Step:
-        """Go on with the issuer's key, after a question for it if one is due."""
-        parsed = attempt.parsed
-        if parsed.header_segment not in trust.headers:
-            check_type(parsed, trust.policy.profile)
-        fresh = trust.keys.fresh
-        key = fresh.keys.get(parsed.header.kid)
-        if key is not None and fresh.since <= now < fresh.due:
-            return self._admit(attempt, trust, key, now)
-        return Ask(
-            self._lookups.key,
-            (trust.keys, parsed.header.kid, now),
-            # Later, if it had to wait.
-            lambda found: self._admit(attempt, trust, found, self._clock()),
-        )
-
-    def _admit(self, attempt: _Attempt, trust: Trust, key: Key, now: float) -> Step:
-        """Let a token in that holds. Raises OAuthError."""
-        fresh, parsed = trust.keys.fresh, attempt.parsed
+        if trust is None:
+            trust = yield from ask(self._ports.find_issuer, name)
+        fresh, kid = trust.keys.fresh, parsed.header.kid
+        key = fresh.keys.get(kid)
+        if key is None or not fresh.since <= now < fresh.due:
+            check_type(parsed, trust.policy.profile)  # no key is sought for another kind of token
+            key = yield from ask(self._ports.find_key, trust.keys, kid, now)
+            now = self._timed.time()
         generation = fresh.generation  # before anything is checked: what changes later is noticed
-        token = self._accept(parsed, trust, key, now)
-        self._issuers.proved(trust)
-        is_present = fresh.keys.get(parsed.header.kid) is key
-        if self._cache is None or attempt.came.credentials is None or not is_present:
-            return self._let_in(attempt.rule, Forward(token, _user(token, trust)), now)
-        token = slimmed(token)
+        token = self._issuers.accept(parsed, trust, key, now)
         start, end = lifetime(token.claims, self._leeway)
+        life = life_of(token.claims)
+        forward = Forward(token, _user(token, trust))
         entry = Entry(
-            token,
-            _user(token, trust),
-            start=max(start, trust.since),
-            end=min(end, trust.until),
+            forward,
+            start=float(max(start, trust.since)),
+            end=float(min(end, trust.until)),
             keys=fresh,
             generation=generation,
+            grant_id=token.grant_id,
+            life=life,
         )
-        self._cache.put(attempt.came.credentials, entry)
-        return self._let_in(attempt.rule, entry, now)
+        if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
+            self._cache.put(came.name, entry)
+        return entry
 
-    def _let_in(self, rule: Rule, forward: Forward, now: float) -> Step:
-        """Go on with a token that holds, where this route takes it. Raises OAuthError."""
-        _authorize(rule, forward, now, self._leeway)
-        token = forward.token
-        if token is None or token.grant_id is None or self._unless_ended is None:
-            return forward
-        return self._unless_ended(forward, token.grant_id, life_of(token), now)
-
-    def _came(self, request: Request) -> _Came | None:
-        """Return the access token of the request, from the one place that has it."""
-        text = bearer(request.header("authorization"))
-        if self._access_cookie is None:
-            return None if text is None else _Came(text, self._name_of(request, text))
-        cookie = self._access_cookie.read(request)
-        if cookie is None:
-            return None if text is None else _Came(text, text)
-        if text is not None:
-            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
-        self._access_cookie.check_sender(request)
-        return _Came(cookie, cookie)
-
-    def _name_of(self, request: Request, text: str) -> str | bytes | None:
-        """Return what a token is kept by, in the form that its door has headers in.
-
-        RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling is
-        kept, the commonest, or one token would take the room of a thousand.
-        """
-        given = request.credentials
-        if given is None:
-            return None
-        name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
-        return given if given == name else name
+    def _check_ended(
+        self, ended: EndedGrants, grant_id: str, life: float, now: float
+    ) -> Flow[None]:
+        """Check that a grant hasn't ended, after a question to the store if one is due."""
+        if life > LONGEST:
+            # No issuer of ours makes such a token, and no store remembers ends for so long.
+            raise InvalidToken(reasons.LIFE).of(grant_id)
+        # An end is for ever: nothing the store could say would change it.
+        plan = "go on" if grant_id in ended else ended.plan(now, life)
+        if plan == "ask":
+            try:
+                yield from ask(self._ports.sync, now)
+            except Unavailable:
+                plan = ended.without_sync(now, life)
+        if plan == "refuse":
+            raise Unavailable(reasons.SYNC).of(grant_id)
+        if grant_id in ended:
+            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
-        parsed = jws.parse(text.value, self._headers)
+        parsed = jws.parse(text.value, self._issuers.headers)
         trust = self._issuers.find(_issuer_of(parsed), now)
         if trust is None:
             raise InvalidToken(reasons.ISSUER)
-        if parsed.header_segment not in trust.headers:
-            check_type(parsed, trust.policy.profile)
         fresh = trust.keys.fresh
         key = fresh.keys.get(parsed.header.kid)
         if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
             raise InvalidToken(reasons.KEY_UNKNOWN)
-        return self._accept(parsed, trust, key, now)
-
-    def _accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
-        jws.check_signature(parsed, key)
-        self._remember(parsed, trust)
-        return accept(parsed, trust.policy, now)
-
-    def _remember(self, parsed: Parsed, trust: Trust) -> None:
-        # Only what a key of the issuer's has signed is remembered.
-        segment = parsed.header_segment
-        if segment not in trust.headers or segment not in self._headers:
-            self._issuers.remember(trust, segment, parsed.header)
+        return self._issuers.accept(parsed, trust, key, now)
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
@@ -409,7 +255,9 @@ class Core:
 
     def _ours(self, path: str) -> Document | Endpoints | None:
         """Return what of ours is at a path; None: a resource of the application's."""
-        return self._documents.get(path) or (self._endpoints if path in self._served else None)
+        endpoints = self._endpoints
+        is_endpoint = endpoints is not None and path in endpoints.paths
+        return self._documents.get(path) or (endpoints if is_endpoint else None)
 
 
 # What people put into a URL by mistake must not come into a log by it.
@@ -421,10 +269,6 @@ def _told(text: str) -> str:
     return _TOKEN.sub("[token]", text[:MAX_TOLD])
 
 
-def _published(document: Document, request: Request) -> Step:
-    return Reply(document.answer(request))
-
-
 def _issuer_of(parsed: Parsed) -> Any:
     try:
         return parsed.claims["iss"]
@@ -432,25 +276,21 @@ def _issuer_of(parsed: Parsed) -> Any:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss") from None
 
 
-def _forget(credentials: str | bytes) -> None:
-    """Know no token, where none is kept or where it alone doesn't decide."""
-
-
 def _user(token: AccessToken, trust: Trust) -> User:
     """Return who the application's user is. Only our own issuer's users are its users."""
     if token.is_client:
-        return nobody().user
+        return NOBODY
     if trust.policy.own:
         return User(True, token.subject)
     if trust.user is None:
-        return nobody().user
+        return NOBODY
     try:
         name: Any = trust.user(token)
     except Exception as error:
         # As with a check: what can't decide doesn't let in.
         raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
     if name is None:
-        return nobody().user
+        return NOBODY
     if not isinstance(name, str) or not name or not name.isprintable():
         raise InvalidToken(reasons.USER_HOOK, "not a name")
     return User(True, name)

@@ -11,13 +11,15 @@ each other.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
-from ..values.decisions import Forward
-from ..values.tokens import AccessToken, FrozenDict, User
+from ..request.routes import Routes
+from ..values.errors import InvalidRequest
+from ..values.tokens import AccessToken, Forward, FrozenDict
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others
 MAX_ROUNDS = 64  # second rounds given for one new entry, so that no request pays for a whole lap
@@ -34,8 +36,8 @@ class KeyState(Protocol):
     due: float
 
 
-# Of texts that are equal, the one that came first. It forgets.
-_first: Callable[[str], str] = lru_cache(maxsize=1024)(str)
+# Texts that many tokens have in common, each kept once: the last 1024 different ones.
+_shared: Callable[[str], str] = lru_cache(maxsize=1024)(str)
 _COMMON = ("iss", "aud", "client_id", "scope")  # claims that many tokens say the same in
 
 
@@ -45,44 +47,30 @@ def slimmed(token: AccessToken) -> AccessToken:
     The names of claims and such values are half of what a token takes in memory, and new strings in
     each that was parsed.
     """
-    members = {_first(name): value for name, value in token.claims.items()}
+    members = {_shared(name): value for name, value in token.claims.items()}
     for name in _COMMON:
         value = members.get(name)
         if type(value) is str:
-            members[name] = _first(value)
+            members[name] = _shared(value)
     return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
-def life_of(token: AccessToken) -> float:
-    """Return the seconds from a token's issue to its end: its own word, whoever issued it."""
-    claims = token.claims
-    return float(claims["exp"] - claims.get("iat", 0))
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What is decided for one verified token, and until when. Nothing changes but `seen`.
 
+    Times are floats, as the clock's: to compare two kinds of numbers takes Python several times as
+    long.
+    """
 
-class Entry(Forward):
-    """The step for one verified token, and until when it is one. Nothing changes but `seen`."""
-
-    __slots__ = ("end", "generation", "grant_id", "keys", "life", "seen", "start")
-
-    def __init__(
-        self,
-        token: AccessToken,
-        user: User,
-        *,
-        start: float,
-        end: float,
-        keys: KeyState,
-        generation: int,
-    ) -> None:
-        super().__init__(token, user)
-        # As the clock's kind of number: to compare two kinds takes Python several times as long.
-        self.start = float(start)  # the latest of `nbf` and `iat`, less the leeway
-        self.end = float(end)  # `exp` and the leeway, or earlier
-        self.keys = keys
-        self.generation = generation
-        self.grant_id = token.grant_id
-        self.life = life_of(token)
-        self.seen = False
+    forward: Forward
+    start: float  # the latest of `nbf` and `iat`, less the leeway
+    end: float  # `exp` and the leeway, or earlier
+    keys: KeyState
+    generation: int  # of the keys, when the token was verified
+    grant_id: str | None
+    life: float  # seconds from the token's issue to its end
+    seen: bool = False
 
     def holds(self, now: float) -> bool:
         """Say whether the token is still good: by its own times, and by its issuer's keys."""
@@ -119,6 +107,8 @@ class Cache:
         """Remember a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
+        if entry.forward.token is not None:
+            entry.forward.token = slimmed(entry.forward.token)
         entries = self._entries
         entries[self.name(credentials)] = entry
         rounds = MAX_ROUNDS
@@ -141,3 +131,67 @@ def _digest(credentials: str | bytes) -> bytes:
     if isinstance(credentials, str):
         credentials = credentials.encode("utf-8", "surrogatepass")
     return sha256(credentials).digest()
+
+
+# Of a method, a path and credentials: what to do, or None where more is to be looked at.
+WarmPath: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
+
+
+def warm_path(
+    get: Callable[[str | bytes], Entry | None],
+    timed: Any,
+    ours: Collection[str],
+    routes: Routes,
+    lets_pass: Callable[[str, float, float], bool] | None,
+) -> WarmPath:
+    """Return what serves a request with a known token. All that it needs is prepared here.
+
+    Args:
+        get: returns the entry of credentials.
+        timed: an object whose method `time` is the clock.
+        ours: the paths that we answer ourselves.
+        routes: the rules.
+        lets_pass: says of a grant, a token's life and the time that the grant is known to live;
+            None: there are no grants.
+
+    """
+    has_rules, find = not routes.is_uniform, routes.find
+    has_ours = bool(ours)
+
+    def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
+        """Return the decision about a known token, or None: not known, or not to be decided here.
+
+        None says nothing about the token. `Core.decide` looks at it then.
+        """
+        entry = get(credentials)
+        if entry is None:
+            return None
+        del credentials  # error trackers send what is in frames, and a clock may fail
+        now, keys = timed.time(), entry.keys
+        # As `entry.holds(now)`, written out: that call was 13 % of a known token under WSGI
+        # (`python -m benchmarks.against`). A property of tests/test_token_cache.py compares both.
+        if not (entry.start <= now and now < entry.end):
+            return None
+        if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
+            return None
+        if has_ours and path in ours:
+            return None
+        if has_rules:
+            try:
+                rule = find(method, path)
+            except InvalidRequest:
+                return None
+            if rule.is_special or (rule.scopes and not rule.scopes <= entry.forward.scopes):
+                return None
+        if lets_pass is not None:
+            grant_id = entry.grant_id
+            if grant_id is not None and not lets_pass(grant_id, entry.life, now):
+                return None
+        entry.seen = True
+        return entry.forward
+
+    return warm
+
+
+def know_nothing(credentials: str | bytes) -> None:
+    """Used in place of the cache when it is off, or when cookies carry the token."""

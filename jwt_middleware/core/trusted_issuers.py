@@ -11,7 +11,9 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from ..jose.jws import Header
+from ..jose import jws
+from ..jose.jwk import Key
+from ..jose.jws import Header, Parsed
 from ..keys.freshness import SET_BACK
 from ..keys.key_set import KeySet
 from ..keys.key_sources import MAX_URL
@@ -19,13 +21,14 @@ from ..keys.live_keys import LiveKeys, Tell
 from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
 from ..settings.settings import Settings
-from ..token.access import Policy
+from ..token.access import Policy, accept, check_type
 from ..token.claims import is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
+from ..values.tokens import AccessToken
 
-# Issuers that the application named, some 5 KiB each: the least used goes. Who needs no more than a
-# name to be kept here has a place of his own, or strangers would push out those that are in use.
+# Issuers that the application named, some 5 KiB each: the least used is removed. Those of whom no
+# token was good yet are counted apart: strangers can make up names, and would push out the others.
 MAX_TENANTS = 4096
 MAX_UNPROVED = 1024  # of whose tokens none was good yet
 TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
@@ -126,7 +129,7 @@ class Issuers:
         self._nobody.pop(name, None)
         places = None if name in self._tenants else self.places
         trust = Trust(answer, self._policy(answer), self._live(answer, places), now)
-        # In one step: of two that come first, the second finds the keys of the first.
+        # One step: of two threads that bring a new name, the second finds the keys of the first.
         known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
         if known is not trust:
             # The same answer again, or one that is equal but for its object: its keys are there.
@@ -136,6 +139,26 @@ class Issuers:
             place[name] = trust
         _trim(self._unproved, MAX_UNPROVED)
         return trust
+
+    def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
+        """Return the token that a key of an issuer's has signed, when it holds.
+
+        Raises:
+            InvalidToken: it isn't one of the issuer's access tokens, or doesn't hold now.
+
+        """
+        # No part of a token is a local here: error trackers send those, should a check raise.
+        is_remembered = (
+            parsed.header_segment in trust.headers and parsed.header_segment in self.headers
+        )
+        if not is_remembered:
+            check_type(parsed, trust.policy.profile)
+        jws.check_signature(parsed, key)
+        if not is_remembered:
+            self.remember(trust, parsed.header_segment, parsed.header)
+        token = accept(parsed, trust.policy, now)
+        self.proved(trust)
+        return token
 
     def proved(self, trust: Trust) -> None:
         """Take note that a token of an issuer is good. Nothing else says that it is in use."""
@@ -148,7 +171,7 @@ class Issuers:
             trust.keys.places = None
             self._unproved.pop(name, None)
             _trim(self._tenants, MAX_TENANTS)
-        with suppress(KeyError):  # another thread has just forgotten it
+        with suppress(KeyError):  # another thread has just removed it
             self._tenants.move_to_end(name)
 
     def remember(self, trust: Trust, segment: bytes, header: Header) -> None:

@@ -1,9 +1,9 @@
 """Which grants have ended, known without a question per request. Pure: time in, a plan out.
 
 The state has an age, counted from the start of the last completed sync. Up to `every` nothing is
-asked; up to twice that, one request asks for all; older, every request asks before it is answered.
-While the store fails, one request tries again after each back-off, and the others go on; where none
-came to try, the process was idle, and every request asks.
+asked; up to twice that, one request asks for all; older, every request waits for an answer. While
+the store fails, one request tries again after each back-off, and the others go on with what is
+known. After an idle time nothing is known of the store, so that every request asks.
 
 An end must be remembered for as long as any access token of the grant can live, and another process
 may have issued it, for longer than this one would. So what is known reaches back for tokens of some
@@ -12,15 +12,11 @@ life, and a token that lives longer waits until more has been read. It only ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
-
-from ..values import reasons
-from ..values.decisions import Ask, Forward, Step
-from ..values.errors import InvalidToken, Unavailable
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
-OVERTAKEN = 1.0  # seconds by which another request may have come later, and be planned before
+OVERTAKEN = 1.0  # seconds: requests are planned in another order than they arrived
 AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 LONGEST = 86400.0  # seconds that an access token of ours can live: `Refresh.access_lifetime`
@@ -124,7 +120,8 @@ class EndedGrants:
             return "go on"
         # A store that hangs must not hold all threads up: while it fails, too, one asks for all.
         if self.is_failing(now) or (0 <= age <= 2 * self._every and self._every):
-            # Who came a moment before the one that asks, and was overtaken, need not ask either.
+            # One asks for all. A request that arrived a moment before it, and is planned after it,
+            # needs no question of its own.
             if 0 < self._lease - now <= LEASE + OVERTAKEN:
                 return self.without_sync(now, life)
             self._lease = now + LEASE
@@ -135,9 +132,9 @@ class EndedGrants:
         return 0 < self._next_try - now <= BACK_OFF[-1] + OVERTAKEN
 
     def is_failing(self, now: float) -> bool:
-        """Say whether the last sync failed, and nobody can have seen the store come back."""
-        # Under load somebody tries as soon as the back-off is over, and has failed again within a
-        # lease. Later than that, the store may have come back long ago.
+        """Say whether the last sync failed just now, so that the store is still to be avoided."""
+        # Under load a request tries again as soon as the back-off is over, and a new failure is
+        # known within a lease. If none is known by then, no request has tried.
         return self._failures > 0 and 0 <= now - self._next_try <= 2 * LEASE
 
     def without_sync(self, now: float, life: float) -> Plan:
@@ -156,7 +153,7 @@ class EndedGrants:
             return False
         since = arrival - self._every
         heard = self.synced_at >= since if self._every else self.synced_at > since
-        # What was heard in the future was heard before the clock was set back.
+        # An answer from the future came before the clock was set back, and says nothing now.
         return heard and self.synced_at <= arrival + AHEAD
 
     def succeeded(
@@ -194,35 +191,3 @@ class EndedGrants:
             if now - since <= self._life + self._margin:
                 return
             self._ids.pop(grant_id, None)
-
-
-def unless_ended(
-    sync: Callable[[float], Any],
-    ended: EndedGrants,
-    forward: Forward,
-    grant_id: str,
-    life: float,
-    now: float,
-) -> Step:
-    """Forward unless the grant has ended, after a question to the store if one is due."""
-    if life > LONGEST:
-        # No issuer of ours makes such a token, and no store remembers ends for so long.
-        raise InvalidToken(reasons.LIFE).of(grant_id)
-
-    def go_on(_: object = None) -> Step:
-        if grant_id in ended:
-            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
-        return forward
-
-    def without(_: Unavailable) -> Step:
-        if ended.without_sync(now, life) == "refuse":
-            raise Unavailable(reasons.SYNC).of(grant_id)
-        return go_on()
-
-    # An end is for ever: nothing the store could say would change it.
-    plan = "go on" if grant_id in ended else ended.plan(now, life)
-    if plan == "ask":
-        return Ask(sync, (now,), go_on, without)
-    if plan == "refuse":
-        raise Unavailable(reasons.SYNC).of(grant_id)
-    return go_on()

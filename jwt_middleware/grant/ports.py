@@ -6,11 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..jose.jwk import Key
 from ..keys.live_keys import LiveKeys
 from ..keys.signer import ExternalKey
 from ..stores.contract import Store
-from ..values.errors import EndGrant
 from ..values.tokens import Grant, Hidden
+
+_NO_STORE: Any = None
+
+
+def _is_missing(*_: Any) -> Any:
+    raise LookupError("this core was given nothing to ask")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,18 +24,20 @@ class Ports:
     """The functions that flows ask, all with the types of their synchronous kind.
 
     Behind a door that awaits each is a coroutine function: `ask` is typed by the answer, and the
-    driver awaits it. Whatever fails raises an `Unavailable`, and nothing else.
+    driver awaits it. What fails raises an `Unavailable`; `find_key` and `find_issuer` raise an
+    `InvalidToken` for what there is not.
     """
 
     # `LiveKeys.find(keys, kid, now)` and `LiveKeys.renew(keys, now, lacking=...)`.
-    find_key: Callable[..., Any] = LiveKeys.find
+    find_key: Callable[[LiveKeys, str | None, float], Key] = LiveKeys.find
     renew_keys: Callable[..., None] = LiveKeys.renew
-    # Asks the application's `Settings.issuer_for`; returns a `Trust`, or raises an OAuthError.
-    find_issuer: Callable[[str], Any] | None = None
-    store: Store | None = None
+    # Asks the application's `Settings.issuer_for`, and returns a `Trust`.
+    find_issuer: Callable[[str], Any] = _is_missing
+    # The store's verbs, as attributes.
+    store: Store = _NO_STORE
     # Brings `EndedGrants` up to date, for a request that arrived then.
-    sync: Callable[[float], None] | None = None
-    # Asks `Refresh.claims_for`, which may refuse.
-    claims_for: Callable[[Grant], Mapping[str, Any] | EndGrant] | None = None
+    sync: Callable[[float], None] = _is_missing
+    # Asks `Refresh.claims_for`, where there is one; raises EndGrant, too.
+    claims_for: Callable[[Grant], Mapping[str, Any]] | None = None
     # Asks for a signature by a key that is elsewhere.
-    sign: Callable[[ExternalKey, Hidden[bytes]], bytes] | None = None
+    sign: Callable[[ExternalKey, Hidden[bytes]], bytes] = _is_missing

@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..jose.jwk import Key
-from ..values import reasons
+from ..values import forks, reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
 from .freshness import JOINED, OLD, Freshness, Plan, fixed
@@ -143,6 +143,7 @@ class LiveKeys:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
+        forks.notice()  # before the lock: that of a parent may be held for ever
         # A name server that hangs knows no time-out; who waits does.
         limits = self.source.limits()
         lease = limits.lease

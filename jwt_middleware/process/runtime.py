@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import count
 from threading import Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
-from ..core.decide import Core, Lookups
+from ..core.decide import Core
 from ..core.known_tokens import Cache
 from ..core.trusted_issuers import Issuers, Trust
 from ..keys.freshness import JOINED
 from ..keys.live_keys import LiveKeys
 from ..keys.stranger_limits import MAX_PLACES
-from ..settings.groups import Refresh
 from ..settings.settings import Settings
 from ..values import forks, reasons
 from ..values.errors import (
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from contextvars import ContextVar
 
     from ..grant.ended_grants import EndedGrants
-    from ..grant.exchange import Ports
+    from ..grant.ports import Ports
     from ..keys.signer import ExternalKey
+    from ..values.flows import Keep
 
 # What blocks under ASGI has so many: the store, and each hook. The application's stay its own.
 EXECUTOR_THREADS = 8
@@ -77,6 +79,7 @@ class Runtime:
     """What the doors of one settings object share: what one revokes, all refuse at once."""
 
     ended: EndedGrants  # where there are grants
+    keep: Keep  # where there is a core for who awaits
 
     def __init__(self, settings: Settings) -> None:
         # Not at the top: importing the package costs what `import jwt` costs.
@@ -159,56 +162,66 @@ class Runtime:
         forks.notice()
         with _lock:
             if asynchronous not in self._cores:
-                group = self._settings.refresh
-                ports = self._ports(group, asynchronous) if group is not None else None
-                ended = self.ended if group is not None else None
-                lookups = self._lookups(asynchronous)
+                ended = self.ended if self._settings.refresh is not None else None
+                ports = self._aports() if asynchronous else self._ports()
                 self._cores[asynchronous] = Core(
-                    self._settings, ports, ended, self.issuers, lookups, self.cache, self._hear_of
+                    self._settings, ports, ended, self.issuers, self.cache, self._hear_of
                 )
             return self._cores[asynchronous]
 
-    def _lookups(self, asynchronous: bool) -> Lookups:
+    def _ports(self) -> Ports:
+        from ..grant.ports import Ports
+        from ..keys.signer import ExternalKey
+
         hook = self.issuers.find_more
-        if asynchronous:
-            return Lookups(
-                LiveKeys.afind,
-                LiveKeys.arenew,
-                hook and partial(self._afind_issuer, hook),
-            )
         _check_waits("issuer_for", hook)
-        return Lookups(LiveKeys.find, LiveKeys.renew, hook and partial(self._find_issuer, hook))
-
-    def _ports(self, group: Refresh, asynchronous: bool) -> Ports:
-        from ..grant.exchange import Ports
-
-        hook = group.claims_for
-        if not asynchronous:
-            from ..keys.signer import ExternalKey
-
-            signer = self._settings.keys.signer
-            _check_waits("refresh.store", self.store.advance, remedy="give its sync kind")
-            _check_waits("refresh.claims_for", hook)
-            if isinstance(signer, ExternalKey):
-                _check_waits("keys", signer.signer.sign, "their signer is")
-            verbs = {verb: partial(self._call, verb) for verb in _VERBS}
-            claims_for = hook and partial(self._answer, "claims_for", hook)
-            return Ports(
-                **verbs, sync=self._sync, claims_for=claims_for, sign=self._sign, tell=self.tell
-            )
-        averbs = {verb: partial(self._acall, verb) for verb in _VERBS}
-        aclaims_for = hook and partial(self._aanswer, "claims_for", hook)
-        return Ports(
-            **averbs,
-            sync=self._async_sync,
-            claims_for=aclaims_for,
-            sign=self._asign,
-            tell=self.tell,
+        ports = Ports()
+        if hook is not None:
+            ports = replace(ports, find_issuer=partial(self._find_issuer, hook))
+        group = self._settings.refresh
+        if group is None:
+            return ports
+        signer = self._settings.keys.signer
+        _check_waits("refresh.store", self.store.advance, remedy="give its sync kind")
+        _check_waits("refresh.claims_for", group.claims_for)
+        if isinstance(signer, ExternalKey):
+            _check_waits("keys", signer.signer.sign, "their signer is")
+        return replace(
+            ports,
+            store=self._verbs(self._call),
+            sync=self._sync,
+            claims_for=group.claims_for and partial(self._answer, "claims_for", group.claims_for),
+            sign=self._sign,
         )
+
+    def _aports(self) -> Ports:
+        from ..grant.ports import Ports
+        from .kept_flows import carry_to_the_end
+
+        self.keep = partial(carry_to_the_end, self.tell)
+        hook: Any = self.issuers.find_more
+        ports = Ports(find_key=cast("Any", LiveKeys.afind), renew_keys=cast("Any", LiveKeys.arenew))
+        if hook is not None:
+            ports = replace(ports, find_issuer=partial(self._afind_issuer, hook))
+        group = self._settings.refresh
+        if group is None:
+            return ports
+        claims_for = group.claims_for and partial(self._aanswer, "claims_for", group.claims_for)
+        return replace(
+            ports,
+            store=self._verbs(self._acall),
+            sync=cast("Any", self._async_sync),
+            claims_for=cast("Any", claims_for),
+            sign=cast("Any", self._asign),
+        )
+
+    def _verbs(self, call: Callable[..., Any]) -> Any:
+        return SimpleNamespace(**{verb: partial(call, verb) for verb in _VERBS})
 
     # --- the store
 
     def _call(self, verb: str, *args: Any) -> Any:
+        forks.notice()
         turn = next(self._turns)
         try:
             answer = getattr(self.store, verb)(*args)
@@ -222,6 +235,7 @@ class Runtime:
         return answer
 
     async def _acall(self, verb: str, *args: Any) -> Any:
+        forks.notice()
         turn = next(self._turns)
         call = getattr(self.astore, verb)
         try:
@@ -306,6 +320,7 @@ class Runtime:
 
     def _sync(self, arrival: float) -> None:
         """Bring the ended grants up to date for a request of `arrival`; one asks for all."""
+        forks.notice()
         if not self._takes_turn(arrival):
             return
         if self.ended.is_failing(arrival):
@@ -427,8 +442,8 @@ class Runtime:
     def _answer(self, name: str, hook: Callable[[Any], Any], asked: Any) -> Any:
         try:
             return hook(asked)
-        except EndGrant as refusal:
-            return refusal
+        except EndGrant:
+            raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
@@ -437,8 +452,8 @@ class Runtime:
     ) -> Any:
         try:
             return await self._awaited(kind or name, hook, Hidden(asked))
-        except EndGrant as refusal:
-            return refusal
+        except EndGrant:
+            raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._hook_failed(name, error) from None
 
@@ -454,6 +469,7 @@ class Runtime:
 
     def _find_issuer(self, hook: Callable[[str], Any], name: str) -> Trust:
         """Return the issuer of that name, from who asks the application. Raises OAuthError."""
+        forks.notice()
         question, asks = self._join(name)
         if asks:
             self._ask(hook, name, question)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..jose import jws
-from ..values.errors import InvalidToken
+from ..values import reasons
+from ..values.errors import InvalidRequest, InvalidToken
 from ..values.requests import Request
 from .cookies import Jar, Jars, check_once
+from .credentials import Credentials
 
 
 class AccessCookie:
@@ -45,6 +47,22 @@ class AccessCookie:
         self._has_ended = has_ended
         self._is_known = is_known
 
+    def choose(self, came: Credentials | None, request: Request) -> Credentials | None:
+        """Return the token of the header that `came`, or of a cookie, by its own text as its name.
+
+        Raises:
+            InvalidRequest: both came, or one cookie twice.
+            CrossSite: the cookie came, and no page of ours made the request.
+
+        """
+        text = self.read(request)
+        if text is None:
+            return came and Credentials(came.text, came.text)
+        if came is not None:
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+        self._check(request)
+        return Credentials(text, text)
+
     def read(self, request: Request) -> str | None:
         """Return the token, unverified, or None: no such cookie came. Raises InvalidRequest.
 
@@ -64,10 +82,6 @@ class AccessCookie:
             return jws.parse(text).claims.get("iss") != self._issuer
         except InvalidToken:
             return False  # nobody's: it is refused as what it is
-
-    def check_sender(self, request: Request) -> None:
-        """Check that a page of ours made a request that a cookie vouches for. Raises CrossSite."""
-        self._check(request)
 
     def _newest(self, cookies: list[tuple[str, str]]) -> str:
         # Nothing is verified here: it is to choose only, and what is chosen is checked as any

@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 from ..jose.jws import MAX_TOKEN
 from ..values import reasons
 from ..values.errors import InvalidClient, InvalidRequest, InvalidToken
+from ..values.requests import Request
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
 # count.
@@ -17,6 +18,40 @@ _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~
 # A server in front joins two header lines with a comma. No parameter of another scheme has this
 # form.
 _SECOND = re.compile(r"(?i), *bearer(?: |$)")
+
+
+class Credentials:
+    """An access token as it came, and the name that it is kept by among known tokens, if any.
+
+    It shows neither: error trackers send what is in frames.
+    """
+
+    __slots__ = ("name", "text")
+
+    def __init__(self, text: str, name: str | bytes | None) -> None:
+        self.text = text
+        self.name = name
+
+    def __repr__(self) -> str:
+        return "<Credentials>"
+
+
+def in_header(request: Request) -> Credentials | None:
+    """Return the token of a request's Authorization field, or None. Raises as `bearer` does.
+
+    Its name is the field as the door has it, text or octets: so the door can find it unread.
+    """
+    given = request.credentials
+    if given is None:  # there is none, or more than one
+        text = bearer(request.header("authorization"))
+        return None if text is None else Credentials(text, None)
+    text = bearer(given.decode("latin-1") if isinstance(given, bytes) else given)
+    if text is None:
+        return None
+    # RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling is
+    # kept, the commonest, or one token would take the room of a thousand.
+    name = f"Bearer {text}"
+    return Credentials(text, name.encode() if isinstance(given, bytes) else name)
 
 
 def bearer(authorization: str | None) -> str | None:

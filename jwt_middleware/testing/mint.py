@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from json import dumps
 from typing import Any, Final
 
 from ..jose.jwk import Key
-from ..jose.strict_json import b64url_encode
+from ..jose.jws import join
+from ..jose.strict_json import b64url_encode, to_json
 
 
 class _Absent(Enum):
@@ -21,14 +21,14 @@ class _Absent(Enum):
 ABSENT: Final = _Absent.ABSENT  # as a claim or a header member: leave it out (None is JSON's null)
 
 
-def present(members: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def present(members: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `members` with these changes, without those that are `ABSENT`."""
-    return {name: value for name, value in (members | changes).items() if value is not ABSENT}
+    return {name: value for name, value in {**members, **changes}.items() if value is not ABSENT}
 
 
-def to_json(value: Mapping[str, Any]) -> bytes:
+def json_octets(value: Mapping[str, Any]) -> bytes:
     """Return `value` as a token writes it. Raises ValueError for what isn't JSON."""
-    return dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return to_json(value).encode()
 
 
 def seal(header: bytes, claims: bytes, key: Key) -> str:
@@ -38,9 +38,4 @@ def seal(header: bytes, claims: bytes, key: Key) -> str:
 
 def sealed(message: bytes, key: Key) -> str:
     """Return the compact JWS of a signing input that is written already."""
-    return joined(message, key.sign(message))
-
-
-def joined(message: bytes, signature: bytes) -> str:
-    """Return the compact JWS that has this signature, right or wrong."""
-    return (message + b"." + b64url_encode(signature)).decode("ascii")
+    return join(message, key.sign(message))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..jose import jws
-from ..jose.jwk import Key
 from ..jose.jws import Parsed
 from ..jose.strict_json import parse_object, quote, rewrite, to_json
 from ..values import reasons
@@ -87,42 +86,23 @@ def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
     return found
 
 
-class Mint:
-    """What an issuer's access tokens are made with, as far as no grant changes it (RFC 9068 s2)."""
+def beginning(issuer: str, audience: tuple[str, ...]) -> str:
+    """Return how the claims of all access tokens of an issuer begin: its name and the audience."""
+    aud = audience[0] if len(audience) == 1 else audience
+    return to_json({"iss": issuer, "aud": aud}).removesuffix("}")
 
-    __slots__ = ("_beginning", "_signer")
 
-    def __init__(self, key: Key, *, issuer: str, audience: tuple[str, ...]) -> None:
-        aud = audience[0] if len(audience) == 1 else audience
-        self._beginning = to_json({"iss": issuer, "aud": aud}).removesuffix("}")
-        self._signer = jws.Signer(key, TYPE)
-
-    def token(
-        self, grant: Grant, *, jti: str, scope: str, now: float, lifetime: float, jitter: float
-    ) -> tuple[str, int]:
-        """Return an access token of a grant, and its `exp`. `jitter` is at random from 0 to 1."""
-        payload, expires_at = self._payload(grant, jti, scope, now, lifetime, jitter)
-        return self._signer.sign(payload), expires_at
-
-    def message(
-        self, grant: Grant, *, jti: str, scope: str, now: float, lifetime: float, jitter: float
-    ) -> tuple[bytes, int]:
-        """Return what is to be signed for an access token, and its `exp`."""
-        payload, expires_at = self._payload(grant, jti, scope, now, lifetime, jitter)
-        return self._signer.message(payload), expires_at
-
-    def _payload(
-        self, grant: Grant, jti: str, scope: str, now: float, lifetime: float, jitter: float
-    ) -> tuple[str, int]:
-        expires_at = int(now + lifetime * (1 - JITTER * jitter))
-        # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it.
-        others = rewrite({"auth_time": int(grant.created_at), **grant.claims})[1:]
-        payload = (
-            f'{self._beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{int(now)},'
-            f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'
-            + (f'"scope":"{scope}",{others}' if scope else others)
-        )
-        return payload, expires_at
+def payload(
+    beginning: str, grant: Grant, jti: str, scope: str, issued_at: int, expires_at: int
+) -> str:
+    """Return the claims of an access token of a grant, as JSON (RFC 9068 s2.2)."""
+    # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it.
+    others = rewrite({"auth_time": int(grant.created_at), **grant.claims})[1:]
+    return (
+        f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'
+        f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'
+        + (f'"scope":"{scope}",{others}' if scope else others)
+    )
 
 
 def check_size(token: str) -> None:

@@ -204,6 +204,11 @@ def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float]:
     return start, claims["exp"] + leeway
 
 
+def life_of(claims: FrozenDict) -> float:
+    """Return the seconds from a token's issue to its end: its own word, whoever issued it."""
+    return float(claims["exp"] - claims.get("iat", 0))
+
+
 def _time(claims: FrozenDict, name: str) -> float:
     value = time_of(claims, name)
     return _malformed(name) if value is None else value

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .events import Event
+
 
 class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
@@ -49,3 +51,11 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"  # the rest may have tokens in it
+
+
+@dataclass(slots=True)
+class Reply:
+    """The decision to answer a request ourselves, and what happened."""
+
+    response: Response
+    events: tuple[Event, ...] = ()

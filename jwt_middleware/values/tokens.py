@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -221,6 +222,39 @@ class Auth:
     """What Starlette expects at `request.auth`: the token's scopes, and `authenticated`."""
 
     scopes: tuple[str, ...]
+
+
+# Tokens have few different scopes: thousands that are kept share what is made of these.
+@lru_cache(maxsize=256)
+def _scopes_of(scope: str) -> tuple[Auth, frozenset[str]]:
+    """Return a token's scopes as Starlette reads them, and as the issuer gave them."""
+    words = scope.split()
+    return Auth((*words, "authenticated")), frozenset(words)
+
+
+class Forward:
+    """The decision to call the application, with this verified token.
+
+    The token is None on a public route, and for a client that came without one. `user` is a user of
+    ours, or nobody: another issuer's names and a client's own are none of ours. `remote_user` is
+    the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1). `scopes` are the
+    token's; `auth` has one more, which opens nothing here.
+    """
+
+    __slots__ = ("auth", "remote_user", "scopes", "token", "user")
+
+    def __init__(self, token: AccessToken | None, user: User) -> None:
+        self.token = token
+        self.user = user
+        name = user.display_name
+        self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
+        self.auth, self.scopes = (
+            (Auth(()), frozenset()) if token is None else _scopes_of(token.scope)
+        )
+
+
+NOBODY = User(is_authenticated=False, display_name="")
+ANONYMOUS = Forward(None, NOBODY)
 
 
 class Held:

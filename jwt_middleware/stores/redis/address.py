@@ -94,7 +94,7 @@ _REDIS_ADDRESSES: Final = (
     "redis+cluster://host1:6379,host2:6379; rediss for TLS; %40 for an @ in the password"
 )
 _REDIS_PORTS: Final = {"": 6379, "sentinel": 26379, "cluster": 6379}
-_STORE_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
+_REDIS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "prefix": str,
     "timeout": float,
     "wait_replicas": int,
@@ -126,7 +126,7 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
         raise wrong_store("is no address of Redis", _REDIS_ADDRESSES)
     scheme, kind, user, hosts, path, query = (one or "" for one in match.groups())
     service, db = _service_and_database(kind, path)
-    allowed = {*_STORE_OPTIONS, "client_name"}
+    allowed = {*_REDIS_OPTIONS, "client_name"}
     if scheme == "rediss":
         allowed.update(_TLS_OPTIONS)
         if kind == "cluster":
@@ -134,11 +134,11 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     if kind == "sentinel":
         allowed.update(_SENTINEL_OPTIONS)
     try:
-        given = read_options(query, {name: _STORE_OPTIONS.get(name, str) for name in allowed})
+        given = read_options(query, {name: _REDIS_OPTIONS.get(name, str) for name in allowed})
     except KeyError as error:
         there = ", ".join(sorted(allowed))
         raise wrong_store(f"has no option {error.args[0]} here", f"there are {there}") from None
-    options = {name: given.pop(name) for name in _STORE_OPTIONS if name in given}
+    options = {name: given.pop(name) for name in _REDIS_OPTIONS if name in given}
     sentinel = {
         _SENTINEL_OPTIONS[name]: given.pop(name) for name in _SENTINEL_OPTIONS.keys() & given
     }

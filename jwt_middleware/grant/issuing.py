@@ -1,0 +1,134 @@
+"""What all flows of grants share: the settings that issue, the ports, the ends, the secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from ..keys.live_keys import LiveKeys
+from ..settings.groups import Refresh
+from ..settings.refresh_secrets import follows_keys
+from ..settings.settings import Settings
+from ..token import refresh
+from ..token.refresh import RefreshToken
+from ..values import reasons
+from ..values.errors import InvalidGrant, KeysUnavailable, Unavailable
+from ..values.events import Revoked
+from ..values.flows import Flow, ask, ask_and_keep
+from ..values.tokens import Hidden
+from .ended_grants import EndedGrants
+from .ports import Ports
+from .rotation_rule import Limits
+from .signing import Signing
+
+
+class Issuing:
+    """Prepared once for each kind of door; `signing` is made anew when the issuer's keys change."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        group: Refresh,
+        ports: Ports,
+        ended: EndedGrants,
+        keys: LiveKeys,
+    ) -> None:
+        self.settings = settings
+        self.group = group
+        self.ports = ports
+        self.ended = ended
+        self.jars = group.cookies.jars(settings.issuer) if group.cookies is not None else None
+        self.limits = Limits(
+            settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
+        )
+        self.purged_at = float("-inf")
+        self._keys = keys
+        self._follows_keys = follows_keys(group, settings.keys.source)
+        self._signing = self._sign_with_present_keys()
+
+    def signing(self) -> Signing:
+        """Return what tokens are made with now."""
+        if self._signing.generation != self._keys.fresh.generation:
+            self._signing = self._sign_with_present_keys()
+        return self._signing
+
+    def _sign_with_present_keys(self) -> Signing:
+        # The number is read before the keys. If the keys change between the two, the number is old,
+        # and the next call makes this anew; the other way round old keys would pass for new ones.
+        generation = self._keys.fresh.generation
+        key_set = self._keys.key_set
+        return Signing(key_set, generation, self.settings, self.group, self.ports, self.jars)
+
+    def renew_keys(self, now: float) -> Flow[None]:
+        """Look whether there are other keys of our own, if it is time: they sign."""
+        fresh = self._keys.fresh
+        if not fresh.since <= now < fresh.due:
+            with suppress(Unavailable):  # what is known goes on to sign
+                yield from ask(self.ports.renew_keys, self._keys, now)
+
+    # --- refresh tokens that came
+
+    def check(self, text: Hidden[str], now: float) -> RefreshToken:
+        """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
+        try:
+            return refresh.check(text.value, self.signing().refresh, now=now)
+        except InvalidGrant as error:
+            # Another process may have signed it by a key in a file that can't be read here: that is
+            # no fault of the client's.
+            fresh = self._keys.fresh
+            if error.reason == reasons.KEY_UNKNOWN and fresh.is_failing and self._follows_keys:
+                raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
+            raise
+
+    def find_lacking_key(self, texts: Iterable[Hidden[str]], now: float) -> Flow[None]:
+        """Look for new keys where a token may be signed by one that only other processes know."""
+        if any(self._lacks_key(text, now) for text in texts):
+            yield from ask(self.ports.renew_keys, self._keys, now, lacking=True)
+
+    def _lacks_key(self, text: Hidden[str], now: float) -> bool:
+        try:
+            self.check(text, now)
+        except InvalidGrant as error:
+            return error.reason == reasons.KEY_UNKNOWN and self._follows_keys
+        return False
+
+    def read(
+        self, texts: Iterable[Hidden[str]], now: float
+    ) -> tuple[list[tuple[Hidden[str], RefreshToken]], tuple[str, ...]]:
+        """Return the refresh tokens of ours among some texts, and the grants of those too old."""
+        living, over = [], []
+        for text in texts:
+            try:
+                living.append((text, refresh.check(text.value, self.signing().refresh, now=now)))
+            except InvalidGrant as error:
+                # Only an authentic token is known to be past its end.
+                if error.reason == reasons.EXPIRED and error.grant_id is not None:
+                    over.append(error.grant_id)
+        return living, tuple(over)
+
+    # --- ends
+
+    def end(self, grant_id: str, reason: str, now: float) -> Flow[bool]:
+        """End a grant, and say whether it was alive; from here on its tokens are dead, too."""
+        try:
+            was_alive = yield from ask_and_keep(self.ports.store.end, grant_id, reason)
+        except Unavailable as error:
+            raise error.of(grant_id) from None
+        self.ended.add((grant_id,), now)
+        return was_alive
+
+    def end_each(
+        self, grant_ids: Iterable[str], reason: str, now: float
+    ) -> Flow[tuple[Revoked, ...]]:
+        """End several grants, one after the other, and return what there is to tell."""
+        ended: tuple[str, ...] = ()
+        for grant_id in grant_ids:
+            was_alive = yield from self.end(grant_id, reason, now)
+            ended += (grant_id,) if was_alive else ()
+        return (Revoked(grant_ids=ended, reason=reason),) if ended else ()
+
+    def end_subject(self, subject: str, reason: str, now: float) -> Flow[tuple[str, ...]]:
+        """End all grants of a subject, and return their ids."""
+        grant_ids = yield from ask_and_keep(self.ports.store.end_subject, subject, reason)
+        self.ended.add(grant_ids, now)
+        return grant_ids

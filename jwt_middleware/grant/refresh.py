@@ -1,0 +1,183 @@
+"""A refresh: a refresh token buys a new access token, and with it a new refresh token.
+
+`exchange` reads from top to bottom: client, scope, proof, the store's `advance`, the decision of
+the rotation rule, claims, signature, answer. What fails before `advance` changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from ..token import access
+from ..token.refresh import RefreshKeys, RefreshToken
+from ..values import reasons
+from ..values.errors import EndGrant, InvalidGrant, InvalidScope, StoreUnavailable, Unavailable
+from ..values.events import Ahead, KeyMismatch, Refreshed, Restored, Reused, Revoked
+from ..values.flows import Flow, ask
+from ..values.tokens import Grant, Hidden, Tokens
+from .issuing import Issuing
+from .rotation_rule import Outcome, Presented, Swap, decide, first, gate, last_use
+
+SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
+
+_HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
+    Outcome.ROTATED: "rotated",
+    Outcome.KEPT: "kept",
+    Outcome.REPEATED: "repeated",
+}
+_KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that stays good
+
+
+class Asked(NamedTuple):
+    """What a request for a refresh says beside the token."""
+
+    scope: str  # "" for all of the grant's
+    client_id: str | None
+    user_agent: str | None
+    now: float  # seconds since 1970-01-01 UTC, when it came
+
+
+class Granted(NamedTuple):
+    """What a refresh token has bought, and what happened."""
+
+    tokens: Tokens
+    event: Refreshed | Restored
+
+
+def exchange(
+    issuing: Issuing, text: Hidden[str], token: RefreshToken, asked: Asked
+) -> Flow[Granted]:
+    """Exchange an authentic refresh token, of which `text` is the text (RFC 6749 s6).
+
+    Raises:
+        InvalidGrant: it buys nothing; says which grant, and what happened to it.
+        InvalidScope: more is asked for than was granted.
+        Unavailable: what is asked doesn't answer; to come again is safe.
+
+    """
+    if asked.client_id is not None and asked.client_id != token.client_id:
+        # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
+        raise InvalidGrant(reasons.CLIENT).of(token.grant_id)
+    scope = _narrowed(asked.scope, token) if asked.scope else ""
+    signing = issuing.signing()
+    agent = signing.refresh.agent(asked.user_agent)
+    changed = _is_another_agent(signing.refresh, token, agent, asked.user_agent)
+    row, outcome, lost = yield from _advance(issuing, token, changed, asked.now)
+    event: Refreshed | Restored
+    if outcome is Outcome.RESTORED:
+        event = Restored(
+            grant_id=row.id, generation=row.generation, lost=lost, user_agent_changed=changed
+        )
+    else:
+        event = Refreshed(
+            grant_id=row.id,
+            how=_HOW[outcome],
+            generation=row.generation,
+            user_agent_changed=changed,
+        )
+    grant = row
+    if issuing.ports.claims_for is not None:
+        grant = yield from _with_fresh_claims(issuing, row, asked.now)
+    scope = scope or grant.scope
+    made = yield from signing.access_token(grant, scope, asked.now)
+    kept = text if outcome in _KEEPS else None
+    try:
+        tokens = Hidden(signing.tokens(grant, made.value, scope, asked.now, agent=agent, kept=kept))
+    except ValueError:
+        too_large = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
+        raise too_large.of(grant.id) from None
+    yield from _record_use(issuing, row, asked.now)
+    if row.id in issuing.ended:
+        # Meanwhile: somebody logged out or in, and that answer may have come already.
+        raise InvalidGrant(reasons.GRANT_ENDED).of(row.id)
+    return Granted(tokens.value, event)
+
+
+def _advance(
+    issuing: Issuing, token: RefreshToken, changed: bool | None, now: float
+) -> Flow[tuple[Grant, Outcome, int]]:
+    """Ask the store until the rule has decided; return the row, the outcome, and rotations lost.
+
+    Raises InvalidGrant where nothing is served.
+    """
+    presented = Presented(
+        token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
+    )
+    swap = first(presented, now, issuing.limits)
+    for _ in range(SWAPS):
+        try:
+            advanced, row = yield from ask(issuing.ports.store.advance, token.grant_id, *swap)
+        except Unavailable as error:
+            raise error.of(token.grant_id) from None
+        if token.grant_id in issuing.ended:
+            # Known to have ended, whatever the row says: a failover may have lost that write, so it
+            # is repeated.
+            yield from issuing.end(token.grant_id, "ended", now)
+            raise InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
+        decision = decide(presented, swap, advanced, row, now, issuing.limits)
+        if not isinstance(decision, Swap):
+            break
+        swap = decision
+    else:
+        raise StoreUnavailable("the grant moved during every try")
+    if row is None or decision is Outcome.GONE:
+        raise InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
+    if decision is Outcome.REFUSED:
+        mismatch = KeyMismatch(grant_id=row.id, user_agent_changed=changed)
+        raise InvalidGrant(reasons.KEY_MISMATCH).of(row.id, mismatch)
+    gap = token.generation - row.generation
+    if decision is Outcome.AHEAD:
+        raise InvalidGrant(reasons.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
+    if decision is Outcome.REUSED:
+        # The end first, then the answer: a thief must not be told before he is out.
+        yield from issuing.end(row.id, "reused", now)
+        seconds = max(now - row.rotated_at, 0.0)
+        reused = Reused(grant_id=row.id, gap=-gap, seconds=seconds, user_agent_changed=changed)
+        raise InvalidGrant(reasons.REUSED).of(row.id, reused)
+    return row, decision, swap.target - swap.source
+
+
+def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
+    """Return the grant with the claims that the application's hook gives, unless it ends it."""
+    hook = issuing.ports.claims_for
+    assert hook is not None  # noqa: S101  (the caller has looked)
+    try:
+        fresh = yield from ask(hook, row)
+        claims = access.own_claims(fresh)
+    except EndGrant as refusal:
+        yield from issuing.end(row.id, refusal.reason, now)
+        revoked = Revoked(grant_ids=(row.id,), reason=refusal.reason)
+        raise InvalidGrant(reasons.GRANT_REFUSED).of(row.id, revoked) from None
+    except Unavailable as error:
+        raise error.of(row.id) from None
+    except (TypeError, ValueError) as error:
+        raise Unavailable(reasons.CLAIMS_HOOK, str(error)).of(row.id) from None
+    return replace(row, claims=claims)
+
+
+def _record_use(issuing: Issuing, row: Grant, now: float) -> Flow[None]:
+    """Record that a refresh was served, where no rotation has and the last record is old."""
+    if now - last_use(row) >= gate(row.idle_limit or issuing.limits.idle):
+        with suppress(Unavailable):  # the client has its answer, and the next refresh records
+            yield from ask(issuing.ports.store.use, row.id)
+
+
+def _narrowed(scope: str, token: RefreshToken) -> str:
+    """Return the scope that is asked for, in the grant's words. Raises InvalidScope."""
+    # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
+    asked, granted = set(scope.split()), token.scope.split()
+    if not asked.issubset(granted):
+        raise InvalidScope(reasons.SCOPE_WIDENED).of(token.grant_id)
+    # What was asked for may name one a thousand times.
+    return " ".join(one for one in granted if one in asked)
+
+
+def _is_another_agent(
+    keys: RefreshKeys, token: RefreshToken, agent: str | None, user_agent: str | None
+) -> bool | None:
+    """Say whether the User-Agent is another than the token was given to; None: not known."""
+    seen = agent if token.kid == keys.signer.kid else keys.agent(user_agent, token.kid)
+    return None if token.agent is None or seen is None else token.agent != seen
