@@ -27,7 +27,7 @@ from ..token.refresh import RefreshKeys
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
 from ..values.randomness import draw
-from ..values.tokens import FrozenDict
+from ..values.tokens import bare_grant
 from . import timed
 from .configured import in_memory, issuing
 from .lines import Line, span
@@ -113,19 +113,8 @@ def _refresh_token_by(key: Key, issuer: str, now: float, end: float) -> str:
 
 
 def _somebodys_grant(now: float, end: float) -> Grant:
-    return Grant(
-        id=new_grant_id("somebody"),
-        subject="somebody",
-        client_id="check",
-        scope="",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=end,
-    )
+    grant_id = new_grant_id("somebody")
+    return bare_grant(grant_id, "somebody", client_id="check", now=now, expires_at=end)
 
 
 def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[float, str]:
