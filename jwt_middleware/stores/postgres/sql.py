@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ...values.errors import ConfigurationError
 from ..grant_rows import FIELDS, MORE
+from ..store_options import wrong_store
 
-OLDEST: Final = 13  # of the server
+OLDEST_SERVER: Final = 13  # of the server
 
 # Locks of the database are numbers that all its users share: ours have this as their first.
 LOCKS: Final = 0x4A575447
@@ -20,7 +20,7 @@ LOCKS: Final = 0x4A575447
 # Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
 # rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
 # (heap-only tuples). The living of a subject are found by a hash: a third of the room of its text.
-MIGRATIONS: Final = (
+SCHEMA_LEVELS: Final = (
     (
         "CREATE TABLE <schema>.version (number integer NOT NULL)",
         "INSERT INTO <schema>.version VALUES (0)",
@@ -167,11 +167,11 @@ MIGRATIONS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<add with> FROM PUBLIC",
     ),
 )
-VERSION: Final = 2  # of the levels the last one that an older package can't work with
+REFUSED_LEVEL: Final = 2  # of the levels the last one that an older package can't work with
 
-_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
+_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", SCHEMA_LEVELS[0][2])
 _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
-_NAMES = {
+_SHORTHANDS = {
     "<add>": "add_grant(<schema>.grants, bigint, double precision)",
     "<add with>": "add_grant_with(<schema>.grants, double precision, text, double precision, "
     "boolean, bigint, double precision)",
@@ -206,7 +206,7 @@ _NAMES = {
     "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
 }
 # All that is ever asked. A test holds that none of it reads a whole table.
-SQL: Final = {
+STATEMENTS: Final = {
     "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
     "add_with": "SELECT <schema>.add_grant_with(ROW(<values>)::<schema>.grants, %(last_used_at)s, "
     "%(label)s, %(idle_limit)s, %(is_session)s, %(limit)s, %(offset)s)",
@@ -249,6 +249,8 @@ SQL: Final = {
     "FROM <schema>.admitted WHERE until <= <over> "
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
+# Of these, the ones that write nothing.
+READS: Final = frozenset({"read", "grants", "page", "ended"})
 # What a role gets that doesn't own the schema: all verbs, or `ended` alone.
 RIGHTS: Final = {
     True: (
@@ -259,10 +261,10 @@ RIGHTS: Final = {
         ("SELECT, INSERT, UPDATE", "<schema>.grants_more"),
         ("SELECT, UPDATE, DELETE", "<schema>.ends"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add with>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<end>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<advance>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<add>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<add with>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<end>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<advance>']}"),
     ),
     False: (
         ("USAGE", "SCHEMA <schema>"),
@@ -284,12 +286,12 @@ def schema_sql(schema: str = "jwt_middleware", *, since: int = 0) -> str:
     is the level that is there, 0 for none. It is the value of `level` in the table `facts`; where
     there is no such table yet, the number in the table `version`.
     """
-    name = quoted(schema)
-    make = [f"CREATE SCHEMA IF NOT EXISTS {name}"] if not since else []
-    scripts = [statement for script in MIGRATIONS[since:] for statement in script]
-    number = [f"{_SET} {min(VERSION, len(MIGRATIONS))}"] if since < VERSION else []
-    statements = ["BEGIN", lock_sql(schema), *make, *scripts, *number, "COMMIT"]
-    return "".join(f"{_sql(one).replace('<schema>', name)};\n" for one in statements)
+    make = ["CREATE SCHEMA IF NOT EXISTS <schema>"] if not since else []
+    scripts = [statement for script in SCHEMA_LEVELS[since:] for statement in script]
+    number = f"{_SET_NUMBER} {min(REFUSED_LEVEL, len(SCHEMA_LEVELS))}"
+    numbered = [number] if since < REFUSED_LEVEL else []
+    lines = ["BEGIN", lock_sql(schema), *make, *scripts, *numbered, "COMMIT"]
+    return "".join(f"{_expanded(one, schema)};\n" for one in lines)
 
 
 def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True) -> str:
@@ -298,38 +300,31 @@ def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True)
     With `serve=False`, for a service of `Refresh(serve=False)`: it can call `ended`, and nothing
     else; it can't read who is logged in.
     """
-    name = quoted(schema)
-    return "".join(
-        f"GRANT {right} ON {where.replace('<schema>', name)} TO {exact(role)};\n"
-        for right, where in RIGHTS[serve]
-    )
+    return "".join(f"{grant_sql(*right, role, schema)};\n" for right in RIGHTS[serve])
 
 
-def exact(role: str) -> str:
-    """Return the name of a role as SQL takes it, whatever it is."""
-    return '"{}"'.format(role.replace('"', '""'))
-
-
-def quoted(schema: str) -> str:
-    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
-        raise wrong("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
-    return f'"{schema}"'
+def grant_sql(right: str, where: str, role: str, schema: str) -> str:
+    """Return the statement that gives a role, whatever its name is, a right of `RIGHTS`."""
+    name = role.replace('"', '""')
+    return f'GRANT {right} ON {_expanded(where, schema)} TO "{name}"'
 
 
 def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:
     """Return what is asked of a schema, with rotations that wait for the disk or don't."""
     rotation = "false" if is_waiting else "set_config('synchronous_commit', 'off', true) IS NULL"
-    name = quoted(schema)
     return {
-        verb: _sql(text).replace("<schema>", name).replace("<rotation>", rotation)
-        for verb, text in SQL.items()
+        verb: _expanded(text, schema).replace("<rotation>", rotation)
+        for verb, text in STATEMENTS.items()
     }
 
 
-def _sql(text: str) -> str:
-    for name, meaning in _NAMES.items():
+def _expanded(text: str, schema: str) -> str:
+    """Return SQL with its names in angle brackets replaced. Raises ConfigurationError."""
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
+        raise wrong_store("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
+    for name, meaning in _SHORTHANDS.items():
         text = text.replace(name, meaning)
-    return text
+    return text.replace("<schema>", f'"{schema}"')
 
 
 def lock_sql(schema: str) -> str:
@@ -338,7 +333,7 @@ def lock_sql(schema: str) -> str:
 
 def right_sql(right: str, where: str, schema: str) -> str:
     """Return the question whether the role has a right of `RIGHTS`."""
-    name = where.replace("<schema>", quoted(schema))
+    name = _expanded(where, schema)
     if right.startswith("SELECT ("):
         columns = right.removeprefix("SELECT (").removesuffix(")").split(", ")
         asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
@@ -351,7 +346,7 @@ def right_sql(right: str, where: str, schema: str) -> str:
     return f"SELECT {' AND '.join(asked)}"
 
 
-_SET = "UPDATE <schema>.version SET number ="
+_SET_NUMBER = "UPDATE <schema>.version SET number ="
 # What is asked at start.
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
@@ -363,8 +358,3 @@ TABLES = (
     "SELECT relname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
     "WHERE nspname = %(schema)s AND relname IN ('version', 'facts')"
 )
-
-
-def wrong(problem: str, remedy: str) -> ConfigurationError:
-    """Return what is raised for a store that can't be."""
-    return ConfigurationError("refresh.store", problem, remedy)
