@@ -641,8 +641,8 @@ def test_a_closed_store_opens_again(postgres_url: str, schema: str) -> None:
         store.close()
         store.close()
         assert len(store.grants("alice")) == 1
-        place = store._connections.place
-        assert place() is place(), "however many threads come at first"
+        own_pool = store._connections.own_pool
+        assert own_pool() is own_pool(), "however many threads come at first"
 
 
 def fork(url: str, schema: str) -> tuple[list[int], bool, int]:
@@ -681,7 +681,7 @@ def test_a_child_begins_with_nothing_open(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As the child sees it; the test that really forks is the one above.
-    inherited: list[dict[Any, connections.Place]] = []
+    inherited: list[dict[Any, connections.OwnPool]] = []
     monkeypatch.setattr(connections, "_of_parents", inherited)
     awaited = AsyncPostgresStore(postgres_url, retention=RETENTION, schema=schema)
     with postgres(postgres_url, schema=schema) as store:
@@ -689,8 +689,8 @@ def test_a_child_begins_with_nothing_open(
         assert store.grants("alice") == ()
         connections.leave_connections_to_parent()
         assert store.grants("alice") == ()
-        places = [place for one in inherited for place in one.values()]
-        pools = [one.pool for one in places if isinstance(one.pool, ConnectionPool)]
+        own_pools = [own for one in inherited for own in one.values()]
+        pools = [one.pool for one in own_pools if isinstance(one.pool, ConnectionPool)]
         assert len(pools) == 1
         assert not pools[0].closed
         pools[0].close()

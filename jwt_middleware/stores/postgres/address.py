@@ -58,7 +58,8 @@ def conninfo(address: str, timeout: float) -> str:
     """Return an address for libpq, with limits for all that can hang where it gives none."""
     try:
         given = conninfo_to_dict(address)
-        # Not looked at before it connects; and then an error would quote what may be a password.
+        # libpq looks at the port when it connects, and its error quotes it: that may be a part of a
+        # password, where one holds a colon that isn't escaped.
         tuple(int(one or 0) for one in str(given.get("port", "")).split(","))
     except (psycopg.Error, ValueError):
         raise wrong_store(

@@ -65,10 +65,10 @@ FOR_LOOPS: Final = Psycopg(
 )
 
 
-class Place(NamedTuple):
+class OwnPool(NamedTuple):
     """What a store has in one process, or in one event loop of it."""
 
-    pool: Any
+    pool: Any  # opened at first use, so never where the application's is used
     preparing: Any  # a lock: one call looks at the server first, the others wait for it
     made: WeakSet[Any]  # the pool's connections: nothing closes them when their loop goes
 
@@ -83,7 +83,7 @@ class Connections:
         self._conninfo = conninfo
         self._sizes = sizes
         self._refused_at = -math.inf  # when the last attempt to connect failed
-        self._places: dict[Any, Place] = {}  # by event loop
+        self._own_pools: dict[Any, OwnPool] = {}  # by event loop
         limit = f"{timeout * 1000:.0f}"  # ms
         settings = {
             "statement_timeout": limit,
@@ -102,8 +102,8 @@ class Connections:
         return lambda statement: self.lend(deadline, lambda fetch: fetch(statement))
 
     def lend(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
-        """Take a connection out of the pool for a use of it. Raises what psycopg raises."""
-        pool = self.given or self.place().pool
+        """Use a connection of the pool until `deadline`. Raises what psycopg raises."""
+        pool = self.given or self.own_pool().pool
         if pool.closed and pool is not self.given:
             yield from ask(pool.open)  # of several threads that come here one opens it
         connection = yield from self._take(pool, deadline)
@@ -158,17 +158,17 @@ class Connections:
 
     # --- pools
 
-    def place(self) -> Place:
-        """Return what there is for the process, or for the event loop that runs here."""
+    def own_pool(self) -> OwnPool:
+        """Return the pool of this process, or of the event loop that runs here."""
         loop = self._kind.loop()
-        place = self._places.get(loop)
-        if place is None:
+        own = self._own_pools.get(loop)
+        if own is None:
             self._drop_orphans()
-            # Threads may come here at once, each with a place: the first one stays.
-            place = self._places.setdefault(loop, self._new_place())
-        return place
+            # Threads may come here at once, each with a pool that isn't open: the first one stays.
+            own = self._own_pools.setdefault(loop, self._new_pool())
+        return own
 
-    def _new_place(self) -> Place:
+    def _new_pool(self) -> OwnPool:
         made: WeakSet[Any] = WeakSet()
 
         def configure(connection: Any) -> Any:
@@ -180,44 +180,44 @@ class Connections:
             **self._sizes,
             kwargs={"autocommit": True},
             configure=configure,
-            # A connection that can't be made is not tried again until somebody asks for one: else
-            # the pool would sleep when the server is back.
+            # Where connecting fails, the pool tries again when a call asks for a connection. By
+            # default it tries by itself, after pauses that grow: long after the server is back.
             reconnect_timeout=0,
             reconnect_failed=self._note_refusal,
             name=POOL_NAME,
             open=False,
         )
-        return Place(pool, self._kind.lock(), made)
+        return OwnPool(pool, self._kind.lock(), made)
 
     def _note_refusal(self, _: object) -> None:
         self._refused_at = time.monotonic()
 
     def _drop_orphans(self) -> None:
         """Close what belongs to event loops that have gone."""
-        for loop in [one for one in tuple(self._places) if one is not None and one.is_closed()]:
-            for connection in self._places.pop(loop).made:
+        for loop in [one for one in tuple(self._own_pools) if one is not None and one.is_closed()]:
+            for connection in self._own_pools.pop(loop).made:
                 connection.pgconn.finish()
 
     def close(self) -> Flow[None]:
         """Close our own pool of this process or event loop. A later use opens another."""
         forks.notice()
         self._drop_orphans()
-        place = self._places.pop(self._kind.loop(), None)
-        if place is not None:
-            yield from ask(place.pool.close)
+        own = self._own_pools.pop(self._kind.loop(), None)
+        if own is not None:
+            yield from ask(own.pool.close)
 
 
-# A child must not speak on its parent's connections. They are kept, so that nothing in the child
-# ends them; libpq's objects know the process that they were made in, too.
+# A forked child must not speak on its parent's connections. It keeps the objects, because to delete
+# them could close the connections; libpq's know the process that they were made in, too.
 _all_connections: WeakSet[Connections] = WeakSet()
-_of_parents: list[dict[Any, Place]] = []
+_of_parents: list[dict[Any, OwnPool]] = []
 
 
 def leave_connections_to_parent() -> None:
     """Let the stores of a forked child begin with nothing open."""
     for one in tuple(_all_connections):
-        _of_parents.append(one._places)
-        one._places = {}
+        _of_parents.append(one._own_pools)
+        one._own_pools = {}
 
 
 forks.in_child(leave_connections_to_parent)

@@ -47,8 +47,9 @@ SCHEMA_LEVELS: Final = (
             until double precision NOT NULL
         )""",
         "CREATE INDEX admitted_until ON <schema>.admitted (until)",
-        # Each statement of a function sees what was committed before it began; so whoever waited
-        # for the lock counts the grants of whoever had it. A single statement would not.
+        # Each statement of a function sees what was committed before that statement began. So a
+        # login that waited for the lock counts the grants of the login that held it. In a single
+        # SQL statement it would not.
         """CREATE FUNCTION <schema>.add_grant(
             fresh <schema>.grants, most bigint, shift double precision
         ) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -76,7 +77,7 @@ SCHEMA_LEVELS: Final = (
                 ORDER BY created_at DESC, id DESC OFFSET most - 1
             ) RETURNING id;
         END $$""",
-        # Behind the same lock: a login that comes while this one waits for a row would escape it.
+        # It takes the same lock, so that it misses no login that comes while it waits for a row.
         """CREATE FUNCTION <schema>.end_grants(
             whose text, why text, shift double precision
         ) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -95,7 +96,8 @@ SCHEMA_LEVELS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
     ),
     (
-        # Takes less than a statement that swaps in one part and reads in another. NULL: it didn't.
+        # Cheaper than one statement that swaps in one part and reads in another. It returns NULL
+        # where it didn't swap.
         """CREATE FUNCTION <schema>.advance_grant(
             which text, source bigint, target bigint, exchanged text, shift double precision
         ) RETURNS double precision LANGUAGE plpgsql AS $$
@@ -149,7 +151,7 @@ SCHEMA_LEVELS: Final = (
         """CREATE TRIGGER keep_end AFTER UPDATE OF ended_at ON <schema>.grants FOR EACH ROW
             WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL)
             EXECUTE FUNCTION <schema>.keep_end()""",
-        # For a grant that has more; `add_grant` takes the same lock, and so does whoever adds it.
+        # For a grant that has a row in `grants_more`. The lock is the one that `add_grant` takes.
         """CREATE FUNCTION <schema>.add_grant_with(
             fresh <schema>.grants, used double precision, name text, idle double precision,
             session boolean, most bigint, shift double precision
@@ -181,15 +183,17 @@ _SHORTHANDS = {
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
     "'off', 'on'), true)",
-    # A commit waits for its standbys where it has written, and then for all that was before it.
-    # Whoever finds ended what he is to end may repeat an end that none of them had in time.
+    # Writes a message. A commit waits for standbys only where it has written, and then for all that
+    # was before it. Who ends what has ended may be repeating an end that no standby had in time: so
+    # that must wait, too.
     "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
-    # The usual reason takes no room: a page that was full before holds its rows when they end, too.
+    # NULL stands for the usual reason: it takes no room, so a full page holds its rows when they
+    # end, too.
     "<row>": ", ".join(FIELDS)
     .replace("end_reason", "CASE WHEN ended_at IS NOT NULL THEN coalesce(end_reason, 'logout') END")
     .replace("is_session", "coalesce(is_session, false)"),
-    # One row and what it has more; and, for several, each by the index, whatever the planner thinks
-    # of their number.
+    # A row with its row in `grants_more`; and the same for several rows, where OFFSET 0 makes the
+    # planner look each up by the index, whatever it thinks of their number.
     "<one>": "<schema>.grants LEFT JOIN <schema>.grants_more USING (id)",
     "<each>": "<schema>.grants LEFT JOIN LATERAL (SELECT <more> FROM <schema>.grants_more "
     "WHERE grants_more.id = grants.id OFFSET 0) AS more ON true",
@@ -199,10 +203,11 @@ _SHORTHANDS = {
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
     "<living of fresh.subject>": _LIVING.format("fresh.subject"),
     "<living of whose>": _LIVING.format("whose"),
-    # When it is done, not when it began to wait: a reader of ended grants goes by that time.
+    # The time of the write, not of the transaction's beginning, which may have waited for a lock: a
+    # reader of ended grants goes by it.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
     "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
-    # A process whose clock runs ahead would forget who lives: all are logged out for ever.
+    # At most the server's time: a process whose clock runs ahead would delete grants that live.
     "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
 }
 # All that is ever asked. A test holds that none of it reads a whole table.
@@ -216,7 +221,7 @@ STATEMENTS: Final = {
     # row changed, the row that is returned looks as if it could be swapped: it is read once more.
     "advance": "SELECT <row>, <rotation>, <schema>.advance_grant(id, %(source)s, %(target)s, "
     "%(parent)s, %(offset)s) FROM <one> WHERE id = %(id)s",
-    # Ended meanwhile? Then the use was before, and the row here says nothing that isn't true.
+    # Where the grant is ended meanwhile, the use was before the end: the row is right all the same.
     "use": "INSERT INTO <schema>.grants_more (id, last_used_at) SELECT id, <stamp> "
     "FROM <schema>.grants WHERE id = %(id)s AND ended_at IS NULL AND expires_at > <now> "
     "ON CONFLICT (id) DO UPDATE SET last_used_at = excluded.last_used_at RETURNING <rotation>",
@@ -228,7 +233,8 @@ STATEMENTS: Final = {
     "grants": "SELECT <row> FROM <each> WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <each> WHERE id > %(position)s AND ended_at IS NULL "
     "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
-    # A clock that was set back stamps ends with times that the cursor has passed already.
+    # Never later than the overlap: a clock that was set back stamps ends with times before the
+    # cursor.
     "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
     "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(horizon)s "
     "ELSE least(%(cursor)s::float8, <now> - %(overlap)s) END)",
@@ -250,7 +256,7 @@ STATEMENTS: Final = {
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
 # Of these, the ones that write nothing.
-READS: Final = frozenset({"read", "grants", "page", "ended"})
+READING_VERBS: Final = frozenset({"read", "grants", "page", "ended"})
 # What a role gets that doesn't own the schema: all verbs, or `ended` alone.
 RIGHTS: Final = {
     True: (
@@ -274,8 +280,8 @@ RIGHTS: Final = {
         ("SELECT", "<schema>.ends"),
     ),
 }
-# Without the last ones, which a former version didn't ask for, a service that hears of ended grants
-# goes on, and says so.
+# The rights without which a service doesn't start. One that only hears of ended grants goes on
+# without the last two, for which a former version didn't ask, and logs a warning.
 NEEDED: Final = {True: RIGHTS[True], False: RIGHTS[False][:3]}
 
 

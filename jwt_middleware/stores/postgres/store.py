@@ -36,7 +36,7 @@ except ImportError:
         "pip install 'wsgi-asgi-jwt-middleware[postgres]'",
     ) from None
 
-LONGEST_VERB: Final = 9.0  # seconds; beside it there is the time to cancel what hangs
+LONGEST_VERB: Final = 9.0  # seconds; with the time to cancel what hangs still below 10
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 
 Pool = TypeVar("Pool")
@@ -114,10 +114,8 @@ class _Postgres(Generic[Pool]):
             yield from self._make_ready(time.monotonic() + self._timeout)
         except _FAULTS as error:
             kind = type(error).__name__
-            told = f"{kind}: {error}"
-            remedy = next(
-                text for words, text in _POSTGRES_REMEDIES.items() if re.search(words, told)
-            )
+            remedies = _POSTGRES_REMEDIES.items()
+            remedy = next(text for words, text in remedies if re.search(words, f"{kind}: {error}"))
             raise wrong_store(f"PostgreSQL can't be used: {kind}", remedy) from None
 
     def _make_ready(self, deadline: float) -> Flow[None]:
@@ -193,7 +191,7 @@ class PostgresStore(_Postgres[ConnectionPool[Any]]):
         run(self._connections.close())
 
     def _get_ready(self, deadline: float) -> None:
-        preparing = self._connections.place().preparing
+        preparing = self._connections.own_pool().preparing
         if not preparing.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise TimedOut
         try:
@@ -244,7 +242,7 @@ class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
 
     async def _get_ready(self, deadline: float) -> None:
         left = deadline - time.monotonic()
-        async with atimeout(left), self._connections.place().preparing:
+        async with atimeout(left), self._connections.own_pool().preparing:
             if not self._is_prepared:
                 await arun(self._make_ready(deadline))
 

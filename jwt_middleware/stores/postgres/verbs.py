@@ -20,7 +20,7 @@ from ...values.tokens import Grant
 from ..contract import Advanced, Cursor, Ended, Page
 from ..grant_rows import FIELDS, has_more, read, written
 from ..memory import OVERLAP, PURGE_AT_MOST
-from .sql import READS
+from .sql import READING_VERBS
 from .wire import Fetch, Rows, Statement
 
 TRIES: Final = 4
@@ -137,7 +137,7 @@ class Verbs:
         the one to what was asked.
         """
         params["offset"] = float(self._options.offset())
-        statement = Statement(self._options.statements[verb], params, verb in READS)
+        statement = Statement(self._options.statements[verb], params, verb in READING_VERBS)
         tries = 0
         while True:
             try:

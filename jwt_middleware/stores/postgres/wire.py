@@ -41,12 +41,11 @@ class Statement(NamedTuple):
     reads: bool = False  # nothing is lost when it is given up and goes on
 
 
-# Asks the server: within its time, on a connection that it knows.
+# Returns the rows of a statement. It knows where to take a connection from, and the deadline.
 Fetch: TypeAlias = Callable[[Statement], Flow[Rows]]
 # psycopg's own kind of generator, not a flow: it yields what it waits for at the socket, and is
 # resumed with whether the socket is ready, at every look at the time.
 _Exchange: TypeAlias = Generator[Any, Any, Rows]
-Wait: TypeAlias = Callable[[Any, _Exchange], Rows]  # carries an exchange out on a connection
 
 
 def wait_in_thread(connection: Any, exchange: _Exchange) -> Rows:
@@ -59,10 +58,15 @@ async def wait_in_loop(connection: Any, exchange: _Exchange) -> Rows:
         return await waiting.wait_async(exchange, connection.fileno(), LOOK_EVERY)
 
 
-def fetch_over(wait: Wait, connection: Any, deadline: float, statement: Statement) -> Flow[Rows]:
-    """Return the rows of a statement. Raises TimedOut and what the server says."""
+def fetch_over(
+    wait: Callable[[Any, _Exchange], Rows], connection: Any, deadline: float, statement: Statement
+) -> Flow[Rows]:
+    """Return the rows of a statement; `wait` carries an exchange out on the connection.
+
+    Raises TimedOut, and what the server says.
+    """
     try:
-        return (yield from ask(wait, connection, _until(deadline, _fetched(connection, statement))))
+        return (yield from ask(wait, connection, _timed(deadline, _fetched(connection, statement))))
     except TimedOut:
         # It may be waiting for a lock: what is given up here must not be done much later.
         if not statement.reads:
@@ -74,7 +78,7 @@ def fetch_over(wait: Wait, connection: Any, deadline: float, statement: Statemen
 def is_dead(connection: Any) -> bool:
     """Say whether an idle connection has ended, by what has come in: nothing is asked."""
     try:
-        # Twice: the first may bring the server's last words, and then the second finds the end.
+        # Twice: the first may read the server's last message, and then the second finds the end.
         connection.pgconn.consume_input()
         connection.pgconn.consume_input()
     except psycopg.Error:
@@ -84,11 +88,12 @@ def is_dead(connection: Any) -> bool:
 
 def leaves_sound(error: psycopg.Error) -> bool:
     """Say whether the connection may do better next time. On any other error it is thrown away."""
-    # Rolled back, short of something, waited too long. Not "read-only": that was the primary once.
+    # Rolled back, short of something, waited too long. Not where the server is read-only: it may
+    # have been the primary before, and a new connection finds the one that is.
     return (error.sqlstate or "").startswith(("40", "53", "55P03", "57014"))
 
 
-def _until(deadline: float, exchange: _Exchange) -> _Exchange:
+def _timed(deadline: float, exchange: _Exchange) -> _Exchange:
     """Do what `exchange` does, but raise TimedOut when it takes too long."""
     ready = None
     try:
