@@ -16,7 +16,7 @@ from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import FrozenDict, Grant
@@ -212,7 +212,7 @@ def own_store() -> Settings:
     [
         ("", schema_sql()),
         ("--schema shop", schema_sql("shop")),
-        (f"--since {len(MIGRATIONS)}", schema_sql(since=len(MIGRATIONS))),
+        (f"--since {len(SCHEMA_LEVELS)}", schema_sql(since=len(SCHEMA_LEVELS))),
         ("--rights app", schema_sql() + rights_sql("app")),
         (
             "--schema shop --rights r --hears-only",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
-from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
+from ..stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
 from . import Refusal, timed
@@ -250,7 +250,7 @@ GRANTS_COMMAND = Subcommand(
                 option(
                     "--since",
                     type=int,
-                    choices=range(len(MIGRATIONS) + 1),
+                    choices=range(len(SCHEMA_LEVELS) + 1),
                     default=0,
                     metavar="VERSION",
                     help="the `level` in its table `facts`, else the number in `version`; default: "
