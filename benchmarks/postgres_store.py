@@ -111,7 +111,7 @@ class Bench:
         self.ask(f"DROP SCHEMA {self._schema} CASCADE")
 
     def select(self) -> None:
-        pool: Any = self.store._opened()
+        pool: Any = self.store._connections.own_pool().pool
         with pool.connection() as connection:
             cursor = psycopg.Cursor(connection, row_factory=tuple_row)
             assert cursor.execute(self._sql, {"id": self.any()}, prepare=True).fetchall()

@@ -21,8 +21,10 @@ from typing import Any
 from benchmarks.grants import new_grant, one_core
 from benchmarks.measure import Times, measure
 from jwt_middleware.stores.redis import RedisStore
-from jwt_middleware.stores.redis.links import Command, Talk
+from jwt_middleware.stores.redis.links import WAITING, Command, NodeAddress, ServerLink
 from jwt_middleware.stores.redis.scripts import SCRIPTS
+from jwt_middleware.stores.redis.verbs import RedisVerbs
+from jwt_middleware.values.flows import Flow, ask
 from jwt_middleware.values.randomness import identifier
 from tests.engines.redis import ENGINES, Server
 
@@ -90,24 +92,24 @@ def sizes(server: Server, count: int) -> Iterator[tuple[str, float]]:
     """Yield bytes per grant: as begun, rotated often, and ended."""
     server.do("FLUSHALL")
     empty = used(server)
-    rules = RedisStore(None, retention=700)
+    verbs = RedisVerbs(Recorder, retention=700)
     ids = []
 
-    def begin() -> Iterator[Talk[Any]]:
+    def begin() -> Iterator[Flow[Any]]:
         for _ in range(count):
             grant = new_grant()
             ids.append(grant.id)
-            yield rules._add(grant, 100)
+            yield verbs.add(grant, 100)
 
     batched(server, begin())
     yield "begun", (used(server) - empty) / count
     for generation in range(1, 6):
         batched(
             server,
-            (rules._advance(one, generation, generation + 1, identifier()) for one in ids),
+            (verbs.advance(one, generation, generation + 1, identifier()) for one in ids),
         )
     yield "rotated 5 times", (used(server) - empty) / count
-    batched(server, (rules._end(one, "logout") for one in ids))
+    batched(server, (verbs.end(one, "logout") for one in ids))
     yield "ended, in the log", (used(server) - empty) / count
 
 
@@ -119,32 +121,35 @@ def used(server: Server) -> int:
 
 def load(server: Server, count: int) -> list[str]:
     """Add grants, and return their ids."""
-    rules = RedisStore(None, retention=700)
+    verbs = RedisVerbs(Recorder, retention=700)
     grants = [new_grant() for _ in range(count)]
-    batched(server, (rules._add(one, 100) for one in grants))
+    batched(server, (verbs.add(one, 100) for one in grants))
     return [one.id for one in grants]
 
 
-def batched(server: Server, talks: Iterable[Talk[Any]]) -> None:
+def batched(server: Server, flows: Iterable[Flow[Any]]) -> None:
     """Do what the verbs do, a thousand in one packet."""
     with server.client() as client:
         for script in SCRIPTS.values():
             client.script_load(script.decode())
         pipe = client.pipeline(transaction=False)
-        for talk in talks:
-            recorder = Recorder()
-            next(talk)(recorder)
-            pipe.execute_command(*recorder.command)
+        for flow in flows:
+            pipe.execute_command(*next(flow).args)
             if len(pipe) == 1000:
                 pipe.execute()
         pipe.execute()
 
 
-class Recorder:
-    """A link that keeps what it is to send."""
+class Recorder(ServerLink):
+    """A link that asks for nothing but the command that it is to send."""
 
-    def send(self, _: bytes, commands: Sequence[Command], __: object) -> None:
-        (self.command,) = commands
+    def __init__(self) -> None:
+        super().__init__(WAITING, None, is_ours=False, patience=0)
+
+    def send(
+        self, key: bytes, commands: Sequence[Command], where: NodeAddress | None = None
+    ) -> Flow[list[Any]]:
+        return ask(lambda *_: [], *commands)
 
 
 class Report:

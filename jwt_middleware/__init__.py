@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .keys.key_set import KeySet
-from .process.runtime import current_token
+from .process.current_token import current_token
 from .request.routes import Route
-from .settings.groups import Cookies, Former, Refresh, TokenCache, TrustedIssuer
-from .settings.resource import Resource
+from .settings.groups import Cookies, Former, Refresh, Resource, TokenCache, TrustedIssuer
 from .settings.settings import Settings
 from .token import profiles
 from .values.errors import (

@@ -7,30 +7,26 @@ what another began.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from json import loads
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .jose.strict_json import b64url_encode, to_json
 from .values.errors import ConfigurationError
+from .values.tokens import AccessToken, User
 
 try:
     from mcp.server.auth.middleware.auth_context import auth_context_var
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from mcp.server.auth.provider import AccessToken as SDKToken
+    from starlette.types import ASGIApp, Receive, Scope, Send
 except ImportError:
     raise ConfigurationError(
         "jwt_middleware.mcp",
         "needs the MCP SDK, which isn't here",
         "pip install 'wsgi-asgi-jwt-middleware[mcp]'",
     ) from None
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from .values.tokens import AccessToken, User
 
 __all__ = ["MCPMiddleware"]
 
@@ -82,7 +78,7 @@ class _SDKToken(SDKToken):
 
 
 class _SDKUser(AuthenticatedUser):
-    """The SDK's user, who is called what the application's is.
+    """The SDK's user, with the name of the application's.
 
     The SDK's own is called after the client, and is authenticated whatever the issuer.
     """
@@ -107,12 +103,12 @@ class _SDKUser(AuthenticatedUser):
 def _for_sdk(token: AccessToken) -> SDKToken:
     audience = token.claims["aud"]
     if not isinstance(audience, str):
-        # Of several, nobody says here which one is meant; `claims` has all of them.
+        # Of several audiences none is told; `claims` has all of them.
         audience = audience[0] if len(audience) == 1 else None
     text = to_json(token.claims)
     return _SDKToken(
-        token=_name(text),
-        # Foreign issuers needn't say; then issuer and subject are who it is.
+        token=_name_by_claims(text),
+        # Foreign issuers may leave it out; then the SDK goes by issuer and subject.
         client_id=token.client_id or "",
         scopes=token.scope.split(),
         expires_at=int(token.expires_at),
@@ -122,7 +118,7 @@ def _for_sdk(token: AccessToken) -> SDKToken:
     )
 
 
-def _name(claims: str) -> str:
+def _name_by_claims(claims: str) -> str:
     """Return what stands where the SDK has the token's text: a digest of what it says.
 
     Not the text, which tools would hand on and log: MCP's rules forbid a server to pass on the

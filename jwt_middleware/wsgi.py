@@ -7,8 +7,9 @@ from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .process.current_token import current_token
 from .process.request_bodies import Body
-from .process.runtime import Runtime, current_token
+from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.flows import run
 from .values.requests import Reply, Request

@@ -25,9 +25,9 @@ import pytest
 from jwt_middleware import Event, __version__
 from jwt_middleware.cli import demo
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.cli.demo.app import PAGE
-from jwt_middleware.cli.demo.server import Server
-from jwt_middleware.cli.demo.words import told
+from jwt_middleware.cli.demo.app import PAGE_FILES
+from jwt_middleware.cli.demo.server import DemoServer
+from jwt_middleware.cli.demo.words import in_words
 from jwt_middleware.values import reasons
 from jwt_middleware.values.events import (
     Ahead,
@@ -188,7 +188,7 @@ def test_the_demo_opens_a_browser_and_ends_by_ctrl_c(
 
 def test_the_demo_leaves_nothing_when_the_system_ends_it(grants: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with Server("127.0.0.1", 0) as server:
+    with DemoServer("127.0.0.1", 0) as server:
         port, url = server.server_port, server.url
     thread = stop(signal.SIGTERM, lambda: serves(url))
     assert main(["demo", "--port", str(port), "--no-browser"]) == 0
@@ -206,13 +206,13 @@ def test_without_a_screen_no_browser_takes_the_terminal() -> None:
 def test_a_port_that_is_taken_is_named_with_the_way_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Server("127.0.0.1", 0) as server:
+    with DemoServer("127.0.0.1", 0) as server:
         assert main(["demo", "--no-browser", "--port", str(server.server_port)]) == 2
     assert f"{server.server_port}: Address already in use; another one" in one_line(capsys)
 
 
 def test_who_listens_everywhere_is_found_at_localhost() -> None:
-    with Server("0.0.0.0", 0) as server:
+    with DemoServer("0.0.0.0", 0) as server:
         assert server.url == f"http://localhost:{server.server_port}"
 
 
@@ -386,10 +386,10 @@ def test_a_form_of_another_site_logs_nobody_in(client: Client) -> None:
         assert (answer.status, answer.headers["Set-Cookie"]) == (status, None)
 
 
-@pytest.mark.parametrize("path", PAGE)
+@pytest.mark.parametrize("path", PAGE_FILES)
 def test_the_page_comes_whole_and_under_a_strict_policy(client: Client, path: str) -> None:
     answer = client.send("GET", path)
-    assert answer.body == (FOLDER / PAGE[path][0]).read_bytes()
+    assert answer.body == (FOLDER / PAGE_FILES[path][0]).read_bytes()
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; ")
     assert "unsafe" not in policy
@@ -397,7 +397,7 @@ def test_the_page_comes_whole_and_under_a_strict_policy(client: Client, path: st
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_nothing_inline() -> None:
-    for name, _ in PAGE.values():
+    for name, _ in PAGE_FILES.values():
         text = (FOLDER / name).read_text("utf-8")
         assert set(re.findall(r"https?://[^\s\"')]+", text)) <= {"http://www.w3.org/2000/svg"}, name
     page = (FOLDER / "index.html").read_text("utf-8")
@@ -422,7 +422,7 @@ def test_a_browser_that_goes_away_is_no_news(
 
 
 def test_another_error_of_a_connection_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with Server("127.0.0.1", 0) as server:
+    with DemoServer("127.0.0.1", 0) as server:
         try:
             raise RuntimeError("a fault of ours")
         except RuntimeError:
@@ -456,11 +456,11 @@ ONE_OF_EACH: dict[str, Event] = {
 def test_every_event_has_words() -> None:
     assert {type(event) for event in ONE_OF_EACH.values()} == set(get_args(Event))
     for title, event in ONE_OF_EACH.items():
-        words = told(event)
+        words = in_words(event)
         assert words.title == title
         assert not words.text[0].islower()
         assert words.text.endswith(".")
         assert "{" not in words.text
-    assert "2 grants ended: logout." in told(ONE_OF_EACH["Revoked"]).text
-    assert "had lost 2 rotations" in told(ONE_OF_EACH["Restored"]).text
-    assert "GET /api/me: store unavailable." in told(ONE_OF_EACH["Refused with 503"]).text
+    assert "2 grants ended: logout." in in_words(ONE_OF_EACH["Revoked"]).text
+    assert "had lost 2 rotations" in in_words(ONE_OF_EACH["Restored"]).text
+    assert "GET /api/me: store unavailable." in in_words(ONE_OF_EACH["Refused with 503"]).text

@@ -26,7 +26,8 @@ from jwt_middleware import (
     profiles,
 )
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.cli.check import ERRORS, RULES, rule_of
+from jwt_middleware.cli.check import ERRORS, rule_of
+from jwt_middleware.cli.risks import RULES
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 

@@ -346,7 +346,7 @@ def test_a_store_that_is_awaited_is(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_slow_store_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SLOW", 0)
+    monkeypatch.setattr(doctor, "SLOW_STORE", 0)
     shown = run(refresh=Refresh(store=f"sqlite:///{tmp_path}/grants.db"))
     assert [state for state, _ in shown.about("store")] == ["ok", "warn"]
     assert shown.status == 1

@@ -16,7 +16,7 @@ from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import FrozenDict, Grant
@@ -74,7 +74,7 @@ def test_list_shows_one_subjects_the_newest_first(store: SQLiteStore, capsys: Ca
 def test_list_goes_through_all_pages(
     store: SQLiteStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PAGE", 3)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 3)
     made = {added(store, subject=f"user {number}").id for number in range(9)}
     assert main(["grants", "list"]) == 0
     out = capsys.readouterr().out
@@ -129,7 +129,7 @@ def test_end_ends_all_of_a_subject(store: SQLiteStore, capsys: Capture) -> None:
 def test_end_ends_all_that_began_before(
     store: SQLiteStore, capsys: Capture, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PAGE", 2)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 2)
     moment = 1_767_225_600.0 if when != "now" else time.time()
     old = [
         added(store, time.time() - moment + 10 + number, expires_at=time.time() + 900)
@@ -212,7 +212,7 @@ def own_store() -> Settings:
     [
         ("", schema_sql()),
         ("--schema shop", schema_sql("shop")),
-        (f"--since {len(MIGRATIONS)}", schema_sql(since=len(MIGRATIONS))),
+        (f"--since {len(SCHEMA_LEVELS)}", schema_sql(since=len(SCHEMA_LEVELS))),
         ("--rights app", schema_sql() + rights_sql("app")),
         (
             "--schema shop --rights r --hears-only",

@@ -54,7 +54,7 @@ def is_alive(store: Any, grant: Grant) -> bool:
 def test_operators_see_and_end_what_lives(
     store: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "PAGE", 7)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 7)
     claims = FrozenDict(roles=("editor",))
     old = [added(store, 100, subject=f"user {number}", claims=claims) for number in range(20)]
     young = [added(store, subject=f"user {number}", scope="") for number in range(20)]

@@ -15,7 +15,7 @@ import pytest
 
 from jwt_middleware import AccessToken, Issuer, KeySet, Refresh, Settings, TrustedIssuer
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.cli.tokens import ADVICE, CHECKS
+from jwt_middleware.cli.token_checks import ADVICE, TOKEN_CHECKS
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.claims import CLAIM_CHECKS
 from jwt_middleware.values import reasons
@@ -25,7 +25,7 @@ from tests.test_pages import REASONS
 FACTORY = TokenFactory()
 PARTNER = TokenFactory(issuer="https://partner.example")
 Capture = pytest.CaptureFixture[str]
-NAMES = [check.what for check in CHECKS]
+NAMES = list(TOKEN_CHECKS)
 
 
 class Shown:

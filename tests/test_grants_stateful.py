@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from jwt_middleware import Grant
-from jwt_middleware.process import runtime
+from jwt_middleware.process import awaiting, live_store
 from jwt_middleware.values.events import Refreshed, Restored, Reused
 from tests.issuing import DAY, HOUR, MINUTE, Kind, Site, memory, opened, sqlite
 from tests.test_rt_exchange import claims_of
@@ -65,7 +65,8 @@ class Grants(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         # A machine that is busy for half a second is no store that hangs.
-        self.stack.enter_context(patch.object(runtime, "SYNC_LIMIT", 30))
+        for module in (live_store, awaiting):
+            self.stack.enter_context(patch.object(module, "SYNC_LIMIT", 30))
         self.world = self.stack.enter_context(opened(KINDS, refresh=LIMITS))
         self.rows: dict[str, Grant] = {}  # as each was when it was last seen
         self.ends: dict[str, float] = {}  # the absolute end, as it was at the login

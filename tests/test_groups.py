@@ -139,7 +139,7 @@ WRONG = [
     ("restore_limit", True, "a whole number of 0 to 64 rotations"),
 ]
 
-LIMITS = {one.name: one.metadata for one in fields(Refresh) if one.metadata}
+LIMITS = {one.name: one.metadata for one in fields(Refresh) if "minimum" in one.metadata}
 WRONG += [
     (name, value, f"{limits['minimum']} to {limits['maximum']} ")
     for name, limits in LIMITS.items()

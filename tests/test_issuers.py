@@ -34,7 +34,7 @@ from jwt_middleware.jose import jws
 from jwt_middleware.keys import Key
 from jwt_middleware.keys.freshness import KeyLimits
 from jwt_middleware.keys.key_sources import FoundKeys
-from jwt_middleware.process import runtime
+from jwt_middleware.process import hooks
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.claims import Policy, accept
@@ -722,7 +722,7 @@ def test_keys_outlive_the_answer_that_named_them(clock: Clock) -> None:
 def test_the_first_requests_of_a_tenant_cause_one_fetch(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "JOINED", PATIENCE)
+    monkeypatch.setattr(hooks, "JOINED", PATIENCE)
     with KeyServer() as server:
         author = Author(server.base, clock)
         server.publish(key_set(author.keys))

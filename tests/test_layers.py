@@ -54,6 +54,7 @@ EDGES = (
     "keys/stranger_limits.py",
     "keys/waits.py",
     "settings/loading.py",
+    "settings/places.py",
     "stores/",
     "values/forks.py",
 )

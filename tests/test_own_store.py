@@ -191,5 +191,5 @@ def test_operators_see_all_pages(store: JournalStore, monkeypatch: pytest.Monkey
     made = [new_grant(time.time(), subject=f"user {number}") for number in range(6)]
     for grant in made:
         store.add(grant, 100)
-    monkeypatch.setattr(command, "PAGE", 3)
+    monkeypatch.setattr(command, "GRANTS_A_PAGE", 3)
     assert sorted(one.id for one in command._every(store)) == sorted(one.id for one in made)

@@ -12,7 +12,7 @@ from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.keys.remote import Remote
 from jwt_middleware.request.body_parameters import MAX_BODY
-from jwt_middleware.settings import loading as sources
+from jwt_middleware.settings.key_locations import KeyLocation
 from jwt_middleware.stores import Store
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
@@ -70,7 +70,7 @@ def test_keys_has_every_way_with_its_variable() -> None:
     for way, (_, variable) in zip(ways, found, strict=True):
         group = "__URL" if way == "remote" else ""
         assert variable == f"`JWT_MIDDLEWARE_KEYS__{way.upper()}{group}`"
-    for field in (*fields(sources.Keys), *fields(Remote)):
+    for field in (*fields(KeyLocation), *fields(Remote)):
         assert f"`{field.name}`" in page("keys.md")
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable
 from jwt_middleware.process import runtime
+from jwt_middleware.process.awaiting import Awaiting
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 
@@ -33,17 +34,19 @@ def issuer(error: Exception, **options: Any) -> Issuer:
 def test_a_forked_child_begins_with_locks_of_its_own() -> None:
     settings = FACTORY.settings(refresh=Refresh(store="memory://"))
     live = Runtime.of(settings)
-    lock, of_one = runtime._lock, live._sync_lock
+    store = live.live_store
+    assert store is not None
+    lock, of_one = runtime._making, store.turn
     runtime._after_fork()
-    assert runtime._lock is not lock
-    assert live._sync_lock is not of_one
+    assert runtime._making is not lock
+    assert store.turn is not of_one
     assert Runtime.of(settings) is live
 
 
 def test_a_task_that_was_cancelled_has_no_error_to_be_taken() -> None:
     async def play() -> None:
         task = asyncio.create_task(asyncio.sleep(60))
-        task.add_done_callback(runtime._retrieve)
+        task.add_done_callback(Awaiting(None, print).done)
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -62,12 +65,14 @@ def test_an_answer_that_was_asked_for_before_the_failure_says_nothing_of_now() -
     failing = issuer(StoreUnavailable("gone"), on_event=lambda event: told.append(event.name))
     with pytest.raises(StoreUnavailable):
         failing.issue("alice", claims={})
-    failing._runtime._store_answered(0)
+    store = failing._runtime.live_store
+    assert store is not None
+    store.note(0)
     assert told == ["store_failed"]
-    failing._runtime._store_answered(next(failing._runtime._turns))
+    store.note(next(store.numbers))
     assert told == ["store_failed", "store_back"]
     # The same for a failure: what was asked before the store came back.
-    failing._runtime._store_failed("end", StoreUnavailable("gone"), 1)
+    store.failed("end", StoreUnavailable("gone"), 1)
     assert told == ["store_failed", "store_back"]
-    failing._runtime._store_failed("end", StoreUnavailable("gone"), next(failing._runtime._turns))
+    store.failed("end", StoreUnavailable("gone"), next(store.numbers))
     assert told == ["store_failed", "store_back", "store_failed"]

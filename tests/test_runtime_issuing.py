@@ -27,7 +27,7 @@ from jwt_middleware import (
     Tokens,
 )
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
-from jwt_middleware.process import runtime
+from jwt_middleware.process import awaiting, runtime
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
@@ -234,7 +234,7 @@ def test_a_blocking_store_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
     async def play() -> list[int]:
         app = ASGIMiddleware(Application().asgi, settings)
         refresh = refreshing((await Issuer(settings).aissue("alice")).refresh_token)
-        monkeypatch.setattr(runtime, "CALL_LIMIT", 0.05)
+        monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.05)
         store.leave.clear()
         statuses = [(await by_asgi(app, refresh))[0] for _ in range(2)]
         monkeypatch.undo()
@@ -250,7 +250,7 @@ def test_a_blocking_store_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_asynchronous_store_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "CALL_LIMIT", 0.05)
+    monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.05)
 
     class Hanging(Awaited):
         async def advance(self, *args: Any) -> Any:
@@ -608,14 +608,18 @@ def test_a_forked_child_begins_with_nothing_open(tmp_path: Path, door: str) -> N
 
 def test_after_a_fork_no_lock_is_held_by_a_thread_that_is_not_there() -> None:
     live = Runtime.of(settings_with("memory://"))
+    live.core(asynchronous=True)
+    assert live.awaiting is not None
     kind = type(threading.Lock())
-    locks = [one for one in vars(live).values() if isinstance(one, kind)]
-    assert locks
+    parts = (live.hooks, live.live_store, live.awaiting.executors)
+    locks = [one for part in parts for one in vars(part).values() if isinstance(one, kind)]
+    assert len(locks) == 4
     for lock in locks:
         lock.acquire()
     runtime._after_fork()
-    held = [name for name, one in vars(live).items() if isinstance(one, kind) and one.locked()]
-    assert held == []
+    found = [one for part in parts for one in vars(part).values() if isinstance(one, kind)]
+    assert len(found) == len(locks)
+    assert not any(lock.locked() for lock in found)
 
 
 def test_a_runtime_that_is_gone_is_kept_by_nobody() -> None:

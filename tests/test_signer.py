@@ -24,7 +24,7 @@ from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Settings
 from jwt_middleware import keys as key_sets
 from jwt_middleware.jose import jws
 from jwt_middleware.keys.signer import ExternalKey, Signer
-from jwt_middleware.process import runtime as live
+from jwt_middleware.process import awaiting
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.issuing import (
     AUDIENCE,
@@ -262,7 +262,7 @@ def test_where_there_is_one_form_another_keys_signature_is_none(door: Kind) -> N
 def test_a_signer_that_hangs_is_given_up(
     make: type[Local], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "CALL_LIMIT", 0.05)
+    monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.05)
     signer, free = make(), threading.Event()
     if make is Local:
         monkeypatch.setattr(signer, "sign", lambda message: free.wait(10))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware.stores import sqlite
+from jwt_middleware.stores.sqlite import connections
 from jwt_middleware.values import forks
 from tests.processes import Process
 
@@ -73,8 +73,8 @@ def test_a_line_that_another_process_opened_is_kept_and_not_closed(
 ) -> None:
     # As the child sees it; the test that really forks is the one above.
     inherited: list[Any] = []
-    monkeypatch.setattr(sqlite, "_inherited", inherited)
-    line = sqlite._Line(tmp_path / "x.db", lambda: sqlite3.connect(tmp_path / "x.db"), 1.0)
+    monkeypatch.setattr(connections, "_inherited_connections", inherited)
+    line = connections.SharedConnection(tmp_path / "x.db", 1.0, lambda _: None)
     (tmp_path / "x.db").touch()
     with line.taken() as (db, _):
         db.execute("SELECT 1")

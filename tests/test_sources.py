@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from jwt_middleware import ConfigurationError, KeySet, Route, Settings, profiles
 from jwt_middleware.jose.jwk import generate
 from jwt_middleware.settings import loading as sources
+from jwt_middleware.settings.json_schema import json_schema
 from jwt_middleware.token.claims import TokenCheck
 from tests.rules import accepts, refuses
 
@@ -464,7 +465,7 @@ def test_a_module_of_the_application_that_raises_is_the_cause(
 
 
 # What imports is left out: any module might be named.
-NAMES = [name for name, _ in sources._variables(Settings, ()) if name not in HOOKS]
+NAMES = [name for name, _ in sources.variables(Settings) if name not in HOOKS]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -713,7 +714,7 @@ def test_the_schema_says_what_each_setting_is_and_its_default() -> None:
 
 
 def test_the_schema_of_a_group_is_made_of_its_annotations() -> None:
-    schema = sources.json_schema(Group)
+    schema = json_schema(Group)
     assert schema["properties"]["store"]["default"] == {"url": "memory://", "engine": None}
     assert schema["properties"]["mode"]["enum"] == ["closed", "open"]
     assert schema["properties"]["limit"] == {"type": "integer", "minimum": 1, "default": 100}

@@ -19,12 +19,15 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
+from jwt_middleware.stores.postgres import (
+    AsyncPostgresStore,
+    PostgresStore,
+    connections,
+    server_check,
+)
 from jwt_middleware.stores.postgres import sql as postgres_sql
-from jwt_middleware.stores.postgres import store as module
-from jwt_middleware.stores.postgres import verbs as postgres_verbs
-from jwt_middleware.stores.postgres.address import conninfo, parse_url
-from jwt_middleware.stores.postgres.sql import MIGRATIONS, SQL, VERSION, schema_sql
+from jwt_middleware.stores.postgres.address import conninfo, postgres_address
+from jwt_middleware.stores.postgres.sql import REFUSED_LEVEL, SCHEMA_LEVELS, STATEMENTS, schema_sql
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres, session
@@ -34,7 +37,7 @@ from tests.stores import RETENTION, new_grant
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 SPAWN = get_context("spawn")
 NEWER = (
-    *MIGRATIONS,
+    *SCHEMA_LEVELS,
     (
         "ALTER TABLE <schema>.ends ADD COLUMN more text",
         "UPDATE <schema>.facts SET value = '4' WHERE name = 'level'",
@@ -83,7 +86,7 @@ def test_check_makes_the_schema_and_may_be_repeated(postgres_url: str, schema: s
         store.add(new_grant(time.time()), 100)
         store.check()
         assert len(store.grants("alice")) == 1
-    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+    assert levels(postgres_url, schema) == (REFUSED_LEVEL, len(SCHEMA_LEVELS))
 
 
 def levels(url: str, schema: str) -> tuple[int, int]:
@@ -95,7 +98,7 @@ def levels(url: str, schema: str) -> tuple[int, int]:
 def test_a_schema_of_a_newer_version_is_refused(postgres_url: str, schema: str) -> None:
     with postgres(postgres_url, schema=schema) as store:
         store.check()
-    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(MIGRATIONS) + 1}")
+    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(SCHEMA_LEVELS) + 1}")
     with postgres(postgres_url, schema=schema) as store:
         with pytest.raises(ConfigurationError, match="newer version of this package") as caught:
             store.check()
@@ -110,17 +113,17 @@ def test_an_older_schema_is_brought_up_to_date_with_its_rows(
     with postgres(postgres_url, schema=schema) as store:
         store.add(new_grant(time.time(), id="old"), 100)
     with monkeypatch.context() as patch:
-        for one in (postgres_sql, postgres_verbs):
-            patch.setattr(one, "MIGRATIONS", NEWER)
+        for one in (postgres_sql, server_check):
+            patch.setattr(one, "SCHEMA_LEVELS", NEWER)
         with postgres(postgres_url, schema=schema) as store:
             store.check()
             assert [one.id for one in store.grants("alice")] == ["old"]
-    assert levels(postgres_url, schema) == (VERSION, len(NEWER))
+    assert levels(postgres_url, schema) == (REFUSED_LEVEL, len(NEWER))
     assert "CREATE SCHEMA" not in schema_sql(schema, since=1)
     with postgres(postgres_url, schema=schema) as store:
         store.check()  # a level that this package doesn't know is nothing to stop at
         assert [one.id for one in store.grants("alice")] == ["old"]
-    assert levels(postgres_url, schema) == (VERSION, len(NEWER))
+    assert levels(postgres_url, schema) == (REFUSED_LEVEL, len(NEWER))
 
 
 def make_at_level(
@@ -128,7 +131,7 @@ def make_at_level(
 ) -> None:
     """Make the schema as the package did when it knew so many levels."""
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:level])
+        patch.setattr(postgres_sql, "SCHEMA_LEVELS", SCHEMA_LEVELS[:level])
         ask(postgres_url, schema_sql(schema))
 
 
@@ -150,17 +153,17 @@ def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(
         assert row == store.grants("alice")[0]
         assert (row.generation, row.parent) == (8, "parent")
         assert store.end("old", "logout")
-    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+    assert levels(postgres_url, schema) == (REFUSED_LEVEL, len(SCHEMA_LEVELS))
 
 
-@pytest.mark.parametrize("level", range(len(MIGRATIONS) + 1))
+@pytest.mark.parametrize("level", range(len(SCHEMA_LEVELS) + 1))
 def test_what_is_printed_since_a_level_makes_the_same_as_check(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, level: int
 ) -> None:
     if level:
         make_at_level(level, postgres_url, schema, monkeypatch)
     ask(postgres_url, schema_sql(schema, since=level))
-    assert levels(postgres_url, schema) == (VERSION, len(MIGRATIONS))
+    assert levels(postgres_url, schema) == (REFUSED_LEVEL, len(SCHEMA_LEVELS))
     with postgres(postgres_url, schema=schema) as store:
         store.check()
         store.add(new_grant(time.time(), id="one", label="phone"), 100)
@@ -305,7 +308,7 @@ def wait_for_lock(url: str, kind: str) -> None:
     ],
 )
 def test_an_address_is_read(url: str, expected: object) -> None:
-    assert parse_url(url) == expected
+    assert postgres_address(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -419,7 +422,7 @@ def test_no_verb_reads_a_whole_table(postgres_url: str, schema: str) -> None:
                    "FROM generate_series(1, 20000) AS n")  # fmt: skip
         db.execute("ANALYZE")
         db.execute("SET plan_cache_mode = force_generic_plan")
-        for verb in SQL.keys() - {"version", "level", "add", "add_with", "end_subject"}:
+        for verb in STATEMENTS.keys() - {"version", "level", "add", "add_with", "end_subject"}:
             names: list[str] = []
 
             def number(found: re.Match[str], names: list[str] = names) -> str:
@@ -638,7 +641,8 @@ def test_a_closed_store_opens_again(postgres_url: str, schema: str) -> None:
         store.close()
         store.close()
         assert len(store.grants("alice")) == 1
-        assert store._opened() is store._opened(), "however many threads come at first"
+        own_pool = store._connections.own_pool
+        assert own_pool() is own_pool(), "however many threads come at first"
 
 
 def fork(url: str, schema: str) -> tuple[list[int], bool, int]:
@@ -677,15 +681,16 @@ def test_a_child_begins_with_nothing_open(
     postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As the child sees it; the test that really forks is the one above.
-    inherited: list[Any] = []
-    monkeypatch.setattr(module, "_inherited", inherited)
+    inherited: list[dict[Any, connections.OwnPool]] = []
+    monkeypatch.setattr(connections, "_of_parents", inherited)
     awaited = AsyncPostgresStore(postgres_url, retention=RETENTION, schema=schema)
     with postgres(postgres_url, schema=schema) as store:
         store.check()
         assert store.grants("alice") == ()
-        module.begin_as_child()
+        connections.leave_connections_to_parent()
         assert store.grants("alice") == ()
-        pools = [one for one in inherited if isinstance(one, ConnectionPool)]
+        own_pools = [own for one in inherited for own in one.values()]
+        pools = [one.pool for one in own_pools if isinstance(one.pool, ConnectionPool)]
         assert len(pools) == 1
         assert not pools[0].closed
         pools[0].close()

@@ -24,10 +24,17 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from jwt_middleware.stores import HEARING
-from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
-from jwt_middleware.stores.postgres import store as module
+from jwt_middleware.stores.postgres import (
+    AsyncPostgresStore,
+    PostgresStore,
+    connections,
+    server_check,
+)
 from jwt_middleware.stores.postgres import verbs as postgres_verbs
-from jwt_middleware.stores.postgres.verbs import Verbs
+from jwt_middleware.stores.postgres.sql import statements
+from jwt_middleware.stores.postgres.verbs import VerbOptions, Verbs
+from jwt_middleware.stores.postgres.wire import Rows, Statement
+from jwt_middleware.values import flows
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.tokens import FrozenDict
 from tests.engines.postgres import Server, ask, postgres, session
@@ -490,14 +497,22 @@ def test_a_deadlock_is_got_out_of(postgres_url: str, schema: str, open_store: Op
 
 
 def test_nothing_is_tried_for_ever() -> None:
-    verbs = Verbs("x", retention=1, serve=True, is_waiting=True, offset=float)
-    flow = verbs.end("grant", "logout")
-    next(flow)
-    for _ in range(postgres_verbs.TRIES - 1):
-        assert isinstance(flow.throw(psycopg.errors.DeadlockDetected()), float)
-        next(flow)
+    slept: list[float] = []
+    asked: list[str] = []
+
+    def fetch(statement: Statement) -> flows.Flow[Rows]:
+        asked.append(statement.sql)
+        return (yield from flows.ask(fail))
+
+    def fail() -> Rows:
+        raise psycopg.errors.DeadlockDetected
+
+    known = statements("x", is_waiting=True)
+    verbs = Verbs(VerbOptions("x", known, 1.0, True, float, slept.append), fetch)
     with pytest.raises(psycopg.errors.DeadlockDetected):
-        flow.throw(psycopg.errors.DeadlockDetected())
+        flows.run(verbs.end("grant", "logout"))
+    assert asked == [known["end"]] * postgres_verbs.TRIES
+    assert len(slept) == postgres_verbs.TRIES - 1
 
 
 # --- no room, no writing, no right database
@@ -580,7 +595,7 @@ def test_another_encoding_is_found_at_the_start(
 def test_an_old_server_is_found_at_the_start(
     postgres_url: str, open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_verbs, "OLDEST", 99)
+    monkeypatch.setattr(server_check, "OLDEST_SERVER", 99)
     store = open_store(postgres_url)
     with pytest.raises(ConfigurationError, match="is too old"):
         store.check()
@@ -639,7 +654,7 @@ def test_while_the_server_is_down_the_driver_warns_once_a_minute(
         (seldom,) = [
             one
             for one in logging.getLogger("psycopg.pool").filters
-            if isinstance(one, module._Seldom)
+            if isinstance(one, connections._SeldomWarned)
         ]
         seldom._next = -math.inf
         store = PostgresStore(f"postgresql://127.0.0.1:{free_port()}/x", retention=RETENTION)
@@ -651,7 +666,7 @@ def test_while_the_server_is_down_the_driver_warns_once_a_minute(
         logger = logging.getLogger("psycopg.pool")
         logger.warning("error connecting in %r: %s", "the application's", "refused")
         seldom._next = -math.inf
-        logger.warning("error connecting in %r: %s", module.POOL, "a minute later")
+        logger.warning("error connecting in %r: %s", connections.POOL_NAME, "a minute later")
     warned = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert len(warned) == 3
     assert warned[0].startswith("error connecting in 'jwt_middleware'")

@@ -11,7 +11,7 @@ import pytest
 
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.postgres import sql as postgres_sql
-from jwt_middleware.stores.postgres.sql import MIGRATIONS, NEEDED, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.sql import NEEDED, SCHEMA_LEVELS, rights_sql, schema_sql
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.postgres import ask, postgres
 from tests.processes import ROOT
@@ -128,7 +128,7 @@ def test_who_hears_with_the_rights_of_before_goes_on_and_says_so(
 ) -> None:
     granted = rights_sql(role, schema, serve=False).splitlines()
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
+        patch.setattr(postgres_sql, "SCHEMA_LEVELS", SCHEMA_LEVELS[:2])
         ask(postgres_url, schema_sql(schema))
     ask(postgres_url, "".join(granted[:3]))
 
@@ -163,7 +163,7 @@ def test_who_hears_refuses_a_schema_that_it_can_not_know(
 ) -> None:
     ask(postgres_url, schema_sql(schema))
     ask(postgres_url, "".join(rights_sql(role, schema, serve=False).splitlines()[:3]))
-    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(MIGRATIONS) + 1}")
+    ask(postgres_url, f"UPDATE {schema}.version SET number = {len(SCHEMA_LEVELS) + 1}")
     refused = pytest.raises(ConfigurationError, match="newer version of this package")
     with postgres(its_url, schema=schema, serve=False) as store, refused:
         store.check()
@@ -176,7 +176,7 @@ def test_a_role_with_the_rights_of_before_may_not_issue_and_each_is_named(
     added = [one for one in granted if any(name in one for name in ADDED)]
     assert len(added) == 4
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_sql, "MIGRATIONS", MIGRATIONS[:2])
+        patch.setattr(postgres_sql, "SCHEMA_LEVELS", SCHEMA_LEVELS[:2])
         ask(postgres_url, schema_sql(schema))
     ask(postgres_url, "".join(one for one in granted if one not in added))
     with postgres(its_url, schema=schema) as store:

@@ -22,14 +22,18 @@ from redis.crc import key_slot
 from redis.exceptions import NoPermissionError
 from redis.sentinel import Sentinel
 
-import jwt_middleware.stores.redis.links
+import jwt_middleware.stores.redis
 from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.stores import SHARDS, new_grant_id, shard
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
-from jwt_middleware.stores.redis.address import Queue, parse_url
-from jwt_middleware.stores.redis.links import kind_of
+from jwt_middleware.stores.redis.address import Queue, parse_redis_url
 from jwt_middleware.stores.redis.scripts import packed, packed_more, unpacked
-from jwt_middleware.stores.redis.store import RIGHTS, RIGHTS_IN_A_CLUSTER, RIGHTS_TO_HEAR
+from jwt_middleware.stores.redis.start_checks import (
+    RIGHTS_IN_A_CLUSTER,
+    RIGHTS_TO_HEAR,
+    RIGHTS_TO_SERVE,
+    kind_of,
+)
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.tokens import FrozenDict
 from tests.engines import redis as engines
@@ -105,10 +109,10 @@ def test_what_belongs_together_has_one_slot() -> None:
     grant = new_grant(subject="Zoë")
     letter = shard("Zoë")
     keys = [
-        store._row(grant.id),
-        store._beside(grant.id),
-        store._index("Zoë"),
-        store._logs[letter],
+        store._verbs.row(grant.id),
+        store._verbs.beside(grant.id),
+        store._verbs.index("Zoë"),
+        store._verbs.logs[letter],
     ]
     assert {key[: key.index(b"}") + 1] for key in keys} == {f"{{jwt{letter}:}}".encode()}
     assert all(len(key) <= 30 for key in keys), "a longer key takes more memory than it says"
@@ -326,7 +330,7 @@ def test_a_child_opens_connections_of_its_own(park: engines.Park, engine: str) -
 @on_each_engine
 def test_many_threads_open_one_client(park: engines.Park, engine: str) -> None:
     made = []
-    address, _ = parse_url(park("single", engine).url)
+    address, _ = parse_redis_url(park("single", engine).url)
 
     def make() -> Any:
         made.append(address.client())
@@ -373,8 +377,8 @@ def test_of_many_processes_one_wins_each_generation(park: engines.Park, engine: 
 
 def test_without_redis_py_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    path = jwt_middleware.stores.redis.links.__file__
-    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.redis.another", path)
+    path = jwt_middleware.stores.redis.__file__
+    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.another", path)
     assert spec is not None
     assert spec.loader is not None
     with pytest.raises(ConfigurationError, match=r"pip install .*\[redis\]"):
@@ -451,7 +455,7 @@ def test_a_server_that_forgets_is_refused(park: engines.Park, engine: str) -> No
 
 
 def test_an_old_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jwt_middleware.stores.redis import store as module
+    from jwt_middleware.stores.redis import start_checks as module
 
     hello = {b"version": b"6.0.16", b"mode": b"standalone", b"role": b"master"}
     with pytest.raises(ConfigurationError, match=r"6\.0 is older than 6\.2"):
@@ -485,7 +489,7 @@ def user(server: Any, name: str, rights: str) -> str:
 
 @on_each_engine
 async def test_a_serving_user_needs_these_rights(park: engines.Park, engine: str) -> None:
-    url = user(park("own", engine), "serving", RIGHTS)
+    url = user(park("own", engine), "serving", RIGHTS_TO_SERVE)
     store, astore = engines.a_store(url), engines.an_async_store(url)
     store.check()
     await astore.check()
@@ -493,19 +497,21 @@ async def test_a_serving_user_needs_these_rights(park: engines.Park, engine: str
     for verb in VERBS.values():
         verb(store, grant)
     with pytest.raises(NoPermissionError):
-        store._link()._client.keys()
+        store._link().client.keys()
     store.close()
     await astore.aclose()
 
 
 @on_each_engine
-@pytest.mark.parametrize("missing", sorted({*RIGHTS.split()} - {"+eval", "+wait"}))
+@pytest.mark.parametrize("missing", sorted({*RIGHTS_TO_SERVE.split()} - {"+eval", "+wait"}))
 def test_a_missing_right_is_told_at_start(park: engines.Park, engine: str, missing: str) -> None:
     server = park("own", engine)
     engines_store = engines.a_store(server.url)
     engines_store.check()  # the scripts are known
     engines_store.close()
-    url = user(server, "serving", " ".join(one for one in RIGHTS.split() if one != missing))
+    url = user(
+        server, "serving", " ".join(one for one in RIGHTS_TO_SERVE.split() if one != missing)
+    )
     error = check(url)
     assert "ACL SETUSER" in error.remedy
     assert missing.replace("<prefix>", "jwt") in error.remedy
@@ -544,7 +550,7 @@ async def hear(store: AsyncRedisStore, grant_id: str) -> None:
 async def test_the_rights_in_a_cluster(park: engines.Park) -> None:
     found = park("cluster", "valkey")
     for server in found.servers:
-        user(server, "serving", f"{RIGHTS} {RIGHTS_IN_A_CLUSTER}")
+        user(server, "serving", f"{RIGHTS_TO_SERVE} {RIGHTS_IN_A_CLUSTER}")
         user(server, "hearing", f"{RIGHTS_TO_HEAR} {RIGHTS_IN_A_CLUSTER}")
     for name, serve in (("serving", True), ("hearing", False)):
         url = found.url.replace("://", f"://{name}:secret@")
@@ -558,7 +564,7 @@ async def test_the_rights_in_a_cluster(park: engines.Park) -> None:
 
 def test_the_docs_name_these_rights() -> None:
     page = (ROOT / "docs" / "stores.md").read_text("utf-8")
-    for rights in (RIGHTS, RIGHTS_TO_HEAR, RIGHTS_IN_A_CLUSTER):
+    for rights in (RIGHTS_TO_SERVE, RIGHTS_TO_HEAR, RIGHTS_IN_A_CLUSTER):
         assert rights.replace("<prefix>", "jwt") in page
 
 
@@ -575,7 +581,7 @@ def test_no_sentinel_is_lost_where_two_look_for_the_primary_at_once() -> None:
 
 
 def settings_of(url: str) -> tuple[Any, dict[str, Any]]:
-    address, options = parse_url(url)
+    address, options = parse_redis_url(url)
     return vars(address), options
 
 
@@ -584,12 +590,13 @@ def test_an_address_says_everything() -> None:
         "redis://user:p%40ss@host:1234/3?prefix=shop&timeout=2&pool_max=5"
         "&wait_replicas=1&wait_timeout=0.5&client_name=web"
     )
-    assert found["_hosts"] == [("host", 1234)]
+    assert found["hosts"] == [("host", 1234)]
     assert (
-        found["_settings"] | {"username": "user", "password": "p@ss", "db": 3} == found["_settings"]
+        found["settings"] | {"username": "user", "password": "p@ss", "db": 3} == found["settings"]
     )
-    assert found["_settings"]["client_name"] == "web"
-    assert found["_settings"]["socket_timeout"] == 1
+    assert found["settings"]["client_name"] == "web"
+    address, _ = parse_redis_url("redis://host?timeout=2")
+    assert address.client().connection_pool.connection_kwargs["socket_timeout"] == 1
     assert options == {
         "prefix": "shop",
         "timeout": 2,
@@ -598,13 +605,13 @@ def test_an_address_says_everything() -> None:
     }
     RedisStore.from_url("redis://host?timeout=0.5", clock=time.time, retention=700)
     found, _ = settings_of("rediss+sentinel://:pw@[::1]:1,two/my%20grants/2?sentinel_username=s")
-    assert found["_hosts"] == [("::1", 1), ("two", 26379)]
-    assert (found["_service"], found["_settings"]["db"]) == ("my grants", 2)
-    assert (found["_settings"]["username"], found["_settings"]["ssl"]) == (None, True)
-    assert found["_sentinel"] | {"username": "s", "ssl": True} == found["_sentinel"]
+    assert found["hosts"] == [("::1", 1), ("two", 26379)]
+    assert (found["service"], found["settings"]["db"]) == ("my grants", 2)
+    assert (found["settings"]["username"], found["settings"]["ssl"]) == (None, True)
+    assert found["sentinel"] | {"username": "s", "ssl": True} == found["sentinel"]
     found, _ = settings_of("rediss+cluster://one,two:2?ssl_ca_certs=/ca.pem")
-    assert found["_hosts"] == [("one", 6379), ("two", 2)]
-    assert found["_settings"]["ssl_ca_certs"] == "/ca.pem"
+    assert found["hosts"] == [("one", 6379), ("two", 2)]
+    assert found["settings"]["ssl_ca_certs"] == "/ca.pem"
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_who_connects_too_slowly_sends_nothing(
     with opened("waiting", server.url) as store:
         grant = a_grant()
         store.add(grant, 100)
-        pool = store._link()._client.connection_pool
+        pool = store._link().client.connection_pool
         real = pool.get_connection
 
         def slowly() -> Any:
@@ -274,9 +274,9 @@ def test_who_connects_too_slowly_sends_nothing(
             return real()
 
         monkeypatch.setattr(pool, "get_connection", slowly)
-        store._link()._patience = 0.2
+        store._link().patience = 0.2
         assert fails(store.end, grant.id, "logout") == "TimeoutError"
-        store._link()._patience = 2
+        store._link().patience = 2
         assert store.advance(grant.id, 1, 2, None).advanced
 
 
@@ -625,7 +625,7 @@ def test_nothing_that_is_half_moved_is_taken_for_missing(kind: str) -> None:
 
         # Its row and what is beside it at one node, at two, and again at one.
         generation = 1
-        for step in ((), (keys._row(used.id),), (keys._beside(used.id),)):
+        for step in ((), (keys._verbs.row(used.id),), (keys._verbs.beside(used.id),)):
             move(*step)
             advanced, row = store.advance(used.id, generation, generation + 1, "parent")
             generation += 1
@@ -638,7 +638,7 @@ def test_nothing_that_is_half_moved_is_taken_for_missing(kind: str) -> None:
         assert fails(store.use, plain.id) == "TryAgainError"
         store.use(used.id)  # both are at one node
         # The index and the log have gone ahead: no living grant may be left out of the index.
-        move(keys._index(used.subject), keys._logs["a"])
+        move(keys._verbs.index(used.subject), keys._verbs.logs["a"])
         for verb, *args in ((store.grants,), (store.end_subject, "logout")):
             fails(verb, used.subject, *args)
         fails(store.add, a_grant("a"), 100)

@@ -16,16 +16,15 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware.stores import sqlite as engine
-from jwt_middleware.stores.sqlite import (
+from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.stores.sqlite import connections as engine
+from jwt_middleware.stores.sqlite.schema import (
     APPLICATION_ID,
-    MIGRATIONS,
-    PURGE_BATCH,
-    SQL,
-    VERSION,
-    SQLiteStore,
-    parse_url,
+    LAST_BREAKING_LEVEL,
+    SQLITE_LEVELS,
+    SQLITE_STATEMENTS,
 )
+from jwt_middleware.stores.sqlite.store import DELETED_AT_ONCE, parse_sqlite_url
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.tokens import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
@@ -49,8 +48,8 @@ def test_check_makes_the_file_and_may_be_repeated(tmp_path: Path) -> None:
         store.add(new_grant(), 100)
         store.check()
         assert len(store.grants("alice")) == 1
-    assert ask(path, "PRAGMA user_version") == VERSION
-    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(MIGRATIONS)
+    assert ask(path, "PRAGMA user_version") == LAST_BREAKING_LEVEL
+    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(SQLITE_LEVELS)
     assert ask(path, "PRAGMA journal_mode") == "wal"
 
 
@@ -65,20 +64,20 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "grants.db"
     with sqlite(path) as store:
         store.check()
-    ask(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    ask(path, f"PRAGMA user_version = {len(SQLITE_LEVELS) + 1}")
     with sqlite(path) as store:
         with pytest.raises(ConfigurationError, match="newer version of this package") as caught:
             store.check()
         assert caught.value.field == "refresh.store"
         with pytest.raises(StoreUnavailable):
             store.grants("alice")
-    assert ask(path, "PRAGMA user_version") == len(MIGRATIONS) + 1
+    assert ask(path, "PRAGMA user_version") == len(SQLITE_LEVELS) + 1
 
 
 def make_as_before(path: Path, *ends: tuple[str, float]) -> None:
     """Make a file as the first version did, with grants that ended."""
     with closing(sqlite3.connect(path)) as db:
-        for statement in MIGRATIONS[0]:
+        for statement in SQLITE_LEVELS[0]:
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("PRAGMA user_version = 1")
@@ -111,7 +110,7 @@ def test_the_first_schema_is_brought_up_to_date_and_its_grants_go_on(tmp_path: P
             store.grants("alice")[0], last_used_at=NOW, generation=8, parent="parent"
         )
         assert store.end("old", "logout")
-    assert ask(path, "PRAGMA user_version") == VERSION
+    assert ask(path, "PRAGMA user_version") == LAST_BREAKING_LEVEL
     assert ask(path, "SELECT group_concat(id) FROM ends") == "early,late,old", "of a day"
 
 
@@ -121,7 +120,7 @@ def test_threads_bring_a_file_up_to_date_at_once(tmp_path: Path) -> None:
     stores = [SQLiteStore(path, clock=SetClock(), retention=RETENTION) for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda store: store.use("old"), stores))
-    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(MIGRATIONS)
+    assert ask(path, "SELECT value FROM facts WHERE name = 'level'") == len(SQLITE_LEVELS)
     assert stores[0].grants("alice")[0].last_used_at == NOW
     for store in stores:
         store.close()
@@ -232,7 +231,7 @@ def test_processes_make_the_file_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_is_read(url: str, expected: object) -> None:
-    assert parse_url(url) == expected
+    assert parse_sqlite_url(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -326,7 +325,7 @@ def test_no_verb_reads_a_whole_table(tmp_path: Path) -> None:
     with sqlite(path) as store:
         store.check()
     with closing(sqlite3.connect(path)) as db:
-        for name, sql in SQL.items():
+        for name, sql in SQLITE_STATEMENTS.items():
             nothing = dict.fromkeys(re.findall(r":(\w+)", sql))
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", nothing)]
             if name == "purge_ends":  # by its LIMIT it reads a batch: see below
@@ -339,12 +338,12 @@ def test_to_purge_ends_reads_no_more_than_a_batch(tmp_path: Path) -> None:
     with sqlite(tmp_path / "grants.db", synchronous="NORMAL") as store:
         store.check()
         steps: list[int] = []
-        with store._writing() as (db, _):
+        with store._writing() as db:
             ends = ((str(number), NOW) for number in range(100_000))
             db.executemany("INSERT INTO ends (id, ended_at) VALUES (?, ?)", ends)
             db.set_progress_handler(lambda: steps.append(1), 1)
         store.purge(NOW + 1)
-        assert len(steps) < 100 * PURGE_BATCH
+        assert len(steps) < 100 * DELETED_AT_ONCE
         steps.clear()
         store.purge(NOW + RETENTION)
         with store._reading() as db:
@@ -370,7 +369,7 @@ def test_how_durable_a_commit_is_can_be_chosen(
 ) -> None:
     with sqlite(tmp_path / "grants.db", synchronous=synchronous) as store:
         store.check()
-        with store._writing() as (db, _):
+        with store._writing() as db:
             assert db.execute("PRAGMA synchronous").fetchone() == (level,)
 
 
@@ -378,7 +377,7 @@ def test_purge_forgets_everything_in_batches(tmp_path: Path) -> None:
     clock = SetClock()
     with sqlite(tmp_path / "grants.db", clock, synchronous="NORMAL") as store:
         store.check()
-        with store._writing() as (db, _):
+        with store._writing() as db:
             rows = [(f"key {number}", NOW + 1) for number in range(6001)]
             db.executemany("INSERT INTO admitted VALUES (?, ?)", rows)
         assert [store.purge(NOW + 1) for _ in range(3)] == [5000, 1001, 0]
@@ -466,13 +465,13 @@ def test_a_child_begins_with_locks_of_its_own(
 ) -> None:
     # As the child sees it; the tests that really fork are the next ones.
     inherited: list[sqlite3.Connection] = []
-    monkeypatch.setattr(engine, "_inherited", inherited)
+    monkeypatch.setattr(engine, "_inherited_connections", inherited)
     with sqlite(tmp_path / "grants.db") as store:
         store.check()
         engine.before_fork()
-        engine.begin_as_child()
+        engine.after_fork_in_child()
         assert store.grants("alice") == ()
-        engine.begin_as_child()  # as if a verb had hung, and its connection is still open
+        engine.after_fork_in_child()  # as if a verb had hung, and its connection is still open
         assert len(inherited) == 1
         with pytest.raises(StoreUnavailable, match="forked while the file was open"):
             store.grants("alice")

@@ -129,7 +129,7 @@ def test_threads_wait_for_their_turn_and_no_longer(tmp_path: Path) -> None:
 def test_a_full_file_takes_back_the_whole_step(tmp_path: Path) -> None:
     with sqlite(tmp_path / "grants.db") as store:
         store.add(new_grant(id="living"), 1)
-        with store._writing() as (db, _):
+        with store._writing() as db:
             db.execute("PRAGMA max_page_count = 1")  # no more than there are now
         claims = FrozenDict(text="x" * 100_000)
         with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):

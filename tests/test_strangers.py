@@ -29,8 +29,9 @@ from jwt_middleware.jose import jws
 from jwt_middleware.keys import Fetched
 from jwt_middleware.keys import stranger_limits as places
 from jwt_middleware.keys.stranger_limits import MAX_PLACES, MAX_WAITING, Places
-from jwt_middleware.process import runtime
-from jwt_middleware.process.runtime import EXECUTOR_THREADS, Runtime
+from jwt_middleware.process import awaiting, hooks
+from jwt_middleware.process.awaiting import EXECUTOR_THREADS
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import Refused
 from jwt_middleware.values.tokens import FrozenDict
@@ -83,7 +84,7 @@ class Register:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait as long as a slow machine takes; where a test waits for a wait's end, it says so."""
-    monkeypatch.setattr(runtime, "JOINED", PATIENCE)
+    monkeypatch.setattr(hooks, "JOINED", PATIENCE)
     monkeypatch.setattr(places, "PLACE_TIMEOUT", PATIENCE)
 
 
@@ -230,20 +231,20 @@ def test_who_waits_for_anothers_question_does_not_wait_for_long(
     first, second = (threading.Thread(target=site.flood, args=([stranger.token()],)) for _ in "12")
     first.start()
     until(lambda: register.asked)
-    monkeypatch.setattr(runtime, "JOINED", 0.05)
+    monkeypatch.setattr(hooks, "JOINED", 0.05)
     answer = site.get(stranger.token())
-    monkeypatch.setattr(runtime, "JOINED", PATIENCE)
+    monkeypatch.setattr(hooks, "JOINED", PATIENCE)
     assert (answer.status, answer.reason) == (503, "issuer_hook_failed")
     assert answer.header("retry-after") == "1"
     assert len(register.asked) == 1
     # When its time is over, whoever comes next asks anew.
-    Runtime.of(site.settings)._questions[stranger.issuer].begun -= 60
+    Runtime.of(site.settings).hooks.questions[stranger.issuer].begun -= 60
     second.start()
     until(lambda: len(register.asked) == 2)
     register.leave.set()
     first.join()
     second.join()
-    assert not Runtime.of(site.settings)._questions
+    assert not Runtime.of(site.settings).hooks.questions
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -307,7 +308,7 @@ def test_strangers_ask_few_questions_at_a_time_and_known_tenants_share_no_place(
 def test_strangers_hold_few_threads_of_a_server(
     register: Register, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "JOINED", 0.2)
+    monkeypatch.setattr(hooks, "JOINED", 0.2)
     site = Site("wsgi", own(clock, issuer_for=register))
     tenant = register.add(ACME)
     assert site.get(tenant.token()).reached
@@ -477,7 +478,7 @@ def slow_claims(register: Register) -> Callable[[Any], dict[str, Any]]:
 def test_hooks_that_hang_stop_no_other_refresh(
     register: Register, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "CALL_LIMIT", 0.3)
+    monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.3)
     group = Refresh(store="memory://", claims_for=slow_claims(register))
     settings = own(clock, refresh=group)
 
@@ -490,21 +491,25 @@ def test_hooks_that_hang_stop_no_other_refresh(
         stuck = [by_asgi(app, refreshing(token)) for token in bad]
         assert {status for status, *_ in await asyncio.gather(*stuck)} == {503}
         assert register._inside == EXECUTOR_THREADS, "they hang on"
-        monkeypatch.setattr(runtime, "CALL_LIMIT", PATIENCE)
+        monkeypatch.setattr(awaiting, "CALL_LIMIT", PATIENCE)
         assert (await by_asgi(app, refreshing(good)))[0] == 200
-        live = Runtime.of(settings)
-        assert live._hung == {"claims_for": EXECUTOR_THREADS}
+        live = Runtime.of(settings).awaiting
+        assert live is not None
+        assert {kind: len(hung) for kind, hung in live.executors.hung.items()} == {
+            "claims_for": EXECUTOR_THREADS
+        }
         # Not without end: what would be too many waits for those that hang.
-        monkeypatch.setattr(runtime, "MAX_HUNG", EXECUTOR_THREADS)
-        monkeypatch.setattr(runtime, "CALL_LIMIT", 0.3)
+        monkeypatch.setattr(awaiting, "MAX_HUNG", EXECUTOR_THREADS)
+        monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.3)
         stuck = [by_asgi(app, refreshing(token)) for token in bad]
         assert {status for status, *_ in await asyncio.gather(*stuck)} == {503}
         threads = [one.name for one in threading.enumerate() if "claims_for" in one.name]
         assert len(threads) <= 2 * EXECUTOR_THREADS
         assert (await by_asgi(app, refreshing(good)))[0] == 503
         register.leave.set()
-        await asyncio.to_thread(until, lambda: not live._hung["claims_for"])
-        monkeypatch.setattr(runtime, "CALL_LIMIT", PATIENCE)
+        hung = live.executors.hung["claims_for"]
+        await asyncio.to_thread(until, lambda: all(one.done() for one in hung))
+        monkeypatch.setattr(awaiting, "CALL_LIMIT", PATIENCE)
         assert (await by_asgi(app, refreshing(bad[0])))[0] == 200
         await settings.aclose()
 
@@ -514,7 +519,7 @@ def test_hooks_that_hang_stop_no_other_refresh(
 def test_an_asynchronous_hook_that_hangs_is_given_up(
     register: Register, stranger: TokenFactory, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "CALL_LIMIT", 0.05)
+    monkeypatch.setattr(awaiting, "CALL_LIMIT", 0.05)
     register.leave.clear()
 
     async def claims_for(grant: Any) -> dict[str, Any]:
@@ -530,7 +535,7 @@ def test_an_asynchronous_hook_that_hangs_is_given_up(
         assert (await by_asgi(app, refreshing(tokens.refresh_token)))[0] == 503
         assert (await by_asgi(app, calling(stranger.token())))[0] == 503
         register.leave.set()
-        monkeypatch.setattr(runtime, "CALL_LIMIT", PATIENCE)
+        monkeypatch.setattr(awaiting, "CALL_LIMIT", PATIENCE)
         assert (await by_asgi(app, refreshing(tokens.refresh_token)))[0] == 200
         assert (await by_asgi(app, calling(stranger.token())))[0] == 401
 
@@ -622,7 +627,7 @@ def test_headers_of_all_issuers_together_are_bounded(clock: Clock) -> None:
 def test_a_refusal_for_want_of_a_place_says_so(
     door: str, register: Register, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "JOINED", 0.05)
+    monkeypatch.setattr(hooks, "JOINED", 0.05)
     site = Site(door, own(clock, issuer_for=register))
     for count in (MAX_PLACES, MAX_WAITING):  # it waits, and then it can't even do that
         waits = [issuers_of(site.settings).places.ask() for _ in range(count)]

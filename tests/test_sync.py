@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from jwt_middleware import Route, StoreUnavailable, Tokens
-from jwt_middleware.process import runtime
+from jwt_middleware.process import awaiting, live_store
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.events import StoreBack, StoreFailed, SyncLate
@@ -49,8 +50,9 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
     """
 
     def wait(seconds: float) -> None:
-        monkeypatch.setattr(runtime, "SYNC_LIMIT", seconds)
-        monkeypatch.setattr(runtime, "GLANCE", seconds)
+        for module in (live_store, awaiting):
+            monkeypatch.setattr(module, "SYNC_LIMIT", seconds)
+        monkeypatch.setattr(live_store, "GLANCE", seconds)
 
     wait(30)
     return wait
@@ -669,10 +671,11 @@ def test_who_waits_for_long_but_not_for_a_store_that_hangs_has_his_answer(
         site.clock.forward(600)
         end_behind_its_back(site, tokens.grant_id)
         limit(QUICK)
-        live = runtime.Runtime.of(site.settings)
+        live = Runtime.of(site.settings).live_store
+        assert live is not None
         sent, answers = Sent("GET", "/", encoded((), tokens.access_token)), []
         waiting = Thread(target=lambda: answers.append(by_wsgi(site.wsgi, sent)))
-        with live._sync_lock:
+        with live.turn:
             waiting.start()
             time.sleep(1.5 * QUICK)
             asked = live.ended.question()

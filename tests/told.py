@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware import KeySet
-from jwt_middleware.process.runtime import Runtime
+from jwt_middleware.process.event_log import EventLog
 from jwt_middleware.values.events import Event
 
 # RFC 7515 s7.1: three segments, and the first begins with `{"`.
@@ -70,20 +70,20 @@ class Told:
     @contextmanager
     def watching(self) -> Generator[None]:
         """See every log record of every logger, and every event of every runtime."""
-        make, tell = logging.getLogRecordFactory(), Runtime.tell
+        make, tell = logging.getLogRecordFactory(), EventLog.tell
 
         def record(*args: Any, **options: Any) -> logging.LogRecord:
             made = make(*args, **options)
             self._see_record(made)
             return made
 
-        def watched(runtime: Runtime, events: tuple[Event, ...]) -> None:
+        def watched(log: EventLog, events: tuple[Event, ...]) -> None:
             for event in events:
                 self.see(repr(event))
-            tell(runtime, events)
+            tell(log, events)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Runtime, "tell", watched)
+            patch.setattr(EventLog, "tell", watched)
             logging.setLogRecordFactory(record)
             try:
                 yield

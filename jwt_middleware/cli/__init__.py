@@ -5,19 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from inspect import isawaitable
+from typing import Any
 
-# What people put on a command line, or into a file's name, by mistake.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
+# A token or the beginning of one, as people put it on a command line by mistake.
+_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 
 class Refusal(Exception):
     """What the user asked for can't be done; the message says why, and what can."""
 
 
-def told(text: str) -> str:
-    """Return a text without tokens, and without what a terminal would obey."""
+async def waited(call: Any, *args: Any) -> Any:
+    """Call what may be asynchronous or not, and return its answer."""
+    answer = call(*args)
+    return await answer if isawaitable(answer) else answer
+
+
+def printable(text: str) -> str:
+    """Return a text with tokens left out, and control characters of terminals escaped."""
     return "".join(
-        one if one.isprintable() else ascii(one)[1:-1] for one in _TOKEN.sub("[token]", text)
+        one if one.isprintable() else ascii(one)[1:-1] for one in _LIKE_A_TOKEN.sub("[token]", text)
     )
 
 

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import ConfigurationError, __version__
-from . import Refusal, check, doctor, grants, keys, tokens, told
+from . import Refusal, printable
+from .check import CHECK_COMMAND
+from .commands import Subcommand, add_commands, option
+from .doctor import DOCTOR_COMMAND
+from .grants import GRANTS_COMMAND
+from .keys import KEYS_COMMAND
+from .tokens import TOKEN_COMMAND
 
 PROG = "jwt-middleware"
 
@@ -27,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except (Refusal, ConfigurationError) as refusal:
-        sys.stderr.write(f"{PROG}: {told(str(refusal))}\n")
+        sys.stderr.write(f"{PROG}: {printable(str(refusal))}\n")
     except OSError as error:
         # Commands name their own files. What is left is the output, which Python would try to write
         # once more at its end.
@@ -43,34 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = _Parser(PROG, description="Access and refresh tokens for WSGI and ASGI applications.")
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "watch logins, refreshes, a theft and its end, in a browser"
-    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
-    demo.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    demo.add_argument("--port", type=int, default=8000, help="0: a free one (default %(default)s)")
-    demo.add_argument("--no-browser", action="store_true", help="only print the address")
-    for option, default, text in (
-        ("--access-lifetime", 20, "of an access token, 10 or more (default %(default)s)"),
-        ("--settle", 3, "for which a fresh refresh token is kept (default %(default)s)"),
-    ):
-        demo.add_argument(option, type=float, default=default, metavar="SECONDS", help=text)
-    demo.set_defaults(run=_demo)
-
-    keys.add_commands(commands)
-    grants.add_commands(commands)
-    tokens.add_commands(commands)
-    check.add_command(commands)
-    doctor.add_command(commands)
+    add_commands(
+        parser,
+        (DEMO_COMMAND, KEYS_COMMAND, GRANTS_COMMAND, TOKEN_COMMAND, CHECK_COMMAND, DOCTOR_COMMAND),
+    )
     return parser
 
 
 def _demo(arguments: Namespace) -> None:
-    # Here, so that making a key doesn't wait for a server, a database and a browser.
-    from .demo import run
+    # Not at the top: making a key doesn't wait for a server, a database and a browser.
+    from .demo import run_demo
 
     try:
-        run(
+        run_demo(
             arguments.host,
             arguments.port,
             opens_browser=not arguments.no_browser,
@@ -81,6 +72,32 @@ def _demo(arguments: Namespace) -> None:
         where = f"{arguments.host} port {arguments.port}"
         problem = error.strerror if isinstance(error, OSError) else "no such port"
         raise Refusal(f"{where}: {problem}; another one: --port 8001") from None
+
+
+DEMO_COMMAND = Subcommand(
+    "demo",
+    "watch logins, refreshes, a theft and its end, in a browser",
+    _demo,
+    (
+        option("--host", default="127.0.0.1", help="address to listen on (%(default)s)"),
+        option("--port", type=int, default=8000, help="0: a free one (default %(default)s)"),
+        option("--no-browser", action="store_true", help="only print the address"),
+        option(
+            "--access-lifetime",
+            type=float,
+            default=20,
+            metavar="SECONDS",
+            help="of an access token, 10 or more (default %(default)s)",
+        ),
+        option(
+            "--settle",
+            type=float,
+            default=3,
+            metavar="SECONDS",
+            help="for which a fresh refresh token is kept (default %(default)s)",
+        ),
+    ),
+)
 
 
 if __name__ == "__main__":

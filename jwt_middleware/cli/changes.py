@@ -18,6 +18,7 @@ from ..jose import jws
 from ..jose.jwk import Key
 from ..keys.file import File
 from ..process.runtime import Runtime
+from ..settings.groups import DAY
 from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
 from ..stores.contract import new_grant_id
 from ..token import access, claims, refresh
@@ -25,21 +26,21 @@ from ..token.refresh import RefreshKeys
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidToken
 from ..values.randomness import draw
-from ..values.tokens import FrozenDict
+from ..values.tokens import bare_grant
 from . import timed
+from .configured import in_memory, issuing
 from .lines import Line, span
 
-DAY = 86400  # seconds
-
-Spell: TypeAlias = Callable[[Mapping[str, str]], str]  # what stands in `former`, in a source's form
+# Writes an entry of `former` as its source does.
+Spell: TypeAlias = Callable[[Mapping[str, str]], str]
 
 OUT = "all are logged out at once"
 
 
 def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
-    """Yield what the living meet when the new settings take the old ones' place."""
+    """Yield what happens to living logins when the new settings take the old ones' place."""
     now = new.clock()
-    before, after = _issuing(old), _issuing(new)
+    before, after = issuing(old), issuing(new)
     if before is None:
         yield Line("-", "logins", "the old settings issue nothing: nobody is logged in by them")
     elif after is None:
@@ -48,18 +49,14 @@ def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
         )
     else:
         yield from _refresh_tokens(old, new, now, spell)
-        yield from _store(before, after)
+        yield from _same_store(before, after)
         yield from _limits(before, after)
         yield from _clients(before, after)
-        yield from _cookies(old, new, before, after)
+        yield from _cookie_lines(old, new, before, after)
     yield from _access_tokens(old, new, now)
     if before is not None and after is not None:
-        yield from _services(old, new, before, after)
-
-
-def _issuing(settings: Settings) -> Refresh | None:
-    group = settings.refresh
-    return group if group is not None and group.serve else None
+        told = list(_services(old, new, before, after))
+        yield from told or [Line("ok", "services", "those that only verify notice nothing")]
 
 
 # --- refresh tokens
@@ -102,32 +99,21 @@ def _made(settings: Settings, now: float, end: float) -> Iterator[str]:
     """Yield a refresh token by each secret of the settings, and first by the one that signs."""
     group, issuer = cast("Refresh", settings.refresh), settings.issuer
     for key in present_secrets(settings.keys, group, issuer):
-        yield _token(key, issuer, now, end)
+        yield _refresh_token_by(key, issuer, now, end)
     for one in group.former:
         if one.ends_at > now:
             for key in former_secrets(one, settings.keys, group, issuer, settings.keys.source):
-                yield _token(key, one.issuer or issuer, now, end)
+                yield _refresh_token_by(key, one.issuer or issuer, now, end)
 
 
-def _token(key: Key, issuer: str, now: float, end: float) -> str:
+def _refresh_token_by(key: Key, issuer: str, now: float, end: float) -> str:
     keys = RefreshKeys([key], issuer)
-    return refresh.mint(keys, grant=_grant(now, end), jti=draw()[0], now=now, agent=None)
+    return refresh.mint(keys, grant=_somebodys_grant(now, end), jti=draw()[0], now=now, agent=None)
 
 
-def _grant(now: float, end: float) -> Grant:
-    return Grant(
-        id=new_grant_id("somebody"),
-        subject="somebody",
-        client_id="check",
-        scope="",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=end,
-    )
+def _somebodys_grant(now: float, end: float) -> Grant:
+    grant_id = new_grant_id("somebody")
+    return bare_grant(grant_id, "somebody", client_id="check", now=now, expires_at=end)
 
 
 def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[float, str]:
@@ -146,9 +132,14 @@ def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[floa
 def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
     """Return the entry of `former` that keeps everybody: tried, and spelled without secrets."""
     before, after = cast("Refresh", old.refresh), cast("Refresh", new.refresh)
-    date = _date(now, before)
+    date, source = _date(now, before), old.keys.source
     name: dict[str, Any] = {} if old.issuer == new.issuer else {"issuer": old.issuer}
     signed: dict[str, Any] = {"secret": before.secrets} if before.secrets else {"keys": old.keys}
+    spelled = {
+        "issuer": old.issuer,
+        "secret": "<the old refresh.secret>",
+        "keys": source.path if isinstance(source, File) else "<the old keys>",
+    }
     end = math.ceil(now + before.absolute_limit)
     token = next(_made(old, now, end))
     for said in (name, signed | name):
@@ -156,27 +147,15 @@ def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
             entry = Former(until=date, **said)
             made = new.replace(refresh=replace(after, former=(*after.former, entry)))
         except ConfigurationError:
-            continue  # it says nothing, or what may not be said
+            continue  # the entry is empty, or refused
         if _taken_until(token, made, now, end)[0] == end:
-            return f"add to `former` what was: {spell(_spelled(date, said))}"
+            shown = spell({"until": date} | {field: spelled[field] for field in said})
+            return f"add to `former` what was: {shown}"
     return "no entry of `former` can help: is its secret the key of access tokens now?"
 
 
-def _spelled(date: str, said: Mapping[str, Any]) -> dict[str, str]:
-    shown = {"until": date}
-    for name, value in said.items():
-        source = value.source if name == "keys" else None
-        if name == "issuer":
-            shown[name] = value
-        elif isinstance(source, File):
-            shown[name] = source.path
-        else:
-            shown[name] = f"<the old {'refresh.secret' if name == 'secret' else name}>"
-    return shown
-
-
 def _date(now: float, before: Refresh) -> str:
-    """Return the first date at which no refresh token of before is left."""
+    """Return the first date at which no refresh token of the old settings is valid any more."""
     days = math.ceil((now + before.absolute_limit) / DAY)
     return datetime.fromtimestamp(days * DAY, UTC).strftime("%Y-%m-%d")
 
@@ -184,11 +163,11 @@ def _date(now: float, before: Refresh) -> str:
 # --- the store
 
 
-def _store(before: Refresh, after: Refresh) -> Iterator[Line]:
+def _same_store(before: Refresh, after: Refresh) -> Iterator[Line]:
     old, new = before.store, after.store
     if not isinstance(old, str) or not isinstance(new, str):
         yield Line("-", "store", "an object of the application's: not compared")
-    elif old.startswith("memory:"):
+    elif in_memory(old):
         yield Line(
             "FAIL", "store", f"{OUT}: memory:// is gone with its process", "sqlite:///grants.db"
         )
@@ -205,7 +184,7 @@ def _store(before: Refresh, after: Refresh) -> Iterator[Line]:
 
 
 def _place(url: str) -> str:
-    """Return where a URL leads to, without the account and without what is no part of the place."""
+    """Return the server and database of a URL, without the account and other options."""
     parts = urlsplit(url)
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     host = parts.netloc.rpartition("@")[2].lower()
@@ -213,7 +192,7 @@ def _place(url: str) -> str:
     return f"{scheme}://{host}{parts.path}" + (f"?{urlencode(within)}" if within else "")
 
 
-_SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # of one meaning, as far as grants go
+_SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # two schemes that lead to the same grants
 
 
 # --- limits
@@ -257,7 +236,7 @@ def _clients(before: Refresh, after: Refresh) -> Iterator[Line]:
         )
 
 
-def _cookies(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
+def _cookie_lines(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
     held, read = before.cookies, after.cookies
     if held is None:
         return
@@ -303,7 +282,7 @@ def _access_tokens(old: Settings, new: Settings, now: float) -> Iterator[Line]:
     reason = _refused(key, old, new, now)
     if not reason:
         yield Line("ok", "access tokens", "stay to their end: one made by the old settings holds")
-    elif _issuing(old) is not None and _issuing(new) is not None:
+    elif issuing(old) is not None and issuing(new) is not None:
         yield Line(
             "ok",
             "access tokens",
@@ -319,17 +298,17 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
     It is made without its signature, which may need a KMS: the keys themselves are compared.
     """
     wording = access.beginning(old.issuer, tuple(old.audience))
-    grant = _grant(now, now + DAY)
+    grant = _somebodys_grant(now, now + DAY)
     payload = access.payload(wording, grant, draw()[1], "", int(now), int(now) + 60)
     message = jws.Signer(key, access.ACCESS_TYPE).message(payload)
     parsed = jws.parse(jws.join(message, b"none"))
     try:
         trust = Runtime.of(new).issuers.find(old.issuer, now)
         if trust is None:
-            return ""  # `issuer_for` decides
+            return ""  # only `issuer_for` knows
         claims.check_type(parsed, trust.policy.profile)
         known = trust.keys.key_set
-        if known.keys and not _is_same(key, known.find(key.kid)):
+        if known.keys and not _is_same_key(key, known.find(key.kid)):
             return reasons.SIGNATURE
         claims.check_claims(parsed.claims, trust.policy, now)
     except InvalidToken as error:
@@ -337,45 +316,51 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
     return ""
 
 
-def _is_same(one: Key, other: Key) -> bool:
+def _is_same_key(one: Key, other: Key) -> bool:
     if one.is_symmetric or other.is_symmetric:
         return (one.algorithm, one.private) == (other.algorithm, other.private)
     return one.public_jwk() == other.public_jwk()
 
 
 def _services(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
-    known: list[Line] = []
-
-    def tell(seen: str, remedy: str) -> None:
-        known.append(Line("warn", "services", seen, remedy))
-
     if old.issuer != new.issuer:
-        tell(
+        yield Line(
+            "warn",
+            "services",
             f"those that only verify know the issuer as {old.issuer!r}, and refuse {new.issuer!r}",
             "before the change, have them trust the new name, too: TrustedIssuer",
         )
     gone = [one for one in old.audience if one not in new.audience]
     if gone:
-        tell(
+        yield Line(
+            "warn",
+            "services",
             f"tokens are no longer for {gone[0]!r}: who goes by that name refuses them",
             "first name both in the audience, and the old one goes when nobody goes by it",
         )
     signs = cast("Key", new.keys.signer)
     if signs.is_symmetric or cast("Key", old.keys.signer).is_symmetric:
         if signs.kid not in old.keys.by_kid:
-            tell("those that verify with the old secret refuse what is signed now", _REMOTE)
-    elif signs.kid not in old.keys.by_kid:
-        known.append(
-            Line(
-                "ok",
+            yield Line(
+                "warn",
                 "services",
-                "those with KeySet.remote() find the new key by themselves; a copy of the old keys "
-                "is to be replaced",
+                "those that verify with the old secret refuse what is signed now",
+                _REMOTE,
             )
+    elif signs.kid not in old.keys.by_kid:
+        yield Line(
+            "ok",
+            "services",
+            "those with KeySet.remote() find the new key by themselves; a copy of the old keys is "
+            "to be replaced",
         )
     if before.jwks_path != after.jwks_path:
-        tell(f"the key set moves from {before.jwks_path} to {after.jwks_path}", _REMOTE)
-    yield from known or [Line("ok", "services", "those that only verify notice nothing")]
+        yield Line(
+            "warn",
+            "services",
+            f"the key set moves from {before.jwks_path} to {after.jwks_path}",
+            _REMOTE,
+        )
 
 
 _REMOTE = "KeySet.remote() there, which finds the keys by the issuer's name"

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pkgutil import resolve_name
 from typing import Any
 
-from .. import ConfigurationError, Settings
+from .. import ConfigurationError, Refresh, Settings, TrustedIssuer
 from . import Refusal
+from .commands import OneOf, Option, option
 
-PREFIX = "JWT_MIDDLEWARE_"
-
-
-def add_options(parser: ArgumentParser) -> None:
-    """Add the options that say where the settings are, and for whom the answer is."""
-    add_source(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
-def add_source(parser: ArgumentParser) -> None:
-    """Add the options that say where the settings are."""
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--toml", metavar="FILE", help="read the settings from a TOML file")
-    source.add_argument(
-        "--settings",
-        metavar="MODULE:NAME",
-        help="import them, or a function that makes them: shop.config:settings. The module's code "
-        "runs, and is looked for here first",
-    )
-    parser.add_argument(
+# Where the settings are.
+SOURCE: tuple[Option | OneOf, ...] = (
+    OneOf(
+        (
+            option("--toml", metavar="FILE", help="read the settings from a TOML file"),
+            option(
+                "--settings",
+                metavar="MODULE:NAME",
+                help="import them, or a function that makes them: shop.config:settings. The "
+                "module's code runs, and is looked for here first",
+            ),
+        )
+    ),
+    option(
         "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
-    )
-    parser.add_argument(
+    ),
+    option(
         "--prefix",
-        default=PREFIX,
+        default=ENV_PREFIX,
         metavar="TEXT",
         help="of environment variables, where neither is given; default %(default)s",
-    )
+    ),
+)
+AS_JSON = option("--json", action="store_true", help="one JSON object a line")
 
 
 def settings_of(arguments: Namespace) -> Settings:
@@ -78,3 +78,14 @@ def imported(name: str, option: str = "--settings") -> Settings:
     if not isinstance(found, Settings):
         raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
     return found
+
+
+def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:
+    """Return the group of settings by which tokens are issued here, if they are."""
+    group = settings.refresh if isinstance(settings, Settings) else None
+    return group if group is not None and group.serve else None
+
+
+def in_memory(store: object) -> bool:
+    """Say whether a store is each process's own, so that a command sees nothing of it."""
+    return isinstance(store, str) and store.startswith("memory:")

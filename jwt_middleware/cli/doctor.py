@@ -14,14 +14,13 @@ import time
 from argparse import Namespace
 from asyncio import run
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from glob import escape as glob_escape
 from glob import glob
-from inspect import isawaitable
 from pkgutil import resolve_name
 from statistics import median
-from typing import Any
 
 import cryptography
 import jwt
@@ -34,27 +33,16 @@ from ..keys.remote import Remote
 from ..keys.signer import ExternalKey, checked
 from ..process.runtime import Runtime
 from ..values.errors import KeysUnavailable, StoreUnavailable
-from .configured import add_options, settings_of, source_of
-from .lines import Line, State, origin, span, write
+from . import waited
+from .commands import Subcommand
+from .configured import AS_JSON, SOURCE, in_memory, settings_of, source_of
+from .lines import Line, LineState, origin, span, write_lines
 
-ROUNDS = 5  # questions to the store, for its latency
-LATELY = 600.0  # seconds
-SLOW = 0.1  # seconds; a request that has to ask waits for it
+STORE_ROUNDS = 5  # questions to the store, for its latency
+LATELY = 600.0  # seconds; ends of this time are counted
+SLOW_STORE = 0.1  # seconds; a request that needs the store waits so long
 PACKAGE = "jwt_middleware"
-MESSAGE = b"jwt-middleware doctor"  # without a dot: nobody takes it for a token
-
-
-def add_command(commands: Any) -> None:
-    """Add `doctor` to the command line."""
-    about = "try what the settings name: keys, clock, store, and what is installed"
-    parser = commands.add_parser(
-        "doctor",
-        help=about,
-        description=f"{about.capitalize()}. Exit status: 0 all is well, 1 something isn't, 2 there "
-        "are no settings to go by.",
-    )
-    add_options(parser)
-    parser.set_defaults(run=_doctor)
+MESSAGE = b"jwt-middleware doctor"  # without a dot, so that its signature is of no token
 
 
 def _doctor(arguments: Namespace) -> int:
@@ -64,16 +52,15 @@ def _doctor(arguments: Namespace) -> int:
         yield from _installed()
         yield from _foreign(sys.path)
         yield Line("ok", "settings", f"from {source_of(arguments)}, issuer {settings.issuer!r}")
-        yield from _keys("keys", settings, settings)
-        yield from _signer(settings.keys.signer)
+        yield from _key_lines("keys", settings, settings)
+        yield from _signer_lines(settings.keys.signer)
         for position, one in enumerate(settings.trusted_issuers):
-            yield from _keys(f"trusted[{position}]", one, settings)
+            yield from _key_lines(f"trusted[{position}]", one, settings)
         if settings.issuer_for is not None:
             yield Line("-", "issuer_for", "only the application knows whom to try")
-        yield from _store(settings)
+        yield from _store_lines(settings)
 
-    found = write(lines(), as_json=arguments.json)
-    return 1 if any(line.state in ("FAIL", "warn") for line in found) else 0
+    return write_lines(lines(), as_json=arguments.json)
 
 
 # --- what is installed
@@ -92,10 +79,8 @@ def _installed() -> Iterator[Line]:
 
 def _drivers() -> Iterator[str]:
     for name in ("psycopg", "redis"):
-        try:
+        with suppress(ImportError):
             yield f"{name} {resolve_name(name).__version__}"
-        except ImportError:
-            continue
 
 
 def _home() -> str:
@@ -103,7 +88,7 @@ def _home() -> str:
 
 
 def _foreign(path: Iterable[str]) -> Iterator[Line]:
-    """Look for another package of the same import name: there is one under the name alone."""
+    """Look for another package that is imported by the same name: PyPI has one."""
     home = os.path.realpath(_home())
     for folder in dict.fromkeys(os.path.realpath(one or os.curdir) for one in path):
         here = os.path.join(folder, PACKAGE)
@@ -128,10 +113,10 @@ def _foreign(path: Iterable[str]) -> Iterator[Line]:
 # --- keys
 
 
-def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iterator[Line]:
+def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iterator[Line]:
     source = one.keys.source
     if source is None:
-        yield Line("ok", place, f"{_shown(one.keys)} of {one.issuer!r}, in the settings")
+        yield Line("ok", place, f"{_names_of(one.keys)} of {one.issuer!r}, in the settings")
         return
     fetcher: _Watched | None = None
     if isinstance(source, Remote):
@@ -151,7 +136,7 @@ def _keys(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iter
         seen = f"{where} of {one.issuer!r}: the fetcher raised {type(error).__name__}: {error}"
         yield Line("FAIL", place, seen, "it is the application's own")
     else:
-        yield Line("ok", place, f"{_shown(keys)} of {one.issuer!r}, from {where}")
+        yield Line("ok", place, f"{_names_of(keys)} of {one.issuer!r}, from {where}")
         yield from (_skipped(place, key) for key in skipped)
     if fetcher is not None:
         yield from fetcher.lines(place, settings.leeway)
@@ -169,18 +154,18 @@ def _skipped(place: str, key: Skipped) -> Line:
 _WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
 
 
-def _shown(keys: KeySet) -> str:
+def _names_of(keys: KeySet) -> str:
     names = ", ".join(f"{key.kid} ({key.algorithm.name})" for key in keys.keys)
     return f"{len(keys.keys)} keys, {names}," if len(keys.keys) > 1 else f"the key {names}"
 
 
-def _signer(key: Key | None) -> Iterator[Line]:
+def _signer_lines(key: Key | None) -> Iterator[Line]:
     """Have a key that is elsewhere sign something that is no token."""
     if not isinstance(key, ExternalKey):
         return
     started = time.monotonic()
     try:
-        checked(key, MESSAGE, run(_waited(key.signer.sign, MESSAGE)))
+        checked(key, MESSAGE, run(waited(key.signer.sign, MESSAGE)))
     except InvalidSignature:
         seen = f"what it signs isn't signed by {key.kid}: no login and no refresh works"
         yield Line("FAIL", "signer", seen, "give the public part of the key that it has")
@@ -215,7 +200,7 @@ class _Watched:
                 f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
             )
             # No fault: where there is no OpenID provider, the other kind of metadata is asked for.
-            state: State = "ok" if answer.status == 200 else "-"
+            state: LineState = "ok" if answer.status == 200 else "-"
             yield Line(state, place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
@@ -223,7 +208,7 @@ class _Watched:
 
 def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
     try:
-        # RFC 9110 s6.6.1: in whole seconds, so that half of one is the best guess.
+        # RFC 9110 s6.6.1: Date has whole seconds, cut off. Half a second later is the middle.
         there = parsedate_to_datetime(date or "").timestamp() + 0.5
     except ValueError:
         return Line("-", "clock", f"{url} has no Date to compare with")
@@ -239,11 +224,11 @@ def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
 # --- the store
 
 
-def _store(settings: Settings) -> Iterator[Line]:
+def _store_lines(settings: Settings) -> Iterator[Line]:
     if settings.refresh is None:
         yield Line("-", "store", "none: these settings only verify")
         return
-    if settings.refresh.store == "memory://":
+    if in_memory(settings.refresh.store):
         yield Line("-", "store", "memory:// is each process's own: nothing of it is seen from here")
         return
     try:
@@ -264,10 +249,10 @@ async def _tried(settings: Settings) -> list[Line]:
     try:
         check = getattr(store, "check", None)
         if check is not None:
-            await _waited(check)
-        for _ in range(ROUNDS):
+            await waited(check)
+        for _ in range(STORE_ROUNDS):
             started = time.monotonic()
-            ended, _cursor = await _waited(store.ended, None, LATELY)
+            ended, _cursor = await waited(store.ended, None, LATELY)
             took.append(time.monotonic() - started)
     finally:
         await runtime.aclose()
@@ -276,10 +261,14 @@ async def _tried(settings: Settings) -> list[Line]:
     slow = Line("warn", "store", seen, "a store in the same place: requests wait for it")
     return [
         Line("ok", "store", f"{name}: address, rights and schema are right"),
-        slow if half > SLOW else Line("ok", "store", seen),
+        slow if half > SLOW_STORE else Line("ok", "store", seen),
     ]
 
 
-async def _waited(call: Callable[..., Any], *args: Any) -> Any:
-    answer = call(*args)
-    return await answer if isawaitable(answer) else answer
+DOCTOR_COMMAND = Subcommand(
+    "doctor",
+    "try what the settings name: keys, clock, store, and what is installed",
+    _doctor,
+    (*SOURCE, AS_JSON),
+    more="Exit status: 0 all is well, 1 something isn't, 2 there are no settings to go by.",
+)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,144 +15,66 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
-from ..stores.postgres.sql import MIGRATIONS, rights_sql, schema_sql
+from ..stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
 from . import Refusal, timed
-from .configured import PREFIX, add_source, settings_of, source_of
+from .commands import OneOf, Option, Subcommand, option
+from .configured import ENV_PREFIX, SOURCE, in_memory, settings_of, source_of
 
 VARIABLE = "REFRESH__STORE"
-PAGE = 500  # grants of one question
-# seconds; what ended is remembered longer than the longest-lived access token that settings allow
-RETENTION = 86400 + 300 + 60
+GRANTS_A_PAGE = 500  # grants that one call of the store returns
+# seconds for which an end is remembered: the longest access lifetime, leeway and a margin
+OPERATOR_RETENTION = 86400 + 300 + 60
 REASON = "operator"
 
 
-def add_commands(commands: Any) -> None:
-    """Add `grants` and its commands to the command line."""
-    grants = commands.add_parser("grants", help="see who is logged in, and end it")
-    verbs = grants.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "list the living grants: one for each login, the newest first for a subject"
-    listing = _add(verbs, "list", about, _list)
-    listing.add_argument("--subject", metavar="NAME", help="only those of one user")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line, claims too")
-
-    about = "end grants for ever, with all their tokens, in every process within two seconds"
-    ending = _add(verbs, "end", about, _end)
-    which = ending.add_mutually_exclusive_group(required=True)
-    which.add_argument("id", nargs="*", default=[], metavar="ID", help="as `list` shows it")
-    which.add_argument("--subject", metavar="NAME", help="all of one user: log out everywhere")
-    which.add_argument(
-        "--all-before",
-        type=_moment,
-        metavar="TIME",
-        help="all that began before, say 2027-01-31T04:00Z or now: after restoring a backup, "
-        "which brings back who had logged out",
-    )
-
-    _add(verbs, "purge", "forget what is over; logins do it, too, a little at a time", _purge)
-    _add_schema(verbs)
-
-
-def _add_schema(verbs: Any) -> None:
-    about = "print the SQL that makes the tables in PostgreSQL, for who runs such by hand"
-    schema = _add(verbs, "schema", about, _schema, has_store=False)
-    schema.add_argument(
-        "--schema", default="jwt_middleware", metavar="NAME", help="default: %(default)s"
-    )
-    schema.add_argument(
-        "--since",
-        type=int,
-        choices=range(len(MIGRATIONS) + 1),
-        default=0,
-        metavar="VERSION",
-        help="the `level` in its table `facts`, else the number in `version`; default: 0, none",
-    )
-    schema.add_argument(
-        "--rights", metavar="ROLE", help="and what grants a role that doesn't own it its rights"
-    )
-    schema.add_argument(
-        "--hears-only", action="store_true", help="no more than Refresh(serve=False) needs"
-    )
-
-
-def _add(
-    verbs: Any,
-    name: str,
-    about: str,
-    run: Callable[[Namespace], None],
-    *,
-    has_store: bool = True,
-) -> ArgumentParser:
-    parser: ArgumentParser = verbs.add_parser(
-        name, help=about, description=about.capitalize() + "."
-    )
-    if has_store:
-        parser.add_argument(
-            "--store",
-            metavar="URL",
-            help=f"default: that of the settings, ${PREFIX}{VARIABLE} or the file that "
-            f"${PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
-            "the command line",
-        )
-        add_source(parser)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _list(arguments: Namespace) -> None:
-    with _opened(arguments) as store:
+def _list_grants(arguments: Namespace) -> None:
+    form: Callable[[Grant], str] = _as_json if arguments.json else _as_row
+    with _opened_store(arguments) as store:
         found = store.grants(arguments.subject) if arguments.subject else _every(store)
-        if arguments.json:
-            _write(map(_object, found))
-            return
-        count = _write(_line(one) for one in found)
+        count = _write_all(map(form, found))
+    if not arguments.json:
         sys.stderr.write(f"{count:,} living grants\n")
 
 
-def _end(arguments: Namespace) -> None:
-    progress = _Progress("ended")
-    with _opened(arguments) as store:
+def _end_grants(arguments: Namespace) -> None:
+    before: float | None = arguments.all_before
+    with _opened_store(arguments) as store:
         if arguments.subject is not None:
             count = len(store.end_subject(arguments.subject, REASON))
-        elif arguments.all_before is not None:
-            count = 0
-            for one in progress.over(_every(store)):
-                if one.created_at < arguments.all_before:
-                    count += store.end(one.id, REASON)
-                    progress.done = count
+        elif before is not None:
+            older = (one.created_at < before and store.end(one.id, REASON) for one in _every(store))
+            count = _total("ended", older)
         else:
             count = sum(store.end(one, REASON) for one in arguments.id)
     sys.stdout.write(f"Ended {count:,} grants.\n")
 
 
-def _purge(arguments: Namespace) -> None:
-    progress = _Progress("forgot")
-    with _opened(arguments) as store:
-        for count in progress.over(iter(lambda: store.purge(time.time()), 0)):
-            progress.done += count
-    sys.stdout.write(f"Forgot {progress.done:,} rows that were over.\n")
+def _purge_store(arguments: Namespace) -> None:
+    with _opened_store(arguments) as store:
+        count = _total("forgot", iter(lambda: store.purge(time.time()), 0))
+    sys.stdout.write(f"Forgot {count:,} rows that were over.\n")
 
 
-def _schema(arguments: Namespace) -> None:
+def _print_schema(arguments: Namespace) -> None:
     if arguments.hears_only and arguments.rights is None:
         raise Refusal("--hears-only says which rights: --rights ROLE says whose")
     sql = schema_sql(arguments.schema, since=arguments.since)
     if arguments.rights is not None:
         sql += rights_sql(arguments.rights, arguments.schema, serve=not arguments.hears_only)
-    _write(sql.splitlines())
+    _write_all(sql.splitlines())
 
 
 # --- the store
 
 
 @contextmanager
-def _opened(arguments: Namespace) -> Generator[Any, None, None]:
+def _opened_store(arguments: Namespace) -> Generator[Any, None, None]:
     url = arguments.store or _configured(arguments)
-    if url.startswith("memory:"):
+    if in_memory(url):
         raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
-    store = open_store(url, clock=time.time, retention=RETENTION).plain
+    store = open_store(url, clock=time.time, retention=OPERATOR_RETENTION).plain
     try:
         store.check()
         yield store
@@ -178,7 +100,7 @@ def _configured(arguments: Namespace) -> str:
 
 
 def _from_environment(variable: str) -> str:
-    """Return what one variable says: an operator needs no other, and no keys."""
+    """Return the store of one variable: the other settings, and the keys, are not needed."""
     path = os.environ.get(f"{variable}_FILE")
     try:
         url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(variable)
@@ -193,10 +115,10 @@ def _from_environment(variable: str) -> str:
 
 
 def _every(store: Any) -> Iterator[Grant]:
-    """Yield the living grants, page by page, so that a million need no room."""
+    """Yield the living grants, page by page: a million would not fit into memory."""
     position: object | None = None
     while True:
-        grants, position = store.page(position, PAGE)
+        grants, position = store.page(position, GRANTS_A_PAGE)
         yield from grants
         if position is None:
             return
@@ -205,7 +127,7 @@ def _every(store: Any) -> Iterator[Grant]:
 # --- what is shown
 
 
-def _write(lines: Iterable[str]) -> int:
+def _write_all(lines: Iterable[str]) -> int:
     count = 0
     try:
         for line in lines:
@@ -213,21 +135,22 @@ def _write(lines: Iterable[str]) -> int:
             count += 1
         sys.stdout.flush()
     except BrokenPipeError:
-        # `| head` has seen enough. Python would complain once more when it closes the stream.
+        # The reader is gone, as with `| head`. Python writes what is left when it closes the
+        # stream, and would raise again: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return count
 
 
-def _line(grant: Grant) -> str:
+def _as_row(grant: Grant) -> str:
     times = f"begun {timed(grant.created_at)}  used {timed(grant.rotated_at)}"
     scope = f"  scope {grant.scope}" if grant.scope else ""
-    # A subject may hold what a terminal would obey; `issue` takes printable ones only, others' rows
-    # may have any.
+    # A subject may have control characters of terminals: `issue` refuses them, other programs that
+    # write to the store may not.
     subject = grant.subject if grant.subject.isprintable() else repr(grant.subject)
     return f"{grant.id}  {subject}  {grant.client_id}  {times}{scope}"
 
 
-def _object(grant: Grant) -> str:
+def _as_json(grant: Grant) -> str:
     return json.dumps(asdict(grant))
 
 
@@ -243,17 +166,107 @@ def _moment(text: str) -> float:
     return moment.timestamp()
 
 
-class _Progress:
-    """A line on stderr every second, for who waits."""
+def _total(verb: str, steps: Iterable[int]) -> int:
+    """Return the sum of what the steps did; every second a line on stderr says how far they are."""
+    done, told_at = 0, time.monotonic()
+    for seen, count in enumerate(steps, 1):
+        done += count
+        if time.monotonic() - told_at >= 1:
+            told_at = time.monotonic()
+            sys.stderr.write(f"{verb} {done:,} so far, looked at {seen:,}\n")
+    return done
 
-    def __init__(self, verb: str) -> None:
-        self.done = 0
-        self._verb = verb
 
-    def over(self, steps: Iterable[Any]) -> Iterator[Any]:
-        told = time.monotonic()
-        for seen, one in enumerate(steps, 1):
-            yield one
-            if time.monotonic() - told >= 1:
-                told = time.monotonic()
-                sys.stderr.write(f"{self._verb} {self.done:,} so far, looked at {seen:,}\n")
+_STORE_OPTIONS: tuple[Option | OneOf, ...] = (
+    option(
+        "--store",
+        metavar="URL",
+        help=f"default: that of the settings, ${ENV_PREFIX}{VARIABLE} or the file that "
+        f"${ENV_PREFIX}{VARIABLE}_FILE names; other users of the machine can read a password on "
+        "the command line",
+    ),
+    *SOURCE,
+)
+
+GRANTS_COMMAND = Subcommand(
+    "grants",
+    "see who is logged in, and end it",
+    commands=(
+        Subcommand(
+            "list",
+            "list the living grants: one for each login, the newest first for a subject",
+            _list_grants,
+            (
+                *_STORE_OPTIONS,
+                option("--subject", metavar="NAME", help="only those of one user"),
+                option("--json", action="store_true", help="one JSON object a line, claims too"),
+            ),
+        ),
+        Subcommand(
+            "end",
+            "end grants for ever, with all their tokens, in every process within two seconds",
+            _end_grants,
+            (
+                *_STORE_OPTIONS,
+                OneOf(
+                    (
+                        option(
+                            "id", nargs="*", default=[], metavar="ID", help="as `list` shows it"
+                        ),
+                        option(
+                            "--subject",
+                            metavar="NAME",
+                            help="all of one user: log out everywhere",
+                        ),
+                        option(
+                            "--all-before",
+                            type=_moment,
+                            metavar="TIME",
+                            help="all that began before, say 2027-01-31T04:00Z or now: after "
+                            "restoring a backup, which brings back who had logged out",
+                        ),
+                    ),
+                    is_required=True,
+                ),
+            ),
+        ),
+        Subcommand(
+            "purge",
+            "forget what is over; logins do it, too, a little at a time",
+            _purge_store,
+            _STORE_OPTIONS,
+        ),
+        Subcommand(
+            "schema",
+            "print the SQL that makes the tables in PostgreSQL, for who runs such by hand",
+            _print_schema,
+            (
+                option(
+                    "--schema",
+                    default="jwt_middleware",
+                    metavar="NAME",
+                    help="default: %(default)s",
+                ),
+                option(
+                    "--since",
+                    type=int,
+                    choices=range(len(SCHEMA_LEVELS) + 1),
+                    default=0,
+                    metavar="VERSION",
+                    help="the `level` in its table `facts`, else the number in `version`; default: "
+                    "0, none",
+                ),
+                option(
+                    "--rights",
+                    metavar="ROLE",
+                    help="and what grants a role that doesn't own it its rights",
+                ),
+                option(
+                    "--hears-only",
+                    action="store_true",
+                    help="no more than Refresh(serve=False) needs",
+                ),
+            ),
+        ),
+    ),
+)

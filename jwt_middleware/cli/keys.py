@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from ..jose.algorithms import ALGORITHMS
 from ..jose.jwk import Key, is_foreign
@@ -18,125 +17,28 @@ from ..keys import own_keys as states
 from ..keys.key_set import KeySet
 from ..keys.own_keys import FileKey, KeyStage
 from ..settings.groups import DAY, Refresh
-from ..settings.settings import MAX_LEEWAY, wall_clock
+from ..settings.settings import LONGEST_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
-from . import Refusal, table, timed, told
+from . import Refusal, printable, table, timed
+from .commands import Option, Subcommand, option
 
 clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
 
 
-def add_commands(commands: Any) -> None:
-    """Add `keys` and its commands to the command line."""
-    keys = commands.add_parser("keys", help="make, rotate and publish the issuer's keys")
-    verbs = keys.add_subparsers(metavar="COMMAND", required=True)
-
-    about = "make a file of two keys, one that signs and the next, that its owner alone can read"
-    new = _add(verbs, "new", about, _new)
-    _add_algorithm(new, "default: ES256", "ES256")
-    new.add_argument("--force", action="store_true", help="replace FILE and all keys in it")
-
-    _add_times(
-        _add(verbs, "list", "show the keys, and what can be done with each, and when", _list)
-    )
-
-    about = (
-        "let the next key sign and retire the one that did; running processes follow by themselves"
-    )
-    rotate = _add(verbs, "rotate", about, _rotate)
-    _add_algorithm(rotate, "of the new next key; default: that of the one before it", None)
-    rotate.add_argument(
-        "--force", action="store_true", help="though not everybody has the next key"
-    )
-    _add_times(rotate)
-
-    about = "remove a retired key, when nothing that it signed is good any more"
-    retire = _add(verbs, "retire", about, _retire)
-    retire.add_argument("kid", metavar="KID", help="as `list` shows it, or how it begins")
-    retire.add_argument("--force", action="store_true", help="now: the key is in the wrong hands")
-    _add_times(retire)
-
-    _add(verbs, "public", "print the public key set, as the endpoint publishes it", _public)
-
-
-def _add(verbs: Any, name: str, about: str, run: Callable[[Namespace], None]) -> ArgumentParser:
-    parser: ArgumentParser = verbs.add_parser(
-        name, help=about, description=about.capitalize() + "."
-    )
-    parser.add_argument(
-        *("--file", "--out"),
-        dest="file",
-        type=Path,
-        default=Path("keys.json"),
-        metavar="FILE",
-        help="default: %(default)s",
-    )
-    parser.set_defaults(run=run, warning="")
-    return parser
-
-
-def _add_algorithm(parser: ArgumentParser, about: str, default: str | None) -> None:
-    parser.add_argument(
-        "--algorithm",
-        choices=sorted(ALGORITHMS),
-        default=default,
-        metavar="NAME",
-        help=f"one of {', '.join(ALGORITHMS)} ({about})",
-    )
-
-
-def _add_times(parser: ArgumentParser) -> None:
-    """Add what says for how long that which a key has signed is good, in the settings' words."""
-    most = _LIMITS["access_lifetime"].metadata["maximum"]
-    for name, default in (("access_lifetime", most), ("idle_limit", REFRESH_LIFE)):
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            type=_seconds(name),
-            default=default,
-            metavar="SECONDS",
-            help=f"Refresh({name}) is this or less; %(default)s",
-        )
-    parser.add_argument(
-        "--own-secret",
-        action="store_true",
-        help="Refresh(secret) is set, and no entry of its `former` names these keys",
-    )
-
-
-_LIMITS = Refresh.__dataclass_fields__
-
-
-def _seconds(name: str) -> Callable[[str], float]:
-    least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
-
-    def read(text: str) -> float:
-        found = float(text)
-        if not least <= found <= most:
-            raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
-        return found
-
-    read.__name__ = "number"  # as argparse calls what it isn't
-    return read
-
-
 # --- the commands
 
 
-def _new(arguments: Namespace) -> None:
+def _make_keys(arguments: Namespace) -> None:
     path: Path = arguments.file
     now = clock()
     found = states.begun(_new_key(arguments.algorithm), _new_key(arguments.algorithm), now)
     contents, replaced = states.document(found), arguments.force and os.path.exists(path)
     with _refusals(path):
-        try:
-            if replaced:
-                file.change_key_file(path, lambda _: contents)
-            else:
-                file.create_key_file(path, contents)
-        except FileExistsError:
-            raise Refusal(
-                f"{path} is there already; --force replaces it, and ends every login"
-            ) from None
+        if replaced:
+            file.change_key_file(path, lambda _: contents)
+        else:
+            file.create_key_file(path, contents)
     active, following = found
     whose = "with the owner and the mode of the one before" if replaced else "readable by you alone"
     sys.stdout.write(
@@ -147,8 +49,8 @@ def _new(arguments: Namespace) -> None:
     )
 
 
-def _list(arguments: Namespace) -> None:
-    found, keep = _read(arguments.file).found, _keep(arguments)
+def _list_keys(arguments: Namespace) -> None:
+    (_, found), keep = _parsed_file(arguments.file), _keep(arguments)
     rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
     rows += [
         (
@@ -160,10 +62,10 @@ def _list(arguments: Namespace) -> None:
         )
         for one in found
     ]
-    sys.stdout.writelines(f"{told(line)}\n" for line in table(rows))
+    sys.stdout.writelines(f"{printable(line)}\n" for line in table(rows))
 
 
-_STEPS = {
+_NEXT_STEPS = {
     KeyStage.NEXT: "rotate",
     KeyStage.RETIRED: "retire",
     KeyStage.ACTIVE: "it signs",
@@ -171,7 +73,7 @@ _STEPS = {
 
 
 def _what_now(one: FileKey, keep: float, now: float) -> str:
-    step, at = _STEPS[one.state], states.free_at(one, keep)
+    step, at = _NEXT_STEPS[one.state], states.free_at(one, keep)
     if one.state is KeyStage.ACTIVE or (at is not None and at <= now):
         return step
     return f"{step}: {_from(at)}"
@@ -187,7 +89,7 @@ def _rotate(arguments: Namespace) -> None:
     def change(found: tuple[FileKey, ...]) -> tuple[FileKey, ...]:
         following = states.of(found, KeyStage.NEXT)
         if following is None:
-            # From before there were states. What nobody knows yet is published first.
+            # A file without states. A new key is published before it signs.
             key = _new_key(arguments.algorithm or found[0].key.algorithm.name)
             found = states.followed(found, key, now)
             if not arguments.force:
@@ -225,7 +127,7 @@ def _rotate(arguments: Namespace) -> None:
 
 
 def _dependent(arguments: Namespace) -> str:
-    """Say what is good for a while that a key has signed."""
+    """Return which tokens still need a retired key, in words."""
     if arguments.own_secret:
         return "access tokens that it signed are good till then"
     return "refresh tokens under its secret are good till then"
@@ -262,8 +164,9 @@ def _retire(arguments: Namespace) -> None:
     sys.stdout.write(f"Removed kid {gone} from {arguments.file}.\n")
 
 
-def _public(arguments: Namespace) -> None:
-    published = _read(arguments.file).key_set.public_jwks()
+def _print_public(arguments: Namespace) -> None:
+    key_set, _ = _parsed_file(arguments.file)
+    published = key_set.public_jwks()
     if not published["keys"]:
         raise Refusal(f"{arguments.file} holds secrets, which are published to nobody")
     sys.stdout.write(json.dumps(published, separators=(",", ":")) + "\n")
@@ -272,26 +175,13 @@ def _public(arguments: Namespace) -> None:
 # --- the file
 
 
-class _File(NamedTuple):
-    """A key file, read."""
-
-    document: dict[str, Any]
-    key_set: KeySet
-    found: tuple[FileKey, ...]
-
-    def with_keys(self, found: Iterable[FileKey]) -> bytes:
-        """Return the contents with other keys, and all else that somebody put there."""
-        others = [one for one in self.document["keys"] if is_foreign(one)]
-        return states.document(found, self.document, others)
-
-
-def _parsed(contents: bytes) -> _File:
+def _parsed(contents: bytes) -> tuple[KeySet, tuple[FileKey, ...]]:
+    """Return the keys of a file as the service reads them, and with their states."""
     key_set = KeySet.from_jwks(contents)
-    document = json.loads(contents)
-    return _File(document, key_set, states.held(document["keys"], key_set.keys))
+    return key_set, states.held(json.loads(contents)["keys"], key_set.keys)
 
 
-def _read(path: Path) -> _File:
+def _parsed_file(path: Path) -> tuple[KeySet, tuple[FileKey, ...]]:
     with _refusals(path):
         return _parsed(file.read_key_file(path))
 
@@ -303,27 +193,33 @@ def _changed(
     seen: list[tuple[FileKey, ...]] = []
 
     def to(contents: bytes) -> bytes:
-        before = _parsed(contents)
-        after = before.with_keys(change(before.found))
-        # What the service couldn't read never takes the place of what it can.
-        seen.extend((before.found, _parsed(after).found))
+        _, before = _parsed(contents)
+        document = json.loads(contents)  # with members and keys that aren't ours
+        others = [one for one in document["keys"] if is_foreign(one)]
+        after = states.document(change(before), document, others)
+        # Read back: a file that the service can't read must not replace one that it can.
+        seen.extend((before, _parsed(after)[1]))
         return after
 
     with _refusals(arguments.file):
         file.change_key_file(arguments.file, to)
-    sys.stderr.write(arguments.warning)
+    sys.stderr.write(getattr(arguments, "warning", ""))
     before, after = seen
     return before, after
 
 
 @contextmanager
 def _refusals(path: Path) -> Generator[None, None, None]:
-    """Say which file it is, and leave no traceback to an operator."""
+    """Turn the errors of a key file into a `Refusal` that names the file."""
     try:
         yield
     except ConfigurationError as error:
         about = "" if str(path) in error.problem else f"{path}: "
         raise Refusal(f"{about}{error}") from None
+    except FileExistsError:
+        raise Refusal(
+            f"{path} is there already; --force replaces it, and ends every login"
+        ) from None
     except BlockingIOError:
         raise Refusal(f"{path}: another command changes it; try again") from None
     except OSError as error:
@@ -331,7 +227,7 @@ def _refusals(path: Path) -> Generator[None, None, None]:
 
 
 def _new_key(algorithm: str) -> Key:
-    """Return a new key, whose name no command takes for an option."""
+    """Return a new key whose kid doesn't begin with "-", as options do."""
     while True:
         (key,) = KeySet.generate(algorithm).keys
         if not key.kid.startswith("-"):
@@ -350,12 +246,125 @@ def _chosen(found: Iterable[FileKey], kid: str) -> FileKey:
 
 def _keep(arguments: Namespace) -> float:
     """Return the seconds for which something that a key has signed may be good."""
-    access: float = arguments.access_lifetime + MAX_LEEWAY + states.MAX_SET_AGE
+    access: float = arguments.access_lifetime + LONGEST_LEEWAY + states.MAX_SET_AGE
     return access if arguments.own_secret else max(access, arguments.idle_limit)
 
 
 def _permit(arguments: Namespace, problem: str, way_out: str, danger: str) -> None:
-    """Refuse what comes too early, or warn who forces it, when it is done."""
+    """Refuse a step that comes too early; with --force, keep a warning to print when it is done."""
     if not arguments.force:
         raise Refusal(f"{problem}: {way_out}")
     arguments.warning = f"warning: {problem}; {danger}\n"
+
+
+# --- the options
+
+
+_LIMITS = Refresh.__dataclass_fields__
+
+
+def _seconds_within_limits(name: str) -> Callable[[str], float]:
+    least, most = (_LIMITS[name].metadata[one] for one in ("minimum", "maximum"))
+
+    def read(text: str) -> float:
+        found = float(text)
+        if not least <= found <= most:
+            raise ArgumentTypeError(f"{text}: Refresh({name}) is {least} to {most} seconds")
+        return found
+
+    read.__name__ = "number"  # argparse says "invalid number value"
+    return read
+
+
+def _algorithm(about: str, default: str | None = None) -> Option:
+    return option(
+        "--algorithm",
+        choices=sorted(ALGORITHMS),
+        default=default,
+        metavar="NAME",
+        help=f"one of {', '.join(ALGORITHMS)} ({about})",
+    )
+
+
+def _lifetime(name: str, default: float) -> Option:
+    return option(
+        "--" + name.replace("_", "-"),
+        type=_seconds_within_limits(name),
+        default=default,
+        metavar="SECONDS",
+        help=f"Refresh({name}) is this or less; %(default)s",
+    )
+
+
+_FILE_OPTION = option(
+    *("--file", "--out"),
+    dest="file",
+    type=Path,
+    default=Path("keys.json"),
+    metavar="FILE",
+    help="default: %(default)s",
+)
+# How long tokens are valid: a key must be kept for as long as one that it signed.
+_LIFETIMES = (
+    _lifetime("access_lifetime", _LIMITS["access_lifetime"].metadata["maximum"]),
+    _lifetime("idle_limit", REFRESH_LIFE),
+    option(
+        "--own-secret",
+        action="store_true",
+        help="Refresh(secret) is set, and no entry of its `former` names these keys",
+    ),
+)
+
+KEYS_COMMAND = Subcommand(
+    "keys",
+    "make, rotate and publish the issuer's keys",
+    commands=(
+        Subcommand(
+            "new",
+            "make a file of two keys, one that signs and the next, that its owner alone can read",
+            _make_keys,
+            (
+                _FILE_OPTION,
+                _algorithm("default: ES256", "ES256"),
+                option("--force", action="store_true", help="replace FILE and all keys in it"),
+            ),
+        ),
+        Subcommand(
+            "list",
+            "show the keys, and what can be done with each, and when",
+            _list_keys,
+            (_FILE_OPTION, *_LIFETIMES),
+        ),
+        Subcommand(
+            "rotate",
+            "let the next key sign and retire the one that did; running processes follow by "
+            "themselves",
+            _rotate,
+            (
+                _FILE_OPTION,
+                _algorithm("of the new next key; default: that of the one before it"),
+                option(
+                    "--force", action="store_true", help="though not everybody has the next key"
+                ),
+                *_LIFETIMES,
+            ),
+        ),
+        Subcommand(
+            "retire",
+            "remove a retired key, when nothing that it signed is good any more",
+            _retire,
+            (
+                _FILE_OPTION,
+                option("kid", metavar="KID", help="as `list` shows it, or how it begins"),
+                option("--force", action="store_true", help="now: the key is in the wrong hands"),
+                *_LIFETIMES,
+            ),
+        ),
+        Subcommand(
+            "public",
+            "print the public key set, as the endpoint publishes it",
+            _print_public,
+            (_FILE_OPTION,),
+        ),
+    ),
+)

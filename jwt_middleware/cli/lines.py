@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..keys.file import File
 from ..keys.key_set import KeySet
 from ..keys.remote import Remote
-from . import told
+from . import printable
 
-State: TypeAlias = Literal["ok", "warn", "FAIL", "-"]  # "-": nobody got so far
+LineState: TypeAlias = Literal["ok", "warn", "FAIL", "-"]  # "-": not looked at
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -22,25 +22,37 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 class Line(NamedTuple):
     """One thing that was looked at."""
 
-    state: State
+    state: LineState
     what: str
     seen: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        shown = f"{self.state:<4}  {self.what:<12}  {told(self.seen)}"
-        return shown + (f"\n{'':20}-> {told(self.remedy)}" if self.remedy else "")
+        shown = f"{self.state:<4}  {self.what:<12}  {printable(self.seen)}"
+        return shown + (f"\n{'':20}-> {printable(self.remedy)}" if self.remedy else "")
+
+    def to_json(self) -> str:
+        """Return one JSON object, for other programs."""
+        return json.dumps(
+            {
+                "state": self.state.lower(),
+                "what": self.what,
+                "seen": printable(self.seen),
+                "remedy": printable(self.remedy),
+            }
+        )
 
 
-def write(lines: Iterable[Line], *, as_json: bool = False) -> list[Line]:
-    """Print each line when it is there; return them all."""
-    form: Callable[[Line], str] = _object if as_json else str
-    found = []
+def write_lines(
+    lines: Iterable[Line], *, as_json: bool, bad: tuple[LineState, ...] = ("warn", "FAIL")
+) -> int:
+    """Print each line as soon as it is there; return the exit status, 1 if any of them is bad."""
+    status = 0
     for line in lines:
-        sys.stdout.write(form(line) + "\n")
+        sys.stdout.write((line.to_json() if as_json else str(line)) + "\n")
         sys.stdout.flush()
-        found.append(line)
-    return found
+        status |= line.state in bad
+    return status
 
 
 def moment(seconds: float, now: float) -> str:
@@ -72,14 +84,3 @@ def origin(keys: KeySet) -> str:
             return f"{url}"
         case _:
             return "the settings"
-
-
-def _object(line: Line) -> str:
-    return json.dumps(
-        {
-            "state": line.state.lower(),
-            "what": line.what,
-            "seen": told(line.seen),
-            "remedy": told(line.remedy),
-        }
-    )

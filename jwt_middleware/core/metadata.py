@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 from ..keys.key_sources import metadata_urls
 from ..request.documents import Document
 from ..request.origins import Anyone
-from ..settings import fields
-from ..settings.groups import Refresh, TrustedIssuer
-from ..settings.resource import Resource
+from ..settings.consistency import without_metadata
+from ..settings.groups import Refresh, Resource, TrustedIssuer
 from ..settings.settings import Settings
 
 
@@ -33,7 +32,7 @@ def documents(settings: Settings) -> dict[str, Document]:
 
 def publishes_issuer(issuer: str, group: Refresh) -> bool:
     """Say whether the issuer's own metadata is published here."""
-    return group.serve and group.metadata and not fields.without_metadata(issuer)
+    return group.serve and group.metadata and not without_metadata(issuer)
 
 
 def _of_resource(settings: Settings, group: Resource) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def _of_resource(settings: Settings, group: Resource) -> dict[str, Any]:
         servers = tuple(
             one.issuer
             for one in trusted
-            if group.identifier in one.audience and not fields.without_metadata(one.issuer)
+            if group.identifier in one.audience and not without_metadata(one.issuer)
         )
     members = {
         "resource": group.identifier,

@@ -75,7 +75,7 @@ def published_keys(
 
 def _members_of_set(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
     if not isinstance(jwks, Mapping):
-        octets = octets_of(jwks)
+        octets = key_octets(jwks)
         try:
             jwks = parse_object(octets)
         except ValueError:
@@ -90,7 +90,7 @@ def _members_of_set(jwks: Mapping[str, Any] | str | bytes) -> tuple[Any, ...]:
     return tuple(members)
 
 
-def octets_of(value: Any) -> bytes:
+def key_octets(value: Any) -> bytes:
     """Return a configured text as octets. Raises ConfigurationError."""
     if isinstance(value, bytes):
         return value

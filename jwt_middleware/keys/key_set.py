@@ -15,7 +15,7 @@ from ..values.errors import ConfigurationError, InvalidToken
 from ..values.randomness import octets
 from . import signer as signing
 from .file import file_source, read_key_file, write_key_file
-from .jwk_sets import configured_keys, octets_of, usable
+from .jwk_sets import configured_keys, key_octets, usable
 from .key_sources import Source
 from .remote import Remote
 from .signer import Signer
@@ -75,7 +75,7 @@ class KeySet:
 
         Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
         """
-        return cls(usable("keys", jwk.from_secret, octets_of(one), algorithm) for one in secrets)
+        return cls(usable("keys", jwk.from_secret, key_octets(one), algorithm) for one in secrets)
 
     @classmethod
     def pem(
@@ -87,7 +87,7 @@ class KeySet:
     ) -> KeySet:
         """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
         return cls(
-            usable("keys", jwk.from_pem, octets_of(one), algorithm, kid=kid, password=password)
+            usable("keys", jwk.from_pem, key_octets(one), algorithm, kid=kid, password=password)
             for one in pems
         )
 
@@ -141,7 +141,7 @@ class KeySet:
         `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
         after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
         """
-        given = public if isinstance(public, Mapping) else octets_of(public)
+        given = public if isinstance(public, Mapping) else key_octets(public)
         return cls((usable("keys", signing.external, given, signer, algorithm, kid),))
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the log is told: events, by level and in words, and faults of the application's own code.
+"""Where events go, to the log and to `on_event`; and what else the log is told: faults of others.
 
 A process that sets up no logging sees what is a WARNING or worse, on its stderr.
 """
@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
-from typing import TYPE_CHECKING, Any
+from logging import ERROR, INFO, WARNING, getLogger
+from traceback import format_tb
+from typing import Any
 
 from ..values import reasons
 from ..values.errors import OAuthError
 from ..values.events import Event
 
-if TYPE_CHECKING:
-    from logging import Logger
-    from types import TracebackType
-
-INFO, WARNING, ERROR = 20, 30, 40  # as `logging` has them, which isn't loaded before it is used
-PREFIX = "jwt_"  # of the fields of a record: `name` and others would be those of the record itself
+LOGGER = getLogger("jwt_middleware")
+FIELD_PREFIX = "jwt_"  # in a log record: `name` and others are fields that every record has
 FAULT_EVERY = 60.0  # seconds between two tracebacks of the same fault
 MANY = 10  # tokens that were refused for one reason before any was good
 
@@ -44,10 +42,11 @@ _WORDS: dict[str, tuple[int, str]] = {
     "keys_back": (WARNING, "the key set of %(issuer)s can be had again, after %(seconds).1f s"),
 }
 _LINES = {name: (level, f"{name}: {words}") for name, (level, words) in _WORDS.items()}
-# What runs for each token and raises: named as the setting is.
+# Functions of the application's that run for each token: the reason of a refusal when one raises,
+# and the setting that names it.
 _OF_THE_APPLICATION = {reasons.CHECK_FAILED: "checks", reasons.USER_HOOK: "user"}
-# What a wrong setting refuses tokens for, and which it is. A token that is old, or none at all,
-# comes to every process, and says nothing.
+# Reasons for which good tokens are refused where a setting is wrong, and that setting. An old
+# token, or none at all, is an everyday thing, and says nothing of the settings.
 _BY_SETTINGS = {
     reasons.ISSUER: "issuer, trusted_issuers",
     reasons.AUDIENCE: "audience",
@@ -68,40 +67,58 @@ _BY_SETTINGS = {
 
 
 class EventLog:
-    """The logger `jwt_middleware`, and what it has been told already."""
+    """The logger `jwt_middleware` and `Settings.on_event`, and what they have been told already."""
 
-    def __init__(self, logger: Logger, clock: Callable[[], float]) -> None:
-        self._logger = logger
+    def __init__(
+        self, clock: Callable[[], float], on_event: Callable[[Event], object] | None
+    ) -> None:
         self._clock = clock
+        self._on_event = on_event
         self._told_at: dict[tuple[str, str], float] = {}  # the faults
         self._refused: dict[str, int] = {}  # tokens by reason, while none was good
 
-    def event(self, event: Event) -> None:
+    def tell(self, events: tuple[Event, ...]) -> None:
+        """Log the events and hand them to the application; log what its callback raises, too."""
+        for event in events:
+            self._log(event)
+            if self._on_event is None:
+                continue
+            try:
+                self._on_event(event)
+            except Exception:
+                # The answer is decided; a broken counter must not change it.
+                LOGGER.exception("on_event failed for %s", event.name)
+
+    def _log(self, event: Event) -> None:
         """Log an event: its message in words, its fields as those of the record."""
         level, line = _LINES[event.name]
-        if not self._logger.isEnabledFor(level):
+        if not LOGGER.isEnabledFor(level):
             return
-        fields = {one.name: _shown(getattr(event, one.name)) for one in dataclass_fields(event)}
-        extra = {PREFIX + name: value for name, value in fields.items()}
-        self._logger.log(level, line, fields, extra={**extra, PREFIX + "event": event.name})
+        fields = {one.name: _one_line(getattr(event, one.name)) for one in dataclass_fields(event)}
+        extra = {FIELD_PREFIX + name: value for name, value in fields.items()}
+        LOGGER.log(level, line, fields, extra={**extra, FIELD_PREFIX + "event": event.name})
+
+    def raised(self, what: str, error: BaseException) -> None:
+        """Log that code which isn't ours raised, with the traceback."""
+        LOGGER.error("%s raised %s", what, type(error).__name__, exc_info=error)
 
     def fault(self, what: str, error: BaseException) -> None:
-        """Log that code of the application's raised, with the traceback, once a minute."""
+        """Do what `raised` does, once a minute for the same error: requests repeat it."""
         if self._is_news(what, error):
-            self._logger.error("%s raised %s", what, type(error).__name__, exc_info=error)
+            self.raised(what, error)
 
     def refusal(self, error: OAuthError, *, has_let_in: bool) -> None:
         """Log what stands behind a refusal, if it is a fault of the application's or a setting."""
         what, cause = _OF_THE_APPLICATION.get(error.reason), error.__cause__
         if what is not None and cause is not None and self._is_news(what, cause):
-            # Not with the words of the error: such a function is given a token, and whoever can't
-            # find the user says in them whom.
-            name, where = type(cause).__name__, _where(cause.__traceback__)
-            self._logger.error("%s raised %s, and the token was refused\n%s", what, name, where)
+            # Without the text of the error: such a function is given a token, and where it can't
+            # find the user, the text often names the user.
+            name, where = type(cause).__name__, "".join(format_tb(cause.__traceback__)).rstrip()
+            LOGGER.error("%s raised %s, and the token was refused\n%s", what, name, where)
         if not has_let_in and error.reason in _BY_SETTINGS:
             count = self._refused[error.reason] = self._refused.get(error.reason, 0) + 1
             if count == MANY:
-                self._logger.warning(
+                LOGGER.warning(
                     "%s tokens were refused for %s before any was good: is a setting wrong (%s)? "
                     "`jwt-middleware verify` explains one of them",
                     count,
@@ -117,16 +134,10 @@ class EventLog:
         return True
 
 
-def _shown(value: Any) -> Any:
+def _one_line(value: Any) -> Any:
     """Return a field for the log: no text in it breaks a line, whoever it is from."""
     if isinstance(value, str) and not value.isprintable():
         return repr(value)[1:-1]
     if isinstance(value, tuple):
-        return [_shown(one) for one in value]
+        return [_one_line(one) for one in value]
     return value
-
-
-def _where(frames: TracebackType | None) -> str:
-    from traceback import format_tb  # not at the top: nothing goes wrong in most processes
-
-    return "".join(format_tb(frames)).rstrip()

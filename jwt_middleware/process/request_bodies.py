@@ -12,33 +12,33 @@ server's own time-out. What is bounded is how many threads wait at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from functools import cache
-from threading import Lock
-from time import monotonic, sleep
+from threading import Lock, Semaphore
+from time import monotonic
 from typing import Any
+from weakref import WeakValueDictionary
 
+from ..request.body_parameters import check_length
 from ..values import reasons
-from ..values.errors import InvalidRequest, TooLarge, Unavailable
+from ..values.errors import InvalidRequest, OAuthError, TooLarge, Unavailable
 from ..values.requests import Request
 from ..values.tokens import Hidden
 
 READ_SECONDS = 10.0  # for the whole body of a token request
 DRAIN_SECONDS = 2.0
 DRAIN_LIMIT = 8 * 1024 * 1024  # octets; what is larger is mostly refused by proxies, too
-MAX_DIGITS = 7  # of a length within this limit
-TOO_LARGE = 413  # this answer says that nobody wants the body
+TOO_LARGE = 413  # the answer that says itself that the body isn't wanted
 PIECE = 1024  # octets that a WSGI server is asked for at a time; in between the time is looked at
 # Threads of one process that wait for bodies of refused requests. A proxy that buffers sends all at
 # once, so that few are enough for it.
 DRAINS = 2
-# And for those of token requests, of one address: strangers elsewhere shut nobody out.
+# And for bodies of token requests from one address: other addresses have threads of their own.
 READS = 2
 TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
-TURN_PAUSE = 0.005
 
-_DRAINING = "a refused request"  # is no address
+_DRAINING = "a refused request"  # in the place of an address
 
 
 class AsyncBody:
@@ -52,51 +52,41 @@ class AsyncBody:
 
     async def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest or TooLarge."""
-        # Not at the top: importing the package costs what `import jwt` costs.
-        from asyncio import wait_for
-
         self._is_asked_for = True
         try:
-            return Hidden(await wait_for(self._read(limit), READ_SECONDS))
+            async with _limited_to(READ_SECONDS):
+                return Hidden(b"".join([chunk async for chunk in self._chunks(limit)]))
         except TimeoutError:
             raise InvalidRequest(reasons.BODY_TOO_SLOW) from None
-
-    async def _read(self, limit: int) -> bytes:
-        found, size = [], 0
-        while True:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise InvalidRequest(reasons.BODY)  # the client has gone
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(reasons.BODY_TOO_LARGE)
-            found.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(found)
 
     async def drain(self, request: Request, status: int) -> None:
         """Throw away what the client of a refused request still sends, so that it gets the answer.
 
-        Nothing where an endpoint has asked for the body: it was read, or isn't worth waiting for.
+        Does nothing where an endpoint has asked for the body: it has been read, or it is not worth
+        waiting for.
         """
-        if self._is_asked_for or _is_left(request, status):
-            return
         length = request.header("content-length")
-        if not _is_drainable(length) if length else request.header("transfer-encoding") is None:
+        is_sent = _drainable(length) if length else request.header("transfer-encoding") is not None
+        if self._is_asked_for or not is_sent or _is_left(request, status):
             return
-        from asyncio import wait_for
-
         with suppress(Exception):  # the answer is decided, whatever becomes of the body
-            await wait_for(self._drain(), DRAIN_SECONDS)
+            async with _limited_to(DRAIN_SECONDS):
+                async for _ in self._chunks(DRAIN_LIMIT):
+                    pass
 
-    async def _drain(self) -> None:
-        size = 0
-        while size <= DRAIN_LIMIT:
+    async def _chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises TooLarge, and InvalidRequest if the client goes."""
+        is_coming = True
+        while is_coming:
             message = await self._receive()
-            size += len(message.get("body", b""))
-            if message["type"] != "http.request" or not message.get("more_body", False):
-                return
+            if message["type"] != "http.request":
+                raise InvalidRequest(reasons.BODY)
+            chunk = message.get("body", b"")
+            limit -= len(chunk)
+            if limit < 0:
+                raise TooLarge(reasons.BODY_TOO_LARGE)
+            yield chunk
+            is_coming = message.get("more_body", False)
 
 
 class Body:
@@ -115,8 +105,8 @@ class Body:
         length = environ.get("CONTENT_LENGTH")
         if not length and not environ.get("wsgi.input_terminated"):
             return Hidden(b"")
-        turns, address = _turns(os.getpid()), environ.get("REMOTE_ADDR", "")
-        if not turns.take_soon(address, READS, TURN_SECONDS):
+        turn = _turn(environ.get("REMOTE_ADDR", ""), READS)
+        if not turn.acquire(timeout=TURN_SECONDS):
             raise Unavailable(reasons.BODIES)
         try:
             body = b"".join(self._pieces(int(length) if length else limit + 1, READ_SECONDS))
@@ -125,7 +115,7 @@ class Body:
         except Exception:  # noqa: BLE001  (each server has errors of its own for bad bodies)
             raise InvalidRequest(reasons.BODY) from None
         finally:
-            turns.give_back(address)
+            turn.release()
         if len(body) > limit:
             raise TooLarge(reasons.BODY_TOO_LARGE)
         if length and len(body) != int(length):
@@ -133,19 +123,17 @@ class Body:
         return Hidden(body)
 
     def drain(self, request: Request, status: int) -> None:
-        """Do what that of ASGI does. Without a length nobody would know how long a read waits."""
-        length = request.header("content-length")
-        if self._is_asked_for or not _is_drainable(length) or _is_left(request, status):
+        """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
+        size, turn = _drainable(request.header("content-length")), _turn(_DRAINING, DRAINS)
+        if self._is_asked_for or not size or _is_left(request, status):
             return
-        turns = _turns(os.getpid())
-        if not turns.take(_DRAINING, DRAINS):
-            return
-        try:
-            with suppress(Exception):
-                for _ in self._pieces(int(length or 0), DRAIN_SECONDS):
-                    pass
-        finally:
-            turns.give_back(_DRAINING)
+        if turn.acquire(blocking=False):
+            try:
+                with suppress(Exception):
+                    for _ in self._pieces(size, DRAIN_SECONDS):
+                        pass
+            finally:
+                turn.release()
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
         """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""
@@ -160,51 +148,38 @@ class Body:
             yield piece
 
 
+def _limited_to(seconds: float) -> Any:
+    # Not at the top: a process of WSGI has no use for asyncio.
+    from asyncio import timeout
+
+    return timeout(seconds)
+
+
 def _is_left(request: Request, status: int) -> bool:
     """Say whether a body is not to be drained, however long it is."""
-    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it, and
-    # asking for the body makes the server say it: then all of the body comes for nothing.
+    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it. To ask
+    # for the body would make the server say it, and the client send all of the body for nothing.
     return request.is_websocket or status == TOO_LARGE or request.header("expect") is not None
 
 
-def _is_drainable(length: str | None) -> bool:
-    if not length or not (length.isascii() and length.isdigit() and len(length) <= MAX_DIGITS):
-        return False
-    return 0 < int(length) <= DRAIN_LIMIT
+def _drainable(length: str | None) -> int:
+    """Return how many octets there are to drain; 0: none, too many, or nobody knows."""
+    try:
+        check_length(length, DRAIN_LIMIT)
+    except OAuthError:
+        return 0
+    return int(length or 0)
 
 
-class _Turns:
-    """Who waits for octets in this process: at most so many at a time of each name."""
-
-    __slots__ = ("_lock", "_taken")
-
-    def __init__(self) -> None:
-        self._taken: list[str] = []
-        self._lock = Lock()
-
-    def take(self, name: str, most: int) -> bool:
-        """Take a turn; False: all are taken."""
-        with self._lock:
-            is_free = self._taken.count(name) < most
-            if is_free:
-                self._taken.append(name)
-            return is_free
-
-    def take_soon(self, name: str, most: int, seconds: float) -> bool:
-        """Take a turn, after a wait if need be."""
-        end = monotonic() + seconds
-        while not self.take(name, most):
-            if monotonic() > end:
-                return False
-            sleep(TURN_PAUSE)
-        return True
-
-    def give_back(self, name: str) -> None:
-        with self._lock:
-            self._taken.remove(name)
+def _turn(name: str, most: int) -> Semaphore:
+    """Return what a thread acquires that waits for octets: of a name at most so many can."""
+    lock, turns = _turns(os.getpid())
+    with lock:
+        return turns.setdefault(name, Semaphore(most))
 
 
 @cache
-def _turns(process: int) -> _Turns:
-    # By process: a forked child has none of its parent's threads, and must not wait for them.
-    return _Turns()
+def _turns(process: int) -> tuple[Lock, WeakValueDictionary[str, Semaphore]]:
+    # One for each process: a forked child doesn't wait for threads of its parent's. A turn is kept
+    # for as long as a thread has it, or waits for it.
+    return Lock(), WeakValueDictionary()

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import FrameType
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..settings.settings import Settings
 from ..values.errors import ConfigurationError
 from ..values.forks import is_before_silent_fork
+from .event_log import LOGGER
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-# What says how many workers there are, by the module of a frame: the way to the number from a
-# variable of the frame, or the number itself. The largest that is found counts.
+# Where the number of workers is found, by the module of a frame: a variable of the frame and the
+# attributes that lead on from it; or the number itself. The largest that is found counts.
 _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "gunicorn.arbiter": ("self", "cfg", "workers"),
     "granian.server.common": ("self", "workers"),  # where processes are forked
-    "granian.server.mp": ("worker_id",),  # of the second worker 2: it ends the server
-    "hypercorn.run": ("config", "workers"),  # and 0 is one process, without a parent
+    "granian.server.mp": ("worker_id",),  # 2 in the second worker, whose refusal ends the server
+    "hypercorn.run": ("config", "workers"),  # 0 is one process, without a parent
     "hypercorn.asyncio.run": ("config", "workers"),
     "hypercorn.trio.run": ("config", "workers"),
     # On the stack of workers only, never of --reload, whose `config.workers` may be any.
@@ -36,30 +35,14 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "waitress.runner": 1,
     "flask.cli": 1,
 }
-# The same of modules that a server puts into the interpreter, and documents.
+# The same in modules that a server puts into the interpreter, and documents.
 _IN_MODULES = (("uwsgi", "numproc"), ("mod_wsgi", "maximum_processes"))
 
 _SEVERAL = "This server runs several: what one issues, the others refuse"
 _UNSEEN = "How many this server runs can't be seen: of several, each refuses what another issued"
-# An implementation of Python need not have it: without frames nothing is seen, and so it warns.
+# Not every implementation of Python has it. Without frames no number is found, and so it warns.
 _frame_at = getattr(sys, "_getframe", None)
 _warned: WeakValueDictionary[int, Settings] = WeakValueDictionary()
-
-
-class _Own(NamedTuple):
-    """Something that is known in one process only."""
-
-    field: str
-    what: str
-    remedy: str
-
-
-class _Seen(NamedTuple):
-    """What can be seen of the server around us."""
-
-    workers: int | None = None  # None: it doesn't say
-    is_parent: bool = False  # the application is made once, and forked into each worker
-    is_serving: bool = False  # it is made in the middle of a request, or of a lifespan
 
 
 def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> bool:
@@ -78,18 +61,29 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
         ConfigurationError: for the first thing that other workers wouldn't know.
 
     """
-    seen = _see()
-    own = [*_store(store), *([] if seen.is_parent else _keys(settings))]
-    if not own:
+    workers, is_parent, is_serving = _see()
+    unshared = list(_unshared(settings, store, is_parent=is_parent))
+    if not unshared:
         return False
-    if seen.workers == 1:
-        if seen.is_parent and hasattr(store, "hand_over"):
+    if workers == 1:
+        if is_parent and hasattr(store, "hand_over"):
             store.hand_over()
         return False
-    if seen.workers is not None and (at_startup or not seen.is_serving):
-        raise _refusal(own[0])
-    _warn(settings, own, seen)
-    return seen.workers is not None
+    if workers is not None and (at_startup or not is_serving):
+        field, what, remedy = unshared[0]
+        problem = (
+            f"{what}, and this server runs several workers: what one issues, the others refuse"
+        )
+        raise ConfigurationError(field, problem, f"{remedy}, or one worker")
+    if id(settings) not in _warned:
+        _warned[id(settings)] = settings
+        LOGGER.warning(
+            "%s; that is good for one worker, and until it ends. %s (%s)",
+            "; ".join(f"{field}: {what}" for field, what, _ in unshared),
+            _UNSEEN if workers is None else _SEVERAL,
+            "; ".join(dict.fromkeys(remedy for _, _, remedy in unshared)),
+        )
+    return workers is not None
 
 
 def is_for_one_process(store: Any) -> bool:
@@ -97,88 +91,55 @@ def is_for_one_process(store: Any) -> bool:
     return getattr(store, "blocking", None) is False
 
 
-def _store(store: Any) -> Iterator[_Own]:
+def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield what other workers don't know: the field, what is wrong with it, and the way out.
+
+    Keys that the parent of all workers made are known to all of them.
+    """
     if is_for_one_process(store):
         what = "memory:// is one process's own"
-        yield _Own("refresh.store", what, "use sqlite:///grants.db")
-
-
-def _keys(settings: Settings) -> Iterator[_Own]:
+        yield "refresh.store", what, "use sqlite:///grants.db"
+    if is_parent:
+        return
     what = "KeySet.generate() made them in this process, and no other has them"
     remedy = 'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")'
     if settings.keys.is_made_here:
-        yield _Own("keys", what, remedy)
+        yield "keys", what, remedy
     issuers = enumerate(settings.trusted_issuers)
     made_here = [position for position, one in issuers if one.keys.is_made_here]
     if made_here:  # the first stands for all: there may be a thousand, and one line tells of them
         more = f", as for {len(made_here) - 1} more" if made_here[1:] else ""
-        yield _Own(f"trusted_issuers[{made_here[0]}].keys", what + more, remedy)
+        yield f"trusted_issuers[{made_here[0]}].keys", what + more, remedy
 
 
-def _refusal(own: _Own) -> ConfigurationError:
-    problem = (
-        f"{own.what}, and this server runs several workers: what one issues, the others refuse"
-    )
-    return ConfigurationError(own.field, problem, f"{own.remedy}, or one worker")
+def _see() -> tuple[int | None, bool, bool]:
+    """Look at the modules, and at the stack of this thread: servers make applications in theirs.
 
-
-def _warn(settings: Settings, own: list[_Own], seen: _Seen) -> None:
-    if id(settings) in _warned:
-        return
-    _warned[id(settings)] = settings
-    # Not at the top: importing the package costs what `import jwt` costs.
-    from logging import getLogger
-
-    getLogger("jwt_middleware").warning(
-        "%s; that is good for one worker, and until it ends. %s (%s)",
-        "; ".join(f"{one.field}: {one.what}" for one in own),
-        _UNSEEN if seen.workers is None else _SEVERAL,
-        "; ".join(dict.fromkeys(one.remedy for one in own)),
-    )
-
-
-def _see() -> _Seen:
-    numbers, is_parent, is_serving = list(_numbers_in_modules()), False, False
-    for frame in _frames():
-        module = frame.f_globals.get("__name__")
-        numbers += _number_in(frame, module)
-        is_parent |= module == "gunicorn.arbiter" and frame.f_code.co_name == "setup"
-        is_serving |= _is_call_of_an_application(frame)
+    Returns how many workers there are, None where the server doesn't say; whether this is their
+    parent, which makes the application once and is forked into each; and whether the application is
+    made in the middle of a request, or of a lifespan.
+    """
+    found: list[Any] = [getattr(sys.modules.get(one), name, None) for one, name in _IN_MODULES]
     # Without lazy-apps, uWSGI makes the application before it forks, when there is no worker yet.
-    is_parent |= is_before_silent_fork()
-    workers = max(1, *numbers) if numbers else None
-    return _Seen(workers, is_parent, is_serving)
-
-
-def _frames() -> Iterator[FrameType]:
-    """Go through the stack of this thread: a server makes the application in its main one."""
+    is_parent, is_serving = is_before_silent_fork(), False
     frame = _frame_at() if _frame_at is not None else None
     while frame is not None:
-        yield frame
+        module, code = frame.f_globals.get("__name__"), frame.f_code
+        found.append(_number_in(frame, _ON_THE_STACK.get(module)))
+        is_parent |= module == "gunicorn.arbiter" and code.co_name == "setup"
+        # Somebody's `app(scope, receive, send)`, or `app(environ, start_response)`.
+        names = code.co_varnames[: code.co_argcount]
+        is_serving |= "start_response" in names or ("receive" in names and "send" in names)
         frame = frame.f_back
+    numbers = [one for one in found if isinstance(one, int)]
+    return max(1, *numbers) if numbers else None, is_parent, is_serving
 
 
-def _number_in(frame: FrameType, module: Any) -> Iterator[int]:
-    way = _ON_THE_STACK.get(module, ())
-    if isinstance(way, int):
-        yield way
-    elif way:
-        found = frame.f_locals.get(way[0])
-        for name in way[1:]:
-            found = getattr(found, name, None)
-        if isinstance(found, int):
-            yield found
-
-
-def _numbers_in_modules() -> Iterator[int]:
-    for module, name in _IN_MODULES:
-        found = getattr(sys.modules.get(module), name, None)
-        if isinstance(found, int):
-            yield found
-
-
-def _is_call_of_an_application(frame: FrameType) -> bool:
-    """Say whether a frame is somebody's `app(scope, receive, send)` or `app(environ, ...)`."""
-    code = frame.f_code
-    names = code.co_varnames[: code.co_argcount]
-    return "start_response" in names or ("receive" in names and "send" in names)
+def _number_in(frame: FrameType, way: tuple[str, ...] | int | None) -> Any:
+    """Return what is found at the end of a way from a frame's variables."""
+    if not isinstance(way, tuple):
+        return way
+    found = frame.f_locals.get(way[0])
+    for name in way[1:]:
+        found = getattr(found, name, None)
+    return found

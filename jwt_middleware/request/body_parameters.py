@@ -16,14 +16,14 @@ MAX_LENGTH_DIGITS = 16  # of a Content-Length
 FORM_TYPE, JSON_TYPE = "application/x-www-form-urlencoded", "application/json"
 
 
-def check_length(content_length: str | None) -> None:
+def check_length(content_length: str | None, most: int = MAX_BODY) -> None:
     """Check Content-Length before anything is read. Raises InvalidRequest or TooLarge."""
     if not content_length:
         return
     # RFC 9110 s8.6: 1*DIGIT. `int` takes more: signs, spaces, underscores, other scripts' digits.
     if not (content_length.isascii() and content_length.isdigit()):
         raise InvalidRequest(reasons.BODY)
-    if len(content_length) > MAX_LENGTH_DIGITS or int(content_length) > MAX_BODY:
+    if len(content_length) > MAX_LENGTH_DIGITS or int(content_length) > most:
         raise TooLarge(reasons.BODY_TOO_LARGE)
 
 

@@ -13,7 +13,7 @@ from ..values.requests import Request
 
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
 # count.
-_BEARER = "bearer"
+_BEARER_SCHEME = "bearer"
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 # Servers join two header lines with a comma. No parameter of another scheme has this form.
 _SECOND = re.compile(r"(?i), *bearer(?: |$)")
@@ -65,7 +65,12 @@ def bearer(authorization: str | None) -> str | None:
         return None
     # RFC 9110 s5.5: a field value has no white space around it.
     authorization = authorization.strip(" \t")
-    if authorization[:6].lower() != _BEARER or authorization[6:7] not in ("", " ", "\t", ","):
+    if authorization[:6].lower() != _BEARER_SCHEME or authorization[6:7] not in (
+        "",
+        " ",
+        "\t",
+        ",",
+    ):
         # The length first: the search takes time in proportion to it.
         if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
@@ -90,7 +95,7 @@ def basic(authorization: str | None) -> str | None:
     """
     authorization = (authorization or "").strip(" \t")
     scheme, _, credentials = authorization.partition(" ")
-    if not authorization or scheme.lower().startswith(_BEARER):
+    if not authorization or scheme.lower().startswith(_BEARER_SCHEME):
         return None
     # RFC 7617 s2: the base64 of user-id ":" password.
     try:

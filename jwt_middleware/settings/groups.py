@@ -1,26 +1,39 @@
-"""The groups of settings. Where `Refresh` or `Cookies` is None, its feature is off."""
+"""The groups of settings: each field with its default, its check and what its bounds are for.
+
+Where `Refresh`, `Cookies` or `Resource` is None, its feature is off. What a field means stands in
+the docstring of its group, from which the JSON Schema has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from ..keys.key_set import KeySet
+from ..request.cookies import Jar, Jars
 from ..request.origins import is_loopback
+from ..stores.contract import AsyncStore, Store
 from ..token.profiles import RFC_9068, Profile
-from ..values.errors import ConfigurationError
 from ..values.tokens import AccessToken, Grant, Tokens
-from . import fields
-
-if TYPE_CHECKING:
-    from ..request.cookies import Jars
-    from ..stores.contract import AsyncStore, Store
+from . import field_checks
+from .checking import (
+    check_fields,
+    checked_by,
+    choice,
+    count,
+    each,
+    is_a,
+    optional,
+    seconds,
+    setting,
+)
+from .consistency import OF_AN_ISSUER, OF_COOKIES, OF_FORMER, OF_REFRESH, check_together
 
 DAY = 86400  # seconds
-MAX_ENTRIES = 1_000_000  # of the token cache; some 2.5 GB in each process
-MAX_DAYS = 400  # browsers keep no cookie longer (RFC 6265bis s5.5)
+_BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,17 +59,19 @@ class Cookies:
 
     """
 
-    name: str = "refresh_token"
-    access: bool = False
-    access_name: str = "access_token"
-    access_same_site: Literal["Strict", "Lax"] = "Strict"
-    header: str = "X-Requested-With"
+    name: str = setting("refresh_token", field_checks.cookie_name)
+    access: bool = setting(False, field_checks.true_or_false)
+    access_name: str = setting("access_token", field_checks.cookie_name)
+    access_same_site: Literal["Strict", "Lax"] = setting(
+        # SameSite=None would send the cookie from every site.
+        "Strict",
+        choice("Strict", "Lax", remedy="None would be an invitation"),
+    )
+    header: str = setting("X-Requested-With", field_checks.own_header)
 
     def __post_init__(self) -> None:
-        # Not at the top: what a group stands for is loaded where it is on.
-        from .group_checks import check_cookies
-
-        check_cookies(self)
+        check_fields(self, "refresh.cookies.")
+        check_together(self, OF_COOKIES)
 
     def jars(self, issuer: str) -> Jars:
         """Return the cookies of both kinds of tokens. They go to the whole host, and to no other.
@@ -64,10 +79,7 @@ class Cookies:
         A browser takes a name with `__Host-` from this very host only (RFC 6265bis s4.1.3.2): a
         sibling host of the same domain can plant any other, below any path.
         """
-        from ..request.cookies import Jar, Jars
-
-        plain = is_loopback(issuer)
-        prefix, secure = ("", "") if plain else ("__Host-", "; Secure")
+        prefix, secure = ("", "") if is_loopback(issuer) else ("__Host-", "; Secure")
 
         def jar(name: str, same_site: str) -> Jar:
             attributes = f"Path=/; HttpOnly; SameSite={same_site}{secure}"
@@ -89,13 +101,12 @@ class Cookies:
 
         `idle` is for how long the browser keeps the refresh cookie, in seconds; None: it has it.
         """
-        grant_id, cookies = tokens.grant_id, []
+        grant_id, access, cookies = tokens.grant_id, jars.access, []
         if idle is not None:
             cookies.append(jars.refresh.set(grant_id, tokens.refresh_token, idle))
-        hidden = {"refresh_token"}
-        if jars.access is not None:
-            cookies.append(jars.access.set(grant_id, tokens.access_token, tokens["expires_in"]))
-            hidden.add("access_token")
+        if access is not None:
+            cookies.append(access.set(grant_id, tokens.access_token, tokens["expires_in"]))
+        hidden = ("refresh_token",) if access is None else ("refresh_token", "access_token")
         members = {name: value for name, value in tokens.items() if name not in hidden}
         return Tokens(
             members | {"sid": grant_id},
@@ -123,16 +134,11 @@ class TokenCache:
     """
 
     # more than most processes have users at one time
-    entries: int = field(default=4096, metadata={"minimum": 0, "maximum": MAX_ENTRIES})
-    hashed: bool = False
+    entries: int = count("tokens", 4096, 0, 1_000_000, "more take over 2.5 GB in each process")
+    hashed: bool = setting(False, field_checks.true_or_false)
 
     def __post_init__(self) -> None:
-        if type(self.entries) is not int or not 0 <= self.entries <= MAX_ENTRIES:
-            raise ConfigurationError(
-                "token_cache.entries", f"must be a whole number up to {MAX_ENTRIES}", "0 keeps none"
-            )
-        if not isinstance(cast("Any", self.hashed), bool):
-            raise ConfigurationError("token_cache.hashed", "must be True or False")
+        check_fields(self, "token_cache.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,15 +163,14 @@ class Former:
 
     """
 
-    until: str | float | date
-    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
-    keys: KeySet | None = None
-    issuer: str = ""
+    until: str | float | date = field(metadata=checked_by(field_checks.since_1970))
+    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
+    keys: KeySet | None = setting(None, optional(field_checks.key_set))
+    issuer: str = setting("", optional(field_checks.exact_name, ""))
 
     def __post_init__(self) -> None:
-        from .group_checks import check_former  # as above
-
-        check_former(self)
+        check_fields(self, "refresh.former.")
+        check_together(self, OF_FORMER)
 
     @property
     def ends_at(self) -> float:
@@ -217,40 +222,49 @@ class Refresh:
     """
 
     # Not shown: a URL may hold the password of an engine.
-    store: str | Store | AsyncStore = field(repr=False)
-    serve: bool = True
-    secret: str | bytes | tuple[str | bytes, ...] = field(default=(), repr=False)
-    former: tuple[Former, ...] = ()
-    cookies: Cookies | None = None
-    claims_for: Callable[[Grant], Any] | None = None
-    client_id: str = "first-party"
-    path: str = "/auth"
-    jwks_path: str = "/.well-known/jwks.json"
-    metadata: bool = True
-    public_url: str = ""
-    # seconds; long enough to be cheap, short enough for services without a store
-    access_lifetime: float = field(default=600, metadata={"minimum": 10, "maximum": DAY})
-    # seconds; a week's holiday is no reason to log in anew
-    idle_limit: float = field(default=7 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY})
-    # seconds; the longest that a thief whose victim never comes back has
-    absolute_limit: float = field(
-        default=30 * DAY, metadata={"minimum": 60, "maximum": MAX_DAYS * DAY}
+    store: str | Store | AsyncStore = field(repr=False, metadata=checked_by(field_checks.store))
+    serve: bool = setting(True, field_checks.true_or_false)
+    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
+    former: tuple[Former, ...] = setting(
+        (), each(is_a(Former, "{} is no Former", 'Former(until="2030-01-31", secret=...)'))
     )
+    cookies: Cookies | None = setting(
+        None, optional(is_a(Cookies, "must be a Cookies group or None", "Cookies()"))
+    )
+    claims_for: Callable[[Grant], Any] | None = setting(
+        None, field_checks.hook("the Grant", "def claims_for(grant): ...")
+    )
+    client_id: str = setting("first-party", field_checks.client_name)
+    path: str = setting("/auth", field_checks.endpoint_path)
+    jwks_path: str = setting("/.well-known/jwks.json", field_checks.endpoint_path)
+    metadata: bool = setting(True, field_checks.true_or_false)
+    public_url: str = setting("", field_checks.root_url)
+    # long enough to be cheap, short enough for services without a store
+    access_lifetime: float = seconds(
+        600, 10, DAY, "a log-out doesn't reach services without a store before that"
+    )
+    # a week's holiday is no reason to log in anew
+    idle_limit: float = seconds(7 * DAY, 60, 400 * DAY, _BROWSERS)
+    # the longest that a thief whose victim never comes back has
+    absolute_limit: float = seconds(30 * DAY, 60, 400 * DAY, _BROWSERS)
     # more devices than anyone has, fewer than a script that logs in for ever makes
-    grants_per_subject: int = field(default=100, metadata={"minimum": 1, "maximum": 10000})
-    # seconds; a burst of tabs, a restart of a browser
-    settle: float = field(default=60, metadata={"minimum": 0, "maximum": 300})
-    restore_limit: int = field(default=8, metadata={"minimum": 0, "maximum": 64})
-    # seconds; a log-out is in force everywhere after twice that
-    sync_every: float = field(default=1, metadata={"minimum": 0, "maximum": 60})
-    # seconds; a failover of most engines takes 30
-    sync_limit: float = field(default=120, metadata={"minimum": 1, "maximum": 3600})
-    sync_failure: Literal["closed", "open"] = "closed"
+    grants_per_subject: int = count("grants", 100, 1, 10000, "each login is one")
+    # a burst of tabs, a restart of a browser
+    settle: float = seconds(60, 0, 300, "for that long a thief's copy is served like the original")
+    restore_limit: int = count(
+        "rotations", 8, 0, 64, "for that many an old copy of the store passes"
+    )
+    # a log-out is in force everywhere after twice that
+    sync_every: float = seconds(1, 0, 60, "a log-out elsewhere is in force after twice that")
+    # a failover of most engines takes 30
+    sync_limit: float = seconds(120, 1, 3600, "what ended meanwhile is not known")
+    sync_failure: Literal["closed", "open"] = setting(
+        "closed", choice("closed", "open", remedy="closed is the safe one")
+    )
 
     def __post_init__(self) -> None:
-        from .group_checks import check_refresh  # as above
-
-        check_refresh(self)
+        check_fields(self, "refresh.")
+        check_together(self, OF_REFRESH)
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:
@@ -279,24 +293,68 @@ class TrustedIssuer:
 
     """
 
-    issuer: str
-    audience: str | tuple[str, ...]
-    keys: KeySet
-    profile: Profile = RFC_9068
-    scopes: tuple[str, ...] | None = None
-    user: Callable[[AccessToken], str | None] | None = None
+    issuer: str = field(metadata=checked_by(field_checks.exact_name))
+    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    keys: KeySet = field(metadata=checked_by(field_checks.key_set))
+    profile: Profile = setting(RFC_9068, field_checks.profile)
+    scopes: tuple[str, ...] | None = setting(None, optional(field_checks.scopes))
+    user: Callable[[AccessToken], str | None] | None = setting(
+        None, optional(field_checks.function)
+    )
 
     def __post_init__(self) -> None:
-        for name, check in _OF_AN_ISSUER.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
-        fields.check_source(self.issuer, self.keys)
+        check_fields(self)
+        check_together(self, OF_AN_ISSUER)
 
 
-_OF_AN_ISSUER: Mapping[str, Callable[[str, Any], Any]] = {
-    "issuer": fields.identifier,
-    "audience": fields.audience,
-    "keys": fields.key_set,
-    "profile": fields.profile,
-    "scopes": fields.optional(fields.scopes),
-    "user": fields.optional(fields.function),
-}
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resource:
+    """Publish what a client must know to get a token for this service (RFC 9728).
+
+    A client that comes without a good token finds the document by the challenge, and in it the
+    issuers to ask. Anybody can read it.
+
+    Args:
+        identifier: the https URL that this service goes by, one of `Settings.audience`. Compared
+            code point by code point: a slash at the end makes another.
+        authorization_servers: the issuers to ask. None: all that are trusted for the identifier and
+            whose name is a URL.
+        scopes_supported: the scopes that a client may ask for. Clients ask for all that stand here:
+            leave out what most don't need, and what nobody outside has to know of.
+        name: what people call this service.
+        documentation: the URL of a page for developers.
+        policy_uri: the URL of a page about what clients may do with the data.
+        tos_uri: the URL of the terms of service.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    identifier: str = field(metadata=checked_by(field_checks.resource_url))
+    authorization_servers: tuple[str, ...] | None = setting(
+        None, optional(each(field_checks.https_url))
+    )
+    scopes_supported: tuple[str, ...] = setting((), field_checks.scopes)
+    name: str = setting("", field_checks.readable)
+    documentation: str = setting("", optional(field_checks.https_url, ""))
+    policy_uri: str = setting("", optional(field_checks.https_url, ""))
+    tos_uri: str = setting("", optional(field_checks.https_url, ""))
+
+    def __post_init__(self) -> None:
+        check_fields(self, "resource.")
+
+    @property
+    def metadata_path(self) -> str:
+        """Return the path of the document, from the root of the host."""
+        # RFC 9728 s3.1: "any terminating slash (/) following the host component MUST be removed
+        # before inserting /.well-known/ [...] between the host component and the path". No other
+        # slash is.
+        path = urlsplit(self.identifier).path
+        return "/.well-known/oauth-protected-resource" + ("" if path == "/" else path)
+
+    @property
+    def metadata_url(self) -> str:
+        """Return the URL of the document: of what is configured, never of what a client sent."""
+        parts = urlsplit(self.identifier)
+        return f"{parts.scheme}://{parts.netloc}{self.metadata_path}"

@@ -44,7 +44,6 @@ def former_secrets(
     if not one.secrets and one.keys is None:
         # Only the name was another.
         yield from present_secrets(key_set, group, name)
-        return
     yield from map(from_text, one.secrets)
     if one.keys is not None:
         # The file that the present keys are in: a key that is taken out of it, because it leaked
@@ -62,10 +61,11 @@ def follows_keys(group: Refresh, source: Source | None) -> bool:
 
 
 def _derived(key_set: KeySet, issuer: str) -> Iterator[Key]:
-    """Yield a secret for each private key, and first for the one that signs.
+    """Return a secret for each private key, and first for the one that signs.
 
     The next key's is known before it signs, and a retired one's is kept.
     """
     private = (key for key in key_set.keys if key.private is not None)
-    for key in sorted(private, key=lambda key: key is not key_set.signer):
-        yield derive(key, issuer)
+    return (
+        derive(key, issuer) for key in sorted(private, key=lambda key: key is not key_set.signer)
+    )

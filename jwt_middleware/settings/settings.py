@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from ..keys.key_set import KeySet
-from ..request.origins import check_origin, is_loopback, origin_of
-from ..request.refusals import QUOTABLE
-from ..request.routes import Route, Routes
-from ..token.claims import MAX_TIME, TokenCheck
+from ..request.origins import origin_of
+from ..request.routes import Route
+from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
-from ..values.errors import ConfigurationError
 from ..values.events import Event
-from . import fields
-from .groups import Refresh, TokenCache, TrustedIssuer
-from .resource import Resource
+from . import field_checks
+from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
+from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
+from .groups import Refresh, Resource, TokenCache, TrustedIssuer
+from .refresh_secrets import former_secrets, present_secrets
 
-MAX_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
+LONGEST_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
 
 
 def wall_clock() -> float:
@@ -38,6 +38,17 @@ def timer(clock: Callable[[], float]) -> Any:
     That saves the warm path the call of a function between, a part in thirty of all that it does.
     """
     return time if clock is wall_clock else SimpleNamespace(time=clock)
+
+
+def _loading() -> Any:
+    """Return the module that reads settings from outside.
+
+    It isn't imported at the top, because that takes a tenth of the time of the whole import, and
+    services that are configured in Python don't need it.
+    """
+    from . import loading
+
+    return loading
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,34 +87,58 @@ class Settings:
 
     """
 
-    issuer: str
-    audience: str | tuple[str, ...]
-    keys: KeySet
-    trusted_issuers: tuple[TrustedIssuer, ...] = ()
-    issuer_for: Callable[[str], Any] | None = None
-    refresh: Refresh | None = None
-    resource: Resource | None = None
-    routes: tuple[Route, ...] = ()
-    profile: Profile = RFC_9068
-    # seconds; Envoy and Spring use 60
-    leeway: float = field(default=30, metadata={"minimum": 0, "maximum": MAX_LEEWAY})
-    realm: str = "api"
-    origins: tuple[str, ...] = ()
-    problem_details: bool = False
-    checks: tuple[TokenCheck, ...] = ()
-    token_cache: TokenCache = field(default_factory=TokenCache)
-    on_event: Callable[[Event], None] | None = None
-    clock: Callable[[], float] = wall_clock
+    issuer: str = field(metadata=checked_by(field_checks.exact_name))
+    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    keys: KeySet = field(metadata=checked_by(field_checks.key_set))
+    trusted_issuers: tuple[TrustedIssuer, ...] = setting(
+        (), each(is_a(TrustedIssuer, "{} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"))
+    )
+    issuer_for: Callable[[str], Any] | None = setting(
+        None, field_checks.hook("the `iss`", "def issuer_for(iss): ...")
+    )
+    refresh: Refresh | None = setting(
+        None, optional(is_a(Refresh, "must be a Refresh group, not {}", 'Refresh(store="...")'))
+    )
+    resource: Resource | None = setting(
+        None,
+        optional(
+            is_a(
+                Resource,
+                "must be a Resource group, not {}",
+                'Resource(identifier="https://...")',
+            )
+        ),
+    )
+    routes: tuple[Route, ...] = setting((), field_checks.routes)
+    profile: Profile = setting(RFC_9068, field_checks.profile)
+    # Envoy and Spring use 60
+    leeway: float = seconds(
+        30,
+        0,
+        LONGEST_LEEWAY,
+        "more would accept tokens long after their end",
+        "set the clocks by NTP",
+    )
+    realm: str = setting("api", field_checks.realm)
+    origins: tuple[str, ...] = setting((), field_checks.origins)
+    problem_details: bool = setting(False, field_checks.true_or_false)
+    checks: tuple[TokenCheck, ...] = setting((), each(field_checks.function))
+    token_cache: TokenCache = field(
+        default_factory=TokenCache,
+        metadata=checked_by(
+            is_a(TokenCache, "must be a TokenCache group, not {}", "TokenCache(entries=0): none")
+        ),
+    )
+    on_event: Callable[[Event], None] | None = setting(None, optional(field_checks.function))
+    clock: Callable[[], float] = setting(wall_clock, field_checks.running_clock)
 
     def __post_init__(self) -> None:
-        for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
-        fields.check_source(self.issuer, self.keys)
-        _check_issuers(self)
+        check_fields(self)
+        check_together(self, OF_SETTINGS)
         if self.refresh is not None:
-            _check_group(self, self.refresh)
+            check_together(self, OF_ISSUING)
         if self.resource is not None:
-            _check_resource(self, self.resource)
+            check_together(self, OF_RESOURCE)
 
     @property
     def own_origins(self) -> frozenset[str]:
@@ -112,10 +147,28 @@ class Settings:
         They count as known where a request's origin is checked. CORS is for others.
         """
         group = self.refresh
-        if group is None or not group.serve:
-            return frozenset()
-        found = (origin_of(url) for url in (self.issuer, group.public_url))
-        return frozenset(one for one in found if one is not None)
+        urls = (self.issuer, group.public_url) if group is not None and group.serve else ()
+        return frozenset(filter(None, map(origin_of, urls)))
+
+    def _idle_former(self, group: Refresh) -> int:
+        """Return the number of the first entry of `Refresh.former` that does nothing; 0: none.
+
+        Such an entry is a slip: the new secret stands in both places, and the old one nowhere, so
+        that everybody would be logged out.
+        """
+        keys, issuer = self.keys, self.issuer
+        present = {key.kid for key in present_secrets(keys, group, issuer)}
+        return next(
+            (
+                number
+                for number, one in enumerate(group.former, 1)
+                if one.issuer in ("", issuer)
+                and present.issuperset(
+                    key.kid for key in former_secrets(one, keys, group, issuer, keys.source)
+                )
+            ),
+            0,
+        )
 
     def close(self) -> None:
         """Close what these settings opened in this process, at the end of a script or a test."""
@@ -140,13 +193,10 @@ class Settings:
         the text of that file, without the newline at its end. An unknown name is an error; what
         Kubernetes adds for a service is not.
         """
-        from . import (
-            loading as sources,  # for who configures so; it takes a tenth of the time of the import
-        )
-
-        found = sources.from_env(cls, environ, prefix)
-        del environ  # see `sources.made`
-        return sources.made(found)
+        loading = _loading()
+        found = loading.caught(loading.from_env, cls, environ, prefix)
+        del environ  # `made` raises: a frame of its traceback must hold no secret
+        return cast("Settings", loading.made(found))
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> Settings:
@@ -154,9 +204,8 @@ class Settings:
 
         Relative paths in it count from the folder of the file.
         """
-        from . import loading as sources
-
-        return sources.made(sources.from_toml(cls, path, table))
+        loading = _loading()
+        return cast("Settings", loading.made(loading.caught(loading.from_toml, cls, path, table)))
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
@@ -165,18 +214,17 @@ class Settings:
         A value may also be the real thing: a KeySet, a Route, a function. In all sources a function
         can be named, "module:function": who writes the configuration chooses code that runs here.
         """
-        from . import loading as sources
-
-        found = sources.from_mapping(cls, mapping)
-        del mapping  # see `sources.made`
-        return sources.made(found)
+        loading = _loading()
+        found = loading.caught(loading.from_mapping, cls, mapping)
+        del mapping  # as in `from_env`
+        return cast("Settings", loading.made(found))
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON Schema (draft 2020-12) of what `from_mapping` and `from_toml` take."""
-        from . import loading as sources
+        from .json_schema import json_schema  # loads `_loading`'s modules
 
-        return sources.json_schema(cls)
+        return json_schema(cls)
 
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with these fields changed, checked again."""
@@ -184,203 +232,4 @@ class Settings:
 
     def __getstate__(self) -> dict[str, Any]:
         # The live side (`process/runtime.py`) hangs on the object and belongs to this process.
-        return {name: value for name, value in vars(self).items() if name in _FIELDS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-
-
-_FIELDS = frozenset(Settings.__annotations__)
-
-
-def _issuer_for(name: str, value: Any) -> Any:
-    if value is not None and not callable(value):
-        raise ConfigurationError(
-            name, "must be a function of the `iss`", "def issuer_for(iss): ..."
-        )
-    return value
-
-
-def _check_issuers(settings: Settings) -> None:
-    names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationError(
-                "trusted_issuers", f"has {name!r} twice, or it is `issuer`", "name each once"
-            )
-
-
-def _check_group(settings: Settings, group: Refresh) -> None:
-    """Check what only goes together."""
-    # Not at the top: a service that only verifies has no use for them.
-    from ..keys.signer import ExternalKey
-    from ..token.refresh import from_text
-
-    if group.serve and settings.keys.signer is None:
-        raise ConfigurationError(
-            "keys",
-            "none of them can sign, and `refresh` issues tokens",
-            "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
-        )
-    if group.serve and isinstance(settings.keys.signer, ExternalKey) and not group.secret:
-        raise ConfigurationError(
-            "refresh.secret",
-            "is missing, and can't be derived from a key that never leaves its KMS",
-            "give at least 32 random octets: secrets.token_urlsafe(64)",
-        )
-    if settings.profile.name != "RFC_9068":
-        raise ConfigurationError(
-            "profile", "what we issue follows RFC 9068", "leave the profile out, or `refresh`"
-        )
-    if group.cookies is not None and not (
-        settings.issuer.startswith("https://") or is_loopback(settings.issuer)
-    ):
-        raise ConfigurationError(
-            "refresh.cookies",
-            "cookies with tokens must not travel in clear, and the issuer is no https URL",
-            "use https; http is only for loopback",
-        )
-    # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
-    shared = {key.private for key in settings.keys.keys if key.is_symmetric}
-    for name, secrets in (
-        ("secret", group.secrets),
-        ("former", [secret for one in group.former for secret in one.secrets]),
-    ):
-        if any(from_text(one).private in shared for one in secrets):
-            raise ConfigurationError(
-                f"refresh.{name}",
-                "signs access tokens, too: who verifies those could make refresh tokens",
-                "give it one of its own, or leave it out to derive one",
-            )
-    if group.former:
-        _check_former(settings, group)
-    if settings.issuer in settings.audience:
-        raise ConfigurationError(
-            "audience",
-            "has the issuer itself, which is whom refresh tokens are for",
-            f'name the service that takes the access tokens: audience="{_api_of(settings.issuer)}"',
-        )
-
-
-def _api_of(issuer: str) -> str:
-    """Return a name for a service beside its issuer, to be pasted."""
-    return f"{issuer.rstrip('/')}/api" if "://" in issuer else f"{issuer}-api"
-
-
-def _check_former(settings: Settings, group: Refresh) -> None:
-    """Check that no former entry says what is so now: that slip would log everybody out."""
-    from .refresh_secrets import former_secrets, present_secrets  # as above
-
-    keys, issuer = settings.keys, settings.issuer
-    present = {key.kid for key in present_secrets(keys, group, issuer)}
-    for position, one in enumerate(group.former):
-        found = former_secrets(one, keys, group, issuer, keys.source)
-        if one.issuer in ("", issuer) and present.issuperset(key.kid for key in found):
-            raise ConfigurationError(
-                "refresh.former",
-                f"does nothing: all that its entry {position + 1} verifies is verified now, too",
-                "give what signed before the change, or leave it out",
-            )
-
-
-def _check_resource(settings: Settings, group: Resource) -> None:
-    # RFC 8707 s2: clients ask for a token for the identifier, and get it with that `aud`.
-    if group.identifier not in settings.audience:
-        raise ConfigurationError(
-            "resource.identifier",
-            f"{group.identifier!r} isn't in the audience, so that the tokens that clients get for "
-            "it would be refused",
-            "name it there in exactly this spelling",
-        )
-    trusted = {settings.issuer, *(one.issuer for one in settings.trusted_issuers)}
-    strangers = [one for one in group.authorization_servers or () if one not in trusted]
-    if strangers and settings.issuer_for is None:
-        raise ConfigurationError(
-            "resource.authorization_servers",
-            f"{strangers[0]!r} isn't trusted, so that its tokens would be refused",
-            "name it in trusted_issuers, in exactly this spelling",
-        )
-
-
-_each_route = fields.each(Route, 'Route("/login", ...)')
-
-
-def _routes(name: str, value: Any) -> tuple[Route, ...]:
-    routes = _each_route(name, value)
-    Routes(routes)
-    return routes
-
-
-def _leeway(name: str, value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= MAX_LEEWAY:
-        raise ConfigurationError(
-            name,
-            f"must be 0 to {MAX_LEEWAY} seconds: more would accept tokens long after their end",
-            "set the clocks by NTP",
-        )
-    return float(value)
-
-
-def _realm(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value or not QUOTABLE.fullmatch(value):
-        raise ConfigurationError(
-            name,
-            "must be ASCII without quotes, backslashes and control characters (RFC 6750 s3)",
-            'a plain name, as in "api"',
-        )
-    return value
-
-
-def _origins(name: str, value: Any) -> tuple[str, ...]:
-    origins = fields.listed(name, value)
-    for one in origins:
-        check_origin(one)
-    return origins
-
-
-def _bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigurationError(name, "must be True or False", "a text is neither")
-    return value
-
-
-def _callables(name: str, value: Any) -> tuple[TokenCheck, ...]:
-    return tuple(fields.function(name, one) for one in fields.listed(name, value))
-
-
-def _clock(name: str, value: Any) -> Any:
-    try:
-        now = fields.function(name, value)()
-    except ConfigurationError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            name, f"raised {type(error).__name__}", "it is called without arguments"
-        ) from error
-    # With another epoch, or in milliseconds, `exp` would mean another day.
-    if type(now) not in (int, float) or not fields.MIN_CLOCK <= now < MAX_TIME:
-        raise ConfigurationError(
-            name, "doesn't return the seconds since 1970-01-01 UTC", "time.time does"
-        )
-    return value
-
-
-_CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "issuer": fields.identifier,
-    "audience": fields.audience,
-    "keys": fields.key_set,
-    "trusted_issuers": fields.each(TrustedIssuer, "TrustedIssuer(issuer=..., ...)"),
-    "issuer_for": _issuer_for,
-    "refresh": fields.group(Refresh, 'Refresh(store="...")'),
-    "resource": fields.group(Resource, 'Resource(identifier="https://...")'),
-    "routes": _routes,
-    "profile": fields.profile,
-    "leeway": _leeway,
-    "realm": _realm,
-    "origins": _origins,
-    "problem_details": _bool,
-    "checks": _callables,
-    "token_cache": fields.group(TokenCache, "TokenCache(entries=0): none", can_be_off=False),
-    "on_event": fields.optional(fields.function),
-    "clock": _clock,
-}
+        return {one.name: getattr(self, one.name) for one in fields(self)}

@@ -136,7 +136,7 @@ class Listing(Protocol):
     def page(self, position: Cursor | None, count: int) -> Page:
         """Return about `count` living grants, in any order; None: the first of them.
 
-        Whoever lives from the first page to the last is on one of them, and may be on two.
+        A grant that lives from the first page to the last is on one of them, and may be on two.
         """
         ...
 

@@ -13,7 +13,7 @@ FIELDS: Final = tuple(Grant.__dataclass_fields__)
 MORE: Final = FIELDS[
     FIELDS.index("last_used_at") :
 ]  # most grants have these as they are by default
-_NOTHING: Final = FrozenDict()
+_NO_CLAIMS: Final = FrozenDict()
 
 
 def written(grant: Grant) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def read(row: Sequence[Any]) -> Grant:
 def read_claims(text: str | None) -> FrozenDict:
     """Return claims as they were written; there are none in an empty text. Raises the same."""
     if not text:
-        return _NOTHING
+        return _NO_CLAIMS
     try:
         return parse_object(text.encode())
     except ValueError:

@@ -10,9 +10,9 @@ from os import getpid
 from threading import Lock
 from typing import cast
 
-from ..values.errors import ConfigurationError
 from ..values.tokens import Grant
 from .contract import Advanced, Cursor, Ended
+from .store_options import wrong_store
 
 OVERLAP = 60.0  # seconds that a cursor lies back
 PURGE_AT_MOST = 5000  # rows of a kind
@@ -39,7 +39,7 @@ class MemoryStore:
     def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> MemoryStore:
         """Return an empty store; `url` is memory:// and nothing more. Raises ConfigurationError."""
         if url != "memory://":
-            raise ConfigurationError("refresh.store", f"{url!r} has options that memory:// has not")
+            raise wrong_store(f"{url!r} has options that memory:// has not")
         return cls(clock=clock, retention=retention)
 
     def check(self) -> None:
@@ -157,8 +157,7 @@ class MemoryStore:
         if self._pid is None:
             self._pid = getpid()
         if getpid() != self._pid:
-            raise ConfigurationError(
-                "refresh.store",
+            raise wrong_store(
                 "memory:// is one process's own, and this one was forked from it: each worker "
                 "would have grants that no other knows",
                 "use sqlite:///grants.db, or one worker",

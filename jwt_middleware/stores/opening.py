@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
-from ..values.errors import ConfigurationError
+from .memory import MemoryStore
+from .store_options import wrong_store
 
-Clock = Callable[[], float]
+SCHEMES: Final = (
+    "memory",
+    "sqlite",
+    "postgresql",
+    "postgres",
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
 
 
 class Opened(NamedTuple):
@@ -17,14 +29,16 @@ class Opened(NamedTuple):
     awaited: Any  # the plain one, where the engine has one kind only
 
 
-def open_store(store: Any, *, clock: Clock, retention: float, serve: bool = True) -> Opened:
+def open_store(
+    store: Any, *, clock: Callable[[], float], retention: float, serve: bool = True
+) -> Opened:
     """Return the store at a URL; an object with the verbs of a store is returned as it is.
 
     Args:
         store: a URL, or an object.
         clock: seconds since 1970-01-01 UTC, for stores inside the process.
         retention: seconds for which an end is remembered.
-        serve: False for who only reads what has ended, with the least rights.
+        serve: False for a service that only reads what has ended, with the least rights.
 
     Raises:
         ConfigurationError: for an unknown scheme, for a client that isn't installed, and for what
@@ -34,54 +48,30 @@ def open_store(store: Any, *, clock: Clock, retention: float, serve: bool = True
     if not isinstance(store, str):
         return Opened(store, store)
     scheme = store.partition("://")[0]
-    if scheme not in _ENGINES:
-        raise ConfigurationError(
-            "refresh.store", f"no store has the scheme {scheme!r}", f"one of {', '.join(_ENGINES)}"
-        )
-    return _ENGINES[scheme](store, clock, retention, serve)
+    if scheme not in SCHEMES:
+        raise wrong_store(f"no store has the scheme {scheme!r}", f"one of {', '.join(SCHEMES)}")
+    kinds, options = _classes_of(scheme.partition("+")[0], serve)
+    opened = [kind.from_url(store, clock=clock, retention=retention, **options) for kind in kinds]
+    return Opened(opened[0], opened[-1])
 
 
-def _memory(url: str, clock: Clock, retention: float, _: bool) -> Opened:
-    from .memory import MemoryStore
+def _classes_of(engine: str, serve: bool) -> tuple[tuple[Any, ...], dict[str, bool]]:
+    """Return an engine's classes of stores, and what they are told beside the rest.
 
-    store = MemoryStore.from_url(url, clock=clock, retention=retention)
-    return Opened(store, store)
+    The imports stand here, so that a process loads the engine that it uses and no other.
+    """
+    match engine:
+        case "memory":
+            return (MemoryStore,), {}
+        case "sqlite":
+            from .sqlite import SQLiteStore
 
+            return (SQLiteStore,), {}
+        case "postgresql" | "postgres":
+            from .postgres.store import AsyncPostgresStore, PostgresStore
 
-def _sqlite(url: str, clock: Clock, retention: float, _: bool) -> Opened:
-    from .sqlite import SQLiteStore
+            return (PostgresStore, AsyncPostgresStore), {"serve": serve}
+        case _:
+            from .redis import AsyncRedisStore, RedisStore
 
-    store = SQLiteStore.from_url(url, clock=clock, retention=retention)
-    return Opened(store, store)
-
-
-def _postgres(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
-    from .postgres.store import AsyncPostgresStore, PostgresStore
-
-    kinds = (PostgresStore, AsyncPostgresStore)
-    return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)
-
-
-def _redis(url: str, clock: Clock, retention: float, serve: bool) -> Opened:
-    from .redis.store import AsyncRedisStore, RedisStore
-
-    kinds = (RedisStore, AsyncRedisStore)
-    return _of_each(kinds, url, clock=clock, retention=retention, serve=serve)
-
-
-def _of_each(kinds: tuple[Any, Any], url: str, **given: Any) -> Opened:
-    return Opened(*(kind.from_url(url, **given) for kind in kinds))
-
-
-_ENGINES: Mapping[str, Callable[[str, Clock, float, bool], Opened]] = {
-    "memory": _memory,
-    "sqlite": _sqlite,
-    "postgresql": _postgres,
-    "postgres": _postgres,
-    "redis": _redis,
-    "rediss": _redis,
-    "redis+sentinel": _redis,
-    "rediss+sentinel": _redis,
-    "redis+cluster": _redis,
-    "rediss+cluster": _redis,
-}
+            return (RedisStore, AsyncRedisStore), {"serve": serve}

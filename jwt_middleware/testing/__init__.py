@@ -15,7 +15,7 @@ Nothing here needs a network, a test framework or a web framework.
 
 from __future__ import annotations
 
-from .attacks import Attack
+from .attack import Attack
 from .factory import TokenFactory
 from .mint import ABSENT
 

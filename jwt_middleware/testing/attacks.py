@@ -2,112 +2,39 @@
 
 They are collected from RFC 8725 and its revision, RFC 7515, 7519, 6750 and 9068, and from the
 advisories of JWT libraries. Where a signature can be real it is real: a verifier that overlooks
-what the name says would let the request in.
+what the name says would let the request in. Those whose signature is what is wrong are in `forged`.
 """
 
 from __future__ import annotations
 
-import hmac
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from json import dumps
-from os import urandom
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..jose import jwk
-from ..jose.algorithms import ALGORITHMS
-from ..jose.jwk import Key, PrivateKey, PublicKey
-from ..jose.jws import MAX_TOKEN, join
-from ..jose.strict_json import BASE64URL, b64url_encode
+from ..jose.jwk import Key
+from ..jose.jws import MAX_TOKEN
+from ..jose.strict_json import BASE64URL, b64url_encode, to_json
+from . import forged
+from .attack import Attack, Forge, in_bearer
 from .mint import ABSENT, json_octets, seal, sealed
 
-if TYPE_CHECKING:
-    from .factory import TokenFactory
 
+def catalogue(key: Key, header: dict[str, Any], claims: dict[str, Any]) -> Iterator[Attack]:
+    """Yield every attack on a service that takes the token of this header and these claims.
 
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """One hostile request: what to send to a resource that needs a token, and what must come back.
-
-    `str(attack)` is its name, for `pytest.mark.parametrize(..., ids=str)`. A resource that answers
-    anything but `statuses`, above all 2xx, has let it in, or has fallen over it.
+    `key` is the one that signs such tokens: nearly all attacks are signed by it.
     """
-
-    name: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)  # text stands for octets, as Latin-1
-    rule: str  # the rule that it breaks, as this project numbers them
-    statuses: tuple[int, ...] = (401,)
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
-        """Return octets, for clients of the httpx family, which take ASCII text only."""
-        return [(name.encode(), value.encode("latin-1")) for name, value in self.headers]
-
-    @property
-    def joined(self) -> dict[str, str]:
-        """Return a dict, for clients that take one: equal names are joined (RFC 9110 s5.3)."""
-        found: dict[str, str] = {}
-        for name, value in self.headers:
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        return found
-
-
-def catalogue(factory: TokenFactory) -> Iterator[Attack]:
-    """Yield every attack, made with this factory's keys and names."""
-    forge = _Forge(factory)
+    forge = Forge(key, header, claims)
     for group in _GROUPS:
         yield from group(forge)
 
 
-class _Forge:
-    """What the attacks are made of: a good header, good claims, the key, and a stranger's key."""
-
-    def __init__(self, factory: TokenFactory) -> None:
-        self.factory = factory
-        self.key = factory.key
-        self.header = json_octets(factory.header())
-        self.claims = json_octets(factory.claims())
-        self.now = factory.claims()["iat"]
-        self.good = factory.token()
-
-    def message(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> bytes:
-        """Return what is signed of a token."""
-        token = self.factory.token(header=header, **claims)
-        return token.rpartition(".")[0].encode()
-
-    def stranger(self) -> Key:
-        """Return a new key that bears the trusted key's name and algorithm."""
-        return jwk.generate(self.key.algorithm.name, kid=self.key.kid, secret=urandom(64))
-
-    def claim(self, name: str, value: object) -> str:
-        """Return a token whose claim `name` is `value`."""
-        return self.write(claims=json_octets(self.factory.claims(**{name: value})))
-
-    def literal(self, name: str, value: bytes) -> str:
-        """Return a token in whose claims `name` is written as `value`, which needn't be JSON."""
-        claims = json_octets(self.factory.claims(**{name: "@literal@"}))
-        return self.write(claims=claims.replace(b'"@literal@"', value))
-
-    def write(self, *, header: bytes | None = None, claims: bytes | None = None) -> str:
-        """Return a token of these octets, signed by the trusted key."""
-        return seal(
-            self.header if header is None else header,
-            self.claims if claims is None else claims,
-            self.key,
-        )
-
-    def attack(self, name: str, rule: str, token: str, *statuses: int) -> Attack:
-        """Put a token into a Bearer header."""
-        headers = (("Authorization", f"Bearer {token}"),)
-        return Attack(name, headers, rule, statuses or (401,))
+# --- what isn't well-formed
 
 
-def _credentials(forge: _Forge) -> Iterator[Attack]:
-    good = forge.good
+def _header_fields(forge: Forge) -> Iterator[Attack]:
+    good = forge.token()
     bearer = ("Authorization", f"Bearer {good}")
     lines: tuple[tuple[str, str, int, tuple[str, ...]], ...] = (
         ("no-scheme", "RS-04", 401, (good,)),
@@ -139,27 +66,28 @@ def _credentials(forge: _Forge) -> Iterator[Attack]:
         yield Attack(name, (header,), rule)
 
 
-def _segments(forge: _Forge) -> Iterator[Attack]:
-    header, claims, signature = forge.good.split(".")
-    long = forge.factory.token(pad="a" * MAX_TOKEN)
+def _segments(forge: Forge) -> Iterator[Attack]:
+    good = forge.token()
+    header, claims, signature = good.split(".")
+    long = forge.token(pad="a" * MAX_TOKEN)
     for name, rule, token, status in (
         ("padding", "RS-10", f"{header}.{claims}.{signature}=", 401),
         ("padding-inside", "RS-10", f"{header}=.{claims}.{signature}", 400),
         ("white-space-inside", "RS-10", f"{header}. {claims}.{signature}", 400),
-        ("percent-encoded-dots", "RS-10", forge.good.replace(".", "%2E"), 400),
+        ("percent-encoded-dots", "RS-10", good.replace(".", "%2E"), 400),
         ("one-segment", "RS-10", header, 401),
         ("two-segments", "RS-10", f"{header}.{claims}", 401),
-        ("four-segments", "RS-10", f"{forge.good}.{signature}", 401),
+        ("four-segments", "RS-10", f"{good}.{signature}", 401),
         ("five-segments", "RS-23", f"{header}..{claims}.{signature}.{signature}", 401),
         ("empty-segments", "RS-10", "..", 401),
         ("no-header", "RS-10", f".{claims}.{signature}", 401),
         ("no-claims", "RS-10", f"{header}..{signature}", 401),
-        ("dot-in-front", "RS-10", f".{forge.good}", 401),
-        ("dot-at-the-end", "RS-10", f"{forge.good}.", 401),
+        ("dot-in-front", "RS-10", f".{good}", 401),
+        ("dot-at-the-end", "RS-10", f"{good}.", 401),
         ("a-megabyte-of-dots", "RS-10", "." * (1 << 20), 401),
         ("longer-than-any-good-token", "RS-10", long, 401),
     ):
-        yield forge.attack(name, rule, token, status)
+        yield in_bearer(name, rule, token, status)
     flattened = {"protected": header, "payload": claims, "signature": signature}
     general = {"payload": claims, "signatures": [{"protected": header, "signature": signature}]}
     unprotected = {"payload": claims, "header": {"alg": "none"}, "signature": signature}
@@ -168,31 +96,32 @@ def _segments(forge: _Forge) -> Iterator[Attack]:
         ("json-serialization-general", general),
         ("json-serialization-with-unprotected-header", unprotected),
     ):
-        yield forge.attack(name, "RS-10", json_octets(serialization).decode(), 400)
+        yield in_bearer(name, "RS-10", to_json(serialization), 400)
     # CVE-2022-39227: a JSON serialization whose member name is a compact token.
-    polyglot = json_octets({f"{header}.{claims}.": "", "protected": header}).decode()
-    yield forge.attack("json-and-compact-at-once", "RS-10", polyglot, 400)
+    polyglot = to_json({f"{header}.{claims}.": "", "protected": header})
+    yield in_bearer("json-and-compact-at-once", "RS-10", polyglot, 400)
 
 
-def _spellings(forge: _Forge) -> Iterator[Attack]:
+def _spellings(forge: Forge) -> Iterator[Attack]:
     """Second spellings of one token, signed as they are spelled where that is possible."""
-    header, claims = _with_rest(forge.header), _with_rest(forge.claims)
+    header, claims = json_octets(forge.header), json_octets(forge.claims)
+    head, body = _with_rest(header), _with_rest(claims)
     for name, first, second in (
-        ("unused-bits-in-the-header", _with_unused_bits(header), b64url_encode(claims)),
-        ("unused-bits-in-the-claims", b64url_encode(header), _with_unused_bits(claims)),
+        ("unused-bits-in-the-header", _with_unused_bits(head), b64url_encode(body)),
+        ("unused-bits-in-the-claims", b64url_encode(head), _with_unused_bits(body)),
     ):
-        yield forge.attack(name, "RS-11", sealed(first + b"." + second, forge.key))
+        yield in_bearer(name, "RS-11", sealed(first + b"." + second, forge.key))
     message = forge.message()
     signature = forge.key.sign(message)
     if len(signature) % 3:
         token = message + b"." + _with_unused_bits(signature)
-        yield forge.attack("unused-bits-in-the-signature", "RS-11", token.decode())
-    whole = forge.claims + b" " * (-len(forge.claims) % 3)
-    odd = b64url_encode(forge.header) + b"." + b64url_encode(whole) + b"A"
-    yield forge.attack("a-character-that-is-no-octet", "RS-11", sealed(odd, forge.key))
-    standard = b64encode(json_octets(forge.factory.claims(note="\u07ff\u07ff\u07ff~~~???")))
-    mixed = b64url_encode(forge.header) + b"." + standard.rstrip(b"=")
-    yield forge.attack("standard-base64-alphabet", "RS-10", sealed(mixed, forge.key))
+        yield in_bearer("unused-bits-in-the-signature", "RS-11", token.decode())
+    whole = claims + b" " * (-len(claims) % 3)
+    odd = b64url_encode(header) + b"." + b64url_encode(whole) + b"A"
+    yield in_bearer("a-character-that-is-no-octet", "RS-11", sealed(odd, forge.key))
+    standard = b64encode(forge.with_claims(note="\u07ff\u07ff\u07ff~~~???"))
+    mixed = b64url_encode(header) + b"." + standard.rstrip(b"=")
+    yield in_bearer("standard-base64-alphabet", "RS-10", sealed(mixed, forge.key))
 
 
 def _with_rest(text: bytes) -> bytes:
@@ -206,8 +135,8 @@ def _with_unused_bits(octets: bytes) -> bytes:
     return text[:-1] + BASE64URL[BASE64URL.index(text[-1]) | 1 :][:1]
 
 
-def _texts(forge: _Forge) -> Iterator[Attack]:
-    header, claims = forge.header, forge.claims
+def _not_strict_json(forge: Forge) -> Iterator[Attack]:
+    header, claims = json_octets(forge.header), json_octets(forge.claims)
     as_text = claims.decode()
     surrogates = claims.replace(b'"alice"', b'"\xed\xa0\x80"')
     overlong = claims.replace(b'"alice"', b'"\xc1\xa1lice"')
@@ -237,7 +166,7 @@ def _texts(forge: _Forge) -> Iterator[Attack]:
         ("expiry-twice", "RS-13", b'{"exp":1,' + claims[1:]),
         ("name-twice-in-a-nested-object", "RS-13", claims[:-1] + b',"a":{"b":1,"b":2}}'),
     ):
-        yield forge.attack(name, rule, forge.write(claims=text))
+        yield in_bearer(name, rule, seal(header, text, forge.key))
     for name, rule, text in (
         ("header-in-utf-16", "RS-12", header.decode().encode("utf-16")),
         ("header-after-a-byte-order-mark", "RS-12", b"\xef\xbb\xbf" + header),
@@ -248,165 +177,16 @@ def _texts(forge: _Forge) -> Iterator[Attack]:
         ("alg-twice-none-last", "RS-13", header[:-1] + b',"alg":"none"}'),
         ("kid-twice", "RS-13", b'{"kid":"other",' + header[1:]),
     ):
-        yield forge.attack(name, rule, forge.write(header=text))
+        yield in_bearer(name, rule, seal(text, claims, forge.key))
 
 
-def _algorithms(forge: _Forge) -> Iterator[Attack]:
-    for name, spelling in (
-        *((spelling, spelling) for spelling in ("none", "None", "NONE", "nOnE")),
-        ("none-with-space", "none "),
-        ("none-with-zero-width-space", "no\u200bne"),
-        ("empty", ""),
-    ):
-        message = forge.message(header={"alg": spelling})
-        yield forge.attack(f"alg-{name}-unsigned", "RS-14", message.decode() + ".")
-        yield forge.attack(f"alg-{name}-signed", "RS-14", sealed(message, forge.key))
-    own = forge.key.algorithm
-    yield forge.attack("unsigned", "RS-14", forge.message().decode() + ".")
-    for name, value in (
-        ("lower-case", own.name.lower()),
-        ("with-space", f"{own.name} "),
-        ("as-array", [own.name]),
-        ("as-object", {"alg": own.name}),
-        ("as-number", 1),
-        ("as-true", True),
-        ("null", None),
-        ("unknown", "XS256"),
-        ("missing", ABSENT),
-    ):
-        yield forge.attack(f"alg-{name}", "RS-14", forge.factory.token(header={"alg": value}))
-    for name, cousin in ALGORITHMS.items():
-        if cousin != own and (cousin.kty, cousin.crv) == (own.kty, own.crv):
-            message = forge.message(header={"alg": name})
-            token = join(message, cousin.primitive.sign(message, forge.key.private))
-            yield forge.attack(f"alg-{name.lower()}-by-the-same-key", "RS-16", token)
+# --- what is well-formed, and says what must not be taken
 
 
-def _confusion(forge: _Forge) -> Iterator[Attack]:
-    """The public key, which everybody knows, as the secret of an HMAC (CVE-2015-9235)."""
-    message = forge.message(header={"alg": "HS256"})
-    for name, secret in (("empty", b""), ("nul", b"\0"), ("word", b"secret")):
-        token = join(message, hmac.digest(secret, message, "sha256"))
-        yield forge.attack(f"hs256-by-{name}-secret", "RS-16", token)
-    if forge.key.public is None:
-        return
-    for name, secret in _encodings(forge.key, forge.key.public):
-        for algorithm, digest in (("HS256", "sha256"), ("HS512", "sha512")):
-            message = forge.message(header={"alg": algorithm})
-            token = join(message, hmac.digest(secret, message, digest))
-            yield forge.attack(f"{algorithm.lower()}-by-public-key-{name}", "RS-16", token)
-
-
-def _encodings(key: Key, public: PublicKey) -> Iterator[tuple[str, bytes]]:
-    """Yield the forms in which a public key has been taken for a secret."""
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    members = key.public_jwk()
-    yield "pem", pem
-    yield "pem-without-last-newline", pem.strip()
-    yield "pem-after-a-newline", b"\n" + pem
-    yield "pem-after-a-byte-order-mark", b"\xef\xbb\xbf" + pem
-    yield "pem-with-crlf", pem.replace(b"\n", b"\r\n")
-    yield "pem-without-its-frame", b"".join(pem.splitlines()[1:-1])
-    yield "der", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    yield "ssh", public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    yield "jwk", json_octets(members)
-    yield "jwk-with-spaces", dumps(members).encode()
-    yield "jwks", json_octets({"keys": [members]})
-    if isinstance(public, RSAPublicKey):
-        modulus = public.public_numbers().n
-        yield "pkcs1", public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
-        yield "modulus-in-base64url", members["n"].encode()
-        yield "modulus", modulus.to_bytes((modulus.bit_length() + 7) // 8)
-    else:
-        yield "coordinate-in-base64url", members["x"].encode()
-
-
-def _embedded(forge: _Forge) -> Iterator[Attack]:
-    """A key of the attacker's, in the token or where the token points (RFC 8725 s3.10)."""
-    stranger = forge.stranger()
-    url = "https://attacker.example/keys"
-    members: dict[str, dict[str, Any]] = {
-        "key-of-a-stranger": {},
-        "jku": {"jku": url},
-        "jku-to-a-file": {"jku": "file:///etc/hostname"},
-        "x5u": {"x5u": url},
-        "x5t": {"x5t": "AAAAAAAAAAAAAAAAAAAAAAAAAAA"},
-    }
-    if stranger.private is None or isinstance(stranger.private, bytes):
-        members["jwk"] = {"jwk": stranger.to_jwk()}
-    else:
-        members["jwk"] = {"jwk": stranger.public_jwk()}
-        members["x5c"] = {"x5c": [_certificate(stranger.private)]}
-    for name, member in members.items():
-        for how, kid in (("", forge.key.kid), ("-without-kid", ABSENT)):
-            header = json_octets(forge.factory.header(**member, kid=kid))
-            yield forge.attack(f"{name}{how}", "RS-21", seal(header, forge.claims, stranger))
-
-
-def _certificate(key: PrivateKey) -> str:
-    """Return a certificate that the key has given itself, as in `x5c` (RFC 7515 s4.1.6)."""
-    from datetime import UTC, datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "login.example")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-    builder = builder.not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
-    signed = builder.sign(key, None if isinstance(key, Ed25519PrivateKey) else SHA256())
-    return b64encode(signed.public_bytes(Encoding.DER)).decode()
-
-
-def _signatures(forge: _Forge) -> Iterator[Attack]:
-    message = forge.message()
-    signature = forge.key.sign(message)
-    other = forge.key.sign(forge.message(sub="bob"))
-    flipped = bytes((signature[0] ^ 1,)) + signature[1:]
-    for name, value in (
-        ("of-zeros", bytes(len(signature))),  # CVE-2022-21449: (r, s) = (0, 0)
-        ("of-ones", b"\xff" * len(signature)),
-        ("of-one-octet", b"\0"),
-        ("with-a-flipped-bit", flipped),
-        ("cut-short", signature[:-1]),
-        ("with-an-octet-more", signature + b"\0"),
-        ("with-an-octet-in-front", b"\0" + signature),
-        ("of-another-token", other),
-        *_by_kind(forge.key, signature),
-    ):
-        yield forge.attack(f"signature-{name}", "RS-05", join(message, value))
-    admin = b64url_encode(json_octets(forge.factory.claims(sub="admin")))
-    swapped = b".".join((b64url_encode(forge.header), admin, b64url_encode(signature)))
-    yield forge.attack("claims-exchanged", "RS-05", swapped.decode())
-
-
-def _by_kind(key: Key, signature: bytes) -> Iterator[tuple[str, bytes]]:
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-    half = len(signature) // 2
-    if key.algorithm.kty == "EC":
-        r, s = int.from_bytes(signature[:half]), int.from_bytes(signature[half:])
-        yield "with-r-zero", bytes(half) + signature[half:]
-        yield "with-s-zero", signature[:half] + bytes(half)
-        yield "in-der", encode_dss_signature(r, s)
-    if key.algorithm.kty == "OKP":
-        # RFC 8032 s5.1.7: S not below the group's order would be a second signature of one message.
-        order = 2**252 + 27742317777372353535851937790883648493
-        s = int.from_bytes(signature[half:], "little") + order
-        yield "with-s-beyond-the-order", signature[:half] + s.to_bytes(half, "little")
-    if key.algorithm.kty == "RSA":
-        yield "of-the-number-one", bytes(len(signature) - 1) + b"\1"
-
-
-def _headers(forge: _Forge) -> Iterator[Attack]:
-    own = forge.key.algorithm.name
-    members: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("crit-of-a-claim", "RS-22", {"crit": ["exp"], "exp": forge.now + 600}),
+def _extensions(forge: Forge) -> Iterator[Attack]:
+    return _with_header_members(
+        forge,
+        ("crit-of-a-claim", "RS-22", {"crit": ["exp"], "exp": forge.claims["iat"] + 600}),
         ("crit-of-an-unknown-extension", "RS-22", {"crit": ["x"], "x": 1}),
         ("crit-of-a-missing-extension", "RS-22", {"crit": ["x"]}),
         ("crit-empty", "RS-22", {"crit": []}),
@@ -421,6 +201,12 @@ def _headers(forge: _Forge) -> Iterator[Attack]:
         ("enc", "RS-23", {"enc": "A256GCM"}),
         ("cty-jwt", "RS-23", {"cty": "JWT"}),
         ("pbes2-with-endless-count", "RS-23", {"alg": "PBES2-HS256+A128KW", "p2c": 2**31 - 1}),
+    )
+
+
+def _types(forge: Forge) -> Iterator[Attack]:
+    yield from _with_header_members(
+        forge,
         ("typ-jwt", "RS-24", {"typ": "JWT"}),
         ("typ-missing", "RS-24", {"typ": ABSENT}),
         ("typ-null", "RS-24", {"typ": None}),
@@ -436,6 +222,16 @@ def _headers(forge: _Forge) -> Iterator[Attack]:
         ("typ-of-a-refresh-token", "RS-25", {"typ": "rt+jwt"}),
         ("typ-of-a-security-event", "RS-25", {"typ": "secevent+jwt"}),
         ("typ-of-an-introspection", "RS-25", {"typ": "token-introspection+jwt"}),
+    )
+    # OpenID Connect Core s2: what an ID token has besides.
+    others = {"nonce": "n-0S6_WzA2Mj", "auth_time": forge.claims["iat"]}
+    id_token = forge.token(header={"typ": "JWT"}, **others)
+    yield in_bearer("id-token", "RS-25", id_token)
+
+
+def _key_ids(forge: Forge) -> Iterator[Attack]:
+    yield from _with_header_members(
+        forge,
         ("kid-unknown", "RS-26", {"kid": "unknown"}),
         ("kid-with-space", "RS-26", {"kid": f"{forge.key.kid} "}),
         ("kid-empty", "RS-26", {"kid": ""}),
@@ -447,13 +243,8 @@ def _headers(forge: _Forge) -> Iterator[Attack]:
         ("kid-of-3000-characters", "RS-26", {"kid": "k" * 3000}),
         ("kid-of-an-ldap-filter", "RS-26", {"kid": "*)(uid=*))(|(uid=*"}),
         ("kid-of-a-url", "RS-26", {"kid": "https://attacker.example/key"}),
-        ("kid-of-an-algorithm", "RS-26", {"kid": own}),
+        ("kid-of-an-algorithm", "RS-26", {"kid": forge.key.algorithm.name}),
     )
-    for name, rule, header in members:
-        yield forge.attack(name, rule, forge.factory.token(header=header))
-    # OpenID Connect Core s2: what an ID token has besides.
-    id_token = forge.factory.token(header={"typ": "JWT"}, nonce="n-0S6_WzA2Mj", auth_time=forge.now)
-    yield forge.attack("id-token", "RS-25", id_token)
     # Files and rows whose contents an attacker knows, as the secret that `kid` leads to.
     for name, kid, secret in (
         ("kid-leads-to-dev-null", "../../../../../../dev/null", b""),
@@ -461,14 +252,18 @@ def _headers(forge: _Forge) -> Iterator[Attack]:
         ("kid-injects-sql", "x' UNION SELECT 'known';--", b"known"),
         ("kid-injects-a-command", "key|echo known", b"known"),
     ):
-        message = forge.message(header={"alg": "HS256", "kid": kid})
-        token = join(message, hmac.digest(secret, message, "sha256"))
-        yield forge.attack(name, "RS-26", token)
+        yield in_bearer(name, "RS-26", forge.by_hmac(secret, kid=kid))
 
 
-def _claims(forge: _Forge) -> Iterator[Attack]:
-    now, issuer, audience = forge.now, forge.factory.issuer, forge.factory.audience
-    claims: tuple[tuple[str, str, str, Any], ...] = (
+def _with_header_members(forge: Forge, *table: tuple[str, str, dict[str, Any]]) -> Iterator[Attack]:
+    for name, rule, header in table:
+        yield in_bearer(name, rule, forge.token(header=header))
+
+
+def _times(forge: Forge) -> Iterator[Attack]:
+    now, header = forge.claims["iat"], json_octets(forge.header)
+    yield from _with_claim(
+        forge,
         ("expired", "RS-30", "exp", now - 3600),
         ("expired-before-1970", "RS-30", "exp", -1),
         ("exp-true", "RS-30", "exp", True),
@@ -486,6 +281,24 @@ def _claims(forge: _Forge) -> Iterator[Attack]:
         ("iat-string", "RS-32", "iat", str(now)),
         ("iat-true", "RS-32", "iat", True),
         ("iat-null", "RS-32", "iat", None),
+    )
+    for name, rule, claim, literal in (
+        ("exp-nan", "RS-30", "exp", b"NaN"),
+        ("exp-infinity", "RS-30", "exp", b"Infinity"),
+        ("exp-1e400", "RS-30", "exp", b"1e400"),
+        ("exp-of-5000-digits", "RS-30", "exp", b"1" + b"0" * 4999),
+        ("nbf-minus-infinity", "RS-31", "nbf", b"-Infinity"),
+        ("iat-hexadecimal", "RS-32", "iat", b"0x10"),
+    ):
+        # Replaced in the text, since the literal needn't be JSON.
+        claims = forge.with_claims(**{claim: "@literal@"}).replace(b'"@literal@"', literal)
+        yield in_bearer(name, rule, seal(header, claims, forge.key))
+
+
+def _issuer_and_audience(forge: Forge) -> Iterator[Attack]:
+    issuer, audience = forge.claims["iss"], forge.claims["aud"]
+    return _with_claim(
+        forge,
         ("iss-of-a-stranger", "RS-33", "iss", "https://attacker.example"),
         ("iss-with-slash", "RS-33", "iss", f"{issuer}/"),
         ("iss-in-another-case", "RS-33", "iss", issuer.swapcase()),
@@ -511,6 +324,12 @@ def _claims(forge: _Forge) -> Iterator[Attack]:
         ("aud-in-one-of-several-types", "RS-34", "aud", [audience, 5]),
         ("aud-nested", "RS-34", "aud", [[audience]]),
         ("aud-in-a-list-of-words", "RS-34", "aud", f"{audience} https://other.example"),
+    )
+
+
+def _other_claims(forge: Forge) -> Iterator[Attack]:
+    return _with_claim(
+        forge,
         ("iss-missing", "RS-35", "iss", ABSENT),
         ("exp-missing", "RS-35", "exp", ABSENT),
         ("aud-missing", "RS-35", "aud", ABSENT),
@@ -540,30 +359,27 @@ def _claims(forge: _Forge) -> Iterator[Attack]:
         ("bound-to-a-certificate", "RS-59", "cnf", {"x5t#S256": "A" * 43}),
         ("bound-to-null", "RS-53", "cnf", None),
     )
-    good = forge.factory.claims()
-    for name, rule, claim, value in claims:
-        if value != good.get(claim):  # an issuer without letters has no other case
-            yield forge.attack(name, rule, forge.claim(claim, value))
-    for name, rule, claim, literal in (
-        ("exp-nan", "RS-30", "exp", b"NaN"),
-        ("exp-infinity", "RS-30", "exp", b"Infinity"),
-        ("exp-1e400", "RS-30", "exp", b"1e400"),
-        ("exp-of-5000-digits", "RS-30", "exp", b"1" + b"0" * 4999),
-        ("nbf-minus-infinity", "RS-31", "nbf", b"-Infinity"),
-        ("iat-hexadecimal", "RS-32", "iat", b"0x10"),
-    ):
-        yield forge.attack(name, rule, forge.literal(claim, literal))
 
 
-_GROUPS: tuple[Callable[[_Forge], Iterator[Attack]], ...] = (
-    _credentials,
+def _with_claim(forge: Forge, *table: tuple[str, str, str, Any]) -> Iterator[Attack]:
+    for name, rule, claim, value in table:
+        if value != forge.claims.get(claim):  # an issuer without letters has no other case
+            yield in_bearer(name, rule, forge.token(**{claim: value}))
+
+
+_GROUPS: tuple[Callable[[Forge], Iterator[Attack]], ...] = (
+    _header_fields,
     _segments,
     _spellings,
-    _texts,
-    _algorithms,
-    _confusion,
-    _embedded,
-    _signatures,
-    _headers,
-    _claims,
+    _not_strict_json,
+    forged.algorithms,
+    forged.public_key_as_secret,
+    forged.embedded_keys,
+    forged.signatures,
+    _extensions,
+    _types,
+    _key_ids,
+    _times,
+    _issuer_and_audience,
+    _other_claims,
 )

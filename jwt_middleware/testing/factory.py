@@ -1,4 +1,4 @@
-"""Mint access tokens that a Settings accepts, and by choice such as none should accept."""
+"""Make access tokens that a Settings accepts, and such as must be refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from os import urandom
 from typing import Any
 
 from ..jose.jwk import Key
-from ..jose.jws import sign
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
-from .attacks import Attack, catalogue
-from .mint import json_octets, present, seal
+from .attack import Attack, Forge
+from .attacks import catalogue
+from .mint import present
 
-LIFETIME = 600  # seconds; as long as a real access token's
+TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 
 
 class TokenFactory:
@@ -44,7 +44,7 @@ class TokenFactory:
         audience: str = "https://api.example",
         clock: Callable[[], float] = wall_clock,
     ) -> None:
-        # A set of its own: of generated keys the doors warn at start, and a test needs no warning.
+        # Wrapped, since generated keys are warned of at the start: other processes lack them.
         self.keys = KeySet(KeySet.generate(algorithm).keys)
         self.issuer = issuer
         self.audience = audience
@@ -83,7 +83,7 @@ class TokenFactory:
                 "sub": "alice",
                 "client_id": "test-client",
                 "iat": now,
-                "exp": now + LIFETIME,
+                "exp": now + TOKEN_LIFETIME,
                 "jti": urandom(16).hex(),
             },
             claims,
@@ -106,10 +106,7 @@ class TokenFactory:
             ValueError: for a value that isn't JSON, such as NaN. (Attacks write such text by hand.)
 
         """
-        found = self.claims(**claims)
-        if header is None:
-            return sign(found, self.key, typ="at+jwt")
-        return seal(json_octets(self.header(**header)), json_octets(found), self.key)
+        return Forge(self.key, self.header(), self.claims()).token(header=header, **claims)
 
     def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
@@ -121,4 +118,4 @@ class TokenFactory:
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
         tokens in the Authorization header; `Attack` says what to expect.
         """
-        return tuple(catalogue(self))
+        return tuple(catalogue(self.key, self.header(), self.claims()))

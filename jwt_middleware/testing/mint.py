@@ -21,9 +21,9 @@ class _Absent(Enum):
 ABSENT: Final = _Absent.ABSENT  # as a claim or a header member: leave it out (None is JSON's null)
 
 
-def present(members: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def present(members: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `members` with these changes, without those that are `ABSENT`."""
-    return {name: value for name, value in (members | changes).items() if value is not ABSENT}
+    return {name: value for name, value in {**members, **changes}.items() if value is not ABSENT}
 
 
 def json_octets(value: Mapping[str, Any]) -> bytes:

@@ -23,14 +23,14 @@ AssertionError.
 from __future__ import annotations
 
 import time
-from asyncio import AbstractEventLoop, Event, get_running_loop, run, run_coroutine_threadsafe
+from asyncio import Runner, new_event_loop, run_coroutine_threadsafe
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from itertools import pairwise
+from itertools import islice, pairwise
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -41,10 +41,10 @@ from ..values.tokens import FrozenDict, Grant
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
 RACERS: Final = 50  # threads that ask for one thing at once
-LIFE: Final = 1000.0  # seconds that the grants of the cases last
-PATIENCE: Final = 30.0  # seconds that a single verb of an AsyncStore may take
+GRANT_LIFE: Final = 1000.0  # seconds that the grants of the cases last
+VERB_PATIENCE: Final = 30.0  # seconds that a single verb of an AsyncStore may take
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ContractBroken(AssertionError):
@@ -88,7 +88,7 @@ class Case:
 
         """
         clock = Clock()
-        with _opened(make, clock) as store:
+        with _made_store(make, clock) as store:
             try:
                 self.check(store, clock)
             except ContractBroken as error:
@@ -110,49 +110,46 @@ def _case(check: Callable[[Store, Clock], None]) -> Callable[[Store, Clock], Non
 @_case
 def _add_keeps_every_field(store: Store, clock: Clock) -> None:
     """A row comes back as it was added, whatever characters are in it."""
-    for grant in (_grant(clock), *_odd_grants(clock)):
-        _same(store.add(grant, 100), (), "ids that `add` ended")
-        _same_row(_read(store, grant), grant)
+    for grant in (_new_grant(clock), *_odd_grants(clock)):
+        _expect(store.add(grant, 100), (), "ids that `add` ended")
+        _same_row(_row_or_none(store, grant), grant)
 
 
 @_case
 def _claims_come_back_read_only(store: Store, clock: Clock) -> None:
     """Claims come back as they were: objects read-only, arrays as tuples."""
-    grant = _grant(clock, claims=_CLAIMS)
-    store.add(grant, 100)
+    grant = _added(store, clock, claims=_CLAIMS)
     claims = _row(store, grant).claims
-    _same(claims, _CLAIMS, "claims")
+    _expect(claims, _CLAIMS, "claims")
     for one in (claims, claims["address"], claims["list"][1]):
-        _same(type(one), FrozenDict, "the type of an object in the claims")
+        _expect(type(one), FrozenDict, "the type of an object in the claims")
 
 
 @_case
 def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
     """To add an id twice changes nothing, neither the row nor who is over the limit."""
-    grant = _grant(clock)
+    grant = _new_grant(clock)
     store.add(grant, 1)
     store.advance(grant.id, 1, 2, "parent")
     before = _row(store, grant)
-    _same(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
-    _same_row(_read(store, grant), before)
+    _expect(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
+    _same_row(_row_or_none(store, grant), before)
     store.end(grant.id, "logout")
     before = _row(store, grant)
     store.add(grant, 1)
-    _same_row(_read(store, grant), before)
+    _same_row(_row_or_none(store, grant), before)
 
 
 @_case
 def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
     """`add` ends the oldest of its subject that are over the limit, and returns their ids."""
     subject = identifier()
-    grants = [_grant(clock, subject=subject, after=number) for number in range(5)]
+    grants = [_new_grant(clock, subject=subject, after=number) for number in range(5)]
     for number, grant in enumerate(grants):
-        _same(store.add(grant, 3), _ids(grants[max(number - 3, 0) : max(number - 2, 0)]), "ended")
-    _same(_ids(store.grants(subject)), _ids(reversed(grants[2:])), "living")
+        _expect(store.add(grant, 3), _ids(grants[max(number - 3, 0) : max(number - 2, 0)]), "ended")
+    _expect(_ids(store.grants(subject)), _ids(reversed(grants[2:])), "living")
     for grant in grants[:2]:
-        row = _row(store, grant)
-        _same(row.end_reason, "limit", "end_reason")
-        _is_now(row.ended_at, clock, "ended_at")
+        _has_ended(_row(store, grant), grant, clock, "limit")
     _has(store.ended(None, RETENTION).grant_ids, grants[:2], "`ended` after `add`")
 
 
@@ -160,42 +157,37 @@ def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
 def _add_ends_all_over_a_smaller_limit(store: Store, clock: Clock) -> None:
     """Where the limit has become smaller, `add` ends several."""
     subject = identifier()
-    grants = [_grant(clock, subject=subject, after=number) for number in range(6)]
-    for grant in grants[:5]:
-        store.add(grant, 100)
-    _same(set(store.add(grants[5], 2)), set(_ids(grants[:4])), "ended")
-    _same(_ids(store.grants(subject)), _ids((grants[5], grants[4])), "living")
+    grants = [_added(store, clock, subject=subject, after=number) for number in range(5)]
+    last = _new_grant(clock, subject=subject, after=5)
+    _expect(set(store.add(last, 2)), set(_ids(grants[:4])), "ended")
+    _expect(_ids(store.grants(subject)), _ids((last, grants[4])), "living")
 
 
 @_case
 def _add_counts_the_living_of_one_subject(store: Store, clock: Clock) -> None:
     """The limit counts the living grants of one subject: none that ended or expired, no others."""
     subject = identifier()
-    other, ended, expired, living = (
-        _grant(clock),
-        _grant(clock, subject=subject),
-        _grant(clock, subject=subject, life=100, after=1),
-        _grant(clock, subject=subject, after=2),
-    )
-    for grant in (other, ended, expired, living):
-        store.add(grant, 100)
+    other = _added(store, clock)
+    ended = _added(store, clock, subject=subject)
+    _added(store, clock, subject=subject, life=100, after=1)
+    living = _added(store, clock, subject=subject, after=2)
     store.end(ended.id, "logout")
     clock.advance(101)
-    _same(store.add(_grant(clock, subject=subject), 2), (), "ids that `add` ended")
-    _same(_row(store, living).ended_at, None, "ended_at")
-    _same(_row(store, other).ended_at, None, "ended_at of another subject's grant")
+    _expect(store.add(_new_grant(clock, subject=subject), 2), (), "ids that `add` ended")
+    _expect(_row(store, living).ended_at, None, "ended_at")
+    _expect(_row(store, other).ended_at, None, "ended_at of another subject's grant")
 
 
 @_case
 def _adds_at_once_keep_to_the_limit(store: Store, clock: Clock) -> None:
     """However many logins come at once, no more live than the limit allows, and none is lost."""
     subject = identifier()
-    grants = [_grant(clock, subject=subject) for _ in range(RACERS)]
+    grants = [_new_grant(clock, subject=subject) for _ in range(RACERS)]
     ended = _race(len(grants), lambda number: store.add(grants[number], 5))
     living = _ids(store.grants(subject))
-    _same(len(living), 5, "living")
+    _expect(len(living), 5, "living")
     found = sorted([*living, *(one for ids in ended for one in ids)])
-    _same(found, sorted(_ids(grants)), "living or ended, each once")
+    _expect(found, sorted(_ids(grants)), "living or ended, each once")
 
 
 # --- advance
@@ -204,95 +196,81 @@ def _adds_at_once_keep_to_the_limit(store: Store, clock: Clock) -> None:
 @_case
 def _advance_swaps_and_returns_the_new_row(store: Store, clock: Clock) -> None:
     """`advance` sets generation, parent and rotated_at, and returns the row as it now is."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     clock.advance(100)
-    advanced, row = store.advance(grant.id, 1, 2, "parent")
-    _same(advanced, True, "advanced")
-    row = _there(row)
-    _is_now(row.rotated_at, clock, "rotated_at")
-    expected = replace(grant, generation=2, parent="parent", rotated_at=row.rotated_at)
-    _same_row(row, expected)
-    _same_row(_read(store, grant), expected)
+    rotated = _rotated(store, clock, grant)
+    _same_row(_row_or_none(store, grant), rotated)
     advanced, row = store.advance(grant.id, 2, 9, None)
-    _same((advanced, _there(row).generation, _there(row).parent), (True, 9, None), "a restore")
+    _expect((advanced, _there(row).generation, _there(row).parent), (True, 9, None), "a restore")
 
 
 @_case
 def _advance_to_the_same_generation_reads(store: Store, clock: Clock) -> None:
     """Where source is target `advance` writes nothing and says so, whatever the generation is."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     clock.advance(100)
     for generation in (1, 1, 2, 0):
         advanced, row = store.advance(grant.id, generation, generation, "parent")
-        _same(advanced, False, "advanced")
+        _expect(advanced, False, "advanced")
         _same_row(row, grant)
 
 
 @_case
 def _advance_from_another_generation_does_nothing(store: Store, clock: Clock) -> None:
     """`advance` swaps only where the generation is the source; else it returns the row as it is."""
-    grant = _grant(clock, generation=5)
-    store.add(grant, 100)
+    grant = _added(store, clock, generation=5)
     for source, target in ((4, 5), (4, 6), (6, 7), (1, 2)):
         advanced, row = store.advance(grant.id, source, target, "parent")
-        _same(advanced, False, f"advanced from {source}")
+        _expect(advanced, False, f"advanced from {source}")
         _same_row(row, grant)
 
 
 @_case
 def _advance_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
     """What has ended never advances, and the row says that it has ended."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     store.end(grant.id, "logout")
     for _ in range(2):
         advanced, row = store.advance(grant.id, 1, 2, "parent")
-        _same(advanced, False, "advanced")
-        row = _there(row)
-        _same((row.generation, row.parent, row.end_reason), (1, None, "logout"), "row")
-        _is_now(row.ended_at, clock, "ended_at")
+        _expect(advanced, False, "advanced")
+        _has_ended(_there(row), grant, clock, "logout")
 
 
 @_case
 def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
     """What is past its end never advances; the row is kept until then."""
-    grant = _grant(clock, life=100)
-    store.add(grant, 100)
+    grant = _added(store, clock, life=100)
     clock.advance(100 - SKEW - 1)
-    _same(store.advance(grant.id, 1, 2, None).advanced, True, "advanced shortly before")
+    _expect(store.advance(grant.id, 1, 2, None).advanced, True, "advanced shortly before")
     clock.advance(2 * SKEW + 2)
     advanced, row = store.advance(grant.id, 2, 3, None)
-    _same(advanced, False, "advanced")
-    _same(row is None or row.generation == 2, True, "untouched")
+    _expect(advanced, False, "advanced")
+    _expect(row is None or row.generation == 2, True, "untouched")
 
 
 @_case
 def _advance_of_nothing_returns_nothing(store: Store, clock: Clock) -> None:
     """For an id that there isn't `advance` returns no row, and makes none."""
     for target in (1, 2, 1):
-        _same(tuple(store.advance(identifier(), 1, target, None)), (False, None), "answer")
+        _expect(tuple(store.advance(identifier(), 1, target, None)), (False, None), "answer")
 
 
 @_case
 def _one_of_many_advances_wins(store: Store, clock: Clock) -> None:
     """Of many that swap the same generation one wins, and all get the row that the winner made."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     answers = _race(RACERS, lambda number: store.advance(grant.id, 1, 2, f"parent {number}"))
     winners = [number for number, answer in enumerate(answers) if answer.advanced]
-    _same(len(winners), 1, "winners")
+    _expect(len(winners), 1, "winners")
     for answer in answers:
         row = _there(answer.grant)
-        _same((row.generation, row.parent), (2, f"parent {winners[0]}"), "row")
+        _expect((row.generation, row.parent), (2, f"parent {winners[0]}"), "row")
 
 
 @_case
 def _no_advance_is_lost_or_done_twice(store: Store, clock: Clock) -> None:
     """A grant that many advance has as many generations as there were wins."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
 
     def climb(_: int) -> list[int]:
         won, seen = [], 1
@@ -305,15 +283,13 @@ def _no_advance_is_lost_or_done_twice(store: Store, clock: Clock) -> None:
 
     won = [one for wins in _race(8, climb) for one in wins]
     generation = _row(store, grant).generation
-    _same(sorted(won), list(range(1, generation)), f"wins for generation {generation}")
+    _expect(sorted(won), list(range(1, generation)), f"wins for generation {generation}")
 
 
 @_case
 def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
     """Once `end` has returned nothing advances, however closely the two met."""
-    grants = [_grant(clock) for _ in range(10)]
-    for grant in grants:
-        store.add(grant, 100)
+    for grant in [_added(store, clock) for _ in range(10)]:
         ended_at: list[int] = []
 
         def work(number: int, grant: Grant = grant, ended_at: list[int] = ended_at) -> None:
@@ -327,8 +303,8 @@ def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
 
         _race(4, work)
         row = _row(store, grant)
-        _same(row.generation, ended_at[0], "generation after the end")
-        _same(row.end_reason, "logout", "end_reason")
+        _expect(row.generation, ended_at[0], "generation after the end")
+        _expect(row.end_reason, "logout", "end_reason")
 
 
 # --- use, and what else of a row isn't the rotation's
@@ -338,9 +314,9 @@ def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
 def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
     """Label, idle limit, session flag and last use come back as added, whatever is done then."""
     subject = identifier()
-    plain = _grant(clock, subject=subject)
+    plain = _added(store, clock, subject=subject)
     rows = [
-        replace(_grant(clock, subject=subject), **given)
+        _added(store, clock, subject=subject, **given)
         for given in (
             {"label": "Zoë's 'phone' 🧑‍💻 %s {0} \\"},
             {"label": ""},
@@ -350,31 +326,25 @@ def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
             {"label": "long " * 1000, "idle_limit": 60.0, "is_session": True, "bound_key": "key"},
         )
     ]
-    for grant in (plain, *rows):
-        store.add(grant, 100)
     for number, grant in enumerate(rows):
-        _same_row(_read(store, grant), grant)
-        _same(store.add(replace(grant, label="another"), 100), (), "ids that `add` ended")
-        _same_row(_read(store, grant), grant)
-        row = store.advance(grant.id, 1, 2, "parent").grant
-        expected = replace(grant, generation=2, parent="parent", rotated_at=_there(row).rotated_at)
-        _same_row(row, expected)
+        _same_row(_row_or_none(store, grant), grant)
+        _expect(store.add(replace(grant, label="another"), 100), (), "ids that `add` ended")
+        _same_row(_row_or_none(store, grant), grant)
+        row = _rotated(store, clock, grant)
         (found,) = (one for one in store.grants(subject) if one.id == grant.id)
-        _same_row(found, expected)
+        _same_row(found, row)
         if number % 2:
             store.end(grant.id, "logout")
-            row = _row(store, grant)
-            _same_row(row, replace(expected, ended_at=row.ended_at, end_reason="logout"))
+            _has_ended(_row(store, grant), row, clock, "logout")
     store.add(replace(plain, label="added twice", is_session=True), 100)
-    _same_row(_read(store, plain), plain)
+    _same_row(_row_or_none(store, plain), plain)
 
 
 @_case
 def _use_is_recorded_and_changes_nothing_else(store: Store, clock: Clock) -> None:
     """`use` sets last_used_at to now, as often as it is called, and nothing else of the row."""
-    grants = _grant(clock), replace(_grant(clock), label="phone", idle_limit=60.0, is_session=True)
-    for grant in grants:
-        store.add(grant, 100)
+    for given in ({}, {"label": "phone", "idle_limit": 60.0, "is_session": True}):
+        grant = _added(store, clock, **given)
         for _ in range(2):
             clock.advance(100)
             store.use(grant.id)
@@ -386,78 +356,68 @@ def _use_is_recorded_and_changes_nothing_else(store: Store, clock: Clock) -> Non
 @_case
 def _use_stays_whatever_comes_after(store: Store, clock: Clock) -> None:
     """What `use` recorded stays when the grant rotates, and when it ends."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     store.use(grant.id)
     used_at = _row(store, grant).last_used_at
     clock.advance(100)
-    row = _there(store.advance(grant.id, 1, 2, "parent").grant)
-    _is_now(row.rotated_at, clock, "rotated_at")
-    grant = replace(
-        grant, generation=2, parent="parent", rotated_at=row.rotated_at, last_used_at=used_at
-    )
-    for one in (row, _row(store, grant), store.grants(grant.subject)[0]):
-        _same_row(one, grant)
+    row = _rotated(store, clock, replace(grant, last_used_at=used_at))
+    for one in (_row(store, grant), store.grants(grant.subject)[0]):
+        _same_row(one, row)
     store.end(grant.id, "logout")
-    row = _row(store, grant)
-    _same_row(row, replace(grant, ended_at=row.ended_at, end_reason="logout"))
+    _has_ended(_row(store, grant), row, clock, "logout")
 
 
 @_case
 def _use_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
     """`use` of what has ended changes nothing, and brings nothing back to life."""
     subject = identifier()
-    grants = [_grant(clock, subject=subject) for _ in range(2)]
-    for grant in grants:
-        store.add(grant, 100)
+    grants = [_added(store, clock, subject=subject) for _ in range(2)]
     store.use(grants[1].id)
     store.end_subject(subject, "logout")
     before = [_row(store, grant) for grant in grants]
     clock.advance(100)
     for grant, row in zip(grants, before, strict=True):
         store.use(grant.id)
-        _same_row(_read(store, grant), row)
-    _same(store.grants(subject), (), "living")
+        _same_row(_row_or_none(store, grant), row)
+    _expect(store.grants(subject), (), "living")
 
 
 @_case
 def _use_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
     """`use` of what is past its end changes nothing."""
-    grant = _grant(clock, life=100)
-    store.add(grant, 100)
+    grant = _added(store, clock, life=100)
     clock.advance(100 + SKEW + 1)
     store.use(grant.id)
-    row = _read(store, grant)
-    _same(row is None or row.last_used_at is None, True, "untouched")
+    row = _row_or_none(store, grant)
+    _expect(row is None or row.last_used_at is None, True, "untouched")
 
 
 @_case
 def _use_of_nothing_makes_nothing(store: Store, clock: Clock) -> None:
     """`use` of an id that there isn't is no error, and makes no row."""
-    grant = _grant(clock)
+    grant = _new_grant(clock)
     store.use(grant.id)
-    _same(_read(store, grant), None, "row")
+    _expect(_row_or_none(store, grant), None, "row")
     store.add(grant, 100)
-    _same_row(_read(store, grant), grant)
+    _same_row(_row_or_none(store, grant), grant)
 
 
 @_case
 def _uses_beside_rotations_lose_neither(store: Store, clock: Clock) -> None:
     """Of many that use, rotate and at last end a grant at once each leaves what is its own."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
 
     def work(number: int) -> int:
         if number == 0:
             for seen in range(1, 20):
-                _same(store.advance(grant.id, seen, seen + 1, "p").advanced, True, "advanced")
+                _expect(store.advance(grant.id, seen, seen + 1, "p").advanced, True, "advanced")
         for _ in range(10 if number else 0):
             store.use(grant.id)
         return number
 
     _race(4, work)
     row = _row(store, grant)
-    _same((row.generation, row.ended_at), (20, None), "row")
+    _expect((row.generation, row.ended_at), (20, None), "row")
     _is_now(row.last_used_at, clock, "last_used_at")
 
     def finish(number: int) -> None:
@@ -468,7 +428,7 @@ def _uses_beside_rotations_lose_neither(store: Store, clock: Clock) -> None:
 
     _race(4, finish)
     before = _row(store, grant)
-    _same((before.generation, before.end_reason), (20, "logout"), "row")
+    _expect((before.generation, before.end_reason), (20, "logout"), "row")
 
 
 # --- end, end_subject
@@ -477,62 +437,51 @@ def _uses_beside_rotations_lose_neither(store: Store, clock: Clock) -> None:
 @_case
 def _end_is_for_ever(store: Store, clock: Clock) -> None:
     """`end` says whether the grant was alive; a second end is no error and changes nothing."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     clock.advance(100)
-    _same(store.end(grant.id, "logout"), True, "the first `end`")
+    _expect(store.end(grant.id, "logout"), True, "the first `end`")
     before = _row(store, grant)
-    _same(before.end_reason, "logout", "end_reason")
-    _is_now(before.ended_at, clock, "ended_at")
-    _same_row(before, replace(grant, ended_at=before.ended_at, end_reason="logout"))
+    _has_ended(before, grant, clock, "logout")
     clock.advance(100)
-    _same(store.end(grant.id, "reused"), False, "the second `end`")
-    _same(store.end_subject(grant.subject, "reused"), (), "`end_subject` after it")
-    _same_row(_read(store, grant), before)
+    _expect(store.end(grant.id, "reused"), False, "the second `end`")
+    _expect(store.end_subject(grant.subject, "reused"), (), "`end_subject` after it")
+    _same_row(_row_or_none(store, grant), before)
 
 
 @_case
 def _end_of_nothing_is_no_error(store: Store, clock: Clock) -> None:
     """To end what doesn't exist is no error, and whoever comes by that id later isn't ended."""
-    grant = _grant(clock)
-    _same(store.end(grant.id, "logout"), False, "`end`")
-    _same(store.end_subject(grant.subject, "logout"), (), "`end_subject`")
+    grant = _new_grant(clock)
+    _expect(store.end(grant.id, "logout"), False, "`end`")
+    _expect(store.end_subject(grant.subject, "logout"), (), "`end_subject`")
     store.add(grant, 100)
-    _same_row(_read(store, grant), grant)
+    _same_row(_row_or_none(store, grant), grant)
 
 
 @_case
 def _one_of_many_ends_is_the_first(store: Store, clock: Clock) -> None:
     """Of many that end a grant one is told that it was alive, and its reason stays."""
-    grant = _grant(clock)
-    store.add(grant, 100)
+    grant = _added(store, clock)
     answers = _race(RACERS, lambda number: store.end(grant.id, f"reason {number}"))
-    _same(answers.count(True), 1, "told that it was alive")
-    _same(_row(store, grant).end_reason, f"reason {answers.index(True)}", "end_reason")
+    _expect(answers.count(True), 1, "told that it was alive")
+    _expect(_row(store, grant).end_reason, f"reason {answers.index(True)}", "end_reason")
 
 
 @_case
 def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
     """`end_subject` ends all living grants of a subject, returns their ids, touches no others."""
     subject = identifier()
-    ended, expired, other = (
-        _grant(clock, subject=subject),
-        _grant(clock, subject=subject, life=100, after=1),
-        _grant(clock),
-    )
-    living = [_grant(clock, subject=subject, after=2 + number) for number in range(3)]
-    for grant in (ended, expired, other, *living):
-        store.add(grant, 100)
+    ended, other = _added(store, clock, subject=subject), _added(store, clock)
+    _added(store, clock, subject=subject, life=100, after=1)
+    living = [_added(store, clock, subject=subject, after=2 + number) for number in range(3)]
     store.end(ended.id, "logout")
     clock.advance(101)
-    _same(set(store.end_subject(subject, "disabled")), set(_ids(living)), "ids")
+    _expect(set(store.end_subject(subject, "disabled")), set(_ids(living)), "ids")
     for grant in living:
-        row = _row(store, grant)
-        _same(row.end_reason, "disabled", "end_reason")
-        _is_now(row.ended_at, clock, "ended_at")
-    _same(_row(store, ended).end_reason, "logout", "end_reason of what had ended before")
-    _same_row(_read(store, other), other)
-    _same(store.end_subject(subject, "disabled"), (), "ids at the second time")
+        _has_ended(_row(store, grant), grant, clock, "disabled")
+    _expect(_row(store, ended).end_reason, "logout", "end_reason of what had ended before")
+    _same_row(_row_or_none(store, other), other)
+    _expect(store.end_subject(subject, "disabled"), (), "ids at the second time")
     _has(store.ended(None, RETENTION).grant_ids, living, "`ended` after `end_subject`")
 
 
@@ -543,29 +492,26 @@ def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
 def _grants_are_the_living_newest_first(store: Store, clock: Clock) -> None:
     """`grants` returns the living grants of a subject as they are now, the newest first."""
     subject = identifier()
-    rows = [_grant(clock, subject=subject, after=number) for number in range(5)]
-    expired = _grant(clock, subject=subject, life=100)
-    for grant in (*rows, expired, _grant(clock)):
-        store.add(grant, 100)
+    rows = [_added(store, clock, subject=subject, after=number) for number in range(5)]
+    _added(store, clock, subject=subject, life=100)
+    _added(store, clock)
     store.end(rows[3].id, "logout")
-    rows[1] = _there(store.advance(rows[1].id, 1, 2, "parent").grant)
+    rows[1] = _rotated(store, clock, rows[1])
     clock.advance(101)
     found = store.grants(subject)
     expected = [rows[4], rows[2], rows[1], rows[0]]
-    _same(_ids(found), _ids(expected), "ids")
+    _expect(_ids(found), _ids(expected), "ids")
     for row, grant in zip(found, expected, strict=True):
         _same_row(row, grant)
-    _same(store.grants(identifier()), (), "grants of nobody")
+    _expect(store.grants(identifier()), (), "grants of nobody")
 
 
 @_case
 def _grants_are_complete(store: Store, clock: Clock) -> None:
     """`grants` returns all of them, however many there are."""
     subject = identifier()
-    grants = [_grant(clock, subject=subject, after=number) for number in range(120)]
-    for grant in grants:
-        store.add(grant, 1000)
-    _same(_ids(store.grants(subject)), _ids(reversed(grants)), "ids")
+    grants = [_added(store, clock, subject=subject, after=number) for number in range(120)]
+    _expect(_ids(store.grants(subject)), _ids(reversed(grants)), "ids")
 
 
 @_case
@@ -583,13 +529,13 @@ def _subjects_are_exact(store: Store, clock: Clock) -> None:
         "\u0430nn",
         "ann'",
     )
-    grants = {subject: _grant(clock, subject=subject) for subject in subjects}
+    grants = {subject: _new_grant(clock, subject=subject) for subject in subjects}
     for grant in grants.values():
         store.add(grant, 1)
     for subject, grant in grants.items():
-        _same(_ids(store.grants(subject)), (grant.id,), f"grants of {subject!r}")
-    _same(store.end_subject("an%", "logout"), (grants["an%"].id,), "ended for 'an%'")
-    _same(_ids(store.grants("ann")), (grants["ann"].id,), "grants of 'ann'")
+        _expect(_ids(store.grants(subject)), (grant.id,), f"grants of {subject!r}")
+    _expect(store.end_subject("an%", "logout"), (grants["an%"].id,), "ended for 'an%'")
+    _expect(_ids(store.grants("ann")), (grants["ann"].id,), "grants of 'ann'")
 
 
 # --- ended
@@ -598,9 +544,7 @@ def _subjects_are_exact(store: Store, clock: Clock) -> None:
 @_case
 def _ended_begins_with_the_horizon(store: Store, clock: Clock) -> None:
     """For None `ended` returns what ended in the last `horizon` seconds, and nothing older."""
-    old, young, living = (_grant(clock, life=10 * RETENTION) for _ in range(3))
-    for grant in (old, young, living):
-        store.add(grant, 100)
+    old, young, living = (_added(store, clock, life=10 * RETENTION) for _ in range(3))
     store.end(old.id, "logout")
     clock.advance(120)
     store.end(young.id, "logout")
@@ -619,9 +563,7 @@ def _ended_begins_with_the_horizon(store: Store, clock: Clock) -> None:
 @_case
 def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
     """With a cursor `ended` returns what has ended since, and what ended long before no more."""
-    grants = [_grant(clock) for _ in range(4)]
-    for grant in grants:
-        store.add(grant, 100)
+    grants = [_added(store, clock) for _ in range(4)]
     store.end(grants[0].id, "logout")
     cursor = store.ended(None, RETENTION).cursor
     for before, grant in pairwise(grants):
@@ -638,8 +580,7 @@ def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
 def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
     """The cursor lies 60 seconds back: an end stamped shortly before it was made isn't missed."""
     for seconds in (0, 200):  # until the reader comes again
-        grant = _grant(clock)
-        store.add(grant, 100)
+        grant = _added(store, clock)
         cursor = store.ended(None, RETENTION).cursor
         clock.advance(-50 + SKEW)
         store.end(grant.id, "logout")
@@ -652,21 +593,17 @@ def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
 @_case
 def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
     """Who follows the cursor while others end grants finds every one."""
-    grants = [_grant(clock) for _ in range(40)]
-    for grant in grants:
-        store.add(grant, 100)
+    grants = [_added(store, clock) for _ in range(40)]
     begin = store.ended(None, RETENTION).cursor
     done: list[int] = []
 
     def read() -> set[str]:
-        found: set[str] = set()
-        cursor = begin
-        while True:
+        found, cursor, is_last = set[str](), begin, False
+        while not is_last:
             is_last = len(done) == 4
             ids, cursor = store.ended(cursor, RETENTION)
             found.update(ids)
-            if is_last:
-                return found
+        return found
 
     def work(number: int) -> set[str]:
         if number == 4:
@@ -690,13 +627,13 @@ def _admit_lets_a_key_pass_once(store: Store, clock: Clock) -> None:
     """`admit` says whether a key is seen for the first time, and remembers it until then."""
     for key in (identifier(), *_ODD_TEXTS):
         until = clock() + 100
-        _same(store.admit(key, until), True, "the first time")
-        _same(store.admit(key, until), False, "the second time")
-        _same(store.admit(key, until + 1000), False, "the second time, until later")
-        _same(store.admit(key + "x", until), True, "another key")
+        _expect(store.admit(key, until), True, "the first time")
+        _expect(store.admit(key, until), False, "the second time")
+        _expect(store.admit(key, until + 1000), False, "the second time, until later")
+        _expect(store.admit(key + "x", until), True, "another key")
         clock.advance(100 + SKEW)
-        _same(store.admit(key, clock() + 100), True, "the first time after it was forgotten")
-        _same(store.admit(key, clock() + 100), False, "the second time after that")
+        _expect(store.admit(key, clock() + 100), True, "the first time after it was forgotten")
+        _expect(store.admit(key, clock() + 100), False, "the second time after that")
 
 
 @_case
@@ -704,7 +641,7 @@ def _one_of_many_is_admitted(store: Store, clock: Clock) -> None:
     """Of many that bring the same key one is admitted."""
     key, until = identifier(), clock() + 100
     answers = _race(RACERS, lambda _: store.admit(key, until))
-    _same(answers.count(True), 1, "admitted")
+    _expect(answers.count(True), 1, "admitted")
 
 
 # --- purge
@@ -714,45 +651,41 @@ def _one_of_many_is_admitted(store: Store, clock: Clock) -> None:
 def _purge_forgets_what_has_expired(store: Store, clock: Clock) -> None:
     """`purge` forgets grants past their end and keys past theirs, says how many, and no others."""
     subject = identifier()
-    expired = [_grant(clock, subject=subject, life=100) for _ in range(3)]
-    living, ended = _grant(clock, subject=subject), _grant(clock, subject=subject)
-    for grant in (*expired, living, ended):
-        store.add(grant, 100)
+    expired = [_added(store, clock, subject=subject, life=100) for _ in range(3)]
+    living, ended = (_added(store, clock, subject=subject) for _ in range(2))
     store.end(ended.id, "logout")
     before = _row(store, ended)
     young, old = identifier(), identifier()
-    store.admit(young, clock() + LIFE)
+    store.admit(young, clock() + GRANT_LIFE)
     store.admit(old, clock() + 100)
     clock.advance(100 + RETENTION)
     # Fewer where an engine has dropped some by itself.
-    _same(_purge(store, clock) in range(5), True, "as many as there were")
+    _expect(_purge_all(store, clock) in range(5), True, "as many as there were")
     for grant in expired:
-        _same(_read(store, grant), None, "an expired row")
-    _same_row(_read(store, living), living)
-    _same_row(_read(store, ended), before)
-    _same(_ids(store.grants(subject)), (living.id,), "grants")
-    _same(store.admit(young, clock() + LIFE), False, "a key that isn't past its time")
-    _same(store.admit(old, clock() + LIFE), True, "a key past its time")
-    _same(_purge(store, clock), 0, "forgotten at the second time")
+        _expect(_row_or_none(store, grant), None, "an expired row")
+    _same_row(_row_or_none(store, living), living)
+    _same_row(_row_or_none(store, ended), before)
+    _expect(_ids(store.grants(subject)), (living.id,), "grants")
+    _expect(store.admit(young, clock() + GRANT_LIFE), False, "a key that isn't past its time")
+    _expect(store.admit(old, clock() + GRANT_LIFE), True, "a key past its time")
+    _expect(_purge_all(store, clock), 0, "forgotten at the second time")
 
 
 @_case
 def _purge_keeps_ends_for_the_readers(store: Store, clock: Clock) -> None:
     """A grant that ended is kept for `retention` after its end, or a reader would miss it."""
-    grants = [_grant(clock, life=100) for _ in range(2)]
-    for grant in grants:
-        store.add(grant, 100)
+    grants = [_added(store, clock, life=100) for _ in range(2)]
     clock.advance(100 - SKEW - 1)
     store.end(grants[0].id, "logout")
     store.end_subject(grants[1].subject, "logout")
     clock.advance(2 * SKEW + 2)
-    _purge(store, clock)
+    _purge_all(store, clock)
     _has(store.ended(None, RETENTION).grant_ids, grants, "ended shortly before they expired")
     clock.advance(RETENTION + SKEW)
-    _purge(store, clock)
+    _purge_all(store, clock)
     _has_none(store.ended(None, RETENTION).grant_ids, grants, "ended before the retention")
     for grant in grants:
-        _same(_read(store, grant), None, "a row that nobody needs")
+        _expect(_row_or_none(store, grant), None, "a row that nobody needs")
 
 
 CASES: Final = tuple(_cases)
@@ -777,63 +710,61 @@ _CLAIMS = FrozenDict(
 )
 
 
-def _grant(
+def _new_grant(
     clock: Clock,
     *,
     subject: str | None = None,
-    life: float = LIFE,
+    life: float = GRANT_LIFE,
     after: float = 0,
-    claims: FrozenDict | None = None,
-    generation: int = 1,
+    **fields: Any,
 ) -> Grant:
     # `after`: milliseconds, so that it is clear which one is older.
     now = clock() + after / 1000
     subject = identifier() if subject is None else subject
-    return Grant(
+    plain = Grant(
         id=new_grant_id(subject),
         subject=subject,
         client_id="web",
         scope="read write",
-        claims=FrozenDict() if claims is None else claims,
+        claims=FrozenDict(),
         bound_key=None,
-        generation=generation,
+        generation=1,
         parent=None,
         rotated_at=now,
         created_at=now,
         expires_at=now + life,
     )
+    return replace(plain, **fields)
+
+
+def _added(store: Store, clock: Clock, **given: Any) -> Grant:
+    """Add a new grant, where no limit matters, and return it."""
+    grant = _new_grant(clock, **given)
+    store.add(grant, 1000)
+    return grant
 
 
 def _odd_grants(clock: Clock) -> Iterable[Grant]:
     for text in _ODD_TEXTS:
-        claims = FrozenDict({text: text})
-        yield replace(
-            _grant(clock, subject=text, claims=claims),
-            client_id=text,
-            scope=text,
-            bound_key=text,
-            parent=text,
-        )
+        words: dict[str, Any] = dict.fromkeys(("client_id", "scope", "bound_key", "parent"), text)
+        yield _new_grant(clock, subject=text, claims=FrozenDict({text: text}), **words)
     # The rule of rotation looks a few generations around; a client of ten years has 5 million.
-    yield replace(_grant(clock, claims=_CLAIMS, generation=2**31 + 1), scope="", client_id="")
+    yield _new_grant(clock, claims=_CLAIMS, generation=2**31 + 1, scope="", client_id="")
 
 
-def _read(store: Store, grant: Grant) -> Grant | None:
+def _row_or_none(store: Store, grant: Grant) -> Grant | None:
     return store.advance(grant.id, grant.generation, grant.generation, None).grant
 
 
 def _row(store: Store, grant: Grant) -> Grant:
-    return _there(_read(store, grant))
+    return _there(_row_or_none(store, grant))
 
 
-def _purge(store: Store, clock: Clock) -> int:
-    total = 0
-    for _ in range(1000):
-        count = store.purge(clock())
-        total += count
-        if not count:
-            return total
-    raise ContractBroken("`purge` never comes to an end")
+def _purge_all(store: Store, clock: Clock) -> int:
+    counts = list(islice(iter(lambda: store.purge(clock()), 0), 1000))
+    if len(counts) == 1000:
+        raise ContractBroken("`purge` never comes to an end")
+    return sum(counts)
 
 
 def _ids(grants: Iterable[Grant]) -> tuple[str, ...]:
@@ -846,7 +777,7 @@ def _there(row: Grant | None) -> Grant:
     return row
 
 
-def _same(found: object, expected: object, what: str) -> None:
+def _expect(found: object, expected: object, what: str) -> None:
     if found != expected:
         raise ContractBroken(f"{what}: found {found!r}, expected {expected!r}")
 
@@ -857,7 +788,7 @@ def _same_row(found: Grant | None, expected: Grant) -> None:
         mine, yours = getattr(expected, one.name), getattr(row, one.name)
         if isinstance(mine, float) and isinstance(yours, float) and abs(mine - yours) < 0.001:
             continue
-        _same(yours, mine, one.name)
+        _expect(yours, mine, one.name)
 
 
 def _is_now(found: float | None, clock: Clock, what: str) -> None:
@@ -865,20 +796,36 @@ def _is_now(found: float | None, clock: Clock, what: str) -> None:
         raise ContractBroken(f"{what}: found {found!r}, expected {clock()!r} or nearly so")
 
 
+def _has_ended(row: Grant, before: Grant, clock: Clock, reason: str) -> None:
+    """Check that a row is the one before, ended now for this reason, and else unchanged."""
+    _same_row(row, replace(before, ended_at=row.ended_at, end_reason=reason))
+    _is_now(row.ended_at, clock, "ended_at")
+
+
+def _rotated(store: Store, clock: Clock, grant: Grant) -> Grant:
+    """Rotate a grant of the first generation, check the row that comes back, and return it."""
+    advanced, row = store.advance(grant.id, 1, 2, "parent")
+    _expect(advanced, True, "advanced")
+    row = _there(row)
+    _is_now(row.rotated_at, clock, "rotated_at")
+    _same_row(row, replace(grant, generation=2, parent="parent", rotated_at=row.rotated_at))
+    return row
+
+
 def _has(found: Iterable[str], grants: Iterable[Grant], what: str) -> None:
-    _same(set(_ids(grants)) - set(found), set(), f"{what}: missing")
+    _expect(set(_ids(grants)) - set(found), set(), f"{what}: missing")
 
 
 def _has_none(found: Iterable[str], grants: Iterable[Grant], what: str) -> None:
-    _same(set(_ids(grants)) & set(found), set(), what)
+    _expect(set(_ids(grants)) & set(found), set(), what)
 
 
-def _race(count: int, work: Callable[[int], T]) -> list[T]:
+def _race(count: int, work: Callable[[int], R]) -> list[R]:
     """Do something in many threads that begin at the same moment; return what each returned."""
     barrier = Barrier(count)
 
-    def start(number: int) -> T:
-        barrier.wait(PATIENCE)
+    def start(number: int) -> R:
+        barrier.wait(VERB_PATIENCE)
         return work(number)
 
     with ThreadPoolExecutor(count) as threads:
@@ -887,37 +834,26 @@ def _race(count: int, work: Callable[[int], T]) -> list[T]:
 
 # --- both kinds of stores
 
-Wait: TypeAlias = Callable[..., Any]
+Wait: TypeAlias = Callable[..., Any]  # calls something, and awaits what comes if it must be
 
 
 @contextmanager
-def _opened(make: Make, clock: Clock) -> Generator[Store, None, None]:
+def _made_store(make: Make, clock: Clock) -> Generator[Store, None, None]:
+    """Make a store, and give it as the cases call it; close it at the end, if it can be closed."""
     made: Any = make(clock, RETENTION)
-    if not isawaitable(made) and not iscoroutinefunction(made.advance):
-        try:
-            yield made
-        finally:
-            _closing(made)()
-        return
-    with _loop() as wait:
+    is_awaited = isawaitable(made) or iscoroutinefunction(made.advance)
+    with _loop() if is_awaited else nullcontext(_call) as wait:
         store = wait(lambda: made)
         try:
             yield cast("Store", _Synchronous(store, wait))
         finally:
-            wait(_closing(store))
-
-
-def _closing(store: Any) -> Callable[[], Any]:
-    for name in ("aclose", "close"):
-        if hasattr(store, name):
-            return cast("Callable[[], Any]", getattr(store, name))
-    return lambda: None
+            wait(getattr(store, "aclose", None) or getattr(store, "close", lambda: None))
 
 
 class _Synchronous:
-    """An AsyncStore as the cases call it: every verb is awaited on the one loop."""
+    """A store of either kind as the cases call it: every verb returns when it is done."""
 
-    def __init__(self, store: AsyncStore, wait: Wait) -> None:
+    def __init__(self, store: AnyStore, wait: Wait) -> None:
         self._store = store
         self._wait = wait
 
@@ -925,29 +861,26 @@ class _Synchronous:
         return partial(self._wait, getattr(self._store, verb))
 
 
+def _call(verb: Any, *args: Any) -> Any:
+    return verb(*args)
+
+
 @contextmanager
 def _loop() -> Generator[Wait, None, None]:
     """Run an event loop in a thread of its own, and yield what calls and awaits there."""
-    ready: Future[tuple[AbstractEventLoop, Event]] = Future()
 
-    async def serve() -> None:
-        stop = Event()
-        ready.set_result((get_running_loop(), stop))
-        await stop.wait()
+    async def step(call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        answer = call(*args)
+        return await answer if isawaitable(answer) else answer
 
-    thread = Thread(target=lambda: run(serve()))
-    thread.start()
-    loop, stop = ready.result(PATIENCE)
-
-    def wait(call: Callable[..., Any], *args: Any) -> Any:
-        async def step() -> Any:
-            answer = call(*args)
-            return await answer if isawaitable(answer) else answer
-
-        return run_coroutine_threadsafe(step(), loop).result(PATIENCE)
-
-    try:
-        yield wait
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(PATIENCE)
+    with Runner(loop_factory=new_event_loop) as runner:
+        loop = runner.get_loop()
+        thread = Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield lambda call, *args: run_coroutine_threadsafe(step(call, args), loop).result(
+                VERB_PATIENCE
+            )
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(VERB_PATIENCE)

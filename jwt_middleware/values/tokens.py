@@ -159,6 +159,25 @@ class Grant:
         )
 
 
+def bare_grant(
+    grant_id: str, subject: str, *, now: float, expires_at: float, client_id: str = ""
+) -> Grant:
+    """Return a grant that begins now, as a login without scope and claims makes it."""
+    return Grant(
+        id=grant_id,
+        subject=subject,
+        client_id=client_id,
+        scope="",
+        claims=FrozenDict(),
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=expires_at,
+    )
+
+
 class User:
     """What Starlette expects at `request.user`."""
 

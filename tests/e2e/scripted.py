@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import jwt_middleware.cli
-from jwt_middleware.cli.demo.server import Server
+from jwt_middleware.cli.demo.server import DemoServer
 
 from .browsing import listening
 
@@ -150,7 +150,7 @@ def scripted(context: BrowserContext, count: int = 1) -> Generator[list[Scripted
     found = []
     with ExitStack() as stack:
         for _ in range(count):
-            server = stack.enter_context(Server("127.0.0.1", 0))
+            server = stack.enter_context(DemoServer("127.0.0.1", 0))
             one = Scripted(server.url)
             server.set_app(one)
             stack.enter_context(listening(server))

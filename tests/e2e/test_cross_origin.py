@@ -18,7 +18,7 @@ import pytest
 
 import jwt_middleware.cli
 from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Route, Settings
-from jwt_middleware.cli.demo.server import Server
+from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.values.events import Event, Refreshed, Refused, Revoked
 from jwt_middleware.wsgi import JWTMiddleware
 
@@ -114,7 +114,7 @@ class Site:
 @pytest.fixture
 def site(browser: Browser) -> Iterator[Site]:
     with ExitStack() as stack:
-        servers = [stack.enter_context(Server("127.0.0.1", 0)) for _ in range(4)]
+        servers = [stack.enter_context(DemoServer("127.0.0.1", 0)) for _ in range(4)]
         own, other, neighbour, stranger = servers
         service = Service(other.url, own.url)
         for server in servers:

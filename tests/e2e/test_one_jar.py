@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Route, Settings
-from jwt_middleware.cli.demo.server import Server
+from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.values import events
 from jwt_middleware.wsgi import JWTMiddleware
 
@@ -133,7 +133,7 @@ class Service:
 @pytest.fixture(params=[False, True], ids=["cookie", "access cookie"])
 def service(request: pytest.FixtureRequest, context: BrowserContext) -> Iterator[Service]:
     with ExitStack() as stack:
-        server = stack.enter_context(Server("127.0.0.1", 0))
+        server = stack.enter_context(DemoServer("127.0.0.1", 0))
         found = Service(server.url, access=request.param)
         server.set_app(found.wire)
         stack.enter_context(listening(server))

@@ -27,7 +27,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
-from jwt_middleware.stores.redis.address import parse_url
+from jwt_middleware.stores.redis.address import parse_redis_url
 from tests import waiting
 
 ENGINES = ("redis", "valkey")
@@ -413,6 +413,6 @@ def an_async_store(url: str, *, retention: float = 700, **options: Any) -> Async
 
 
 def _made(kind: Any, url: str, retention: float, options: dict[str, Any]) -> Any:
-    address, given = parse_url(url)
+    address, given = parse_redis_url(url)
     make = address.client if kind is RedisStore else address.async_client
     return kind(make, retention=retention, **given, **options)

@@ -16,8 +16,9 @@ import psycopg
 
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
-from jwt_middleware.stores.redis.address import parse_url
+from jwt_middleware.stores.redis.address import parse_redis_url
 from jwt_middleware.stores.redis.scripts import packed
+from jwt_middleware.values.flows import run
 from jwt_middleware.values.tokens import Grant
 from tests.engines.postgres import fresh_schema
 from tests.issuing import HOUR, Clock, Kind
@@ -64,15 +65,15 @@ class OnRedis:
         return self._opened(self._kind, offset=shifted(clock))
 
     def _opened(self, kind: Any, **options: Any) -> Any:
-        address, _ = parse_url(self._url)
+        address, _ = parse_redis_url(self._url)
         client = address.async_client if kind is AsyncRedisStore else address.client
         return kind(client, retention=HOUR, prefix=self._prefix, **options)
 
     def put_back(self, grant: Grant) -> None:
         """Make it forget what happened to a grant since."""
         store = self._opened(RedisStore)
-        key = store._row(grant.id)
-        store._do(store._follow(key, ((b"SET", key, packed(grant), b"KEEPTTL"),)))
+        key = store._verbs.row(grant.id)
+        run(store._verbs.follow(key, (b"SET", key, packed(grant), b"KEEPTTL")))
         store.close()
 
 

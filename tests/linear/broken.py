@@ -11,7 +11,8 @@ from typing import Any, Final
 from jwt_middleware.stores import Advanced, Store
 from jwt_middleware.stores.grant_rows import read
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.sqlite import SQL, SQLiteStore
+from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.stores.sqlite.schema import SQLITE_STATEMENTS
 from jwt_middleware.values.errors import StoreUnavailable
 from jwt_middleware.values.tokens import Grant
 from tests.stores.broken import Broken
@@ -162,12 +163,12 @@ class UpdatesWithoutSwap(SQLiteStore):
         row = super().advance(grant_id, source, source, None).grant
         if row is None or row.generation != source or row.ended_at is not None or source == target:
             return Advanced(False, row)
-        with self._writing() as (db, now):
-            asked = {"id": grant_id, "target": target, "parent": parent, "now": now}
+        with self._writing() as db:
+            asked = {"id": grant_id, "target": target, "parent": parent, "now": self._clock()}
             return Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
 
 
-_WITHOUT_SWAP: Final = SQL["advance"].replace(
+_WITHOUT_SWAP: Final = SQLITE_STATEMENTS["advance"].replace(
     " AND generation = :source AND ended_at IS NULL AND expires_at > :now", ""
 )
 

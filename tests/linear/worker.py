@@ -40,7 +40,7 @@ def main(store: str, url: str, options: str) -> None:
         return kind.from_url(url, clock=clock, retention=retention, **json.loads(options))
 
     with (
-        store_contract._opened(make, Yielding()) as opened,
+        store_contract._made_store(make, Yielding()) as opened,
         ThreadPoolExecutor(max(TURNS)) as threads,
     ):
         with suppress(StoreUnavailable):

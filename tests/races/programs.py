@@ -117,14 +117,15 @@ class Mortal:
         self._store = store
         self._left = point
         for line in (store._reader, store._writer):
-            opened = line._open
+            begin = line._begin
 
-            def watch(opened: Callable[[], sqlite3.Connection] = opened) -> sqlite3.Connection:
-                db = opened()
+            def watch(
+                db: sqlite3.Connection, begin: Callable[[sqlite3.Connection], None] = begin
+            ) -> None:
+                begin(db)
                 db.set_trace_callback(self.passes)
-                return db
 
-            line._open = watch
+            line._begin = watch
 
     def passes(self, _: str = "") -> None:
         """Come past a point; die at the one that was chosen."""

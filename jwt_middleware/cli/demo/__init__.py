@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 from ...settings.settings import wall_clock
 from .app import Demo
-from .server import Server
+from .server import DemoServer
 
-__all__ = ["Demo", "has_screen", "run", "serving"]
+__all__ = ["Demo", "has_screen", "run_demo", "serving"]
 
 
-def run(
+def run_demo(
     host: str, port: int, *, opens_browser: bool, access_lifetime: float, settle: float
 ) -> None:
     """Serve the demo until the terminal or the system says that it is enough.
@@ -29,14 +29,14 @@ def run(
         ConfigurationError: for a lifetime that can't be meant.
 
     """
-    # As by Ctrl-C, so that no grants stay behind in the temporary directory.
+    # Handled as Ctrl-C is, so that the temporary directory is removed.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with serving(host, port, access_lifetime=access_lifetime, settle=settle) as server:
             sys.stdout.write(f"The demo is at {server.url} until you press Ctrl-C.\n")
             sys.stdout.flush()
             if opens_browser and has_screen(os.environ):
-                # Beside us: where this takes time, or waits for the browser's end, we serve.
+                # In a thread: it may wait until the browser is closed, and the page needs a server.
                 Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
             server.serve_forever()
     except KeyboardInterrupt:
@@ -53,9 +53,12 @@ def serving(
     access_lifetime: float = 20,
     settle: float = 3,
     clock: Callable[[], float] = wall_clock,
-) -> Generator[Server, None, None]:
+) -> Generator[DemoServer, None, None]:
     """Give a server that listens, with a demo on its own database. The caller lets it serve."""
-    with TemporaryDirectory(prefix="jwt-middleware-") as directory, Server(host, port) as server:
+    with (
+        TemporaryDirectory(prefix="jwt-middleware-") as directory,
+        DemoServer(host, port) as server,
+    ):
         demo = Demo(
             server.url,
             f"sqlite:///{quote(directory)}/grants.db",
@@ -71,7 +74,7 @@ def serving(
 
 
 def has_screen(environ: Mapping[str, str]) -> bool:
-    """Say whether a browser opens beside the terminal, and not in it, where Ctrl-C comes from."""
+    """Say whether a browser opens in a window: one in the terminal would take Ctrl-C."""
     return sys.platform in ("darwin", "win32") or any(
         environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

@@ -13,19 +13,19 @@ from typing import Any, TypeAlias
 from ... import AccessToken, Cookies, Event, Issuer, KeySet, Refresh, Route, Settings
 from ...settings.settings import wall_clock
 from ...wsgi import Environ, JWTMiddleware, StartResponse
-from .words import told
+from .words import in_words
 
 Fields: TypeAlias = Iterable[tuple[str, str]]
 Answer: TypeAlias = tuple[int, object, Fields]  # status, JSON, more header fields
 
-PAGE = {
+PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/jwt-client.js": ("jwt-client.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-# Nothing from elsewhere, nothing inline: what gets into the page by mistake doesn't run.
+# Only files of this server, nothing inline: a script that gets into the page doesn't run.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -40,7 +40,7 @@ SAFE: Fields = (
 ROLES = {"reader": "read", "editor": "read write", "admin": "read write admin"}
 MAX_LOGIN = 1000  # octets of a login's body
 MAX_NAME = 32
-KEPT = 200  # events that a page opened late still sees
+EVENTS_KEPT = 200  # events that a page opened late still sees
 
 
 class Demo:
@@ -56,12 +56,12 @@ class Demo:
         clock: Callable[[], float] = wall_clock,
     ) -> None:
         self._lock = Lock()
-        self._events: deque[dict[str, object]] = deque(maxlen=KEPT)
+        self._events: deque[dict[str, object]] = deque(maxlen=EVENTS_KEPT)
         self._count = 0
         folder = Path(__file__).parent
         self._page = {
             path: ((folder / name).read_bytes(), f"{kind}; charset=utf-8")
-            for path, (name, kind) in PAGE.items()
+            for path, (name, kind) in PAGE_FILES.items()
         }
         refresh = Refresh(
             store=store,
@@ -81,10 +81,11 @@ class Demo:
         self.settings = Settings(
             issuer=origin,
             audience=f"{origin}/api",
-            # A set of its own, of which no warning is due: the demo is one process, and says so.
+            # Wrapped, since generated keys are warned of: other processes don't have them. The demo
+            # is one process.
             keys=KeySet(KeySet.generate().keys),
             routes=(
-                *(Route(path, methods=("GET",), public=True) for path in (*PAGE, "/events")),
+                *(Route(path, methods=("GET",), public=True) for path in (*PAGE_FILES, "/events")),
                 Route("/login", methods=("POST",), public=True, own_origin=True),
                 Route("/api/admin", scope="admin"),
             ),
@@ -126,7 +127,7 @@ class Demo:
     # --- what an application does
 
     def _log_in(self, environ: Environ) -> Answer:
-        """Begin a grant. Yours checks a password here; this one takes everybody for who he says."""
+        """Begin a grant. A real application checks a password here; the demo believes the name."""
         try:
             name, role, keeps = _login(environ)
             tokens = self._issuer.issue(
@@ -140,27 +141,27 @@ class Demo:
             return HTTPStatus.BAD_REQUEST, {"error": "invalid_login"}, ()
         if keeps == "cookie":
             return HTTPStatus.OK, tokens, tokens.cookies
-        # The settings serve both ways; a page that keeps the refresh token itself is given it.
+        # The page keeps the refresh token itself, and so gets it in the body.
         return HTTPStatus.OK, {**tokens, "refresh_token": tokens.refresh_token}, ()
 
     def _me(self, environ: Environ) -> Answer:
-        token = _token(environ)
+        token = _token_of(environ)
         roles = list(token.claims["roles"])
         return HTTPStatus.OK, {"you": token.subject, "roles": roles, "scope": token.scope}, ()
 
     def _admin(self, environ: Environ) -> Answer:
-        grants = self._issuer.grants(_token(environ).subject)
+        grants = self._issuer.grants(_token_of(environ).subject)
         return HTTPStatus.OK, {"your_logins": len(grants)}, ()
 
     def _log_out_everywhere(self, environ: Environ) -> Answer:
-        subject = _token(environ).subject
+        subject = _token_of(environ).subject
         ended = self._issuer.revoke_all(subject, reason="log out everywhere")
         return HTTPStatus.OK, {"ended": len(ended)}, ()
 
     # --- what the page watches
 
     def _note(self, event: Event) -> None:
-        words = told(event)
+        words = in_words(event)
         with self._lock:
             self._count += 1
             self._events.append(
@@ -185,13 +186,13 @@ class Demo:
         return HTTPStatus.OK, {"events": events, "limits": self._limits}, ()
 
 
-def _token(environ: Environ) -> AccessToken:
+def _token_of(environ: Environ) -> AccessToken:
     token: AccessToken = environ["jwt_middleware.token"]
     return token
 
 
 def _login(environ: Environ) -> tuple[str, str, str]:
-    """Return name, role, and where the refresh token goes. Nonsense raises what it raises."""
+    """Return name, role, and where the refresh token goes. Raises what `_log_in` catches."""
     # A form of another site can't send this type, so that nobody is logged in by a link.
     if environ.get("CONTENT_TYPE") != "application/json":
         raise ValueError("not JSON")

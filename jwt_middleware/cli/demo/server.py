@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 IDLE = 30  # seconds; browsers open connections ahead and don't use all of them
 
 
-class Server(ThreadingMixIn, WSGIServer):
+class DemoServer(ThreadingMixIn, WSGIServer):
     """Listens when it is made. Not for production: it has no limits that attackers would meet."""
 
     daemon_threads = True  # Ctrl-C doesn't wait for browsers
@@ -23,12 +23,12 @@ class Server(ThreadingMixIn, WSGIServer):
     @property
     def url(self) -> str:
         """Return where a browser finds this."""
-        # Who listens everywhere is found here, too, and only here does nobody else read along.
+        # Of all addresses the link names localhost, where nobody else reads plain HTTP.
         is_everywhere = ip_address(self.server_name).is_unspecified
         return f"http://{'localhost' if is_everywhere else self.server_name}:{self.server_port}"
 
     def server_bind(self) -> None:
-        """Bind without asking the name service who we are, which may take seconds."""
+        """Bind without a look-up of the own name in DNS, which may take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()

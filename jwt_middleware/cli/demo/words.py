@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
 
 from ...values import reasons
-from ...values.events import (
-    Ahead,
-    Event,
-    Issued,
-    KeyMismatch,
-    KeysBack,
-    KeysChanged,
-    KeysFailed,
-    KeySkipped,
-    Refreshed,
-    Refused,
-    Restored,
-    Reused,
-    Revoked,
-    StoreBack,
-    StoreFailed,
-    SyncLate,
-)
+from ...values.events import Event, KeysChanged, Refreshed, Refused, Restored, Reused, Revoked
 
 Tone: TypeAlias = Literal["good", "calm", "warning", "bad"]
 
@@ -37,89 +21,61 @@ class Told(NamedTuple):
     generation: int | None = None  # that the grant has now, where the event says it
 
 
-def told(event: Event) -> Told:
+def in_words(event: Event) -> Told:
     """Put an event into words."""
-    match event:
-        case Issued() | Refreshed() | Restored() | Reused() | Ahead() | KeyMismatch() | Revoked():
-            return _of_grants(event)
-        case Refused():
-            why = _REASONS.get(event.reason, event.reason.replace("_", " "))
-            text = f"{event.method} {event.path}: {why}."
-            ids = () if event.grant_id is None else (event.grant_id,)
-            return Told("warning", f"Refused with {event.status}", text, ids)
-        case StoreFailed():
-            return Told("bad", "Store failed", f"It can't {event.verb}: {event.detail}.")
-        case StoreBack():
-            return Told("good", "Store back", f"After {event.seconds:.0f} s.")
-        case SyncLate():
-            text = f"Nothing heard of ended grants for {event.seconds:.0f} s."
-            return Told("bad", "Out of date", text)
-        case KeysChanged() | KeySkipped() | KeysFailed() | KeysBack():
-            return _of_keys(event)
-        case _:
-            assert_never(event)
+    tone, title, text = _IN_WORDS[event.how if isinstance(event, Refreshed) else event.name]
+    grant_id = getattr(event, "grant_id", None)
+    return Told(
+        tone,
+        title.format(event),
+        text.format(event, _computed(event)),
+        event.grant_ids if isinstance(event, Revoked) else (grant_id,) if grant_id else (),
+        1 if event.name == "issued" else getattr(event, "generation", None),
+    )
 
 
-def _of_grants(
-    event: Issued | Refreshed | Restored | Reused | Ahead | KeyMismatch | Revoked,
-) -> Told:
-    match event:
-        case Issued():
-            return Told("good", "Logged in", "A grant begins.", (event.grant_id,), 1)
-        case Refreshed():
-            tone, title, text = _REFRESHED[event.how]
-            text = text.format(event.generation)
-            return Told(tone, title, text, (event.grant_id,), event.generation)
-        case Restored():
-            text = (
-                f"The store had lost {_count(event.lost, 'rotation')}; the token brought them back."
-            )
-            return Told("warning", "Restored", text, (event.grant_id,), event.generation)
-        case Reused():
-            which = "a sibling of the parent" if event.gap == 1 else f"{event.gap} generations old"
-            text = f"The token is {which}: two hold this grant's tokens, so it ends for both."
-            return Told("bad", "Reuse found", text, (event.grant_id,))
-        case Ahead():
-            text = f"The token is {event.gap} generations ahead: the store is an old backup."
-            return Told("bad", "Store too old", text, (event.grant_id,))
-        case KeyMismatch():
-            text = "The token came without the key that its grant is bound to."
-            return Told("bad", "Wrong key", text, (event.grant_id,))
-        case Revoked():
-            text = f"{_count(len(event.grant_ids), 'grant')} ended: {event.reason}."
-            return Told("calm", "Revoked", text, event.grant_ids)
-        case _:
-            assert_never(event)
-
-
-def _of_keys(event: KeysChanged | KeySkipped | KeysFailed | KeysBack) -> Told:
-    match event:
-        case KeysChanged():
-            added, removed = map(len, (event.added, event.removed))
-            return Told("calm", "Keys changed", f"{added} added, {removed} gone.")
-        case KeySkipped():
-            return Told(
-                "warning", "Key skipped", f"Key {event.kid} can't be used: {event.problem}."
-            )
-        case KeysFailed():
-            return Told("bad", "Keys failed", f"The known ones serve on: {event.detail}.")
-        case KeysBack():
-            return Told("good", "Keys back", f"After {event.seconds:.0f} s.")
-        case _:
-            assert_never(event)
-
-
-_REFRESHED: dict[str, tuple[Tone, str, str]] = {
-    "rotated": ("good", "Rotated", "Generation {} begins."),
+# By the name of the event, a refresh by its `how`. {0} is the event, {1} what `_computed` returns.
+_IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
+    "issued": ("good", "Logged in", "A grant begins."),
+    "rotated": ("good", "Rotated", "Generation {1} begins."),
     "kept": ("calm", "Kept", "The refresh token is young, so it stays. The access token is new."),
     "repeated": (
         "calm",
         "Repeated",
-        "The parent came again, from a retry or another tab: one more token of generation {}.",
+        "The parent came again, from a retry or another tab: one more token of generation {1}.",
     ),
+    "restored": (
+        "warning",
+        "Restored",
+        "The store had lost {1}; the token brought them back.",
+    ),
+    "reused": (
+        "bad",
+        "Reuse found",
+        "The token is {1}: two hold this grant's tokens, so it ends for both.",
+    ),
+    "ahead": (
+        "bad",
+        "Store too old",
+        "The token is {0.gap} generations ahead: the store is an old backup.",
+    ),
+    "key_mismatch": (
+        "bad",
+        "Wrong key",
+        "The token came without the key that its grant is bound to.",
+    ),
+    "revoked": ("calm", "Revoked", "{1} ended: {0.reason}."),
+    "refused": ("warning", "Refused with {0.status}", "{0.method} {0.path}: {1}."),
+    "store_failed": ("bad", "Store failed", "It can't {0.verb}: {0.detail}."),
+    "store_back": ("good", "Store back", "After {0.seconds:.0f} s."),
+    "sync_late": ("bad", "Out of date", "Nothing heard of ended grants for {0.seconds:.0f} s."),
+    "keys_changed": ("calm", "Keys changed", "{1}."),
+    "key_skipped": ("warning", "Key skipped", "Key {0.kid} can't be used: {0.problem}."),
+    "keys_failed": ("bad", "Keys failed", "The known ones serve on: {0.detail}."),
+    "keys_back": ("good", "Keys back", "After {0.seconds:.0f} s."),
 }
 
-_REASONS: dict[str, str] = {
+_REASONS: Mapping[str, str] = {
     reasons.MISSING: "no token came with it",
     reasons.SIGNATURE: "the signature doesn't fit, somebody changed the token",
     reasons.EXPIRED: "the token has expired",
@@ -128,6 +84,25 @@ _REASONS: dict[str, str] = {
     reasons.REUSED: "the refresh token is a second holder's",
     reasons.CROSS_SITE: "another site may have caused it",
 }
+
+
+def _computed(event: Event) -> str:
+    match event:
+        case Refused():
+            return _REASONS.get(event.reason, event.reason.replace("_", " "))
+        case Refreshed():
+            return f"{event.generation}"
+        case Restored():
+            return _count(event.lost, "rotation")
+        case Reused():
+            near = "a sibling of the parent"
+            return near if event.gap == 1 else f"{event.gap} generations old"
+        case Revoked():
+            return _count(len(event.grant_ids), "grant")
+        case KeysChanged():
+            return f"{len(event.added)} added, {len(event.removed)} gone"
+        case _:
+            return ""
 
 
 def _count(number: int, noun: str) -> str:

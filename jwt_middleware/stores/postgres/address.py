@@ -10,10 +10,10 @@ from urllib.parse import unquote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from .sql import wrong
+from ..store_options import wrong_store
 
 
-def parse_url(url: str) -> tuple[str, dict[str, Any]]:
+def postgres_address(url: str) -> tuple[str, dict[str, Any]]:
     """Return libpq's part of `postgresql://...`, and the options that are ours.
 
     Raises:
@@ -27,23 +27,25 @@ def parse_url(url: str) -> tuple[str, dict[str, Any]]:
     known = {one.keyword.decode() for one in psycopg.pq.Conninfo.get_defaults()}
     for pair in query.split("&") if query else ():
         name, _, value = pair.partition("=")
-        if name not in _OPTIONS:
+        if name not in _OUR_OPTIONS:
             if name not in known:
                 shown = repr(name) if name.isidentifier() else "what is given"
-                there = ", ".join(_OPTIONS)
-                raise wrong(f"has no option {shown}", f"there are {there}, and those of libpq")
+                there = ", ".join(_OUR_OPTIONS)
+                raise wrong_store(
+                    f"has no option {shown}", f"there are {there}, and those of libpq"
+                )
             theirs.append(pair)
             continue
         if name in options:
-            raise wrong(f"gives {name} twice", "give it once")
+            raise wrong_store(f"gives {name} twice", "give it once")
         try:
-            options[name] = _OPTIONS[name](unquote(value))
+            options[name] = _OUR_OPTIONS[name](unquote(value))
         except ValueError:
-            raise wrong(f"{name} can't be read", "?timeout=2.5&pool_max=20") from None
+            raise wrong_store(f"{name} can't be read", "?timeout=2.5&pool_max=20") from None
     return f"{address}?{'&'.join(theirs)}" if theirs else address, options
 
 
-_OPTIONS: dict[str, Callable[[str], Any]] = {
+_OUR_OPTIONS: dict[str, Callable[[str], Any]] = {
     "schema": str,
     "pool_min": int,
     "pool_max": int,
@@ -56,10 +58,11 @@ def conninfo(address: str, timeout: float) -> str:
     """Return an address for libpq, with limits for all that can hang where it gives none."""
     try:
         given = conninfo_to_dict(address)
-        # Not looked at before it connects; and then an error would quote what may be a password.
+        # libpq looks at the port when it connects, and its error quotes it: that may be a part of a
+        # password, where one holds a colon that isn't escaped.
         tuple(int(one or 0) for one in str(given.get("port", "")).split(","))
     except (psycopg.Error, ValueError):
-        raise wrong(
+        raise wrong_store(
             "its address can't be read",
             "postgresql://user@host:5432/database; in a password, %40 is @, and so on",
         ) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ...values.errors import ConfigurationError
 from ..grant_rows import FIELDS, MORE
+from ..store_options import wrong_store
 
-OLDEST: Final = 13  # of the server
+OLDEST_SERVER: Final = 13  # of the server
 
 # Locks of the database are numbers that all its users share: ours have this as their first.
 LOCKS: Final = 0x4A575447
@@ -20,7 +20,7 @@ LOCKS: Final = 0x4A575447
 # Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
 # rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
 # (heap-only tuples). The living of a subject are found by a hash: a third of the room of its text.
-MIGRATIONS: Final = (
+SCHEMA_LEVELS: Final = (
     (
         "CREATE TABLE <schema>.version (number integer NOT NULL)",
         "INSERT INTO <schema>.version VALUES (0)",
@@ -47,8 +47,9 @@ MIGRATIONS: Final = (
             until double precision NOT NULL
         )""",
         "CREATE INDEX admitted_until ON <schema>.admitted (until)",
-        # Each statement of a function sees what was committed before it began; so whoever waited
-        # for the lock counts the grants of whoever had it. A single statement would not.
+        # Each statement of a function sees what was committed before that statement began. So a
+        # login that waited for the lock counts the grants of the login that held it. In a single
+        # SQL statement it would not.
         """CREATE FUNCTION <schema>.add_grant(
             fresh <schema>.grants, most bigint, shift double precision
         ) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -76,7 +77,7 @@ MIGRATIONS: Final = (
                 ORDER BY created_at DESC, id DESC OFFSET most - 1
             ) RETURNING id;
         END $$""",
-        # Behind the same lock: a login that comes while this one waits for a row would escape it.
+        # It takes the same lock, so that it misses no login that comes while it waits for a row.
         """CREATE FUNCTION <schema>.end_grants(
             whose text, why text, shift double precision
         ) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -95,7 +96,8 @@ MIGRATIONS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<end> FROM PUBLIC",
     ),
     (
-        # Takes less than a statement that swaps in one part and reads in another. NULL: it didn't.
+        # Cheaper than one statement that swaps in one part and reads in another. It returns NULL
+        # where it didn't swap.
         """CREATE FUNCTION <schema>.advance_grant(
             which text, source bigint, target bigint, exchanged text, shift double precision
         ) RETURNS double precision LANGUAGE plpgsql AS $$
@@ -149,7 +151,7 @@ MIGRATIONS: Final = (
         """CREATE TRIGGER keep_end AFTER UPDATE OF ended_at ON <schema>.grants FOR EACH ROW
             WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL)
             EXECUTE FUNCTION <schema>.keep_end()""",
-        # For a grant that has more; `add_grant` takes the same lock, and so does whoever adds it.
+        # For a grant that has a row in `grants_more`. The lock is the one that `add_grant` takes.
         """CREATE FUNCTION <schema>.add_grant_with(
             fresh <schema>.grants, used double precision, name text, idle double precision,
             session boolean, most bigint, shift double precision
@@ -167,11 +169,11 @@ MIGRATIONS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<add with> FROM PUBLIC",
     ),
 )
-VERSION: Final = 2  # of the levels the last one that an older package can't work with
+REFUSED_LEVEL: Final = 2  # of the levels the last one that an older package can't work with
 
-_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", MIGRATIONS[0][2])
+_COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", SCHEMA_LEVELS[0][2])
 _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
-_NAMES = {
+_SHORTHANDS = {
     "<add>": "add_grant(<schema>.grants, bigint, double precision)",
     "<add with>": "add_grant_with(<schema>.grants, double precision, text, double precision, "
     "boolean, bigint, double precision)",
@@ -181,15 +183,17 @@ _NAMES = {
     # Whatever the role's default is, what ended stays ended. A stricter default stays.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
     "'off', 'on'), true)",
-    # A commit waits for its standbys where it has written, and then for all that was before it.
-    # Whoever finds ended what he is to end may repeat an end that none of them had in time.
+    # Writes a message. A commit waits for standbys only where it has written, and then for all that
+    # was before it. Who ends what has ended may be repeating an end that no standby had in time: so
+    # that must wait, too.
     "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
-    # The usual reason takes no room: a page that was full before holds its rows when they end, too.
+    # NULL stands for the usual reason: it takes no room, so a full page holds its rows when they
+    # end, too.
     "<row>": ", ".join(FIELDS)
     .replace("end_reason", "CASE WHEN ended_at IS NOT NULL THEN coalesce(end_reason, 'logout') END")
     .replace("is_session", "coalesce(is_session, false)"),
-    # One row and what it has more; and, for several, each by the index, whatever the planner thinks
-    # of their number.
+    # A row with its row in `grants_more`; and the same for several rows, where OFFSET 0 makes the
+    # planner look each up by the index, whatever it thinks of their number.
     "<one>": "<schema>.grants LEFT JOIN <schema>.grants_more USING (id)",
     "<each>": "<schema>.grants LEFT JOIN LATERAL (SELECT <more> FROM <schema>.grants_more "
     "WHERE grants_more.id = grants.id OFFSET 0) AS more ON true",
@@ -199,14 +203,15 @@ _NAMES = {
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
     "<living of fresh.subject>": _LIVING.format("fresh.subject"),
     "<living of whose>": _LIVING.format("whose"),
-    # When it is done, not when it began to wait: a reader of ended grants goes by that time.
+    # The time of the write, not of the transaction's beginning, which may have waited for a lock: a
+    # reader of ended grants goes by it.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
     "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
-    # A process whose clock runs ahead would forget who lives: all are logged out for ever.
+    # At most the server's time: a process whose clock runs ahead would delete grants that live.
     "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
 }
 # All that is ever asked. A test holds that none of it reads a whole table.
-SQL: Final = {
+STATEMENTS: Final = {
     "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
     "add_with": "SELECT <schema>.add_grant_with(ROW(<values>)::<schema>.grants, %(last_used_at)s, "
     "%(label)s, %(idle_limit)s, %(is_session)s, %(limit)s, %(offset)s)",
@@ -216,7 +221,7 @@ SQL: Final = {
     # row changed, the row that is returned looks as if it could be swapped: it is read once more.
     "advance": "SELECT <row>, <rotation>, <schema>.advance_grant(id, %(source)s, %(target)s, "
     "%(parent)s, %(offset)s) FROM <one> WHERE id = %(id)s",
-    # Ended meanwhile? Then the use was before, and the row here says nothing that isn't true.
+    # Where the grant is ended meanwhile, the use was before the end: the row is right all the same.
     "use": "INSERT INTO <schema>.grants_more (id, last_used_at) SELECT id, <stamp> "
     "FROM <schema>.grants WHERE id = %(id)s AND ended_at IS NULL AND expires_at > <now> "
     "ON CONFLICT (id) DO UPDATE SET last_used_at = excluded.last_used_at RETURNING <rotation>",
@@ -228,7 +233,8 @@ SQL: Final = {
     "grants": "SELECT <row> FROM <each> WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <each> WHERE id > %(position)s AND ended_at IS NULL "
     "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
-    # A clock that was set back stamps ends with times that the cursor has passed already.
+    # Never later than the overlap: a clock that was set back stamps ends with times before the
+    # cursor.
     "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
     "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(horizon)s "
     "ELSE least(%(cursor)s::float8, <now> - %(overlap)s) END)",
@@ -249,6 +255,8 @@ SQL: Final = {
     "FROM <schema>.admitted WHERE until <= <over> "
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
+# Of these, the ones that write nothing.
+READING_VERBS: Final = frozenset({"read", "grants", "page", "ended"})
 # What a role gets that doesn't own the schema: all verbs, or `ended` alone.
 RIGHTS: Final = {
     True: (
@@ -259,10 +267,10 @@ RIGHTS: Final = {
         ("SELECT, INSERT, UPDATE", "<schema>.grants_more"),
         ("SELECT, UPDATE, DELETE", "<schema>.ends"),
         ("SELECT, INSERT, UPDATE, DELETE", "<schema>.admitted"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<add with>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<end>']}"),
-        ("EXECUTE", f"FUNCTION <schema>.{_NAMES['<advance>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<add>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<add with>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<end>']}"),
+        ("EXECUTE", f"FUNCTION <schema>.{_SHORTHANDS['<advance>']}"),
     ),
     False: (
         ("USAGE", "SCHEMA <schema>"),
@@ -272,8 +280,8 @@ RIGHTS: Final = {
         ("SELECT", "<schema>.ends"),
     ),
 }
-# Without the last ones, which a former version didn't ask for, a service that hears of ended grants
-# goes on, and says so.
+# The rights without which a service doesn't start. One that only hears of ended grants goes on
+# without the last two, for which a former version didn't ask, and logs a warning.
 NEEDED: Final = {True: RIGHTS[True], False: RIGHTS[False][:3]}
 
 
@@ -284,12 +292,12 @@ def schema_sql(schema: str = "jwt_middleware", *, since: int = 0) -> str:
     is the level that is there, 0 for none. It is the value of `level` in the table `facts`; where
     there is no such table yet, the number in the table `version`.
     """
-    name = quoted(schema)
-    make = [f"CREATE SCHEMA IF NOT EXISTS {name}"] if not since else []
-    scripts = [statement for script in MIGRATIONS[since:] for statement in script]
-    number = [f"{_SET} {min(VERSION, len(MIGRATIONS))}"] if since < VERSION else []
-    statements = ["BEGIN", lock_sql(schema), *make, *scripts, *number, "COMMIT"]
-    return "".join(f"{_sql(one).replace('<schema>', name)};\n" for one in statements)
+    make = ["CREATE SCHEMA IF NOT EXISTS <schema>"] if not since else []
+    scripts = [statement for script in SCHEMA_LEVELS[since:] for statement in script]
+    number = f"{_SET_NUMBER} {min(REFUSED_LEVEL, len(SCHEMA_LEVELS))}"
+    numbered = [number] if since < REFUSED_LEVEL else []
+    lines = ["BEGIN", lock_sql(schema), *make, *scripts, *numbered, "COMMIT"]
+    return "".join(f"{_expanded(one, schema)};\n" for one in lines)
 
 
 def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True) -> str:
@@ -298,38 +306,31 @@ def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True)
     With `serve=False`, for a service of `Refresh(serve=False)`: it can call `ended`, and nothing
     else; it can't read who is logged in.
     """
-    name = quoted(schema)
-    return "".join(
-        f"GRANT {right} ON {where.replace('<schema>', name)} TO {exact(role)};\n"
-        for right, where in RIGHTS[serve]
-    )
+    return "".join(f"{grant_sql(*right, role, schema)};\n" for right in RIGHTS[serve])
 
 
-def exact(role: str) -> str:
-    """Return the name of a role as SQL takes it, whatever it is."""
-    return '"{}"'.format(role.replace('"', '""'))
-
-
-def quoted(schema: str) -> str:
-    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
-        raise wrong("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
-    return f'"{schema}"'
+def grant_sql(right: str, where: str, role: str, schema: str) -> str:
+    """Return the statement that gives a role, whatever its name is, a right of `RIGHTS`."""
+    name = role.replace('"', '""')
+    return f'GRANT {right} ON {_expanded(where, schema)} TO "{name}"'
 
 
 def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:
     """Return what is asked of a schema, with rotations that wait for the disk or don't."""
     rotation = "false" if is_waiting else "set_config('synchronous_commit', 'off', true) IS NULL"
-    name = quoted(schema)
     return {
-        verb: _sql(text).replace("<schema>", name).replace("<rotation>", rotation)
-        for verb, text in SQL.items()
+        verb: _expanded(text, schema).replace("<rotation>", rotation)
+        for verb, text in STATEMENTS.items()
     }
 
 
-def _sql(text: str) -> str:
-    for name, meaning in _NAMES.items():
+def _expanded(text: str, schema: str) -> str:
+    """Return SQL with its names in angle brackets replaced. Raises ConfigurationError."""
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", schema):
+        raise wrong_store("schema must be a name of a-z, 0-9 and _", "jwt_middleware is usual")
+    for name, meaning in _SHORTHANDS.items():
         text = text.replace(name, meaning)
-    return text
+    return text.replace("<schema>", f'"{schema}"')
 
 
 def lock_sql(schema: str) -> str:
@@ -338,7 +339,7 @@ def lock_sql(schema: str) -> str:
 
 def right_sql(right: str, where: str, schema: str) -> str:
     """Return the question whether the role has a right of `RIGHTS`."""
-    name = where.replace("<schema>", quoted(schema))
+    name = _expanded(where, schema)
     if right.startswith("SELECT ("):
         columns = right.removeprefix("SELECT (").removesuffix(")").split(", ")
         asked = [f"has_column_privilege('{name}', '{column}', 'SELECT')" for column in columns]
@@ -351,7 +352,7 @@ def right_sql(right: str, where: str, schema: str) -> str:
     return f"SELECT {' AND '.join(asked)}"
 
 
-_SET = "UPDATE <schema>.version SET number ="
+_SET_NUMBER = "UPDATE <schema>.version SET number ="
 # What is asked at start.
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
@@ -363,8 +364,3 @@ TABLES = (
     "SELECT relname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
     "WHERE nspname = %(schema)s AND relname IN ('version', 'facts')"
 )
-
-
-def wrong(problem: str, remedy: str) -> ConfigurationError:
-    """Return what is raised for a store that can't be."""
-    return ConfigurationError("refresh.store", problem, remedy)

@@ -1,18 +1,18 @@
 """A statement over a connection of psycopg's, by its libpq: sent, waited for, and its rows read.
 
-Not by a cursor, which takes as long as all the rest: it thinks anew about what is the same at every
-call. What a connection has learned of a statement is kept beside it. And a cursor that is cancelled
-waits for a server that hangs.
+Not by psycopg's cursor, for two reasons. It works out the same things anew at every call, which
+takes as long as all the rest; here what a connection has learned of a statement is kept beside it.
+And a cursor that is cancelled waits for the server, even for one that hangs.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import psycopg
 from psycopg import waiting
@@ -21,47 +21,64 @@ from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 
-from .verbs import Rows, Statement
+from ...values.flows import Flow, ask
 
 CANCELLING: Final = 0.5  # seconds to ask a server to give up
 LOOK_EVERY: Final = 0.1  # seconds between two looks at the time while waiting for an answer
+
+Rows: TypeAlias = list[tuple[Any, ...]]
 
 
 class TimedOut(psycopg.Error):
     """The server took longer than a verb may. What it was asked may be done, or be done yet."""
 
 
-def fetch(connection: Any, statement: Statement, deadline: float) -> Rows:
+class Statement(NamedTuple):
+    """One question to the server: one round trip."""
+
+    sql: str
+    params: Mapping[str, Any] | None = None  # None: any number of statements, never prepared
+    reads: bool = False  # nothing is lost when it is given up and goes on
+
+
+# Returns the rows of a statement. It knows where to take a connection from, and the deadline.
+Fetch: TypeAlias = Callable[[Statement], Flow[Rows]]
+# psycopg's own kind of generator, not a flow: it yields what it waits for at the socket, and is
+# resumed with whether the socket is ready, at every look at the time.
+_Exchange: TypeAlias = Generator[Any, Any, Rows]
+
+
+def wait_in_thread(connection: Any, exchange: _Exchange) -> Rows:
+    with connection.lock:
+        return waiting.wait(exchange, connection.fileno(), LOOK_EVERY)
+
+
+async def wait_in_loop(connection: Any, exchange: _Exchange) -> Rows:
+    async with connection.lock:
+        return await waiting.wait_async(exchange, connection.fileno(), LOOK_EVERY)
+
+
+def fetch_over(
+    wait: Callable[[Any, _Exchange], Rows], connection: Any, deadline: float, statement: Statement
+) -> Flow[Rows]:
+    """Return the rows of a statement; `wait` carries an exchange out on the connection.
+
+    Raises TimedOut, and what the server says.
+    """
     try:
-        with connection.lock:
-            flow = _limited(_asked(connection, statement), deadline)
-            rows: Rows = waiting.wait(flow, connection.fileno(), LOOK_EVERY)
-            return rows
+        return (yield from ask(wait, connection, _timed(deadline, _fetched(connection, statement))))
     except TimedOut:
         # It may be waiting for a lock: what is given up here must not be done much later.
         if not statement.reads:
             with suppress(psycopg.Error):
-                connection.cancel_safe(timeout=CANCELLING)
-        raise
-
-
-async def afetch(connection: Any, statement: Statement, deadline: float) -> Rows:
-    try:
-        async with connection.lock:
-            flow = _limited(_asked(connection, statement), deadline)
-            rows: Rows = await waiting.wait_async(flow, connection.fileno(), LOOK_EVERY)
-            return rows
-    except TimedOut:
-        if not statement.reads:
-            with suppress(psycopg.Error):
-                await connection.cancel_safe(timeout=CANCELLING)
+                yield from ask(connection.cancel_safe, timeout=CANCELLING)
         raise
 
 
 def is_dead(connection: Any) -> bool:
     """Say whether an idle connection has ended, by what has come in: nothing is asked."""
     try:
-        # Twice: the first may bring the server's last words, and then the second finds the end.
+        # Twice: the first may read the server's last message, and then the second finds the end.
         connection.pgconn.consume_input()
         connection.pgconn.consume_input()
     except psycopg.Error:
@@ -71,21 +88,17 @@ def is_dead(connection: Any) -> bool:
 
 def leaves_sound(error: psycopg.Error) -> bool:
     """Say whether the connection may do better next time. On any other error it is thrown away."""
-    # Rolled back, short of something, waited too long. Not "read-only": that was the primary once.
+    # Rolled back, short of something, waited too long. Not where the server is read-only: it may
+    # have been the primary before, and a new connection finds the one that is.
     return (error.sqlstate or "").startswith(("40", "53", "55P03", "57014"))
 
 
-# What psycopg's waiting is given: it is resumed when the socket is ready and at every look at the
-# time, and then is told whether it is ready.
-_Flow = Generator[Any, Any, Rows]
-
-
-def _limited(flow: _Flow, deadline: float) -> _Flow:
-    """Go through a flow, but raise TimedOut when it takes too long."""
+def _timed(deadline: float, exchange: _Exchange) -> _Exchange:
+    """Do what `exchange` does, but raise TimedOut when it takes too long."""
     ready = None
     try:
         while True:
-            ready = yield flow.send(ready)
+            ready = yield exchange.send(ready)
             if not ready and time.monotonic() > deadline:
                 raise TimedOut
     except StopIteration as end:
@@ -93,7 +106,7 @@ def _limited(flow: _Flow, deadline: float) -> _Flow:
         return rows
 
 
-def _asked(connection: Any, statement: Statement) -> _Flow:
+def _fetched(connection: Any, statement: Statement) -> _Exchange:
     sql, params, _ = statement
     if params is None:
         connection.pgconn.send_query(sql.encode())
@@ -107,7 +120,8 @@ def _asked(connection: Any, statement: Statement) -> _Flow:
     try:
         return (yield from known[sql].asked(params))
     except InvalidSqlStatementName:
-        # The pool is not ours, and lets its connections forget. So nothing has been done.
+        # A pool of the application's may make its connections forget what they have prepared. The
+        # server has done nothing then, so it is safe to ask again.
         known[sql] = _Prepared(connection, sql)
         return (yield from known[sql].asked(params))
 
@@ -125,7 +139,7 @@ class _Prepared:
         self._formats = [PyFormat.AUTO] * len(self._names)
         self._prepared: dict[Any, bytes] = {}  # by the parameters' types: None has its own
 
-    def asked(self, params: Mapping[str, Any]) -> _Flow:
+    def asked(self, params: Mapping[str, Any]) -> _Exchange:
         adapter, pgconn = self._adapter, self._connection.pgconn
         values = adapter.dump_sequence([params[name] for name in self._names], self._formats)
         types, formats = adapter.types, adapter.formats

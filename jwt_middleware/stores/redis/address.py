@@ -4,84 +4,78 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from ...values.errors import ConfigurationError
-from .links import AWAITED, WAITING, Kit, no_wait
+from redis.backoff import NoBackoff
 
-TIMEOUT: Final = 5.0  # seconds; every store's time-out is below 10
+from ..store_options import STORE_TIMEOUT, read_options, wrong_store
+from .links import AWAITED, WAITING, Kit
+
 POOL_MAX: Final = 50  # connections of a process, or of its event loop, to one server
 
 
+@dataclass(frozen=True, repr=False)  # the settings hold a password
 class Address:
     """Where a URL leads, and how a client is made for it."""
 
-    def __init__(
-        self,
-        kind: str,
-        hosts: Sequence[tuple[str, int]],
-        service: str,
-        settings: Mapping[str, Any],
-        sentinel: Mapping[str, Any],
-        pool_max: int,
-        timeout: float,
-    ) -> None:
-        self._given = kind, hosts, service, settings, sentinel
-        # In turns: whoever can't be reached takes its share of the time.
-        share = {"": 2, "sentinel": 2, "cluster": len(hosts) + 1}[kind]
-        each = {"socket_timeout": timeout / share, "socket_connect_timeout": timeout / share}
-        asking = timeout / 2 / len(hosts)
-        self._kind = kind
-        self._hosts = hosts
-        self._service = service
-        self._settings = {**settings, **each, "protocol": 2}
-        self._sentinel = {
-            **sentinel,
-            "socket_timeout": asking,
-            "socket_connect_timeout": asking,
-            "protocol": 2,
-        }
-        self._pool_max = pool_max
-        self._wait = timeout / 2
+    kind: str  # "", "sentinel" or "cluster"
+    hosts: Sequence[tuple[str, int]]
+    service: str  # as the Sentinels call it
+    settings: Mapping[str, Any]  # of connections to a server
+    sentinel: Mapping[str, Any]  # of connections to a Sentinel
+    pool_max: int
+    timeout: float  # seconds
 
     def within(self, timeout: float) -> Address:
-        """Return the same with another time-out, for who asks one thing at a time."""
-        return Address(*self._given, pool_max=2, timeout=timeout)
+        """Return the same with another time-out, for a store that asks one thing at a time."""
+        return replace(self, pool_max=2, timeout=timeout)
 
     def client(self) -> Any:
         """Return a client that waits."""
-        return self._made(WAITING)
+        return self._client_of(WAITING)
 
     def async_client(self) -> Any:
         """Return a client that is awaited."""
-        return self._made(AWAITED)
+        return self._client_of(AWAITED)
 
-    def _made(self, kit: Kit) -> Any:
-        if self._kind == "cluster":
-            return kit.cluster(
-                startup_nodes=[kit.node(*one) for one in self._hosts],
+    def _client_of(self, kit: Kit) -> Any:
+        if self.kind == "cluster":
+            # The nodes are asked one after the other: each that can't be reached takes its share of
+            # the time, and one share remains for the answer.
+            return kit.redis.RedisCluster(
+                startup_nodes=[kit.redis.cluster.ClusterNode(*one) for one in self.hosts],
                 # Of the reads that find the way: the node that doesn't answer, then a new map.
-                retry=kit.retry(no_wait(), 1),
+                retry=kit.redis.retry.Retry(NoBackoff(), 1),
                 dynamic_startup_nodes=False,
-                max_connections=self._pool_max,
-                **self._settings,
+                max_connections=self.pool_max,
+                **_within(self.timeout / (len(self.hosts) + 1), self.settings),
             )
-        once = kit.retry(no_wait(), 0)
-        given = {**self._settings, "retry": once, "max_connections": self._pool_max}
-        if self._kind == "sentinel":
-            few = {**self._sentinel, "retry": once}
-            sentinel = kit.sentinel(self._hosts, sentinel_kwargs=few, **given)
+        half = self.timeout / 2  # for the way, and as much for the answer
+        once = {"retry": kit.redis.retry.Retry(NoBackoff(), 0)}
+        given = _within(half, self.settings) | once | {"max_connections": self.pool_max}
+        if self.kind == "sentinel":
+            few = _within(half / len(self.hosts), self.sentinel) | once
+            sentinel = kit.redis.Sentinel(self.hosts, sentinel_kwargs=few, **given)
             sentinel.sentinels = Queue(sentinel.sentinels)
-            return sentinel.master_for(self._service)
-        ((host, port),) = self._hosts
-        kind = kit.tls if given.pop("ssl", False) else kit.connection
-        pool = kit.pool(connection_class=kind, host=host, port=port, timeout=self._wait, **given)
-        return kit.client.from_pool(pool)
+            return sentinel.master_for(self.service)
+        ((host, port),) = self.hosts
+        kind = kit.redis.SSLConnection if given.pop("ssl", False) else kit.redis.Connection
+        pool = kit.redis.BlockingConnectionPool(
+            connection_class=kind, host=host, port=port, timeout=half, **given
+        )
+        return kit.redis.Redis.from_pool(pool)
+
+
+def _within(seconds: float, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of connections with the time-outs of one step."""
+    limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return {**settings, **limits, "protocol": 2}
 
 
 class Queue(list[Any]):
-    """Sentinels in the order in which they are asked; whoever answered comes first.
+    """Sentinels in the order in which they are asked; the one that answered comes first.
 
     redis-py puts it there by swapping two. Where two requests do so at once, during a failover, one
     Sentinel would be there twice, and another lost for ever.
@@ -95,23 +89,23 @@ class Queue(list[Any]):
             super().__setitem__(slice(None), [one, *(other for other in self if other is not one)])
 
 
-_USAGE: Final = (
+_REDIS_ADDRESSES: Final = (
     "redis://user:password@host:6379/0, redis+sentinel://host1:26379,host2:26379/mymaster, "
     "redis+cluster://host1:6379,host2:6379; rediss for TLS; %40 for an @ in the password"
 )
-_PORTS: Final = {"": 6379, "sentinel": 26379, "cluster": 6379}
-_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
+_REDIS_PORTS: Final = {"": 6379, "sentinel": 26379, "cluster": 6379}
+_REDIS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "prefix": str,
     "timeout": float,
     "wait_replicas": int,
     "wait_timeout": float,
     "pool_max": int,
 }
-_SENTINELS_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_SENTINEL_OPTIONS: Final = {"sentinel_username": "username", "sentinel_password": "password"}
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password")
 
 
-def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
+def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     """Return the address that a URL gives, and the store's own options.
 
     `redis://host`, `redis+sentinel://host,host/service`, `redis+cluster://host,host`; `rediss` for
@@ -129,73 +123,53 @@ def parse_url(url: str) -> tuple[Address, dict[str, Any]]:
         url,
     )
     if match is None:
-        raise _wrong("is no address of Redis", _USAGE)
+        raise wrong_store("is no address of Redis", _REDIS_ADDRESSES)
     scheme, kind, user, hosts, path, query = (one or "" for one in match.groups())
-    settings: dict[str, Any] = {}
-    if user:
-        name, _, password = user.partition(":")
-        settings |= {"username": unquote(name) or None, "password": unquote(password)}
-    service, db = _path(kind, path)
-    if db:
-        settings["db"] = db
-    allowed = {*_OPTIONS, "client_name"}
+    service, db = _service_and_database(kind, path)
+    allowed = {*_REDIS_OPTIONS, "client_name"}
     if scheme == "rediss":
-        settings["ssl"] = True
         allowed.update(_TLS_OPTIONS)
         if kind == "cluster":
             allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
     if kind == "sentinel":
-        allowed.update(_SENTINELS_OPTIONS)
-    options: dict[str, Any] = {}
-    sentinel = {"ssl": True} if scheme == "rediss" else {}
-    for name, value in _query(query, allowed).items():
-        if name in _OPTIONS:
-            options[name] = value
-        elif name in _SENTINELS_OPTIONS:
-            sentinel[name.removeprefix("sentinel_")] = value
-        else:
-            settings[name] = value
-            sentinel[name] = value
+        allowed.update(_SENTINEL_OPTIONS)
+    try:
+        given = read_options(query, {name: _REDIS_OPTIONS.get(name, str) for name in allowed})
+    except KeyError as error:
+        there = ", ".join(sorted(allowed))
+        raise wrong_store(f"has no option {error.args[0]} here", f"there are {there}") from None
+    options = {name: given.pop(name) for name in _REDIS_OPTIONS if name in given}
+    sentinel = {
+        _SENTINEL_OPTIONS[name]: given.pop(name) for name in _SENTINEL_OPTIONS.keys() & given
+    }
+    if scheme == "rediss":
+        given["ssl"] = True
+    settings = dict(given)
+    if user:
+        name, _, password = user.partition(":")
+        settings |= {"username": unquote(name) or None, "password": unquote(password)}
+    if db:
+        settings["db"] = db
     pool_max = options.pop("pool_max", POOL_MAX)
     if pool_max < 1:
-        raise _wrong("pool_max must be at least 1", f"{POOL_MAX} is usual")
-    timeout = options.get("timeout", TIMEOUT)
-    places = [_host(one, _PORTS[kind]) for one in hosts.split(",")]
+        raise wrong_store("pool_max must be at least 1", f"{POOL_MAX} is usual")
+    timeout = options.get("timeout", STORE_TIMEOUT)
+    places = [_host_and_port(one, _REDIS_PORTS[kind]) for one in hosts.split(",")]
     if not kind and len(places) > 1:
-        raise _wrong("redis:// has one host", _USAGE)
-    return Address(kind, places, service, settings, sentinel, pool_max, timeout), options
+        raise wrong_store("redis:// has one host", _REDIS_ADDRESSES)
+    return Address(kind, places, service, settings, sentinel | given, pool_max, timeout), options
 
 
-def _path(kind: str, path: str) -> tuple[str, int]:
+def _service_and_database(kind: str, path: str) -> tuple[str, int]:
     """Return the service's name and the number of the database."""
     service, _, db = path.partition("/") if kind == "sentinel" else ("", "", path)
     if bool(service) != (kind == "sentinel") or (db and (kind == "cluster" or not db.isdecimal())):
-        raise _wrong("the path of the address can't be", _USAGE)
+        raise wrong_store("the path of the address can't be", _REDIS_ADDRESSES)
     return unquote(service), int(db or 0)
 
 
-def _query(query: str, allowed: set[str]) -> dict[str, Any]:
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        found = {name: _OPTIONS.get(name, str)(value) for name, value in pairs if name in allowed}
-    except ValueError:
-        raise _wrong("an option can't be read", "?prefix=jwt&timeout=2.5") from None
-    if unknown := {name for name, _ in pairs} - allowed:
-        raise _wrong(
-            f"has no option {', '.join(sorted(unknown))} here",
-            f"there are {', '.join(sorted(allowed))}",
-        )
-    if len(found) < len(pairs):
-        raise _wrong("an option is given twice", "give it once")
-    return found
-
-
-def _host(text: str, port: int) -> tuple[str, int]:
+def _host_and_port(text: str, port: int) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", text)
     if match is None:
-        raise _wrong("an address can't be read", _USAGE)
+        raise wrong_store("an address can't be read", _REDIS_ADDRESSES)
     return match[1] or unquote(match[2]), int(match[3] or port)
-
-
-def _wrong(problem: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError("refresh.store", problem, remedy)

@@ -5,13 +5,14 @@ UTF-8 parent, subject, client_id, scope, claims as JSON and, if any, bound_key, 
 between two; 254 is a parent that isn't known. Once the grant has ended: 253, ended_at in decimal,
 255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
 
-The former version would take another field of a row for `bound_key`. So what a grant has more is
-beside its row, in the same slot and for as long, and only where it isn't as it is by default:
-last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none; an octet,
-of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
+The former version would take another field of a row for `bound_key`. So what a grant has beyond
+these fields is beside its row, in the same slot and for as long, and only where it isn't as it is
+by default: last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none;
+an octet, of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
 
-WAIT waits for what its own connection has written. Whoever finds ended what he is to end may repeat
-an end that no replica had in time; so he writes, too: `confirm` does, and changes nothing.
+WAIT waits for what its own connection has written. To end a grant that has ended already may be the
+second try of an end that no replica had in time. So this writes, too, or WAIT would have nothing to
+wait for: `confirm` writes, and changes nothing.
 
 First a script reads everything, then it writes: should a read fail, because a Cluster is just
 moving the slot, nothing is done by half. And its first write is a SET, which a full memory or disk
@@ -20,7 +21,6 @@ refuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha1
 from struct import Struct, error
 from typing import Any, Final
@@ -32,7 +32,7 @@ from ..grant_rows import has_more, read_claims
 
 _HEAD: Final = Struct(">HIHIHIHI")
 _MORE_HEAD: Final = Struct(">HIHIB")
-_NONE: Final = b"\xff" * 6
+_NO_NUMBER: Final = b"\xff" * 6
 _IS_SESSION, _HAS_LABEL = 1, 2
 NOWHERE: Final = b"?"  # while a slot is moving: what a grant has more is to be asked for once more
 _BETWEEN, _UNKNOWN, _ENDED = b"\xff", b"\xfe", b"\xfd"
@@ -225,8 +225,8 @@ def milliseconds(seconds: float) -> int:
 def digest(subject: str) -> str:
     """Return what an index is called, as the script "end" finds it.
 
-    So a key is short, whatever a subject is. SHA-1, for scripts have no other; who finds two
-    subjects that share a digest has two accounts that end together.
+    A key is short by it, however long a subject is. It is SHA-1, because scripts have no other
+    hash. Where two subjects share a digest, to end the grants of one ends those of the other.
     """
     return sha1(subject.encode(), usedforsecurity=False).hexdigest()[:22]
 
@@ -258,7 +258,7 @@ def packed_more(grant: Grant) -> bytes:
     if not has_more(grant):
         return b""
     numbers = (grant.last_used_at, grant.idle_limit)
-    head = b"".join(_NONE if one is None else six(milliseconds(one)) for one in numbers)
+    head = b"".join(_NO_NUMBER if one is None else six(milliseconds(one)) for one in numbers)
     flags = _IS_SESSION * grant.is_session + _HAS_LABEL * (grant.label is not None)
     return head + bytes((flags,)) + (grant.label or "").encode()
 
@@ -295,13 +295,8 @@ def unpacked(grant_id: str, row: bytes, start: int = 0, more: bytes | None = Non
 def _unpacked_more(more: bytes) -> dict[str, Any]:
     a, used, b, idle, flags = _MORE_HEAD.unpack_from(more)
     return {
-        "last_used_at": None if more[:6] == _NONE else ((a << 32) + used) / 1000,
-        "idle_limit": None if more[6:12] == _NONE else ((b << 32) + idle) / 1000,
+        "last_used_at": None if more[:6] == _NO_NUMBER else ((a << 32) + used) / 1000,
+        "idle_limit": None if more[6:12] == _NO_NUMBER else ((b << 32) + idle) / 1000,
         "is_session": bool(flags & _IS_SESSION),
         "label": more[_MORE_HEAD.size :].decode() if flags & _HAS_LABEL else None,
     }
-
-
-def texts(found: Iterable[bytes]) -> tuple[str, ...]:
-    """Return what a list of ids says."""
-    return tuple([one.decode() for one in found])

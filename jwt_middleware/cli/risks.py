@@ -1,0 +1,331 @@
+"""The rules of `jwt-middleware check`: what settings allow, and what is seldom meant."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from .. import KeySet, Refresh, Settings, TrustedIssuer
+from ..core.metadata import documents
+from ..keys.file import File
+from ..keys.remote import Remote
+from ..process.several_workers import is_for_one_process
+from ..request.origins import is_loopback
+from ..request.routes import Route
+from ..settings.consistency import without_metadata
+from .configured import in_memory, issuing
+from .lines import Line
+
+LONG_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
+SHORT_SETTLE = 60  # seconds: two late writes of a browser's and a request on its way
+LONG_ACCESS = 3600  # seconds for which a log-out doesn't reach services without the store
+OTHERS = 0o077  # of a file's mode: everybody but its owner
+
+AnyIssuer: TypeAlias = Settings | TrustedIssuer
+# Returns the places that a rule looks at: the name of a field, and the object that has it.
+Look: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]
+
+
+class Risk(NamedTuple):
+    """One rule. The id stays the same in later versions; `problems` gets what `places` found."""
+
+    id: str
+    places: Look
+    problems: Callable[[Any, Settings], Iterable[str]]
+    remedy: str
+
+
+def risks(settings: Settings) -> Iterator[Line]:
+    """Yield what these settings risk, by each rule in turn."""
+    for rule in RULES:
+        for field, one in rule.places(settings):
+            for problem in rule.problems(one, settings):
+                yield Line("warn", field, f"{problem} [{rule.id}]", rule.remedy)
+
+
+# --- where the rules look
+
+
+def _the_whole(field: str) -> Look:
+    return lambda settings: [(field, settings)]
+
+
+def _each_issuer(field: str) -> Look:
+    """Look at a field of the settings, and at the same one of each trusted issuer."""
+
+    def places(settings: Settings) -> Iterator[tuple[str, AnyIssuer]]:
+        yield field, settings
+        for position, one in enumerate(settings.trusted_issuers):
+            yield f"trusted_issuers[{position}].{field}", one
+
+    return places
+
+
+def _refresh(field: str) -> Look:
+    return lambda settings: [(f"refresh.{field}", one) for one in (settings.refresh,) if one]
+
+
+def _former(settings: Settings) -> Iterable[tuple[str, Any]]:
+    former = settings.refresh.former if settings.refresh is not None else ()
+    return [(f"refresh.former[{position}]", one) for position, one in enumerate(former)]
+
+
+def _urls(settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
+    for field, one in _each_issuer("issuer")(settings):
+        yield field, (one.issuer, "is this machine, and without TLS")
+    for origin in settings.origins:
+        yield "origins", (origin, "is whatever runs on the machine of the browser")
+
+
+def _key_sets(settings: Settings) -> Iterator[tuple[str, KeySet]]:
+    yield from ((field, one.keys) for field, one in _each_issuer("keys")(settings))
+    yield from ((f"{field}.keys", one.keys) for field, one in _former(settings) if one.keys)
+
+
+def _every_route(settings: Settings) -> Iterable[tuple[str, Route]]:
+    return ((f"Route({route.path!r})", route) for route in settings.routes)
+
+
+# --- what they find
+
+
+def _when(
+    is_risky: Callable[[Any], object], problem: str
+) -> Callable[[Any, Settings], Iterable[str]]:
+    """Return a `Risk.problems` that tells one problem; `{0}` in its text is what has it."""
+    return lambda one, _: [problem.format(one)] if is_risky(one) else []
+
+
+def _loopback(seen: tuple[str, str], _: Settings) -> Iterable[str]:
+    url, what = seen
+    return [f"{url!r} {what}"] if is_loopback(url) else []
+
+
+def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
+    problem = without_metadata(settings.issuer)
+    if issuing(settings) and problem:
+        yield f"{settings.issuer!r} {problem}: nobody can find its keys by it"
+
+
+def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
+    # An ID token has the type JWT or none, and as its audience the client's id.
+    if one.profile.types.isdisjoint(("", "jwt")):
+        return []
+    return (
+        f"{name!r} looks like a client's id, and {one.profile.name} takes tokens of the type that "
+        "ID tokens have: one of those would open this service"
+        for name in one.audience
+        if ":" not in name
+    )
+
+
+def _audience_with_comma(one: AnyIssuer, _: Settings) -> Iterable[str]:
+    return (f"{name!r} is one name, with a comma in it" for name in one.audience if "," in name)
+
+
+def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
+    guarded = [route.path for route in settings.routes if route.scope]
+    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded:
+        yield f"is None: it may give the scope of {guarded[0]} to anybody"
+
+
+def _private_addresses(one: AnyIssuer) -> bool:
+    return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
+
+
+def _others_can_read(keys: KeySet) -> bool:
+    has_secrets = any(key.is_symmetric or key.signs for key in keys.keys)
+    return has_secrets and isinstance(keys.source, File) and _is_readable(keys.source.path)
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & OTHERS)
+    except OSError:
+        return False  # gone since it was read
+
+
+def _in_memory(group: Refresh) -> bool:
+    return in_memory(group.store) or is_for_one_process(group.store)
+
+
+def _relative_file(group: Refresh) -> object:
+    return isinstance(group.store, str) and re.match(r"sqlite:///[^/]", group.store)
+
+
+def _opens_a_part(route: Route, settings: Settings) -> Iterable[str]:
+    return (
+        f"opens a part of {above.path}, which is guarded"
+        for above in settings.routes
+        if route.permits and above.restricts and _covers(above, route)
+    )
+
+
+def _login_from_elsewhere(route: Route, settings: Settings) -> Iterator[str]:
+    takes_forms = route.public and not route.own_origin and "POST" in (route.methods or ("POST",))
+    if takes_forms and settings.refresh is not None and settings.refresh.cookies is not None:
+        yield "takes other sites' forms: if it logs in, they can plant the login of another"
+
+
+def _without_effect(route: Route, settings: Settings) -> Iterator[str]:
+    group, ours = issuing(settings), set(documents(settings))
+    if group is not None:
+        ours |= {f"{group.path}/refresh", f"{group.path}/revoke", group.jwks_path}
+    if route.path in ours:
+        yield "is answered by the middleware itself, whatever a rule says"
+
+
+def _lenient_below(route: Route, settings: Settings) -> Iterator[str]:
+    for above in settings.routes if route.scope else ():
+        lost = set(above.scope.split()) - set(route.scope.split())
+        if lost and _covers(above, route):
+            missing = " ".join(sorted(lost))
+            yield f"takes the place of {above.path} here: {missing} isn't needed"
+
+
+def _covers(above: Route, route: Route) -> bool:
+    """Say whether `above` is a rule for a path above `route`, and for one of its methods."""
+    stem = above.path.removesuffix("*").rstrip("/")
+    if stem == route.path.removesuffix("*").rstrip("/") or not route.path.startswith(f"{stem}/"):
+        return False
+    return not (above.methods and route.methods and set(route.methods).isdisjoint(above.methods))
+
+
+RULES: tuple[Risk, ...] = (
+    Risk("loopback", _urls, _loopback, "left over from development? An https URL"),
+    Risk(
+        "issuer-without-metadata",
+        _the_whole("issuer"),
+        _nameless,
+        "an https URL, so that KeySet.remote() needs no more",
+    ),
+    Risk(
+        "long-leeway",
+        _the_whole("leeway"),
+        _when(
+            lambda settings: settings.leeway > LONG_LEEWAY,
+            "{0.leeway:g} s: every token lives so much longer",
+        ),
+        "30 s, and clocks set by NTP",
+    ),
+    Risk(
+        "id-token-audience",
+        _each_issuer("audience"),
+        _client_as_audience,
+        "have the issuer give this service an audience of its own",
+    ),
+    Risk(
+        "audience-with-comma",
+        _each_issuer("audience"),
+        _audience_with_comma,
+        'several are an array: \'["one", "other"]\' in a variable',
+    ),
+    Risk(
+        "unlimited-scopes",
+        _each_issuer("scopes"),
+        _unlimited_scopes,
+        "name what it may give: scopes=(...)",
+    ),
+    Risk(
+        "shared-secret",
+        _each_issuer("keys"),
+        _when(
+            lambda one: any(key.is_symmetric for key in one.keys.keys) and not issuing(one),
+            "a secret: with it this service could make such tokens",
+        ),
+        "public keys: KeySet.remote() or KeySet.load",
+    ),
+    Risk(
+        "private-addresses",
+        _each_issuer("keys.private_addresses"),
+        _when(_private_addresses, "who runs the issuer can have us ask inside"),
+        "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "readable-key-file",
+        _key_sets,
+        _when(_others_can_read, "{0.source.path} has secrets, and others can read it"),
+        "chmod 600, and a new key if anybody may have read it",
+    ),
+    Risk(
+        "memory-store",
+        _refresh("store"),
+        _when(
+            _in_memory,
+            "memory:// is gone with its process: all are logged out; and under several workers "
+            "each knows only the logins that it served",
+        ),
+        "sqlite:///, postgresql:// or redis://",
+    ),
+    Risk(
+        "generated-keys",
+        _each_issuer("keys"),
+        _when(
+            lambda one: one.keys.is_made_here,
+            "KeySet.generate() makes others in each process: a restart ends all tokens, and "
+            "under several workers each refuses the tokens of the others",
+        ),
+        'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")',
+    ),
+    Risk(
+        "relative-store",
+        _refresh("store"),
+        _when(_relative_file, "the file is looked for where the process happens to start"),
+        "a whole path: sqlite:////var/lib/app/grants.db",
+    ),
+    Risk(
+        "sync-open",
+        _refresh("sync_failure"),
+        _when(
+            lambda group: group.sync_failure == "open",
+            "while the store is away, tokens pass that were revoked",
+        ),
+        '"closed" refuses them',
+    ),
+    Risk(
+        "long-access-lifetime",
+        _refresh("access_lifetime"),
+        _when(
+            lambda group: group.access_lifetime > LONG_ACCESS,
+            "so long a log-out doesn't reach services without the store",
+        ),
+        "600 s: a refresh is cheap",
+    ),
+    Risk(
+        "former-over",
+        _former,
+        lambda one, settings: (
+            ["its date is past: it verifies nothing"] if one.ends_at <= settings.clock() else []
+        ),
+        "it can go",
+    ),
+    Risk(
+        "all-open",
+        _every_route,
+        _when(
+            lambda route: route.permits and route.path == "/*",
+            "opens whatever no other rule names: what is forgotten",
+        ),
+        "name the paths that are public",
+    ),
+    Risk("opened-below", _every_route, _opens_a_part, "meant? Then nothing; else move the path"),
+    Risk("lenient-below", _every_route, _lenient_below, "name the wider rule's scopes here, too"),
+    Risk(
+        "login-from-elsewhere",
+        _every_route,
+        _login_from_elsewhere,
+        "own_origin=True; or methods that are safe",
+    ),
+    Risk(
+        "short-settle",
+        _refresh("settle"),
+        _when(
+            lambda group: group.settle < SHORT_SETTLE,
+            "browsers write cookies and storage up to 35 s late: a crash then looks like theft",
+        ),
+        "60 s",
+    ),
+    Risk("route-without-effect", _every_route, _without_effect, "leave it out"),
+)

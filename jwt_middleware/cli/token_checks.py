@@ -1,0 +1,218 @@
+"""Why a token is refused: what the middleware checks, one check after the other, and what to do.
+
+Each check is the middleware's own. Here stands in which order they are made, and what is said of
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from .. import Settings
+from ..core.trusted_issuers import Trust
+from ..jose import jws
+from ..jose.jws import Parsed
+from ..process.runtime import Runtime
+from ..token import claims as rules
+from ..token.claims import Policy, accept, check_type, time_of
+from ..token.profiles import Profile
+from ..values import reasons
+from ..values.errors import InvalidToken, OAuthError, Unavailable
+from ..values.tokens import FrozenDict
+from . import waited
+from .lines import Line, moment, origin
+
+Shows: TypeAlias = Callable[
+    [FrozenDict, Policy, float], str
+]  # returns what a rule of the claims compares
+
+
+async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
+    """Yield what each check finds, in the order in which the middleware makes them.
+
+    After a failure the claims are looked at all the same, once the signature is good, so that all
+    that is wrong with them is told at once.
+    """
+    now = settings.clock()
+    what = "form"
+    shows: Callable[[], str] = str  # returns what is told beside the error
+    try:
+        parsed = jws.parse(text)
+        algorithm, kid = parsed.header.algorithm, parsed.header.kid
+        yield Line("ok", what, f"{len(text)} octets, alg {algorithm}, kid {kid or 'none'}")
+        what, shows = "issuer", lambda: _shows_trusted(parsed, settings)
+        trust, where = await _issuer(parsed, settings, now)
+        policy, place = trust.policy, origin(trust.given.keys)
+        yield Line("ok", what, where)
+        what, shows = "type", lambda: _shows_type(parsed, policy.profile)
+        check_type(parsed, policy.profile)
+        yield Line("ok", what, shows())
+        what, shows = "key", lambda: _shows_keys(trust, kid)
+        key = await trust.keys.afind(kid, now)
+        yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
+        wanted = f"the key called {key.kid} is for {key.algorithm.name}"
+        what, shows = "signature", lambda: f"alg {algorithm}; {wanted}"
+        jws.check_signature(parsed, key)
+        yield Line("ok", what, f"by {key.kid}")
+        what, shows = "claims", lambda: f"{policy.profile.name} requires it"
+        yield Line("ok", what, _required(parsed.claims, policy.profile))
+    except OAuthError as error:
+        yield _failed_line(what, error, shows())
+        for rest in TOKEN_CHECKS[TOKEN_CHECKS.index(what) + 1 :]:
+            yield Line("-", rest, "not looked at")
+        return
+    for line in _claims_and_checks(parsed, policy, now):
+        yield line
+
+
+def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[Line]:
+    has_failed = False
+    for name, shows in _SHOWS.items():
+        shown = shows(parsed.claims, policy, now)
+        try:
+            rules.CLAIM_CHECKS[name](parsed.claims, policy, now)
+            yield Line("ok", name, shown)
+        except InvalidToken as error:
+            has_failed = True
+            yield _failed_line(name, error, shown)
+    # The application's own checks see no token in which anything is wrong.
+    if has_failed:
+        yield Line("-", "checks", "not looked at")
+        return
+    try:
+        accept(parsed, policy, now)
+        yield Line("ok", "checks", f"{len(policy.checks)} of the application's own")
+    except InvalidToken as error:
+        yield _failed_line("checks", error, "")
+
+
+def _failed_line(what: str, error: OAuthError, shown: str) -> Line:
+    return Line("FAIL", what, f"{error}: {shown}" if shown else f"{error}", ADVICE[error.reason])
+
+
+async def _issuer(parsed: Parsed, settings: Settings, now: float) -> tuple[Trust, str]:
+    """Return whose token it is, and the same in words. Raises OAuthError."""
+    name = parsed.claims.get("iss")
+    if name is None:
+        raise InvalidToken(reasons.CLAIM_MISSING, "iss")
+    issuers = Runtime.of(settings).issuers
+    trust = issuers.find(name, now)
+    if trust is not None:
+        return trust, f"{name!r}, {'our own' if trust is issuers.own else 'in trusted_issuers'}"
+    try:
+        answer = await waited(issuers.find_more, name)
+    except Exception as error:
+        raise Unavailable(reasons.ISSUER_HOOK, f"{type(error).__name__}: {error}") from error
+    return issuers.adopt(name, answer, now), f"{name!r}, by issuer_for"
+
+
+def _shows_trusted(parsed: Parsed, settings: Settings) -> str:
+    names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
+    return f"it says {parsed.claims.get('iss')!r}; trusted are {', '.join(map(repr, names))}"
+
+
+def _shows_type(parsed: Parsed, profile: Profile) -> str:
+    wanted = " or ".join(one or "none" for one in sorted(profile.types))
+    return f"typ {parsed.header.members.get('typ', 'none')!r}; {profile.name} has {wanted}"
+
+
+def _shows_keys(trust: Trust, kid: str | None) -> str:
+    known = ", ".join(key.kid for key in trust.keys.key_set.keys) or "none"
+    return f"it says kid {kid or 'none'}; from {origin(trust.given.keys)} there are {known}"
+
+
+def _required(claims: FrozenDict, profile: Profile) -> str:
+    missing = profile.required.difference(claims)
+    if missing:
+        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(sorted(missing)))
+    return ", ".join(sorted(profile.required))
+
+
+def _shows_audience(claims: FrozenDict, policy: Policy, now: float) -> str:
+    given = claims["aud"]
+    names = given if isinstance(given, tuple) else (given,)
+    ours = ", ".join(repr(one) for one in sorted(policy.audience))
+    return f"for {', '.join(map(repr, names)) or 'nobody'}; this service is {ours}"
+
+
+def _shows_time(name: str, words: str) -> Shows:
+    def shows(claims: FrozenDict, policy: Policy, now: float) -> str:
+        value = time_of(claims, name)
+        if value is None:
+            return f"{name} {claims[name]!r}" if name in claims else f"no {name}"
+        return f"{words} {moment(value, now)}; leeway {policy.leeway:g} s"
+
+    return shows
+
+
+def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
+    names = ("sub", "client_id", "jti", "sid")
+    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
+
+
+def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:
+    if "scope" not in claims:
+        return "none"
+    given, limit = claims["scope"], policy.scopes
+    some = "" if limit is None else f"; this issuer may give {' '.join(sorted(limit)) or 'none'}"
+    return f"{given!r}{some}"
+
+
+def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
+    return "bound to a key (cnf)" if "cnf" in claims else "a bearer token"
+
+
+_SHOWS: Mapping[str, Shows] = {
+    "audience": _shows_audience,
+    "expiration": _shows_time("exp", "ends"),
+    "not_before": _shows_time("nbf", "begins"),
+    "issued_at": _shows_time("iat", "issued"),
+    "identifiers": _shows_identifiers,
+    "scope": _shows_scope,
+    "sender": _shows_sender,
+}
+
+TOKEN_CHECKS: tuple[str, ...] = (
+    *("form", "issuer", "type", "key", "signature", "claims"),
+    *_SHOWS,
+    "checks",
+)
+
+# What to do about it; docs/errors.md has more words.
+ADVICE: Mapping[str, str] = {
+    reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
+    reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
+    "one, no quotes around it, and of a JSON answer only what `access_token` has",
+    reasons.ENCODING: "damaged, or forged",
+    reasons.NOT_JSON: "damaged, or forged",
+    reasons.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",
+    reasons.ALGORITHM: "the issuer changed it: load its new keys; or somebody tries something",
+    reasons.KEY_ID: "the issuer's header is broken, or forged",
+    reasons.KEY_UNKNOWN: "a token from another environment, or a new key: look at the issuer's set",
+    reasons.KEY_USE: 'mend the key set: its key_ops need "verify"',
+    reasons.TYPE: "an ID token? Or an issuer that needs profile=profiles.FOREIGN",
+    reasons.SIGNATURE: "somebody else's key under this kid, or a changed token: compare the sets",
+    reasons.CLAIM_MISSING: "mend the issuer, or profile=profiles.FOREIGN",
+    reasons.CLAIM_MALFORMED: "a bug of the issuer: numbers as text, control characters",
+    reasons.ISSUER: "compare letter by letter (a slash at the end, http), or add a TrustedIssuer",
+    reasons.AUDIENCE: "the client must ask for this service, or `audience` is set wrong",
+    reasons.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",
+    reasons.NOT_YET_VALID: "clocks differ: jwt-middleware doctor compares them",
+    reasons.ISSUED_IN_FUTURE: "clocks differ: jwt-middleware doctor compares them",
+    reasons.SENDER_CONSTRAINED: "have the issuer give bearer tokens: proofs aren't supported yet",
+    reasons.CHECK_REFUSED: "your own rule, in `checks`",
+    reasons.CHECK_FAILED: "a bug in your own `checks`",
+    reasons.USER_HOOK: "a bug in TrustedIssuer(user=...)",
+    reasons.KEYS: "jwt-middleware doctor fetches them, and says why not",
+    reasons.ISSUER_HOOK: "mend `issuer_for`",
+    reasons.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",
+    reasons.STORE: "jwt-middleware doctor tries the store",
+    reasons.LIFE: "have Issuer make the tokens: none of its own lives longer than a day",
+    reasons.SYNC: "jwt-middleware doctor tries the store",
+    reasons.SCOPE: "the client must ask for that scope, or the user may not do this",
+    reasons.AUTHENTICATION_AGE: "log in anew; where it never helps: the issuer sends no auth_time",
+    reasons.AUTHENTICATION_CONTEXT: "log in as the route asks; or the issuer sends no such acr",
+    reasons.PATH_ODD: "servers read this path in different ways: mend the client",
+    reasons.CREDENTIALS_MALFORMED: "white space or other characters in the middle of the token",
+}

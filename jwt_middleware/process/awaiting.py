@@ -1,0 +1,194 @@
+"""How doors that await call and wait (ASGI, and `aissue`): in tasks, and in threads of our own.
+
+It loads asyncio, and so it is loaded with the first asynchronous door only.
+"""
+
+from __future__ import annotations
+
+from asyncio import (
+    CancelledError,
+    Task,
+    create_task,
+    ensure_future,
+    get_running_loop,
+    shield,
+    wait_for,
+    wrap_future,
+)
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from inspect import isawaitable
+from threading import Lock
+from typing import Any
+
+from ..keys.live_keys import LiveKeys
+from ..keys.stranger_limits import MAX_PLACES
+from ..values import forks
+from ..values.events import Event, Refused
+from ..values.flows import Flow, arun
+from ..values.tokens import Hidden
+from .hooks import CALL_LIMIT, STRANGERS, is_async
+from .live_store import SYNC_LIMIT, LiveStore
+
+EXECUTOR_THREADS = 8  # of each kind
+MAX_HUNG = 32  # threads of a kind that didn't come back in time, and are replaced
+_ENDINGS = ("end", "end_subject")
+
+
+class Awaiting:
+    """How doors that await call and wait. What is asynchronous runs in the task that asks."""
+
+    drive = staticmethod(arun)
+    find_key = staticmethod(LiveKeys.afind)
+    renew_keys = staticmethod(LiveKeys.arenew)
+
+    def __init__(self, store: Any, tell: Callable[[tuple[Event, ...]], None]) -> None:
+        self._store = store
+        self._tell = tell
+        self.executors = Executors()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with no threads, and no question under way, as a forked child does."""
+        self.executors.reset()
+        self._tasks: set[Task[None]] = set()  # a loop keeps none of its tasks alive
+        self._syncing: Task[None] | None = None
+
+    async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
+        """Call a verb of the store. Raises what it raises, and TimeoutError."""
+        threads = "store" if getattr(self._store, "blocking", True) else ""
+        call = getattr(self._store, verb)
+        # An end that takes too long may succeed all the same, and should.
+        called = self.call(threads, call, Hidden(args), is_kept=verb in _ENDINGS)
+        return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
+
+    async def call(
+        self,
+        threads: str,
+        call: Callable[..., Any],
+        args: Hidden[tuple[Any, ...]],
+        *,
+        is_kept: bool = False,
+    ) -> Any:
+        """Call in this task what is asynchronous, in one of `threads` what isn't, if there are any.
+
+        Raises what it raises, and TimeoutError.
+        """
+        if is_async(call) or not threads:
+            answer = call(*args.value)
+        else:
+            answer = await self.executors.call(threads, CALL_LIMIT, _called, call, args)
+        if not isawaitable(answer):
+            return answer
+        return await wait_for(shield(ensure_future(answer)) if is_kept else answer, CALL_LIMIT)
+
+    async def wait(self, future: Future[Any], seconds: float) -> Any:
+        """Return what a future brings that threads share. Raises TimeoutError."""
+        return await wait_for(wrap_future(future), seconds)
+
+    def carry(self, flow: Flow[None]) -> Awaitable[None]:
+        """Carry a flow to its end in a task of its own, whoever stops waiting for it."""
+        return shield(self._begun(flow))
+
+    async def keep(self, rest: Coroutine[Any, Any, Any]) -> Any:
+        """Carry the rest of a flow to its end, also where its request is cancelled meanwhile.
+
+        A log-out that has been sent to the store is one: it may be done, and then it is to be told.
+        """
+        task = create_task(rest)
+        try:
+            return await shield(task)
+        except CancelledError:
+            task.add_done_callback(self._tell_late)  # which keeps the task alive, too
+            raise
+
+    def _tell_late(self, task: Task[Any]) -> None:
+        if not task.cancelled():
+            ending = task.exception() or task.result()
+            # A refusal that nobody gets is none.
+            events = getattr(ending, "events", ())
+            self._tell(tuple(one for one in events if not isinstance(one, Refused)))
+
+    def _begun(self, flow: Flow[None]) -> Task[None]:
+        task = create_task(arun(flow))
+        self._tasks.add(task)
+        task.add_done_callback(self.done)
+        return task
+
+    def done(self, task: Task[None]) -> None:
+        """Take note that a task is done, and of its error: asyncio would warn if nobody had it."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def sync(self, store: LiveStore, arrival: float) -> None:
+        """Bring the ended grants up to date for a request of `arrival`; one task asks for all.
+
+        Raises:
+            StoreUnavailable: the store doesn't answer.
+
+        """
+        forks.notice()
+        while not store.ended.serves(arrival):
+            task = self._syncing
+            is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
+            if task is None or is_ours:
+                task = self._syncing = self._begun(store.ask_ended(self.call_verb))
+            # Shielded: a client that goes away must not take the answer from all that wait for it.
+            await shield(task)
+            if is_ours:
+                return
+
+
+class Executors:
+    """Threads of our own for what would block an event loop: bounded, and replaced where they hang.
+
+    The application's own executor stays the application's. The store has threads of its own, and so
+    has each hook: one that hangs must not keep a log-out from the store, and strangers who make up
+    issuers must not keep a refresh from its claims.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin without threads, as a forked child does."""
+        self._lock = Lock()
+        self._by_kind: dict[str, ThreadPoolExecutor] = {}
+        self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # what never came back
+
+    async def call(
+        self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
+    ) -> Any:
+        """Return what `call(*args)` answers in a thread. Raises TimeoutError after `seconds`."""
+        executor = self._by_kind.get(kind)
+        if executor is None:
+            size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
+            executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
+        # In the context of the request, so that `current_token` answers there, too.
+        work = executor.submit(copy_context().run, call, *args)
+        try:
+            return await wait_for(wrap_future(work), seconds)
+        except TimeoutError:
+            if not work.done():
+                self._replace(kind, executor, work)
+            raise
+
+    def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
+        """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
+        with self._lock:
+            hung = self.hung[kind] = [*(one for one in self.hung[kind] if not one.done()), work]
+            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is executor:
+                del self._by_kind[kind]  # its threads end when they have done what waits there
+
+    def close(self) -> None:
+        """Let all threads end when they have done what waits there."""
+        executors, self._by_kind = self._by_kind, {}
+        for executor in executors.values():
+            executor.shutdown(wait=False)
+
+
+def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
+    return call(*args.value)

@@ -1,0 +1,14 @@
+"""The token of the request that this code serves, as a context variable that the doors set."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from ..values.tokens import AccessToken
+
+CURRENT: ContextVar[AccessToken | None] = ContextVar("jwt_middleware.token", default=None)
+
+
+def current_token() -> AccessToken | None:
+    """Return the verified token of the request that this code serves, or None."""
+    return CURRENT.get()

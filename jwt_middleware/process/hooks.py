@@ -1,0 +1,172 @@
+"""The application's own functions, called for the core: their faults are told, and become 503.
+
+These are `claims_for`, what signs with a key that is elsewhere, and `issuer_for`. About an issuer
+one question is asked at a time, and all that bring tokens of that name wait for it. A name that
+nobody knows needs a place first, of which there are few (`keys/stranger_limits.py`): strangers make
+up as many names as they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..core.trusted_issuers import Issuers, Trust
+from ..keys.freshness import JOINED
+from ..keys.signer import ExternalKey, checked
+from ..values import forks, reasons
+from ..values.errors import EndGrant, InvalidToken, OAuthError, Unavailable
+from ..values.flows import Flow, ask
+from ..values.tokens import Hidden
+from .event_log import EventLog
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+CALL_LIMIT = 10.0  # seconds, where calls can be given up; every store's own time-out is shorter
+STRANGERS = "strangers"  # the threads for questions about names that nobody knows
+
+_FAULTS = {
+    "claims_for": reasons.CLAIMS_HOOK,
+    "issuer_for": reasons.ISSUER_HOOK,
+    "signer": reasons.SIGNER,
+}
+_UNANSWERED = Unavailable(reasons.ISSUER_HOOK, "it hasn't answered yet")
+_BUSY = Unavailable(reasons.UNAVAILABLE, "too many issuers that nobody knows, at a time")
+
+
+class Caller(Protocol):
+    """How one kind of doors calls and waits."""
+
+    # `call(threads, hook, args)`; `threads` names those that run what would block an event loop.
+    call: Callable[[str, Callable[..., Any], Hidden[tuple[Any, ...]]], Any]
+    wait: Callable[[Future[Any], float], Any]  # for a result; raises TimeoutError
+    carry: Callable[[Flow[None]], Any]  # carries a flow to its end, whoever stops waiting for it
+
+
+@dataclass(slots=True)
+class _Question:
+    """One call of `issuer_for`: when it began, on the monotonic clock, and what comes of it."""
+
+    begun: float
+    outcome: Future[Trust | OAuthError]
+
+
+class Hooks:
+    """The calls of hooks, and the questions under way, of both kinds of doors."""
+
+    def __init__(self, issuers: Issuers, log: EventLog, clock: Callable[[], float]) -> None:
+        self._issuers = issuers
+        self._log = log
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with no question under way, as a forked child does."""
+        self._lock = Lock()
+        self.questions: dict[str, _Question] = {}  # by the issuer's name
+
+    def answer(
+        self, caller: Caller, name: str, hook: Callable[[Any], Any], asked: Any, threads: str = ""
+    ) -> Flow[Any]:
+        """Return what a hook answers. Raises Unavailable, and EndGrant, which is an answer, too."""
+        try:
+            return (yield from ask(caller.call, threads or name, hook, Hidden((asked,))))
+        except EndGrant:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._failed(name, error) from None
+
+    def sign(self, caller: Caller, key: ExternalKey, message: Hidden[bytes]) -> Flow[bytes]:
+        """Return the signature of `message` by a key that is elsewhere. Raises Unavailable."""
+        try:
+            args = Hidden((message.value,))
+            signature = yield from ask(caller.call, "signer", key.signer.sign, args)
+            return checked(key, message.value, signature)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+            raise self._failed("signer", error) from None
+
+    def _failed(self, name: str, error: Exception) -> Unavailable:
+        """Log the fault, for those who can mend it, and return the error for the request."""
+        self._log.fault(name, error)
+        return Unavailable(_FAULTS[name], type(error).__name__)
+
+    # --- whose tokens are taken
+
+    def find_issuer(self, caller: Caller, hook: Callable[[str], Any], name: str) -> Flow[Trust]:
+        """Return the issuer called `name`.
+
+        Raises:
+            InvalidToken: it is none that the application trusts.
+            Unavailable: the application can't say, hasn't yet, or is asked too much.
+
+        """
+        question, is_new = self._join(name)
+        if is_new:
+            yield from ask(caller.carry, self._put(caller, hook, name, question))
+        try:
+            outcome = yield from ask(caller.wait, question.outcome, JOINED)
+        except TimeoutError:
+            outcome = _UNANSWERED
+        if isinstance(outcome, OAuthError):
+            # An object of its own for each that waits: several threads raise it at once.
+            kind = InvalidToken if isinstance(outcome, InvalidToken) else Unavailable
+            raise kind(outcome.reason, outcome.detail)
+        trust: Trust = outcome
+        return trust
+
+    def _join(self, name: str) -> tuple[_Question, bool]:
+        """Return the question about a name, and whether it is new: then the caller puts it."""
+        # Not at the top: most processes ask nothing.
+        from concurrent.futures import Future
+
+        forks.notice()
+        with self._lock:
+            question, now = self.questions.get(name), monotonic()
+            # Within this time a question gets a place, and its answer or a time-out. One that is
+            # older never ends.
+            if question is not None and now - question.begun < JOINED + CALL_LIMIT:
+                return question, False
+            question = self.questions[name] = _Question(now, Future())
+            # A future that runs isn't cancelled by a request that stops waiting for it.
+            question.outcome.set_running_or_notify_cancel()
+            return question, True
+
+    def _put(
+        self, caller: Caller, hook: Callable[[str], Any], name: str, question: _Question
+    ) -> Flow[None]:
+        """Put a question to the application, and hand its outcome to all that wait for it."""
+        outcome: Trust | OAuthError = _UNANSWERED
+        threads, place, places = "issuer_for", None, self._issuers.places
+        try:
+            # The question before this one may have had its answer in the meantime.
+            found = self._issuers.find(name, self._clock())
+            if found is None:
+                if not self._issuers.is_known(name):
+                    threads, place = STRANGERS, places.ask()
+                    if place is None:  # none would come free in time
+                        raise TimeoutError
+                    yield from ask(caller.wait, place, JOINED)
+                answer = yield from self.answer(caller, "issuer_for", hook, name, threads)
+                found = self._issuers.adopt(name, answer, self._clock())
+            outcome = found
+        except TimeoutError:
+            outcome = _BUSY
+        except OAuthError as error:
+            outcome = error
+        finally:
+            if place is not None and not place.cancel():  # it was given
+                places.leave()
+            with self._lock:
+                if self.questions.get(name) is question:
+                    del self.questions[name]
+            question.outcome.set_result(outcome)
+
+
+def is_async(call: Callable[..., Any]) -> bool:
+    """Say whether a function, or an object that is called, is written with `async def`."""
+    return iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)

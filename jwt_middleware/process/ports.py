@@ -1,0 +1,106 @@
+"""What flows may ask for, given by either kind of door; and how a door that can't await waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from inspect import isawaitable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ..grant.ports import Ports
+from ..keys.live_keys import LiveKeys
+from ..keys.signer import ExternalKey
+from ..settings.settings import Settings
+from ..stores.contract import Store
+from ..values.errors import ConfigurationError
+from ..values.flows import Flow, run
+from ..values.tokens import Hidden
+from .hooks import Hooks, is_async
+from .live_store import LiveStore
+
+if TYPE_CHECKING:
+    from .awaiting import Awaiting
+
+_STORE_VERBS = [name for name in vars(Store) if not name.startswith("_")]
+_SYNC_KIND = "give its sync kind"  # of a store
+
+
+class Waiting:
+    """How doors that can't await call and wait (WSGI, and `issue`): in the thread they run in."""
+
+    drive = carry = staticmethod(run)
+    find_key = staticmethod(LiveKeys.find)
+    renew_keys = staticmethod(LiveKeys.renew)
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
+        """Call a verb of the store. Raises what it raises, and ConfigurationError."""
+        # A decorated verb shows only now that it is asynchronous. Then nothing has been done.
+        return unawaited(getattr(self._store, verb)(*args), f"{verb} is")
+
+    def call(self, threads: str, hook: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
+        """Call a function of the application's. Raises what it raises."""
+        return hook(*args.value)
+
+    def wait(self, future: Any, seconds: float) -> Any:
+        """Return what a `concurrent.futures.Future` brings. Raises TimeoutError."""
+        return future.result(seconds)
+
+    def sync(self, store: LiveStore, arrival: float) -> None:
+        """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
+        store.sync(self.call_verb, arrival)
+
+
+def ports(
+    kind: Waiting | Awaiting, settings: Settings, hooks: Hooks, store: LiveStore | None
+) -> Ports:
+    """Return the functions that flows ask. Those of a kind that awaits have to be awaited."""
+
+    def driven(flow: Callable[..., Flow[Any]], *given: Any) -> Callable[..., Any]:
+        return lambda *args: kind.drive(flow(*given, *args))
+
+    found: dict[str, Any] = {
+        "find_key": kind.find_key,
+        "renew_keys": kind.renew_keys,
+        "sign": driven(hooks.sign, kind),
+    }
+    if settings.issuer_for is not None:
+        found["find_issuer"] = driven(hooks.find_issuer, kind, settings.issuer_for)
+    group = settings.refresh
+    if group is not None and store is not None:
+        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in _STORE_VERBS}
+        found |= {"store": SimpleNamespace(**verbs), "sync": partial(kind.sync, store)}
+        if group.claims_for is not None:
+            found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)
+    return Ports(**found)
+
+
+def check_waits(settings: Settings, store: Any) -> None:
+    """Check that a door which can't await has nothing to. Raises ConfigurationError."""
+    group, signer = settings.refresh, settings.keys.signer
+    sign = signer.signer.sign if group is not None and isinstance(signer, ExternalKey) else None
+    for field, call, subject, remedy in (
+        ("issuer_for", settings.issuer_for, "is", "use def"),
+        ("refresh.store", getattr(store, "advance", None), "is", _SYNC_KIND),
+        ("refresh.claims_for", group.claims_for if group is not None else None, "is", "use def"),
+        ("keys", sign, "their signer is", "use def"),
+    ):
+        if call is not None and is_async(call):
+            raise _asynchronous(field, subject, remedy)
+
+
+def unawaited(answer: Any, subject: str) -> Any:
+    """Return an answer of the store's, unless it has to be awaited. Raises ConfigurationError."""
+    if isawaitable(answer):
+        getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
+        raise _asynchronous("refresh.store", subject, _SYNC_KIND)
+    return answer
+
+
+def _asynchronous(field: str, subject: str, remedy: str) -> ConfigurationError:
+    problem = f"{subject} asynchronous, and a WSGI door can't await"
+    way = "in asynchronous code the door of ASGI, and await issuer.aissue(...)"
+    return ConfigurationError(field, problem, f"{remedy}; {way}")

@@ -1,0 +1,277 @@
+"""What only goes together: rules about two fields of a group, or about a group and the settings.
+
+Each stands behind the name of the field that its error is about, and is given the whole group, or
+the settings. They are of no type here, because their modules import this one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from ..keys.key_sources import unusable
+from ..keys.signer import ExternalKey
+from ..request.origins import is_loopback
+from ..token.refresh import from_text
+from .checking import Fault
+
+Together: TypeAlias = tuple[tuple[str, Fault], ...]  # in their order
+
+
+def check_together(group: Any, rules: Together) -> None:
+    """Check that a group, or the settings, break none of the rules. Raises ConfigurationError."""
+    for name, check in rules:
+        check(name, group)
+
+
+def without_metadata(issuer: str) -> str:
+    """Return why an issuer can have no metadata, or "" if it can."""
+    # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
+    return unusable(issuer) or (
+        "has a query or a fragment" if "?" in issuer or "#" in issuer else ""
+    )
+
+
+# -- Inside of one group.
+
+OF_COOKIES: Together = (
+    (
+        "refresh.cookies.access_name",
+        Fault(
+            lambda group: group.name == group.access_name,
+            "is the refresh cookie's name, too",
+            "give each its own",
+        ),
+    ),
+)
+
+OF_FORMER: Together = (
+    (
+        "refresh.former",
+        Fault(
+            lambda one: not one.secret and one.keys is None and not one.issuer,
+            "doesn't say what signed then",
+            "its `secret`; the `keys` that it was derived from; or the `issuer`, if only that was "
+            "another",
+        ),
+    ),
+    (
+        "refresh.former.keys",
+        Fault(
+            lambda one: (
+                one.keys is not None and not any(key.private is not None for key in one.keys.keys)
+            ),
+            "has no private key and no secret, of which secrets for refresh tokens are derived",
+            "KeySet.load of the file that signed; for a key in a KMS give the `secret` of its time",
+        ),
+    ),
+)
+
+OF_REFRESH: Together = (
+    (
+        "refresh.serve",
+        Fault(
+            lambda group: (
+                not group.serve and (group.secret or group.former or group.claims_for is not None)
+            ),
+            "is False, and who issues nothing has no use for a secret or claims_for, or former",
+            "leave them out, or serve",
+        ),
+    ),
+    (
+        "refresh.serve",
+        Fault(
+            lambda group: not group.serve and group.store == "memory://",
+            "is False, and memory:// is this process's own: nobody would end a grant in it",
+            "give the store that the issuer has",
+        ),
+    ),
+    (
+        "refresh.jwks_path",
+        Fault(
+            lambda group: group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke"),
+            "is another endpoint's path",
+            "give it one of its own",
+        ),
+    ),
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.idle_limit > group.absolute_limit,
+            "is longer than absolute_limit, which no rotation moves",
+            "make it shorter, or absolute_limit longer",
+        ),
+    ),
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.access_lifetime + group.settle > group.idle_limit,
+            "is shorter than access_lifetime and settle: honest clients would be logged out",
+            "make it at least twice access_lifetime",
+        ),
+    ),
+    (
+        "refresh.sync_limit",
+        Fault(
+            lambda group: group.sync_limit < 2 * group.sync_every,
+            "is shorter than twice sync_every: a single late answer would count as a failure",
+            "make it longer, or sync_every shorter",
+        ),
+    ),
+)
+
+# -- An issuer, our own or a trusted one, and its keys.
+
+
+def _why_undiscoverable(one: Any) -> str:
+    """Return why keys that are to be found through the issuer's metadata can't be."""
+    is_discovered = getattr(one.keys.source, "url", "") is None
+    return without_metadata(one.issuer) if is_discovered else ""
+
+
+OF_AN_ISSUER: Together = (
+    (
+        "keys",
+        Fault(
+            _why_undiscoverable,
+            "are to be found through the issuer's metadata, and the issuer {}",
+            "KeySet.remote(url) where the key set is",
+        ),
+    ),
+)
+
+# -- A group and the settings that it is in.
+
+
+def _named_twice(settings: Any) -> str | None:
+    names = [settings.issuer, *(one.issuer for one in settings.trusted_issuers)]
+    return next((name for name in names if names.count(name) > 1), None)
+
+
+OF_SETTINGS: Together = (
+    *OF_AN_ISSUER,
+    (
+        "trusted_issuers",
+        Fault(_named_twice, "has {!r} twice, or it is `issuer`", "name each once"),
+    ),
+)
+
+
+def _signs_access_tokens(settings: Any, secrets: Any) -> bool:
+    """Say whether one of these secrets is a key of access tokens."""
+    # RFC 8725 s3.12: "Use different keys for different kinds of JWTs".
+    shared = {key.private for key in settings.keys.keys if key.is_symmetric}
+    return any(from_text(one).private in shared for one in secrets)
+
+
+def _name_beside(issuer: str) -> str:
+    """Return a name for a service beside its issuer, to be pasted."""
+    return f"{issuer.rstrip('/')}/api" if "://" in issuer else f"{issuer}-api"
+
+
+_SIGNS_BOTH = (
+    "signs access tokens, too: who verifies those could make refresh tokens",
+    "give it one of its own, or leave it out to derive one",
+)
+
+OF_ISSUING: Together = (  # where `Settings.refresh` is a group
+    (
+        "keys",
+        Fault(
+            lambda settings: settings.refresh.serve and settings.keys.signer is None,
+            "none of them can sign, and `refresh` issues tokens",
+            "give a private key or a secret; or serve=False in `refresh`, which issues nothing",
+        ),
+    ),
+    (
+        "refresh.secret",
+        Fault(
+            lambda settings: (
+                settings.refresh.serve
+                and isinstance(settings.keys.signer, ExternalKey)
+                and not settings.refresh.secret
+            ),
+            "is missing, and can't be derived from a key that never leaves its KMS",
+            "give at least 32 random octets: secrets.token_urlsafe(64)",
+        ),
+    ),
+    (
+        "profile",
+        Fault(
+            lambda settings: settings.profile.name != "RFC_9068",
+            "what we issue follows RFC 9068",
+            "leave the profile out, or `refresh`",
+        ),
+    ),
+    (
+        "refresh.cookies",
+        Fault(
+            lambda settings: (
+                settings.refresh.cookies is not None
+                and not settings.issuer.startswith("https://")
+                and not is_loopback(settings.issuer)
+            ),
+            "cookies with tokens must not travel in clear, and the issuer is no https URL",
+            "use https; http is only for loopback",
+        ),
+    ),
+    (
+        "refresh.secret",
+        Fault(
+            lambda settings: _signs_access_tokens(settings, settings.refresh.secret), *_SIGNS_BOTH
+        ),
+    ),
+    (
+        "refresh.former",
+        Fault(
+            lambda settings: any(
+                _signs_access_tokens(settings, one.secret) for one in settings.refresh.former
+            ),
+            *_SIGNS_BOTH,
+        ),
+    ),
+    (
+        "refresh.former",
+        Fault(
+            lambda settings: settings.refresh.former and settings._idle_former(settings.refresh),
+            "does nothing: all that its entry {} verifies is verified now, too",
+            "give what signed before the change, or leave it out",
+        ),
+    ),
+    (
+        "audience",
+        Fault(
+            lambda settings: settings.issuer in settings.audience and _name_beside(settings.issuer),
+            "has the issuer itself, which is whom refresh tokens are for",
+            'name the service that takes the access tokens: audience="{}"',
+        ),
+    ),
+)
+
+
+def _untrusted_server(settings: Any) -> str | None:
+    """Return an authorization server whose tokens would be refused, if there is one."""
+    trusted = {settings.issuer, *(one.issuer for one in settings.trusted_issuers)}
+    servers = () if settings.issuer_for else settings.resource.authorization_servers or ()
+    return next((one for one in servers if one not in trusted), None)
+
+
+OF_RESOURCE: Together = (  # where `Settings.resource` is a group
+    (
+        "resource.identifier",
+        Fault(
+            # RFC 8707 s2: clients ask for a token for the identifier, and get it with that `aud`.
+            lambda settings: settings.resource.identifier not in settings.audience,
+            "{value.resource.identifier!r} isn't in the audience, so that the tokens that clients "
+            "get for it would be refused",
+            "name it there in exactly this spelling",
+        ),
+    ),
+    (
+        "resource.authorization_servers",
+        Fault(
+            _untrusted_server,
+            "{!r} isn't trusted, so that its tokens would be refused",
+            "name it in trusted_issuers, in exactly this spelling",
+        ),
+    ),
+)

@@ -1,0 +1,371 @@
+"""The checks of single fields, by what a field holds. Which field has which, the groups say.
+
+Those made of `Fault` keep the value as it is; others may keep it in another form, say as a tuple.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from inspect import iscoroutinefunction
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..jose.jwk import UnusableKey
+from ..keys.key_set import KeySet
+from ..keys.key_sources import unusable
+from ..request.origins import check_origin
+from ..request.refusals import QUOTABLE
+from ..request.routes import Route, Routes
+from ..token.claims import MAX_TIME, is_scope
+from ..token.profiles import Profile
+from ..token.refresh import from_text
+from ..values.errors import ConfigurationError
+from .checking import Fault, FieldCheck, each, in_turn, is_a, listed, optional
+
+MIN_CLOCK = 1_000_000_000  # seconds: the year 2001; a clock that counts from a boot is below it
+
+true_or_false = Fault(
+    lambda value: not isinstance(value, bool), "must be True or False", "a text is neither"
+)
+
+# -- Names of parties, scopes and challenges.
+
+exact_name = in_turn(
+    Fault(
+        lambda value: not isinstance(value, str) or not value,
+        "must be a non-empty string",
+        "as the tokens have it",
+    ),
+    Fault(
+        lambda value: not value.isprintable() or " " in value,
+        "{value!r} has white space or a character nobody can see",
+        "leave it out",
+    ),
+)
+
+
+def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:
+    return listed(name, (value,) if isinstance(value, str) else value)
+
+
+audiences = in_turn(
+    _as_tuple,
+    each(exact_name),
+    Fault(
+        # RFC 9068 s4: "MUST validate that the aud claim contains a resource indicator value
+        # corresponding to an identifier the resource server expects for itself".
+        lambda value: not value,
+        "is empty: tokens for every other service would pass",
+        "name this service",
+    ),
+)
+
+
+def _is_no_word(value: Any) -> bool:
+    """Say whether a value isn't one scope token of RFC 6749 s3.3: visible ASCII without quotes."""
+    return not isinstance(value, str) or not value or " " in value or not is_scope(value)
+
+
+scopes = each(Fault(_is_no_word, "has one that is no scope (RFC 6749 s3.3)", '("read",)'))
+client_name = Fault(
+    _is_no_word, "must be visible ASCII without quotes", "a plain name, as in web-app"
+)
+realm = Fault(
+    lambda value: not isinstance(value, str) or not value or not QUOTABLE.fullmatch(value),
+    "must be ASCII without quotes, backslashes and control characters (RFC 6750 s3)",
+    'a plain name, as in "api"',
+)
+readable = Fault(
+    lambda value: not isinstance(value, str) or not value.isprintable(),
+    "must be text that people can read",
+    '"" for none',
+)
+
+# -- URLs, paths and origins.
+
+https_url = Fault(
+    lambda value: "has a fragment" if "#" in str(value) else unusable(value),
+    "{}",  # without the value: people put a password into a URL
+    "an https URL; http is only for loopback",
+)
+
+
+root_url = optional(
+    Fault(
+        lambda value: (
+            unusable(value)
+            or (re.search(r"[?#]|/\Z", value) and "has a query, a fragment or a / at its end")
+        ),
+        "is no URL of a root: it {}",
+        "https://shop.example/app, without / at the end; http is only for loopback",
+    ),
+    "",
+)
+
+# What every server and every client takes for the same path; a query names no document of ours.
+_SAME_FOR_ALL = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+
+
+resource_url = in_turn(
+    https_url,
+    Fault(
+        # RFC 9728 s1.2: "SHOULD NOT include a query component".
+        lambda value: "?" in value or not _SAME_FOR_ALL.fullmatch(urlsplit(value).path),
+        "{value!r} has a query, or a path that isn't the same for every client",
+        "a path of letters, digits and ._~!$&'()*+,=:@-",
+    ),
+)
+
+# No dot segment: a client takes it away before it asks (RFC 3986 s5.2.4).
+_ENDPOINT_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
+endpoint_path = in_turn(
+    Fault(
+        lambda value: not isinstance(value, str) or not _ENDPOINT_PATH.fullmatch(value),
+        "{value!r} is no path of letters, digits and ._~-",
+        'like "/auth"',
+    ),
+    Fault(
+        lambda value: value.startswith("/.well-known/oauth-"),
+        "{value!r} is where metadata is (RFC 8414, RFC 9728)",
+        'like "/auth"',
+    ),
+)
+
+
+origins = each(Fault(check_origin, "", ""))  # which raises with words of its own
+
+
+def routes(name: str, value: Any) -> tuple[Route, ...]:
+    """Return rules for paths of which no two are about the same."""
+    found: tuple[Route, ...] = each(is_a(Route, "{} is no Route", 'Route("/login", ...)'))(
+        name, value
+    )
+    Routes(found)
+    return found
+
+
+# -- Keys and secrets.
+
+key_set = in_turn(
+    is_a(
+        KeySet,
+        "must be a KeySet, not {}: text never becomes a key by guessing",
+        "KeySet.load, .remote, .pem, .secret, .from_jwks or .generate",
+    ),
+    Fault(
+        lambda value: value.keys and not any(key.verifies for key in value.keys),
+        "no key may verify: every token would be refused",
+        'key_ops needs "verify"',
+    ),
+)
+
+
+def secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
+    """Return the secrets for refresh tokens as a tuple, given one or several."""
+    found = (value,) if isinstance(value, str | bytes) else value
+    if not isinstance(found, list | tuple) or not all(
+        isinstance(one, str | bytes) for one in found
+    ):
+        raise ConfigurationError(
+            name, "must be text or octets, or several in a tuple", "leave it out to derive one"
+        )
+    try:
+        kids = [from_text(one).kid for one in found]
+    except UnusableKey as error:
+        raise ConfigurationError(name, str(error), "or leave it out to derive one") from None
+    if len(set(kids)) < len(kids):
+        raise ConfigurationError(name, "has one secret twice", "the first signs, all verify")
+    return tuple(found)
+
+
+# -- Profiles.
+
+# Claims that other checks read without asking whether they are there. Without `exp` and `aud` a
+# token would be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
+_NEEDED = frozenset(("iss", "sub", "aud", "exp"))
+# RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
+_OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
+
+
+def _is_text_set(value: Any) -> bool:
+    return isinstance(value, frozenset) and all(isinstance(one, str) for one in value)
+
+
+profile = in_turn(
+    is_a(Profile, "must be a Profile", "profiles.RFC_9068 or profiles.FOREIGN"),
+    Fault(
+        lambda value: [
+            name for name in ("types", "required") if not _is_text_set(getattr(value, name))
+        ],
+        "`{0[0]}` of {value.name} must be a frozenset of text",
+        'frozenset(("iss",))',
+    ),
+    Fault(
+        lambda value: ", ".join(sorted(_NEEDED - value.required)),
+        "{value.name} doesn't require {}",
+        "add to `required`, as profiles.FOREIGN has it",
+    ),
+    Fault(
+        lambda value: (
+            not value.types
+            or any(one != one.lower().removeprefix("application/") for one in value.types)
+        ),
+        "the types of {value.name} match no token",
+        'lower-case and without "application/", as in "at+jwt"',
+    ),
+    Fault(
+        lambda value: ", ".join(sorted(_OTHER_KINDS.intersection(value.types))),
+        "{} is another kind of token (RFC 8725 s3.12)",
+        "an access token's type is at+jwt, or JWT, or absent",
+    ),
+)
+
+# -- Functions of the application's.
+
+function = in_turn(
+    Fault(
+        lambda value: not callable(value) and type(value).__name__,
+        "{} can't be called",
+        "give a function",
+    ),
+    # Nothing would await it: a check would refuse every token, an event would be lost.
+    Fault(
+        lambda value: iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__),
+        "is asynchronous, and must not wait",
+        "give a plain function",
+    ),
+)
+
+
+def hook(argument: str, example: str) -> FieldCheck:
+    """Return the check of a function that may be asynchronous, or is None."""
+    return optional(
+        Fault(lambda value: not callable(value), f"must be a function of {argument}", example)
+    )
+
+
+# -- Times.
+
+
+def _is_no_time(value: Any) -> bool:
+    """Say whether a value isn't seconds since 1970, but of another epoch or in milliseconds."""
+    # `type`, because True is an int; NaN is between no two numbers.
+    return type(value) not in (int, float) or not MIN_CLOCK <= value < MAX_TIME
+
+
+# With another epoch, or in milliseconds, `exp` would mean another day.
+_wall_clock_time = Fault(
+    _is_no_time, "doesn't return the seconds since 1970-01-01 UTC", "time.time does"
+)
+_seconds_since_1970 = Fault(
+    _is_no_time,
+    "must be a date, a date and a time, or seconds since 1970-01-01 UTC",
+    '"2030-01-31", its first moment, UTC',
+)
+
+
+def running_clock(name: str, value: Any) -> Any:
+    """Return a function that gives the seconds since 1970-01-01 UTC. It is called once."""
+    function(name, value)
+    try:
+        now = value()
+    except Exception as error:
+        raise ConfigurationError(
+            name, f"raised {type(error).__name__}", "it is called without arguments"
+        ) from error
+    _wall_clock_time(name, now)
+    return value
+
+
+def since_1970(name: str, value: Any) -> float:
+    """Return a date (its first moment), or a date and a time, in seconds since 1970-01-01 UTC."""
+    found = value
+    try:
+        if isinstance(value, str | date):
+            text = value if isinstance(value, str) else value.isoformat()
+            moment = datetime.fromisoformat(text)
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        found = None
+    return float(_seconds_since_1970(name, found))
+
+
+# -- Stores.
+
+_STORE_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
+_STORE_FORMS = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
+
+
+def _why_no_store(value: Any) -> str:
+    """Return why an object is no store, in words that end the problem."""
+    missing = [verb for verb in _STORE_VERBS if not callable(getattr(value, verb, None))]
+    is_class = "not a class" if isinstance(value, type) else ""
+    return f"and has no {missing[0]}" if missing else is_class
+
+
+store = in_turn(
+    # Which schemes there are, and what follows them, is for the engines to say.
+    Fault(
+        lambda value: isinstance(value, str) and not re.match(r"[a-z][a-z0-9+.-]*://", value),
+        "is no URL",
+        _STORE_FORMS,
+    ),
+    Fault(
+        lambda value: not isinstance(value, str) and _why_no_store(value),
+        "must be a URL, or an object with the verbs of a store, {}",
+        _STORE_FORMS,
+    ),
+    Fault(
+        lambda value: (
+            not isinstance(value, str)
+            and len({iscoroutinefunction(getattr(value, one)) for one in _STORE_VERBS}) > 1
+        ),
+        "has verbs that are awaited, and others that aren't",
+        "choose one kind",
+    ),
+)
+
+# -- Cookies and their header.
+
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110 s5.6.2
+# Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_OWN_HEADER = "use one of your own, such as X-Requested-With"
+# Headers that other sites' pages can cause, too: the Fetch standard's safelisted and forbidden
+# request headers, what else browsers add by themselves, and what proxies add. This is a text, which
+# `re` compiles at first use and keeps: most services have no cookies.
+_AUTOMATIC = (
+    r"(?i)accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
+    r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
+    r"keep-alive|last-event-id|origin|pragma|priority|proxy-.*|purpose|range|referer|rtt|save-data|"
+    r"sec-.*|set-cookie|te|trace(parent|state)|trailer|transfer-encoding|true-client-ip|"
+    r"upgrade(-.*)?|user-agent|via|viewport-width|width|"
+    r"x-(amz|amzn|arr|azure|b3|client|cloud|cluster|correlation|envoy|forwarded|http|original|real|"
+    r"request|scheme|ssl)(-.*)?"
+)
+cookie_name = in_turn(
+    Fault(
+        lambda value: not isinstance(value, str) or not _COOKIE_NAME.fullmatch(value),
+        "must be a token of RFC 9110 s5.6.2",
+        "letters, digits, - and _",
+    ),
+    # RFC 6265bis s4.1.3: what these promise about a cookie, we say ourselves; case doesn't count.
+    Fault(
+        lambda value: value.lower().startswith(("__secure-", "__host-", "__http-")),
+        "has the prefix already, which is put in front of it",
+        "leave it out",
+    ),
+)
+own_header = in_turn(
+    Fault(
+        lambda value: not isinstance(value, str) or not _HEADER_NAME.fullmatch(value),
+        "must be the name of a header: letters, digits and -",
+        _OWN_HEADER,
+    ),
+    Fault(
+        lambda value: re.fullmatch(_AUTOMATIC, value),
+        "{value!r} comes from other sites, too: from a form, or by itself",
+        _OWN_HEADER,
+    ),
+)

@@ -1,0 +1,131 @@
+"""The look at a server at the start: is it one that will do, and is the schema up to date.
+
+Flows over a `fetch` whose connection no verb uses meanwhile: to bring the schema up to date is one
+transaction of several statements.
+"""
+
+from __future__ import annotations
+
+from logging import getLogger
+
+import psycopg
+
+from ...values.flows import Flow
+from ..store_options import wrong_store
+from .sql import (
+    NEEDED,
+    OLDEST_SERVER,
+    RIGHTS,
+    SCHEMA,
+    SCHEMA_LEVELS,
+    SERVER,
+    TABLES,
+    grant_sql,
+    lock_sql,
+    right_sql,
+    schema_sql,
+)
+from .verbs import VerbOptions
+from .wire import Fetch, Statement
+
+
+def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+    """Look at the server, and make the schema or bring it up to date.
+
+    Raises:
+        ConfigurationError: says what is wrong with server, schema or rights, and the way out.
+
+    """
+    ((number, encoding, is_standby, is_read_only, isolation, role),) = yield from fetch(
+        Statement(SERVER, {})
+    )
+    if number < OLDEST_SERVER * 10000:
+        raise wrong_store(
+            f"PostgreSQL {number // 10000} is too old", f"{OLDEST_SERVER} is the first"
+        )
+    if encoding != "UTF8":
+        raise wrong_store(f"the database's encoding is {encoding}", "make one with ENCODING 'UTF8'")
+    if is_standby or (options.serve and is_read_only):
+        raise wrong_store(
+            "the server is read-only",
+            "give the primary's address; of several hosts, libpq takes the one that is",
+        )
+    if isolation != "read committed":
+        # A login that waits for another of its subject must see it then, to count it.
+        raise wrong_store(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
+    level = yield from _schema_level(options, fetch)
+    if options.serve and level < len(SCHEMA_LEVELS):
+        yield from _upgrade(options, fetch)
+    elif not level:
+        raise wrong_store(
+            f"the schema {options.schema} isn't there", "start the service that issues tokens first"
+        )
+    yield from _check_rights(options, role, fetch)
+
+
+def _schema_level(options: VerbOptions, fetch: Fetch) -> Flow[int]:
+    """Return the level of the schema; 0: there is none."""
+    tables = yield from fetch(Statement(TABLES, {"schema": options.schema}))
+    if ("version",) not in tables:
+        return 0
+    try:
+        ((level,),) = yield from fetch(Statement(options.statements["version"]))
+        if level > len(SCHEMA_LEVELS):
+            raise wrong_store(
+                f"the schema {options.schema} was made by a newer version of this package: it is "
+                f"{level}, and {len(SCHEMA_LEVELS)} is known here",
+                "update this one, too",
+            )
+        if ("facts",) in tables:
+            ((level,),) = yield from fetch(Statement(options.statements["level"]))
+    except psycopg.errors.InsufficientPrivilege:
+        return len(SCHEMA_LEVELS)  # the rights are looked at next, and named
+    return int(level)
+
+
+def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+    schema = options.schema
+    yield from fetch(Statement("BEGIN"))
+    yield from fetch(Statement(lock_sql(schema)))
+    # Looked at again: another process may have been faster.
+    level = yield from _schema_level(options, fetch)
+    if level < len(SCHEMA_LEVELS):
+        # The statements, without the BEGIN and the lock that have been and the COMMIT to come.
+        statements = schema_sql(schema, since=level).splitlines(keepends=True)[2:-1]
+        if not level and (yield from fetch(Statement(SCHEMA, {"schema": schema}))):
+            statements = statements[1:]  # to make it needs rights even where it is there
+        try:
+            yield from fetch(Statement("".join(statements)))
+        except psycopg.errors.InsufficientPrivilege:
+            raise wrong_store(
+                f"the schema {schema} isn't there or not up to date, and this role may not make it",
+                "let its owner run what this prints: jwt-middleware grants schema "
+                f"--schema {schema} --since {level}",
+            ) from None
+    yield from fetch(Statement("COMMIT"))
+
+
+def _check_rights(options: VerbOptions, role: str, fetch: Fetch) -> Flow[None]:
+    """Raise ConfigurationError where the role lacks a right without which nothing works."""
+    missing = {}
+    for right, where in RIGHTS[options.serve]:
+        try:
+            ((has,),) = yield from fetch(Statement(right_sql(right, where, options.schema), {}))
+        except (
+            psycopg.errors.InsufficientPrivilege,  # to look into the schema
+            psycopg.errors.UndefinedTable,  # of a schema that isn't up to date
+        ):
+            has = False
+        if not has:
+            missing[right, where] = grant_sql(right, where, role, options.schema)
+    if needed := [missing[one] for one in NEEDED[options.serve] if one in missing]:
+        raise wrong_store(f"the role {role} lacks rights", "; ".join(needed))
+    if missing:
+        getLogger("jwt_middleware").warning(
+            "The role %s may not read all that the schema %s has for it, and goes on without: "
+            "it hears of every ended grant. When the service that issues tokens is up to date, "
+            "let the owner run: %s",
+            role,
+            options.schema,
+            "; ".join(missing.values()),
+        )

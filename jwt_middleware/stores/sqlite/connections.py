@@ -1,0 +1,184 @@
+"""One connection that the threads of a process share, and what becomes of it at a fork.
+
+SQLite's locks don't hold in a child that has inherited a connection, and sooner or later the file
+is damaged (https://www.sqlite.org/howtocorrupt.html, 2.6): so nothing is open during a fork. What
+uWSGI forks runs no hook: before that, a connection is closed after each turn.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Final
+from weakref import ReferenceType, ref
+
+from ...values import forks
+from ...values.errors import StoreUnavailable
+
+BUSY_PAUSE: Final = 0.0005  # seconds between two tries to write
+
+
+class SharedConnection:
+    """One connection that threads take turns at: opened when needed, and anew after every fault.
+
+    Args:
+        path: the file, which must be there.
+        timeout: seconds that a thread waits for its turn.
+        begin: called with each new connection, before it is used.
+
+    """
+
+    def __init__(
+        self, path: Path, timeout: float, begin: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._begin = begin
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which file is open: device and inode
+        self._opener = 0  # the process that has opened it
+        self._lock = Lock()
+        self._is_held = False  # by `before_fork`
+        _all.append(ref(self, _all.remove))
+
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if self._opener == getpid():
+            self._drop()
+        else:
+            self._keep_open()
+
+    @contextmanager
+    def taken(self) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+        """Take a turn; gives the connection, and the time when the turn has to be over.
+
+        After any error the connection is closed, which takes back what it has begun. Raises
+        StoreUnavailable.
+        """
+        forks.notice()
+        deadline = time.monotonic() + self._timeout
+        lock = self._lock
+        if not lock.acquire(timeout=self._timeout):
+            raise StoreUnavailable("SQLITE_BUSY: another thread has its turn")
+        is_done = False
+        try:
+            yield self._live(), deadline
+            is_done = True
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(error_name(error)) from None
+        finally:
+            if not is_done or forks.is_before_silent_fork():
+                self._drop()
+            lock.release()
+
+    def _live(self) -> sqlite3.Connection:
+        if _inherited_connections:
+            raise StoreUnavailable(
+                "this process was forked while the file was open: start it anew; a server that "
+                "forks without Python's hooks has to make the application in each worker"
+            )
+        found = os.stat(self._path)
+        file = (found.st_dev, found.st_ino)
+        if file != self._file:
+            # It was moved away, or a backup took its place: nobody would read what is written here.
+            self._drop()
+        if self._db is None:
+            self._file = file  # taken before it is opened, so that a change meanwhile is seen
+            self._opener = os.getpid()
+            self._db = sqlite3.connect(
+                # rw: never make the file here. Were it gone, an empty one would log everybody out.
+                f"{self._path.as_uri()}?mode=rw",
+                uri=True,
+                isolation_level=None,  # transactions begin and end where it is written
+                check_same_thread=False,  # threads take turns
+                timeout=self._timeout,
+            )
+            self._begin(self._db)
+        return self._db
+
+    def _drop(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _keep_open(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            _inherited_connections.append(db)
+
+    def close(self) -> None:
+        """Close the connection when its turn is over."""
+        forks.notice()
+        with self._lock:
+            self._drop()
+
+    def before_fork(self) -> None:
+        """Close the connection and let nobody open it, until the fork is done."""
+        self._is_held = self._lock.acquire(timeout=self._timeout)
+        if self._is_held:
+            self._drop()
+
+    def after_fork(self) -> None:
+        """Let the parent's threads go on."""
+        if self._is_held:
+            self._is_held = False
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew in the child: the lock may be held by a thread that isn't there."""
+        self._is_held = False
+        self._lock = Lock()
+        self._keep_open()
+
+
+_all: list[ReferenceType[SharedConnection]] = []
+# What was open at a fork all the same, because a verb hung: kept, and never closed in the child.
+_inherited_connections: list[sqlite3.Connection] = []
+
+
+def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
+    """Return a function that does something with all connections of this process."""
+
+    def do_all() -> None:
+        for connection in filter(None, [one() for one in tuple(_all)]):
+            do(connection)
+
+    return do_all
+
+
+before_fork = _for_all(SharedConnection.before_fork)
+after_fork = _for_all(SharedConnection.after_fork)
+after_fork_in_child = _for_all(SharedConnection.after_fork_in_child)
+# Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
+getattr(os, "register_at_fork", dict)(before=before_fork, after_in_parent=after_fork)
+forks.in_child(after_fork_in_child)
+
+
+def retry_while_busy(do: Callable[[], object], deadline: float) -> None:
+    """Do something until no other process stands in its way. Raises what it raises at last."""
+    while True:
+        try:
+            do()
+        except (sqlite3.OperationalError, StoreUnavailable) as error:
+            if not error_name(error).startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return
+
+
+def begin_writing(db: sqlite3.Connection, deadline: float) -> None:
+    """Begin a transaction: wait until no other process writes. Raises sqlite3.OperationalError."""
+    db.execute("PRAGMA busy_timeout = 0")
+    retry_while_busy(lambda: db.execute("BEGIN IMMEDIATE"), deadline)
+
+
+def error_name(error: Exception) -> str:
+    """Return SQLite's name of an error, or its class. Never the message: it could quote a value."""
+    if isinstance(error, StoreUnavailable):
+        return error.detail
+    return getattr(error, "sqlite_errorname", type(error).__name__)

@@ -1,0 +1,178 @@
+"""The schema of the SQLite file, how it is brought up to date, and all that is ever asked of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from ..grant_rows import FIELDS
+from ..store_options import wrong_store
+from .connections import begin_writing
+
+APPLICATION_ID: Final = 0x4A575447  # "JWTG": this file is ours
+# The levels of the schema, each made from the one before. What has been released is never changed.
+# There is an index of the living and one of the ended: a grant is in one of them, so both stay
+# small. A level that only adds to the schema leaves `PRAGMA user_version` as it is, so that
+# processes of the former package go on beside those of the new one; the fact `level` counts it.
+SQLITE_LEVELS: Final = (
+    (
+        """CREATE TABLE grants (
+            number INTEGER PRIMARY KEY,  -- the order of their beginning
+            id TEXT NOT NULL UNIQUE,
+            subject TEXT NOT NULL,
+            client_id TEXT NOT NULL,
+            scope TEXT NOT NULL,
+            claims TEXT,  -- JSON; NULL for {}
+            bound_key TEXT,
+            generation INTEGER NOT NULL,
+            parent TEXT,
+            rotated_at REAL NOT NULL,
+            created_at REAL NOT NULL,
+            expires_at REAL NOT NULL,
+            ended_at REAL,
+            end_reason TEXT
+        )""",
+        "CREATE INDEX grants_living ON grants (subject) WHERE ended_at IS NULL",
+        "CREATE INDEX grants_ended ON grants (ended_at) WHERE ended_at IS NOT NULL",
+        "CREATE INDEX grants_expiring ON grants (expires_at)",
+        """CREATE TABLE admitted (
+            key TEXT PRIMARY KEY NOT NULL,
+            until REAL NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX admitted_until ON admitted (until)",
+    ),
+    (
+        "ALTER TABLE grants ADD COLUMN last_used_at REAL",
+        "ALTER TABLE grants ADD COLUMN label TEXT",
+        "ALTER TABLE grants ADD COLUMN idle_limit REAL",
+        "ALTER TABLE grants ADD COLUMN is_session INTEGER NOT NULL DEFAULT 0",
+        # The ends in their order. A trigger writes them, so that an end has a number whichever
+        # package made it; those of the last day get theirs now.
+        """CREATE TABLE ends (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+            id TEXT NOT NULL,
+            ended_at REAL NOT NULL
+        )""",
+        """INSERT INTO ends (id, ended_at) SELECT id, ended_at FROM grants
+            WHERE ended_at >= (SELECT max(ended_at) FROM grants) - 86400 ORDER BY ended_at""",
+        """CREATE TRIGGER grants_end AFTER UPDATE OF ended_at ON grants
+            WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
+                INSERT INTO ends (id, ended_at) VALUES (NEW.id, NEW.ended_at);
+            END""",
+        # What is about the whole store.
+        "CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
+        "INSERT INTO facts VALUES ('level', 2)",
+    ),
+)
+# `PRAGMA user_version`: of the levels the last one that a package which doesn't know it can't work
+# with. An older package looks at this number, and refuses the file.
+LAST_BREAKING_LEVEL: Final = 1
+
+# All that is ever asked. A test holds that none of it reads a whole table.
+_TEMPLATES: Final = {
+    "add": "INSERT INTO grants (<row>) VALUES (<values>) ON CONFLICT (id) DO NOTHING",
+    "limit": (
+        "UPDATE grants SET ended_at = :now, end_reason = 'limit' WHERE number IN "
+        "(SELECT number FROM grants WHERE <living> ORDER BY number DESC LIMIT -1 OFFSET :limit) "
+        "RETURNING id"
+    ),
+    "read": "SELECT <row> FROM grants WHERE id = :id",
+    "advance": (
+        "UPDATE grants SET generation = :target, parent = :parent, rotated_at = :now "
+        "WHERE id = :id AND generation = :source AND ended_at IS NULL AND expires_at > :now "
+        "RETURNING <row>"
+    ),
+    "use": (
+        "UPDATE grants SET last_used_at = :now "
+        "WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
+    ),
+    "end": (
+        "UPDATE grants SET ended_at = :now, end_reason = :reason "
+        "WHERE id = :id AND ended_at IS NULL"
+    ),
+    "end_subject": (
+        "UPDATE grants SET ended_at = :now, end_reason = :reason WHERE <living> RETURNING id"
+    ),
+    "grants": "SELECT <row> FROM grants WHERE <living> ORDER BY number DESC",
+    "page": (
+        "SELECT number, <row> FROM grants WHERE number > :position AND ended_at IS NULL "
+        "AND expires_at > :now ORDER BY number LIMIT :count"
+    ),
+    "ended": "SELECT id FROM grants WHERE ended_at >= :since",
+    "admit": (
+        "INSERT INTO admitted (key, until) VALUES (:key, :until) "
+        "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= :now"
+    ),
+    "purge": (
+        "DELETE FROM grants WHERE number IN (SELECT number FROM grants WHERE expires_at <= :at "
+        "AND (ended_at IS NULL OR ended_at + :retention <= :at) LIMIT :batch)"
+    ),
+    # Looks at no more than it may delete: the oldest have the lowest numbers.
+    "purge_ends": (
+        "DELETE FROM ends WHERE number IN (SELECT number FROM (SELECT number, ended_at FROM ends "
+        "ORDER BY number LIMIT :batch) WHERE ended_at + :retention <= :at)"
+    ),
+    "purge_keys": (
+        "DELETE FROM admitted WHERE key IN "
+        "(SELECT key FROM admitted WHERE until <= :at LIMIT :batch)"
+    ),
+}
+SQLITE_STATEMENTS: Final = {
+    name: text.replace("<row>", ", ".join(FIELDS))
+    .replace("<values>", ", ".join(f":{one}" for one in FIELDS))
+    .replace("<living>", "subject = :subject AND ended_at IS NULL AND expires_at > :now")
+    for name, text in _TEMPLATES.items()
+}
+
+
+def make_schema(db: sqlite3.Connection, path: Path, deadline: float) -> None:
+    """Make the schema, or bring it up to date, and write to the file in any case.
+
+    So a file that can't be written to is found out at the start, not at the first login. Raises
+    ConfigurationError.
+    """
+    check_owner(db, path, may_be_empty=True)
+    if _value(db, "PRAGMA journal_mode = WAL") != "wal":
+        raise wrong_store(f"{path}: its file system can't share memory", "use a local disk")
+    begin_writing(db, deadline)
+    # Looked at again: another process may have been faster.
+    check_owner(db, path, may_be_empty=True)
+    for script in SQLITE_LEVELS[schema_level(db) :]:
+        for statement in script:
+            db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {LAST_BREAKING_LEVEL}")
+    db.execute("COMMIT")
+
+
+def check_owner(db: sqlite3.Connection, path: Path, *, may_be_empty: bool) -> None:
+    """Raise ConfigurationError unless the file is ours, and not too new."""
+    application, version, tables = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if may_be_empty and not (application or version or tables):
+        return
+    if application != APPLICATION_ID:
+        raise wrong_store(
+            f"{path} is a database of something else", "give the grants a file of their own"
+        )
+    if version > len(SQLITE_LEVELS):
+        raise wrong_store(
+            f"{path} was made by a newer version of this package: its schema is "
+            f"{version}, and {len(SQLITE_LEVELS)} is known here",
+            "update this one, too",
+        )
+
+
+def schema_level(db: sqlite3.Connection) -> int:
+    """Return the level of the schema; 0: there is none."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if "facts" in tables:
+        return int(_value(db, "SELECT value FROM facts WHERE name = 'level'"))
+    return int("grants" in tables)
+
+
+def _value(db: sqlite3.Connection, sql: str) -> Any:
+    return db.execute(sql).fetchone()[0]

@@ -1,0 +1,325 @@
+"""Grants in one SQLite file: durable, and shared by the threads and processes of one machine.
+
+A process has two connections, opened when they are first needed: one writes, one reads, and threads
+take turns at each. SQLite lets one writer in at a time anyway, and a thread that waits here is
+woken when it is its turn; a read takes microseconds and waits for no writer
+(https://www.sqlite.org/wal.html). Processes take turns by trying again twice a millisecond.
+SQLite's own busy handler comes to sleep for 100 ms between two tries: a logout would wait in vain
+while others are busy refreshing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+from ...values.errors import ConfigurationError, StoreUnavailable
+from ...values.tokens import Grant
+from ..contract import Advanced, Cursor, Ended, Page
+from ..grant_rows import read, written
+from ..memory import OVERLAP, PURGE_AT_MOST, since
+from ..store_options import (
+    STORE_TIMEOUT,
+    check_engine_version,
+    check_store_timeout,
+    read_options,
+    wrong_store,
+)
+from .connections import SharedConnection, begin_writing, error_name, retry_while_busy
+from .schema import SQLITE_LEVELS, SQLITE_STATEMENTS, check_owner, make_schema, schema_level
+
+OLDEST_SQLITE: Final = (3, 35)  # the first with RETURNING
+DELETED_AT_ONCE: Final = 500  # rows of one transaction: other writers wait no longer than that
+
+
+class SQLiteStore:
+    """Grants in a file of their own, on a local disk.
+
+    With `synchronous="FULL"` an acknowledged logout survives a power cut. With "NORMAL" it survives
+    the end of the process; a power cut may take back the last moments, and a commit costs a tenth.
+
+    SQLite keeps `-wal` and `-shm` beside the file, so to copy the file alone makes no backup; this
+    does: `sqlite3 grants.db ".backup copy.db"`. On a network file system the file would be damaged.
+    It is made readable for its owner alone, because it tells who is logged in; nothing in it can
+    be presented to anybody.
+
+    Args:
+        path: the file; it is made when it isn't there, its directory is not.
+        clock: seconds since 1970-01-01 UTC.
+        retention: seconds that ends are kept, longer than any access token can live.
+        synchronous: FULL or NORMAL.
+        timeout: seconds that a verb waits for its turn, less than 10.
+
+    Raises:
+        ConfigurationError: for a value that can't be; what is wrong with the file, `check` finds.
+
+    """
+
+    blocking = True  # it waits for the disk: not in an event loop
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Callable[[], float],
+        retention: float,
+        synchronous: str = "FULL",
+        timeout: float = STORE_TIMEOUT,
+    ) -> None:
+        if synchronous not in ("FULL", "NORMAL"):
+            raise wrong_store("synchronous must be FULL or NORMAL", "OFF can lose the whole file")
+        check_store_timeout(timeout)
+        name = os.fspath(path)
+        if name in ("", ":memory:") or "\0" in name:
+            raise wrong_store("needs the path of a file", "sqlite:///grants.db; or memory://")
+        self._path = Path(name).absolute()  # a daemon may change its directory later
+        self._clock = clock
+        self._retention = retention
+        self._synchronous = synchronous
+        self._timeout = timeout
+        self._is_prepared = False
+        self._preparing = SharedConnection(self._path, timeout, self._set_up)
+        self._reader = SharedConnection(self._path, timeout, self._set_up_and_check)
+        self._writer = SharedConnection(self._path, timeout, self._set_up_and_check)
+
+    @classmethod
+    def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> SQLiteStore:
+        """Return the store at `sqlite:///path?synchronous=...`; see `parse_sqlite_url`."""
+        path, options = parse_sqlite_url(url)
+        return cls(path, clock=clock, retention=retention, **options)
+
+    # --- beginning and end
+
+    def check_place(self) -> None:
+        """Look for the directory, when the ASGI door is made. Raises ConfigurationError.
+
+        There `check` comes later, with the lifespan, and not at all where a server has none.
+        """
+        if not os.path.isdir(self._path.parent):
+            raise wrong_store(
+                f"{self._path.parent} is no directory", "make it first, on a local disk"
+            )
+
+    def check(self) -> None:
+        """Make the file and its schema, or bring the schema up to date, and write to it once.
+
+        Raises:
+            ConfigurationError: says what is wrong with the file, and the way out.
+
+        """
+        found, newer = sqlite3.sqlite_version_info, "use a Python that comes with a newer one"
+        check_engine_version("SQLite", found, OLDEST_SQLITE, newer)
+        try:
+            self._prepare()
+        except StoreUnavailable as error:
+            kind = error.detail.removeprefix("SQLITE_").partition("_")[0]
+            remedy = _SQLITE_REMEDIES.get(kind, _SQLITE_REMEDY)
+            raise wrong_store(f"{self._path} can't be used: {error.detail}", remedy) from None
+
+    def close(self) -> None:
+        """Close what is open. A later verb opens it anew."""
+        for shared in (self._preparing, self._reader, self._writer):
+            shared.close()
+
+    def _prepare(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        # Again, because a change to WAL mode doesn't wait for its turn: SQLite gives up at once.
+        retry_while_busy(lambda: self._prepare_once(deadline), deadline)
+        self._is_prepared = True
+
+    def _prepare_once(self, deadline: float) -> None:
+        self._create()
+        try:
+            with self._preparing.taken() as (db, _):
+                make_schema(db, self._path, deadline)
+        finally:
+            self._preparing.close()
+
+    def _create(self) -> None:
+        # Before SQLite would, for the mode; `-wal` and `-shm` get the same. Only a file that is new
+        # is closed here: to close another would take away the locks of this process's connections
+        # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        try:
+            with suppress(FileExistsError):
+                self._path.touch(0o600, exist_ok=False)
+        except OSError as error:
+            raise StoreUnavailable(error_name(error)) from None
+
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if self._synchronous == "FULL":
+            db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the drive, too
+            db.execute("PRAGMA checkpoint_fullfsync = ON")
+
+    def _set_up_and_check(self, db: sqlite3.Connection) -> None:
+        self._set_up(db)
+        check_owner(db, self._path, may_be_empty=False)
+        if schema_level(db) < len(SQLITE_LEVELS):
+            # A backup that an older package made has taken its place.
+            make_schema(db, self._path, time.monotonic() + self._timeout)
+
+    # --- the verbs
+    # Each reads the clock when its turn has come, not before: a reader of ended grants goes by that
+    # time.
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        """See `Store.add`."""
+        row = written(grant)
+        with self._writing() as db:
+            if not db.execute(SQLITE_STATEMENTS["add"], row).rowcount:
+                return ()
+            return _grant_ids(self._ask(db, "limit", subject=grant.subject, limit=limit))
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        """See `Store.advance`."""
+        if source == target:
+            with self._reading() as db:
+                return Advanced(False, _grant_of(db, grant_id))
+        with self._writing() as db:
+            asked = {"id": grant_id, "source": source, "target": target, "parent": parent}
+            rows = self._ask(db, "advance", **asked).fetchall()
+            if rows:
+                return Advanced(True, read(rows[0]))
+            return Advanced(False, _grant_of(db, grant_id))
+
+    def use(self, grant_id: str) -> None:
+        """See `Store.use`."""
+        with self._writing() as db:
+            self._ask(db, "use", id=grant_id)
+
+    def end(self, grant_id: str, reason: str) -> bool:
+        """See `Store.end`."""
+        with self._writing() as db:
+            return self._ask(db, "end", id=grant_id, reason=reason).rowcount > 0
+
+    def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
+        """See `Store.end_subject`."""
+        with self._writing() as db:
+            return _grant_ids(self._ask(db, "end_subject", subject=subject, reason=reason))
+
+    def grants(self, subject: str) -> tuple[Grant, ...]:
+        """See `Store.grants`."""
+        with self._reading() as db:
+            return tuple(map(read, self._ask(db, "grants", subject=subject).fetchall()))
+
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        """See `Store.ended`."""
+        with self._reading() as db:
+            now = self._clock()
+            return Ended(
+                _grant_ids(self._ask(db, "ended", since=since(cursor, now, horizon))), now - OVERLAP
+            )
+
+    def admit(self, key: str, until: float) -> bool:
+        """See `Store.admit`."""
+        with self._writing() as db:
+            return self._ask(db, "admit", key=key, until=until).rowcount > 0
+
+    def purge(self, now: float) -> int:
+        """See `Store.purge`."""
+        asked = {"at": now, "retention": self._retention, "batch": DELETED_AT_ONCE}
+        self._purge("purge_ends", asked)
+        return self._purge("purge", asked) + self._purge("purge_keys", asked)
+
+    def _purge(self, statement: str, asked: dict[str, float]) -> int:
+        total = 0
+        while total < PURGE_AT_MOST:
+            with self._writing() as db:
+                count = db.execute(SQLITE_STATEMENTS[statement], asked).rowcount
+            total += count
+            if count < DELETED_AT_ONCE:
+                break
+        return total
+
+    def page(self, position: Cursor | None, count: int) -> Page:
+        """See `Listing.page`: in the order of their beginning."""
+        with self._reading() as db:
+            rows = self._ask(db, "page", position=position or 0, count=count).fetchall()
+            return Page(tuple(read(row[1:]) for row in rows), rows[-1][0] if rows else None)
+
+    def _ask(self, db: sqlite3.Connection, statement: str, **given: Any) -> sqlite3.Cursor:
+        return db.execute(SQLITE_STATEMENTS[statement], {"now": self._clock(), **given})
+
+    # --- turns
+
+    @contextmanager
+    def _turn(
+        self, shared: SharedConnection
+    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+        try:
+            if not self._is_prepared:
+                self._prepare()
+            with shared.taken() as turn:
+                yield turn
+        except ConfigurationError as error:
+            # `check` raises it as it is, at the start; a verb raises StoreUnavailable alone.
+            raise StoreUnavailable(error.problem) from None
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._turn(self._reader) as (db, deadline):
+            # Waits only where another process is mending what a third has left when it was killed.
+            # In tenths of a second, so that there are few different statements to be kept.
+            tenths = max(int(10 * (deadline - time.monotonic())), 1)
+            db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Connection, None, None]:
+        """Lead a transaction: what fails before its end is taken back as a whole."""
+        with self._turn(self._writer) as (db, deadline):
+            begin_writing(db, deadline)
+            yield db
+            db.execute("COMMIT")
+
+
+def _grant_ids(found: sqlite3.Cursor) -> tuple[str, ...]:
+    return tuple(one for (one,) in found.fetchall())
+
+
+def _grant_of(db: sqlite3.Connection, grant_id: str) -> Grant | None:
+    row = db.execute(SQLITE_STATEMENTS["read"], {"id": grant_id}).fetchone()
+    return None if row is None else read(row)
+
+
+def parse_sqlite_url(url: str) -> tuple[str, dict[str, Any]]:
+    """Return the path and the options of `sqlite:///relative.db` or `sqlite:////absolute.db`.
+
+    Options: `synchronous` (FULL or NORMAL) and `timeout` (seconds). In the path, `%3F` is a
+    question mark, and so on (RFC 3986 s2.1).
+
+    Raises:
+        ConfigurationError: for anything else.
+
+    """
+    host, slash, rest = url.removeprefix("sqlite://").partition("/")
+    path, _, query = rest.partition("?")
+    if not url.startswith("sqlite://") or host or not slash or not path or "#" in url:
+        raise wrong_store(
+            f"{url!r} is no address of a file",
+            "sqlite:///grants.db from here, sqlite:////var/lib/app/grants.db from the root",
+        )
+    try:
+        return unquote(path), read_options(query, _SQLITE_OPTIONS)
+    except KeyError as error:
+        raise wrong_store(
+            f"has no option {error}", f"there are {', '.join(_SQLITE_OPTIONS)}"
+        ) from None
+
+
+_SQLITE_OPTIONS: dict[str, Callable[[str], Any]] = {"synchronous": str.upper, "timeout": float}
+
+_SQLITE_REMEDY = "its directory must be there, and this process be allowed to write to both"
+_SQLITE_REMEDIES = {
+    "BUSY": "end the program that holds a lock on it",
+    "CORRUPT": "restore a backup; or move it away, and everybody logs in anew",
+    "FULL": "make room on the disk",
+    "IOERR": "the disk fails, or it is no local one",
+    "NOTADB": "give the grants a file of their own",
+}
