@@ -169,7 +169,7 @@ def warm_path(
         del credentials  # error trackers send what is in frames, and a clock may fail
         now, keys = timed.time(), entry.keys
         # As `entry.holds(now)`, written out: that call was 13 % of a known token under WSGI
-        # (`python -m benchmarks.against`). A property of tests/test_token_cache.py compares both.
+        # (`python -m benchmarks.against`). A property in tests/core/test_token_cache.py holds both.
         if not (entry.start <= now and now < entry.end):
             return None
         if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):

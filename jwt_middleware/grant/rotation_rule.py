@@ -3,9 +3,9 @@
 Every answer mints its own `jti`, and the row keeps `parent`, the `jti` that was exchanged for the
 present generation. A client that presents the parent again (a lost response, a second tab, a retry
 after days) gets another *sibling* of the present generation. A sibling of the parent that is
-presented shows two holders, of whom one is a thief. The rule is model-checked
-(`tests/test_rotation_model.py` calls these very functions): no honest client is ever logged out, no
-thief is served beside the victim for long.
+presented shows two holders, of whom one is a thief. The rule is model-checked, and
+`tests/grant/test_rotation_model.py` calls these very functions: no honest client is ever logged
+out, no thief is served beside the victim for long.
 
 It is free of races because generations only grow: whatever happened since, `advance` answers with
 the row as it is, and the decision is made on that row.

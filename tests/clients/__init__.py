@@ -27,6 +27,7 @@ from jwt_middleware.values.events import Event as Told
 from jwt_middleware.values.events import Refreshed, Restored, Reused
 from jwt_middleware.values.tokens import Grant
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.grant.test_rt_exchange import claims_of
 from tests.issuing import (
     AUDIENCE,
     HOUR,
@@ -38,7 +39,6 @@ from tests.issuing import (
     posted,
     refresh_form,
 )
-from tests.test_rt_exchange import claims_of
 from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
 
 PATIENCE = 40.0  # seconds for what takes a fraction of one, on a machine that does ten other things
