@@ -99,19 +99,24 @@ class Connections:
 
     def fetching(self, deadline: float) -> Fetch:
         """Return what asks each statement on a connection of the pool."""
-        return lambda statement: self.lend(deadline, lambda fetch: fetch(statement))
+        wait = self._kind.wait
+        return lambda statement: self._lend(
+            deadline, lambda connection: fetch_over(wait, connection, deadline, statement)
+        )
 
-    def lend(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
+    def _lend(self, deadline: float, use: Callable[[Any], Flow[T]]) -> Flow[T]:
         """Use a connection of the pool until `deadline`. Raises what psycopg raises."""
-        pool = self.given or self.own_pool().pool
-        if pool.closed and pool is not self.given:
-            yield from ask(pool.open)  # of several threads that come here one opens it
+        pool = self.given
+        if pool is None:
+            pool = self.own_pool().pool
+            if pool.closed:
+                yield from ask(pool.open)  # of several threads that come here one opens it
         connection = yield from self._take(pool, deadline)
         is_sound, autocommit = False, connection.autocommit
         try:
             if not autocommit:
                 yield from ask(connection.set_autocommit, True)
-            found = yield from use(self._fetch(connection, deadline))
+            found = yield from use(connection)
             is_sound = True
             return found
         except psycopg.Error as error:
@@ -124,10 +129,10 @@ class Connections:
                 yield from ask(connection.set_autocommit, False)
             yield from ask(pool.putconn, connection)
 
-    def lend_apart(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
-        """Use a connection that no verb has; with the application's own pool, one of that."""
+    def use_one(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
+        """Use one connection for all that `use` fetches: a new one, or one of the given pool."""
         if self.given is not None:
-            return (yield from self.lend(deadline, use))
+            return (yield from self._lend(deadline, lambda one: use(self._fetch(one, deadline))))
         connection = yield from ask(self._kind.connection.connect, self._conninfo, autocommit=True)
         try:
             fetch = self._fetch(connection, deadline)

@@ -119,7 +119,7 @@ class _Postgres(Generic[Pool]):
             raise wrong_store(f"PostgreSQL can't be used: {kind}", remedy) from None
 
     def _make_ready(self, deadline: float) -> Flow[None]:
-        yield from self._connections.lend_apart(deadline, partial(check_server, self._options))
+        yield from self._connections.use_one(deadline, partial(check_server, self._options))
         self._is_prepared = True
 
     def _within(

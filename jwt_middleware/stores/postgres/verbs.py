@@ -60,8 +60,9 @@ class Verbs:
         """See `Store.advance`."""
         if source == target:
             return (yield from self._read(grant_id))
-        generations = {"source": Int8(source), "target": Int8(target)}
-        rows = yield from self._ask("advance", id=grant_id, parent=parent, **generations)
+        rows = yield from self._ask(
+            "advance", id=grant_id, source=Int8(source), target=Int8(target), parent=parent
+        )
         if not rows:
             return Advanced(False, None)
         *row, _, rotated_at = rows[0]
