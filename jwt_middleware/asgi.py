@@ -23,7 +23,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 # As wide as frameworks type theirs: Litestar and Quart name message types of their own.
-Application: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
+ASGIApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
 
 POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake
 
@@ -38,7 +38,7 @@ class JWTMiddleware:
     Put it outside everything that reads who the user is, and inside what compresses or logs.
     """
 
-    def __init__(self, app: Application, settings: Settings) -> None:
+    def __init__(self, app: ASGIApplication, settings: Settings) -> None:
         _check_root(app)
         self.app = app
         self._runtime = Runtime.of(settings)
@@ -111,7 +111,7 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _without_cookies(
-    app: Application, jars: Jars, scope: Scope, receive: Receive, send: Send
+    app: ASGIApplication, jars: Jars, scope: Scope, receive: Receive, send: Send
 ) -> Awaitable[Any]:
     """Call the application without the browser's refresh tokens; a login gets them as `held`."""
     _take_cookies(jars, scope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from .grant.issuing import Issuing
 from .grant.login import Begun, begin
@@ -11,10 +11,8 @@ from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
-from .values.flows import Flow, arun, ask, run
+from .values.flows import Flow, T, arun, ask, run
 from .values.tokens import Grant, Held, Tokens
-
-T = TypeVar("T")
 
 
 class Issuer:

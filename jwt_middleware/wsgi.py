@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
-Application: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
+WSGIApplication: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
 
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 _WHOLE = (list, tuple)  # bodies with nothing left to be made
@@ -35,7 +35,7 @@ class JWTMiddleware:
     routes), `REMOTE_USER` and `AUTH_TYPE`, or calls `jwt_middleware.current_token()`.
     """
 
-    def __init__(self, app: Application, settings: Settings) -> None:
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
@@ -95,7 +95,7 @@ class JWTMiddleware:
 
 
 def _without_cookies(
-    app: Application, jars: Jars, environ: Environ, start_response: StartResponse
+    app: WSGIApplication, jars: Jars, environ: Environ, start_response: StartResponse
 ) -> Any:
     """Call the application without the browser's refresh tokens; a login gets them as `held`."""
     _take_cookies(jars, environ)
@@ -112,7 +112,7 @@ def _take_cookies(jars: Jars, environ: Environ) -> None:
         del environ["HTTP_COOKIE"]
 
 
-def inside_asgi(app: Application) -> Application:
+def inside_asgi(app: WSGIApplication) -> WSGIApplication:
     """Hand the token on to a WSGI application that an adapter mounts inside the ASGI door.
 
     Adapters (a2wsgi, asgiref, Starlette's) hand on the headers and nothing else of a scope; the

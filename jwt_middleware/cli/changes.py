@@ -300,7 +300,7 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
     wording = access.beginning(old.issuer, tuple(old.audience))
     grant = _somebodys_grant(now, now + DAY)
     payload = access.payload(wording, grant, draw()[1], "", int(now), int(now) + 60)
-    message = jws.Signer(key, access.ACCESS_TYPE).message(payload)
+    message = jws.TokenWriter(key, access.ACCESS_TYPE).message(payload)
     parsed = jws.parse(jws.join(message, b"none"))
     try:
         trust = Runtime.of(new).issuers.find(old.issuer, now)

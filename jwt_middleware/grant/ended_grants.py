@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 LEASE = 1.0  # seconds after which a sync that never came back is taken for lost
 OVERTAKEN = 1.0  # seconds: requests are planned in another order than they arrived
-AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
+SYNC_AHEAD = 10.0  # seconds that a sync may begin after a request that waits for it
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
 LONGEST = 86400.0  # seconds that an access token of ours can live: `Refresh.access_lifetime`
 
@@ -154,7 +154,7 @@ class EndedGrants:
         since = arrival - self._every
         heard = self.synced_at >= since if self._every else self.synced_at > since
         # An answer from the future came before the clock was set back, and says nothing now.
-        return heard and self.synced_at <= arrival + AHEAD
+        return heard and self.synced_at <= arrival + SYNC_AHEAD
 
     def succeeded(
         self,

@@ -62,7 +62,7 @@ class Signing:
         self.generation = generation
         self.key_set = key_set
         self.refresh = refresh_keys(key_set, group, settings.issuer, settings.keys.source)
-        self._signer = jws.Signer(key, access.ACCESS_TYPE)
+        self._signer = jws.TokenWriter(key, access.ACCESS_TYPE)
         self._external = key if isinstance(key, ExternalKey) else None
         self._wording = access.beginning(settings.issuer, tuple(settings.audience))
         self._lifetime = group.access_lifetime

@@ -114,7 +114,7 @@ def check_signature(parsed: Parsed, key: Key) -> None:
         raise InvalidToken(reasons.SIGNATURE)
 
 
-class Signer:
+class TokenWriter:
     """A key, and the header of what it signs, written once: `alg`, `kid` and `typ`."""
 
     __slots__ = ("_begin", "_key", "header_segment", "kid")
@@ -147,4 +147,4 @@ def join(message: bytes, signature: bytes) -> str:
 
 def sign(claims: Mapping[str, Any], key: Key, *, typ: str) -> str:
     """Return the compact JWS of `claims` by `key`, with the header `alg`, `kid` and `typ`."""
-    return Signer(key, typ).sign(to_json(claims))
+    return TokenWriter(key, typ).sign(to_json(claims))

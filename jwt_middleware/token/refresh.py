@@ -93,7 +93,7 @@ class RefreshKeys:
             which = one.key.kid, one.issuer
             self._ends[which] = max(one.until, self._ends.get(which, 0.0))
         # What is the same in every token: written once, and recognized.
-        writers = [jws.Signer(key, REFRESH_TYPE) for key in found]
+        writers = [jws.TokenWriter(key, REFRESH_TYPE) for key in found]
         self.writer = writers[0]
         self.beginning = to_json({"iss": issuer, "aud": issuer}).removesuffix("}")
         self.wording = re.compile(re.escape(self.beginning) + _WORDING, re.ASCII)

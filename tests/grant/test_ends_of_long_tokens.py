@@ -155,7 +155,7 @@ def minted(clock: Callable[[], float], grant_id: str, life: float) -> str:
         created_at=0,
         expires_at=2e9,
     )
-    signer = jws.Signer(KEYS.signer, access.ACCESS_TYPE)  # type: ignore[arg-type]
+    signer = jws.TokenWriter(KEYS.signer, access.ACCESS_TYPE)  # type: ignore[arg-type]
     now = int(clock())
     wording = access.beginning(ISSUER, (AUDIENCE,))
     return signer.sign(access.payload(wording, grant, "j", "", now, int(now + life)))
