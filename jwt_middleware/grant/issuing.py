@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 from ..keys.live_keys import LiveKeys
 from ..settings.groups import Refresh
@@ -83,7 +84,8 @@ class Issuing:
     def find_lacking_key(self, texts: Iterable[Hidden[str]], now: float) -> Flow[None]:
         """Look for new keys where a token may be signed by one that only other processes know."""
         if any(self._lacks_key(text, now) for text in texts):
-            yield from ask(self.ports.renew_keys, self._keys, now, lacking=True)
+            renew = partial(self.ports.renew_keys, lacking=True)
+            yield from ask(renew, self._keys, now)
 
     def _lacks_key(self, text: Hidden[str], now: float) -> bool:
         try:

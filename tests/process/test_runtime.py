@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -75,7 +76,7 @@ def test_each_answer_leads_to_the_next_line(drive: Drive) -> None:
 
     def flow() -> Flow[Forward]:
         first = yield from ask(store)
-        second = yield from ask(store, first, word="again")
+        second = yield from ask(partial(store, word="again"), first)
         asked.append(second)
         return ANONYMOUS
 
