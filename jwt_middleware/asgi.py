@@ -89,7 +89,7 @@ class JWTMiddleware:
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide; None: the request has its answer."""
         request = _ASGIRequest(scope, receive)
-        step = await arun(self._core.decide(request), self._runtime.keep)
+        step = await arun(self._core.decide(request), self._runtime.carry)
         if not isinstance(step, Reply):
             return step
         self._runtime.tell(step.events)

@@ -121,7 +121,7 @@ class EventLog:
             if count == MANY:
                 LOGGER.warning(
                     "%s tokens were refused for %s before any was good: is a setting wrong (%s)? "
-                    "`jwt-middleware verify` explains one of them",
+                    "`jwt-middleware token verify` explains one of them",
                     count,
                     error.reason,
                     _BY_SETTINGS[error.reason],

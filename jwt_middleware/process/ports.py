@@ -12,7 +12,7 @@ from ..grant.ports import Ports
 from ..keys.live_keys import LiveKeys
 from ..keys.signer import ExternalKey
 from ..settings.settings import Settings
-from ..stores.contract import Store
+from ..stores.contract import STORE_VERBS
 from ..values.errors import ConfigurationError
 from ..values.flows import Flow, run
 from ..values.tokens import Hidden
@@ -22,7 +22,6 @@ from .live_store import LiveStore
 if TYPE_CHECKING:
     from .awaiting import Awaiting
 
-_STORE_VERBS = [name for name in vars(Store) if not name.startswith("_")]
 _SYNC_KIND = "give its sync kind"  # of a store
 
 
@@ -71,7 +70,7 @@ def ports(
         found["find_issuer"] = driven(hooks.find_issuer, kind, settings.issuer_for)
     group = settings.refresh
     if group is not None and store is not None:
-        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in _STORE_VERBS}
+        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in STORE_VERBS}
         found |= {"store": SimpleNamespace(**verbs), "sync": partial(kind.sync, store)}
         if group.claims_for is not None:
             found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)

@@ -20,10 +20,10 @@ Ts = TypeVarTuple("Ts")
 
 # One call that a flow wants to be made, and its arguments. The answer may have to be awaited. True:
 # from here on the flow is carried to its end, whoever stops waiting for it.
-Asked: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], bool]
-Flow: TypeAlias = Generator[Asked, Any, T]
+AskedCall: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], bool]
+Flow: TypeAlias = Generator[AskedCall, Any, T]
 # Takes what is left of a flow, and carries it to its end even if its own caller is cancelled.
-Keep: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+Carry: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 
 def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
@@ -32,7 +32,7 @@ def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
     return answer
 
 
-def ask_and_keep(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
+def ask_to_the_end(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
     """Do what `ask` does, where the rest must not be lost with a request that is cancelled."""
     answer: T = yield call, args, True
     return answer
@@ -54,23 +54,23 @@ def run(flow: Flow[T]) -> T:
         return result
 
 
-async def arun(flow: Flow[T], keep: Keep | None = None) -> T:
+async def arun(flow: Flow[T], carry: Carry | None = None) -> T:
     """Carry a flow to its end, awaiting what has to be awaited. Raises what the flow raises."""
     try:
         asked = next(flow)
     except StopIteration as end:
         result: T = end.value
         return result
-    found: T = await _resumed(flow, asked, keep)
+    found: T = await _resumed(flow, asked, carry)
     return found
 
 
-async def _resumed(flow: Flow[Any], asked: Asked, keep: Keep | None) -> Any:
+async def _resumed(flow: Flow[Any], asked: AskedCall, carry: Carry | None) -> Any:
     try:
         while True:
-            call, args, is_kept = asked
-            if is_kept and keep is not None:
-                return await keep(_resumed(flow, asked, None))
+            call, args, is_carried = asked
+            if is_carried and carry is not None:
+                return await carry(_resumed(flow, asked, None))
             try:
                 answer = call(*args)
                 if isawaitable(answer):

@@ -197,15 +197,13 @@ class User:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, User):
-            return NotImplemented
-        return (self.is_authenticated, self.display_name) == (
+        return isinstance(other, User) and (self.is_authenticated, self.display_name) == (
             other.is_authenticated,
             other.display_name,
         )
 
     def __hash__(self) -> int:
-        return hash((self.is_authenticated, self.display_name))
+        return hash(self.display_name)
 
     def __repr__(self) -> str:
         known = f"is_authenticated={self.is_authenticated!r}, display_name={self.display_name!r}"

@@ -17,7 +17,7 @@ from jwt_middleware.core.decide import Core
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken, Unavailable
-from jwt_middleware.values.flows import Flow, arun, ask, ask_and_keep, run
+from jwt_middleware.values.flows import Flow, arun, ask, ask_to_the_end, run
 from jwt_middleware.values.requests import Reply, Request
 from jwt_middleware.values.tokens import ANONYMOUS, Forward
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -211,7 +211,7 @@ async def test_what_is_kept_is_carried_to_its_end_though_nobody_waits() -> None:
         return "ended"
 
     def flow() -> Flow[str]:
-        answer = yield from ask_and_keep(cast(Any, end))
+        answer = yield from ask_to_the_end(cast(Any, end))
         yield from ask(done.set)
         return cast(str, answer)
 
