@@ -1,4 +1,4 @@
-"""The ASGI door: scopes to requests, replies to messages. The core decides."""
+"""The ASGI middleware: turns scopes into requests, and replies into messages. The core decides."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-# As wide as frameworks type theirs: Litestar and Quart name message types of their own.
+# As wide as the types of frameworks: Litestar and Quart have message types of their own.
 ASGIApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[Any]]
 
-POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server turns it into a 403 of the handshake
+POLICY_VIOLATION = 1008  # RFC 6455 s7.4.1; a server answers the handshake with 403
 
 
 class JWTMiddleware:
@@ -35,7 +35,7 @@ class JWTMiddleware:
     routes), `scope["user"]` and `scope["auth"]` as Starlette expects them, `scope["state"]["jwt"]`,
     or calls `jwt_middleware.current_token()`.
 
-    Put it outside everything that reads who the user is, and inside what compresses or logs.
+    Put it outside all code that asks for the user, and inside middleware that compresses or logs.
     """
 
     def __init__(self, app: ASGIApplication, settings: Settings) -> None:
@@ -51,13 +51,13 @@ class JWTMiddleware:
         self._runtime.check_place()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. What the application raises passes untouched."""
+        """Serve one connection. Exceptions of the application pass unchanged."""
         step: Forward | None = None
         if scope["type"] == "http":
             path, root, warm = scope["path"], scope.get("root_path"), self._warm
             if root or not path:
                 path = below_root(path, root or "")
-            # Not as a local: error trackers send those.
+            # Not kept as a local: error trackers send locals.
             step = warm(scope["method"], path, _credentials(scope["headers"]))
         if step is None:
             if scope["type"] == "lifespan":
@@ -69,8 +69,8 @@ class JWTMiddleware:
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
-        # A copy, so that nothing of this request is seen outside; with the request's own state,
-        # so that what stands in it already is not lost.
+        # A copy, so that nothing of this request is seen outside. The state is copied with its
+        # contents.
         scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
@@ -87,7 +87,7 @@ class JWTMiddleware:
             current.reset(before)
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
-        """Let the core decide; None: the request has its answer."""
+        """Let the core decide. None: the request has been answered."""
         request = _ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self._runtime.carry)
         if not isinstance(step, Reply):
@@ -100,7 +100,7 @@ class JWTMiddleware:
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the Authorization field; for none, and for two, octets that no token is kept by."""
+    """Return the Authorization field; for none, and for two, octets that no cached token has."""
     found: bytes | None = None
     for name, value in headers:
         if name == b"authorization":
@@ -113,7 +113,7 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 def _without_cookies(
     app: ASGIApplication, jars: Jars, scope: Scope, receive: Receive, send: Send
 ) -> Awaitable[Any]:
-    """Call the application without the browser's refresh tokens; a login gets them as `held`."""
+    """Call the application without the refresh cookies; a login gets them as `held`."""
     _take_cookies(jars, scope)
     return app(scope, receive, send)
 
@@ -128,8 +128,8 @@ def _take_cookies(jars: Jars, scope: Scope) -> None:
 
 
 def _check_root(app: Any) -> None:
-    # Starlette and FastAPI add this root to the scope inside us: the router would see another path
-    # than the rules do. In Flask's family the same name is a folder.
+    # Starlette and FastAPI add this root to the scope after us: their router would see another path
+    # than our rules. In Flask and Quart the same attribute is a folder.
     root = getattr(app, "root_path", "")
     if isinstance(root, str) and root and not hasattr(app, "import_name"):
         raise ConfigurationError(
@@ -186,7 +186,7 @@ class _ASGIRequest(Request):
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.is_websocket = scope["type"] == "websocket"
         if not self.is_websocket and scope["type"] != "http":
-            # Nobody can say what such a scope opens, or how to refuse it in its own words.
+            # What such a scope opens, and how to refuse it, can't be known.
             raise RuntimeError(
                 f"scope type {scope['type']!r} can't be checked for a token and is refused: "
                 "serve it outside JWTMiddleware"
@@ -227,7 +227,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send, response: Response
         return
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await send({"type": "websocket.http.response.start", **start})
-        # Always with `body`: some servers read it without asking.
+        # Always with `body`: some servers read it without looking whether it is there.
         await send({"type": "websocket.http.response.body", "body": response.body})
     else:
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})

@@ -1,4 +1,4 @@
-"""The application's own door: it has checked a login and wants tokens, or ends what it began."""
+"""What the application calls: to get tokens after it has checked a login, and to end grants."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .values.tokens import Grant, Held, Tokens
 class Issuer:
     """Begin and end grants. Each verb has a twin with `a` in front, for asynchronous code.
 
-    It shares everything with the doors of the same settings: a revocation is in force in this
-    process when the call returns, and in every other that shares the store within about two
-    seconds.
+    It shares the store and the caches with the middlewares of the same settings. A revocation is in
+    force in this process when the call returns. In other processes with the same store it is in
+    force within about two seconds.
 
     Raises:
         ConfigurationError: when the settings have no `refresh` group, or the store can't be used.
@@ -54,24 +54,26 @@ class Issuer:
 
         Args:
             subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
-            scope: what the tokens are good for, separated by spaces; refreshing can narrow it only.
+            scope: what the tokens allow, as words separated by spaces; a refresh can only narrow
+                it.
             claims: the application's own, such as roles. None: `Refresh.claims_for` is asked.
             client_id: the client; `Refresh.client_id` for the application's own.
-            replaces: what the browser still holds of earlier logins, which end: the door's
-                `environ["jwt_middleware.held"]` or `scope["jwt_middleware.held"]`, where tokens are
-                in cookies; or a refresh token.
-            user_agent: the request's, so that events can say when a grant moves to another one.
+            replaces: the tokens that the browser still holds of earlier logins, which end now.
+                Where tokens are in cookies: `environ["jwt_middleware.held"]` or
+                `scope["jwt_middleware.held"]`; elsewhere a refresh token.
+            user_agent: the request's, so that events can say when a token is used by another one.
 
         Raises:
             ValueError: for a claim that the issuer sets itself, and for tokens over 8 KiB.
-            Unavailable: when `claims_for` fails, or what holds the signing key.
-            StoreUnavailable: when the grant can't be kept; then there is none. It is Unavailable.
+            Unavailable: when `claims_for` or an external signer fails.
+            StoreUnavailable: when the grant can't be stored; then there is none. A kind of
+                Unavailable.
             EndGrant: when `claims_for` refuses.
 
         """
         held = _held(replaces)
         asked = (subject, scope, claims, client_id, user_agent)
-        del replaces  # error trackers send what is in frames
+        del replaces  # error trackers send the locals of frames
         return self._carried(run(self._begin(self._issuing(), held, *asked)), held)
 
     async def aissue(
@@ -129,7 +131,7 @@ class Issuer:
     # --- the flows, and what they need for each kind of caller
 
     def _issuing(self) -> Issuing:
-        # There is one: the settings have a `refresh` group.
+        # It isn't None: the settings have a `refresh` group.
         return cast("Issuing", self._runtime.core(asynchronous=False).issuing)
 
     def _aissuing(self) -> Issuing:
@@ -190,7 +192,7 @@ class Issuer:
 
 
 def _held(replaces: Held | str | None) -> Held | None:
-    # A text in a local would be seen by error trackers, if the store or `claims_for` failed.
+    # Error trackers would send a text in a local, if the store or `claims_for` failed.
     return Held((("", replaces),), ()) if isinstance(replaces, str) else replaces
 
 
@@ -198,6 +200,6 @@ _WAYS = {"subject": "str(user.id)", "grant_id": "tokens.grant_id, or token.grant
 
 
 def _check_text(name: str, value: object) -> None:
-    """Check the name of what is to end: one of another type finds nothing, and nothing ends."""
+    """Check that the id or subject is text. One of another type would match nothing, silently."""
     if not isinstance(value, str):
         raise ValueError(f"{name}: must be text, not {type(value).__name__}: {_WAYS[name]}")

@@ -1,8 +1,8 @@
 """For MCP servers: hand the verified token to the MCP SDK, as the SDK's own type.
 
-The SDK binds what a client brings back later (the sealed state of a request of several rounds, a
-session) to the user that it knows, and where it knows none to nobody: then one user can go on with
-what another began.
+The SDK gives clients things to bring back later: a session, or the sealed state of a request in
+several rounds. It binds these to the user that it knows. If it knows no user, they are bound to
+nobody, and one user could go on with what another began.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class MCPMiddleware:
         app = JWTMiddleware(MCPMiddleware(server.streamable_http_app()), settings)
 
     In a tool `mcp.server.auth.middleware.auth_context.get_access_token()` then returns the verified
-    token, with all of its claims, and None on a public route. Its field `token` is no token, but a
-    name for one: the same for the same claims, another for others, and nothing that opens anything.
+    token, with all of its claims, and None on a public route. Its field `token` isn't the token but
+    a digest of its claims, which opens nothing.
 
     Raises:
-        RuntimeError: by a request that comes without having been through `JWTMiddleware`.
+        RuntimeError: for a request that hasn't passed through `JWTMiddleware`.
 
     """
 
@@ -60,7 +60,7 @@ class MCPMiddleware:
             )
         token, user = scope["jwt_middleware.token"], None
         if token is not None:
-            # The SDK looks at both: at the scope for sessions, at its variable for sealed state.
+            # The SDK reads both: the scope for sessions, its context variable for sealed state.
             user = _SDKUser(_for_sdk(token), scope["user"])
             scope = {**scope, "user": user}
         before = auth_context_var.set(user)
@@ -80,7 +80,7 @@ class _SDKToken(SDKToken):
 class _SDKUser(AuthenticatedUser):
     """The SDK's user, with the name of the application's.
 
-    The SDK's own is called after the client, and is authenticated whatever the issuer.
+    The SDK's own class takes the client's name, and is authenticated for every issuer.
     """
 
     def __init__(self, token: SDKToken, user: User) -> None:
@@ -103,27 +103,28 @@ class _SDKUser(AuthenticatedUser):
 def _for_sdk(token: AccessToken) -> SDKToken:
     audience = token.claims["aud"]
     if not isinstance(audience, str):
-        # Of several audiences none is told; `claims` has all of them.
+        # If there are several audiences, none is given here; `claims` has all of them.
         audience = audience[0] if len(audience) == 1 else None
     text = to_json(token.claims)
     return _SDKToken(
         token=_name_by_claims(text),
-        # Foreign issuers may leave it out; then the SDK goes by issuer and subject.
+        # Other issuers may leave it out; then the SDK uses issuer and subject.
         client_id=token.client_id or "",
         scopes=token.scope.split(),
         expires_at=int(token.expires_at),
         resource=audience,
         subject=token.subject,
-        claims=loads(text),  # with lists, as readers of the SDK's type expect, and theirs to change
+        claims=loads(text),  # with lists, as users of the SDK's type expect; they may change them
     )
 
 
 def _name_by_claims(claims: str) -> str:
-    """Return what stands where the SDK has the token's text: a digest of what it says.
+    """Return a digest of the claims, in place of the token's text.
 
-    Not the text, which tools would hand on and log: MCP's rules forbid a server to pass on the
-    token that it got, and who exchanges it (RFC 8693) finds it in the request. Not an empty text
-    either, or what an application keeps by it would be one entry for all users. A colon stands in
-    no token (RFC 6750 s2.1), so that no service takes this for one.
+    Tools would log the text and hand it on, and MCP forbids a server to pass on the token that it
+    got. Code that exchanges the token (RFC 8693) finds it in the request. An empty text would be
+    worse: an application that keeps data by this name would have one entry for all users. The
+    digest has a colon, which tokens can't have (RFC 6750 s2.1), so that it can't be taken for a
+    token.
     """
     return "sha256:" + b64url_encode(sha256(claims.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""The WSGI door: environments to requests, replies to responses. The core decides."""
+"""The WSGI middleware: turns environments into requests, and replies into responses."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
-WSGIApplication: TypeAlias = Callable[..., Any]  # as wide as frameworks type theirs
+WSGIApplication: TypeAlias = Callable[..., Any]  # as wide as the types of frameworks
 
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
-_WHOLE = (list, tuple)  # bodies with nothing left to be made
+_WHOLE = (list, tuple)  # bodies that are complete already
 
 
 class JWTMiddleware:
@@ -51,10 +51,10 @@ class JWTMiddleware:
             raise
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request. What the application raises passes untouched."""
+        """Serve one request. Exceptions of the application pass unchanged."""
         path, step = environ.get("PATH_INFO"), None
         if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
-            # Not as a local: error trackers send those.
+            # Not kept as a local: error trackers send locals.
             warm = self._warm
             step = warm(environ["REQUEST_METHOD"], path, environ["HTTP_AUTHORIZATION"])
         if step is None:
@@ -72,7 +72,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
-        # Both are overwritten, whatever a server in front or a client's header made of them.
+        # Both are always overwritten: a server in front, or a client's header, may have set them.
         if user:
             environ["REMOTE_USER"] = user
         else:
@@ -97,7 +97,7 @@ class JWTMiddleware:
 def _without_cookies(
     app: WSGIApplication, jars: Jars, environ: Environ, start_response: StartResponse
 ) -> Any:
-    """Call the application without the browser's refresh tokens; a login gets them as `held`."""
+    """Call the application without the refresh cookies; a login gets them as `held`."""
     _take_cookies(jars, environ)
     return app(environ, start_response)
 
@@ -113,12 +113,12 @@ def _take_cookies(jars: Jars, environ: Environ) -> None:
 
 
 def inside_asgi(app: WSGIApplication) -> WSGIApplication:
-    """Hand the token on to a WSGI application that an adapter mounts inside the ASGI door.
+    """Hand the token on to a WSGI application that an adapter mounts inside the ASGI middleware.
 
-    Adapters (a2wsgi, asgiref, Starlette's) hand on the headers and nothing else of a scope; the
-    token is known in their threads by `current_token()`. Put around the application, this sets
-    `jwt_middleware.token`, `REMOTE_USER` and `AUTH_TYPE` as our WSGI door does. It checks nothing,
-    and of another issuer's token it doesn't know the user.
+    Adapters (a2wsgi, asgiref, Starlette's) hand on only the headers of a scope; `current_token()`
+    works in their threads. Put around the application, this sets `jwt_middleware.token`,
+    `REMOTE_USER` and `AUTH_TYPE` as our WSGI middleware does. It checks nothing, and sets no user
+    for another issuer's token.
     """
 
     def handing_on(environ: Environ, start_response: StartResponse) -> Any:
@@ -138,11 +138,12 @@ class _WSGIRequest(Request):
     __slots__ = ("_environ",)
 
     def __init__(self, environ: Environ) -> None:
-        # RFC 3986 s6.2.3: an empty path is "/"; it is the root of an application that is mounted.
+        # RFC 3986 s6.2.3: an empty path is "/". A mounted application gets it for its root.
         path: str = environ.get("PATH_INFO", "") or "/"
         if not path.isascii():
-            # PEP 3333 hands octets on as Latin-1, for UTF-8 that was decoded so. What is neither
-            # can't be told apart by all frameworks: it becomes U+FFFD, and with it an odd path.
+            # PEP 3333: the octets of a path come decoded as Latin-1. If they aren't UTF-8,
+            # frameworks read them in different ways: U+FFFD takes their place, which makes the path
+            # odd.
             path = path.encode("latin-1", "replace").decode("utf-8", "replace")
         self.path = path
         self.method = environ["REQUEST_METHOD"]
@@ -162,13 +163,13 @@ class _WSGIRequest(Request):
 
 
 def _is_file(body: Iterable[bytes], environ: Environ) -> bool:
-    # A server sends a file by a short cut, if it sees its own wrapper: a class, or the file itself.
+    # A server sends a file faster if it gets its own wrapper back: a class, or the file itself.
     wrapper = environ.get("wsgi.file_wrapper")
     return hasattr(body, "read") or (isinstance(wrapper, type) and isinstance(body, wrapper))
 
 
 class _Body:
-    """The application's body: the token is current while a chunk is made, never between."""
+    """The application's body: `current_token()` holds while a chunk is made, not between chunks."""
 
     __slots__ = ("_body", "_chunks", "_current", "_token")
 

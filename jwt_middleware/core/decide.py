@@ -49,15 +49,15 @@ from .trusted_issuers import Issuers, Trust
 
 
 class Core:
-    """Request -> decision, error -> answer. What doesn't depend on the request is made here, once.
+    """Request -> decision, error -> answer. All that doesn't depend on the request is made once.
 
     Args:
         settings: what is configured.
         ports: what flows may ask for.
-        ended: the ended grants that are known in this process; None: there are no grants.
-        issuers: whose tokens are taken; shared with the other kind of door.
+        ended: the grants that this process knows to have ended; None: there are no grants.
+        issuers: whose tokens are accepted; the WSGI and the ASGI middleware share one object.
         cache: known tokens, shared as well; None: none are kept.
-        hear: takes every refusal, to tell of faults that stand behind some.
+        hear: is called with every refusal, to report the faults that caused some of them.
 
     """
 
@@ -91,7 +91,7 @@ class Core:
             metadata_url=resource.metadata_url if resource is not None else "",
             problem_details=settings.problem_details,
         )
-        # What we answer ourselves, and no token opens or closes.
+        # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document] = documents(settings)
         self.issuing: Issuing | None = None
         self._endpoints: Endpoints | None = None
@@ -103,7 +103,7 @@ class Core:
                 self.issuing, self._origins, self._known_origins, self.verify
             )
         self.warm = warm_path(
-            # Where a cookie may have come, too, the header alone doesn't decide.
+            # Where a cookie may carry a token, too, the header alone can't decide.
             cache.get if cache is not None and self._access_cookie is None else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
@@ -127,7 +127,7 @@ class Core:
         )
 
     def decide(self, request: Request) -> Flow[Forward | Reply]:
-        """Lead a request to its decision. Raises nothing: a refusal is a decision, too."""
+        """Decide about a request. Raises nothing: a refusal is a decision, too."""
         try:
             if not request.is_websocket:
                 document = self._documents.get(request.path)
@@ -140,7 +140,7 @@ class Core:
             return self.refuse(request, error)
 
     def _let_in(self, request: Request) -> Flow[Forward]:
-        """Return who is let in to the application. Raises OAuthError."""
+        """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
         if (
             self._has_logins
@@ -154,9 +154,9 @@ class Core:
         if self._access_cookie is not None:
             came = self._access_cookie.choose(came, request)
         if came is None:
-            # Absent isn't wrong: an optional route takes a missing token, never a bad one. A
-            # preflight never carries credentials; it reaches the application only where its origin
-            # was configured, because an application may serve OPTIONS like any method.
+            # An optional route accepts a missing token, never a bad one. A preflight never carries
+            # credentials. It reaches the application only if its origin is configured, because an
+            # application may serve OPTIONS like any method.
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
@@ -166,7 +166,7 @@ class Core:
             entry.seen = True
         else:
             entry = yield from self._verify_new(came, now)
-            now = self._timed.time()  # later, if it had to wait
+            now = self._timed.time()  # the flow may have waited meanwhile
         if rule.scopes or rule.is_special:
             _authorize(rule, entry.forward, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
@@ -174,7 +174,7 @@ class Core:
         return entry.forward
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
-        """Verify a token that isn't known, and keep it. Raises OAuthError."""
+        """Verify a token that isn't in the cache, and put it there. Raises OAuthError."""
         parsed = jws.parse(came.text, self._issuers.headers)
         name = _issuer_of(parsed)
         trust = self._issuers.find(name, now)
@@ -183,10 +183,10 @@ class Core:
         fresh, kid = trust.keys.fresh, parsed.header.kid
         key = fresh.keys.get(kid)
         if key is None or not fresh.since <= now < fresh.due:
-            check_type(parsed, trust.policy.profile)  # no key is sought for another kind of token
+            check_type(parsed, trust.policy.profile)  # before a key is looked for
             key = yield from ask(self._ports.find_key, trust.keys, kid, now)
             now = self._timed.time()
-        generation = fresh.generation  # before anything is checked: what changes later is noticed
+        generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
         forward = Forward(token, None if trust.policy.own else _foreign_user(token, trust))
         entry = Entry(
@@ -207,9 +207,10 @@ class Core:
     ) -> Flow[None]:
         """Check that a grant hasn't ended, after a question to the store if one is due."""
         if life > LONGEST:
-            # No issuer of ours makes such a token, and no store remembers ends for so long.
+            # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
+            # long.
             raise InvalidToken(reasons.LIFE).of(grant_id)
-        # An end is for ever: nothing the store could say would change it.
+        # An end is for ever: the store needn't be asked.
         plan = "go on" if grant_id in ended else ended.plan(now, life)
         if plan == "ask":
             try:
@@ -234,7 +235,7 @@ class Core:
         return self._issuers.accept(parsed, trust, key, now).token
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
-        """Make an answer of an error: the one place where one becomes bytes."""
+        """Turn an error into an answer. This is the only place that does."""
         if self._hear is not None:
             self._hear(error)
         ours = None if request.is_websocket else self._ours(request.path)
@@ -246,7 +247,7 @@ class Core:
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
         headers = response.headers + more
-        # RFC 9110 s9.3.2: the fields of a GET, and no content.
+        # RFC 9110 s9.3.2: the same header fields as for GET, and no content.
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
             reason=error.reason,
@@ -259,13 +260,13 @@ class Core:
         return Reply(Response(response.status, headers, body), (*error.events, event))
 
     def _ours(self, path: str) -> Document | Endpoints | None:
-        """Return what of ours is at a path; None: a resource of the application's."""
+        """Return our own resource at a path; None: the path belongs to the application."""
         endpoints = self._endpoints
         is_endpoint = endpoints is not None and path in endpoints.paths
         return self._documents.get(path) or (endpoints if is_endpoint else None)
 
 
-# What people put into a URL by mistake must not come into a log by it.
+# The query isn't logged: people put secrets into a URL by mistake.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
 MAX_TOLD = 512  # characters of what a client sent, in an event
 
@@ -282,13 +283,13 @@ def _issuer_of(parsed: Parsed) -> Any:
 
 
 def _foreign_user(token: AccessToken, trust: Trust) -> User:
-    """Return who another issuer's token stands for: nobody, unless the settings name a user."""
+    """Return the user of another issuer's token: none, unless the settings name one."""
     if trust.user is None or token.is_client:
         return NOBODY
     try:
         name: Any = trust.user(token)
     except Exception as error:
-        # As with a check: what can't decide doesn't let in.
+        # As with `checks`: a function that fails lets nobody in.
         raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
     if name is None:
         return NOBODY
@@ -306,7 +307,7 @@ def _authorize(rule: RouteRule, forward: Forward, now: float, leeway: float) -> 
         return
     claims = forward.token.claims if forward.token is not None else FrozenDict()
     if rule.max_age is not None:
-        # RFC 9470 s4: no more than max_age since `auth_time`; without one, nobody knows.
+        # RFC 9470 s4: at most max_age since `auth_time`. A token without it is refused.
         authenticated = time_of(claims, "auth_time")
         if authenticated is None or not (
             authenticated - leeway <= now <= authenticated + rule.max_age + leeway

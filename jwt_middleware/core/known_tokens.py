@@ -1,11 +1,10 @@
-"""Verified tokens, remembered: what has been checked once, and what is checked at every hit.
+"""The cache of verified tokens: what is checked once, and what is checked at every hit.
 
-A hit is a question to a dictionary and a few comparisons: no lock, no reordering, no allocation.
-What moves with time or can be taken back is asked anew each time: the token's own times, and
-whether its issuer's keys are still those that it was verified with. The rest of the answer (route,
-ended grants) isn't kept here at all. Only tokens that were good get in, so that a stranger can
-neither fill nor read it; the key is all of the credentials, so that no two tokens can be taken for
-each other.
+A hit is one look-up in a dictionary and a few comparisons: no lock, no reordering, no allocation.
+What can change is checked at each hit: the token's own times, and whether its issuer's keys are
+still those that verified it. Routes and ended grants aren't kept here at all. Only tokens that were
+good get in, so that strangers can't fill the cache. The key of an entry is the whole text of the
+credentials, so that two tokens can't be confused.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from ..request.routes import Routes
 from ..values.errors import InvalidRequest
 from ..values.tokens import AccessToken, Forward, FrozenDict
 
-MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and would crowd out ten others
-MAX_ROUNDS = 64  # second rounds given for one new entry, so that no request pays for a whole lap
+MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and take the room of ten
+MAX_ROUNDS = 64  # entries passed over for one new one, to bound the time of a request
 
 
 class KeyState(Protocol):
-    """The keys of an issuer, as far as a hit needs to know.
+    """What a hit needs to know about an issuer's keys.
 
     From `since` and before `due` they serve; `generation` changes when a key does.
     """
@@ -36,16 +35,16 @@ class KeyState(Protocol):
     due: float
 
 
-# Texts that many tokens have in common, each kept once: the last 1024 different ones.
+# Texts that many tokens have in common are kept once: the last 1024 different ones.
 _shared: Callable[[str], str] = lru_cache(maxsize=1024)(str)
-_COMMON = ("iss", "aud", "client_id", "scope")  # claims that many tokens say the same in
+_COMMON = ("iss", "aud", "client_id", "scope")  # claims with the same text in many tokens
 
 
 def slimmed(token: AccessToken) -> AccessToken:
-    """Return an equal token that shares with others what they have in common.
+    """Return an equal token that shares its common texts with other tokens.
 
-    The names of claims and such values are half of what a token takes in memory, and new strings in
-    each that was parsed.
+    The names of claims and such values are half of a token's memory, and parsing makes new strings
+    for each token.
     """
     members = {_shared(name): value for name, value in token.claims.items()}
     for name in _COMMON:
@@ -57,9 +56,9 @@ def slimmed(token: AccessToken) -> AccessToken:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """What is decided for one verified token, and until when. Nothing changes but `seen`.
+    """The decision about one verified token, and until when it holds. Only `seen` changes.
 
-    Times are floats, as the clock's: to compare two kinds of numbers takes Python several times as
+    Times are floats, as the clock's: to compare a float with an int takes Python several times as
     long.
     """
 
@@ -83,9 +82,9 @@ class Entry:
 class Cache:
     """At most `size` entries, by credentials. Old ones make room, unless they were seen meanwhile.
 
-    This is CLOCK: a hit sets a flag, and who has one gets a second round. Each step on the
-    dictionary is one call that no thread can interrupt; what a race loses is an entry, and it comes
-    again.
+    This is the algorithm CLOCK: a hit sets a flag, and an entry with a flag is kept for another
+    round. Each step on the dictionary is one call that no thread can interrupt. A race can lose an
+    entry, and the token's next request makes it again.
     """
 
     __slots__ = ("_entries", "_size", "get", "name")
@@ -93,8 +92,8 @@ class Cache:
     def __init__(self, size: int, *, hashed: bool = False) -> None:
         self._size = size
         self._entries: OrderedDict[str | bytes, Entry] = OrderedDict()
-        # What the entry of credentials is called: they themselves, or what tells nobody what they
-        # are, where memory may be read by others.
+        # Makes the key of an entry from the credentials: the credentials themselves, or a digest
+        # where others may read the memory.
         self.name: Callable[[str | bytes], str | bytes] = _digest if hashed else _itself
         self.get: Callable[[str | bytes], Entry | None] = (
             self._get_hashed if hashed else self._entries.get
@@ -104,7 +103,7 @@ class Cache:
         return len(self._entries)
 
     def put(self, credentials: str | bytes, entry: Entry) -> None:
-        """Remember a token that was verified just now."""
+        """Keep a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
         entry.forward.token = slimmed(cast("AccessToken", entry.forward.token))
@@ -132,7 +131,7 @@ def _digest(credentials: str | bytes) -> bytes:
     return sha256(credentials).digest()
 
 
-# Of a method, a path and credentials: what to do, or None where more is to be looked at.
+# Takes a method, a path and credentials. Returns the decision, or None: `Core.decide` must look.
 WarmPath: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
 
 
@@ -143,15 +142,15 @@ def warm_path(
     routes: Routes,
     lets_pass: Callable[[str, float, float], bool] | None,
 ) -> WarmPath:
-    """Return what serves a request with a known token. All that it needs is prepared here.
+    """Return the function that decides about a request with a known token, all prepared.
 
     Args:
         get: returns the entry of credentials.
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
         routes: the rules.
-        lets_pass: says of a grant, a token's life and the time that the grant is known to live;
-            None: there are no grants.
+        lets_pass: takes a grant, a token's life and the time; says whether the grant is known to
+            live. None: there are no grants.
 
     """
     has_rules, find = not routes.is_uniform, routes.find
@@ -160,15 +159,16 @@ def warm_path(
     def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
         """Return the decision about a known token, or None: not known, or not to be decided here.
 
-        None says nothing about the token. `Core.decide` looks at it then.
+        After None `Core.decide` looks at the token.
         """
         entry = get(credentials)
         if entry is None:
             return None
-        del credentials  # error trackers send what is in frames, and a clock may fail
+        del credentials  # error trackers send locals, and the clock below may raise
         now, keys = timed.time(), entry.keys
-        # As `entry.holds(now)`, written out: that call was 13 % of a known token under WSGI
-        # (`python -m benchmarks.against`). A property in tests/core/test_token_cache.py holds both.
+        # This is `entry.holds(now)` written out: the call took 13 % of a known token's time under
+        # WSGI (`python -m benchmarks.against`). A property in tests/core/test_token_cache.py
+        # compares the two.
         if not (entry.start <= now and now < entry.end):
             return None
         if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):

@@ -1,7 +1,7 @@
 """The metadata of this service, as documents by their paths: RFC 9728 and RFC 8414.
 
-Whatever is in them comes from settings: a Host field is the client's word, and who could choose it
-could send other clients elsewhere.
+All that is in them comes from settings. A Host field comes from the client: with it an attacker
+could send other clients to a server of his own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def documents(settings: Settings) -> dict[str, Document]:
     if group is not None and publishes_issuer(settings.issuer, group):
         path = urlsplit(metadata_urls(settings.issuer)[1]).path
         found[path] = Document(_of_issuer(settings, group), Anyone())
-    # Below a root that the server says and doesn't cut, a path has a mark (`below_root`).
+    # The server announced a root and left it in the path: such paths are marked (`below_root`).
     return found | {"\\" + path: document for path, document in found.items()}
 
 

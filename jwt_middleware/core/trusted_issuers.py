@@ -1,7 +1,7 @@
-"""Whose tokens are taken: chosen by the exact `iss`, before any key is looked up or fetched.
+"""Trusted issuers: chosen by the exact `iss`, before any key is looked up or fetched.
 
-A token says whose it is, and is believed nothing else until a key of that very issuer's has signed
-it (RFC 8725 s3.8). Nothing here waits.
+A token names its issuer. Nothing else in it is used until a key of that very issuer has verified it
+(RFC 8725 s3.8). Nothing here waits.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
 
-# Issuers that the application named, some 5 KiB each: the least used is removed. Those of whom no
-# token was good yet are counted apart: strangers can make up names, and would push out the others.
+# Issuers that the application named, about 5 KiB each: the least used is removed. Issuers without a
+# good token so far are counted apart: strangers can make up names, and would push out the others.
 MAX_TENANTS = 4096
-MAX_UNPROVED = 1024  # of whose tokens none was good yet
-TENANT_AGE = 600.0  # seconds for which the application's word about an issuer holds
-NOBODY_AGE = 5.0  # seconds for which its word holds that a name is no issuer
-MAX_NOBODY = 1024  # names that are known to be none
+MAX_UNPROVED = 1024  # issuers without a good token so far
+TENANT_AGE = 600.0  # seconds for which the application's answer about an issuer is kept
+NOBODY_AGE = 5.0  # the same for the answer that a name is no issuer
+MAX_NOBODY = 1024  # names that are known to be no issuer
 
 # Of each issuer, and of all. One whose tokens have a new header each pushes out its own.
 MAX_HEADERS = 16
@@ -51,22 +51,23 @@ class Trust:
         keys: LiveKeys,
         named: float | None = None,
     ) -> None:
-        # For how long the application's word holds; a clock that is set back doesn't prolong it.
+        # The time for which the application's answer holds. A clock that is set back doesn't
+        # prolong it.
         self.since = -inf if named is None else named - SET_BACK
         self.until = inf if named is None else named + TENANT_AGE
         self.given = given
         self.policy = policy
         self.keys = keys
         self.user = given.user if isinstance(given, TrustedIssuer) else None
-        # The segments of its tokens that its keys have signed, the oldest first.
+        # The header segments of its verified tokens, the oldest first.
         self.headers: OrderedDict[bytes, None] = OrderedDict()
 
 
 class Issuers:
-    """Every issuer whose tokens are taken, by its exact name."""
+    """Every trusted issuer, by its exact name."""
 
     def __init__(self, settings: Settings, tell: Tell = lambda events: None) -> None:
-        # By segment: of tokens that a key has signed, the oldest first.
+        # The headers of verified tokens, by their segment, the oldest first.
         self.headers: OrderedDict[bytes, Header] = OrderedDict()
         self.places = Places()
         self.has_let_in = False  # whether any token was good, in this process
@@ -79,10 +80,10 @@ class Issuers:
             self._by_name[one.issuer] = self._trust(one)
         self._tenants: OrderedDict[str, Trust] = OrderedDict()
         self._unproved: OrderedDict[str, Trust] = OrderedDict()
-        self._nobody: OrderedDict[str, float] = OrderedDict()  # and when the application said so
+        self._nobody: OrderedDict[str, float] = OrderedDict()  # and when the application answered
 
     def reset(self) -> None:
-        """Begin with no fetch under way, as a forked child does."""
+        """Start without a fetch under way, as a forked child must."""
         self.places.reset()
         tenants = (*self._tenants.values(), *self._unproved.values())
         for trust in (*self._by_name.values(), *tenants):
@@ -92,7 +93,7 @@ class Issuers:
         """Return the issuer called exactly `name`; None: only the application may know it.
 
         Raises:
-            InvalidToken: it is none that anybody trusts.
+            InvalidToken: the issuer isn't trusted.
 
         """
         # RFC 7519 s4.1.1: a case-sensitive string; RFC 9068 s4: "MUST exactly match".
@@ -105,15 +106,15 @@ class Issuers:
         raise InvalidToken(reasons.ISSUER)
 
     def is_known(self, name: str) -> bool:
-        """Say whether a token of this issuer was good, of those that the application named."""
+        """Say whether this is an issuer that the application named, with a good token already."""
         return name in self._tenants
 
     def adopt(self, name: str, answer: Any, now: float) -> Trust:
         """Return the issuer that the application's function gave for `name`, and keep it.
 
         Raises:
-            InvalidToken: it gave none.
-            Unavailable: it gave something else, which is no fault of the client's.
+            InvalidToken: the application doesn't trust this name.
+            Unavailable: the function returned a wrong type, which isn't the client's fault.
 
         """
         if answer is None:
@@ -127,10 +128,11 @@ class Issuers:
         self._nobody.pop(name, None)
         places = None if name in self._tenants else self.places
         trust = Trust(answer, self._policy(answer), self._live(answer, places), now)
-        # One step: of two threads that bring a new name, the second finds the keys of the first.
+        # One atomic step: of two threads with the same new name, the second gets the first one's
+        # keys.
         known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
         if known is not trust:
-            # The same answer again, or one that is equal but for its object: its keys are there.
+            # The same object again, or an equal one: the keys are here already.
             if _is_same(known.given.keys, answer.keys):
                 trust = Trust(answer, self._policy(answer), known.keys, now)
             place = self._tenants if name in self._tenants else self._unproved
@@ -139,13 +141,13 @@ class Issuers:
         return trust
 
     def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> Accepted:
-        """Return the token that a key of an issuer's has signed, when it holds.
+        """Return the token that an issuer's key has signed, after checking its claims.
 
         Raises:
             InvalidToken: it isn't one of the issuer's access tokens, or doesn't hold now.
 
         """
-        # No part of a token is a local here: error trackers send those, should a check raise.
+        # No part of a token is a local here: error trackers send locals if a check raises.
         is_remembered = (
             parsed.header_segment in trust.headers and parsed.header_segment in self.headers
         )
@@ -159,7 +161,7 @@ class Issuers:
         return accepted
 
     def proved(self, trust: Trust) -> None:
-        """Take note that a token of an issuer is good. Nothing else says that it is in use."""
+        """Record that a token of an issuer is good: only this counts as a use of the issuer."""
         self.has_let_in = True
         if trust.until == inf:
             return
@@ -173,7 +175,7 @@ class Issuers:
             self._tenants.move_to_end(name)
 
     def remember(self, trust: Trust, segment: bytes, header: Header) -> None:
-        """Keep a header that the issuer's key has signed: its next token has the same."""
+        """Keep a header that the issuer's key has signed: its next token has the same one."""
         if segment in trust.headers:
             self.headers.setdefault(segment, header)
         elif len(segment) <= MAX_SEGMENT:
@@ -188,8 +190,8 @@ class Issuers:
         found = self._tenants.get(name) or self._unproved.get(name)
         if found is not None and found.since <= now < found.until:
             return found
-        # The application is asked for names that an issuer can have, and for no others: what it
-        # asks with them may take a NUL for an error. None is longer than an URL.
+        # The application is asked only for names that an issuer can have: its database may raise
+        # for a NUL, say. A name is never longer than a URL.
         if not is_identifier(name) or len(name) > MAX_URL:
             raise InvalidToken(reasons.CLAIM_MALFORMED, "iss")
         if 0 <= now - self._nobody.get(name, -inf) < NOBODY_AGE:

@@ -1,1 +1,1 @@
-"""Grants: how refresh tokens are exchanged, rotated, found out and revoked."""
+"""Grants: how refresh tokens are exchanged, rotated, found to be copied, and revoked."""

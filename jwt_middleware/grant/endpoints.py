@@ -34,13 +34,14 @@ from .refresh import Asked, exchange
 JSON_TYPE = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
-MOST_COOKIES = 4  # that a refresh tries: a question to the store each
-# What a grant is over by. (One that is ahead of its row stays: an old backup may go again.)
+MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
+# The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
+# replaced.)
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
 
 
 class Parameters:
-    """What a token request's body says. Nobody else is to see it: there are tokens in it."""
+    """The parameters of a token request's body. Its `repr` shows nothing: it holds tokens."""
 
     __slots__ = ("_found",)
 
@@ -51,17 +52,17 @@ class Parameters:
         return bool(self._found)
 
     def get(self, name: str) -> str | None:
-        """Return a parameter that is no token."""
+        """Return a parameter that isn't a token."""
         return self._found.get(name)
 
     def token(self, name: str) -> Hidden[str] | None:
-        """Return a parameter that is one."""
+        """Return a parameter that is a token."""
         text = self._found.get(name)
         return None if text is None else Hidden(text)
 
 
 class Endpoints:
-    """What a request to a mounted endpoint leads to; `paths` says where they are."""
+    """The answers to requests at the mounted endpoints. `paths` says where these are."""
 
     def __init__(
         self,
@@ -81,18 +82,19 @@ class Endpoints:
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
-        # Secrets are published to nobody; a set stays of its kind, whatever follows it.
+        # Secrets are never published. A key set that is reloaded stays of its kind, public keys or
+        # secrets.
         if issuing.settings.keys.public_jwks()["keys"]:
             self.paths[group.jwks_path] = self._publish_keys
             self._published: tuple[int, Document] | None = None
 
     def answer(self, request: Request) -> Flow[Reply]:
-        """Answer a request to one of `paths`, with the keys of now. Raises OAuthError."""
+        """Answer a request to one of `paths`, with the present keys. Raises OAuthError."""
         yield from self._issuing.renew_keys(self._timed.time())
         return (yield from self.paths[request.path](request))
 
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
-        """Return what a refusal by an endpoint carries beside the usual."""
+        """Return the extra header fields of a refusal by an endpoint."""
         return self._origins.headers(request) + error.clears
 
     # --- refresh
@@ -107,7 +109,7 @@ class Endpoints:
         found = yield from self._read(request)
         grant_type, text = found.get("grant_type"), found.token("refresh_token")
         cookies = [Hidden(value) for _, value in held.refresh if value]
-        # Beside a cookie a browser may send what another's password needs.
+        # Beside a cookie a browser may send an Authorization field for a site's own password.
         by_cookie = bool(cookies) and text is None
         client_id = found.get("client_id") if by_cookie else _client_id(request, found)
         if grant_type is None and (found or not cookies):
@@ -138,11 +140,11 @@ class Endpoints:
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
         if asked.client_id is not None:
-            # As a log-out does: another client's login in this jar is none of its business.
+            # A client uses only its own logins of this browser, as a log-out does.
             living = [one for one in living if one[1].client_id == asked.client_id] or living
-        # The newest first, and last what is known to be over. The order only saves questions: a
-        # login ends every grant whose cookie it brought, so that one of them lives. Of two logins
-        # of one second the access cookie's is the same one.
+        # The newest first, and last the ones that are known to be over. The order only saves
+        # questions to the store: a login ends every grant whose cookie came with it, so that only
+        # one lives. Of two logins in one second the choice for the access cookie is the same.
         ended = self._issuing.ended
         living.sort(
             key=lambda one: (one[1].grant_id not in ended, one[1].issued_at, one[1].grant_id),
@@ -159,8 +161,8 @@ class Endpoints:
                     break
                 gone.append(token.grant_id)
                 continue
-            # The cookie of a kept token isn't set anew: that answer, come late, would put an old
-            # token over a newer one.
+            # The cookie of a kept token isn't set anew: if the answer came late, it would replace a
+            # newer token.
             is_kept = granted.tokens.refresh_token == text.value
             idle = None if is_kept else int(self._issuing.group.idle_limit)
             carried = cookies.carry(granted.tokens, jars, idle)
@@ -175,9 +177,9 @@ class Endpoints:
     def _of_cookies(
         self, held: Held, now: float
     ) -> tuple[list[tuple[Hidden[str], RefreshToken]], tuple[str, ...]]:
-        """Return the refresh tokens that are in the cookie of their own grant, and what is over.
+        """Return the refresh tokens that are in the cookie of their own grant, and the grants over.
 
-        Others are none of ours: of another application on this host, say.
+        Others aren't ours: they may belong to another application on this host.
         """
         jars, _ = self._both()
         living, over = self._issuing.read((Hidden(value) for _, value in held.refresh), now)
@@ -187,7 +189,7 @@ class Endpoints:
         ], over
 
     def _first_error(self, held: Held, now: float) -> InvalidGrant:
-        """Return why the first cookie isn't taken."""
+        """Return the reason why the first cookie isn't accepted."""
         for _, text in held.refresh:
             try:
                 self._issuing.check(Hidden(text), now)
@@ -214,7 +216,7 @@ class Endpoints:
             yield from self._issuing.find_lacking_key((text,), now)
             owner = self._owner(text, now)
             # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
-            # revoke its own only; the answer doesn't tell whose it was.
+            # revoke only its own tokens; the answer doesn't say whose token it was.
             if owner is None or client_id not in (None, owner.client_id):
                 return Reply(self._json(request, {}, ()))
             if owner.grant_id is None:
@@ -224,7 +226,7 @@ class Endpoints:
             texts = [Hidden(value) for _, value in held.refresh]
             yield from self._issuing.find_lacking_key(texts, now)
             grant_ids, over = self._logged_out(held, found, now)
-        # To log out twice, or too late, is no error, and removes the cookie, too.
+        # A second log-out, or a late one, isn't an error, and removes the cookie, too.
         cleared = self._jars.cleared(held, grant_ids + over) if self._jars is not None else ()
         events = yield from self._issuing.end_each(grant_ids, "logout", now)
         return Reply(self._json(request, {}, cleared), events)
@@ -232,12 +234,12 @@ class Endpoints:
     def _logged_out(
         self, held: Held, found: Parameters, now: float
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the grant named by `sid`, else all whose cookie came; and what is over."""
+        """Return the grant named by `sid`, else all whose cookie came; and those that are over."""
         jars, _ = self._both()
         named, client_id = found.get("sid"), found.get("client_id")
         living, over = self._of_cookies(held, now)
         owners: list[RefreshToken | AccessToken] = [token for _, token in living]
-        # Without the refresh cookie, whose time may be over, the access cookie says who logs out.
+        # If the refresh cookie is gone, because it has expired, the access cookie names the login.
         for name, text in [(name, Hidden(value)) for name, value in held.access]:
             owner = self._owner(text, now)
             if owner is not None and jars.access is not None and owner.grant_id is not None:
@@ -279,7 +281,7 @@ class Endpoints:
         return self._jars.held(request.header("cookie"))
 
     def _both(self) -> tuple[Jars, Cookies]:
-        # There are both where a cookie came.
+        # Both are set where a cookie came.
         return cast("Jars", self._jars), cast("Cookies", self._issuing.group.cookies)
 
     def _check_page(self, request: Request) -> None:
@@ -291,7 +293,7 @@ class Endpoints:
         length = request.header("content-length")
         check_length(length)
         if length and not int(length):
-            return Parameters({})  # some servers hand on no body then, and to ask for it is to wait
+            return Parameters({})  # some servers hand on no body then, and reading it would wait
         kind = request.header("content-type")
         body = yield from ask(request.body, MAX_BODY)
         return Parameters(parameters(kind, body.value))
@@ -317,10 +319,10 @@ def _client_id(request: Request, found: Parameters) -> str | None:
     return named or authenticated
 
 
-@lru_cache  # answers have few sets of members
+@lru_cache  # there are few sets of members
 def _template(names: tuple[str, ...]) -> str:
-    """Return the JSON object of these members, for their values to be filled in with `%`."""
-    # Nothing in it needs an escape: tokens are base64url and dots, and a scope has neither quotes
-    # nor backslashes (RFC 6749 s3.3). To look for one would cost as much as a signature's tenth.
+    """Return the JSON text of an object with these members, with `%` in place of the values."""
+    # No value needs an escape: tokens are base64url and dots, and a scope has neither quotes nor
+    # backslashes (RFC 6749 s3.3). To escape would cost a tenth of a signature.
     pairs = [f'"{name}":%d' if name == "expires_in" else f'"{name}":"%s"' for name in names]
     return "{" + ",".join(pairs) + "}"

@@ -1,4 +1,4 @@
-"""What all flows of grants share: the settings that issue, the ports, the ends, the secrets."""
+"""What all flows of grants share: settings, ports, known ends, and the secrets that sign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .signing import Signing
 
 
 class Issuing:
-    """Prepared once for each kind of door; `signing` is made anew when the issuer's keys change."""
+    """Made once for sync and once for async callers. `signing` follows the issuer's keys."""
 
     def __init__(
         self,
@@ -48,41 +48,42 @@ class Issuing:
         self._signing = self._sign_with_present_keys()
 
     def signing(self) -> Signing:
-        """Return what tokens are made with now."""
+        """Return the keys and templates that make tokens now."""
         if self._signing.generation != self._keys.fresh.generation:
             self._signing = self._sign_with_present_keys()
         return self._signing
 
     def _sign_with_present_keys(self) -> Signing:
-        # The number is read before the keys. If the keys change between the two, the number is old,
-        # and the next call makes this anew; the other way round old keys would pass for new ones.
+        # The number is read before the keys. If the keys change between the two reads, the number
+        # is old, and the next call makes this anew. In the other order old keys would be taken for
+        # new ones.
         generation = self._keys.fresh.generation
         key_set = self._keys.key_set
         return Signing(key_set, generation, self.settings, self.group, self.ports, self.jars)
 
     def renew_keys(self, now: float) -> Flow[None]:
-        """Look whether there are other keys of our own, if it is time: they sign."""
+        """Look for other keys of our own, if it is time. If there are any, they sign."""
         fresh = self._keys.fresh
         if not fresh.since <= now < fresh.due:
-            with suppress(Unavailable):  # what is known goes on to sign
+            with suppress(Unavailable):  # the known keys go on signing
                 yield from ask(self.ports.renew_keys, self._keys, now)
 
     # --- refresh tokens that came
 
     def check(self, text: Hidden[str], now: float) -> RefreshToken:
-        """Return a refresh token of ours, or raise InvalidGrant, or KeysUnavailable."""
+        """Return a verified refresh token of ours. Raises InvalidGrant or KeysUnavailable."""
         try:
             return refresh.check(text.value, self.signing().refresh, now=now)
         except InvalidGrant as error:
-            # Another process may have signed it by a key in a file that can't be read here: that is
-            # no fault of the client's.
+            # Another process may have signed it by a key of a file that can't be read here: that
+            # isn't the client's fault.
             fresh = self._keys.fresh
             if error.reason == reasons.KEY_UNKNOWN and fresh.is_failing and self._follows_keys:
                 raise KeysUnavailable("of refresh tokens", fresh.retry_after(now)) from None
             raise
 
     def find_lacking_key(self, texts: Iterable[Hidden[str]], now: float) -> Flow[None]:
-        """Look for new keys where a token may be signed by one that only other processes know."""
+        """Look for new keys if a token may be signed by one that only other processes know."""
         if any(self._lacks_key(text, now) for text in texts):
             renew = partial(self.ports.renew_keys, lacking=True)
             yield from ask(renew, self._keys, now)
@@ -103,7 +104,7 @@ class Issuing:
             try:
                 living.append((text, refresh.check(text.value, self.signing().refresh, now=now)))
             except InvalidGrant as error:
-                # Only an authentic token is known to be past its end.
+                # This error is raised for authentic tokens only: the token has expired.
                 if error.reason == reasons.EXPIRED and error.grant_id is not None:
                     over.append(error.grant_id)
         return living, tuple(over)
@@ -111,7 +112,7 @@ class Issuing:
     # --- ends
 
     def end(self, grant_id: str, reason: str, now: float) -> Flow[bool]:
-        """End a grant, and say whether it was alive; from here on its tokens are dead, too."""
+        """End a grant, and say whether it was alive. From here on its tokens are refused."""
         try:
             was_alive = yield from ask_to_the_end(self.ports.store.end, grant_id, reason)
         except Unavailable as error:
@@ -122,7 +123,7 @@ class Issuing:
     def end_each(
         self, grant_ids: Iterable[str], reason: str, now: float
     ) -> Flow[tuple[Revoked, ...]]:
-        """End several grants, one after the other, and return what there is to tell."""
+        """End several grants, one after the other, and return the events to report."""
         ended: tuple[str, ...] = ()
         for grant_id in grant_ids:
             was_alive = yield from self.end(grant_id, reason, now)

@@ -20,7 +20,7 @@ PURGE_EVERY = 600.0  # seconds
 
 
 class Begun(NamedTuple):
-    """A login's tokens, the grants that are over since, or were before, and what happened."""
+    """A login's tokens, the grants that it ended or found ended, and the events to report."""
 
     tokens: Hidden[Tokens]
     replaced: tuple[str, ...]
@@ -41,9 +41,9 @@ def begin(
     """Begin a grant for a login that has been checked.
 
     Raises:
-        ValueError: for what can't stand in a token, and for tokens that are too large.
+        ValueError: for a claim that can't stand in a token, and for tokens that are too large.
         EndGrant: `claims_for` refuses.
-        Unavailable: what is asked doesn't answer.
+        Unavailable: the store, a hook or the signer doesn't answer.
 
     """
     subject = _checked_subject(subject)
@@ -65,12 +65,12 @@ def begin(
     if claims is None and issuing.ports.claims_for is not None:
         fresh = yield from ask(issuing.ports.claims_for, grant)
         grant = replace(grant, claims=access.own_claims(fresh))
-    # Made before the store is asked: what is too large fails before anything has changed.
+    # Made before the store is asked, so that too large a token fails before anything has changed.
     made = yield from signing.access_token(grant, grant.scope, now)
     agent = signing.refresh.agent(user_agent)
     tokens = Hidden(signing.tokens(grant, made, grant.scope, now, agent=agent))
-    # Ended, not only forgotten by the browser: an answer about them may still be on its way and
-    # bring their cookie back. And a thief may have what the browser still holds.
+    # Ended in the store, not only removed from the browser: a late answer about them may bring
+    # their cookie back, and a thief may have a copy of it.
     held = () if replaces is None else [Hidden(value) for _, value in replaces.refresh]
     living, over = issuing.read(held, now)
     ids = tuple(token.grant_id for _, token in living)
@@ -86,7 +86,7 @@ def begin(
 def _purge_sometimes(issuing: Issuing, now: float) -> Flow[None]:
     if now - issuing.purged_at >= PURGE_EVERY:
         issuing.purged_at = now
-        with suppress(Unavailable):  # no login fails because old rows can't be removed
+        with suppress(Unavailable):  # a login doesn't fail because old rows can't be removed
             yield from ask(issuing.ports.store.purge, now)
 
 
@@ -102,7 +102,7 @@ def _checked_client(client_id: Any, subject: str) -> str:
     if not isinstance(client_id, str) or not client_id or not client_id.isprintable():
         raise ValueError("client_id: must be a non-empty string of printable characters")
     if client_id == subject:
-        # RFC 9700 s4.15: who could be called what a client is called could act as that client.
+        # RFC 9700 s4.15: a user whose subject equals a client's name could act as that client.
         raise ValueError("subject: is the client's name; the token would be the client's own")
     return client_id
 

@@ -1,4 +1,4 @@
-"""What a flow may ask for, in the form that its door can wait for."""
+"""The functions that a flow may ask for: blocking ones for sync code, coroutines for async."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..keys.signer import ExternalKey
 from ..stores.contract import Store
 from ..values.tokens import Grant, Hidden
 
-_NONE: Any = None  # a core that is given nothing to ask, for tests say, never asks
+_NONE: Any = None  # for a core that has nothing to ask, in tests say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """The functions that flows ask, all with the types of their synchronous kind.
 
-    Behind a door that awaits each is a coroutine function: `ask` is typed by the answer, and the
-    driver awaits it. What fails raises an `Unavailable`; `find_key` and `find_issuer` raise an
-    `InvalidToken` for what there is not.
+    In asynchronous code each is a coroutine function: `ask` is typed by the answer, and the driver
+    awaits it. A function that fails raises an `Unavailable`; `find_key` and `find_issuer` raise an
+    `InvalidToken` for a key or an issuer that doesn't exist.
     """
 
     # `LiveKeys.find(keys, kid, now)` and `LiveKeys.renew(keys, now, lacking=...)`.
@@ -31,9 +31,9 @@ class Ports:
     find_issuer: Callable[[str], Any] = _NONE
     # The store's verbs, as attributes.
     store: Store = _NONE
-    # Brings `EndedGrants` up to date, for a request that arrived then.
+    # Brings `EndedGrants` up to date, for a request that arrived at the given time.
     sync: Callable[[float], None] = _NONE
-    # Asks `Refresh.claims_for`, where there is one; raises EndGrant, too.
+    # Asks `Refresh.claims_for`, if it is set; raises EndGrant, too.
     claims_for: Callable[[Grant], Mapping[str, Any]] | None = None
-    # Asks for a signature by a key that is elsewhere.
+    # Asks for a signature by a key outside this process.
     sign: Callable[[ExternalKey, Hidden[bytes]], bytes] = _NONE

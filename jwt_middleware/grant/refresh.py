@@ -1,4 +1,4 @@
-"""A refresh: a refresh token buys a new access token, and with it a new refresh token.
+"""A refresh: a refresh token is exchanged for a new access token and a new refresh token.
 
 `exchange` reads from top to bottom: client, scope, proof, the store's `advance`, the decision of
 the rotation rule, claims, signature, answer. What fails before `advance` changes nothing.
@@ -21,7 +21,7 @@ from ..values.tokens import Grant, Hidden, Tokens
 from .issuing import Issuing
 from .rotation_rule import Outcome, Presented, Swap, decide, first, is_use_due
 
-SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
+SWAPS = 3  # tries; a fourth would mean that the grant changes faster than it can be refreshed
 
 _HOW: Mapping[Outcome, Literal["rotated", "kept", "repeated"]] = {
     Outcome.ROTATED: "rotated",
@@ -32,7 +32,7 @@ _KEEPS = (Outcome.KEPT, Outcome.RESTORED)  # the client has a refresh token that
 
 
 class Asked(NamedTuple):
-    """What a request for a refresh says beside the token."""
+    """The parameters of a refresh request, beside the token."""
 
     scope: str  # "" for all of the grant's
     client_id: str | None
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """What a refresh token has bought, and what happened."""
+    """The answer to a refresh, and the events to report."""
 
     tokens: Tokens
     event: Refreshed | Restored
@@ -50,12 +50,14 @@ class Granted(NamedTuple):
 def exchange(
     issuing: Issuing, text: Hidden[str], token: RefreshToken, asked: Asked
 ) -> Flow[Granted]:
-    """Exchange an authentic refresh token, of which `text` is the text (RFC 6749 s6).
+    """Exchange an authentic refresh token, whose text is `text` (RFC 6749 s6).
 
     Raises:
-        InvalidGrant: it buys nothing; says which grant, and what happened to it.
+        InvalidGrant: the token can't be exchanged; the error names the grant and what happened to
+            it.
         InvalidScope: more is asked for than was granted.
-        Unavailable: what is asked doesn't answer; to come again is safe.
+        Unavailable: the store, a hook or the signer doesn't answer; it is safe to repeat the
+            request.
 
     """
     if asked.client_id is not None and asked.client_id != token.client_id:
@@ -91,7 +93,8 @@ def exchange(
         raise too_large.of(grant.id) from None
     yield from _record_use(issuing, row, asked.now)
     if row.id in issuing.ended.ids:
-        # Meanwhile: somebody logged out or in, and that answer may have come already.
+        # Meanwhile the user may have logged out or in, and that answer may have reached the browser
+        # before this one.
         raise InvalidGrant(reasons.GRANT_ENDED).of(row.id)
     return Granted(tokens.value, event)
 
@@ -99,9 +102,9 @@ def exchange(
 def _advance(
     issuing: Issuing, token: RefreshToken, changed: bool | None, now: float
 ) -> Flow[tuple[Grant, Outcome, int]]:
-    """Ask the store until the rule has decided; return the row, the outcome, and rotations lost.
+    """Ask the store until the rule has decided; return row, outcome, and the lost rotations.
 
-    Raises InvalidGrant where nothing is served.
+    Raises InvalidGrant if the token can't be exchanged.
     """
     presented = Presented(
         token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
@@ -113,8 +116,8 @@ def _advance(
         except Unavailable as error:
             raise error.of(token.grant_id) from None
         if token.grant_id in issuing.ended.ids:
-            # Known to have ended, whatever the row says: a failover may have lost that write, so it
-            # is repeated.
+            # This process knows that the grant has ended. A failover may have lost that write, so
+            # it is repeated.
             yield from issuing.end(token.grant_id, "ended", now)
             raise InvalidGrant(reasons.GRANT_ENDED).of(token.grant_id)
         decision = decide(presented, swap, advanced, row, now, issuing.limits)
@@ -132,7 +135,7 @@ def _advance(
     if decision is Outcome.AHEAD:
         raise InvalidGrant(reasons.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
     if decision is Outcome.REUSED:
-        # The end first, then the answer: a thief must not be told before he is out.
+        # The end first, then the answer: a thief must not hear of it while his tokens still work.
         yield from issuing.end(row.id, "reused", now)
         seconds = max(now - row.rotated_at, 0.0)
         reused = Reused(grant_id=row.id, gap=-gap, seconds=seconds, user_agent_changed=changed)
@@ -143,7 +146,7 @@ def _advance(
 def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
     """Return the grant with the claims that the application's hook gives, unless it ends it."""
     hook = issuing.ports.claims_for
-    assert hook is not None  # noqa: S101  (the caller has looked)
+    assert hook is not None  # noqa: S101 (the caller has checked)
     try:
         fresh = yield from ask(hook, row)
         claims = access.own_claims(fresh)
@@ -159,19 +162,19 @@ def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
 
 
 def _record_use(issuing: Issuing, row: Grant, now: float) -> Flow[None]:
-    """Record that a refresh was served, where that is due. Raises nothing."""
+    """Record that a refresh was served, if a record is due. Raises nothing."""
     if is_use_due(row, now, issuing.limits):
-        with suppress(Unavailable):  # the client has its answer, and the next refresh records
+        with suppress(Unavailable):  # the client gets its answer, and the next refresh records
             yield from ask(issuing.ports.store.use, row.id)
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:
-    """Return the scope that is asked for, in the grant's words. Raises InvalidScope."""
+    """Return the requested scope, in the order of the grant's words. Raises InvalidScope."""
     # RFC 6749 s6: "The requested scope MUST NOT include any scope not originally granted".
     asked, granted = set(scope.split()), token.scope.split()
     if not asked.issubset(granted):
         raise InvalidScope(reasons.SCOPE_WIDENED).of(token.grant_id)
-    # What was asked for may name one a thousand times.
+    # The request may repeat one word a thousand times.
     return " ".join(one for one in granted if one in asked)
 
 

@@ -1,14 +1,14 @@
-"""The rotation rule, pure: what becomes of a grant when a refresh token is presented.
+"""The rotation rule, a pure function: what happens to a grant when a refresh token comes.
 
 Every answer mints its own `jti`, and the row keeps `parent`, the `jti` that was exchanged for the
 present generation. A client that presents the parent again (a lost response, a second tab, a retry
-after days) gets another *sibling* of the present generation. A sibling of the parent that is
-presented shows two holders, of whom one is a thief. The rule is model-checked, and
+after days) gets another *sibling* of the present generation. If a sibling of the parent comes, two
+clients hold copies, and one of them is a thief. The rule is model-checked, and
 `tests/grant/test_rotation_model.py` calls these very functions: no honest client is ever logged
 out, no thief is served beside the victim for long.
 
-It is free of races because generations only grow: whatever happened since, `advance` answers with
-the row as it is, and the decision is made on that row.
+It has no races, because generations only grow: `advance` always answers with the row as it is now,
+and the decision is made on that row.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Limits:
     """The numbers of the rule."""
 
     settle: float  # seconds for which a young token is kept rather than rotated
-    idle: float  # seconds without use after which a grant is gone, where its row has no own
+    idle: float  # seconds without use after which a grant is over, if its row has no own limit
     restore: int  # generations that failovers may have lost
 
 
-GATE = 3600.0  # seconds; at most so often is a use recorded, or after a tenth of the idle limit
+GATE = 3600.0  # seconds between two records of a use, or a tenth of the idle limit if that is less
 
 
 class Presented(NamedTuple):
-    """An authentic refresh token, and the thumbprint of the key that was proven with it."""
+    """An authentic refresh token, and the thumbprint of the key whose proof came with it."""
 
     generation: int
     jti: str
@@ -51,20 +51,20 @@ class Swap(NamedTuple):
 
 
 class Outcome(Enum):
-    """What becomes of a presented token."""
+    """What happens to a token that was presented."""
 
     GONE = "gone"
-    REFUSED = "refused"  # a bound grant, another key: the grant stays untouched
+    REFUSED = "refused"  # the grant is bound to another key; it stays as it is
     KEPT = "kept"  # a new access token; the client keeps the refresh token that it has
     ROTATED = "rotated"
     REPEATED = "repeated"  # another sibling of the present generation
-    RESTORED = "restored"  # the store had lost a write; then as kept
-    AHEAD = "ahead"  # an old backup: gone, the grant stays untouched
-    REUSED = "reused"  # the grant ends, then the answer
+    RESTORED = "restored"  # the store had lost a write; otherwise as kept
+    AHEAD = "ahead"  # the store is an old backup: refused, the grant stays as it is
+    REUSED = "reused"  # the grant ends, then the client is refused
 
 
 def first(presented: Presented, now: float, limits: Limits) -> Swap:
-    """Return the first thing to ask: a rotation where the token alone doesn't speak against it."""
+    """Return the first swap to ask for: a rotation, unless the token is too young for one."""
     generation = presented.generation
     if (
         presented.bound
@@ -78,7 +78,7 @@ def first(presented: Presented, now: float, limits: Limits) -> Swap:
 def decide(
     presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
 ) -> Outcome | Swap:
-    """Return what becomes of the token, or the next swap to try. The first line that matches wins.
+    """Return what happens to the token, or the next swap to try. The first rule that matches wins.
 
     Args:
         presented: the token.
@@ -113,29 +113,28 @@ def decide(
 
 
 def last_use(row: Grant) -> float:
-    """Return when the grant last served a refresh, as far as that was recorded."""
+    """Return the time of the grant's last refresh that was recorded."""
     return max(row.rotated_at, row.last_used_at or 0.0)
 
 
 def gate(idle: float) -> float:
-    """Return the seconds within which a use isn't recorded once more."""
+    """Return the seconds for which a use isn't recorded again."""
     return min(GATE, idle / 10)
 
 
 def is_use_due(row: Grant, now: float, limits: Limits) -> bool:
-    """Say whether a served refresh is to be recorded: no rotation has, and the last is old."""
+    """Say whether a served refresh must be recorded: the last record is old."""
     return now - last_use(row) >= gate(row.idle_limit or limits.idle)
 
 
 def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> bool:
-    # A rotation is recorded by itself, every other served refresh at most once per gate: so a gate
-    # more than the limit may have passed since the last record, and not since the last use. The
-    # token, too, was minted for a refresh that was served; a failover may have lost the record.
+    # A rotation is always recorded, any other refresh at most once per gate. So the last record may
+    # be older than the last use by one gate, which is added to the limit. The token's own time
+    # counts, too: it was made by a refresh, whose record a failover may have lost.
     idle = row.idle_limit or limits.idle
     return now > max(last_use(row), presented.issued_at) + idle + gate(idle)
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:
-    # By the token's own `iat`, not by the row's clock: a sibling that was minted late is young,
-    # too.
+    # The token's own `iat` counts, not the row's time: a sibling that was made late is young, too.
     return now < presented.issued_at + limits.settle

@@ -1,4 +1,4 @@
-"""What is made of the issuer's own keys: both tokens, and the key set that is published."""
+"""What is made with the issuer's own keys: both tokens, and the key set that is published."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .ports import Ports
 class Made:
     """An access token, its `exp`, and the `jti` of the refresh token beside it.
 
-    It shows nothing: error trackers send what is in frames.
+    Its `repr` shows nothing: error trackers send the locals of frames.
     """
 
     __slots__ = ("access_token", "expires_at", "refresh_jti")
@@ -38,9 +38,9 @@ class Made:
 
 
 class Signing:
-    """What tokens are made with, as long as the issuer's keys stay as they are.
+    """Makes tokens, as long as the issuer's keys stay as they are.
 
-    `generation` is the number of the keys' last change: with another number this is out of date.
+    `generation` counts the changes of the keys: with another number this object is out of date.
     `refresh` are the secrets of refresh tokens.
     """
 
@@ -66,7 +66,7 @@ class Signing:
         ports: Ports,
         jars: Jars | None,
     ) -> None:
-        # There is one that signs: settings that issue are checked for it, and so are later sets.
+        # One key signs: the settings of an issuer and later key sets are checked for it.
         key = cast("Key", key_set.signer)
         self.generation = generation
         self.key_set = key_set
@@ -80,14 +80,14 @@ class Signing:
         self._ports = ports
 
     def access_token(self, grant: Grant, scope: str, now: float) -> Flow[Made]:
-        """Make an access token, signed here, or by what has the key (RFC 9068 s2)."""
+        """Make an access token, signed here or by an external signer (RFC 9068 s2)."""
         refresh_jti, jti, jitter = draw()
         lifetime = min(self._lifetime, max(grant.expires_at - now, 1))
         expires_at = int(now + lifetime * (1 - access.JITTER * jitter))
         given = self._wording, grant, jti, scope, int(now), expires_at
         if self._external is None:
             return Made(self._signer.sign(access.payload(*given)), expires_at, refresh_jti)
-        # Hidden, for unsigned it is two thirds of a token.
+        # Hidden: without its signature it is still two thirds of a token.
         message = Hidden(self._signer.message(access.payload(*given)))
         try:
             signature = yield from ask(self._ports.sign, self._external, message)
@@ -105,21 +105,21 @@ class Signing:
         agent: str | None,
         kept: Hidden[str] | None = None,
     ) -> Tokens:
-        """Return what the client gets: a new refresh token, or again the one that is `kept`.
+        """Return the token response, with a new refresh token, or with the one that is `kept`.
 
         Raises:
-            ValueError: a server or a browser wouldn't take tokens of this size.
+            ValueError: servers or browsers would refuse tokens of this size.
 
         """
         access.check_size(made.access_token)
-        # RFC 6749 s6: the server "MAY issue a new refresh token". Many clients keep only what an
-        # answer says, so that it always says one.
+        # RFC 6749 s6: the server "MAY issue a new refresh token". Many clients keep only the
+        # members of the last answer, so that each answer has a refresh token.
         refresh_token = (
             kept.value
             if kept is not None
             else refresh.mint(self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent)
         )
-        # RFC 6749 s5.1. In seconds from now, rounded down: a client must not rely on the last one.
+        # RFC 6749 s5.1: seconds from now, rounded down, so that the token isn't used after its end.
         members: dict[str, Any] = {
             "access_token": made.access_token,
             "token_type": "Bearer",

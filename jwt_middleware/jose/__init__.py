@@ -6,7 +6,7 @@ import jwt
 
 OLDEST = (2, 10, 1)
 
-# What has no version is another distribution, whose module is called jwt, too.
+# A module `jwt` without a version is another distribution than PyJWT, with the same module name.
 _version = getattr(jwt, "__version__", "unknown")
 if tuple(int(part) for part in _version.split(".")[:3] if part.isdigit()) < OLDEST:
     raise ImportError(

@@ -1,8 +1,8 @@
 """The algorithms of RFC 7518 s3, RFC 8037 and RFC 9864 that a key can be bound to, as a table.
 
-PyJWT's `Algorithm` objects sign and verify by `cryptography`; for RSA and EC ours do, which prepare
-once what PyJWT's prepare for each signature. What a key may be used for is decided here and in
-`jwk.py`, when the key is loaded, and never by a token.
+PyJWT's `Algorithm` objects sign and verify, by means of `cryptography`. For RSA and EC our own
+objects do: they prepare once what PyJWT's prepare for each signature. What a key may be used for is
+decided here and in `jwk.py`, when the key is loaded, and never by a token.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KeyType: TypeAlias = Literal["oct", "RSA", "EC", "OKP"]
 
 
 class Algorithm(NamedTuple):
-    """One signature algorithm: the key it takes (`kty`, `crv`, `bits`), and what computes it.
+    """One signature algorithm: the key that it takes (`kty`, `crv`, `bits`), and what computes it.
 
     `crv` is the one curve, for EC and OKP (RFC 8725 s3.1: one key, one algorithm); `bits` is the
     least size of a secret or of an RSA modulus.
@@ -48,7 +48,7 @@ class Algorithm(NamedTuple):
 
 
 class Mac:
-    """HMAC (RFC 2104) under one secret: keyed once, which costs more than the code of a token."""
+    """HMAC (RFC 2104) under one secret: keyed once, because that costs more than one signature."""
 
     __slots__ = ("_keyed",)
 
@@ -56,13 +56,13 @@ class Mac:
         self._keyed = HMAC(secret, _HASHES[algorithm.bits]())
 
     def sign(self, message: bytes) -> bytes:
-        """Return the code of `message`."""
+        """Return the HMAC of `message`."""
         code = self._keyed.copy()
         code.update(message)
         return code.finalize()
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is the code of `message`, in constant time."""
+        """Say whether `signature` is the HMAC of `message`, in constant time."""
         code = self._keyed.copy()
         code.update(message)
         try:
@@ -158,7 +158,7 @@ ALGORITHMS = MappingProxyType(
             Algorithm("ES512", "EC", "P-521", 0, _EC(_EC.SHA512, 66)),
             Algorithm("Ed25519", "OKP", "Ed25519", 0, _OKP()),
             # RFC 9864 deprecates this name because it leaves the curve open. Here it means one
-            # curve, and only keys that were configured with this name have it.
+            # curve, and only keys that are configured with this name use it.
             Algorithm("EdDSA", "OKP", "Ed25519", 0, _OKP()),
         )
     }

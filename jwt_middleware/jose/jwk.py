@@ -25,8 +25,8 @@ PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 MAX_KID = 256  # characters
-MAX_RSA_BITS = 8192  # each check of a signature takes longer with a larger modulus
-MAX_RSA_EXPONENT = 1 << 32  # and with a larger exponent: 5 ms with one of 3071 bits
+MAX_RSA_BITS = 8192  # with a larger modulus each check of a signature takes longer
+MAX_RSA_EXPONENT = 1 << 32  # with a larger exponent, too: 5 ms with one of 3071 bits
 
 # RFC 7638 s3.2, RFC 8037 s2: the members of the public part, in the order of their names.
 _PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
@@ -44,7 +44,7 @@ NOT_FOR_SIGNATURES = "its `use` is not sig (RFC 7517 s4.2)"
 
 
 class UnusableKey(ValueError):
-    """The key can't or must not be used; the message says why, and holds no part of the key."""
+    """The key can't or must not be used. The message says why, and holds no part of the key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class Key:
         return "verify" in self.operations
 
     def sign(self, message: bytes) -> bytes:
-        """Return the signature of `message`. The caller has seen that there is a private part."""
+        """Return the signature of `message`. The caller has checked for a private part."""
         if self._mac is not None:
             return self._mac.sign(message)
         return self.algorithm.primitive.sign(message, self.private)
@@ -103,7 +103,7 @@ class Key:
         return self._jwk_of(self.public)
 
     def to_jwk(self) -> dict[str, Any]:
-        """Return the whole key as a JWK: it is a secret. For a file with mode 0600, or a pickle."""
+        """Return the whole key as a JWK, a secret: for a file with mode 0600, or a pickle."""
         found: dict[str, Any] = {**self._jwk_of(self.private or self.public)}
         if self.operations != _SIGN_AND_VERIFY:
             found["key_ops"] = sorted(self.operations)
@@ -124,9 +124,9 @@ def thumbprint(members: Mapping[str, Any]) -> str:
 
 
 def is_foreign(jwk: Mapping[str, Any]) -> bool:
-    """Say whether a JWK is of a type that isn't known here: that makes no set wrong."""
+    """Say whether a JWK is of a type that isn't known here. A key set may contain such keys."""
     kty = jwk.get("kty")
-    # A known type in another case is a mistake, and no newer type.
+    # A known type in other letter case is a mistake, not a newer type.
     known = {name.lower() for name in _PUBLIC_MEMBERS}
     return isinstance(kty, str) and kty.lower() not in known
 
@@ -137,7 +137,7 @@ def is_private(jwk: Mapping[str, Any]) -> bool:
 
 
 def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
-    """Read one JWK. `algorithm` is for a key that doesn't say its own (`alg` is optional).
+    """Read one JWK. `algorithm` is used for a key without `alg` (which is optional).
 
     Raises:
         UnusableKey: with the reason; the message holds no part of the key.
@@ -148,7 +148,7 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
         raise UnusableKey(f"key type {kty!r} is not supported")
     for name in _PUBLIC_MEMBERS[kty]:
         _text_member(jwk, name)
-    # Before `alg`: an encryption key has none that is known here, but its `use` is the reason.
+    # Before `alg` is read: an encryption key has an unknown `alg`, but `use` is the better reason.
     operations = _check_use(jwk)
     curve = jwk.get("crv")
     name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
@@ -163,11 +163,12 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
         try:
             read = _PYJWT_READERS[kty].from_jwk(dict(jwk))
         except (InvalidKeyError, ValueError, TypeError, KeyError):
-            # The cause is dropped: its text and its traceback may show members of the key.
+            # The cause is dropped, because its text and its traceback may show members of the key.
             raise UnusableKey("its members don't make a key") from None
         key = from_object(read, bound.name, kid=kid)
         if any(jwk[name] != value for name, value in _jwk_members(key.public).items()):
-            # A private key that bears another key's public part would sign what nobody can verify.
+            # A private key with another key's public part would make signatures that can't be
+            # verified.
             raise UnusableKey("its public part doesn't belong to its private part")
     key = replace(key, operations=operations)
     if not key.signs and not key.verifies:
@@ -289,7 +290,7 @@ def _bind(name: object, kty: str, curve: object) -> Algorithm:
 
 
 def _natural(kty: str, curve: object, fallback: str | None) -> str:
-    """Choose for a key that doesn't say its own: the fallback if it fits, else the curve's."""
+    """Return the algorithm of a key without `alg`: the fallback if it fits, else the curve's."""
     if fallback is not None and _fits(_algorithm_called(fallback), kty, curve):
         return fallback
     by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
@@ -327,7 +328,7 @@ def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
     if len(allowed) != len(operations):
         raise UnusableKey("key_ops names an operation twice (RFC 7517 s4.3)")
     if "d" in jwk and "sign" in allowed:
-        # A private key contains the public one, and that is for verifying.
+        # A private key contains the public one, which verifies.
         allowed |= {"verify"}
     return allowed & _SIGN_AND_VERIFY
 

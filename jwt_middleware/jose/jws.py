@@ -16,14 +16,14 @@ from .strict_json import BASE64URL, NotJson, b64url_decode, b64url_encode, parse
 
 MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 
-# RFC 7515 s4.1.11: an extension that isn't understood makes the JWS invalid, and we understand
-# none: so `crit` in any form. `b64` is RFC 7797's, MUST NOT be in a JWT (s7). `enc` and `zip`
+# RFC 7515 s4.1.11: an extension that isn't understood makes the JWS invalid. We understand none, so
+# `crit` is refused in any form. `b64` is RFC 7797's, MUST NOT be in a JWT (s7). `enc` and `zip`
 # belong to JWE; `cty` says that a token is nested in this one (RFC 7519 s5.2).
 _UNSUPPORTED = frozenset(("crit", "b64", "enc", "zip", "cty"))
 
 
 class Header(NamedTuple):
-    """A header without anything that we don't support. Its values are the sender's, not checked."""
+    """A header with supported members only. Its values come from the sender and aren't checked."""
 
     algorithm: str
     kid: str | None
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
 @dataclass(slots=True)
 class Parsed:
-    """A token that is well-formed. Nothing in it is true until the signature has been checked."""
+    """A well-formed token. Its contents can't be trusted until the signature has been checked."""
 
     header: Header
     header_segment: bytes
@@ -66,7 +66,8 @@ def parse(token: str, known: Mapping[bytes, Header] = _NO_HEADERS) -> Parsed:
     if _DOT in second or _EQUALS in octets:
         raise InvalidToken(reasons.SEGMENTS)
     try:
-        # The signature first: it is the shortest, and tokens that were cut off end in it.
+        # The signature first: it is the shortest segment, and a token that was cut off has its
+        # fault there.
         signature = b64url_decode(last)
         header = known.get(first) or read_header(parse_segment(first))
         claims = parse_segment(second)
@@ -78,7 +79,7 @@ def parse(token: str, known: Mapping[bytes, Header] = _NO_HEADERS) -> Parsed:
 
 
 def _segments_fault(octets: bytes) -> Reason:
-    """Return what is wrong with a token one of whose segments is no base64url."""
+    """Return what is wrong with a token that has a segment that isn't base64url."""
     # RFC 8725bis s3.14: only these characters, and exactly two dots.
     is_compact = octets.translate(None, BASE64URL) == b".."
     return reasons.ENCODING if is_compact else reasons.SEGMENTS
@@ -110,7 +111,7 @@ def check_signature(parsed: Parsed, key: Key) -> None:
 
 
 class TokenWriter:
-    """A key, and the header of what it signs, written once: `alg`, `kid` and `typ`."""
+    """A key, and the header of the tokens that it signs, written once: `alg`, `kid` and `typ`."""
 
     __slots__ = ("_begin", "_key", "header_segment", "kid")
 
@@ -131,7 +132,7 @@ class TokenWriter:
         return join(message, self._key.sign(message))
 
     def has_signed(self, signing_input: bytes, signature_segment: bytes) -> bool:
-        """Say whether a secret would sign so: one code has one text. In constant time."""
+        """Say whether the secret made this HMAC, which has only one text. In constant time."""
         return compare_digest(b64url_encode(self._key.sign(signing_input)), signature_segment)
 
 

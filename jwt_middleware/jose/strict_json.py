@@ -19,12 +19,13 @@ _Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 _NESTING = frozenset((list, tuple))
 
 BASE64URL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-# What base64 has beside these, as numbers, which `in` finds in octets ten times as fast.
+# The characters that base64 has and base64url hasn't, as numbers: `in` finds these in octets ten
+# times as fast.
 _PLUS, _SLASH, _PAD = b"+/="
 _PADDING = (b"", b"", b"==", b"=")
-# What a segment may end with, by its length. The last character of a group that isn't full has
-# unused bits; they must be zero (RFC 4648 s3.5), or one token would have several texts. One
-# character alone is never a group.
+# The characters that a segment may end with, by its length. The last character of an incomplete
+# group has unused bits. They must be zero (RFC 4648 s3.5), or one token would have several texts. A
+# group of a single character can't occur.
 _LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
@@ -36,7 +37,7 @@ def parse_segment(segment: bytes) -> FrozenDict:
     """Return the JSON object that is the text of `segment`.
 
     Raises:
-        NotJson: it is something else.
+        NotJson: the text isn't one JSON object.
         ValueError: the segment is no canonical base64url.
 
     """
@@ -48,10 +49,10 @@ def parse_segment(segment: bytes) -> FrozenDict:
 
 
 def b64url_decode(segment: bytes) -> bytes:
-    """Return the octets that `segment` is the one canonical base64url text of (RFC 7515 s2).
+    """Return the octets of `segment`, which must be their canonical base64url text (RFC 7515 s2).
 
     Raises:
-        ValueError: for any other text, and for none.
+        ValueError: for any other text, and for an empty one.
 
     """
     rest = len(segment) & 3
@@ -72,19 +73,19 @@ def b64url_encode(octets: bytes) -> bytes:
 
 
 _encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-# Write a value as JSON, in the one way that is used here, and a string alone. Both raise ValueError
-# or TypeError for what isn't JSON; a lone surrogate raises when the text is encoded.
+# The two ways to write JSON here: any value, and a string alone. Both raise ValueError or TypeError
+# for what isn't JSON; a lone surrogate raises when the text is encoded.
 to_json: Callable[[Any], str] = _encoder.encode
 quote: Callable[[str], str] = cast("Any", encoder).encode_basestring
 
 
 def parse_object(octets: bytes) -> FrozenDict:
-    """Return the one JSON object that `octets` are, read-only, or raise ValueError.
+    """Return the JSON object whose text is `octets`, read-only, or raise ValueError.
 
     Refused: any other encoding than UTF-8 and a byte order mark (RFC 8725 s3.7), a member name that
     comes twice (RFC 7519 s4), NaN and Infinity in any spelling, lone surrogates, depth over 32.
     """
-    # This counts in a third of the time of `count`, and stops at the limit.
+    # This takes a third of the time of `count`, and stops at the limit.
     brackets = len(octets) - len(octets.replace(b"{", b"", _MANY).replace(b"[", b"", _MANY))
     if brackets > MAX_DEPTH:
         brackets = _check_nesting(octets)
@@ -104,14 +105,14 @@ def parse_object(octets: bytes) -> FrozenDict:
 
 
 def _object_of(pairs: _Pairs, within: int) -> FrozenDict:
-    """Make an object of its members, with tuples for its arrays: at most `within` are nested."""
+    """Make an object of its members, with tuples for arrays: at most `within` are nested."""
     members = FrozenDict(pairs)
     # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON
     # parser that returns only the lexically last duplicate member name". We reject.
     if len(members) != len(pairs):
         raise ValueError("a member name comes twice")
     if within:
-        # From the end, where the applications' claims are: few others are nested.
+        # From the end: nested values are mostly in the applications' claims, which come last.
         for name, member in reversed(pairs):
             if type(member) in _NESTING:
                 within -= 1
@@ -141,21 +142,22 @@ def _float(text: str) -> float:
 
 
 # The scanner gives an object as the tuple of its members, an array as a list: one pass over them
-# finds names that come twice and freezes what is nested.
+# finds names that come twice and makes nested values read-only.
 _decoder = JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant, parse_float=_float)
 # What `raw_decode` calls; it raises StopIteration where no value begins.
 _scan: Callable[[str, int], tuple[Any, int]] = cast("Any", _decoder).scan_once
 
-# A string without an end takes all that is left; else each quote in it would be tried as a begin.
+# A string without an end matches to the end of the text: otherwise each quote in it would be tried
+# as the beginning of a string.
 _JSON_STRING = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)')
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _ALL_ELSE = bytes(range(256)).translate(None, b"[]{}")
 
 
 def _check_nesting(octets: bytes) -> int:
-    """Return how many objects and arrays there are: brackets in strings are none."""
-    # Before the parser runs: it recurses, and what it does when the stack is full differs between
-    # versions of Python. Each round removes the innermost pairs; brackets without a partner stay.
+    """Return how many objects and arrays there are. Brackets in strings don't count."""
+    # Before the parser runs: it is recursive, and with a full stack each version of Python does
+    # something else. Each round removes the innermost pairs; brackets without a partner stay.
     brackets = _JSON_STRING.sub(b"", octets).translate(_TO_SQUARE, _ALL_ELSE)
     count = brackets.count(b"[")
     if count > MAX_BRACKETS:

@@ -1,4 +1,4 @@
-"""Public keys that anybody can sign for, because the private part can be computed from them.
+"""Weak public keys: everybody can compute their private part, and so sign with them.
 
 All checks of a key take 0.06 ms for an RSA modulus of 2048 bits, 0.4 ms for one of 8192, and 2 us
 for Ed25519.
@@ -25,7 +25,7 @@ def weak_modulus(modulus: int) -> str:
 
 
 PRIMES_BELOW = 1 << 12  # the primes that are tried as factors
-FERMAT_ROUNDS = 16  # where it finds factors at all, it finds them in the first few
+FERMAT_ROUNDS = 16  # if this method finds factors, it finds them in the first few rounds
 
 
 @cache
@@ -52,8 +52,8 @@ def _has_close_factors(modulus: int) -> bool:
 
 
 # CVE-2017-15361: the vulnerable library made primes k * M + (65537**a mod M), M a product of small
-# primes, so that such a modulus is a power of 65537 modulo every one of them. By chance that has
-# odds of 2**-27 or so.
+# primes, so that such a modulus is a power of 65537 modulo every one of them. A good modulus is
+# that with odds of about 2**-27.
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
 
@@ -80,7 +80,7 @@ def is_of_small_order(point: bytes) -> bool:
 
     Under such a key one signature is good for every message, or for each eighth.
     """
-    # RFC 8032 s5.1.2: the highest bit is the sign of x. y in a second text, y + p, is looked at,
-    # too: not every library refuses it.
+    # RFC 8032 s5.1.2: the highest bit is the sign of x. The second encoding of y, y + p, is
+    # checked, too: not every library refuses it.
     y = int.from_bytes(point, "little") & ((1 << 255) - 1)
     return y % _ED25519_FIELD in _SMALL_ORDER

@@ -11,13 +11,13 @@ from itertools import pairwise
 from cryptography.hazmat.primitives import serialization
 
 _OTHER_KEYS = re.compile(rb'---- ?BEGIN|^\s*(?:ssh-|ecdsa-|sk-ssh|sk-ecdsa)|"kty"')
-# RFC 9562 s4: 122 bits of chance at most, and with some versions a time and an address.
+# RFC 9562 s4: a UUID has 122 random bits at most; some versions hold a time and an address instead.
 _UUID = re.compile(rb"(?i)\s*(urn:uuid:)?\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?\s*")
 _MAKE_ONE = "make one: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
 
 
 def guessable(secret: bytes) -> str:
-    """Return why this is certainly no random secret, or "" if it may be one.
+    """Return the reason why this certainly isn't a random secret, or "" if it may be one.
 
     RFC 8725 s3.5: "human-memorizable passwords MUST NOT be directly used as the key". The limits
     are measured: of 1,000 random secrets in any alphabet, none is refused. A long passphrase in
@@ -43,7 +43,7 @@ def _repeats(secret: bytes) -> bool:
     entropy = -sum(n * math.log2(n / len(secret)) for n in counts)
     triples = {secret[at : at + 3] for at in range(len(secret) - 2)}
     # By these measures 32 random octets have about 157 of 160 bits, and 64 hexadecimal digits about
-    # 245; of their triples nearly all differ.
+    # 245. Nearly all of their triples differ.
     return entropy < 96 or len(triples) < 0.75 * (len(secret) - 2)
 
 
@@ -78,7 +78,7 @@ def _is_made_of_words(text: str) -> bool:
 
 
 _ROW = "qwertyuiopasdfghjklzxcvbnm"
-_RUN = 4  # neighbours on the keyboard; random letters have that many once in 20,000 places
+_RUN = 4  # neighbouring keys in a row; random letters have such a run once in 20,000 places
 
 
 def _is_typed_along_a_row(text: str) -> bool:
@@ -87,7 +87,7 @@ def _is_typed_along_a_row(text: str) -> bool:
 
 
 def _without_base64(secret: bytes) -> bytes:
-    """Return what a PEM without its first and last line holds; nothing where it is no base64."""
+    """Return the octets of a PEM without its first and last line; b"" if it isn't base64."""
     try:
         return a2b_base64(secret)
     except ValueError:
@@ -102,7 +102,7 @@ def _is_der(secret: bytes) -> bool:
         serialization.load_der_public_key,
         lambda data: serialization.load_der_private_key(data, None),
     ):
-        with suppress(Exception):  # what they raise for anything but DER differs by version
+        with suppress(Exception):  # for other input than DER the exception differs by version
             load(secret)
             return True
     return False

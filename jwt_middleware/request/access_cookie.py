@@ -1,4 +1,4 @@
-"""Which access cookie counts: of several logins of one browser, the newest that hasn't ended."""
+"""Choose the access cookie: of several logins of one browser, the newest that hasn't ended."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class AccessCookie:
 
     Args:
         jars: the cookies' names.
-        jar: the one of these that has access tokens.
+        jar: the one of these that is for access tokens.
         check: checks that a page of ours made a request. Raises CrossSite.
         issuer: our own, the only one whose tokens are put into cookies.
-        has_key: says of a `kid` whether our own issuer may have signed by it.
-        has_ended: says of a grant whether it is known to have ended.
-        is_known: says of a token whether it was verified before; such a token isn't parsed again.
+        has_key: says whether our own issuer may have signed with the key of this `kid`.
+        has_ended: says whether a grant is known to have ended.
+        is_known: says whether a token was verified before; such a token isn't parsed again.
 
     """
 
@@ -38,7 +38,7 @@ class AccessCookie:
     is_known: Callable[[str], bool]
 
     def choose(self, came: Credentials | None, request: Request) -> Credentials | None:
-        """Return the token of the header that `came`, or of a cookie, by its own text as its name.
+        """Return the token of the header (`came`), or of a cookie, which is cached by its own text.
 
         Raises:
             InvalidRequest: both came, or one cookie twice.
@@ -71,7 +71,7 @@ class AccessCookie:
         try:
             return jws.parse(text).claims.get("iss") != self.issuer
         except InvalidToken:
-            return False  # no token at all: the request is refused for it
+            return False  # not a token: the request is refused because of it
 
     def _newest(self, cookies: list[tuple[str, str]]) -> str:
         # This only chooses a token, without verifying it; it is verified like any other afterwards.
@@ -89,6 +89,7 @@ class AccessCookie:
                 and self.has_key(parsed.header.kid)
                 and not self.has_ended(grant_id)
             ):
-                # By grant, too: of two logins in one second a refresh chooses the same one.
+                # By the grant's id, too: where two logins began in one second, a refresh makes the
+                # same choice.
                 found.append((issued_at, grant_id, text))
         return max(found)[2] if found else cookies[0][1]

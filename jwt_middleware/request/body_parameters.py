@@ -49,7 +49,7 @@ def _form_parameters(body: bytes) -> dict[str, str]:
             strict_parsing=False,
             errors="strict",
             max_num_fields=MAX_FIELDS,
-            separator="&",  # never `;`: two readers of one body must not disagree
+            separator="&",  # never `;`: a proxy and we must read one body in the same way
         )
     except ValueError:
         raise InvalidRequest(reasons.BODY) from None

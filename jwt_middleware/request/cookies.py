@@ -2,8 +2,7 @@
 
 A browser has one set of cookies for all tabs, and the last answer wins, however late it comes. So
 the name of a cookie ends in characters of its grant's id: an answer about one login can't change
-the cookie of another. Which login is the present one is decided by the store, not by the order of
-answers.
+the cookie of another. The store decides which login is the present one, not the order of answers.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without
 class Jar:
     """The cookies of one kind of token: names and attributes, so that clearing matches setting."""
 
-    prefix: str  # of the names; what follows is the grant's
+    prefix: str  # of the names; characters of the grant's id follow
     attributes: str
 
     def name(self, grant_id: str) -> str:
@@ -35,7 +34,7 @@ class Jar:
         return self.prefix + grant_id[-OF_A_GRANT:]
 
     def has(self, name: str) -> bool:
-        """Say whether a cookie of this name is one of these."""
+        """Say whether a cookie of this name belongs to this jar."""
         return name.startswith(self.prefix) and len(name) == len(self.prefix) + OF_A_GRANT
 
     def check_size(self, value: str) -> None:
@@ -54,7 +53,7 @@ class Jar:
 
     def clear(self, name: str) -> tuple[str, str]:
         """Return the Set-Cookie field that removes a cookie."""
-        # `Expires`, too, for clients that know nothing else; a value would be kept by some.
+        # `Expires`, too, for clients that don't know Max-Age. No value: some clients would keep it.
         return (
             "set-cookie",
             f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {self.attributes}",
@@ -69,7 +68,7 @@ class Jars:
     access: Jar | None
 
     def held(self, header: str | None) -> Held:
-        """Return the cookies of ours in a Cookie field, in its order; a name may come twice."""
+        """Return our cookies of a Cookie field, in its order; a name may come twice."""
         if header is None or not self._may_have(header):
             return Held((), ())
         pairs = [one.strip(" \t").partition("=") for one in header.split(";")]
@@ -88,7 +87,8 @@ class Jars:
         """Return a Cookie field without refresh tokens, which the application doesn't need."""
         if self.refresh.prefix not in header:
             return header
-        # By commas, too: a second Cookie line that was joined isn't read, but is removed as well.
+        # Split at commas, too: a second Cookie line that a server joined isn't read, but must be
+        # removed.
         kept = []
         for pair in header.split(";"):
             left = [one for one in pair.split(",") if not self._is_refresh(one)]
@@ -100,10 +100,11 @@ class Jars:
         return self.refresh.has(pair.strip(" \t").partition("=")[0])
 
     def cleared(self, held: Held, grant_ids: Collection[str]) -> Headers:
-        """Return what removes the cookies of these grants that the request brought.
+        """Return the fields that remove the cookies of these grants, if the request brought them.
 
-        A name that came twice stays: another site may have set one of the two, and the field would
-        remove the other (RFC 6265bis s5.7: they differ in path or domain, which no request tells).
+        A name that came twice stays: another host may have set one of the two, and the field would
+        remove the other. The two differ in path or domain (RFC 6265bis s5.7), and a request doesn't
+        say these.
         """
         ends = {grant_id[-OF_A_GRANT:] for grant_id in grant_ids}
         found: list[tuple[str, str]] = []
@@ -132,7 +133,7 @@ def check_once(pairs: Iterable[tuple[str, str]]) -> None:
     """Check that each cookie came once. Raises InvalidRequest."""
     names = [name for name, _ in pairs]
     # Another host of the domain may have set one of the two, or it has another path. Frameworks
-    # take the first or the last, and nothing tells which one is ours.
+    # take the first or the last, and we can't tell which one is ours.
     if len(set(names)) < len(names):
         raise InvalidRequest(reasons.COOKIE_TWICE)
 
@@ -140,7 +141,8 @@ def check_once(pairs: Iterable[tuple[str, str]]) -> None:
 def check_sender(request: Request, header: str, origins: frozenset[str]) -> None:
     """Check that no other site caused a request whose token is in a cookie. Raises CrossSite."""
     # A browser sends the cookie with requests that other sites cause, too. A WebSocket handshake is
-    # a GET after which a client can write; under WSGI only its header tells it from other GETs.
+    # a GET after which a client can write; under WSGI only a header shows that it isn't a plain
+    # GET.
     if request.method not in SAFE_METHODS:
         check_same_site(request, header, origins)
     elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
@@ -162,7 +164,7 @@ def check_same_site(request: Request, header: str, origins: frozenset[str]) -> N
 def check_own_origin(request: Request, origins: frozenset[str]) -> None:
     """Check that no other site caused a request that may log in. Raises CrossSite."""
     # RFC 10017 asks for it where an answer sets cookies: a form of another site could log the user
-    # in to its author's account, and the user would then put data of his own into that.
+    # in to the account of that site's author. What the user then writes, the author could read.
     if request.method not in SAFE_METHODS:
         check_request_origin(request, origins)
 

@@ -11,8 +11,8 @@ from ..values import reasons
 from ..values.errors import InvalidClient, InvalidRequest, InvalidToken
 from ..values.requests import Request
 
-# RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme's case doesn't
-# count.
+# RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme may be written in
+# any case.
 _BEARER_SCHEME = "bearer"
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 # Servers join two header lines with a comma. No parameter of another scheme has this form.
@@ -20,9 +20,9 @@ _SECOND = re.compile(r"(?i), *bearer(?: |$)")
 
 
 class Credentials:
-    """An access token as it came, and the name that it is kept by among known tokens, if any.
+    """An access token as it came, and the key that it has in the cache of known tokens, if any.
 
-    It shows neither: error trackers send what is in frames.
+    Its `repr` shows neither: error trackers send the locals of frames.
     """
 
     __slots__ = ("name", "text")
@@ -38,17 +38,18 @@ class Credentials:
 def in_header(request: Request) -> Credentials | None:
     """Return the token of a request's Authorization field, or None. Raises as `bearer` does.
 
-    Its name is the field as the door has it, text or octets: so the door can find it unread.
+    Its key in the cache is the field as the middleware got it, text or octets: so a known token is
+    found before the field is parsed.
     """
     given = request.credentials
-    if given is None:  # there is none, or more than one
+    if given is None:  # no such field, or more than one
         text = bearer(request.header("authorization"))
         return None if text is None else Credentials(text, None)
     text = bearer(given.decode("latin-1") if isinstance(given, bytes) else given)
     if text is None:
         return None
-    # RFC 9110 s11.1 lets the scheme be written in any case, and space around it: one spelling is
-    # kept, the commonest, or one token would take the room of a thousand.
+    # RFC 9110 s11.1 lets the scheme be written in any case, with space around it. Only the
+    # commonest spelling is cached, or one token could fill the cache in a thousand spellings.
     name = f"Bearer {text}"
     return Credentials(text, name.encode() if isinstance(given, bytes) else name)
 
@@ -57,8 +58,8 @@ def bearer(authorization: str | None) -> str | None:
     """Return the token of a `Bearer` header; None without the header, or with another scheme's.
 
     Raises:
-        InvalidRequest: for a `Bearer` that no token68 follows, and for two credentials.
-        InvalidToken: for a token longer than any that could be good.
+        InvalidRequest: for a `Bearer` without a token68 after it, and for two credentials.
+        InvalidToken: for a token over the size limit.
 
     """
     if authorization is None:
@@ -71,7 +72,7 @@ def bearer(authorization: str | None) -> str | None:
         "\t",
         ",",
     ):
-        # The length first: the search takes time in proportion to it.
+        # The length is checked first: the time of the search grows with it.
         if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return None
@@ -90,7 +91,8 @@ def basic(authorization: str | None) -> str | None:
     A `Bearer` header is ignored: browser clients send their expired token with every request.
 
     Raises:
-        InvalidClient: for a password, and for another scheme: nothing here authenticates clients.
+        InvalidClient: for a password, and for another scheme, because clients aren't authenticated
+            here.
 
     """
     authorization = (authorization or "").strip(" \t")

@@ -1,4 +1,4 @@
-"""Documents that anybody may read, as key sets and metadata: made once, the same for everyone."""
+"""Public documents, such as key sets and metadata: made once, the same for every client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
 
 
 class Document:
-    """One JSON object at one path, for GET and HEAD; `readers` are whose scripts may read it."""
+    """One JSON object at one path, for GET and HEAD. Scripts of the `readers` may read it."""
 
     __slots__ = ("_body", "_content", "_etag", "_kept", "_readers")
 
@@ -36,7 +36,7 @@ class Document:
         if request.method not in ("GET", "HEAD"):
             return other_method(request, self._readers, "GET", "HEAD")
         headers = self._kept + self._readers.headers(request)
-        # RFC 9110 s13.1.2: "*" stands for whatever there is.
+        # RFC 9110 s13.1.2: "*" matches any version of the document.
         known = request.header("if-none-match") or ""
         if self._etag in known or known.strip(" \t") == "*":
             return Response(304, headers, b"")

@@ -33,8 +33,7 @@ def is_preflight(request: Request) -> bool:
 class Origins:
     """The origins that may read our own answers; the application's answers are never touched.
 
-    With `credentials`, their scripts may send cookies; `header` is the one that these must come
-    with.
+    With `credentials`, their scripts may send cookies, and must then send the header `header`, too.
     """
 
     __slots__ = ("_header", "_headers")
@@ -55,14 +54,15 @@ class Origins:
         }
 
     def knows(self, request: Request) -> bool:
-        """Say whether `Origin` is one of these origins."""
+        """Say whether `Origin` is one of the configured origins."""
         return request.header("origin") in self._headers
 
     def headers(self, request: Request) -> tuple[tuple[str, str], ...]:
         """Return the fields of our answer that say which origins may read it."""
         if not self._headers:
             return ()
-        # `Vary` for everyone, or a cache would hand one origin's answer to another.
+        # `Vary` stands in every answer, or a cache would give one origin's answer to another
+        # origin.
         return self._headers.get(request.header("origin") or "", (("vary", "Origin"),))
 
     def preflight(self, request: Request, methods: str) -> tuple[tuple[str, str], ...]:
@@ -80,11 +80,11 @@ class Origins:
 
 
 class Anyone:
-    """All origins: for what is public, and the same whoever asks.
+    """All origins: for public answers, which are the same for every client.
 
-    "*" excludes credentials (Fetch standard), so that a page learns only what its author can fetch
-    without a browser. Clients that run in a browser, of MCP servers say, need it, and their origins
-    aren't known beforehand.
+    With "*" browsers send no credentials (Fetch standard), so a page learns only what its author
+    can fetch without a browser. Clients that run in a browser need it (those of MCP servers, for
+    example), and their origins aren't known beforehand.
     """
 
     __slots__ = ()
@@ -115,11 +115,12 @@ def is_loopback(url: str) -> bool:
 
 
 def origin_of(url: str) -> str | None:
-    """Return the origin of a URL as a browser sends it, or None where it has none."""
+    """Return the origin of a URL as a browser sends it, or None if the URL has no origin."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
-        # As a browser writes it: other scripts in ASCII, an address in its shortest form.
+        # As a browser writes it: names of other alphabets in ASCII, an IP address in its shortest
+        # form.
         host = f"[{IPv6Address(host)}]" if ":" in host else host.encode("idna").decode()
     except ValueError:
         return None

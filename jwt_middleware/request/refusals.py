@@ -1,4 +1,4 @@
-"""Errors as answers, each made once; and quoted strings for header fields, made here alone."""
+"""Turn errors into answers, each made once; and the only place that quotes header values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TITLES = {
 
 
 class Refusals:
-    """The answers to all errors, at a protected resource (challenge) and at an endpoint of ours."""
+    """The answers to all errors: a challenge at a protected resource, JSON at our endpoints."""
 
     def __init__(self, *, realm: str, metadata_url: str, problem_details: bool) -> None:
         self._realm = realm
@@ -37,7 +37,8 @@ class Refusals:
 
         `scope` is what the resource asks for.
         """
-        # All of it comes from settings, none from requests, so that the table has an end.
+        # The key comes from settings only, never from requests, so that the table can't grow
+        # without end.
         told = (error.retry_after, error.description, *error.parameters())
         key = (type(error), at_resource, scope, *told)
         found = self._made.get(key)
@@ -46,7 +47,8 @@ class Refusals:
         return found
 
     def _make(self, error: OAuthError, *, at_resource: bool, scope: str) -> Response:
-        # RFC 6750 s3.1: without credentials, neither an error code nor other error information.
+        # RFC 6750 s3.1: a request without credentials gets no error code and no other error
+        # information.
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
             content_type = "application/problem+json"
@@ -67,7 +69,7 @@ class Refusals:
         return Response(error.status, headers, content)
 
     def _way_on(self, error: OAuthError, *, at_resource: bool, scope: str) -> Headers:
-        """Return the field that says what to do next."""
+        """Return the header field that tells the client what to do next."""
         # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
         pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
         if isinstance(error, Unavailable):
@@ -96,7 +98,7 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
     """
     parameters = [("realm", realm)]
     if metadata_url:
-        # RFC 9728 s5.1: where a client learns whom to ask for a token.
+        # RFC 9728 s5.1: the address where a client learns which issuer gives tokens.
         parameters.append(("resource_metadata", metadata_url))
     if error.error is not None:
         parameters += [("error", error.error), ("error_description", error.description)]

@@ -1,7 +1,7 @@
 """Which rule a path falls under. Permitting rules match narrowly, restricting rules widely.
 
-A path that no rule names needs a valid token. Rules are literal paths and prefixes, found in
-dictionaries, so that the cost doesn't grow with their number, and no path takes long.
+A path without a rule needs a valid token. Rules are literal paths and prefixes, found in
+dictionaries. So the cost doesn't grow with their number, and no path takes long.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Route:
         path: decoded, as the application's router sees it, below the root it is mounted at.
         methods: upper-case; none: all of them. GET implies HEAD.
         public: no token is read. Matches this very path only, in its canonical spelling.
-        optional: a request without a token passes as nobody's; one with a bad token is refused.
+        optional: a request without a token passes, without a user; one with a bad token is refused.
         own_origin: for public and optional routes that log in: other sites' requests are refused,
-            unless their method is safe. They could plant the login of another (RFC 10017). It holds
-            for the path with and without a last slash, whichever rule opens that.
+            unless their method is safe. They could plant another login (RFC 10017). It holds for
+            the path with and without a last slash, whichever rule opens that spelling.
         scope: all of these, separated by spaces, are needed. Matches whatever follows the path,
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
@@ -49,7 +49,7 @@ class Route:
     method. A rule without any option says that a valid token is needed, say below a public prefix.
 
     Raises:
-        ConfigurationError: with the way out, for a path or a combination that can't be meant.
+        ConfigurationError: for a wrong path or combination; the message says how to mend it.
 
     """
 
@@ -170,7 +170,7 @@ class Route:
         )
 
     def _refuse(self, *faults: tuple[bool, str, str, str]) -> None:
-        """Raise the first fault that there is: (is it there, field, problem, remedy)."""
+        """Raise the first fault that is present: (is it present, field, problem, remedy)."""
         for is_there, *fault in faults:
             if is_there:
                 raise self._wrong(*fault)
@@ -195,7 +195,7 @@ class RouteRule:
     )
 
     def __init__(self, route: Route) -> None:
-        # Whether there is more to it than a token and its scope.
+        # Whether the rule asks for more than a token and its scope.
         self.is_special = (
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
         )
@@ -239,7 +239,7 @@ class Routes:
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
-        self._otherwise = RouteRule(Route("/"))  # a token is needed, and that is all
+        self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
@@ -268,8 +268,8 @@ class Routes:
                 table.setdefault(key, {})[method] = rule
             self._restricts |= route.restricts
             self._longest = max(self._longest, len(stem))
-        # The first segments that rules are about, for the many paths that none is about; none, if a
-        # rule is about all paths.
+        # The first segments of all rules' paths: a path that begins with another one has no rule.
+        # None if a rule covers all paths.
         about_all = "" in self._wide or "" in self._wide_below or "" in self._narrow_below
         tables = (self._narrow, self._narrow_below, self._wide, self._wide_below)
         stems_ = (stem for table in tables for stem in table)
@@ -278,7 +278,7 @@ class Routes:
 
     @property
     def is_uniform(self) -> bool:
-        """Say whether every path needs a valid token and no more: then nobody need ask `find`."""
+        """Say whether every path needs a valid token and no more. Then `find` isn't needed."""
         return not self._restricts and self._firsts == frozenset()
 
     def find(self, method: str, path: str, *, unchecked: bool = False) -> RouteRule:
@@ -286,8 +286,8 @@ class Routes:
 
         Raises:
             InvalidRequest: for an odd path, where any rule asks for more than a valid token: the
-                application might read it as a path that such a rule names. Odd is, too, what such
-                a rule would name if it were decoded once more.
+                application might read it as a path of such a rule. A path is odd, too, if such a
+                rule would match it after one more decoding.
 
         """
         if (
@@ -311,7 +311,7 @@ class Routes:
         return self._find_above(method, path, whole)
 
     def logs_in(self, method: str, path: str) -> bool:
-        """Say whether a rule with `own_origin` is about a path, with a last slash or without.
+        """Say whether a rule with `own_origin` covers a path, with a last slash or without.
 
         Some frameworks serve both alike, and a wider rule may let the other one in.
         """
@@ -322,8 +322,8 @@ class Routes:
 
     def _is_decoded_otherwise(self, method: str, path: str) -> bool:
         """Say whether the path, decoded once more, falls under another rule that restricts."""
-        # Some servers don't decode `%2F`, some nothing at all, and an application may decode what
-        # was encoded twice. A percent sign that is meant seldom leads to another rule.
+        # Some servers don't decode `%2F`, some decode nothing, and an application may decode what
+        # was encoded twice. A `%` on purpose seldom leads to another rule.
         decoded = unquote(path)
         if decoded == path:
             return False
@@ -335,7 +335,7 @@ class Routes:
     def _find_above(self, method: str, path: str, whole: str) -> RouteRule:
         stem = whole
         if len(stem) > self._longest:
-            # No rule is longer: thousands of segments cost no more than a few.
+            # No rule is longer: a path of thousands of segments costs no more than a short one.
             stem = whole[: max(whole.rfind("/", 0, self._longest + 1), 0)]
         while True:
             narrow = self._narrow_below.get(stem) if len(path) > len(stem) else None
@@ -356,7 +356,7 @@ class Routes:
 
 def is_odd(path: str) -> bool:
     """Say whether servers and frameworks read this path in different ways."""
-    # What nearly every path passes without the pattern.
+    # A quick test that nearly every path passes, so that the pattern isn't needed.
     if (
         path.isprintable()
         and path[:1] == "/"
@@ -374,7 +374,7 @@ def is_odd(path: str) -> bool:
 def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> RouteRule | None:
     """Choose among rules for one path: one that names the method before one for all."""
     narrow, wide = narrow or _NO_RULES, wide or _NO_RULES
-    # Frameworks read `post` as POST: a rule that restricts does, too; one that permits doesn't.
+    # Frameworks read `post` as POST. So a rule that restricts matches it; one that permits doesn't.
     return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)
 
 
@@ -391,7 +391,7 @@ def below_root(path: str, root: str) -> str:
 
     Some servers put the root in front of the path, others don't; where it isn't there, nothing is
     cut. Where the root stands anywhere else in the path, frameworks cut in different ways, and some
-    servers let the client name the root: such a path becomes odd, so that no rule lets it in.
+    servers let the client name the root. Such a path is made odd, so that no rule lets it in.
     """
     if not root or root == "/":
         return path or "/"

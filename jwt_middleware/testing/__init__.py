@@ -1,4 +1,4 @@
-"""Test an application that wears the middleware: real tokens, and a catalogue of hostile requests.
+"""Test an application behind the middleware: real tokens, and a catalogue of hostile requests.
 
     factory = TokenFactory()
     client = TestClient(make_app(factory.settings(routes=...)))

@@ -19,13 +19,13 @@ from .mint import json_octets, present, sealed
 class Attack:
     """One hostile request: what to send to a resource that needs a token, and what must come back.
 
-    `str(attack)` is its name, for `pytest.mark.parametrize(..., ids=str)`. A resource that answers
-    anything but `statuses`, above all 2xx, has let it in, or has fallen over it.
+    `str(attack)` is its name, for `pytest.mark.parametrize(..., ids=str)`. If a resource answers
+    with another status than `statuses`, it has let the attack in (2xx) or has failed on it.
     """
 
     name: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # text stands for octets, as Latin-1
-    rule: str  # the rule that it breaks, as this project numbers them
+    rule: str  # the rule that it breaks, with its number in this project
     statuses: tuple[int, ...] = (401,)
 
     def __str__(self) -> str:
@@ -47,19 +47,19 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Forge:
-    """What attacks are made of: the key that is trusted, a good header and good claims."""
+    """The parts that attacks are made of: the trusted key, a good header and good claims."""
 
     key: Key
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
 
     def message(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> bytes:
-        """Return what is signed of a token, as `token` takes its arguments."""
+        """Return the signing input of a token, with the same arguments as `token`."""
         head = json_octets(present(self.header, header or {}))
         return b64url_encode(head) + b"." + b64url_encode(self.with_claims(**claims))
 
     def token(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """Return a token by the trusted key that differs from the good one in these members."""
+        """Return a token by the trusted key, which differs from a good one in these members."""
         return sealed(self.message(header=header, **claims), self.key)
 
     def with_claims(self, **claims: Any) -> bytes:
@@ -67,12 +67,12 @@ class Forge:
         return json_octets(present(self.claims, claims))
 
     def by_hmac(self, secret: bytes, *, alg: str = "HS256", **header: Any) -> str:
-        """Return a token signed by an HMAC under `secret`, as who knows that text can make it."""
+        """Return a token with an HMAC under `secret`, a text that the attacker knows."""
         message = self.message(header={"alg": alg, **header})
         return join(message, hmac.digest(secret, message, f"sha{alg[2:]}"))
 
     def stranger(self) -> Key:
-        """Return a new key that bears the trusted key's name and algorithm."""
+        """Return a new key with the trusted key's name and algorithm."""
         return jwk.generate(self.key.algorithm.name, kid=self.key.kid, secret=urandom(64))
 
 

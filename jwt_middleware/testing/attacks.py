@@ -1,8 +1,8 @@
-"""Requests that must be refused, each spoilt in one way and named after it.
+"""Requests that must be refused. Each has one fault, and is named after that fault.
 
 They are collected from RFC 8725 and its revision, RFC 7515, 7519, 6750 and 9068, and from the
-advisories of JWT libraries. Where a signature can be real it is real: a verifier that overlooks
-what the name says would let the request in. Those whose signature is what is wrong are in `forged`.
+advisories of JWT libraries. Signatures are real where possible: a verifier that overlooks the fault
+would let the request in. Attacks whose fault is the signature are in `forged`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .mint import ABSENT, json_octets, seal, sealed
 
 
 def catalogue(key: Key, header: dict[str, Any], claims: dict[str, Any]) -> Iterator[Attack]:
-    """Yield every attack on a service that takes the token of this header and these claims.
+    """Yield every attack on a service that accepts a token with this header and these claims.
 
     `key` is the one that signs such tokens: nearly all attacks are signed by it.
     """
@@ -30,7 +30,7 @@ def catalogue(key: Key, header: dict[str, Any], claims: dict[str, Any]) -> Itera
         yield from group(forge)
 
 
-# --- what isn't well-formed
+# --- tokens that aren't well-formed
 
 
 def _header_fields(forge: Forge) -> Iterator[Attack]:
@@ -180,7 +180,7 @@ def _not_strict_json(forge: Forge) -> Iterator[Attack]:
         yield in_bearer(name, rule, seal(text, claims, forge.key))
 
 
-# --- what is well-formed, and says what must not be taken
+# --- well-formed tokens whose contents must be refused
 
 
 def _extensions(forge: Forge) -> Iterator[Attack]:
@@ -245,7 +245,7 @@ def _key_ids(forge: Forge) -> Iterator[Attack]:
         ("kid-of-a-url", "RS-26", {"kid": "https://attacker.example/key"}),
         ("kid-of-an-algorithm", "RS-26", {"kid": forge.key.algorithm.name}),
     )
-    # Files and rows whose contents an attacker knows, as the secret that `kid` leads to.
+    # `kid` leads to a file or a row whose contents the attacker knows and signs with.
     for name, kid, secret in (
         ("kid-leads-to-dev-null", "../../../../../../dev/null", b""),
         ("kid-leads-to-proc", "/proc/sys/kernel/randomize_va_space", b"2\n"),

@@ -1,4 +1,4 @@
-"""Make access tokens that a Settings accepts, and such as must be refused."""
+"""Make access tokens that a Settings accepts, and others that it must refuse."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 class TokenFactory:
     """Make tokens, and the settings that accept them. Every factory has a key of its own.
 
-    Give an application of yours the settings of the same factory whose tokens and attacks you send:
-    what another factory made is refused for its key alone, which would show nothing.
+    Give your application the settings of the same factory whose tokens and attacks you send. Tokens
+    of another factory are refused because of their key alone, so such a test would show nothing.
 
     Args:
         algorithm: what the tokens are signed with, as in `KeySet.generate`.
@@ -44,7 +44,8 @@ class TokenFactory:
         audience: str = "https://api.example",
         clock: Callable[[], float] = wall_clock,
     ) -> None:
-        # Wrapped, since generated keys are warned of at the start: other processes lack them.
+        # Wrapped, because generated keys cause a warning at the start: other processes don't have
+        # them.
         self.keys = KeySet(KeySet.generate(algorithm).keys)
         self.issuer = issuer
         self.audience = audience

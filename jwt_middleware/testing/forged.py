@@ -1,4 +1,4 @@
-"""Tokens that nobody signed, or not by a key that is trusted, or not by its algorithm."""
+"""Tokens without a signature, or signed by a key or an algorithm that isn't trusted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def algorithms(forge: Forge) -> Iterator[Attack]:
 
 
 def public_key_as_secret(forge: Forge) -> Iterator[Attack]:
-    """The public key, which everybody knows, as the secret of an HMAC (CVE-2015-9235)."""
+    """The public key, which is known to all, as the secret of an HMAC (CVE-2015-9235)."""
     for name, secret in (("empty", b""), ("nul", b"\0"), ("word", b"secret")):
         yield in_bearer(f"hs256-by-{name}-secret", "RS-16", forge.by_hmac(secret))
     if forge.key.public is None:
@@ -68,7 +68,7 @@ def public_key_as_secret(forge: Forge) -> Iterator[Attack]:
 
 
 def _forms_of_a_public_key(key: Key, public: PublicKey) -> dict[str, bytes]:
-    """Return the forms in which a public key has been taken for a secret."""
+    """Return the forms in which libraries have taken a public key for a secret."""
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     members = key.public_jwk()
     forms = {
@@ -127,7 +127,7 @@ def _certificate(key: PrivateKey) -> str:
 
 
 def signatures(forge: Forge) -> Iterator[Attack]:
-    """A signature that is damaged, of another token, or that weak verifiers have taken."""
+    """A signature that is damaged, of another token, or that weak verifiers have accepted."""
     message = forge.message()
     signature = forge.key.sign(message)
     other = forge.key.sign(forge.message(sub="bob"))

@@ -32,7 +32,7 @@ def json_octets(value: Mapping[str, Any]) -> bytes:
 
 
 def seal(header: bytes, claims: bytes, key: Key) -> str:
-    """Return the compact JWS (RFC 7515 s3.1) of exactly these octets, be they what they may."""
+    """Return the compact JWS (RFC 7515 s3.1) of exactly these octets, which aren't checked."""
     return sealed(b64url_encode(header) + b"." + b64url_encode(claims), key)
 
 

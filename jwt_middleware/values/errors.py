@@ -1,7 +1,7 @@
 """Errors know their answer and keep their reason to themselves.
 
-`status`, `error` and what stands in a challenge are for the client; the `reason` is for events,
-logs and tests only, because a reason told to the sender of a bad token helps the wrong person.
+`status`, `error` and the parameters of a challenge are for the client. The `reason` is for events,
+logs and tests only: it would help the sender of a forged token to make a better one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OAuthError(Exception):
     description: str = ""
     retry_after: int | None = None  # seconds
     grant_id: str | None = None
-    events: tuple[Event, ...] = ()  # what else there is to tell, before the refusal
+    events: tuple[Event, ...] = ()  # other events to report, before the refusal
     clears: Headers = ()  # Set-Cookie fields: of grants that have ended
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -50,7 +50,7 @@ class OAuthError(Exception):
         self.detail = detail
 
     def of(self, grant_id: str, *events: Event) -> Self:
-        """Return this error with the grant that it is about, and what happened to that grant."""
+        """Return this error with its grant, and with the events about that grant."""
         self.grant_id = grant_id
         self.events = events
         return self
@@ -59,7 +59,7 @@ class OAuthError(Exception):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """Return what the challenge carries beside `error` and `error_description`."""
+        """Return the challenge's parameters beside `error` and `error_description`."""
         return ()
 
 
@@ -71,7 +71,7 @@ class InvalidRequest(OAuthError):
 
 
 class MissingCredentials(OAuthError):
-    """Nothing to check came with the request: a challenge without an error code (RFC 6750 s3.1)."""
+    """The request came without credentials: a challenge without an error code (RFC 6750 s3.1)."""
 
     status, error = 401, None
     description = "This resource needs an access token"
@@ -149,8 +149,8 @@ class CrossSite(OAuthError):
     def __init__(self, reason: Reason, detail: str, *, header: str = "") -> None:
         super().__init__(reason, detail)
         if header:
-            # No secret: it stands in every page that talks to us, and another site's script can't
-            # send it without a preflight.
+            # The header's name isn't secret: it stands in every page that calls us. Another site's
+            # script can't send the header without a preflight.
             self.description = f"With cookies the request needs the header {header}"
 
 
@@ -162,7 +162,7 @@ class InvalidGrant(OAuthError):
 
 
 class InvalidClient(OAuthError):
-    """Client authentication came, and nothing here authenticates clients (RFC 6749 s5.2)."""
+    """The request authenticates a client, which isn't supported here (RFC 6749 s5.2)."""
 
     status, error = 401, "invalid_client"
     description = "This endpoint takes no client authentication"
@@ -190,7 +190,7 @@ class UnsupportedTokenType(OAuthError):
 
 
 class EndGrant(Exception):
-    """To be raised by `claims_for`: this grant shall end, say "user deactivated"."""
+    """For `claims_for` to raise: the grant is to end, for a reason such as "user deactivated"."""
 
     def __init__(self, reason: str = "refused") -> None:
         self.reason = reason
@@ -198,7 +198,7 @@ class EndGrant(Exception):
 
 
 class Unavailable(OAuthError):
-    """Something of ours can't answer now. The request may be good: it is to come again."""
+    """A part of ours can't answer now. The client is to repeat the request, which may be good."""
 
     status, error = 503, "temporarily_unavailable"
     description = "The request can't be checked at the moment; try again"
@@ -209,14 +209,14 @@ class Unavailable(OAuthError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store doesn't answer, or can't write. To repeat is safe."""
+    """The store doesn't answer, or can't write. It is safe to repeat the call."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(reasons.STORE, detail)
 
 
 class KeysUnavailable(Unavailable):
-    """The issuer's keys can't be had at the moment, so that nobody can say whose token this is."""
+    """The issuer's keys can't be fetched at the moment, so that the token can't be checked."""
 
     def __init__(self, detail: str = "", retry_after: int = 1) -> None:
         super().__init__(reasons.KEYS, detail)

@@ -1,7 +1,7 @@
 """What happened, as values: for the application's callback and for its log. The list is closed.
 
-No event ever holds a token, a secret or the value of a claim. A grant's id is none of these: it
-opens nothing.
+No event ever holds a token, a secret or the value of a claim. It may hold a grant's id, which opens
+nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A login: a grant began, and `ended` are the older ones that made room for it."""
+    """A login: a grant began. `ended` are the older grants that were ended to make room for it."""
 
     name: ClassVar[Literal["issued"]] = "issued"
 
@@ -61,7 +61,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reused:
-    """Two hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
+    """Two clients hold tokens of one grant, one of them a thief: the grant and its tokens ended."""
 
     name: ClassVar[Literal["reused"]] = "reused"
 
@@ -73,7 +73,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ahead:
-    """A token is further ahead than failovers explain: an old backup serves as the store."""
+    """A token is further ahead of its row than a failover explains: the store is an old backup."""
 
     name: ClassVar[Literal["ahead"]] = "ahead"
 
@@ -93,7 +93,7 @@ class KeyMismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """Grants ended on purpose: log-out, `Issuer.revoke`, a refusal of the application's hook."""
+    """Grants ended on purpose: a log-out, `Issuer.revoke`, or `EndGrant` of `claims_for`."""
 
     name: ClassVar[Literal["revoked"]] = "revoked"
 
@@ -103,7 +103,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed:
-    """The store stopped answering. Told once, until it is back."""
+    """The store stopped answering. Reported once, until it is back."""
 
     name: ClassVar[Literal["store_failed"]] = "store_failed"
 
@@ -122,7 +122,7 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncLate:
-    """Ended grants have not been heard of for longer than `sync_limit`. Told once."""
+    """No answer about ended grants for longer than `sync_limit`. Reported once."""
 
     name: ClassVar[Literal["sync_late"]] = "sync_late"
 
@@ -132,7 +132,7 @@ class SyncLate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysChanged:
-    """An issuer's key set has other keys than before: what is gone opens nothing any more."""
+    """An issuer's key set has other keys than before. Tokens of removed keys open nothing now."""
 
     name: ClassVar[Literal["keys_changed"]] = "keys_changed"
 
@@ -143,7 +143,7 @@ class KeysChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySkipped:
-    """A key in an issuer's set can't be used; the others serve. Told once."""
+    """A key in an issuer's set can't be used; the others can. Reported once."""
 
     name: ClassVar[Literal["key_skipped"]] = "key_skipped"
 
@@ -154,7 +154,7 @@ class KeySkipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysFailed:
-    """An issuer's key set can't be had. Told once, until it is back; known keys serve on."""
+    """An issuer's keys can't be fetched; known keys stay in use. Reported once, until they can."""
 
     name: ClassVar[Literal["keys_failed"]] = "keys_failed"
 
@@ -164,7 +164,7 @@ class KeysFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysBack:
-    """An issuer's key set can be had again."""
+    """An issuer's key set can be fetched again."""
 
     name: ClassVar[Literal["keys_back"]] = "keys_back"
 

@@ -1,11 +1,10 @@
-"""Flows: logic that asks for what it can't know and goes on, the same for sync and async code.
+"""Flows: logic that asks for what it can't know and then goes on, for sync and async code alike.
 
 A flow is a generator. `answer = yield from ask(store.advance, grant_id, ...)` suspends it; a driver
-makes the call, waits for the answer or awaits it, and resumes the flow with it. What the call
-raises is raised in the flow at that line, where `try/except` can go on without an answer. `run` and
-`arun` are the two drivers, for the core, the grants and the stores alike. All that differs between
-the synchronous and the asynchronous world is which functions a flow is given to ask, and which of
-the two drives it.
+makes the call, waits for the answer or awaits it, and resumes the flow with the answer. What the
+call raises is raised in the flow at that line, where `try/except` can go on without an answer.
+`run` and `arun` are the two drivers, for the core, the grants and the stores alike. Sync and async
+differ in two things only: the functions that a flow is given to ask, and the driver.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# One call that a flow wants to be made, and its arguments. The answer may have to be awaited. True:
-# from here on the flow is carried to its end, whoever stops waiting for it.
+# One call that a flow wants to be made: the function, its arguments, and a flag. The answer may
+# have to be awaited. With the flag, the flow is carried to its end from here on, even if its caller
+# is cancelled.
 AskedCall: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], bool]
 Flow: TypeAlias = Generator[AskedCall, Any, T]
-# Takes what is left of a flow, and carries it to its end even if its own caller is cancelled.
+# Takes the rest of a flow, and carries it to its end even if the caller is cancelled.
 Carry: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 
@@ -33,7 +33,7 @@ def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
 
 
 def ask_to_the_end(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
-    """Do what `ask` does, where the rest must not be lost with a request that is cancelled."""
+    """Do what `ask` does, and carry out the rest of the flow even if the request is cancelled."""
     answer: T = yield call, args, True
     return answer
 

@@ -1,7 +1,7 @@
 """Forks: a child process begins with locks and connections of its own.
 
 Python's hooks (`os.register_at_fork`) run where Python forks. uWSGI forks in C and runs none of
-them, so whoever takes a lock or a connection calls `notice` first: it compares process ids.
+them. So code that takes a lock or a connection calls `notice` first, which compares process ids.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from threading import Lock
 
 _beginnings: list[Callable[[], None]] = []
 _pid = os.getpid()
-_locks: dict[int, Lock] = {}  # by process: the parent's may be held by a thread that isn't here
+_locks: dict[int, Lock] = {}  # by process: a parent's thread may hold its lock
 
 
 def in_child(begin: Callable[[], None]) -> None:
-    """Let `begin` be called once in every child, before anything of ours is used there."""
+    """Have `begin` called once in every child, before any of our objects is used there."""
     _beginnings.append(begin)
 
 
 def notice() -> None:
-    """Begin anew if this process was forked since the last call: one comparison if not."""
+    """Call every `begin` if this process was forked since the last call. Else do nothing."""
     if os.getpid() != _pid:
         _begin_in_child()
 
@@ -37,12 +37,13 @@ def _begin_in_child() -> None:
     global _pid
     pid = os.getpid()
     with _locks.setdefault(pid, Lock()):
-        # Threads of the child may come here at once: one begins, the others wait until it is done.
+        # Several threads of the child may come here at once: one does the work, the others wait for
+        # it.
         if pid != _pid:
             for begin in _beginnings:
                 begin()
             _pid = pid
 
 
-# Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
+# Windows has no fork and no such function: `dict` takes the same keywords and has no effect.
 getattr(os, "register_at_fork", dict)(after_in_child=_begin_in_child)

@@ -1,4 +1,4 @@
-"""Which hosts are this very machine: the ones that may be reached without TLS."""
+"""Which hosts are this very machine. These may be reached without TLS."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def identifier() -> str:
 
 
 def draw() -> tuple[str, str, float]:
-    """Return two identifiers and a fraction at once: to ask the system costs more than to part."""
+    """Return two identifiers and a fraction by one call of the system: each is expensive."""
     drawn = octets(36)
     # 48 characters: two times 22, of 132 bits each, and the four that the last three octets are.
     text = b2a_base64(drawn, newline=False).translate(_URL_SAFE).decode()
@@ -25,7 +25,7 @@ def draw() -> tuple[str, str, float]:
 
 
 def fraction() -> float:
-    """Return a number from 0 to below 1, to spread what would otherwise happen in step."""
+    """Return a number from 0 to below 1, to spread events that would otherwise happen together."""
     return int.from_bytes(octets(4), "big") / (1 << 32)
 
 

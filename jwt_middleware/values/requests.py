@@ -14,8 +14,8 @@ class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
 
     `path` is decoded and relative to the root that the application is mounted at. `credentials` is
-    the Authorization field as the door got it, if it is one. Each door has a kind of its own, which
-    reads `header` and `body` from what its server gives.
+    the Authorization field as the server gave it, if there is exactly one. Each middleware, WSGI
+    and ASGI, has a subclass that reads `header` and `body` from its server's objects.
     """
 
     __slots__ = (
@@ -49,7 +49,8 @@ class Request:
     def header(self, name: str) -> str | None:
         """Return the value of a field by its lower-case name, or None.
 
-        Several are joined by ", " (RFC 9110 s5.3), those of Cookie by "; " (RFC 9113 s8.2.3).
+        Several fields of one name are joined by ", " (RFC 9110 s5.3), Cookie by "; " (RFC 9113
+        s8.2.3).
         """
         return self._header(name)
 

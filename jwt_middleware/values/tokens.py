@@ -10,10 +10,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Hidden(Generic[T_co]):
-    """A token, or what has one in it, as whatever calls others may keep it: it shows nothing.
+    """A wrapper for a token, or for a value that contains one. Its `repr` shows nothing.
 
-    When an application or a hook fails, error trackers send the locals of all frames that led to
-    it, by their `repr`, and with what is in tuples, dictionaries and dataclasses.
+    Code that calls the application, a hook or a store keeps tokens in this form only. When such a
+    call fails, error trackers send the `repr` of the locals of all frames, and of what is in their
+    tuples, dictionaries and dataclasses.
     """
 
     __slots__ = ("value",)
@@ -37,7 +38,7 @@ class FrozenDict(dict[str, Any]):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError("claims are read-only: change a copy, dict(claims)")
 
-    if not TYPE_CHECKING:  # to a type checker it is a dict, which is what readers take it for
+    if not TYPE_CHECKING:  # for a type checker it is a plain dict
         __setitem__ = __delitem__ = __ior__ = _refuse
         clear = pop = popitem = setdefault = update = _refuse
 
@@ -45,7 +46,7 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
     def copy(self) -> FrozenDict:
-        """Return this very object: there is nothing that a copy could protect."""
+        """Return this very object: it can't change, so that a copy isn't needed."""
         return self
 
 
@@ -54,8 +55,8 @@ class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
 
     claims: FrozenDict  # all of them, as signed
-    own: bool = True  # of our own issuer: its subjects are our users, its `sid` is a grant of ours
-    scopes: frozenset[str] | None = None  # that its issuer may give; None: all of them
+    own: bool = True  # made by our own issuer: `sub` is a user of ours, `sid` is a grant of ours
+    scopes: frozenset[str] | None = None  # the ones that its issuer may give; None: all
 
     @property
     def issuer(self) -> str:
@@ -65,7 +66,7 @@ class AccessToken:
 
     @property
     def subject(self) -> str:
-        """Return the claim `sub`: a user of the issuer's, or a client that acts for itself."""
+        """Return the claim `sub`: a user of the issuer, or a client that acts for itself."""
         subject: str = self.claims["sub"]
         return subject
 
@@ -73,7 +74,8 @@ class AccessToken:
     def scope(self) -> str:
         """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or "".
 
-        Of another issuer's token, what that issuer may give; the claim has all that it says.
+        For another issuer's token, only the part that this issuer may give; `claims["scope"]` has
+        all.
         """
         scope: str = self.claims.get("scope", "")
         if self.scopes is None:
@@ -82,7 +84,7 @@ class AccessToken:
 
     @property
     def client_id(self) -> str | None:
-        """Return the client; None where a foreign issuer doesn't say."""
+        """Return the client; None if another issuer's token doesn't name it."""
         return self.claims.get("client_id")
 
     @property
@@ -106,7 +108,7 @@ class AccessToken:
 
     @property
     def is_client(self) -> bool:
-        """Say whether a client speaks for itself: then the subject is no user (RFC 9700 s4.15)."""
+        """Say whether a client acts for itself: then the subject isn't a user (RFC 9700 s4.15)."""
         return self.subject == self.client_id
 
 
@@ -114,7 +116,7 @@ class AccessToken:
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
-    Times are seconds since 1970-01-01 UTC. Nothing in it can be presented to anybody.
+    Times are seconds since 1970-01-01 UTC. Nothing in it works as a token.
     """
 
     id: str  # a letter and 128 random bits; travels as the claim `sid`
@@ -130,13 +132,13 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
-    last_used_at: float | None = None  # of the last recorded use that was no rotation
+    last_used_at: float | None = None  # the last recorded use without a rotation
     label: str | None = field(default=None, repr=False)  # what its user calls it
     idle_limit: float | None = None  # seconds; None: that of the settings
-    is_session: bool = False  # the client forgets it when it is closed
+    is_session: bool = False  # the client drops its tokens when it is closed
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
-        """Return the grant as a rotation leaves it."""
+        """Return the grant as it is after a rotation."""
         # By hand: `dataclasses.replace` costs as much as the rest of a rotation in memory.
         return Grant(
             id=self.id,
@@ -191,8 +193,9 @@ class User:
         object.__setattr__(self, "display_name", display_name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Channels' AuthMiddleware puts the user of Django's session into what it finds here. Who
-        # the user is, the token says: many requests share this object, so nothing is kept.
+        # Channels' AuthMiddleware writes the user of Django's session into the object that it finds
+        # here. Such a write is ignored: the token says who the user is, and many requests share
+        # this object.
         if name != "_wrapped":
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
@@ -211,7 +214,7 @@ class User:
 
     @property
     def identity(self) -> str:
-        """Return the subject; "" for nobody."""
+        """Return the subject; "" without a user."""
         return self.display_name
 
 
@@ -222,7 +225,7 @@ class Auth:
     scopes: tuple[str, ...]
 
 
-# Tokens have few different scopes: thousands that are kept share what is made of these.
+# There are few different scopes: thousands of cached tokens share the objects made from them.
 @lru_cache(maxsize=256)
 def _scopes_of(scope: str) -> tuple[Auth, frozenset[str]]:
     """Return a token's scopes as Starlette reads them, and as the issuer gave them."""
@@ -234,16 +237,16 @@ class Forward:
     """The decision to call the application, with this verified token.
 
     The token is None on a public route, and for a client that came without one. `user` is a user of
-    ours, or nobody: another issuer's names and a client's own are none of ours. `remote_user` is
-    the name as a WSGI environment has it (PEP 3333: octets, handed on as Latin-1). `scopes` are the
-    token's; `auth` has one more, which opens nothing here.
+    ours or no user at all: a subject of another issuer and a client that acts for itself aren't our
+    users. `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as
+    Latin-1). `scopes` are the token's; `auth` has one more, which opens nothing here.
     """
 
     __slots__ = ("auth", "grant_id", "remote_user", "scopes", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User | None = None) -> None:
-        # Without a user that is given it is that of our own issuer's token; nobody, if a client
-        # speaks for itself.
+        # If no user is given, it is the subject of our own issuer's token, or no user if a client
+        # acts for itself.
         if user is None:
             user = NOBODY
             if token is not None and not token.is_client:
@@ -265,7 +268,7 @@ ANONYMOUS = Forward(None, NOBODY)
 class Held:
     """The tokens in the cookies of a request: what its browser still holds of earlier logins.
 
-    For `Issuer.issue(replaces=...)`, which ends those logins. It shows nothing of what it has.
+    For `Issuer.issue(replaces=...)`, which ends those logins. Its `repr` shows nothing of them.
     """
 
     __slots__ = ("access", "refresh")
@@ -289,9 +292,9 @@ NOTHING_HELD = Held((), ())
 class Tokens(FrozenDict):
     """The answer to a login: the members of RFC 6749 s5.1, ready to be sent as JSON.
 
-    With cookies, what travels in a cookie isn't among the members: `cookies` are the Set-Cookie
-    fields. One member more, `sid`, is the grant's id then: it opens nothing, and tells a page whose
-    answer this is.
+    With cookies, a token that travels in a cookie isn't among the members: `cookies` are the
+    Set-Cookie fields. Then there is one member more, `sid`, the grant's id: it opens nothing, and
+    tells a page which login this answer is about.
     """
 
     __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
