@@ -19,8 +19,9 @@ from jwt_middleware import AccessToken, Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.testing import TokenFactory
 
-# Here a factory for tests plays the issuer. In earnest tokens come from your issuer, and its public
-# keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"), routes=...).
+# Here a factory for tests plays the issuer. In production tokens come from your issuer, and its
+# public keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"),
+# routes=...).
 issuer = TokenFactory()
 settings = issuer.settings(
     routes=(
@@ -33,7 +34,7 @@ settings = issuer.settings(
 
 app = FastAPI()
 app.add_middleware(JWTMiddleware, settings=settings)
-# None on public routes and nowhere else: whatever needs a token has one.
+# None on public routes only: everywhere else a token is needed.
 Token = Annotated[AccessToken, Depends(current_token)]
 
 

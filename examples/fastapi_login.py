@@ -77,11 +77,11 @@ async def claims_for(grant: Grant) -> dict[str, Any]:
 settings = Settings(
     issuer=f"http://127.0.0.1:{PORT}",
     audience="notes",
-    keys=KeySet.generate(),  # in earnest: KeySet.load("keys.json")
+    keys=KeySet.generate(),  # in production: KeySet.load("keys.json")
     routes=(Route("/login", public=True, own_origin=True),),
-    leeway=0,  # this, and the two below: to see in seconds what takes minutes
+    leeway=0,  # this and the two below make in seconds visible what takes minutes
     refresh=Refresh(
-        store="memory://",  # in earnest: sqlite:///grants.db
+        store="memory://",  # in production: sqlite:///grants.db
         cookies=Cookies(access=True) if "--cookies" in sys.argv else None,
         claims_for=claims_for,
         access_lifetime=10,
@@ -115,7 +115,7 @@ async def login(
 
 @app.exception_handler(Unavailable)
 async def unavailable(_: Request, error: Unavailable) -> Response:
-    # The store, say: the client is to come again.
+    # The store, say: the client should try again.
     return JSONResponse(
         {"error": error.error}, error.status, {"Retry-After": str(error.retry_after)}
     )

@@ -34,7 +34,7 @@ server = MCPServer("Notes")
 
 
 class Sure(BaseModel):
-    """What is asked before notes are lost."""
+    """The question before notes are deleted."""
 
     sure: bool
 
@@ -66,8 +66,9 @@ def notes() -> str:
     return f"{user()[1]}: " + "; ".join(NOTES.get(user(), []))
 
 
-# The client calls twice: the answer comes with the second call, and with it sealed state that the
-# SDK gave out with the first. It takes it from the same user only, whom MCPMiddleware tells it.
+# The client calls twice. The second call brings the user's answer, and the sealed state that the
+# SDK gave out with the first. The SDK accepts it from the same user only; MCPMiddleware tells it
+# who that is.
 @server.tool()
 def lose_notes(answer: Annotated[Sure, Resolve(ask)]) -> str:
     """Lose the user's notes."""

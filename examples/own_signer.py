@@ -1,4 +1,4 @@
-"""A signing key that never comes here: another process holds it, as a KMS or an HSM does.
+"""A signing key outside this process: another process holds it, as a KMS or an HSM does.
 
 `python examples/own_signer.py` starts that process, issues tokens, and lets it go down and come up.
 
@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from jwt_middleware import Issuer, KeySet, Refresh, Settings, Unavailable
 
 END = b"-----END PUBLIC KEY-----\n"
-TIMEOUT = 2.0  # seconds; a login waits so long, and then hears that it is to come again
+TIMEOUT = 2.0  # seconds; a login waits so long at most, then it is answered 503
 
 
 class Keeper:
@@ -48,7 +48,7 @@ class Keeper:
 
 
 class AsyncKeeper:
-    """Ask the process behind a socket to sign, and let others run meanwhile: for ASGI."""
+    """Ask the process behind a socket to sign, and let other tasks run meanwhile: for ASGI."""
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)

@@ -1,11 +1,11 @@
-"""A store of your own, in one file: a journal, which is only ever written to at its end.
+"""A store of your own, in one file: a journal, to which lines are only added at the end.
 
 `python examples/own_store.py` runs the contract suite on it, and prints each promise that it keeps.
 
-A verb locks the file, reads what others have written since, decides, and writes one line, which is
-on the disk before anybody is answered. So it is right for all threads and processes of a machine
+A verb locks the file, reads what others have written since, decides, and writes one line. The line
+is on the disk before the answer goes out. So it is right for all threads and processes of a machine
 (Linux and macOS, a local disk). Each process holds all grants in memory and looks through them one
-by one: that does for some thousand logins. `sqlite:///` does for more.
+by one: that is enough for some thousand logins. For more use `sqlite:///`.
 """
 
 import json
@@ -29,7 +29,7 @@ from jwt_middleware.values.tokens import FrozenDict
 TIMEOUT = 5.0  # seconds to wait for a turn
 PAUSE = 0.0005  # seconds between two tries
 OVERLAP = 60.0  # seconds that a cursor lies back
-NAME = 33  # octets at the beginning of a file that tell it from the one it has replaced
+NAME = 33  # octets at the beginning of a file that differ from those of the file it has replaced
 
 
 class JournalStore:
@@ -106,7 +106,7 @@ class JournalStore:
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         with self._turn() as (_, now):
-            # A clock that was set back stamps ends with times that the cursor has passed already.
+            # After a clock was set back, ends get times that the cursor has passed already.
             since = now - horizon
             if cursor is not None:
                 since = min(cast("float", cursor), now - OVERLAP)
@@ -130,7 +130,7 @@ class JournalStore:
                 fresh = self._written(
                     {"grants": [asdict(one) for one in rows.values()], "keys": keys}
                 )
-                fresh.replace(self._path)  # whoever waits for the old one's lock notices
+                fresh.replace(self._path)  # a process that waits for the old file's lock notices
                 self._sync_folder()
             return count
 
@@ -143,7 +143,7 @@ class JournalStore:
             return Page(tuple(found), found[-1].id if len(found) == count else None)
 
     def _living(self, subject: str, now: float) -> list[Grant]:
-        # In the order of their beginning: a row that changes keeps its place.
+        # Rows are in the order of their beginning: a row that changes keeps its place.
         return [one for one in self._grants.values() if one.subject == subject and _lives(one, now)]
 
     def _is_over(self, grant: Grant, now: float) -> bool:
@@ -154,7 +154,7 @@ class JournalStore:
 
     @contextmanager
     def _turn(self) -> Generator[tuple[FileIO, float], None, None]:
-        """Have the file for oneself, and know all that is in it."""
+        """Lock the file, and read all that is new in it."""
         deadline = time.monotonic() + TIMEOUT
         try:
             while True:
@@ -189,12 +189,12 @@ class JournalStore:
 
     def _catch_up(self, file: FileIO) -> None:
         name = file.read(NAME)
-        # After a fork: another thread may have been in the midst of this.
+        # After a fork: another thread of the parent may have been in the middle of this.
         if name != self._name or os.getpid() != self._pid:
             self._begin(name)
         file.seek(self._read)
         octets = file.read()
-        # What has no end of line was never finished, and never answered.
+        # A line without an end was not written completely, and its call was not answered.
         for line in octets[: octets.rfind(b"\n") + 1].splitlines(keepends=True):
             self._apply(line)
 
@@ -210,7 +210,7 @@ class JournalStore:
         self._read += len(line)
 
     def _write(self, file: FileIO, *grants: Grant, keys: dict[str, float] | None = None) -> None:
-        """Write one line, all of it or nothing, and see to it that it is on the disk."""
+        """Write one line, all of it or nothing, and wait until it is on the disk."""
         line = _line({"grants": [asdict(one) for one in grants], "keys": keys or {}})
         file.truncate(self._read)
         file.seek(self._read)
@@ -220,7 +220,7 @@ class JournalStore:
         self._apply(line)
 
     def _written(self, content: dict[str, Any]) -> Path:
-        """Make another file beside, readable by its owner alone, and return its path."""
+        """Make another file beside it, readable by its owner alone, and return its path."""
         handle, path = tempfile.mkstemp(prefix=f"{self._path.name}.", dir=self._path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(uuid4().hex.encode() + b"\n")

@@ -18,8 +18,9 @@ from jwt_middleware import Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.testing import TokenFactory
 
-# Here a factory for tests plays the issuer. In earnest tokens come from your issuer, and its public
-# keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"), routes=...).
+# Here a factory for tests plays the issuer. In production tokens come from your issuer, and its
+# public keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"),
+# routes=...).
 issuer = TokenFactory()
 settings = issuer.settings(
     routes=(
@@ -30,7 +31,7 @@ settings = issuer.settings(
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """Greet whoever the token says it is."""
+    """Greet the user of the token."""
     token = scope["jwt_middleware.token"]
     body = f"Hello {token.subject if token else 'world'}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8")]

@@ -18,8 +18,9 @@ from jwt_middleware import Route
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware
 
-# Here a factory for tests plays the issuer. In earnest tokens come from your issuer, and its public
-# keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"), routes=...).
+# Here a factory for tests plays the issuer. In production tokens come from your issuer, and its
+# public keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"),
+# routes=...).
 issuer = TokenFactory()
 settings = issuer.settings(
     routes=(
@@ -30,7 +31,7 @@ settings = issuer.settings(
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Greet whoever the token says it is."""
+    """Greet the user of the token."""
     token = environ["jwt_middleware.token"]
     start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
     return [f"Hello {token.subject if token else 'world'}\n".encode()]

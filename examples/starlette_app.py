@@ -22,8 +22,9 @@ from jwt_middleware import Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.testing import TokenFactory
 
-# Here a factory for tests plays the issuer. In earnest tokens come from your issuer, and its public
-# keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"), routes=...).
+# Here a factory for tests plays the issuer. In production tokens come from your issuer, and its
+# public keys from a file: Settings(issuer=..., audience=..., keys=KeySet.load("keys.json"),
+# routes=...).
 issuer = TokenFactory()
 settings = issuer.settings(
     routes=(
