@@ -17,7 +17,7 @@
  *   has logged in or out since, is not used; a log-out names the login that it ends.
  * - A lost answer (no network, a time-out, a 5xx) is asked for again with the same refresh token.
  *   The server tells such a repetition from a theft: a bad connection logs nobody out.
- * - An access token is replaced ahead of its end, beside the calls, which wait for nothing; and
+ * - An access token is replaced ahead of its end, beside the calls, which don't wait for it; and
  *   when the server refuses it: the call is then repeated once.
  * - One token store. A tab never goes on with a copy of its own: two holders of one refresh token
  *   are what a theft looks like, and would end the login.
@@ -149,7 +149,7 @@ export class JWTClient extends EventTarget {
     this.#store = mode === "cookie" ? new TabStore(`${name}:login`) : new SharedStore(name);
     this.#store.onChange = () => this.#compare();
     this.#told = this.#present();
-    // A page that comes back has heard nothing while it was away.
+    // A page that comes back got no events while it was away.
     globalThis.addEventListener("pageshow", ({ persisted }) => persisted && this.#compare());
     this.keepFresh = keepFresh;
   }
@@ -163,7 +163,7 @@ export class JWTClient extends EventTarget {
     return this.#store.login !== null;
   }
 
-  /** What there is: {access_token, refresh_token, scope, received_at, expires_at}, or null. */
+  /** The tokens: {access_token, refresh_token, scope, received_at, expires_at}, or null. */
   get tokens() {
     return this.#store.read();
   }
@@ -215,7 +215,7 @@ export class JWTClient extends EventTarget {
       const needed = this.#mode === "cookie" ? "sid" : "access_token";
       throw new TypeError(`a login needs the members token_type, expires_in and ${needed}`);
     }
-    // In cookie mode all tabs know a login by one name, the grant's: the cookie is theirs, too.
+    // In cookie mode all tabs share the cookie, so they name a login by its grant (`sid`).
     this.#keep(held(members, members.sid ?? randomName(), sentAt));
     this.#emit("login", { elsewhere: false });
   }
@@ -251,7 +251,7 @@ export class JWTClient extends EventTarget {
    */
   refresh(seen = this.tokens) {
     // One at a time in this tab by the promise, across tabs by the lock. Browsers without Web
-    // Locks, and pages that came over plain http, do without: the server serves both tabs.
+    // Locks, and pages that came over plain http, have no lock: the server serves both tabs.
     const login = this.#store.login;
     if (this.#refreshing?.login === login) return this.#refreshing.tokens;
     const tokens = this.#alone(() => this.#exchange(login, seen))
@@ -302,12 +302,12 @@ export class JWTClient extends EventTarget {
       if (!isStill()) return null;
       const members = { grant_type: "refresh_token", refresh_token: seen?.refresh_token };
       const found = await this.#post(this.#paths.refresh, members);
-      // A captive portal, say: it speaks for the server, and knows nothing.
+      // The answer isn't the server's: a captive portal may answer in its place.
       if (found.ok && !this.#isLogin(found.body)) throw new Error("no tokens");
       return found;
     });
     if (answer?.ok && this.#mode === "cookie") return this.#keepByName(login, answer);
-    // Somebody logged out, or in anew, while this was on its way.
+    // The user logged out, or in anew, while this was on its way.
     if (!answer || !isStill()) return this.tokens;
     if (answer.ok) {
       // RFC 6749 s6: a new refresh token may come. Where none does, or the one that was sent is
@@ -319,7 +319,7 @@ export class JWTClient extends EventTarget {
     }
     const reason = this.#endIn(answer);
     if (!reason) throw new Refused(answer.status, answer.body?.error);
-    // What another tab has just written takes a moment to come here: a login of this moment stays.
+    // What another tab has just written arrives here a moment later: a new login stays.
     await new Promise((resolve) => setTimeout(resolve, ELSEWHERE));
     if (!isStill()) return this.tokens;
     this.#forget(reason);
@@ -338,12 +338,12 @@ export class JWTClient extends EventTarget {
     return this.tokens;
   }
 
-  /** Return why an answer ends the login, or null. Nobody but the token endpoint speaks so. */
+  /** Return why an answer ends the login, or null. Only the token endpoint answers like this. */
   #endIn({ status, body }) {
     if (status !== 400) return null;
     if (body?.error === "invalid_grant") return "invalid_grant";
     // In cookie mode the request is always the same, and well-formed but for a cookie that doesn't
-    // come: the browser has thrown it away. To wait for it would be to wait for ever.
+    // come: the browser has thrown it away, so waiting for it would never end.
     return this.#mode === "cookie" && body?.error === "invalid_request" ? "no_cookie" : null;
   }
 
@@ -492,7 +492,7 @@ export class JWTClient extends EventTarget {
     const tokens = this.tokens;
     if (!this.#keepFresh || this.#ahead === null || !this.isLoggedIn) return;
     const wait = (tokens ? this.#dueAt(tokens) : this.#pausedUntil) - Date.now();
-    // A failure isn't the end, because `refresh` schedules again; but it must not spin.
+    // After a failure `refresh` schedules again, with a pause: it must not loop without one.
     const again = () => this.refresh(tokens).catch(() => {});
     this.#timer = setTimeout(again, Math.min(Math.max(wait, 1000), LONGEST));
   }
@@ -555,7 +555,7 @@ class Entry {
       else attempt(() => localStorage.removeItem(this.#key));
       return null;
     } catch (error) {
-      // No other tab may go on with what this page has replaced: that would look like a theft.
+      // No other tab may use a token that this page has replaced: that would look like a theft.
       attempt(() => localStorage.removeItem(this.#key));
       this.#own = text;
       return error;
@@ -590,7 +590,7 @@ class TabStore extends Entry {
   }
 
   read() {
-    // Of another login than the present one, it is nobody's.
+    // A token of another login than the present one isn't used.
     if (this.#tokens?.login !== this.login) this.#tokens = null;
     return this.#tokens;
   }
@@ -616,7 +616,7 @@ function isInvalidToken(answer) {
   return answer.status === 401 && challenge.includes('error="invalid_token"');
 }
 
-/** Wait for it, but not longer than the caller wants to. It goes on for others. */
+/** Wait for a promise until the caller's signal aborts. The promise goes on for others. */
 function unlessAborted(signal, promise) {
   return new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);

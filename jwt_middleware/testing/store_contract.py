@@ -250,7 +250,7 @@ def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> Non
 
 @_case
 def _advance_of_nothing_returns_nothing(store: Store, clock: Clock) -> None:
-    """For an id that there isn't `advance` returns no row, and makes none."""
+    """For an id that doesn't exist `advance` returns no row, and makes none."""
     for target in (1, 2, 1):
         _expect(tuple(store.advance(identifier(), 1, target, None)), (False, None), "answer")
 
@@ -394,7 +394,7 @@ def _use_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
 
 @_case
 def _use_of_nothing_makes_nothing(store: Store, clock: Clock) -> None:
-    """`use` of an id that there isn't is no error, and makes no row."""
+    """`use` of an id that doesn't exist is no error, and makes no row."""
     grant = _new_grant(clock)
     store.use(grant.id)
     _expect(_row_or_none(store, grant), None, "row")
@@ -450,7 +450,7 @@ def _end_is_for_ever(store: Store, clock: Clock) -> None:
 
 @_case
 def _end_of_nothing_is_no_error(store: Store, clock: Clock) -> None:
-    """To end what doesn't exist is no error, and whoever comes by that id later isn't ended."""
+    """To end an id that doesn't exist is no error, and a grant with that id later isn't ended."""
     grant = _new_grant(clock)
     _expect(store.end(grant.id, "logout"), False, "`end`")
     _expect(store.end_subject(grant.subject, "logout"), (), "`end_subject`")
@@ -592,7 +592,7 @@ def _ended_finds_what_came_late(store: Store, clock: Clock) -> None:
 
 @_case
 def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
-    """Who follows the cursor while others end grants finds every one."""
+    """A reader that follows the cursor while others end grants finds every end."""
     grants = [_added(store, clock) for _ in range(40)]
     begin = store.ended(None, RETENTION).cursor
     done: list[int] = []
