@@ -49,7 +49,7 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         check_type(parsed, policy.profile)
         yield Line("ok", what, shows())
         what, shows = "key", lambda: _shows_keys(trust, kid)
-        key = await trust.keys.afind(kid, now)
+        key = trust.keys.find(kid, now)
         yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
         wanted = f"the key called {key.kid} is for {key.algorithm.name}"
         what, shows = "signature", lambda: f"alg {algorithm}; {wanted}"

@@ -23,7 +23,6 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any
 
-from ..keys.live_keys import LiveKeys
 from ..keys.stranger_limits import MAX_PLACES
 from ..values import forks
 from ..values.events import Event, Refused
@@ -41,8 +40,6 @@ class Awaiting:
     """How doors that await call and wait. What is asynchronous runs in the task that asks."""
 
     drive = staticmethod(arun)
-    find_key = staticmethod(LiveKeys.afind)
-    renew_keys = staticmethod(LiveKeys.arenew)
 
     def __init__(self, store: Any, tell: Callable[[tuple[Event, ...]], None]) -> None:
         self._store = store
@@ -85,7 +82,10 @@ class Awaiting:
         return await wait_for(shield(ensure_future(answer)) if is_kept else answer, CALL_LIMIT)
 
     async def wait(self, future: Future[Any], seconds: float) -> Any:
-        """Return what a future brings that threads share. Raises TimeoutError."""
+        """Return what a future brings that threads share. Raises TimeoutError.
+
+        To stop waiting doesn't cancel it, once it runs (`set_running_or_notify_cancel`).
+        """
         return await wait_for(wrap_future(future), seconds)
 
     def carry(self, flow: Flow[None]) -> Awaitable[None]:
