@@ -118,8 +118,7 @@ class Key:
 
 def thumbprint(members: Mapping[str, Any]) -> str:
     """Return the SHA-256 thumbprint of a JWK, in base64url (RFC 7638 s3)."""
-    names = _PUBLIC_MEMBERS[members["kty"]]
-    text = to_json({name: members[name] for name in names})
+    text = to_json({name: members[name] for name in _PUBLIC_MEMBERS[members["kty"]]})
     return b64url_encode(sha256(text.encode()).digest()).decode()
 
 
@@ -192,8 +191,10 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
     bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
     if isinstance(public, rsa.RSAPublicKey):
         _check_rsa(public, bound)
-    elif isinstance(public, ed25519.Ed25519PublicKey):
-        _check_ed25519(public)
+    elif isinstance(public, ed25519.Ed25519PublicKey) and is_of_small_order(
+        public.public_bytes_raw()
+    ):
+        raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")
     return Key(_kid_or_thumbprint(kid, members), bound, public, private)
 
 
@@ -211,13 +212,11 @@ def from_pem(
             if b"PRIVATE KEY-----" in pem
             else serialization.load_pem_public_key(pem)
         )
-        return from_object(key, algorithm, kid=kid)
-    except UnusableKey:
-        raise
     except TypeError:
         raise UnusableKey("it is encrypted and no password was given, or the reverse") from None
     except Exception:  # noqa: BLE001  (OpenSSL's reasons vary by version, and may quote the input)
         raise UnusableKey("not a private or public key in PEM, or the password is wrong") from None
+    return from_object(key, algorithm, kid=kid)
 
 
 def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key:
@@ -283,8 +282,9 @@ def _bind(name: object, kty: str, curve: object) -> Algorithm:
     bound = _algorithm_called(name)
     # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
     if not _fits(bound, kty, curve):
-        kind = f"{kty} {curve or ''}".rstrip()
-        raise UnusableKey(f"{bound.name} doesn't go with a key of type {kind}")
+        raise UnusableKey(
+            f"{bound.name} doesn't go with a key of type {kty} {curve or ''}".rstrip()
+        )
     return bound
 
 
@@ -292,9 +292,8 @@ def _natural(kty: str, curve: object, fallback: str | None) -> str:
     """Choose for a key that doesn't say its own: the fallback if it fits, else the curve's."""
     if fallback is not None and _fits(_algorithm_called(fallback), kty, curve):
         return fallback
-    by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
-    if by_curve is not None:
-        return by_curve
+    if isinstance(curve, str) and curve in BY_CURVE:
+        return BY_CURVE[curve]
     if curve is not None:
         raise UnusableKey(f"curve {curve!r} is not supported")
     raise UnusableKey(
@@ -308,10 +307,9 @@ def _fits(algorithm: Algorithm, kty: str, curve: object) -> bool:
 
 
 def _algorithm_called(name: object) -> Algorithm:
-    found = ALGORITHMS.get(name) if isinstance(name, str) else None
-    if found is None:
+    if not isinstance(name, str) or name not in ALGORITHMS:
         raise UnusableKey(f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}")
-    return found
+    return ALGORITHMS[name]
 
 
 def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
@@ -359,8 +357,3 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
     problem = weak_modulus(numbers.n)
     if problem:
         raise UnusableKey(f"the RSA modulus {problem}: the private key can be computed from it")
-
-
-def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
-    if is_of_small_order(key.public_bytes_raw()):
-        raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")

@@ -114,8 +114,9 @@ class KeySet:
         try:
             found = cls.from_jwks(contents, algorithm=algorithm)
         except ConfigurationError as error:
-            problem = f"{error.problem}, in {fspath(path)}"
-            raise ConfigurationError(error.field, problem, error.remedy) from None
+            raise ConfigurationError(
+                error.field, f"{error.problem}, in {fspath(path)}", error.remedy
+            ) from None
         return cls(found.keys, file_source(path, algorithm))
 
     @classmethod

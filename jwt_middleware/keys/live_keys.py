@@ -146,12 +146,11 @@ class LiveKeys:
         forks.notice()  # before the lock: a parent's thread may hold it for ever
         # Look-ups of names have no time-out; so the request has one.
         limits = self.source.limits()
-        lease = limits.lease
         events: tuple[Event, ...] = ()
         with self._lock:
             if self.fresh.is_lost(now):
                 self._flight = None
-                events = self._note_failure(now, f"no answer in {lease:g} s")
+                events = self._note_failure(now, f"no answer in {limits.lease:g} s")
             # After an idle time, say: a key that is known may have been stolen and removed by now.
             was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
@@ -168,7 +167,7 @@ class LiveKeys:
             return _Wait(flight.future, JOINED, must=False)
         if flight is None or plan not in ("ask", "join"):
             return None
-        return _Wait(flight.future, lease if patient or plan == "ask" else JOINED)
+        return _Wait(flight.future, limits.lease if patient or plan == "ask" else JOINED)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now. Raises InvalidToken, KeysUnavailable."""

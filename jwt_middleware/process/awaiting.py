@@ -56,9 +56,13 @@ class Awaiting:
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
         threads = "store" if getattr(self._store, "blocking", True) else ""
-        call = getattr(self._store, verb)
-        # An end that takes too long may succeed all the same, and should.
-        called = self.call(threads, call, Hidden(args), is_kept=verb in _ENDINGS)
+        called = self.call(
+            threads,
+            getattr(self._store, verb),
+            Hidden(args),
+            # An end that takes too long may succeed all the same, and should.
+            is_kept=verb in _ENDINGS,
+        )
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
     async def call(
@@ -108,8 +112,9 @@ class Awaiting:
         if not task.cancelled():
             ending = task.exception() or task.result()
             # A refusal that nobody gets is none.
-            events = getattr(ending, "events", ())
-            self._tell(tuple(one for one in events if not isinstance(one, Refused)))
+            self._tell(
+                tuple(one for one in getattr(ending, "events", ()) if not isinstance(one, Refused))
+            )
 
     def _begun(self, flow: Flow[None]) -> Task[None]:
         task = create_task(arun(flow))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..grant.ports import Ports
 from ..keys.signer import ExternalKey
 from ..keys.waits import result_within
+from ..settings.field_checks import STORE_VERBS
 from ..settings.settings import Settings
-from ..stores.contract import Store
 from ..values.errors import ConfigurationError
 from ..values.flows import Flow, run
 from ..values.tokens import Hidden
@@ -22,7 +22,6 @@ from .live_store import LiveStore
 if TYPE_CHECKING:
     from .awaiting import Awaiting
 
-_STORE_VERBS = [name for name in vars(Store) if not name.startswith("_")]
 _SYNC_KIND = "give its sync kind"  # of a store
 
 
@@ -68,7 +67,7 @@ def ports(
         found["find_issuer"] = driven(hooks.find_issuer, kind, settings.issuer_for)
     group = settings.refresh
     if group is not None and store is not None:
-        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in _STORE_VERBS}
+        verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in STORE_VERBS}
         found |= {"store": SimpleNamespace(**verbs), "sync": partial(kind.sync, store)}
         if group.claims_for is not None:
             found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)
@@ -98,6 +97,8 @@ def unawaited(answer: Any, subject: str) -> Any:
 
 
 def _asynchronous(field: str, subject: str, remedy: str) -> ConfigurationError:
-    problem = f"{subject} asynchronous, and a WSGI door can't await"
-    way = "in asynchronous code the door of ASGI, and await issuer.aissue(...)"
-    return ConfigurationError(field, problem, f"{remedy}; {way}")
+    return ConfigurationError(
+        field,
+        f"{subject} asynchronous, and a WSGI door can't await",
+        f"{remedy}; in asynchronous code the door of ASGI, and await issuer.aissue(...)",
+    )

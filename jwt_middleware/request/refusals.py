@@ -38,7 +38,7 @@ class Refusals:
         `scope` is what the resource asks for.
         """
         # All of it comes from settings, none from requests, so that the table has an end.
-        told = (error.retry_after, error.description, *error.parameters())
+        told = (error.retry_after, error.description, *error.parameters)
         key = (type(error), at_resource, scope, *told)
         found = self._made.get(key)
         if found is None:
@@ -73,7 +73,7 @@ class Refusals:
         if isinstance(error, Unavailable):
             return (("retry-after", str(error.retry_after)), *pragma)
         if isinstance(error, NotAllowed):
-            return (("allow", error.allow), *pragma)
+            return (*error.parameters, *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
             # its user for a password; so the field names the scheme that is accepted.
@@ -104,7 +104,7 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
         # RFC 6750 s3: "indicating the required scope of the access token for accessing the
         # requested resource". A client whose token is bad asks for the next one with it, too.
         parameters.append(("scope", scope))
-    return "Bearer " + _join((*parameters, *error.parameters()))
+    return "Bearer " + _join((*parameters, *error.parameters))
 
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:

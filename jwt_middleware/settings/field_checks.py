@@ -293,13 +293,13 @@ def since_1970(name: str, value: Any) -> float:
 
 # -- Stores.
 
-_STORE_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
+STORE_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
 _STORE_FORMS = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
 
 
 def _why_no_store(value: Any) -> str:
     """Return why an object is no store, in words that end the problem."""
-    missing = [verb for verb in _STORE_VERBS if not callable(getattr(value, verb, None))]
+    missing = [verb for verb in STORE_VERBS if not callable(getattr(value, verb, None))]
     is_class = "not a class" if isinstance(value, type) else ""
     return f"and has no {missing[0]}" if missing else is_class
 
@@ -319,7 +319,7 @@ store = in_turn(
     Fault(
         lambda value: (
             not isinstance(value, str)
-            and len({iscoroutinefunction(getattr(value, one)) for one in _STORE_VERBS}) > 1
+            and len({iscoroutinefunction(getattr(value, one)) for one in STORE_VERBS}) > 1
         ),
         "has verbs that are awaited, and others that aren't",
         "choose one kind",
