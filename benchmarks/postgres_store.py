@@ -58,8 +58,7 @@ class Bench:
         self.ask(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         self.store = PostgresStore(url, retention=700, schema=schema, synchronous_commit="off")
         self.store.check()
-        self._pool: Any = self.store._connections.own_pool().pool
-        self._pool.open()
+        self.store._connections.own_pool().pool.open()
         self.generations: dict[str, int] = {}
         self.ids: list[str] = []
         self._sql: Any = statements(schema, is_waiting=False)["read"]
@@ -113,7 +112,7 @@ class Bench:
         self.ask(f"DROP SCHEMA {self._schema} CASCADE")
 
     def select(self) -> None:
-        with self._pool.connection() as connection:
+        with self.store._connections.own_pool().pool.connection() as connection:
             cursor = psycopg.Cursor(connection, row_factory=tuple_row)
             assert cursor.execute(self._sql, {"id": self.any()}, prepare=True).fetchall()
 

@@ -134,7 +134,8 @@ def batched(server: Server, flows: Iterable[Flow[Any]]) -> None:
             client.script_load(script.decode())
         pipe = client.pipeline(transaction=False)
         for flow in flows:
-            pipe.execute_command(*next(flow).args)
+            _, command, _ = next(flow)
+            pipe.execute_command(*command)
             if len(pipe) == 1000:
                 pipe.execute()
         pipe.execute()

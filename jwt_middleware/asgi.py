@@ -13,7 +13,7 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
-from .values.tokens import Forward
+from .values.tokens import Forward, Hidden
 
 if TYPE_CHECKING:
     from .request.cookies import Jars
@@ -88,13 +88,13 @@ class JWTMiddleware:
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide; None: the request has its answer."""
-        body = AsyncBody(receive)
-        request = _request(scope, body)
-        step = await arun(self._core.decide(request), self._runtime.keep)
+        request = _ASGIRequest(scope, receive)
+        step = await arun(self._core.decide(request), self._runtime.carry)
         if not isinstance(step, Reply):
             return step
         self._runtime.tell(step.events)
-        await body.drain(request, step.response.status)
+        if not request.is_body_asked_for:
+            await AsyncBody(receive).drain(request, step.response.status)
         await _answer(scope, receive, send, step.response)
         return None
 
@@ -180,39 +180,38 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
-def _request(scope: Scope, body: AsyncBody) -> Request:
-    if scope["type"] == "http":
-        method = scope["method"]
-    elif scope["type"] == "websocket":
-        method = "GET"  # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so
-    else:
-        # Nobody can say what such a scope opens, or how to refuse it in its own words.
-        raise RuntimeError(
-            f"scope type {scope['type']!r} can't be checked for a token and is refused: "
-            "serve it outside JWTMiddleware"
-        )
-    headers = scope["headers"]
+class _ASGIRequest(Request):
+    __slots__ = ("_headers", "_receive")
 
-    def values(name: bytes) -> list[bytes]:
-        return [value for key, value in headers if key == name]
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.is_websocket = scope["type"] == "websocket"
+        if not self.is_websocket and scope["type"] != "http":
+            # Nobody can say what such a scope opens, or how to refuse it in its own words.
+            raise RuntimeError(
+                f"scope type {scope['type']!r} can't be checked for a token and is refused: "
+                "serve it outside JWTMiddleware"
+            )
+        # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so.
+        self.method = "GET" if self.is_websocket else scope["method"]
+        # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
+        path, root = scope["path"], scope.get("root_path")
+        self.path = below_root(path, root or "") if root or not path else path
+        self._headers = scope["headers"]
+        credentials = [value for name, value in self._headers if name == b"authorization"]
+        self.credentials = credentials[0] if len(credentials) == 1 else None
+        self.is_body_asked_for = False
+        self._receive = receive
 
-    def header(name: str) -> str | None:
-        found = values(name.encode("ascii"))
+    def header(self, name: str) -> str | None:
+        octets = name.encode("ascii")
+        found = [value for key, value in self._headers if key == octets]
         if not found:
             return None
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
-    # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-    path, root = scope["path"], scope.get("root_path")
-    credentials = values(b"authorization")
-    return Request(
-        method,
-        below_root(path, root or "") if root or not path else path,
-        header,
-        body.read,
-        is_websocket=scope["type"] == "websocket",
-        credentials=credentials[0] if len(credentials) == 1 else None,
-    )
+    def body(self, limit: int) -> Awaitable[Hidden[bytes]]:
+        self.is_body_asked_for = True
+        return AsyncBody(self._receive).read(limit)
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

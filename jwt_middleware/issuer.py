@@ -136,7 +136,7 @@ class Issuer:
         return cast("Issuing", self._runtime.core(asynchronous=True).issuing)
 
     async def _arun(self, flow: Flow[T]) -> T:
-        return await arun(flow, self._runtime.keep)
+        return await arun(flow, self._runtime.carry)
 
     def _begin(
         self,

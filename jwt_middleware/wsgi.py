@@ -13,7 +13,7 @@ from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.flows import run
 from .values.requests import Reply, Request
-from .values.tokens import AccessToken
+from .values.tokens import AccessToken, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -58,13 +58,13 @@ class JWTMiddleware:
             warm = self._warm
             step = warm(environ["REQUEST_METHOD"], path, environ["HTTP_AUTHORIZATION"])
         if step is None:
-            taken = Body(environ)
-            request = _request(environ, taken)
+            request = _WSGIRequest(environ)
             answer = run(self._core.decide(request))
             if isinstance(answer, Reply):
                 self._runtime.tell(answer.events)
                 response = answer.response
-                taken.drain(request, response.status)
+                if not request.is_body_asked_for:
+                    Body(environ).drain(request, response.status)
                 start_response(
                     f"{response.status} {responses[response.status]}", list(response.headers)
                 )
@@ -134,25 +134,31 @@ def inside_asgi(app: WSGIApplication) -> WSGIApplication:
     return handing_on
 
 
-def _request(environ: Environ, body: Body) -> Request:
-    def header(name: str) -> str | None:
+class _WSGIRequest(Request):
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        # RFC 3986 s6.2.3: an empty path is "/"; it is the root of an application that is mounted.
+        path: str = environ.get("PATH_INFO", "") or "/"
+        if not path.isascii():
+            # PEP 3333 hands octets on as Latin-1, for UTF-8 that was decoded so. What is neither
+            # can't be told apart by all frameworks: it becomes U+FFFD, and with it an odd path.
+            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+        self.path = path
+        self.method = environ["REQUEST_METHOD"]
+        self.credentials = environ.get("HTTP_AUTHORIZATION")
+        self.is_websocket = False
+        self.is_body_asked_for = False
+        self._environ = environ
+
+    def header(self, name: str) -> str | None:
         key = name.upper().replace("-", "_")
-        value: str | None = environ.get(key if key in _PLAIN else f"HTTP_{key}")
+        value: str | None = self._environ.get(key if key in _PLAIN else f"HTTP_{key}")
         return value or None if key in _PLAIN else value
 
-    # RFC 3986 s6.2.3: an empty path is "/"; it is the root of an application that is mounted.
-    path: str = environ.get("PATH_INFO", "") or "/"
-    if not path.isascii():
-        # PEP 3333 hands octets on as Latin-1, for UTF-8 that was decoded so. What is neither can't
-        # be told apart by all frameworks: it becomes U+FFFD, and with it an odd path.
-        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-    return Request(
-        environ["REQUEST_METHOD"],
-        path,
-        header,
-        body.read,
-        credentials=environ.get("HTTP_AUTHORIZATION"),
-    )
+    def body(self, limit: int) -> Hidden[bytes]:
+        self.is_body_asked_for = True
+        return Body(self._environ).read(limit)
 
 
 def _is_file(body: Iterable[bytes], environ: Environ) -> bool:

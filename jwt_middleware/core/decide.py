@@ -21,7 +21,7 @@ from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
 from ..settings.settings import Settings, timer
-from ..token.claims import check_type, lifetime, time_of
+from ..token.claims import check_type, time_of
 from ..values import reasons
 from ..values.errors import (
     InsufficientAuthentication,
@@ -42,7 +42,6 @@ from ..values.tokens import (
     FrozenDict,
     Hidden,
     User,
-    own_user,
 )
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
@@ -188,16 +187,15 @@ class Core:
             key = yield from ask(self._ports.find_key, trust.keys, kid, now)
             now = self._timed.time()
         generation = fresh.generation  # before anything is checked: what changes later is noticed
-        token = self._issuers.accept(parsed, trust, key, now)
-        start, end, life = lifetime(token.claims, self._leeway)
-        forward = Forward(token, _user(token, trust))
+        token, start, end, life = self._issuers.accept(parsed, trust, key, now)
+        forward = Forward(token, None if trust.policy.own else _foreign_user(token, trust))
         entry = Entry(
             forward,
             start=float(max(start, trust.since)),
             end=float(min(end, trust.until)),
             keys=fresh,
             generation=generation,
-            grant_id=token.grant_id,
+            grant_id=forward.grant_id,
             life=life,
         )
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
@@ -233,7 +231,7 @@ class Core:
         key = fresh.keys.get(parsed.header.kid)
         if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
             raise InvalidToken(reasons.KEY_UNKNOWN)
-        return self._issuers.accept(parsed, trust, key, now)
+        return self._issuers.accept(parsed, trust, key, now).token
 
     def refuse(self, request: Request, error: OAuthError) -> Reply:
         """Make an answer of an error: the one place where one becomes bytes."""
@@ -283,10 +281,8 @@ def _issuer_of(parsed: Parsed) -> Any:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss") from None
 
 
-def _user(token: AccessToken, trust: Trust) -> User:
-    """Return who the application's user is. Only our own issuer's users are its users."""
-    if trust.policy.own:
-        return own_user(token)
+def _foreign_user(token: AccessToken, trust: Trust) -> User:
+    """Return who another issuer's token stands for: nobody, unless the settings name a user."""
     if trust.user is None or token.is_client:
         return NOBODY
     try:

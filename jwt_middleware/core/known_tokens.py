@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from ..request.routes import Routes
 from ..values.errors import InvalidRequest
@@ -107,8 +107,7 @@ class Cache:
         """Remember a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
-        if entry.forward.token is not None:
-            entry.forward.token = slimmed(entry.forward.token)
+        entry.forward.token = slimmed(cast("AccessToken", entry.forward.token))
         entries = self._entries
         entries[self.name(credentials)] = entry
         rounds = MAX_ROUNDS

@@ -21,10 +21,9 @@ from ..keys.live_keys import LiveKeys, Tell
 from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
 from ..settings.settings import Settings
-from ..token.claims import Policy, accept, check_type, is_identifier
+from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
-from ..values.tokens import AccessToken
 
 # Issuers that the application named, some 5 KiB each: the least used is removed. Those of whom no
 # token was good yet are counted apart: strangers can make up names, and would push out the others.
@@ -139,7 +138,7 @@ class Issuers:
         _trim(self._unproved, MAX_UNPROVED)
         return trust
 
-    def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> AccessToken:
+    def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> Accepted:
         """Return the token that a key of an issuer's has signed, when it holds.
 
         Raises:
@@ -155,9 +154,9 @@ class Issuers:
         jws.check_signature(parsed, key)
         if not is_remembered:
             self.remember(trust, parsed.header_segment, parsed.header)
-        token = accept(parsed, trust.policy, now)
+        accepted = accept(parsed, trust.policy, now)
         self.proved(trust)
-        return token
+        return accepted
 
     def proved(self, trust: Trust) -> None:
         """Take note that a token of an issuer is good. Nothing else says that it is in use."""

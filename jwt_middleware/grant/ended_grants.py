@@ -47,7 +47,6 @@ class EndedGrants:
     __slots__ = (
         "_every",
         "_failures",
-        "_ids",
         "_lease",
         "_life",
         "_limit",
@@ -55,6 +54,7 @@ class EndedGrants:
         "_next_try",
         "_open",
         "cursor",
+        "ids",
         "reach",
         "synced_at",
     )
@@ -67,7 +67,7 @@ class EndedGrants:
         self._life = life  # that is asked for
         self._margin = margin
         self._open = passing
-        self._ids: dict[str, float] = {}
+        self.ids: dict[str, float] = {}
         self.reach = 0.0  # for tokens of this life what is known reaches back far enough
         self.reset()
 
@@ -80,12 +80,12 @@ class EndedGrants:
         self._failures = 0
 
     def __contains__(self, grant_id: str) -> bool:
-        return grant_id in self._ids
+        return grant_id in self.ids
 
     def lets_pass(self, grant_id: str, life: float, now: float) -> bool:
         """Say whether a grant is known not to have ended, so that there is nothing to plan."""
         return (
-            grant_id not in self._ids
+            grant_id not in self.ids
             and 0 <= now - self.synced_at < self._every
             and life <= self.reach
         )
@@ -93,7 +93,7 @@ class EndedGrants:
     def add(self, grant_ids: Iterable[str], now: float) -> None:
         """Remember ends, learnt from the store or made by this process itself."""
         for grant_id in grant_ids:
-            self._ids.setdefault(grant_id, now)
+            self.ids.setdefault(grant_id, now)
 
     def question(self) -> tuple[object | None, float]:
         """Return what to ask the store: `ended(cursor, horizon)`."""
@@ -166,7 +166,7 @@ class EndedGrants:
         """Take over the answer to a sync that was asked at `started`."""
         if started < self.synced_at - OVERTAKEN:
             # What was learnt in a future that never came grows old from now on.
-            self._ids.update(dict.fromkeys(list(self._ids), started))
+            self.ids.update(dict.fromkeys(list(self.ids), started))
         self.add(grant_ids, started)
         since, horizon = asked
         if since is None:
@@ -187,7 +187,7 @@ class EndedGrants:
 
     def _forget(self, now: float) -> None:
         # In the order of their arrival, so that the loop ends at the first young one.
-        for grant_id, since in list(self._ids.items()):
+        for grant_id, since in list(self.ids.items()):
             if now - since <= self._life + self._margin:
                 return
-            self._ids.pop(grant_id, None)
+            self.ids.pop(grant_id, None)

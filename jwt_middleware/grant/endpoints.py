@@ -27,7 +27,7 @@ from ..values.errors import (
 )
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
-from ..values.tokens import AccessToken, Held, Hidden
+from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
 from .issuing import Issuing
 from .refresh import Asked, exchange
 
@@ -101,8 +101,9 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        check_once(held.refresh)
-        self._check_page(request, held.refresh)
+        if held.refresh:
+            check_once(held.refresh)
+            self._check_page(request)
         found = yield from self._read(request)
         grant_type, text = found.get("grant_type"), found.token("refresh_token")
         cookies = [Hidden(value) for _, value in held.refresh if value]
@@ -200,7 +201,8 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        self._check_page(request, (*held.refresh, *held.access))
+        if held.refresh or held.access:
+            self._check_page(request)
         found = yield from self._read(request)
         text, now = found.token("token"), self._timed.time()
         if text is None and self._jars is None:
@@ -273,18 +275,17 @@ class Endpoints:
 
     def _held(self, request: Request) -> Held:
         if self._jars is None:
-            return Held((), ())
+            return NOTHING_HELD
         return self._jars.held(request.header("cookie"))
 
     def _both(self) -> tuple[Jars, Cookies]:
         # There are both where a cookie came.
         return cast("Jars", self._jars), cast("Cookies", self._issuing.group.cookies)
 
-    def _check_page(self, request: Request, came: tuple[tuple[str, str], ...]) -> None:
+    def _check_page(self, request: Request) -> None:
         """Check that a page of ours made a request with cookies. Raises CrossSite."""
-        if came:
-            _, cookies = self._both()
-            check_same_site(request, cookies.header, self._known_origins)
+        _, cookies = self._both()
+        check_same_site(request, cookies.header, self._known_origins)
 
     def _read(self, request: Request) -> Flow[Parameters]:
         length = request.header("content-length")
@@ -292,9 +293,7 @@ class Endpoints:
         if length and not int(length):
             return Parameters({})  # some servers hand on no body then, and to ask for it is to wait
         kind = request.header("content-type")
-        # Every door gives one.
-        read = cast("Callable[[int], Hidden[bytes]]", request.body)
-        body = yield from ask(read, MAX_BODY)
+        body = yield from ask(request.body, MAX_BODY)
         return Parameters(parameters(kind, body.value))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
@@ -311,7 +310,8 @@ class Endpoints:
 
 def _client_id(request: Request, found: Parameters) -> str | None:
     """Return the client that a request with a token in its body names. Raises OAuthError."""
-    named, authenticated = found.get("client_id"), basic(request.header("authorization"))
+    named, field = found.get("client_id"), request.header("authorization")
+    authenticated = basic(field) if field is not None else None
     if named is not None and authenticated not in (None, named):
         raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id")
     return named or authenticated

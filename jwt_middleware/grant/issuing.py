@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 from ..keys.live_keys import LiveKeys
 from ..settings.groups import Refresh
@@ -14,7 +15,7 @@ from ..token.refresh import RefreshToken
 from ..values import reasons
 from ..values.errors import InvalidGrant, KeysUnavailable, Unavailable
 from ..values.events import Revoked
-from ..values.flows import Flow, ask, ask_and_keep
+from ..values.flows import Flow, ask, ask_to_the_end
 from ..values.tokens import Hidden
 from .ended_grants import EndedGrants
 from .ports import Ports
@@ -83,7 +84,8 @@ class Issuing:
     def find_lacking_key(self, texts: Iterable[Hidden[str]], now: float) -> Flow[None]:
         """Look for new keys where a token may be signed by one that only other processes know."""
         if any(self._lacks_key(text, now) for text in texts):
-            yield from ask(self.ports.renew_keys, self._keys, now, lacking=True)
+            renew = partial(self.ports.renew_keys, lacking=True)
+            yield from ask(renew, self._keys, now)
 
     def _lacks_key(self, text: Hidden[str], now: float) -> bool:
         try:
@@ -111,7 +113,7 @@ class Issuing:
     def end(self, grant_id: str, reason: str, now: float) -> Flow[bool]:
         """End a grant, and say whether it was alive; from here on its tokens are dead, too."""
         try:
-            was_alive = yield from ask_and_keep(self.ports.store.end, grant_id, reason)
+            was_alive = yield from ask_to_the_end(self.ports.store.end, grant_id, reason)
         except Unavailable as error:
             raise error.of(grant_id) from None
         self.ended.add((grant_id,), now)
@@ -129,6 +131,6 @@ class Issuing:
 
     def end_subject(self, subject: str, reason: str, now: float) -> Flow[tuple[str, ...]]:
         """End all grants of a subject, and return their ids."""
-        grant_ids = yield from ask_and_keep(self.ports.store.end_subject, subject, reason)
+        grant_ids = yield from ask_to_the_end(self.ports.store.end_subject, subject, reason)
         self.ended.add(grant_ids, now)
         return grant_ids

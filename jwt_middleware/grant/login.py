@@ -68,7 +68,7 @@ def begin(
     # Made before the store is asked: what is too large fails before anything has changed.
     made = yield from signing.access_token(grant, grant.scope, now)
     agent = signing.refresh.agent(user_agent)
-    tokens = Hidden(signing.tokens(grant, made.value, grant.scope, now, agent=agent))
+    tokens = Hidden(signing.tokens(grant, made, grant.scope, now, agent=agent))
     # Ended, not only forgotten by the browser: an answer about them may still be on its way and
     # bring their cookie back. And a thief may have what the browser still holds.
     held = () if replaces is None else [Hidden(value) for _, value in replaces.refresh]

@@ -12,11 +12,7 @@ from ..keys.signer import ExternalKey
 from ..stores.contract import Store
 from ..values.tokens import Grant, Hidden
 
-_NO_STORE: Any = None
-
-
-def _is_missing(*_: Any) -> Any:
-    raise LookupError("this core was given nothing to ask")
+_NONE: Any = None  # a core that is given nothing to ask, for tests say, never asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +28,12 @@ class Ports:
     find_key: Callable[[LiveKeys, str | None, float], Key] = LiveKeys.find
     renew_keys: Callable[..., None] = LiveKeys.renew
     # Asks the application's `Settings.issuer_for`, and returns a `Trust`.
-    find_issuer: Callable[[str], Any] = _is_missing
+    find_issuer: Callable[[str], Any] = _NONE
     # The store's verbs, as attributes.
-    store: Store = _NO_STORE
+    store: Store = _NONE
     # Brings `EndedGrants` up to date, for a request that arrived then.
-    sync: Callable[[float], None] = _is_missing
+    sync: Callable[[float], None] = _NONE
     # Asks `Refresh.claims_for`, where there is one; raises EndGrant, too.
     claims_for: Callable[[Grant], Mapping[str, Any]] | None = None
     # Asks for a signature by a key that is elsewhere.
-    sign: Callable[[ExternalKey, Hidden[bytes]], bytes] = _is_missing
+    sign: Callable[[ExternalKey, Hidden[bytes]], bytes] = _NONE

@@ -19,7 +19,7 @@ from ..values.events import Ahead, KeyMismatch, Refreshed, Restored, Reused, Rev
 from ..values.flows import Flow, ask
 from ..values.tokens import Grant, Hidden, Tokens
 from .issuing import Issuing
-from .rotation_rule import Outcome, Presented, Swap, decide, first, gate, last_use
+from .rotation_rule import Outcome, Presented, Swap, decide, first, is_use_due
 
 SWAPS = 3  # tries; a fourth would mean that the grant moves faster than anyone can refresh
 
@@ -85,12 +85,12 @@ def exchange(
     made = yield from signing.access_token(grant, scope, asked.now)
     kept = text if outcome in _KEEPS else None
     try:
-        tokens = Hidden(signing.tokens(grant, made.value, scope, asked.now, agent=agent, kept=kept))
+        tokens = Hidden(signing.tokens(grant, made, scope, asked.now, agent=agent, kept=kept))
     except ValueError:
         too_large = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
         raise too_large.of(grant.id) from None
     yield from _record_use(issuing, row, asked.now)
-    if row.id in issuing.ended:
+    if row.id in issuing.ended.ids:
         # Meanwhile: somebody logged out or in, and that answer may have come already.
         raise InvalidGrant(reasons.GRANT_ENDED).of(row.id)
     return Granted(tokens.value, event)
@@ -112,7 +112,7 @@ def _advance(
             advanced, row = yield from ask(issuing.ports.store.advance, token.grant_id, *swap)
         except Unavailable as error:
             raise error.of(token.grant_id) from None
-        if token.grant_id in issuing.ended:
+        if token.grant_id in issuing.ended.ids:
             # Known to have ended, whatever the row says: a failover may have lost that write, so it
             # is repeated.
             yield from issuing.end(token.grant_id, "ended", now)
@@ -159,8 +159,8 @@ def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
 
 
 def _record_use(issuing: Issuing, row: Grant, now: float) -> Flow[None]:
-    """Record that a refresh was served, where no rotation has and the last record is old."""
-    if now - last_use(row) >= gate(row.idle_limit or issuing.limits.idle):
+    """Record that a refresh was served, where that is due. Raises nothing."""
+    if is_use_due(row, now, issuing.limits):
         with suppress(Unavailable):  # the client has its answer, and the next refresh records
             yield from ask(issuing.ports.store.use, row.id)
 

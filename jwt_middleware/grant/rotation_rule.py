@@ -122,6 +122,11 @@ def gate(idle: float) -> float:
     return min(GATE, idle / 10)
 
 
+def is_use_due(row: Grant, now: float, limits: Limits) -> bool:
+    """Say whether a served refresh is to be recorded: no rotation has, and the last is old."""
+    return now - last_use(row) >= gate(row.idle_limit or limits.idle)
+
+
 def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> bool:
     # A rotation is recorded by itself, every other served refresh at most once per gate: so a gate
     # more than the limit may have passed since the last record, and not since the last use. The

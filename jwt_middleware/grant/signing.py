@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ..jose import jws
 from ..jose.jwk import Key
@@ -20,12 +20,21 @@ from ..values.tokens import Grant, Hidden, Tokens
 from .ports import Ports
 
 
-class Made(NamedTuple):
-    """An access token, its `exp`, and the `jti` of the refresh token beside it."""
+class Made:
+    """An access token, its `exp`, and the `jti` of the refresh token beside it.
 
-    access_token: str
-    expires_at: int
-    refresh_jti: str
+    It shows nothing: error trackers send what is in frames.
+    """
+
+    __slots__ = ("access_token", "expires_at", "refresh_jti")
+
+    def __init__(self, access_token: str, expires_at: int, refresh_jti: str) -> None:
+        self.access_token = access_token
+        self.expires_at = expires_at
+        self.refresh_jti = refresh_jti
+
+    def __repr__(self) -> str:
+        return "<Made>"
 
 
 class Signing:
@@ -70,21 +79,21 @@ class Signing:
         self._jars = jars
         self._ports = ports
 
-    def access_token(self, grant: Grant, scope: str, now: float) -> Flow[Hidden[Made]]:
+    def access_token(self, grant: Grant, scope: str, now: float) -> Flow[Made]:
         """Make an access token, signed here, or by what has the key (RFC 9068 s2)."""
         refresh_jti, jti, jitter = draw()
         lifetime = min(self._lifetime, max(grant.expires_at - now, 1))
         expires_at = int(now + lifetime * (1 - access.JITTER * jitter))
-        # Unsigned, it is two thirds of a token.
-        payload = Hidden(access.payload(self._wording, grant, jti, scope, int(now), expires_at))
+        given = self._wording, grant, jti, scope, int(now), expires_at
         if self._external is None:
-            return Hidden(Made(self._signer.sign(payload.value), expires_at, refresh_jti))
-        message = Hidden(self._signer.message(payload.value))
+            return Made(self._signer.sign(access.payload(*given)), expires_at, refresh_jti)
+        # Hidden, for unsigned it is two thirds of a token.
+        message = Hidden(self._signer.message(access.payload(*given)))
         try:
             signature = yield from ask(self._ports.sign, self._external, message)
         except Unavailable as error:
             raise error.of(grant.id) from None
-        return Hidden(Made(jws.join(message.value, signature), expires_at, refresh_jti))
+        return Made(jws.join(message.value, signature), expires_at, refresh_jti)
 
     def tokens(
         self,

@@ -12,7 +12,7 @@ from ..values.errors import InvalidToken
 from ..values.reasons import Reason
 from ..values.tokens import FrozenDict
 from .jwk import MAX_KID, Key
-from .strict_json import BASE64URL, b64url_decode, b64url_encode, parse_object, to_json
+from .strict_json import BASE64URL, NotJson, b64url_decode, b64url_encode, parse_segment, to_json
 
 MAX_TOKEN = 8192  # octets; proxies and servers cut headers at 8 to 16 KiB
 
@@ -67,14 +67,13 @@ def parse(token: str, known: Mapping[bytes, Header] = _NO_HEADERS) -> Parsed:
         raise InvalidToken(reasons.SEGMENTS)
     try:
         # The signature first: it is the shortest, and tokens that were cut off end in it.
-        signature, payload = b64url_decode(last), b64url_decode(second)
-        header = known.get(first) or read_header(b64url_decode(first))
+        signature = b64url_decode(last)
+        header = known.get(first) or read_header(parse_segment(first))
+        claims = parse_segment(second)
+    except NotJson:
+        raise InvalidToken(reasons.NOT_JSON) from None
     except ValueError:
         raise InvalidToken(_segments_fault(octets)) from None
-    try:
-        claims = parse_object(payload)
-    except ValueError:
-        raise InvalidToken(reasons.NOT_JSON) from None
     return Parsed(header, first, claims, signing_input, signature)
 
 
@@ -85,12 +84,8 @@ def _segments_fault(octets: bytes) -> Reason:
     return reasons.ENCODING if is_compact else reasons.SEGMENTS
 
 
-def read_header(octets: bytes) -> Header:
-    """Return the header that a segment holds. Raises InvalidToken."""
-    try:
-        members = parse_object(octets)
-    except ValueError:
-        raise InvalidToken(reasons.NOT_JSON) from None
+def read_header(members: FrozenDict) -> Header:
+    """Return the header that has these members. Raises InvalidToken."""
     if not _UNSUPPORTED.isdisjoint(members):
         raise InvalidToken(reasons.HEADER_UNSUPPORTED)
     algorithm = members.get("alg")

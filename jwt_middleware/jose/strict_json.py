@@ -28,6 +28,25 @@ _PADDING = (b"", b"", b"==", b"=")
 _LAST = (BASE64URL, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
+class NotJson(ValueError):
+    """The octets of a segment are not one JSON object."""
+
+
+def parse_segment(segment: bytes) -> FrozenDict:
+    """Return the JSON object that is the text of `segment`.
+
+    Raises:
+        NotJson: it is something else.
+        ValueError: the segment is no canonical base64url.
+
+    """
+    octets = b64url_decode(segment)
+    try:
+        return parse_object(octets)
+    except ValueError:
+        raise NotJson from None
+
+
 def b64url_decode(segment: bytes) -> bytes:
     """Return the octets that `segment` is the one canonical base64url text of (RFC 7515 s2).
 

@@ -61,7 +61,7 @@ class Awaiting:
             getattr(self._store, verb),
             Hidden(args),
             # An end that takes too long may succeed all the same, and should.
-            is_kept=verb in _ENDINGS,
+            is_shielded=verb in _ENDINGS,
         )
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
@@ -71,7 +71,7 @@ class Awaiting:
         call: Callable[..., Any],
         args: Hidden[tuple[Any, ...]],
         *,
-        is_kept: bool = False,
+        is_shielded: bool = False,
     ) -> Any:
         """Call in this task what is asynchronous, in one of `threads` what isn't, if there are any.
 
@@ -83,7 +83,7 @@ class Awaiting:
             answer = await self.executors.call(threads, CALL_LIMIT, _called, call, args)
         if not isawaitable(answer):
             return answer
-        return await wait_for(shield(ensure_future(answer)) if is_kept else answer, CALL_LIMIT)
+        return await wait_for(shield(ensure_future(answer)) if is_shielded else answer, CALL_LIMIT)
 
     async def wait(self, future: Future[Any], seconds: float) -> Any:
         """Return what a future brings that threads share. Raises TimeoutError.
@@ -96,7 +96,7 @@ class Awaiting:
         """Carry a flow to its end in a task of its own, whoever stops waiting for it."""
         return shield(self._begun(flow))
 
-    async def keep(self, rest: Coroutine[Any, Any, Any]) -> Any:
+    async def carry_rest(self, rest: Coroutine[Any, Any, Any]) -> Any:
         """Carry the rest of a flow to its end, also where its request is cancelled meanwhile.
 
         A log-out that has been sent to the store is one: it may be done, and then it is to be told.

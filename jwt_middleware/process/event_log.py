@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from logging import ERROR, INFO, WARNING, getLogger
-from traceback import format_tb
 from typing import Any
 
 from ..values import reasons
@@ -113,6 +112,8 @@ class EventLog:
         if what is not None and cause is not None and self._is_news(what, cause):
             # Without the text of the error: such a function is given a token, and where it can't
             # find the user, the text often names the user.
+            from traceback import format_tb  # not at the top: most processes have no use for it
+
             name, where = type(cause).__name__, "".join(format_tb(cause.__traceback__)).rstrip()
             LOGGER.error("%s raised %s, and the token was refused\n%s", what, name, where)
         if not has_let_in and error.reason in _BY_SETTINGS:
@@ -120,7 +121,7 @@ class EventLog:
             if count == MANY:
                 LOGGER.warning(
                     "%s tokens were refused for %s before any was good: is a setting wrong (%s)? "
-                    "`jwt-middleware verify` explains one of them",
+                    "`jwt-middleware token verify` explains one of them",
                     count,
                     error.reason,
                     _BY_SETTINGS[error.reason],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..grant.ports import Ports
 from ..keys.signer import ExternalKey
 from ..keys.waits import result_within
-from ..settings.field_checks import STORE_VERBS
 from ..settings.settings import Settings
+from ..stores.contract import STORE_VERBS
 from ..values.errors import ConfigurationError
 from ..values.flows import Flow, run
 from ..values.tokens import Hidden

@@ -44,15 +44,13 @@ _DRAINING = "a refused request"  # in the place of an address
 class AsyncBody:
     """The body of a request under ASGI."""
 
-    __slots__ = ("_is_asked_for", "_receive")
+    __slots__ = ("_receive",)
 
     def __init__(self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
         self._receive = receive
-        self._is_asked_for = False
 
     async def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest or TooLarge."""
-        self._is_asked_for = True
         try:
             async with _limited_to(READ_SECONDS):
                 return Hidden(b"".join([chunk async for chunk in self._chunks(limit)]))
@@ -62,12 +60,12 @@ class AsyncBody:
     async def drain(self, request: Request, status: int) -> None:
         """Throw away what the client of a refused request still sends, so that it gets the answer.
 
-        Does nothing where an endpoint has asked for the body: it has been read, or it is not worth
-        waiting for.
+        Not for a body that an endpoint has asked for: it has been read, or it is not worth waiting
+        for.
         """
         length = request.header("content-length")
         is_sent = _drainable(length) if length else request.header("transfer-encoding") is not None
-        if self._is_asked_for or not is_sent or _is_left(request, status):
+        if not is_sent or _is_left(request, status):
             return
         with suppress(Exception):  # the answer is decided, whatever becomes of the body
             async with _limited_to(DRAIN_SECONDS):
@@ -92,15 +90,13 @@ class AsyncBody:
 class Body:
     """The body of a request under WSGI."""
 
-    __slots__ = ("_environ", "_is_asked_for")
+    __slots__ = ("_environ",)
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self._environ = environ
-        self._is_asked_for = False
 
     def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest, TooLarge or Unavailable."""
-        self._is_asked_for = True
         length = self._environ.get("CONTENT_LENGTH")
         if not length and not self._environ.get("wsgi.input_terminated"):
             return Hidden(b"")
@@ -124,12 +120,7 @@ class Body:
     def drain(self, request: Request, status: int) -> None:
         """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
         size, turn = _drainable(request.header("content-length")), _turn(_DRAINING, DRAINS)
-        if (
-            self._is_asked_for
-            or not size
-            or _is_left(request, status)
-            or not turn.acquire(blocking=False)
-        ):
+        if not size or _is_left(request, status) or not turn.acquire(blocking=False):
             return
         try:
             with suppress(Exception):

@@ -14,7 +14,7 @@ from ..grant.ended_grants import EndedGrants
 from ..settings.settings import Settings
 from ..values import forks
 from ..values.errors import ConfigurationError
-from ..values.flows import Keep
+from ..values.flows import Carry
 from .current_token import CURRENT
 from .event_log import EventLog
 from .hooks import Hooks
@@ -33,7 +33,7 @@ class Runtime:
     """What the doors of one settings object share: what one revokes, all refuse at once."""
 
     ended: EndedGrants  # where there are grants
-    keep: Keep  # where a door awaits
+    carry: Carry  # where a door awaits
 
     def __init__(self, settings: Settings) -> None:
         self.current = CURRENT
@@ -105,7 +105,7 @@ class Runtime:
 
         if self.awaiting is None:
             self.awaiting = Awaiting(self.astore, self.tell)
-            self.keep = self.awaiting.keep
+            self.carry = self.awaiting.carry_rest
         return self.awaiting
 
     # --- beginning and end

@@ -17,6 +17,7 @@ from ..keys.key_sources import unusable
 from ..request.origins import check_origin
 from ..request.refusals import QUOTABLE
 from ..request.routes import Route, Routes
+from ..stores.contract import STORE_VERBS
 from ..token.claims import MAX_TIME, is_scope
 from ..token.profiles import Profile
 from ..token.refresh import from_text
@@ -293,7 +294,6 @@ def since_1970(name: str, value: Any) -> float:
 
 # -- Stores.
 
-STORE_VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
 _STORE_FORMS = "sqlite:///grants.db, postgresql://..., redis://..., or an object of yours"
 
 

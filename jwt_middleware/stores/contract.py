@@ -130,6 +130,9 @@ class Store(Protocol):
         ...
 
 
+STORE_VERBS: Final = tuple(name for name in vars(Store) if not name.startswith("_"))
+
+
 class Listing(Protocol):
     """What the command line needs beside: a store need not have it. No request ever asks."""
 

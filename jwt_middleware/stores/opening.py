@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from .memory import MemoryStore
 from .store_options import wrong_store
 
 SCHEMES: Final = (
@@ -62,6 +61,8 @@ def _classes_of(engine: str, serve: bool) -> tuple[tuple[Any, ...], dict[str, bo
     """
     match engine:
         case "memory":
+            from .memory import MemoryStore
+
             return (MemoryStore,), {}
         case "sqlite":
             from .sqlite import SQLiteStore

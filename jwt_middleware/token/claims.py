@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from ..jose.jws import Parsed
 from ..values import reasons
@@ -216,7 +216,16 @@ def check_type(parsed: Parsed, profile: Profile) -> None:
         raise InvalidToken(reasons.TYPE)
 
 
-def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
+class Accepted(NamedTuple):
+    """A token whose claims hold, from `start` and before `end`; times are in seconds."""
+
+    token: AccessToken
+    start: float
+    end: float
+    life: float  # what the token says of it, from its issue to its end, without the leeway
+
+
+def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
     """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check_claims(claims, policy, now)
@@ -231,4 +240,4 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> AccessToken:
         # Only `True` accepts: not None, which a forgotten `return` gives, and no other value.
         if accepted is not True:
             raise InvalidToken(reasons.CHECK_REFUSED, getattr(one, "__name__", "check"))
-    return token
+    return Accepted(token, *lifetime(claims, policy.leeway))

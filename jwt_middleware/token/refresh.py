@@ -12,9 +12,6 @@ from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
 from ..jose.strict_json import b64url_decode, b64url_encode, quote, to_json
@@ -127,6 +124,10 @@ class RefreshKeys:
 
 def derive(key: Key, issuer: str) -> Key:
     """Derive the secret for refresh tokens from a signing key (HKDF, RFC 5869)."""
+    # Not at the top: they take a ms, and many services only verify.
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     jwk = key.to_jwk()
     # The private exponent or scalar: the one member that is the same in every encoding of a key.
     material = b64url_decode((jwk.get("d") or jwk["k"]).encode())

@@ -11,78 +11,68 @@ the two drives it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from dataclasses import dataclass
 from inspect import isawaitable
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar, TypeVarTuple
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-
-@dataclass(slots=True)  # made in half the time of a named tuple
-class Ask:
-    """One call that a flow wants to be made: `call(*args, **kwargs)`, which may be awaitable.
-
-    `is_kept`: from here on the flow is carried to its end, whoever stops waiting for it.
-    """
-
-    call: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    is_kept: bool = False
-
-
-Flow: TypeAlias = Generator[Ask, Any, T]
+# One call that a flow wants to be made, and its arguments. The answer may have to be awaited. True:
+# from here on the flow is carried to its end, whoever stops waiting for it.
+AskedCall: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], bool]
+Flow: TypeAlias = Generator[AskedCall, Any, T]
 # Takes what is left of a flow, and carries it to its end even if its own caller is cancelled.
-Keep: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+Carry: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 
-def ask(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
-    """Return what `call(*args, **kwargs)` answers. Typed by the synchronous kind of the call."""
-    answer: T = yield Ask(call, args, kwargs)
+def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
+    """Return what `call(*args)` answers. Typed by the synchronous kind of the call."""
+    answer: T = yield call, args, False
     return answer
 
 
-def ask_and_keep(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+def ask_to_the_end(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
     """Do what `ask` does, where the rest must not be lost with a request that is cancelled."""
-    answer: T = yield Ask(call, args, kwargs, is_kept=True)
+    answer: T = yield call, args, True
     return answer
 
 
 def run(flow: Flow[T]) -> T:
     """Carry a flow to its end in this thread. Raises what the flow raises."""
     try:
-        asked = next(flow)
+        call, args, _ = next(flow)
         while True:
             try:
-                answer = asked.call(*asked.args, **asked.kwargs)
+                answer = call(*args)
             except BaseException as error:  # noqa: BLE001  (the flow decides)
-                asked = flow.throw(error)
+                call, args, _ = flow.throw(error)
             else:
-                asked = flow.send(answer)
+                call, args, _ = flow.send(answer)
     except StopIteration as end:
         result: T = end.value
         return result
 
 
-async def arun(flow: Flow[T], keep: Keep | None = None) -> T:
+async def arun(flow: Flow[T], carry: Carry | None = None) -> T:
     """Carry a flow to its end, awaiting what has to be awaited. Raises what the flow raises."""
     try:
         asked = next(flow)
     except StopIteration as end:
         result: T = end.value
         return result
-    found: T = await _resumed(flow, asked, keep)
+    found: T = await _resumed(flow, asked, carry)
     return found
 
 
-async def _resumed(flow: Flow[Any], asked: Ask, keep: Keep | None) -> Any:
+async def _resumed(flow: Flow[Any], asked: AskedCall, carry: Carry | None) -> Any:
     try:
         while True:
-            if asked.is_kept and keep is not None:
-                return await keep(_resumed(flow, asked, None))
+            call, args, is_carried = asked
+            if is_carried and carry is not None:
+                return await carry(_resumed(flow, asked, None))
             try:
-                answer = asked.call(*asked.args, **asked.kwargs)
+                answer = call(*args)
                 if isawaitable(answer):
                     answer = await answer
             except BaseException as error:  # noqa: BLE001  (the flow decides)

@@ -7,18 +7,26 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .events import Event
+from .tokens import Hidden
 
 
 class Request:
     """What the core reads of an HTTP request or of a WebSocket handshake.
 
-    `path` is decoded and relative to the root that the application is mounted at. `header` takes a
-    lower-case name and returns the field's value, several joined by ", " as RFC 9110 s5.3 says (by
-    "; " for Cookie, RFC 9113 s8.2.3), or None. `body` takes the most octets to read, and is only
-    ever asked. `credentials` is the Authorization field as the door got it, if it is one.
+    `path` is decoded and relative to the root that the application is mounted at. `credentials` is
+    the Authorization field as the door got it, if it is one. Each door has a kind of its own, which
+    reads `header` and `body` from what its server gives.
     """
 
-    __slots__ = ("body", "credentials", "header", "is_websocket", "method", "path")
+    __slots__ = (
+        "_body",
+        "_header",
+        "credentials",
+        "is_body_asked_for",
+        "is_websocket",
+        "method",
+        "path",
+    )
 
     def __init__(
         self,
@@ -33,9 +41,28 @@ class Request:
         self.credentials = credentials
         self.method = method
         self.path = path
-        self.header = header
-        self.body = body
         self.is_websocket = is_websocket
+        self.is_body_asked_for = False
+        self._header = header
+        self._body = body
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a field by its lower-case name, or None.
+
+        Several are joined by ", " (RFC 9110 s5.3), those of Cookie by "; " (RFC 9113 s8.2.3).
+        """
+        return self._header(name)
+
+    def body(self, limit: int) -> Any:
+        """Return the body, Hidden, of `limit` octets at most; under ASGI it has to be awaited.
+
+        Raises:
+            InvalidRequest: the client has gone, or takes too long.
+            TooLarge: there are more octets.
+            Unavailable: too many bodies are read at once.
+
+        """
+        return self._body(limit) if self._body is not None else Hidden(b"")
 
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]

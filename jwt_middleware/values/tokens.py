@@ -197,15 +197,13 @@ class User:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, User):
-            return NotImplemented
-        return (self.is_authenticated, self.display_name) == (
+        return isinstance(other, User) and (self.is_authenticated, self.display_name) == (
             other.is_authenticated,
             other.display_name,
         )
 
     def __hash__(self) -> int:
-        return hash((self.is_authenticated, self.display_name))
+        return hash(self.display_name)
 
     def __repr__(self) -> str:
         known = f"is_authenticated={self.is_authenticated!r}, display_name={self.display_name!r}"
@@ -241,11 +239,18 @@ class Forward:
     token's; `auth` has one more, which opens nothing here.
     """
 
-    __slots__ = ("auth", "remote_user", "scopes", "token", "user")
+    __slots__ = ("auth", "grant_id", "remote_user", "scopes", "token", "user")
 
-    def __init__(self, token: AccessToken | None, user: User) -> None:
+    def __init__(self, token: AccessToken | None, user: User | None = None) -> None:
+        # Without a user that is given it is that of our own issuer's token; nobody, if a client
+        # speaks for itself.
+        if user is None:
+            user = NOBODY
+            if token is not None and not token.is_client:
+                user = User(True, token.subject)
         self.token = token
         self.user = user
+        self.grant_id = None if token is None else token.grant_id
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
         self.auth, self.scopes = (
@@ -255,11 +260,6 @@ class Forward:
 
 NOBODY = User(is_authenticated=False, display_name="")
 ANONYMOUS = Forward(None, NOBODY)
-
-
-def own_user(token: AccessToken) -> User:
-    """Return the user of a token of our own issuer; nobody, if a client speaks for itself."""
-    return NOBODY if token.is_client else User(True, token.subject)
 
 
 class Held:
@@ -281,6 +281,9 @@ class Held:
 
     def __reduce__(self) -> Any:
         raise TypeError("tokens are not to be kept: hand them to issue(replaces=...)")
+
+
+NOTHING_HELD = Held((), ())
 
 
 class Tokens(FrozenDict):

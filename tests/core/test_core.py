@@ -87,4 +87,6 @@ def test_who_the_user_is_can_not_be_changed() -> None:
     # Channels' AuthMiddleware does this; it changes nothing.
     setattr(user, "_wrapped", "mallory")  # noqa: B010
     assert user == User(is_authenticated=True, display_name="alice")
+    assert user not in ("alice", User(is_authenticated=True, display_name="bob"))
+    assert len({user, User(is_authenticated=True, display_name="alice")}) == 1
     assert repr(user) == "User(is_authenticated=True, display_name='alice')"

@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from jwt_middleware.core.decide import Core
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidToken, Unavailable
-from jwt_middleware.values.flows import Flow, arun, ask, ask_and_keep, run
+from jwt_middleware.values.flows import Flow, arun, ask, ask_to_the_end, run
 from jwt_middleware.values.requests import Reply, Request
 from jwt_middleware.values.tokens import ANONYMOUS, Forward
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -75,7 +76,7 @@ def test_each_answer_leads_to_the_next_line(drive: Drive) -> None:
 
     def flow() -> Flow[Forward]:
         first = yield from ask(store)
-        second = yield from ask(store, first, word="again")
+        second = yield from ask(partial(store, word="again"), first)
         asked.append(second)
         return ANONYMOUS
 
@@ -210,7 +211,7 @@ async def test_what_is_kept_is_carried_to_its_end_though_nobody_waits() -> None:
         return "ended"
 
     def flow() -> Flow[str]:
-        answer = yield from ask_and_keep(cast(Any, end))
+        answer = yield from ask_to_the_end(cast(Any, end))
         yield from ask(done.set)
         return cast(str, answer)
 

@@ -133,7 +133,8 @@ class Connections:
         """Use one connection for all that `use` fetches: a new one, or one of the given pool."""
         if self.given is not None:
             return (yield from self._lend(deadline, lambda one: use(self._fetch(one, deadline))))
-        connection = yield from ask(self._kind.connection.connect, self._conninfo, autocommit=True)
+        connect = partial(self._kind.connection.connect, autocommit=True)
+        connection = yield from ask(connect, self._conninfo)
         try:
             fetch = self._fetch(connection, deadline)
             yield from fetch(Statement(self._settings))

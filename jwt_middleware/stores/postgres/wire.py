@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -71,7 +72,7 @@ def fetch_over(
         # It may be waiting for a lock: what is given up here must not be done much later.
         if not statement.reads:
             with suppress(psycopg.Error):
-                yield from ask(connection.cancel_safe, timeout=CANCELLING)
+                yield from ask(partial(connection.cancel_safe, timeout=CANCELLING))
         raise
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import methodcaller
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -138,9 +139,10 @@ class ServerLink:
             if time.monotonic() - begun > self.patience:
                 raise errors.TimeoutError("to connect took too long")
             yield from ask(connection.send_packed_command, _packet(commands))
+            read = partial(connection.read_response, disable_decoding=True)
             for _ in commands:
                 try:
-                    reply = yield from ask(connection.read_response, disable_decoding=True)
+                    reply = yield from ask(read)
                     replies.append(reply)
                 except errors.ResponseError as error:
                     replies.append(error)
