@@ -126,8 +126,7 @@ def is_foreign(jwk: Mapping[str, Any]) -> bool:
     """Say whether a JWK is of a type that isn't known here: that makes no set wrong."""
     kty = jwk.get("kty")
     # A known type in another case is a mistake, and no newer type.
-    known = {name.lower() for name in _PUBLIC_MEMBERS}
-    return isinstance(kty, str) and kty.lower() not in known
+    return isinstance(kty, str) and kty.lower() not in map(str.lower, _PUBLIC_MEMBERS)
 
 
 def is_private(jwk: Mapping[str, Any]) -> bool:

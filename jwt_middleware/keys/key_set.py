@@ -64,8 +64,7 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
-        made = usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64))
-        keys = cls((made,))
+        keys = cls((usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
         keys.is_made_here = True
         return keys
 

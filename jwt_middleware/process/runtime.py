@@ -88,10 +88,9 @@ class Runtime:
                 if not asynchronous:
                     check_waits(self._settings, self.store)
                 kind = self._make_awaiting() if asynchronous else Waiting(self.store)
-                made = ports(kind, self._settings, self.hooks, self.live_store)
                 self._cores[asynchronous] = Core(
                     self._settings,
-                    made,
+                    ports(kind, self._settings, self.hooks, self.live_store),
                     self.ended if self.live_store is not None else None,
                     self.issuers,
                     self.cache,

@@ -50,8 +50,7 @@ class Refusals:
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
             content_type = "application/problem+json"
-            title = _TITLES[error.status]
-            body = {"type": "about:blank", "title": title, "status": error.status}
+            body = {"type": "about:blank", "title": _TITLES[error.status], "status": error.status}
             body |= {"detail": error.description, **code}
         else:
             content_type = "application/json"
