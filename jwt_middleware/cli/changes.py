@@ -220,8 +220,9 @@ def _limits(before: Refresh, after: Refresh) -> list[Line]:
             "ok",
             "absolute_limit",
             (
-                f"who is logged in keeps the end of that login, {span(before.absolute_limit)} after "
-                f"it; new logins have {span(after.absolute_limit)}"
+                "who is logged in keeps the end of that login, "
+                f"{span(before.absolute_limit)} after it; new logins have "
+                f"{span(after.absolute_limit)}"
             ),
             "",
         ),

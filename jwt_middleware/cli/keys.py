@@ -51,16 +51,18 @@ def _make_keys(arguments: Namespace) -> None:
 
 def _list_keys(arguments: Namespace) -> None:
     (_, found), keep = _parsed_file(arguments.file), _keep(arguments)
-    rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
-    rows += [
-        (
-            one.key.kid,
-            one.key.algorithm.name,
-            str(one.state),
-            "unknown" if one.since is None else timed(one.since),
-            _what_now(one, keep, clock()),
-        )
-        for one in found
+    rows = [
+        ("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE"),
+        *(
+            (
+                one.key.kid,
+                one.key.algorithm.name,
+                str(one.state),
+                "unknown" if one.since is None else timed(one.since),
+                _what_now(one, keep, clock()),
+            )
+            for one in found
+        ),
     ]
     sys.stdout.writelines(f"{printable(line)}\n" for line in table(rows))
 
@@ -104,8 +106,9 @@ def _rotate(arguments: Namespace) -> None:
                 f"rotate {_from(at)}, or at once with --force",
                 "who doesn't know it yet refuses its tokens",
             )
-        algorithm = arguments.algorithm or following.key.algorithm.name
-        return states.rotated(found, _new_key(algorithm), now)
+        return states.rotated(
+            found, _new_key(arguments.algorithm or following.key.algorithm.name), now
+        )
 
     before, after = _changed(arguments, change)
     active, following, *retired = after
@@ -128,9 +131,11 @@ def _rotate(arguments: Namespace) -> None:
 
 def _dependent(arguments: Namespace) -> str:
     """Return which tokens still need a retired key, in words."""
-    if arguments.own_secret:
-        return "access tokens that it signed are good till then"
-    return "refresh tokens under its secret are good till then"
+    return (
+        "access tokens that it signed are good till then"
+        if arguments.own_secret
+        else "refresh tokens under its secret are good till then"
+    )
 
 
 def _retire(arguments: Namespace) -> None:

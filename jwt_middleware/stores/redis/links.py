@@ -142,8 +142,7 @@ class ServerLink:
             read = partial(connection.read_response, disable_decoding=True)
             for _ in commands:
                 try:
-                    reply = yield from ask(read)
-                    replies.append(reply)
+                    replies.append((yield from ask(read)))
                 except errors.ResponseError as error:
                     replies.append(error)
             # The connection to what is no primary any more is closed: by its name, or by Sentinel,
@@ -209,8 +208,9 @@ class ClusterLink(ServerLink):
     def _node(self, key: bytes, where: NodeAddress | None) -> Any:
         if where is None:
             return self.client.get_node_from_key(key)
-        known = self.client.get_node(*where)
-        return known or self._newcomers.setdefault(where, self._newcomer(where))
+        return self.client.get_node(*where) or self._newcomers.setdefault(
+            where, self._newcomer(where)
+        )
 
     def _newcomer(self, where: NodeAddress) -> Any:
         return self.kit.redis.cluster.ClusterNode(*where)
