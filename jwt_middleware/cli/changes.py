@@ -106,8 +106,13 @@ def _made(settings: Settings, now: float, end: float) -> Iterator[str]:
 
 
 def _refresh_token_by(key: Key, issuer: str, now: float, end: float) -> str:
-    keys = RefreshKeys([key], issuer)
-    return refresh.mint(keys, grant=_somebodys_grant(now, end), jti=draw()[0], now=now, agent=None)
+    return refresh.mint(
+        RefreshKeys([key], issuer),
+        grant=_somebodys_grant(now, end),
+        jti=draw()[0],
+        now=now,
+        agent=None,
+    )
 
 
 def _somebodys_grant(now: float, end: float) -> Grant:

@@ -121,8 +121,7 @@ def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) ->
         source = replace(source, fetcher=fetcher)
     where = origin(one.keys)
     try:
-        found = source.fetch(one.issuer, None, settings.clock())
-        read, skipped = source.read(found.octets)
+        read, skipped = source.read(source.fetch(one.issuer, None, settings.clock()).octets)
         keys = KeySet(read)
     except KeysUnavailable as error:
         yield Line("FAIL", place, f"{where} of {one.issuer!r}: {error.detail}", _WAY_TO_KEYS)
@@ -190,8 +189,8 @@ def _signer_lines(key: Key | None) -> Iterator[Line]:
             "its service: is it up, and may we use the key?",
         )
     else:
-        took = (time.monotonic() - started) * 1000
-        yield Line("ok", "signer", f"signs as {key.kid} does, in {took:.0f} ms")
+        took = time.monotonic() - started
+        yield Line("ok", "signer", f"signs as {key.kid} does, in {took * 1000:.0f} ms")
 
 
 class _Watched:

@@ -130,8 +130,11 @@ def _claims_come_back_read_only(store: Store, clock: Clock) -> None:
 def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
     """To add an id twice changes nothing, neither the row nor who is over the limit."""
     grant = _added(store, clock)
-    for change, *given in ((store.advance, 1, 2, "parent"), (store.end, "logout")):
-        change(grant.id, *given)
+    for change in (
+        partial(store.advance, grant.id, 1, 2, "parent"),
+        partial(store.end, grant.id, "logout"),
+    ):
+        change()
         before = _row(store, grant)
         _expect(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
         _same_row(_row_or_none(store, grant), before)

@@ -248,8 +248,9 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
 def _packet(commands: Sequence[Command]) -> list[bytes]:
     # As redis-py would, in a third of the time: all that is sent here is octets. Joined, because
     # redis-py makes a system call for each member of the list.
-    arrays = [b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands]
-    return [b"".join(arrays)]
+    return [
+        b"".join([b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands])
+    ]
 
 
 def _bulk_string(octets: bytes) -> bytes:
