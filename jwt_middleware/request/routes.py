@@ -315,15 +315,9 @@ class Routes:
         Some frameworks serve both alike, and a wider rule may let the other one in.
         """
         whole = path.rstrip("/")
-        rules = (
-            _choose(table.get(stem), None, method)
-            for table, stem in (
-                (self._narrow, whole),
-                (self._narrow, whole + "/"),
-                (self._narrow_below, whole),
-            )
-        )
-        return any(rule is not None and rule.own_origin for rule in rules)
+        tables = self._narrow.get(whole), self._narrow.get(whole + "/")
+        rules = [_choose(one, None, method) for one in (*tables, self._narrow_below.get(whole))]
+        return any(one is not None and one.own_origin for one in rules)
 
     def _is_decoded_otherwise(self, method: str, path: str) -> bool:
         """Say whether the path, decoded once more, falls under another rule that restricts."""
