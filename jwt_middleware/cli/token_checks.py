@@ -15,7 +15,7 @@ from ..jose import jws
 from ..jose.jws import Parsed
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.claims import Policy, accept, check_type, time_of
+from ..token.claims import IDENTIFIERS, Policy, accept, check_type, time_of
 from ..token.profiles import Profile
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
@@ -147,8 +147,7 @@ def _shows_time(name: str, words: str) -> Shows:
 
 
 def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
-    names = ("sub", "client_id", "jti", "sid")
-    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
+    return ", ".join(f"{one} {claims[one]!r}" for one in IDENTIFIERS if one in claims)
 
 
 def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:

@@ -33,7 +33,10 @@ def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
 
 
 def ask_to_the_end(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
-    """Do what `ask` does, where the rest must not be lost with a request that is cancelled."""
+    """Do what `ask` does, where the rest must not be lost with a request that is cancelled.
+
+    Only `arun` knows cancellation: in `run` it is an `ask`.
+    """
     answer: T = yield call, args, True
     return answer
 

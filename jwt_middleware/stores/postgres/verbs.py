@@ -71,6 +71,7 @@ class Verbs:
             return Advanced(True, read(row))
         found = read(row)
         if found.generation == source and found.ended_at is None:
+            # It waited for another's write, and this is the row from before that: read it again.
             return (yield from self._read(grant_id))
         return Advanced(False, found)
 
