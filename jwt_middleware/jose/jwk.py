@@ -6,8 +6,9 @@ key, or one that was read in part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeAlias, cast
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
+from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac, verifier
 from .strict_json import b64url_decode, b64url_encode, to_json
 from .weak_keys import is_of_small_order, weak_modulus
 from .weak_secrets import guessable
@@ -51,7 +52,9 @@ class UnusableKey(ValueError):
 class Key:
     """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
 
-    `public` is None for a secret, `private` is None where this process only verifies.
+    `public` is None for a secret, `private` is None where this process only verifies. What signs
+    and what verifies is chosen when the key is made: `sign(message)` returns a signature, where
+    there is a private part; `verify(message, signature)` says whether it is this key's.
     """
 
     kid: str
@@ -59,11 +62,19 @@ class Key:
     public: PublicKey | None
     private: PrivateKey | bytes | None
     operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
-    _mac: Mac | None = field(init=False, default=None)  # of a secret
+    sign: Callable[[bytes], bytes] = field(init=False)
+    verify: Callable[[bytes, bytes], bool] = field(init=False)
 
     def __post_init__(self) -> None:
+        chosen: tuple[object, object]
         if isinstance(self.private, bytes):
-            object.__setattr__(self, "_mac", Mac(self.private, self.algorithm))
+            mac = Mac(self.private, self.algorithm)
+            chosen = mac.sign, mac.verify
+        else:
+            primitive = self.algorithm.primitive
+            chosen = partial(primitive.sign, key=self.private), verifier(primitive, self.public)
+        for name, bound in zip(("sign", "verify"), chosen, strict=True):
+            object.__setattr__(self, name, bound)
 
     def __repr__(self) -> str:
         part = "secret" if self.is_symmetric else "private" if self.private else "public"
@@ -83,18 +94,6 @@ class Key:
     def verifies(self) -> bool:
         """Say whether this key may verify."""
         return "verify" in self.operations
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of `message`. The caller has seen that there is a private part."""
-        if self._mac is not None:
-            return self._mac.sign(message)
-        return self.algorithm.primitive.sign(message, self.private)
-
-    def verify(self, message: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is this key's for `message`."""
-        if self._mac is not None:
-            return self._mac.verify(message, signature)
-        return self.algorithm.primitive.verify(message, self.public, signature)
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
