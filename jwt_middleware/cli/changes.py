@@ -29,7 +29,7 @@ from ..values.randomness import draw
 from ..values.tokens import bare_grant
 from . import timed
 from .configured import in_memory, issuing
-from .lines import Line, span
+from .lines import Line, LineState, span
 
 # Writes an entry of `former` as its source does.
 Spell: TypeAlias = Callable[[Mapping[str, str]], str]
@@ -51,12 +51,11 @@ def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
         yield from _refresh_tokens(old, new, now, spell)
         yield from _same_store(before, after)
         yield from _limits(before, after)
-        yield from _clients(before, after)
         yield from _cookie_lines(old, new, before, after)
-    yield from _access_tokens(old, new, now)
+    yield _access_tokens(old, new, now)
     if before is not None and after is not None:
-        told = list(_services(old, new, before, after))
-        yield from told or [Line("ok", "services", "those that only verify notice nothing")]
+        nothing = Line("ok", "services", "those that only verify notice nothing")
+        yield from _services(old, new, before, after) or [nothing]
 
 
 # --- refresh tokens
@@ -107,13 +106,19 @@ def _made(settings: Settings, now: float, end: float) -> Iterator[str]:
 
 
 def _refresh_token_by(key: Key, issuer: str, now: float, end: float) -> str:
-    keys = RefreshKeys([key], issuer)
-    return refresh.mint(keys, grant=_somebodys_grant(now, end), jti=draw()[0], now=now, agent=None)
+    return refresh.mint(
+        RefreshKeys([key], issuer),
+        grant=_somebodys_grant(now, end),
+        jti=draw()[0],
+        now=now,
+        agent=None,
+    )
 
 
 def _somebodys_grant(now: float, end: float) -> Grant:
-    grant_id = new_grant_id("somebody")
-    return bare_grant(grant_id, "somebody", client_id="check", now=now, expires_at=end)
+    return bare_grant(
+        new_grant_id("somebody"), "somebody", client_id="check", now=now, expires_at=end
+    )
 
 
 def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[float, str]:
@@ -195,101 +200,121 @@ def _place(url: str) -> str:
 _SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # two schemes that lead to the same grants
 
 
-# --- limits
+# --- limits, paths and cookies
 
 
-def _limits(before: Refresh, after: Refresh) -> Iterator[Line]:
-    if after.idle_limit < before.idle_limit:
-        yield Line(
+def _that_hold(*rows: tuple[bool, LineState, str, str, str]) -> list[Line]:
+    """Return the line of each row whose condition holds, which stands first."""
+    return [Line(state, what, seen, remedy) for holds, state, what, seen, remedy in rows if holds]
+
+
+def _limits(before: Refresh, after: Refresh) -> list[Line]:
+    return _that_hold(
+        (
+            after.idle_limit < before.idle_limit,
             "warn",
             "idle_limit",
-            f"who hasn't refreshed for {span(after.idle_limit)} is logged out at once: it was "
-            f"{span(before.idle_limit)}",
+            (
+                f"who hasn't refreshed for {span(after.idle_limit)} is logged out at once: it "
+                f"was {span(before.idle_limit)}"
+            ),
             "lower it in steps, or leave it",
-        )
-    if after.absolute_limit != before.absolute_limit:
-        yield Line(
+        ),
+        (
+            after.absolute_limit != before.absolute_limit,
             "ok",
             "absolute_limit",
-            f"who is logged in keeps the end of that login, {span(before.absolute_limit)} after "
-            f"it; new logins have {span(after.absolute_limit)}",
-        )
-    if after.access_lifetime < before.access_lifetime:
-        yield Line(
+            (
+                "who is logged in keeps the end of that login, "
+                f"{span(before.absolute_limit)} after it; new logins have "
+                f"{span(after.absolute_limit)}"
+            ),
+            "",
+        ),
+        (
+            after.access_lifetime < before.access_lifetime,
             "ok",
             "access_lifetime",
             f"access tokens that are out live on, for {span(before.access_lifetime)} at most",
-        )
-
-
-# --- clients and cookies
-
-
-def _clients(before: Refresh, after: Refresh) -> Iterator[Line]:
-    if before.path != after.path:
-        yield Line(
+            "",
+        ),
+        (
+            before.path != after.path,
             "FAIL",
             "path",
-            f"clients that ask at {before.path}/refresh get no tokens there: {OUT}, until they "
-            f"know {after.path}",
+            (
+                f"clients that ask at {before.path}/refresh get no tokens there: {OUT}, until "
+                f"they know {after.path}"
+            ),
             f'path="{before.path}"',
-        )
+        ),
+    )
 
 
-def _cookie_lines(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
+def _cookie_lines(old: Settings, new: Settings, before: Refresh, after: Refresh) -> list[Line]:
     held, read = before.cookies, after.cookies
     if held is None:
-        return
+        return []
     if read is None:
-        yield Line("FAIL", "cookies", f"nobody reads them any more: in browsers {OUT}", "Cookies()")
-        return
-    if held.name != read.name:
-        yield Line(
+        return [
+            Line("FAIL", "cookies", f"nobody reads them any more: in browsers {OUT}", "Cookies()")
+        ]
+    was_at, is_at = (urlsplit(one.issuer).netloc for one in (old, new))
+    return _that_hold(
+        (
+            held.name != read.name,
             "FAIL",
             "cookies",
             f"browsers hold {held.name!r}, and {read.name!r} is looked for: in browsers {OUT}",
             f'name="{held.name}"',
-        )
-    else:
-        yield Line("ok", "cookies", f"browsers hold {held.name!r}, which is looked for")
-    if held.access and (not read.access or held.access_name != read.access_name):
-        yield Line(
+        ),
+        (
+            held.name == read.name,
+            "ok",
+            "cookies",
+            f"browsers hold {held.name!r}, which is looked for",
+            "",
+        ),
+        (
+            held.access and (not read.access or held.access_name != read.access_name),
             "warn",
             "cookies",
-            f"the access token in {held.access_name!r} is looked for no more: requests get 401 "
-            "until the page refreshes",
+            (
+                f"the access token in {held.access_name!r} is looked for no more: requests get "
+                "401 until the page refreshes"
+            ),
             "pages whose first request must be let in: keep it",
-        )
-    hosts = [urlsplit(one.issuer).netloc for one in (old, new)]
-    if hosts[0] != hosts[1]:
-        yield Line(
+        ),
+        (
+            was_at != is_at,
             "warn",
             "cookies",
-            f"a browser sends them to the host that set them: where the application moves from "
-            f"{hosts[0]} to {hosts[1]}, {OUT}, whatever `former` says",
+            (
+                "a browser sends them to the host that set them: where the application moves "
+                f"from {was_at} to {is_at}, {OUT}, whatever `former` says"
+            ),
             "rename the issuer, and leave the application where browsers know it",
-        )
+        ),
+    )
 
 
 # --- access tokens, here and at other services
 
 
-def _access_tokens(old: Settings, new: Settings, now: float) -> Iterator[Line]:
+def _access_tokens(old: Settings, new: Settings, now: float) -> Line:
     key = old.keys.signer or next(iter(old.keys.keys), None)
     if key is None:
-        yield Line("-", "access tokens", "the old keys are somewhere else: not compared")
-        return
+        return Line("-", "access tokens", "the old keys are somewhere else: not compared")
     reason = _refused(key, old, new, now)
     if not reason:
-        yield Line("ok", "access tokens", "stay to their end: one made by the old settings holds")
-    elif issuing(old) is not None and issuing(new) is not None:
-        yield Line(
+        return Line("ok", "access tokens", "stay to their end: one made by the old settings holds")
+    if issuing(old) is not None and issuing(new) is not None:
+        return Line(
             "ok",
             "access tokens",
             f"refused at once ({reason}): clients refresh on 401, and get others",
         )
-    else:
-        yield Line("warn", "access tokens", f"refused at once ({reason})", "keep what they name")
+    return Line("warn", "access tokens", f"refused at once ({reason})", "keep what they name")
 
 
 def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
@@ -322,45 +347,51 @@ def _is_same_key(one: Key, other: Key) -> bool:
     return one.public_jwk() == other.public_jwk()
 
 
-def _services(old: Settings, new: Settings, before: Refresh, after: Refresh) -> Iterator[Line]:
-    if old.issuer != new.issuer:
-        yield Line(
+def _services(old: Settings, new: Settings, before: Refresh, after: Refresh) -> list[Line]:
+    gone = next((one for one in old.audience if one not in new.audience), None)
+    signs = cast("Key", new.keys.signer)
+    is_secret = signs.is_symmetric or cast("Key", old.keys.signer).is_symmetric
+    is_new = signs.kid not in old.keys.by_kid
+    return _that_hold(
+        (
+            old.issuer != new.issuer,
             "warn",
             "services",
             f"those that only verify know the issuer as {old.issuer!r}, and refuse {new.issuer!r}",
             "before the change, have them trust the new name, too: TrustedIssuer",
-        )
-    gone = [one for one in old.audience if one not in new.audience]
-    if gone:
-        yield Line(
+        ),
+        (
+            gone is not None,
             "warn",
             "services",
-            f"tokens are no longer for {gone[0]!r}: who goes by that name refuses them",
+            f"tokens are no longer for {gone!r}: who goes by that name refuses them",
             "first name both in the audience, and the old one goes when nobody goes by it",
-        )
-    signs = cast("Key", new.keys.signer)
-    if signs.is_symmetric or cast("Key", old.keys.signer).is_symmetric:
-        if signs.kid not in old.keys.by_kid:
-            yield Line(
-                "warn",
-                "services",
-                "those that verify with the old secret refuse what is signed now",
-                _REMOTE,
-            )
-    elif signs.kid not in old.keys.by_kid:
-        yield Line(
+        ),
+        (
+            is_new and is_secret,
+            "warn",
+            "services",
+            "those that verify with the old secret refuse what is signed now",
+            _REMOTE,
+        ),
+        (
+            is_new and not is_secret,
             "ok",
             "services",
-            "those with KeySet.remote() find the new key by themselves; a copy of the old keys is "
-            "to be replaced",
-        )
-    if before.jwks_path != after.jwks_path:
-        yield Line(
+            (
+                "those with KeySet.remote() find the new key by themselves; a copy of the old "
+                "keys is to be replaced"
+            ),
+            "",
+        ),
+        (
+            before.jwks_path != after.jwks_path,
             "warn",
             "services",
             f"the key set moves from {before.jwks_path} to {after.jwks_path}",
             _REMOTE,
-        )
+        ),
+    )
 
 
 _REMOTE = "KeySet.remote() there, which finds the keys by the issuer's name"

@@ -36,7 +36,7 @@ from ..values.errors import KeysUnavailable, StoreUnavailable
 from . import waited
 from .commands import Subcommand
 from .configured import AS_JSON, SOURCE, in_memory, settings_of, source_of
-from .lines import Line, LineState, origin, span, write_lines
+from .lines import Line, origin, span, write_lines
 
 STORE_ROUNDS = 5  # questions to the store, for its latency
 LATELY = 600.0  # seconds; ends of this time are counted
@@ -74,13 +74,10 @@ def _installed() -> Iterator[Line]:
         f"cryptography {cryptography.__version__}",
         f"SQLite {sqlite3.sqlite_version}",
     ]
-    yield Line("ok", "versions", ", ".join((*versions, *_drivers())))
-
-
-def _drivers() -> Iterator[str]:
     for name in ("psycopg", "redis"):
         with suppress(ImportError):
-            yield f"{name} {resolve_name(name).__version__}"
+            versions.append(f"{name} {resolve_name(name).__version__}")
+    yield Line("ok", "versions", ", ".join(versions))
 
 
 def _home() -> str:
@@ -124,17 +121,24 @@ def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) ->
         source = replace(source, fetcher=fetcher)
     where = origin(one.keys)
     try:
-        found = source.fetch(one.issuer, None, settings.clock())
-        read, skipped = source.read(found.octets)
+        read, skipped = source.read(source.fetch(one.issuer, None, settings.clock()).octets)
         keys = KeySet(read)
     except KeysUnavailable as error:
         yield Line("FAIL", place, f"{where} of {one.issuer!r}: {error.detail}", _WAY_TO_KEYS)
     except ConfigurationError as error:
-        seen = f"{where} of {one.issuer!r} gives no key set: {error.problem}"
-        yield Line("FAIL", place, seen, error.remedy or "tell who runs the issuer")
+        yield Line(
+            "FAIL",
+            place,
+            f"{where} of {one.issuer!r} gives no key set: {error.problem}",
+            error.remedy or "tell who runs the issuer",
+        )
     except Exception as error:  # noqa: BLE001  (a fetcher of the application's may raise anything)
-        seen = f"{where} of {one.issuer!r}: the fetcher raised {type(error).__name__}: {error}"
-        yield Line("FAIL", place, seen, "it is the application's own")
+        yield Line(
+            "FAIL",
+            place,
+            f"{where} of {one.issuer!r}: the fetcher raised {type(error).__name__}: {error}",
+            "it is the application's own",
+        )
     else:
         yield Line("ok", place, f"{_names_of(keys)} of {one.issuer!r}, from {where}")
         yield from (_skipped(place, key) for key in skipped)
@@ -147,8 +151,12 @@ def _skipped(place: str, key: Skipped) -> Line:
     # Keycloak publishes one for encryption beside those that sign: nothing is wrong with it.
     if key.problem == NOT_FOR_SIGNATURES:
         return Line("-", place, f"{name} is left alone: {key.problem}")
-    seen = f"{name} can't be used: {key.problem}"
-    return Line("warn", place, seen, "its tokens are refused; tell who runs the issuer")
+    return Line(
+        "warn",
+        place,
+        f"{name} can't be used: {key.problem}",
+        "its tokens are refused; tell who runs the issuer",
+    )
 
 
 _WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
@@ -167,14 +175,22 @@ def _signer_lines(key: Key | None) -> Iterator[Line]:
     try:
         checked(key, MESSAGE, run(waited(key.signer.sign, MESSAGE)))
     except InvalidSignature:
-        seen = f"what it signs isn't signed by {key.kid}: no login and no refresh works"
-        yield Line("FAIL", "signer", seen, "give the public part of the key that it has")
+        yield Line(
+            "FAIL",
+            "signer",
+            f"what it signs isn't signed by {key.kid}: no login and no refresh works",
+            "give the public part of the key that it has",
+        )
     except Exception as error:  # noqa: BLE001  (a signer of the application's may raise anything)
-        seen = f"raised {type(error).__name__}: {error}; no login and no refresh works meanwhile"
-        yield Line("FAIL", "signer", seen, "its service: is it up, and may we use the key?")
+        yield Line(
+            "FAIL",
+            "signer",
+            f"raised {type(error).__name__}: {error}; no login and no refresh works meanwhile",
+            "its service: is it up, and may we use the key?",
+        )
     else:
-        took = (time.monotonic() - started) * 1000
-        yield Line("ok", "signer", f"signs as {key.kid} does, in {took:.0f} ms")
+        took = time.monotonic() - started
+        yield Line("ok", "signer", f"signs as {key.kid} does, in {took * 1000:.0f} ms")
 
 
 class _Watched:
@@ -196,12 +212,13 @@ class _Watched:
     def lines(self, place: str, leeway: float) -> Iterator[Line]:
         """Return what there is to say about each answer, and about the clocks."""
         for url, answer, _, took in self._seen:
-            seen = (
-                f"{url} answers {answer.status}, {len(answer.body)} octets in {took * 1000:.0f} ms"
+            yield Line(
+                # No fault: without an OpenID provider, the other kind of metadata is asked for.
+                "ok" if answer.status == 200 else "-",
+                place,
+                f"{url} answers {answer.status}, {len(answer.body)} octets in "
+                f"{took * 1000:.0f} ms, Cache-Control: {answer.cache_control or 'none'}",
             )
-            # No fault: where there is no OpenID provider, the other kind of metadata is asked for.
-            state: LineState = "ok" if answer.status == 200 else "-"
-            yield Line(state, place, f"{seen}, Cache-Control: {answer.cache_control or 'none'}")
         for url, answer, now, _ in self._seen[-1:]:
             yield _clock_line(url, answer.date, now, leeway)
 
@@ -216,9 +233,12 @@ def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
     which = "ahead of" if ahead > 0 else "behind"
     if abs(ahead) <= max(1.5, leeway / 10):
         return Line("ok", "clock", f"as that of {url}, within {max(abs(ahead), 1):.0f} s")
-    far = abs(ahead) > leeway
-    seen = f"this machine is {span(abs(ahead))} {which} {url}; tokens have a leeway of {leeway:g} s"
-    return Line("FAIL" if far else "warn", "clock", seen, "set the clocks by NTP")
+    return Line(
+        "FAIL" if abs(ahead) > leeway else "warn",
+        "clock",
+        f"this machine is {span(abs(ahead))} {which} {url}; tokens have a leeway of {leeway:g} s",
+        "set the clocks by NTP",
+    )
 
 
 # --- the store
@@ -238,8 +258,12 @@ def _store_lines(settings: Settings) -> Iterator[Line]:
     except StoreUnavailable as error:
         yield Line("FAIL", "store", f"doesn't answer: {error.detail}", "is it up, and reachable?")
     except Exception as error:  # noqa: BLE001  (a store of the application's may raise anything)
-        seen = f"raised {type(error).__name__}: {error}"
-        yield Line("FAIL", "store", seen, "a store may raise StoreUnavailable only")
+        yield Line(
+            "FAIL",
+            "store",
+            f"raised {type(error).__name__}: {error}",
+            "a store may raise StoreUnavailable only",
+        )
 
 
 async def _tried(settings: Settings) -> list[Line]:

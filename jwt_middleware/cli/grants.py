@@ -44,8 +44,10 @@ def _end_grants(arguments: Namespace) -> None:
         if arguments.subject is not None:
             count = len(store.end_subject(arguments.subject, REASON))
         elif before is not None:
-            older = (one.created_at < before and store.end(one.id, REASON) for one in _every(store))
-            count = _total("ended", older)
+            count = _total(
+                "ended",
+                (one.created_at < before and store.end(one.id, REASON) for one in _every(store)),
+            )
         else:
             count = sum(store.end(one, REASON) for one in arguments.id)
     sys.stdout.write(f"Ended {count:,} grants.\n")
@@ -142,12 +144,14 @@ def _write_all(lines: Iterable[str]) -> int:
 
 
 def _as_row(grant: Grant) -> str:
-    times = f"begun {timed(grant.created_at)}  used {timed(grant.rotated_at)}"
     scope = f"  scope {grant.scope}" if grant.scope else ""
     # A subject may have control characters of terminals: `issue` refuses them, other programs that
     # write to the store may not.
     subject = grant.subject if grant.subject.isprintable() else repr(grant.subject)
-    return f"{grant.id}  {subject}  {grant.client_id}  {times}{scope}"
+    return (
+        f"{grant.id}  {subject}  {grant.client_id}  begun {timed(grant.created_at)}  "
+        f"used {timed(grant.rotated_at)}{scope}"
+    )
 
 
 def _as_json(grant: Grant) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,16 +51,18 @@ def _make_keys(arguments: Namespace) -> None:
 
 def _list_keys(arguments: Namespace) -> None:
     (_, found), keep = _parsed_file(arguments.file), _keep(arguments)
-    rows = [("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE")]
-    rows += [
-        (
-            one.key.kid,
-            one.key.algorithm.name,
-            str(one.state),
-            "unknown" if one.since is None else timed(one.since),
-            _what_now(one, keep, clock()),
-        )
-        for one in found
+    rows = [
+        ("KID", "ALG", "STATE", "SINCE", "WHAT CAN BE DONE"),
+        *(
+            (
+                one.key.kid,
+                one.key.algorithm.name,
+                str(one.state),
+                "unknown" if one.since is None else timed(one.since),
+                _what_now(one, keep, clock()),
+            )
+            for one in found
+        ),
     ]
     sys.stdout.writelines(f"{printable(line)}\n" for line in table(rows))
 
@@ -104,8 +106,9 @@ def _rotate(arguments: Namespace) -> None:
                 f"rotate {_from(at)}, or at once with --force",
                 "who doesn't know it yet refuses its tokens",
             )
-        algorithm = arguments.algorithm or following.key.algorithm.name
-        return states.rotated(found, _new_key(algorithm), now)
+        return states.rotated(
+            found, _new_key(arguments.algorithm or following.key.algorithm.name), now
+        )
 
     before, after = _changed(arguments, change)
     active, following, *retired = after
@@ -128,9 +131,11 @@ def _rotate(arguments: Namespace) -> None:
 
 def _dependent(arguments: Namespace) -> str:
     """Return which tokens still need a retired key, in words."""
-    if arguments.own_secret:
-        return "access tokens that it signed are good till then"
-    return "refresh tokens under its secret are good till then"
+    return (
+        "access tokens that it signed are good till then"
+        if arguments.own_secret
+        else "refresh tokens under its secret are good till then"
+    )
 
 
 def _retire(arguments: Namespace) -> None:
@@ -195,8 +200,9 @@ def _changed(
     def to(contents: bytes) -> bytes:
         _, before = _parsed(contents)
         document = json.loads(contents)  # with members and keys that aren't ours
-        others = [one for one in document["keys"] if is_foreign(one)]
-        after = states.document(change(before), document, others)
+        after = states.document(
+            change(before), document, [one for one in document["keys"] if is_foreign(one)]
+        )
         # Read back: a file that the service can't read must not replace one that it can.
         seen.extend((before, _parsed(after)[1]))
         return after
@@ -234,14 +240,14 @@ def _new_key(algorithm: str) -> Key:
             return key
 
 
-def _chosen(found: Iterable[FileKey], kid: str) -> FileKey:
+def _chosen(found: Sequence[FileKey], kid: str) -> FileKey:
     """Return the one key that is called so, or begins so."""
-    matching = [one for one in found if one.key.kid.startswith(kid)]
-    exact = [one for one in matching if one.key.kid == kid]
-    if len(exact or matching) != 1:
+    exact = [one for one in found if one.key.kid == kid]
+    matching = exact or [one for one in found if one.key.kid.startswith(kid)]
+    if len(matching) != 1:
         problem = "none of its keys has" if not matching else f"{len(matching)} keys have"
         raise Refusal(f"{problem} a kid that begins with {kid!r}: see `keys list`")
-    return (exact or matching)[0]
+    return matching[0]
 
 
 def _keep(arguments: Namespace) -> float:

@@ -15,7 +15,7 @@ from ..jose import jws
 from ..jose.jws import Parsed
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.claims import Policy, accept, check_type, time_of
+from ..token.claims import IDENTIFIERS, Policy, accept, check_type, time_of
 from ..token.profiles import Profile
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
@@ -49,7 +49,7 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         check_type(parsed, policy.profile)
         yield Line("ok", what, shows())
         what, shows = "key", lambda: _shows_keys(trust, kid)
-        key = await trust.keys.afind(kid, now)
+        key = trust.keys.find(kid, now)
         yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
         wanted = f"the key called {key.kid} is for {key.algorithm.name}"
         what, shows = "signature", lambda: f"alg {algorithm}; {wanted}"
@@ -147,8 +147,7 @@ def _shows_time(name: str, words: str) -> Shows:
 
 
 def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
-    names = ("sub", "client_id", "jti", "sid")
-    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
+    return ", ".join(f"{one} {claims[one]!r}" for one in IDENTIFIERS if one in claims)
 
 
 def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:

@@ -64,8 +64,7 @@ def _token_in(path: str) -> str:
 def _verify(arguments: Namespace) -> int:
     _check_path(arguments.file)
     settings = settings_of(arguments).replace(on_event=None)
-    text = _token_in(arguments.file)
-    lines = asyncio.run(_verified(settings, text, arguments))
+    lines = asyncio.run(_verified(settings, _token_in(arguments.file), arguments))
     return write_lines(lines, as_json=arguments.json, bad=("FAIL",))
 
 
@@ -88,8 +87,14 @@ def _answered(settings: Settings, request: Request, step: Forward | Reply) -> li
     where = f"{request.method} {request.path}"
     if isinstance(step, Forward):
         if step.token is None:
-            seen = f"{where} reaches the application: the route is public, and reads no token"
-            return [Line("warn", "answer", seen, "--path of a route that needs one")]
+            return [
+                Line(
+                    "warn",
+                    "answer",
+                    f"{where} reaches the application: the route is public, and reads no token",
+                    "--path of a route that needs one",
+                )
+            ]
         whose = f"of {step.user.display_name!r}" if step.user.is_authenticated else "of no user"
         return [
             *_grant_line(settings, step.token),
@@ -97,11 +102,18 @@ def _answered(settings: Settings, request: Request, step: Forward | Reply) -> li
         ]
     refused = [one for one in step.events if isinstance(one, Refused)]
     if not refused:
-        seen = f"{where} is answered by the middleware itself, which reads no token there"
-        return [Line("warn", "answer", seen, "--path of a route of the application")]
-    status, reason, detail = refused[-1].status, refused[-1].reason, refused[-1].detail
-    seen = f"{where} is answered {status}, {reason}" + (f": {detail}" if detail else "")
-    return [Line("FAIL", "answer", seen, ADVICE.get(reason, "see docs/errors.md"))]
+        return [
+            Line(
+                "warn",
+                "answer",
+                f"{where} is answered by the middleware itself, which reads no token there",
+                "--path of a route of the application",
+            )
+        ]
+    last = refused[-1]
+    seen = f"{where} is answered {last.status}, {last.reason}"
+    seen += f": {last.detail}" if last.detail else ""
+    return [Line("FAIL", "answer", seen, ADVICE.get(last.reason, "see docs/errors.md"))]
 
 
 def _grant_line(settings: Settings, token: AccessToken) -> list[Line]:
@@ -109,8 +121,13 @@ def _grant_line(settings: Settings, token: AccessToken) -> list[Line]:
     if token.grant_id is None or group is None:
         return []
     if in_memory(group.store):
-        seen = "memory:// is each process's own: nobody but the service knows what has ended"
-        return [Line("-", "grant", seen)]
+        return [
+            Line(
+                "-",
+                "grant",
+                "memory:// is each process's own: nobody but the service knows what has ended",
+            )
+        ]
     return [Line("ok", "grant", f"{token.grant_id} is none of those that ended")]
 
 
@@ -121,8 +138,7 @@ def _inspect(arguments: Namespace) -> int:
     _check_path(arguments.file)
     text = _token_in(arguments.file)
     segments = text.split(".")
-    warning = "NOTHING WAS VERIFIED: anybody can write a token that says this.\n"
-    sys.stderr.write(warning)
+    sys.stderr.write("NOTHING WAS VERIFIED: anybody can write a token that says this.\n")
     if len(segments) != 3:  # RFC 7515 s7.1; five are those of an encrypted token
         raise Refusal(f"{len(segments)} parts and not 3: an opaque or encrypted token, or cut off")
     claims: Any = {}

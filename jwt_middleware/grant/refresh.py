@@ -1,7 +1,8 @@
 """A refresh: a refresh token is exchanged for a new access token and a new refresh token.
 
 `exchange` reads from top to bottom: client, scope, proof, the store's `advance`, the decision of
-the rotation rule, claims, signature, answer. What fails before `advance` changes nothing.
+the rotation rule, claims, signature, answer. What fails before `advance` changes nothing. After it
+there may be a rotation that the client doesn't know of: its next try is answered as "repeated".
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def _advance(
         raise InvalidGrant(reasons.AHEAD).of(row.id, Ahead(grant_id=row.id, gap=gap))
     if decision is Outcome.REUSED:
         # The end first, then the answer: a thief must not hear of it while his tokens still work.
+        # If the end fails, the answer is 503, and the next try decides again.
         yield from issuing.end(row.id, "reused", now)
         seconds = max(now - row.rotated_at, 0.0)
         reused = Reused(grant_id=row.id, gap=-gap, seconds=seconds, user_agent_changed=changed)

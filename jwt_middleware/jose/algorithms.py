@@ -47,6 +47,15 @@ class Algorithm(NamedTuple):
     primitive: Primitive  # signs and verifies, in the form that JWS wants
 
 
+def verifier(primitive: Any, public: Any) -> Callable[[bytes, bytes], bool]:
+    """Return `verify(message, signature)` for one public key."""
+
+    def verify(message: bytes, signature: bytes) -> bool:
+        return bool(primitive.verify(message, public, signature))
+
+    return verify
+
+
 class Mac:
     """HMAC (RFC 2104) under one secret: keyed once, because that costs more than one signature."""
 

@@ -6,8 +6,9 @@ key, or one that was read in part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, TypeAlias, cast
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac
+from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac, verifier
 from .strict_json import b64url_decode, b64url_encode, to_json
 from .weak_keys import is_of_small_order, weak_modulus
 from .weak_secrets import guessable
@@ -51,7 +52,9 @@ class UnusableKey(ValueError):
 class Key:
     """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
 
-    `public` is None for a secret, `private` is None where this process only verifies.
+    `public` is None for a secret, `private` is None where this process only verifies. What signs
+    and what verifies is chosen when the key is made: `sign(message)` returns a signature, where
+    there is a private part; `verify(message, signature)` says whether it is this key's.
     """
 
     kid: str
@@ -59,11 +62,19 @@ class Key:
     public: PublicKey | None
     private: PrivateKey | bytes | None
     operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
-    _mac: Mac | None = field(init=False, default=None)  # of a secret
+    sign: Callable[[bytes], bytes] = field(init=False)
+    verify: Callable[[bytes, bytes], bool] = field(init=False)
 
     def __post_init__(self) -> None:
+        chosen: tuple[object, object]
         if isinstance(self.private, bytes):
-            object.__setattr__(self, "_mac", Mac(self.private, self.algorithm))
+            mac = Mac(self.private, self.algorithm)
+            chosen = mac.sign, mac.verify
+        else:
+            primitive = self.algorithm.primitive
+            chosen = partial(primitive.sign, key=self.private), verifier(primitive, self.public)
+        for name, bound in zip(("sign", "verify"), chosen, strict=True):
+            object.__setattr__(self, name, bound)
 
     def __repr__(self) -> str:
         part = "secret" if self.is_symmetric else "private" if self.private else "public"
@@ -83,18 +94,6 @@ class Key:
     def verifies(self) -> bool:
         """Say whether this key may verify."""
         return "verify" in self.operations
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of `message`. The caller has checked for a private part."""
-        if self._mac is not None:
-            return self._mac.sign(message)
-        return self.algorithm.primitive.sign(message, self.private)
-
-    def verify(self, message: bytes, signature: bytes) -> bool:
-        """Say whether `signature` is this key's for `message`."""
-        if self._mac is not None:
-            return self._mac.verify(message, signature)
-        return self.algorithm.primitive.verify(message, self.public, signature)
 
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
@@ -118,8 +117,7 @@ class Key:
 
 def thumbprint(members: Mapping[str, Any]) -> str:
     """Return the SHA-256 thumbprint of a JWK, in base64url (RFC 7638 s3)."""
-    names = _PUBLIC_MEMBERS[members["kty"]]
-    text = to_json({name: members[name] for name in names})
+    text = to_json({name: members[name] for name in _PUBLIC_MEMBERS[members["kty"]]})
     return b64url_encode(sha256(text.encode()).digest()).decode()
 
 
@@ -127,8 +125,7 @@ def is_foreign(jwk: Mapping[str, Any]) -> bool:
     """Say whether a JWK is of a type that isn't known here. A key set may contain such keys."""
     kty = jwk.get("kty")
     # A known type in other letter case is a mistake, not a newer type.
-    known = {name.lower() for name in _PUBLIC_MEMBERS}
-    return isinstance(kty, str) and kty.lower() not in known
+    return isinstance(kty, str) and kty.lower() not in map(str.lower, _PUBLIC_MEMBERS)
 
 
 def is_private(jwk: Mapping[str, Any]) -> bool:
@@ -193,8 +190,10 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
     bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
     if isinstance(public, rsa.RSAPublicKey):
         _check_rsa(public, bound)
-    elif isinstance(public, ed25519.Ed25519PublicKey):
-        _check_ed25519(public)
+    elif isinstance(public, ed25519.Ed25519PublicKey) and is_of_small_order(
+        public.public_bytes_raw()
+    ):
+        raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")
     return Key(_kid_or_thumbprint(kid, members), bound, public, private)
 
 
@@ -212,13 +211,11 @@ def from_pem(
             if b"PRIVATE KEY-----" in pem
             else serialization.load_pem_public_key(pem)
         )
-        return from_object(key, algorithm, kid=kid)
-    except UnusableKey:
-        raise
     except TypeError:
         raise UnusableKey("it is encrypted and no password was given, or the reverse") from None
     except Exception:  # noqa: BLE001  (OpenSSL's reasons vary by version, and may quote the input)
         raise UnusableKey("not a private or public key in PEM, or the password is wrong") from None
+    return from_object(key, algorithm, kid=kid)
 
 
 def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key:
@@ -284,8 +281,9 @@ def _bind(name: object, kty: str, curve: object) -> Algorithm:
     bound = _algorithm_called(name)
     # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
     if not _fits(bound, kty, curve):
-        kind = f"{kty} {curve or ''}".rstrip()
-        raise UnusableKey(f"{bound.name} doesn't go with a key of type {kind}")
+        raise UnusableKey(
+            f"{bound.name} doesn't go with a key of type {kty} {curve or ''}".rstrip()
+        )
     return bound
 
 
@@ -293,9 +291,8 @@ def _natural(kty: str, curve: object, fallback: str | None) -> str:
     """Return the algorithm of a key without `alg`: the fallback if it fits, else the curve's."""
     if fallback is not None and _fits(_algorithm_called(fallback), kty, curve):
         return fallback
-    by_curve = BY_CURVE.get(curve) if isinstance(curve, str) else None
-    if by_curve is not None:
-        return by_curve
+    if isinstance(curve, str) and curve in BY_CURVE:
+        return BY_CURVE[curve]
     if curve is not None:
         raise UnusableKey(f"curve {curve!r} is not supported")
     raise UnusableKey(
@@ -309,10 +306,9 @@ def _fits(algorithm: Algorithm, kty: str, curve: object) -> bool:
 
 
 def _algorithm_called(name: object) -> Algorithm:
-    found = ALGORITHMS.get(name) if isinstance(name, str) else None
-    if found is None:
+    if not isinstance(name, str) or name not in ALGORITHMS:
         raise UnusableKey(f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}")
-    return found
+    return ALGORITHMS[name]
 
 
 def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
@@ -360,8 +356,3 @@ def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:
     problem = weak_modulus(numbers.n)
     if problem:
         raise UnusableKey(f"the RSA modulus {problem}: the private key can be computed from it")
-
-
-def _check_ed25519(key: ed25519.Ed25519PublicKey) -> None:
-    if is_of_small_order(key.public_bytes_raw()):
-        raise UnusableKey("a point of small order: anybody can sign for this Ed25519 key")

@@ -79,10 +79,9 @@ def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) 
     path = os.path.realpath(path)
     with _locked(path) as status:
         if status.st_mode & _OPEN_TO_OTHERS and _HAS_MODES:
-            mode = f"{status.st_mode & 0o777:04o}"
             raise ConfigurationError(
                 "keys",
-                f"{path}: others may read or change it, its mode is {mode}",
+                f"{path}: others may read or change it, its mode is {status.st_mode & 0o777:04o}",
                 "chmod 600; a key that others could read is to be rotated and retired",
             )
         _put_in_place(path, to(read_key_file(path)), os.replace, status)
@@ -131,7 +130,12 @@ def _locked(path: str) -> Generator[os.stat_result, None, None]:
     deadline = monotonic() + LOCK_TIMEOUT
     while True:
         with _errors_explained(path):
-            descriptor = _open_to_lock(path)
+            # Open for writing, though nothing is written: on NFS the server grants an exclusive
+            # lock only for a file that is open for writing (flock(2)).
+            try:
+                descriptor = os.open(path, os.O_RDWR)
+            except PermissionError:
+                descriptor = os.open(path, os.O_RDONLY)
         try:
             status = _try_lock(descriptor, path, deadline)
             if status is not None:
@@ -140,15 +144,6 @@ def _locked(path: str) -> Generator[os.stat_result, None, None]:
         finally:
             os.close(descriptor)
         sleep(0.01)
-
-
-def _open_to_lock(path: str) -> int:
-    # Open for writing, though nothing is written: on NFS the server grants an exclusive lock only
-    # for a file that is open for writing (flock(2)).
-    try:
-        return os.open(path, os.O_RDWR)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY)
 
 
 def _try_lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:

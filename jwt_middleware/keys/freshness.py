@@ -90,13 +90,18 @@ class Freshness:
 
     def plan(self, kid: str | None, now: float) -> FetchPlan:
         """Say what a request that names `kid` does. After "start" and "ask" a lease has begun."""
-        if now < self.since < inf:
-            self._set_back(now)
+        if now < self.since < inf:  # the clock was set back
+            self._expires_at = min(self._expires_at, now)
+            self._set_due(-inf)
+            self.since = now - SET_BACK
         if self.is_lost(now):
             self.failed(min(self._lease, now))
         usable = self.is_usable(now)
         if usable and kid in self.keys:
-            return self._begin_ahead(now)
+            if now < self.due or self._lease > -inf or self._is_resting(now):
+                return "go on"
+            self._begin(now)
+            return "start"
         # A token without `kid` needs a set of one key; another fetch would hardly bring one.
         if usable and kid is None:
             return "unknown"
@@ -124,8 +129,7 @@ class Freshness:
     def is_lost(self, now: float) -> bool:
         """Say whether a fetch is under way that should have come back."""
         # After a clock was set back, the lease would otherwise never end.
-        lease = self._limits.lease
-        return self._lease > -inf and not 0 <= self._lease - now <= lease + SET_BACK
+        return self._lease > -inf and not 0 <= self._lease - now <= self._limits.lease + SET_BACK
 
     def is_old(self, now: float) -> bool:
         """Say whether the last look at the source was long ago, and didn't fail."""
@@ -153,9 +157,8 @@ class Freshness:
         self._lease = -inf
         self._begun_at = max(self._begun_at, begun)
         self._expires_at = begun + lifetime
-        ahead = begun + lifetime * (FETCH_AHEAD + SPREAD * (2 * spread - 1))
         # `due` before `since`: threads read both without the lock, and an early look does no harm.
-        self._set_due(ahead)
+        self._set_due(begun + lifetime * (FETCH_AHEAD + SPREAD * (2 * spread - 1)))
         self.since = begun - SET_BACK
 
     def failed(self, now: float) -> None:
@@ -175,12 +178,6 @@ class Freshness:
     def _gone_at(self) -> float:
         return self._expires_at + self._limits.stale
 
-    def _begin_ahead(self, now: float) -> FetchPlan:
-        if now < self.due or self._lease > -inf or self._is_resting(now):
-            return "go on"
-        self._begin(now)
-        return "start"
-
     def _is_resting(self, now: float) -> bool:
         return 0 < self._next_try - now <= FETCH_BACK_OFF[-1]
 
@@ -188,11 +185,6 @@ class Freshness:
         self._begun_at = now
         self._lease = now + self._limits.lease
         self._set_due(self._lease)
-
-    def _set_back(self, now: float) -> None:
-        self._expires_at = min(self._expires_at, now)
-        self._set_due(-inf)
-        self.since = now - SET_BACK
 
     def _set_due(self, when: float) -> None:
         self.due = min(when, self._gone_at)

@@ -81,8 +81,12 @@ class HttpFetcher:
             body = response.read(limit + 1)
             if len(body) > limit:
                 raise KeysUnavailable(f"{url} answers more than {limit} octets")
-            said = response.getheader("cache-control"), response.getheader("date")
-            return Fetched(response.status, body, *said)
+            return Fetched(
+                response.status,
+                body,
+                response.getheader("cache-control"),
+                response.getheader("date"),
+            )
 
     def _connect(self, parts: SplitResult, deadline: float) -> socket.socket:
         host = parts.hostname or ""

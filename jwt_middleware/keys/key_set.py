@@ -64,8 +64,7 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
-        made = usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64))
-        keys = cls((made,))
+        keys = cls((usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
         keys.is_made_here = True
         return keys
 
@@ -114,8 +113,9 @@ class KeySet:
         try:
             found = cls.from_jwks(contents, algorithm=algorithm)
         except ConfigurationError as error:
-            problem = f"{error.problem}, in {fspath(path)}"
-            raise ConfigurationError(error.field, problem, error.remedy) from None
+            raise ConfigurationError(
+                error.field, f"{error.problem}, in {fspath(path)}", error.remedy
+            ) from None
         return cls(found.keys, file_source(path, algorithm))
 
     @classmethod

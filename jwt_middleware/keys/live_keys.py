@@ -17,13 +17,13 @@ from ..jose.jwk import Key
 from ..values import forks, reasons
 from ..values.errors import ConfigurationError, InvalidToken, KeysUnavailable
 from ..values.events import Event, KeysBack, KeysChanged, KeysFailed, KeySkipped
-from ..values.flows import Flow, arun, ask, run
+from ..values.flows import Flow, ask, run
 from ..values.randomness import fraction
 from .freshness import JOINED, OLD, FetchPlan, Freshness, fixed
 from .key_set import KeySet
 from .key_sources import FoundKeys, Skipped, Source
 from .stranger_limits import Places
-from .waits import adone_within, done_within, new_future
+from .waits import new_future, result_within
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_ALOFT = 2  # threads of fetches; where so many hang, one more would hang, too
 
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
+# Waits for a future as one kind of door does, at most so many seconds. Raises TimeoutError.
+WaitFor: TypeAlias = Callable[["Future[Any]", float], Any]
 
 
 class _Flight(NamedTuple):
@@ -103,11 +105,7 @@ class LiveKeys:
             KeysUnavailable: nobody can say at the moment.
 
         """
-        return run(self._find(done_within, kid, now))
-
-    async def afind(self, kid: str | None, now: float) -> Key:
-        """Do what `find` does, in a task: a client that goes away doesn't stop the fetch."""
-        return await arun(self._find(adone_within, kid, now))
+        return run(self.finding(result_within, kid, now))
 
     def renew(self, now: float, *, lacking: bool = False) -> None:
         """Begin a fetch if it is time, for keys of our own; the known keys go on to sign meanwhile.
@@ -119,27 +117,27 @@ class LiveKeys:
             KeysUnavailable: it can't be found out at the moment.
 
         """
-        run(self._renew(done_within, now, lacking=lacking))
+        run(self.renewing(result_within, now, lacking=lacking))
 
-    async def arenew(self, now: float, *, lacking: bool = False) -> None:
-        """Do what `renew` does, in a task."""
-        await arun(self._renew(adone_within, now, lacking=lacking))
-
-    def _find(self, wait_for: Callable[..., Any], kid: str | None, now: float) -> Flow[Key]:
+    def finding(self, wait_for: WaitFor, kid: str | None, now: float) -> Flow[Key]:
+        """Do what `find` does, as a flow. A request that stops waiting doesn't stop the fetch."""
         wait = self._decide(kid, now)
         if wait is not None:
-            is_done = yield from ask(wait_for, wait.future, wait.seconds)
-            if wait.must and not is_done:
-                raise self._unavailable(now)
+            try:
+                yield from ask(wait_for, wait.future, wait.seconds)
+            except TimeoutError:
+                if wait.must:
+                    raise self._unavailable(now) from None
         return self._look(kid)
 
-    def _renew(self, wait_for: Callable[..., Any], now: float, *, lacking: bool) -> Flow[None]:
+    def renewing(self, wait_for: WaitFor, now: float, *, lacking: bool = False) -> Flow[None]:
+        """Do what `renew` does, as a flow."""
         name = "" if lacking else next(iter(self.fresh.keys))
-        wait = None
-        with suppress(InvalidToken):  # the last look was a moment ago, or brought other keys
+        # InvalidToken: the last look was a moment ago, or brought other keys.
+        with suppress(InvalidToken, TimeoutError):
             wait = self._decide(name, now)
-        if wait is not None:
-            yield from ask(wait_for, wait.future, wait.seconds)
+            if wait is not None:
+                yield from ask(wait_for, wait.future, wait.seconds)
 
     def _decide(self, kid: str | None, now: float) -> _Wait | None:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
@@ -148,12 +146,11 @@ class LiveKeys:
         forks.notice()  # before the lock: a parent's thread may hold it for ever
         # Look-ups of names have no time-out; so the request has one.
         limits = self.source.limits()
-        lease = limits.lease
         events: tuple[Event, ...] = ()
         with self._lock:
             if self.fresh.is_lost(now):
                 self._flight = None
-                events = self._note_failure(now, f"no answer in {lease:g} s")
+                events = self._note_failure(now, f"no answer in {limits.lease:g} s")
             # After an idle time, say: a key that is known may have been stolen and removed by now.
             was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
@@ -170,7 +167,7 @@ class LiveKeys:
             return _Wait(flight.future, JOINED, must=False)
         if flight is None or plan not in ("ask", "join"):
             return None
-        return _Wait(flight.future, lease if patient or plan == "ask" else JOINED)
+        return _Wait(flight.future, limits.lease if patient or plan == "ask" else JOINED)
 
     def _look(self, kid: str | None) -> Key:
         """Return the key from what is known now. Raises InvalidToken, KeysUnavailable."""

@@ -110,14 +110,12 @@ def _since(member: Mapping[str, Any]) -> float | None:
 
 def begun(key: Key, following: Key, now: float) -> tuple[FileKey, ...]:
     """Return a first active key, and the one that will follow it."""
-    active = FileKey(key, KeyStage.ACTIVE, now, key.to_jwk())
-    return followed((active,), following, now)
+    return followed((FileKey(key, KeyStage.ACTIVE, now, key.to_jwk()),), following, now)
 
 
 def followed(found: Iterable[FileKey], following: Key, now: float) -> tuple[FileKey, ...]:
     """Return the keys with one that will be active after the next rotation."""
-    added = FileKey(following, KeyStage.NEXT, now, following.to_jwk())
-    return ordered((*found, added))
+    return ordered((*found, FileKey(following, KeyStage.NEXT, now, following.to_jwk())))
 
 
 _STEP = {KeyStage.NEXT: KeyStage.ACTIVE, KeyStage.ACTIVE: KeyStage.RETIRED}

@@ -7,7 +7,7 @@ The keys in the answer are checked by the caller.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -26,6 +26,8 @@ MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 LEASE_MARGIN = 1.0  # seconds beyond its time-out after which a fetch counts as failed
 
+# A tuple, because what an untyped caller gives may have no hash.
+_PUBLISHABLE = tuple(name for name, one in ALGORITHMS.items() if one.kty != "oct")
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
 
@@ -68,11 +70,13 @@ class Remote:
             problem = unusable(self.url)
             if problem:
                 raise ConfigurationError("keys.url", problem, "an https URL; http on loopback only")
-        if self.algorithm is not None:
-            _check_algorithm(self.algorithm)
+        if self.algorithm is not None and self.algorithm not in _PUBLISHABLE:
+            raise ConfigurationError(
+                "keys.algorithm", "is no algorithm of published keys", 'as in "RS256"'
+            )
         for name, one in self.__dataclass_fields__.items():
             if one.metadata:
-                _check_range(name, getattr(self, name), **one.metadata)
+                _check_range(one, getattr(self, name), **one.metadata)
         if not isinstance(cast("Any", self.private_addresses), bool):
             raise ConfigurationError("keys.private_addresses", "must be True or False")
         if self.fetcher is not None and not callable(getattr(self.fetcher, "fetch", None)):
@@ -173,17 +177,10 @@ def _is_here(url: str) -> bool:
     return is_loopback_host(urlsplit(url).hostname or "")
 
 
-def _check_algorithm(name: object) -> None:
-    found = ALGORITHMS.get(name) if isinstance(name, str) else None
-    if found is None or found.kty == "oct":
-        raise ConfigurationError(
-            "keys.algorithm", "is no algorithm of published keys", 'as in "RS256"'
-        )
-
-
-def _check_range(name: str, value: Any, minimum: float, maximum: float) -> None:
+def _check_range(one: Field[Any], value: Any, minimum: float, maximum: float) -> None:
     if type(value) not in (int, float) or not minimum <= value <= maximum:
-        default = Remote.__dataclass_fields__[name].default
         raise ConfigurationError(
-            f"keys.{name}", f"must be {minimum} to {maximum} seconds", f"the default is {default}"
+            f"keys.{one.name}",
+            f"must be {minimum} to {maximum} seconds",
+            f"the default is {one.default}",
         )

@@ -23,7 +23,6 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any
 
-from ..keys.live_keys import LiveKeys
 from ..keys.stranger_limits import MAX_PLACES
 from ..values import forks
 from ..values.events import Event, Refused
@@ -41,8 +40,6 @@ class Awaiting:
     """How doors that await call and wait. What is asynchronous runs in the task that asks."""
 
     drive = staticmethod(arun)
-    find_key = staticmethod(LiveKeys.afind)
-    renew_keys = staticmethod(LiveKeys.arenew)
 
     def __init__(self, store: Any, tell: Callable[[tuple[Event, ...]], None]) -> None:
         self._store = store
@@ -59,9 +56,13 @@ class Awaiting:
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
         threads = "store" if getattr(self._store, "blocking", True) else ""
-        call = getattr(self._store, verb)
-        # An end that takes too long may succeed all the same, and should.
-        called = self.call(threads, call, Hidden(args), is_shielded=verb in _ENDINGS)
+        called = self.call(
+            threads,
+            getattr(self._store, verb),
+            Hidden(args),
+            # An end that takes too long may succeed all the same, and should.
+            is_shielded=verb in _ENDINGS,
+        )
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
     async def call(
@@ -85,7 +86,10 @@ class Awaiting:
         return await wait_for(shield(ensure_future(answer)) if is_shielded else answer, CALL_LIMIT)
 
     async def wait(self, future: Future[Any], seconds: float) -> Any:
-        """Return what a future brings that threads share. Raises TimeoutError."""
+        """Return what a future brings that threads share. Raises TimeoutError.
+
+        To stop waiting doesn't cancel it, once it runs (`set_running_or_notify_cancel`).
+        """
         return await wait_for(wrap_future(future), seconds)
 
     def carry(self, flow: Flow[None]) -> Awaitable[None]:
@@ -108,8 +112,9 @@ class Awaiting:
         if not task.cancelled():
             ending = task.exception() or task.result()
             # A refusal that nobody gets is none.
-            events = getattr(ending, "events", ())
-            self._tell(tuple(one for one in events if not isinstance(one, Refused)))
+            self._tell(
+                tuple(one for one in getattr(ending, "events", ()) if not isinstance(one, Refused))
+            )
 
     def _begun(self, flow: Flow[None]) -> Task[None]:
         task = create_task(arun(flow))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.trusted_issuers import Issuers, Trust
 from ..keys.freshness import JOINED
 from ..keys.signer import ExternalKey, checked
+from ..keys.waits import new_future
 from ..values import forks, reasons
 from ..values.errors import EndGrant, InvalidToken, OAuthError, Unavailable
 from ..values.flows import Flow, ask
@@ -84,8 +85,9 @@ class Hooks:
     def sign(self, caller: Caller, key: ExternalKey, message: Hidden[bytes]) -> Flow[bytes]:
         """Return the signature of `message` by a key that is elsewhere. Raises Unavailable."""
         try:
-            args = Hidden((message.value,))
-            signature = yield from ask(caller.call, "signer", key.signer.sign, args)
+            signature = yield from ask(
+                caller.call, "signer", key.signer.sign, Hidden((message.value,))
+            )
             return checked(key, message.value, signature)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
             raise self._failed("signer", error) from None
@@ -109,21 +111,17 @@ class Hooks:
         if is_new:
             yield from ask(caller.carry, self._put(caller, hook, name, question))
         try:
-            outcome = yield from ask(caller.wait, question.outcome, JOINED)
+            outcome: Trust | OAuthError = yield from ask(caller.wait, question.outcome, JOINED)
         except TimeoutError:
             outcome = _UNANSWERED
         if isinstance(outcome, OAuthError):
             # An object of its own for each that waits: several threads raise it at once.
             kind = InvalidToken if isinstance(outcome, InvalidToken) else Unavailable
             raise kind(outcome.reason, outcome.detail)
-        trust: Trust = outcome
-        return trust
+        return outcome
 
     def _join(self, name: str) -> tuple[_Question, bool]:
         """Return the question about a name, and whether it is new: then the caller puts it."""
-        # Not at the top: most processes ask nothing.
-        from concurrent.futures import Future
-
         forks.notice()
         with self._lock:
             question, now = self.questions.get(name), monotonic()
@@ -131,7 +129,7 @@ class Hooks:
             # older never ends.
             if question is not None and now - question.begun < JOINED + CALL_LIMIT:
                 return question, False
-            question = self.questions[name] = _Question(now, Future())
+            question = self.questions[name] = _Question(now, new_future())
             # A future that runs isn't cancelled by a request that stops waiting for it.
             question.outcome.set_running_or_notify_cancel()
             return question, True

@@ -188,5 +188,4 @@ class LiveStore:
         self.ended.failed(now)
         if self.ended.is_late(now) and not self._is_late:
             self._is_late = True
-            seconds = now - self.ended.synced_at
-            self._log.tell((SyncLate(seconds=seconds, passing=self._passing),))
+            self._log.tell((SyncLate(seconds=now - self.ended.synced_at, passing=self._passing),))

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..grant.ports import Ports
-from ..keys.live_keys import LiveKeys
 from ..keys.signer import ExternalKey
+from ..keys.waits import result_within
 from ..settings.settings import Settings
 from ..stores.contract import STORE_VERBS
 from ..values.errors import ConfigurationError
@@ -29,8 +29,7 @@ class Waiting:
     """How doors that can't await call and wait (WSGI, and `issue`): in the thread they run in."""
 
     drive = carry = staticmethod(run)
-    find_key = staticmethod(LiveKeys.find)
-    renew_keys = staticmethod(LiveKeys.renew)
+    wait = staticmethod(result_within)
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -43,10 +42,6 @@ class Waiting:
     def call(self, threads: str, hook: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
         """Call a function of the application's. Raises what it raises."""
         return hook(*args.value)
-
-    def wait(self, future: Any, seconds: float) -> Any:
-        """Return what a `concurrent.futures.Future` brings. Raises TimeoutError."""
-        return future.result(seconds)
 
     def sync(self, store: LiveStore, arrival: float) -> None:
         """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
@@ -62,8 +57,10 @@ def ports(
         return lambda *args: kind.drive(flow(*given, *args))
 
     found: dict[str, Any] = {
-        "find_key": kind.find_key,
-        "renew_keys": kind.renew_keys,
+        "find_key": lambda keys, *args: kind.drive(keys.finding(kind.wait, *args)),
+        "renew_keys": lambda keys, *args, **options: kind.drive(
+            keys.renewing(kind.wait, *args, **options)
+        ),
         "sign": driven(hooks.sign, kind),
     }
     if settings.issuer_for is not None:
@@ -100,6 +97,8 @@ def unawaited(answer: Any, subject: str) -> Any:
 
 
 def _asynchronous(field: str, subject: str, remedy: str) -> ConfigurationError:
-    problem = f"{subject} asynchronous, and a WSGI door can't await"
-    way = "in asynchronous code the door of ASGI, and await issuer.aissue(...)"
-    return ConfigurationError(field, problem, f"{remedy}; {way}")
+    return ConfigurationError(
+        field,
+        f"{subject} asynchronous, and a WSGI door can't await",
+        f"{remedy}; in asynchronous code the door of ASGI, and await issuer.aissue(...)",
+    )

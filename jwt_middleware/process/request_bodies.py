@@ -97,11 +97,10 @@ class Body:
 
     def read(self, limit: int) -> Hidden[bytes]:
         """Return the whole body. Raises InvalidRequest, TooLarge or Unavailable."""
-        environ = self._environ
-        length = environ.get("CONTENT_LENGTH")
-        if not length and not environ.get("wsgi.input_terminated"):
+        length = self._environ.get("CONTENT_LENGTH")
+        if not length and not self._environ.get("wsgi.input_terminated"):
             return Hidden(b"")
-        turn = _turn(environ.get("REMOTE_ADDR", ""), READS)
+        turn = _turn(self._environ.get("REMOTE_ADDR", ""), READS)
         if not turn.acquire(timeout=TURN_SECONDS):
             raise Unavailable(reasons.BODIES)
         try:
@@ -121,15 +120,14 @@ class Body:
     def drain(self, request: Request, status: int) -> None:
         """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
         size, turn = _drainable(request.header("content-length")), _turn(_DRAINING, DRAINS)
-        if not size or _is_left(request, status):
+        if not size or _is_left(request, status) or not turn.acquire(blocking=False):
             return
-        if turn.acquire(blocking=False):
-            try:
-                with suppress(Exception):
-                    for _ in self._pieces(size, DRAIN_SECONDS):
-                        pass
-            finally:
-                turn.release()
+        try:
+            with suppress(Exception):
+                for _ in self._pieces(size, DRAIN_SECONDS):
+                    pass
+        finally:
+            turn.release()
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
         """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from ..core.decide import Core
@@ -13,7 +13,7 @@ from ..core.trusted_issuers import Issuers
 from ..grant.ended_grants import EndedGrants
 from ..settings.settings import Settings
 from ..values import forks
-from ..values.errors import ConfigurationError, OAuthError
+from ..values.errors import ConfigurationError
 from ..values.flows import Carry
 from .current_token import CURRENT
 from .event_log import EventLog
@@ -70,8 +70,7 @@ class Runtime:
             live = vars(settings)
             if "_runtime" not in live:
                 live["_runtime"] = cls(settings)
-            runtime: Runtime = live["_runtime"]
-            return runtime
+            return cast("Runtime", live["_runtime"])
 
     def reset(self) -> None:
         """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
@@ -89,10 +88,13 @@ class Runtime:
                 if not asynchronous:
                     check_waits(self._settings, self.store)
                 kind = self._make_awaiting() if asynchronous else Waiting(self.store)
-                made = ports(kind, self._settings, self.hooks, self.live_store)
-                ended = self.ended if self.live_store is not None else None
                 self._cores[asynchronous] = Core(
-                    self._settings, made, ended, self.issuers, self.cache, self._hear
+                    self._settings,
+                    ports(kind, self._settings, self.hooks, self.live_store),
+                    self.ended if self.live_store is not None else None,
+                    self.issuers,
+                    self.cache,
+                    lambda error: self._log.refusal(error, has_let_in=self.issuers.has_let_in),
                 )
             return self._cores[asynchronous]
 
@@ -104,9 +106,6 @@ class Runtime:
             self.awaiting = Awaiting(self.astore, self.tell)
             self.carry = self.awaiting.carry_rest
         return self.awaiting
-
-    def _hear(self, error: OAuthError) -> None:
-        self._log.refusal(error, has_let_in=self.issuers.has_let_in)
 
     # --- beginning and end
 

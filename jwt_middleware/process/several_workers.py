@@ -71,10 +71,11 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
         return False
     if workers is not None and (at_startup or not is_serving):
         field, what, remedy = unshared[0]
-        problem = (
-            f"{what}, and this server runs several workers: what one issues, the others refuse"
+        raise ConfigurationError(
+            field,
+            f"{what}, and this server runs several workers: what one issues, the others refuse",
+            f"{remedy}, or one worker",
         )
-        raise ConfigurationError(field, problem, f"{remedy}, or one worker")
     if id(settings) not in _warned:
         _warned[id(settings)] = settings
         LOGGER.warning(
@@ -97,16 +98,16 @@ def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[tu
     Keys that the parent of all workers made are known to all of them.
     """
     if is_for_one_process(store):
-        what = "memory:// is one process's own"
-        yield "refresh.store", what, "use sqlite:///grants.db"
+        yield "refresh.store", "memory:// is one process's own", "use sqlite:///grants.db"
     if is_parent:
         return
     what = "KeySet.generate() made them in this process, and no other has them"
     remedy = 'KeySet.generate().save("keys.json") once, then KeySet.load("keys.json")'
     if settings.keys.is_made_here:
         yield "keys", what, remedy
-    issuers = enumerate(settings.trusted_issuers)
-    made_here = [position for position, one in issuers if one.keys.is_made_here]
+    made_here = [
+        position for position, one in enumerate(settings.trusted_issuers) if one.keys.is_made_here
+    ]
     if made_here:  # the first stands for all: there may be a thousand, and one line tells of them
         more = f", as for {len(made_here) - 1} more" if made_here[1:] else ""
         yield f"trusted_issuers[{made_here[0]}].keys", what + more, remedy

@@ -80,8 +80,9 @@ def bearer(authorization: str | None) -> str | None:
     if len(token) > MAX_TOKEN:
         raise InvalidToken(reasons.TOO_LONG)
     if authorization[6:7] != " " or not _is_b64token(token):
-        twice = "," in token
-        raise InvalidRequest(reasons.CREDENTIALS_TWICE if twice else reasons.CREDENTIALS_MALFORMED)
+        raise InvalidRequest(
+            reasons.CREDENTIALS_TWICE if "," in token else reasons.CREDENTIALS_MALFORMED
+        )
     return token
 
 

@@ -40,8 +40,9 @@ class Document:
         known = request.header("if-none-match") or ""
         if self._etag in known or known.strip(" \t") == "*":
             return Response(304, headers, b"")
-        body = b"" if request.method == "HEAD" else self._body
-        return Response(200, self._content + headers, body)
+        return Response(
+            200, self._content + headers, b"" if request.method == "HEAD" else self._body
+        )
 
     def refusal_headers(self, request: Request, _: OAuthError) -> Headers:
         """Return the header fields of a refusal at this path, beside the usual ones."""

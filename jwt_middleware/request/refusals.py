@@ -39,7 +39,7 @@ class Refusals:
         """
         # The key comes from settings only, never from requests, so that the table can't grow
         # without end.
-        told = (error.retry_after, error.description, *error.parameters())
+        told = (error.retry_after, error.description, *error.parameters)
         key = (type(error), at_resource, scope, *told)
         found = self._made.get(key)
         if found is None:
@@ -52,8 +52,7 @@ class Refusals:
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
             content_type = "application/problem+json"
-            title = _TITLES[error.status]
-            body = {"type": "about:blank", "title": title, "status": error.status}
+            body = {"type": "about:blank", "title": _TITLES[error.status], "status": error.status}
             body |= {"detail": error.description, **code}
         else:
             content_type = "application/json"
@@ -75,7 +74,7 @@ class Refusals:
         if isinstance(error, Unavailable):
             return (("retry-after", str(error.retry_after)), *pragma)
         if isinstance(error, NotAllowed):
-            return (("allow", error.allow), *pragma)
+            return (*error.parameters, *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
             # its user for a password; so the field names the scheme that is accepted.
@@ -106,7 +105,7 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
         # RFC 6750 s3: "indicating the required scope of the access token for accessing the
         # requested resource". A client whose token is bad asks for the next one with it, too.
         parameters.append(("scope", scope))
-    return "Bearer " + _join((*parameters, *error.parameters()))
+    return "Bearer " + _join((*parameters, *error.parameters))
 
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:

@@ -69,7 +69,6 @@ class Route:
             if not _METHOD.fullmatch(method):
                 raise self._wrong("methods", f"{method!r} is no method", "upper-case, as in GET")
         scope: object = self.scope  # what an untyped caller gave
-        max_age = self.max_age
         self._refuse(
             (
                 not isinstance(scope, str) or not is_scope(scope),
@@ -84,7 +83,7 @@ class Route:
                 "as the issuer names them",
             ),
             (
-                max_age is not None and (type(max_age) is not int or max_age < 0),
+                self.max_age is not None and (type(self.max_age) is not int or self.max_age < 0),
                 "max_age",
                 "must be a whole number of seconds, 0 or more",
                 "300 is five minutes",
@@ -271,10 +270,10 @@ class Routes:
         # The first segments of all rules' paths: a path that begins with another one has no rule.
         # None if a rule covers all paths.
         about_all = "" in self._wide or "" in self._wide_below or "" in self._narrow_below
-        tables = (self._narrow, self._narrow_below, self._wide, self._wide_below)
-        stems_ = (stem for table in tables for stem in table)
-        firsts = frozenset("/" + stem.split("/", 2)[1] for stem in stems_ if stem)
-        self._firsts = None if about_all else firsts
+        named = {*self._narrow, *self._narrow_below, *self._wide, *self._wide_below}
+        self._firsts = (
+            None if about_all else frozenset("/" + one.split("/", 2)[1] for one in named if one)
+        )
 
     @property
     def is_uniform(self) -> bool:
@@ -342,9 +341,7 @@ class Routes:
             if narrow is not None and (is_odd(path) or not _CANONICAL.fullmatch(path)):
                 narrow = None
             wide = self._wide_below.get(stem)
-            rule = None
-            if narrow is not None or wide is not None:
-                rule = _choose(narrow, wide, method)
+            rule = _choose(narrow, wide, method) if narrow or wide else None
             if rule is None and stem != whole and stem in self._wide:
                 rule = _choose(None, self._wide[stem], method)
             if rule is not None:

@@ -32,8 +32,9 @@ class Fault:
     def __call__(self, name: str, value: Any) -> Any:
         found = self.find(value)
         if found:
-            problem = self.problem.format(found, value=value)
-            raise ConfigurationError(name, problem, self.remedy.format(found))
+            raise ConfigurationError(
+                name, self.problem.format(found, value=value), self.remedy.format(found)
+            )
         return value
 
 

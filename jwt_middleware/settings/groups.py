@@ -82,8 +82,10 @@ class Cookies:
         prefix, secure = ("", "") if is_loopback(issuer) else ("__Host-", "; Secure")
 
         def jar(name: str, same_site: str) -> Jar:
-            attributes = f"Path=/; HttpOnly; SameSite={same_site}{secure}"
-            return Jar(prefix=f"{prefix}{name}-", attributes=attributes)
+            return Jar(
+                prefix=f"{prefix}{name}-",
+                attributes=f"Path=/; HttpOnly; SameSite={same_site}{secure}",
+            )
 
         return Jars(
             refresh=jar(self.name, "Strict"),

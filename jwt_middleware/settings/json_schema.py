@@ -73,8 +73,8 @@ def _of_one(hint: Any, definitions: Schema) -> Schema:
         return {"type": "array", "items": _of_hint(get_args(hint)[0], definitions)}
     if kind is KEY_SET:
         path = {"type": "string", "description": _descriptions(KeyLocation).get("file", "")}
-        exactly_one = [{"required": [way]} for way in WAYS]
-        return {"anyOf": [path, _reference(KeyLocation, definitions) | {"oneOf": exactly_one}]}
+        exactly_one = {"oneOf": [{"required": [way]} for way in WAYS]}
+        return {"anyOf": [path, _reference(KeyLocation, definitions) | exactly_one]}
     return _reference(hint, definitions)
 
 

@@ -79,12 +79,13 @@ def load_keys(way: str, said: KeyLocation, place: Place) -> KeySet:
     """Return the keys that are found in one of the ways. Raises ConfigurationError."""
     value, path = getattr(said, way), ""
     if way == "file":
-        remedy = (
-            "this is the path of a JWK Set file; keys at a URL, or found by the issuer's name, "
-            "go to `remote`, others to `pem`, `jwks` or `secret`"
-        )
         path = place.path(value)
-        value = octets_of(path, place, remedy)
+        value = octets_of(
+            path,
+            place,
+            "this is the path of a JWK Set file; keys at a URL, or found by the issuer's name, "
+            "go to `remote`, others to `pem`, `jwks` or `secret`",
+        )
     try:
         found = WAYS[way](value, said)
         return KeySet(found.keys, file.file_source(path, said.algorithm)) if path else found

@@ -70,8 +70,9 @@ def from_env(cls: type[Loaded], environ: Mapping[str, str] | None, prefix: str) 
         if name == variable or (found is None and _SERVICE_LINK.fullmatch(name)):
             continue
         if found is None:
-            remedy = suggestion(name.upper(), known, prefix)
-            raise ConfigurationError(variable, "no such setting", remedy)
+            raise ConfigurationError(
+                variable, "no such setting", suggestion(name.upper(), known, prefix)
+            )
         path, is_path = found
         # What a variable holds may be JSON, whose members have names of their own.
         place = Place(variable, ".", ".")

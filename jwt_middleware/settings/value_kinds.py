@@ -131,8 +131,8 @@ def _parsed_text(hint: Any, text: str, place: Place) -> Any:
 def _form_of(hint: Any, place: Place) -> str:
     """Return how a variable is written: a group's members have their own, an array is JSON."""
     for group in filter(is_group, alternatives(hint)):
-        first = f"{place.name.removesuffix('_FILE')}__{fields(group)[0].name.upper()}"
-        return f"its members have variables of their own, the first is {first}"
+        name, first = place.name.removesuffix("_FILE"), fields(group)[0].name.upper()
+        return f"its members have variables of their own, the first is {name}__{first}"
     return _ARRAYS
 
 

@@ -363,7 +363,7 @@ def _other_claims(forge: Forge) -> Iterator[Attack]:
 
 def _with_claim(forge: Forge, *table: tuple[str, str, str, Any]) -> Iterator[Attack]:
     for name, rule, claim, value in table:
-        if value != forge.claims.get(claim):  # an issuer without letters has no other case
+        if value != forge.claims.get(claim, ABSENT):  # an issuer without letters has no other case
             yield in_bearer(name, rule, forge.token(**{claim: value}))
 
 

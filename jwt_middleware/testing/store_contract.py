@@ -30,13 +30,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
+from operator import call
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..stores.contract import AsyncStore, Store, new_grant_id
 from ..values.randomness import identifier
-from ..values.tokens import FrozenDict, Grant
+from ..values.tokens import FrozenDict, Grant, bare_grant
 
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
@@ -128,16 +129,15 @@ def _claims_come_back_read_only(store: Store, clock: Clock) -> None:
 @_case
 def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
     """To add an id twice changes nothing, neither the row nor who is over the limit."""
-    grant = _new_grant(clock)
-    store.add(grant, 1)
-    store.advance(grant.id, 1, 2, "parent")
-    before = _row(store, grant)
-    _expect(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
-    _same_row(_row_or_none(store, grant), before)
-    store.end(grant.id, "logout")
-    before = _row(store, grant)
-    store.add(grant, 1)
-    _same_row(_row_or_none(store, grant), before)
+    grant = _added(store, clock)
+    for change in (
+        partial(store.advance, grant.id, 1, 2, "parent"),
+        partial(store.end, grant.id, "logout"),
+    ):
+        change()
+        before = _row(store, grant)
+        _expect(store.add(replace(grant, scope="other"), 1), (), "ids that `add` ended")
+        _same_row(_row_or_none(store, grant), before)
 
 
 @_case
@@ -156,8 +156,7 @@ def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
 @_case
 def _add_ends_all_over_a_smaller_limit(store: Store, clock: Clock) -> None:
     """Where the limit has become smaller, `add` ends several."""
-    subject = identifier()
-    grants = [_added(store, clock, subject=subject, after=number) for number in range(5)]
+    subject, grants = _several(store, clock, 5)
     last = _new_grant(clock, subject=subject, after=5)
     _expect(set(store.add(last, 2)), set(_ids(grants[:4])), "ended")
     _expect(_ids(store.grants(subject)), _ids((last, grants[4])), "living")
@@ -166,11 +165,9 @@ def _add_ends_all_over_a_smaller_limit(store: Store, clock: Clock) -> None:
 @_case
 def _add_counts_the_living_of_one_subject(store: Store, clock: Clock) -> None:
     """The limit counts the living grants of one subject: none that ended or expired, no others."""
-    subject = identifier()
     other = _added(store, clock)
-    ended = _added(store, clock, subject=subject)
+    subject, (ended, living) = _several(store, clock, 2)
     _added(store, clock, subject=subject, life=100, after=1)
-    living = _added(store, clock, subject=subject, after=2)
     store.end(ended.id, "logout")
     clock.advance(101)
     _expect(store.add(_new_grant(clock, subject=subject), 2), (), "ids that `add` ended")
@@ -186,8 +183,7 @@ def _adds_at_once_keep_to_the_limit(store: Store, clock: Clock) -> None:
     ended = _race(len(grants), lambda number: store.add(grants[number], 5))
     living = _ids(store.grants(subject))
     _expect(len(living), 5, "living")
-    found = sorted([*living, *(one for ids in ended for one in ids)])
-    _expect(found, sorted(_ids(grants)), "living or ended, each once")
+    _expect(sorted(chain(living, *ended)), sorted(_ids(grants)), "living or ended, each once")
 
 
 # --- advance
@@ -210,9 +206,7 @@ def _advance_to_the_same_generation_reads(store: Store, clock: Clock) -> None:
     grant = _added(store, clock)
     clock.advance(100)
     for generation in (1, 1, 2, 0):
-        advanced, row = store.advance(grant.id, generation, generation, "parent")
-        _expect(advanced, False, "advanced")
-        _same_row(row, grant)
+        _same_row(_not_advanced(store, grant, generation, generation), grant)
 
 
 @_case
@@ -220,9 +214,7 @@ def _advance_from_another_generation_does_nothing(store: Store, clock: Clock) ->
     """`advance` swaps only where the generation is the source; else it returns the row as it is."""
     grant = _added(store, clock, generation=5)
     for source, target in ((4, 5), (4, 6), (6, 7), (1, 2)):
-        advanced, row = store.advance(grant.id, source, target, "parent")
-        _expect(advanced, False, f"advanced from {source}")
-        _same_row(row, grant)
+        _same_row(_not_advanced(store, grant, source, target), grant)
 
 
 @_case
@@ -231,9 +223,7 @@ def _advance_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
     grant = _added(store, clock)
     store.end(grant.id, "logout")
     for _ in range(2):
-        advanced, row = store.advance(grant.id, 1, 2, "parent")
-        _expect(advanced, False, "advanced")
-        _has_ended(_there(row), grant, clock, "logout")
+        _has_ended(_there(_not_advanced(store, grant, 1, 2)), grant, clock, "logout")
 
 
 @_case
@@ -243,8 +233,7 @@ def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> Non
     clock.advance(100 - SKEW - 1)
     _expect(store.advance(grant.id, 1, 2, None).advanced, True, "advanced shortly before")
     clock.advance(2 * SKEW + 2)
-    advanced, row = store.advance(grant.id, 2, 3, None)
-    _expect(advanced, False, "advanced")
+    row = _not_advanced(store, grant, 2, 3)
     _expect(row is None or row.generation == 2, True, "untouched")
 
 
@@ -290,20 +279,19 @@ def _no_advance_is_lost_or_done_twice(store: Store, clock: Clock) -> None:
 def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
     """Once `end` has returned nothing advances, however closely the two met."""
     for grant in [_added(store, clock) for _ in range(10)]:
-        ended_at: list[int] = []
 
-        def work(number: int, grant: Grant = grant, ended_at: list[int] = ended_at) -> None:
+        def work(number: int, grant: Grant = grant) -> int:
             if number == 0:
                 store.end(grant.id, "logout")
-                ended_at.append(_row(store, grant).generation)
-                return
+                return _row(store, grant).generation
             seen = 1
             for _ in range(5):
                 seen = _there(store.advance(grant.id, seen, seen + 1, None).grant).generation
+            return seen
 
-        _race(4, work)
+        at_the_end, *_ = _race(4, work)
         row = _row(store, grant)
-        _expect(row.generation, ended_at[0], "generation after the end")
+        _expect(row.generation, at_the_end, "generation after the end")
         _expect(row.end_reason, "logout", "end_reason")
 
 
@@ -313,10 +301,9 @@ def _nothing_advances_after_the_end(store: Store, clock: Clock) -> None:
 @_case
 def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
     """Label, idle limit, session flag and last use come back as added, whatever is done then."""
-    subject = identifier()
-    plain = _added(store, clock, subject=subject)
+    plain = _added(store, clock)
     rows = [
-        _added(store, clock, subject=subject, **given)
+        _added(store, clock, subject=plain.subject, **given)
         for given in (
             {"label": "Zoë's 'phone' 🧑‍💻 %s {0} \\"},
             {"label": ""},
@@ -331,7 +318,7 @@ def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
         _expect(store.add(replace(grant, label="another"), 100), (), "ids that `add` ended")
         _same_row(_row_or_none(store, grant), grant)
         row = _rotated(store, clock, grant)
-        (found,) = (one for one in store.grants(subject) if one.id == grant.id)
+        (found,) = (one for one in store.grants(grant.subject) if one.id == grant.id)
         _same_row(found, row)
         if number % 2:
             store.end(grant.id, "logout")
@@ -370,8 +357,7 @@ def _use_stays_whatever_comes_after(store: Store, clock: Clock) -> None:
 @_case
 def _use_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
     """`use` of what has ended changes nothing, and brings nothing back to life."""
-    subject = identifier()
-    grants = [_added(store, clock, subject=subject) for _ in range(2)]
+    subject, grants = _several(store, clock, 2)
     store.use(grants[1].id)
     store.end_subject(subject, "logout")
     before = [_row(store, grant) for grant in grants]
@@ -407,13 +393,12 @@ def _uses_beside_rotations_lose_neither(store: Store, clock: Clock) -> None:
     """Of many that use, rotate and at last end a grant at once each leaves what is its own."""
     grant = _added(store, clock)
 
-    def work(number: int) -> int:
+    def work(number: int) -> None:
         if number == 0:
             for seen in range(1, 20):
                 _expect(store.advance(grant.id, seen, seen + 1, "p").advanced, True, "advanced")
         for _ in range(10 if number else 0):
             store.use(grant.id)
-        return number
 
     _race(4, work)
     row = _row(store, grant)
@@ -470,10 +455,9 @@ def _one_of_many_ends_is_the_first(store: Store, clock: Clock) -> None:
 @_case
 def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
     """`end_subject` ends all living grants of a subject, returns their ids, touches no others."""
-    subject = identifier()
-    ended, other = _added(store, clock, subject=subject), _added(store, clock)
+    subject, (ended, *living) = _several(store, clock, 4)
+    other = _added(store, clock)
     _added(store, clock, subject=subject, life=100, after=1)
-    living = [_added(store, clock, subject=subject, after=2 + number) for number in range(3)]
     store.end(ended.id, "logout")
     clock.advance(101)
     _expect(set(store.end_subject(subject, "disabled")), set(_ids(living)), "ids")
@@ -491,8 +475,7 @@ def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
 @_case
 def _grants_are_the_living_newest_first(store: Store, clock: Clock) -> None:
     """`grants` returns the living grants of a subject as they are now, the newest first."""
-    subject = identifier()
-    rows = [_added(store, clock, subject=subject, after=number) for number in range(5)]
+    subject, rows = _several(store, clock, 5)
     _added(store, clock, subject=subject, life=100)
     _added(store, clock)
     store.end(rows[3].id, "logout")
@@ -509,8 +492,7 @@ def _grants_are_the_living_newest_first(store: Store, clock: Clock) -> None:
 @_case
 def _grants_are_complete(store: Store, clock: Clock) -> None:
     """`grants` returns all of them, however many there are."""
-    subject = identifier()
-    grants = [_added(store, clock, subject=subject, after=number) for number in range(120)]
+    subject, grants = _several(store, clock, 120)
     _expect(_ids(store.grants(subject)), _ids(reversed(grants)), "ids")
 
 
@@ -640,8 +622,7 @@ def _admit_lets_a_key_pass_once(store: Store, clock: Clock) -> None:
 def _one_of_many_is_admitted(store: Store, clock: Clock) -> None:
     """Of many that bring the same key one is admitted."""
     key, until = identifier(), clock() + 100
-    answers = _race(RACERS, lambda _: store.admit(key, until))
-    _expect(answers.count(True), 1, "admitted")
+    _expect(_race(RACERS, lambda _: store.admit(key, until)).count(True), 1, "admitted")
 
 
 # --- purge
@@ -650,9 +631,8 @@ def _one_of_many_is_admitted(store: Store, clock: Clock) -> None:
 @_case
 def _purge_forgets_what_has_expired(store: Store, clock: Clock) -> None:
     """`purge` forgets grants past their end and keys past theirs, says how many, and no others."""
-    subject = identifier()
+    subject, (living, ended) = _several(store, clock, 2)
     expired = [_added(store, clock, subject=subject, life=100) for _ in range(3)]
-    living, ended = (_added(store, clock, subject=subject) for _ in range(2))
     store.end(ended.id, "logout")
     before = _row(store, ended)
     young, old = identifier(), identifier()
@@ -721,20 +701,8 @@ def _new_grant(
     # `after`: milliseconds, so that it is clear which one is older.
     now = clock() + after / 1000
     subject = identifier() if subject is None else subject
-    plain = Grant(
-        id=new_grant_id(subject),
-        subject=subject,
-        client_id="web",
-        scope="read write",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=now + life,
-    )
-    return replace(plain, **fields)
+    plain = bare_grant(new_grant_id(subject), subject, now=now, expires_at=now + life)
+    return replace(plain, **{"client_id": "web", "scope": "read write", **fields})
 
 
 def _added(store: Store, clock: Clock, **given: Any) -> Grant:
@@ -742,6 +710,12 @@ def _added(store: Store, clock: Clock, **given: Any) -> Grant:
     grant = _new_grant(clock, **given)
     store.add(grant, 1000)
     return grant
+
+
+def _several(store: Store, clock: Clock, count: int) -> tuple[str, list[Grant]]:
+    """Add grants of one new subject, the oldest first; return the subject, and them."""
+    subject = identifier()
+    return subject, [_added(store, clock, subject=subject, after=one) for one in range(count)]
 
 
 def _odd_grants(clock: Clock) -> Iterable[Grant]:
@@ -812,6 +786,13 @@ def _rotated(store: Store, clock: Clock, grant: Grant) -> Grant:
     return row
 
 
+def _not_advanced(store: Store, grant: Grant, source: int, target: int) -> Grant | None:
+    """Check that `advance` swaps nothing, and return the row that it returns."""
+    advanced, row = store.advance(grant.id, source, target, "parent")
+    _expect(advanced, False, f"advanced from {source}")
+    return row
+
+
 def _has(found: Iterable[str], grants: Iterable[Grant], what: str) -> None:
     _expect(set(_ids(grants)) - set(found), set(), f"{what}: missing")
 
@@ -842,7 +823,7 @@ def _made_store(make: Make, clock: Clock) -> Generator[Store, None, None]:
     """Make a store, and give it as the cases call it; close it at the end, if it can be closed."""
     made: Any = make(clock, RETENTION)
     is_awaited = isawaitable(made) or iscoroutinefunction(made.advance)
-    with _loop() if is_awaited else nullcontext(_call) as wait:
+    with _loop() if is_awaited else nullcontext[Wait](call) as wait:
         store = wait(lambda: made)
         try:
             yield cast("Store", _Synchronous(store, wait))
@@ -850,27 +831,23 @@ def _made_store(make: Make, clock: Clock) -> Generator[Store, None, None]:
             wait(getattr(store, "aclose", None) or getattr(store, "close", lambda: None))
 
 
+@dataclass(frozen=True)
 class _Synchronous:
     """A store of either kind as the cases call it: every verb returns when it is done."""
 
-    def __init__(self, store: AnyStore, wait: Wait) -> None:
-        self._store = store
-        self._wait = wait
+    _store: AnyStore
+    _wait: Wait
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
         return partial(self._wait, getattr(self._store, verb))
-
-
-def _call(verb: Any, *args: Any) -> Any:
-    return verb(*args)
 
 
 @contextmanager
 def _loop() -> Generator[Wait, None, None]:
     """Run an event loop in a thread of its own, and yield what calls and awaits there."""
 
-    async def step(call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        answer = call(*args)
+    async def step(verb: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        answer = verb(*args)
         return await answer if isawaitable(answer) else answer
 
     with Runner(loop_factory=new_event_loop) as runner:
@@ -878,7 +855,7 @@ def _loop() -> Generator[Wait, None, None]:
         thread = Thread(target=loop.run_forever)
         thread.start()
         try:
-            yield lambda call, *args: run_coroutine_threadsafe(step(call, args), loop).result(
+            yield lambda verb, *args: run_coroutine_threadsafe(step(verb, args), loop).result(
                 VERB_PATIENCE
             )
         finally:

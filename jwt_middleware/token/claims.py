@@ -78,7 +78,7 @@ def check_issued_at(claims: FrozenDict, policy: Policy, now: float) -> None:
 
 def check_identifiers(claims: FrozenDict, policy: Policy, _: float) -> None:
     """Check that identifiers are strings fit for a log and a database key."""
-    for name in _IDENTIFIERS:
+    for name in IDENTIFIERS:
         if name in claims and not is_identifier(claims[name]):
             _refuse_claim(name)
 
@@ -159,7 +159,7 @@ def _plainly_hold(claims: FrozenDict, policy: Policy, now: float) -> bool:
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
 # ). Some issuers send "" for no scope.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
-_IDENTIFIERS = ("sub", "jti", "client_id", "sid")
+IDENTIFIERS = ("sub", "jti", "client_id", "sid")
 
 
 def is_scope(value: str) -> bool:

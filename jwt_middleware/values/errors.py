@@ -6,14 +6,12 @@ logs and tests only: it would help the sender of a forged token to make a better
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from . import reasons
+from .events import Event
 from .reasons import Reason
-
-if TYPE_CHECKING:
-    from .events import Event
-    from .requests import Headers
+from .requests import Headers
 
 
 class ConfigurationError(ValueError):
@@ -43,6 +41,8 @@ class OAuthError(Exception):
     grant_id: str | None = None
     events: tuple[Event, ...] = ()  # other events to report, before the refusal
     clears: Headers = ()  # Set-Cookie fields: of grants that have ended
+    # The challenge's parameters beside `error` and `error_description`.
+    parameters: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         # `detail` says which claim or rule; it must never hold a token or the value of a claim.
@@ -57,10 +57,6 @@ class OAuthError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        """Return the challenge's parameters beside `error` and `error_description`."""
-        return ()
 
 
 class InvalidRequest(OAuthError):
@@ -107,14 +103,10 @@ class InsufficientAuthentication(OAuthError):
         self, reason: Reason, *, max_age: int | None = None, acr_values: tuple[str, ...] = ()
     ) -> None:
         super().__init__(reason)
-        self.max_age = max_age
-        self.acr_values = acr_values
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        found = [("acr_values", " ".join(self.acr_values))] if self.acr_values else []
-        if self.max_age is not None:
-            found.append(("max_age", str(self.max_age)))
-        return tuple(found)
+        if acr_values:
+            self.parameters += (("acr_values", " ".join(acr_values)),)
+        if max_age is not None:
+            self.parameters += (("max_age", str(max_age)),)
 
 
 class NotAllowed(OAuthError):
@@ -125,10 +117,7 @@ class NotAllowed(OAuthError):
 
     def __init__(self, allow: str) -> None:
         super().__init__(reasons.METHOD)
-        self.allow = allow
-
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        return (("allow", self.allow),)
+        self.parameters = (("allow", allow),)
 
 
 class TooLarge(OAuthError):

@@ -33,7 +33,10 @@ def ask(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
 
 
 def ask_to_the_end(call: Callable[[*Ts], T], *args: *Ts) -> Flow[T]:
-    """Do what `ask` does, and carry out the rest of the flow even if the request is cancelled."""
+    """Do what `ask` does, and carry out the rest of the flow even if the request is cancelled.
+
+    Requests are cancelled in `arun` only: in `run` this is the same as `ask`.
+    """
     answer: T = yield call, args, True
     return answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,11 @@ def shift(store: Any, page: Page) -> None:
     """Let an engine, which has a clock of its own, go by the time of the fleet."""
     match type(store).__name__:
         case "PostgresStore" | "AsyncPostgresStore":
-            store._verbs._offset = page.ahead
+            store._options = replace(store._options, offset=page.ahead)
         case "RedisStore":
-            store._shifted = store._ear._shifted = page.ahead
+            store._verbs._offset = store._ear._verbs._offset = page.ahead
         case "AsyncRedisStore":
-            store._shifted = page.ahead
+            store._verbs._offset = page.ahead
         case "SQLiteStore":
             pass  # it is given the clock
         case name:

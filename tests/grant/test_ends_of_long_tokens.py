@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Grant, KeySet, Refresh, Settings
+from jwt_middleware import KeySet, Refresh, Settings
 from jwt_middleware.jose import jws
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.token import access
-from jwt_middleware.values.tokens import FrozenDict
+from jwt_middleware.values.tokens import bare_grant
 from tests.issuing import AUDIENCE, DAY, HOUR, ISSUER, KEYS, MINUTE, Site, memory, single
 from tests.issuing import sqlite as in_a_file
 from tests.rules import accepts, refuses
@@ -142,19 +142,7 @@ def test_while_the_store_is_away_it_is_our_fault_and_not_the_tokens() -> None:
 
 def minted(clock: Callable[[], float], grant_id: str, life: float) -> str:
     """Return a token of the issuer's key that lives as long as one likes."""
-    grant = Grant(
-        id=grant_id,
-        subject="alice",
-        client_id="app",
-        scope="",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=0,
-        created_at=0,
-        expires_at=2e9,
-    )
+    grant = bare_grant(grant_id, "alice", now=0, expires_at=2e9, client_id="app")
     signer = jws.TokenWriter(KEYS.signer, access.ACCESS_TYPE)  # type: ignore[arg-type]
     now = int(clock())
     wording = access.beginning(ISSUER, (AUDIENCE,))

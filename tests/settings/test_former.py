@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import ConfigurationError, Former, Grant, KeySet, Refresh, Settings
+from jwt_middleware import ConfigurationError, Former, KeySet, Refresh, Settings
 from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.token.refresh import RefreshKeys, check, derive, from_text, mint
 from jwt_middleware.values.errors import InvalidGrant
-from jwt_middleware.values.tokens import FrozenDict
+from jwt_middleware.values.tokens import bare_grant
 from tests.rules import accepts, refuses
 
 SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"
@@ -167,19 +167,7 @@ def test_a_date_in_the_past_is_allowed_and_verifies_nothing() -> None:
 
 
 def token(key: Any, issuer: str) -> str:
-    grant = Grant(
-        id="g",
-        subject="alice",
-        client_id="app",
-        scope="",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=NOON,
-        created_at=NOON,
-        expires_at=NOON + 10**9,
-    )
+    grant = bare_grant("g", "alice", now=NOON, expires_at=NOON + 10**9, client_id="app")
     return mint(RefreshKeys([key], issuer), grant=grant, jti="j", now=NOON, agent=None)
 
 

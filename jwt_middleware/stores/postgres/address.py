@@ -30,9 +30,9 @@ def postgres_address(url: str) -> tuple[str, dict[str, Any]]:
         if name not in _OUR_OPTIONS:
             if name not in known:
                 shown = repr(name) if name.isidentifier() else "what is given"
-                there = ", ".join(_OUR_OPTIONS)
                 raise wrong_store(
-                    f"has no option {shown}", f"there are {there}, and those of libpq"
+                    f"has no option {shown}",
+                    f"there are {', '.join(_OUR_OPTIONS)}, and those of libpq",
                 )
             theirs.append(pair)
             continue

@@ -99,9 +99,8 @@ class Connections:
 
     def fetching(self, deadline: float) -> Fetch:
         """Return what asks each statement on a connection of the pool."""
-        wait = self._kind.wait
         return lambda statement: self._lend(
-            deadline, lambda connection: fetch_over(wait, connection, deadline, statement)
+            deadline, lambda connection: self._fetch(connection, deadline)(statement)
         )
 
     def _lend(self, deadline: float, use: Callable[[Any], Flow[T]]) -> Flow[T]:

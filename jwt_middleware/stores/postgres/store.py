@@ -79,8 +79,12 @@ class _Postgres(Generic[Pool]):
             self._psycopg.sleep,
         )
         self._timeout = timeout
-        sizes = {"min_size": pool_min, "max_size": pool_max}
-        self._connections = Connections(self._psycopg, conninfo(address, timeout), timeout, sizes)
+        self._connections = Connections(
+            self._psycopg,
+            conninfo(address, timeout),
+            timeout,
+            {"min_size": pool_min, "max_size": pool_max},
+        )
         self._is_prepared = False
 
     @classmethod
@@ -114,8 +118,11 @@ class _Postgres(Generic[Pool]):
             yield from self._make_ready(time.monotonic() + self._timeout)
         except _FAULTS as error:
             kind = type(error).__name__
-            remedies = _POSTGRES_REMEDIES.items()
-            remedy = next(text for words, text in remedies if re.search(words, f"{kind}: {error}"))
+            remedy = next(
+                text
+                for words, text in _POSTGRES_REMEDIES.items()
+                if re.search(words, f"{kind}: {error}")
+            )
             raise wrong_store(f"PostgreSQL can't be used: {kind}", remedy) from None
 
     def _make_ready(self, deadline: float) -> Flow[None]:

@@ -71,6 +71,7 @@ class Verbs:
             return Advanced(True, read(row))
         found = read(row)
         if found.generation == source and found.ended_at is None:
+            # It waited for another's write, and this is the row from before that: read it again.
             return (yield from self._read(grant_id))
         return Advanced(False, found)
 
@@ -94,13 +95,13 @@ class Verbs:
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
         """See `Store.grants`."""
-        rows = yield from self._ask("grants", subject=subject)
-        return tuple(map(read, rows))
+        return tuple(map(read, (yield from self._ask("grants", subject=subject))))
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
         """See `Store.ended`."""
-        asked = {"cursor": cursor, "overlap": OVERLAP, "horizon": float(horizon)}
-        ((cursor, grant_ids),) = yield from self._ask("ended", **asked)
+        ((cursor, grant_ids),) = yield from self._ask(
+            "ended", cursor=cursor, overlap=OVERLAP, horizon=float(horizon)
+        )
         return Ended(tuple(grant_ids), cursor)
 
     def admit(self, key: str, until: float) -> Flow[bool]:

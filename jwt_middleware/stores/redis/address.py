@@ -136,8 +136,9 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     try:
         given = read_options(query, {name: _REDIS_OPTIONS.get(name, str) for name in allowed})
     except KeyError as error:
-        there = ", ".join(sorted(allowed))
-        raise wrong_store(f"has no option {error.args[0]} here", f"there are {there}") from None
+        raise wrong_store(
+            f"has no option {error.args[0]} here", f"there are {', '.join(sorted(allowed))}"
+        ) from None
     options = {name: given.pop(name) for name in _REDIS_OPTIONS if name in given}
     sentinel = {
         _SENTINEL_OPTIONS[name]: given.pop(name) for name in _SENTINEL_OPTIONS.keys() & given

@@ -142,8 +142,7 @@ class ServerLink:
             read = partial(connection.read_response, disable_decoding=True)
             for _ in commands:
                 try:
-                    reply = yield from ask(read)
-                    replies.append(reply)
+                    replies.append((yield from ask(read)))
                 except errors.ResponseError as error:
                     replies.append(error)
             # The connection to what is no primary any more is closed: by its name, or by Sentinel,
@@ -209,8 +208,9 @@ class ClusterLink(ServerLink):
     def _node(self, key: bytes, where: NodeAddress | None) -> Any:
         if where is None:
             return self.client.get_node_from_key(key)
-        known = self.client.get_node(*where)
-        return known or self._newcomers.setdefault(where, self._newcomer(where))
+        return self.client.get_node(*where) or self._newcomers.setdefault(
+            where, self._newcomer(where)
+        )
 
     def _newcomer(self, where: NodeAddress) -> Any:
         return self.kit.redis.cluster.ClusterNode(*where)
@@ -248,8 +248,9 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
 def _packet(commands: Sequence[Command]) -> list[bytes]:
     # As redis-py would, in a third of the time: all that is sent here is octets. Joined, because
     # redis-py makes a system call for each member of the list.
-    arrays = [b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands]
-    return [b"".join(arrays)]
+    return [
+        b"".join([b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands])
+    ]
 
 
 def _bulk_string(octets: bytes) -> bytes:

@@ -244,13 +244,12 @@ def parent_field(parent: str | None) -> bytes:
 def packed(grant: Grant) -> bytes:
     """Return the row of a grant that hasn't ended."""
     times = (grant.rotated_at, grant.created_at, grant.expires_at)
+    head = b"".join(map(six, (grant.generation, *map(milliseconds, times))))
     claims = to_json(grant.claims) if grant.claims else ""
     fields = [grant.subject, grant.client_id, grant.scope, claims]
     if grant.bound_key is not None:
         fields.append(grant.bound_key)
-    head = b"".join(map(six, (grant.generation, *map(milliseconds, times))))
-    parts = [parent_field(grant.parent), *(one.encode() for one in fields)]
-    return head + _BETWEEN.join(parts)
+    return head + _BETWEEN.join([parent_field(grant.parent), *map(str.encode, fields)])
 
 
 def packed_more(grant: Grant) -> bytes:

@@ -157,6 +157,8 @@ def refused(verbs: RedisVerbs, error: Exception) -> ConfigurationError:
     remedy = _REDIS_REMEDIES.get(kind, _REDIS_REMEDY)
     if kind == "NoPermissionError":
         rights = RIGHTS_TO_SERVE if verbs.serve else RIGHTS_TO_HEAR
-        rights = rights.replace("<prefix>", verbs.prefix)
-        remedy = f"ACL SETUSER <user> {rights}, and in a Cluster {RIGHTS_IN_A_CLUSTER}"
+        remedy = (
+            f"ACL SETUSER <user> {rights.replace('<prefix>', verbs.prefix)}, and in a Cluster "
+            f"{RIGHTS_IN_A_CLUSTER}"
+        )
     return wrong_store(f"it can't be used: {kind}", remedy)

@@ -107,17 +107,25 @@ class RedisVerbs:
     def add(self, grant: Grant, limit: int) -> Flow[tuple[str, ...]]:
         """See `Store.add`."""
         keys = self.index(grant.subject), self.logs[shard(grant.subject)], self.row(grant.id)
-        row = packed(grant), b"%d" % milliseconds(grant.expires_at), b"%d" % limit
-        given = self._keep, grant.id.encode(), *row, packed_more(grant)
-        ids = yield from self._script("add", keys, *given)
+        ids = yield from self._script(
+            "add",
+            keys,
+            self._keep,
+            grant.id.encode(),
+            packed(grant),
+            b"%d" % milliseconds(grant.expires_at),
+            b"%d" % limit,
+            packed_more(grant),
+        )
         return tuple(map(bytes.decode, ids))
 
     def advance(
         self, grant_id: str, source: int, target: int, parent: str | None
     ) -> Flow[Advanced]:
         """See `Store.advance`."""
-        given = six(source), six(target), parent_field(parent)
-        found = yield from self._script("advance", (self.row(grant_id),), *given)
+        found = yield from self._script(
+            "advance", (self.row(grant_id),), six(source), six(target), parent_field(parent)
+        )
         if found is None:
             return Advanced(False, None)
         more = None
@@ -136,14 +144,17 @@ class RedisVerbs:
         """See `Store.end`."""
         # Not from `logs`: an id that none of our stores has made may begin with any character.
         keys = self.row(grant_id), self._open + grant_id.encode()[:1] + b":}e"
-        given = self._keep, grant_id.encode(), reason.encode()
-        return bool((yield from self._script("end", keys, *given, is_durable=True)))
+        was_alive = yield from self._script(
+            "end", keys, self._keep, grant_id.encode(), reason.encode(), is_durable=True
+        )
+        return bool(was_alive)
 
     def end_subject(self, subject: str, reason: str) -> Flow[tuple[str, ...]]:
         """See `Store.end_subject`."""
         keys = self.index(subject), self.logs[shard(subject)]
-        given = self._keep, reason.encode()
-        ids = yield from self._script("end_subject", keys, *given, is_durable=True)
+        ids = yield from self._script(
+            "end_subject", keys, self._keep, reason.encode(), is_durable=True
+        )
         return tuple(map(bytes.decode, ids))
 
     def grants(self, subject: str) -> Flow[tuple[Grant, ...]]:
@@ -196,8 +207,7 @@ class RedisVerbs:
         index, begin = cast("tuple[int, bytes]", position or (0, b"0"))
         groups = yield from self.link().groups(self.logs)
         log = self.logs[groups[index][0]]
-        pattern = self._open + b"?:}g*"
-        scan = b"SCAN", begin, b"MATCH", pattern, b"COUNT", b"%d" % count
+        scan = b"SCAN", begin, b"MATCH", self._open + b"?:}g*", b"COUNT", b"%d" % count
         (begin, keys), clock = yield from self.follow(log, scan, (b"TIME",))
         # The letter stands before the tag's end in the key, and before the rest in the id.
         ids = [key[len(self._open) :].replace(b":}g", b"", 1).decode() for key in keys]

@@ -113,8 +113,12 @@ class SQLiteStore:
             ConfigurationError: says what is wrong with the file, and the way out.
 
         """
-        found, newer = sqlite3.sqlite_version_info, "use a Python that comes with a newer one"
-        check_engine_version("SQLite", found, OLDEST_SQLITE, newer)
+        check_engine_version(
+            "SQLite",
+            sqlite3.sqlite_version_info,
+            OLDEST_SQLITE,
+            "use a Python that comes with a newer one",
+        )
         try:
             self._prepare()
         except StoreUnavailable as error:
@@ -182,8 +186,9 @@ class SQLiteStore:
             with self._reading() as db:
                 return Advanced(False, _grant_of(db, grant_id))
         with self._writing() as db:
-            asked = {"id": grant_id, "source": source, "target": target, "parent": parent}
-            rows = self._ask(db, "advance", **asked).fetchall()
+            rows = self._ask(
+                db, "advance", id=grant_id, source=source, target=target, parent=parent
+            ).fetchall()
             if rows:
                 return Advanced(True, read(rows[0]))
             return Advanced(False, _grant_of(db, grant_id))
