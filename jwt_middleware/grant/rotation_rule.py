@@ -105,7 +105,7 @@ def decide(
         if row.bound_key is not None or _is_young(presented, now, limits):
             return Outcome.KEPT
         return Swap(row.generation, row.generation + 1, presented.jti)
-    # No parent is known after a restore: then any sibling of the last generation may be the one.
+    # After a restore the parent is unknown (None): any token of the last generation may be it.
     if ahead == -1 and row.parent in (presented.jti, None):
         return Outcome.REPEATED
     if 0 < ahead <= limits.restore:
