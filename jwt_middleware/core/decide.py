@@ -260,9 +260,9 @@ class Core:
 
     def _ours(self, path: str) -> Document | Endpoints | None:
         """Return what of ours is at a path; None: a resource of the application's."""
-        endpoints = self._endpoints
-        is_endpoint = endpoints is not None and path in endpoints.paths
-        return self._documents.get(path) or (endpoints if is_endpoint else None)
+        if self._endpoints is not None and path in self._endpoints.paths:
+            return self._endpoints
+        return self._documents.get(path)
 
 
 # What people put into a URL by mistake must not come into a log by it.
