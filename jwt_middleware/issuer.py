@@ -72,9 +72,9 @@ class Issuer:
 
         """
         held = _held(replaces)
-        asked = (subject, scope, claims, client_id, user_agent)
         del replaces  # error trackers send the locals of frames
-        return self._carried(run(self._begin(self._issuing(), held, *asked)), held)
+        flow = self._begin(self._issuing(), held, subject, scope, claims, client_id, user_agent)
+        return self._carried(run(flow), held)
 
     async def aissue(
         self,
@@ -87,10 +87,10 @@ class Issuer:
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
-        held = _held(replaces)
-        asked = (subject, scope, claims, client_id, user_agent)
+        held, core = _held(replaces), self._aissuing()
         del replaces  # as above
-        return self._carried(await self._arun(self._begin(self._aissuing(), held, *asked)), held)
+        flow = self._begin(core, held, subject, scope, claims, client_id, user_agent)
+        return self._carried(await self._arun(flow), held)
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.

@@ -261,12 +261,12 @@ class Core:
 
     def _ours(self, path: str) -> Document | Endpoints | None:
         """Return our own resource at a path; None: the path belongs to the application."""
-        endpoints = self._endpoints
-        is_endpoint = endpoints is not None and path in endpoints.paths
-        return self._documents.get(path) or (endpoints if is_endpoint else None)
+        if self._endpoints is not None and path in self._endpoints.paths:
+            return self._endpoints
+        return self._documents.get(path)
 
 
-# The query isn't logged: people put secrets into a URL by mistake.
+# A token that somebody put into a URL by mistake must not reach a log: it is cut out.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
 MAX_TOLD = 512  # characters of what a client sent, in an event
 

@@ -209,9 +209,11 @@ class Endpoints:
         text, now = found.token("token"), self._timed.time()
         if text is None and self._jars is None:
             raise InvalidRequest(reasons.PARAMETER, "token")
-        grant_ids: tuple[str, ...]
-        over: tuple[str, ...] = ()
-        if text is not None:
+        if text is None:
+            texts = [Hidden(value) for _, value in held.refresh]
+            yield from self._issuing.find_lacking_key(texts, now)
+            grant_ids, over = self._logged_out(held, found, now)
+        else:
             client_id = _client_id(request, found)
             yield from self._issuing.find_lacking_key((text,), now)
             owner = self._owner(text, now)
@@ -221,11 +223,7 @@ class Endpoints:
                 return Reply(self._json(request, {}, ()))
             if owner.grant_id is None:
                 raise UnsupportedTokenType(reasons.TOKEN_TYPE)
-            grant_ids = (owner.grant_id,)
-        else:
-            texts = [Hidden(value) for _, value in held.refresh]
-            yield from self._issuing.find_lacking_key(texts, now)
-            grant_ids, over = self._logged_out(held, found, now)
+            grant_ids, over = (owner.grant_id,), ()
         # A second log-out, or a late one, isn't an error, and removes the cookie, too.
         cleared = self._jars.cleared(held, grant_ids + over) if self._jars is not None else ()
         events = yield from self._issuing.end_each(grant_ids, "logout", now)

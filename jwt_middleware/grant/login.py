@@ -75,8 +75,7 @@ def begin(
     living, over = issuing.read(held, now)
     ids = tuple(token.grant_id for _, token in living)
     events = yield from issuing.end_each(ids, "replaced", now)
-    limit = issuing.group.grants_per_subject
-    ended = yield from ask(issuing.ports.store.add, grant, limit)
+    ended = yield from ask(issuing.ports.store.add, grant, issuing.group.grants_per_subject)
     issuing.ended.add(ended, now)
     yield from _purge_sometimes(issuing, now)
     issued = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)

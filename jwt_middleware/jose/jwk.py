@@ -20,7 +20,6 @@ from jwt.exceptions import InvalidKeyError
 from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac, verifier
 from .strict_json import b64url_decode, b64url_encode, to_json
 from .weak_keys import is_of_small_order, weak_modulus
-from .weak_secrets import guessable
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -226,6 +225,8 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
             f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
             f"{bound.bits // 8} (RFC 7518 s3.2)"
         )
+    from .weak_secrets import guessable  # not at the top: most keys are no secrets
+
     problem = guessable(secret)
     if problem:
         raise UnusableKey(problem)

@@ -14,10 +14,8 @@ from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken
 from ..values.randomness import octets
 from . import signer as signing
-from .file import file_source, read_key_file, write_key_file
 from .jwk_sets import configured_keys, key_octets, usable
 from .key_sources import Source
-from .remote import Remote
 from .signer import Signer
 
 
@@ -109,6 +107,9 @@ class KeySet:
         A process finds out within seconds, and by itself; until then, and while the file can't be
         read, it goes on with the keys it knows.
         """
+        # Not at the top, as below: files and remote sets are loaded by a process that has some.
+        from .file import file_source, read_key_file
+
         contents = read_key_file(path)
         try:
             found = cls.from_jwks(contents, algorithm=algorithm)
@@ -125,6 +126,8 @@ class KeySet:
         Nothing is fetched yet: the first token does that, and no request with a known key ever
         waits for the network after that. For the options, see `keys.remote.Remote`.
         """
+        from .remote import Remote
+
         return cls((), Remote(url=url, **options))
 
     @classmethod
@@ -147,6 +150,8 @@ class KeySet:
     def save(self, path: str | PathLike[str]) -> None:
         """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
+        from .file import write_key_file
+
         write_key_file(path, (dumps(jwks, indent=2) + "\n").encode())
         self.is_made_here = False
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
-from logging import ERROR, INFO, WARNING, getLogger
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ..values import reasons
 from ..values.errors import OAuthError
 from ..values.events import Event
 
-LOGGER = getLogger("jwt_middleware")
+if TYPE_CHECKING:
+    from logging import Logger
+
+INFO, WARNING, ERROR = 20, 30, 40  # as `logging` has them
 FIELD_PREFIX = "jwt_"  # in a log record: `name` and others are fields that every record has
 FAULT_EVERY = 60.0  # seconds between two tracebacks of the same fault
 MANY = 10  # tokens that were refused for one reason before any was good
@@ -65,6 +68,14 @@ _BY_SETTINGS = {
 }
 
 
+@cache
+def logger() -> Logger:
+    """Return the logger `jwt_middleware`."""
+    from logging import getLogger  # not at the top: it would be a part in thirty of the import
+
+    return getLogger("jwt_middleware")
+
+
 class EventLog:
     """The logger `jwt_middleware` and `Settings.on_event`, and what they have been told already."""
 
@@ -84,22 +95,22 @@ class EventLog:
                 continue
             try:
                 self._on_event(event)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # The answer is decided; a broken counter must not change it.
-                LOGGER.exception("on_event failed for %s", event.name)
+                logger().exception("on_event failed for %s", event.name)
 
     def _log(self, event: Event) -> None:
         """Log an event: its message in words, its fields as those of the record."""
         level, line = _LINES[event.name]
-        if not LOGGER.isEnabledFor(level):
+        if not logger().isEnabledFor(level):
             return
         fields = {one.name: _one_line(getattr(event, one.name)) for one in dataclass_fields(event)}
         extra = {FIELD_PREFIX + name: value for name, value in fields.items()}
-        LOGGER.log(level, line, fields, extra={**extra, FIELD_PREFIX + "event": event.name})
+        logger().log(level, line, fields, extra={**extra, FIELD_PREFIX + "event": event.name})
 
     def raised(self, what: str, error: BaseException) -> None:
         """Log that code which isn't ours raised, with the traceback."""
-        LOGGER.error("%s raised %s", what, type(error).__name__, exc_info=error)
+        logger().error("%s raised %s", what, type(error).__name__, exc_info=error)
 
     def fault(self, what: str, error: BaseException) -> None:
         """Do what `raised` does, once a minute for the same error: requests repeat it."""
@@ -115,11 +126,11 @@ class EventLog:
             from traceback import format_tb  # not at the top: most processes have no use for it
 
             name, where = type(cause).__name__, "".join(format_tb(cause.__traceback__)).rstrip()
-            LOGGER.error("%s raised %s, and the token was refused\n%s", what, name, where)
+            logger().error("%s raised %s, and the token was refused\n%s", what, name, where)
         if not has_let_in and error.reason in _BY_SETTINGS:
             count = self._refused[error.reason] = self._refused.get(error.reason, 0) + 1
             if count == MANY:
-                LOGGER.warning(
+                logger().warning(
                     "%s tokens were refused for %s before any was good: is a setting wrong (%s)? "
                     "`jwt-middleware token verify` explains one of them",
                     count,

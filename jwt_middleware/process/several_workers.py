@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from ..settings.settings import Settings
 from ..values.errors import ConfigurationError
 from ..values.forks import is_before_silent_fork
-from .event_log import LOGGER
+from .event_log import logger
 
 # Where the number of workers is found, by the module of a frame: a variable of the frame and the
 # attributes that lead on from it; or the number itself. The largest that is found counts.
@@ -78,7 +78,7 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
         )
     if id(settings) not in _warned:
         _warned[id(settings)] = settings
-        LOGGER.warning(
+        logger().warning(
             "%s; that is good for one worker, and until it ends. %s (%s)",
             "; ".join(f"{field}: {what}" for field, what, _ in unshared),
             _UNSEEN if workers is None else _SEVERAL,
