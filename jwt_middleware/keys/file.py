@@ -1,4 +1,4 @@
-"""A JWK Set in a file: read whole, written whole or not at all, for its owner only."""
+"""Read and write a JWK Set file: in one piece or not at all, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .key_sources import FoundKeys, Skipped
 LOOK_INTERVAL = 5.0  # seconds between looks; a new file is in force after that
 MAX_FILE = 1 << 20  # octets; a key set has a few thousand
 LOCK_TIMEOUT = 10.0  # seconds for another process that changes the file, which takes milliseconds
-# Modes that a file of secrets must not have. That a group may read it is allowed: the service may
-# run in that group.
+# Modes that a file of secrets must not have. A group may read it, because the service may run in
+# that group.
 _OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IRWXO
-# Windows has neither modes nor `flock`. There the folder's access list says who may read, and
-# nothing keeps two commands from changing a file at once.
+# Windows has neither modes nor `flock`. There the folder's access list decides on reading, and two
+# commands can change a file at the same time.
 _HAS_MODES = hasattr(os, "fchown")
 
 
 def read_key_file(path: Any) -> bytes:
-    """Return the contents of a key file. Raises ConfigurationError with the way out."""
+    """Return the contents of a key file. Raises ConfigurationError with a remedy."""
     if not isinstance(path, str | os.PathLike):
         raise ConfigurationError("keys", f"{type(path).__name__} is no path of a file")
     with _errors_explained(path), open(path, "rb") as opened:
@@ -42,7 +42,7 @@ def read_key_file(path: Any) -> bytes:
 
 @contextmanager
 def _errors_explained(path: str | os.PathLike[str]) -> Generator[None, None, None]:
-    """Say what is wrong with a file. Raises ConfigurationError with the way out."""
+    """Turn an OSError about a file into a ConfigurationError with a remedy."""
     try:
         yield
     except ValueError:
@@ -58,7 +58,7 @@ def _errors_explained(path: str | os.PathLike[str]) -> Generator[None, None, Non
 
 def write_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
     """Replace the file in one step, with mode 0600 from its first moment. Raises OSError."""
-    _put_in_place(os.path.realpath(path), contents, os.replace)  # or a link would become a file
+    _put_in_place(os.path.realpath(path), contents, os.replace)  # else a file would replace a link
 
 
 def create_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
@@ -67,13 +67,13 @@ def create_key_file(path: str | os.PathLike[str], contents: bytes) -> None:
 
 
 def change_key_file(path: str | os.PathLike[str], to: Callable[[bytes], bytes]) -> None:
-    """Replace the contents by what `to` returns for them, one process after the other.
+    """Replace the contents by what `to` returns for them, under a lock between processes.
 
     The new file has the owner and the mode of the old one. If `to` raises, nothing is changed.
 
     Raises:
-        ConfigurationError: it can't be read, or others may read or write it.
-        OSError: it can't be written, or another process has held it for `LOCK_TIMEOUT`.
+        ConfigurationError: the file can't be read, or other users may read or write it.
+        OSError: the file can't be written, or another process has held the lock for `LOCK_TIMEOUT`.
 
     """
     path = os.path.realpath(path)
@@ -93,7 +93,7 @@ def _put_in_place(
     give_name: Callable[[str, str], None],
     like: os.stat_result | None = None,
 ) -> None:
-    """Write to a temporary file in the same folder, and let `give_name` make it the file."""
+    """Write a temporary file in the same folder, then call `give_name` to rename or link it."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.{octets(4).hex()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -114,7 +114,7 @@ def _put_in_place(
 
 
 def _sync_folder(path: str) -> None:
-    """Write the folder to disk, or after a power cut the old file may be there again."""
+    """Write the folder to disk; else the old file may be back after a power cut."""
     # Some systems (Windows) can't open or sync a folder; the file was replaced all the same.
     with suppress(OSError):
         descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
@@ -126,7 +126,7 @@ def _sync_folder(path: str) -> None:
 
 @contextmanager
 def _locked(path: str) -> Generator[os.stat_result, None, None]:
-    """Hold the file locked; one that another process has replaced meanwhile is opened anew."""
+    """Hold the lock on the file. A file that another process has just replaced is reopened."""
     deadline = monotonic() + LOCK_TIMEOUT
     while True:
         with _errors_explained(path):
@@ -147,7 +147,7 @@ def _locked(path: str) -> Generator[os.stat_result, None, None]:
 
 
 def _try_lock(descriptor: int, path: str, deadline: float) -> os.stat_result | None:
-    """Return the status of the file, locked now; None: another process has it, or replaced it."""
+    """Lock the file and return its status; None: another process holds it, or replaced it."""
     if _HAS_MODES:
         from fcntl import LOCK_EX, LOCK_NB, flock  # not at the top: Windows has no such module
 
@@ -165,18 +165,18 @@ def _try_lock(descriptor: int, path: str, deadline: float) -> os.stat_result | N
 class File:
     """A JWK Set file as a source of keys, which is read again when it was replaced.
 
-    If it can't be read or isn't a key set, the keys that are known go on to serve.
+    If the file can't be read or isn't a key set, the known keys stay in use.
     """
 
     path: str
     algorithm: str | None = None
 
     def limits(self) -> KeyLimits:
-        """Return how long its keys serve: without end, if nothing better is found."""
+        """Return how long its keys serve: for ever, while no newer file can be read."""
         return KeyLimits(stale=inf, cool_down=1.0, lease=LOOK_INTERVAL, near=True)
 
     def fetch(self, issuer: str, before: FoundKeys | None, now: float) -> FoundKeys:
-        """Read the file, unless it is the one that was read before. Raises KeysUnavailable."""
+        """Read the file, unless it hasn't changed since the last look. Raises KeysUnavailable."""
         try:
             status = os.stat(self.path)
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -194,5 +194,5 @@ class File:
 
 
 def file_source(path: str | os.PathLike[str], algorithm: str | None) -> File:
-    """Return the file as a source; a relative path stays what it means now."""
+    """Return the file as a source. A relative path is made absolute now."""
     return File(os.path.abspath(path), algorithm)

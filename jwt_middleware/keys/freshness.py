@@ -3,9 +3,9 @@
 Fresh keys serve. Near the end of their lifetime they are fetched again, while they go on serving. A
 request with an unknown `kid` fetches the keys at once, but the next fetch for an unknown `kid` must
 wait for the cool-down. While the source fails, one request tries again after each back-off, and the
-keys serve as stale ones until the limit; then they are gone. A fetch under way is a lease with a
-deadline, never a flag: a fetch that never ends counts as failed. A clock that was set back makes
-the keys stale, not gone: their age is unknown until the next answer.
+keys serve as stale ones until the limit; then they are gone. A running fetch holds a lease with a
+deadline, so a fetch that never ends counts as failed. When the clock is set back, the age of the
+keys is unknown: they are stale, not gone, until the next answer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..jose.jwk import Key
 
 FETCH_BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, after the first, second ... failure
 FETCH_AHEAD = 0.8  # of the lifetime, after which the next fetch begins
-SPREAD = 0.05  # of the lifetime, more or less, so that a fleet doesn't ask in step
-OLD = 60.0  # seconds beyond their lifetime, after which requests wait for near keys to be read
+SPREAD = 0.05  # of the lifetime, more or less, so that many processes don't ask at once
+OLD = 60.0  # seconds beyond their lifetime; after that, requests wait for `near` keys to be read
 SET_BACK = 10.0  # seconds that a clock may be set back without making the keys' age unknown
 JOINED = 1.0  # seconds that requests wait for the fetch of another, while known keys serve
 
@@ -34,7 +34,7 @@ FetchPlan: TypeAlias = Literal[
     "ask",  # begin a fetch, and wait for it
     "join",  # wait for the fetch under way
     "unknown",  # refuse the token: the issuer has no such key, and it is too early to fetch again
-    "refuse",  # whether there is such a key can't be found out at the moment
+    "refuse",  # the source fails: it is unknown whether there is such a key
 ]
 
 
@@ -42,17 +42,17 @@ FetchPlan: TypeAlias = Literal[
 class KeyLimits:
     """How long keys of one source serve. All in seconds."""
 
-    stale: float  # beyond their lifetime, while no answer comes
-    cool_down: float  # between a fetch and the next for the sake of an unknown `kid`
+    stale: float  # beyond their lifetime, while the source doesn't answer
+    cool_down: float  # between a fetch and the next one for an unknown `kid`
     lease: float  # that a fetch takes at most
-    near: bool = False  # to look costs next to nothing: after an idle time, requests wait for it
+    near: bool = False  # a look is cheap (a file): after an idle time, requests wait for it
 
 
 class Freshness:
-    """The keys that are known, since when, and what is under way.
+    """The known keys, since when they are known, and the fetch that is running.
 
-    Threads read `keys`, `since` and `due` without a lock: from `since` and before `due`, a known
-    key serves and there is nothing to decide. All else happens under the lock of `LiveKeys`.
+    Threads read `keys`, `since` and `due` without a lock: between `since` and `due`, a known key
+    serves without a decision. Everything else happens under the lock of `LiveKeys`.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Freshness:
         self._lease = -inf  # end of the time of the fetch under way
 
     def reset(self) -> None:
-        """Forget the fetch under way, as a forked child does: its thread is the parent's."""
+        """Drop the running fetch in a forked child: its thread exists in the parent only."""
         if self._lease > -inf:
             self._lease = -inf
             self._set_due(-inf)
@@ -127,12 +127,12 @@ class Freshness:
         return self._stands_alone and not self.is_usable(now)
 
     def is_lost(self, now: float) -> bool:
-        """Say whether a fetch is under way that should have come back."""
+        """Say whether the running fetch is past its lease."""
         # After a clock was set back, the lease would otherwise never end.
         return self._lease > -inf and not 0 <= self._lease - now <= self._limits.lease + SET_BACK
 
     def is_old(self, now: float) -> bool:
-        """Say whether the last look at the source was long ago, and didn't fail."""
+        """Say whether the last look at the source succeeded, and was long ago."""
         return now - self._expires_at >= OLD and not self._failures
 
     @property
@@ -145,7 +145,7 @@ class Freshness:
         return max(1, ceil(self._next_try - now)) if self._is_resting(now) else 1
 
     def succeeded(self, begun: float, keys: KeysByName, lifetime: float, spread: float) -> None:
-        """Take over the keys of the fetch that began at `begun`; keys that it lacks are gone.
+        """Replace the known keys by those of the fetch that began at `begun`.
 
         `spread` is a random number from 0 to 1.
         """
@@ -162,14 +162,14 @@ class Freshness:
         self.since = begun - SET_BACK
 
     def failed(self, now: float) -> None:
-        """Take note of a fetch that failed: the next is tried after the back-off."""
+        """Record a failed fetch: the next one is tried after the back-off."""
         self._next_try = now + FETCH_BACK_OFF[min(self._failures, len(FETCH_BACK_OFF) - 1)]
         self._failures += 1
         self._lease = -inf
         self._set_due(self._next_try)
 
     def put_off(self, now: float) -> None:
-        """Take note of a fetch that found no place: the issuer wasn't asked, and hasn't failed."""
+        """Record a fetch that got no place: the issuer wasn't asked, so this is no failure."""
         self._next_try = now + FETCH_BACK_OFF[0]
         self._begun_at = self._lease = -inf
         self._set_due(self._next_try)

@@ -1,7 +1,7 @@
 """One GET with the standard library's HTTP client: bounded in octets and in time.
 
-Certificates are checked. No redirect is followed, no proxy is used, and addresses that can't have a
-key set are not connected to. Loaded only where a set is fetched by it.
+Certificates are checked. No redirect is followed, no proxy is used, and no connection is made to
+addresses that can't have a key set. This module is loaded only where this client fetches a set.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..values.errors import KeysUnavailable
 from ..values.loopback import is_loopback_host
 from .key_sources import Fetched
 
-# Metadata services of clouds give credentials to every process that asks, and have no keys. Most
-# are at link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
+# The metadata services of clouds publish no keys, and give credentials to every process that asks.
+# Most have link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
 _CLOUD_METADATA = frozenset(
     ip_address(text)
     for text in (
@@ -36,7 +36,7 @@ _CLOUD_METADATA = frozenset(
         "168.63.129.16",
     )
 )
-# IPv6 networks whose addresses end in an IPv4 address, to which they lead.
+# IPv6 networks whose addresses end in an IPv4 address, and are routed to it.
 _LAST_OCTETS = (
     IPv6Network("::/96"),  # IPv4-compatible: RFC 4291 s2.5.5.1
     IPv6Network("::ffff:0:0/96"),  # IPv4-mapped: RFC 4291 s2.5.5.2
@@ -92,15 +92,15 @@ class HttpFetcher:
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # All addresses are checked before one is used, and then the address itself is connected to:
-        # a name that stands for another address when it is asked for again changes nothing.
+        # All addresses are checked before one is used. The connection is then made to the checked
+        # address, not to the name: a second look-up of the name could give another address.
         for *_, address in found:
             self._check_address(parts, str(address[0]))
         problem: OSError = OSError("no address")
         for tried, (family, kind, protocol, _, address) in enumerate(found):
             connected = socket.socket(family, kind, protocol)
             try:
-                # An address that never answers leaves time for the others.
+                # Share the time, so that an address that never answers leaves some for the others.
                 connected.settimeout(_left(deadline) / (len(found) - tried))
                 connected.connect(address)
                 connected.settimeout(_left(deadline))
@@ -126,7 +126,7 @@ class HttpFetcher:
         if parts.scheme != "https":
             return connected
         context = ssl.create_default_context()
-        # RFC 9525 s2: the common name is no name of a host.
+        # RFC 9525 s2: the common name must not be used as a host name.
         context.hostname_checks_common_name = False
         context.set_alpn_protocols(["http/1.1"])
         return context.wrap_socket(connected, server_hostname=host)
@@ -155,7 +155,7 @@ def _has_no_keys(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _targets(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Yield the addresses that one leads to: itself, or the IPv4 address that is inside of it."""
+    """Yield where an address leads: to itself, or to the IPv4 address inside of it."""
     if isinstance(address, IPv4Address):
         yield address
         return
@@ -169,8 +169,8 @@ def _targets(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6A
     if octets[8:12] in _ISATAP:
         yield IPv4Address(octets[12:])
     if address in _LOCAL:
-        # RFC 6052 s2.2: by the length of the network's own prefix, which only the network knows.
-        # The ninth octet isn't part of the address.
+        # RFC 6052 s2.2: the place depends on the length of the network's prefix, which we don't
+        # know, so all are tried. The ninth octet isn't part of the address.
         joined = octets[:8] + octets[9:]
         for place in (joined[6:10], joined[7:11], joined[8:12], octets[12:]):
             if any(place):
@@ -178,7 +178,7 @@ def _targets(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6A
 
 
 class _Wire(RawIOBase):
-    """What `HTTPConnection` needs of a socket: a deadline also for octets that come one by one."""
+    """A socket for `HTTPConnection` with one deadline for all reads, however small they are."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self._connected = connected

@@ -1,4 +1,4 @@
-"""Read a JWK Set (RFC 7517 s5) into keys: one of our own, or one that somebody else publishes."""
+"""Read a JWK Set (RFC 7517 s5) into keys: our own set, or one that another issuer publishes."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ def _configured_key(member: object, algorithm: str | None) -> Key:
 def published_keys(
     octets: bytes, algorithm: str | None
 ) -> tuple[tuple[Key, ...], tuple[Skipped, ...]]:
-    """Return the keys of somebody else's set, and those that can't be used, which are skipped.
+    """Return the keys of another issuer's set, and the unusable ones, which are skipped.
 
     Raises:
-        ConfigurationError: it is no JWK Set, it has no usable key, two of one name, or a secret or
-            a private part in it: then whoever published it has lost that key.
+        ConfigurationError: it is no JWK Set, it has no usable key, two keys have one name, or it
+            holds a secret or a private part: such a key is public now, and nothing it signs can be
+            trusted.
 
     """
     keys, skipped = [], []
@@ -60,7 +61,7 @@ def published_keys(
         try:
             keys.append(from_jwk(member, algorithm=algorithm))
         except UnusableKey as error:
-            # Cut, because a stranger wrote the set, and these texts come into a log.
+            # Cut: these texts are logged, and the set comes from outside.
             kid = member.get("kid")
             name = kid[:MAX_LOGGED] if isinstance(kid, str) else ""
             skipped.append(Skipped(name, str(error)[:MAX_LOGGED]))
@@ -103,12 +104,12 @@ def key_octets(value: Any) -> bytes:
     try:
         return value.encode()
     except UnicodeEncodeError:
-        # Without its cause, which holds the text.
+        # `from None`: the cause holds the text, which may be a secret.
         raise ConfigurationError("keys", "the text can't be encoded", "give octets") from None
 
 
 def usable(field: str, make: Callable[..., Key], *args: object, **options: object) -> Key:
-    """Return the key that `make` makes of a setting. Raises ConfigurationError for an unusable."""
+    """Return the key that `make` makes of a setting. Raises ConfigurationError if it can't."""
     try:
         return make(*args, **options)
     except UnusableKey as error:

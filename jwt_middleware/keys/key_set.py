@@ -1,4 +1,4 @@
-"""Key sets: the keys that one issuer signs with, looked up by `kid`, equal or not at all."""
+"""Key sets: the keys that one issuer signs with, found by an equal `kid`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .signer import Signer
 
 
 class KeySet:
-    """The keys of one issuer. Every key is typed, strong enough, and bound to one algorithm.
+    """The keys of one issuer. Every key has a type, is strong enough, and has one algorithm.
 
-    The first key that can sign is the one that signs. With a `source` the keys are those that were
-    found there when the set was made (none, of a remote one), and the process that uses it looks
-    again from time to time. Pickling a key set writes its secrets.
+    The first key that can sign is the one that signs. With a `source` (a file, a URL) the keys are
+    those that were found there when the set was made; a remote set has none at that time. The
+    process that uses the set looks at the source again from time to time. Pickling a key set writes
+    its secrets.
     """
 
     __slots__ = ("by_kid", "is_made_here", "keys", "source")
@@ -32,7 +33,7 @@ class KeySet:
     def __init__(self, keys: Iterable[Key], source: Source | None = None) -> None:
         self.keys = tuple(keys)
         self.source = source
-        self.is_made_here = False  # by `generate`, so that no other process has them
+        self.is_made_here = False  # True: made by `generate`, so other processes don't have them
         if not all(isinstance(key, Key) for key in self.keys):
             raise ConfigurationError(
                 "keys", "a KeySet is made of keys", "KeySet.load, .pem, .secret or .from_jwks"
@@ -45,11 +46,11 @@ class KeySet:
         if len(by_kid) != len(self.keys):
             raise ConfigurationError("keys", "two keys have the same kid", "give each key its own")
         if len(self.keys) == 1:
-            # RFC 7515 s4.1.4 leaves `kid` out at will. To try every key of several would let a
+            # RFC 7515 s4.1.4: `kid` is optional. With several keys, trying each of them would let a
             # token choose the algorithm.
             by_kid[None] = self.keys[0]
         self.by_kid: Mapping[str | None, Key] = MappingProxyType(by_kid)
-        # RFC 8725 s3.1; a set that has both would let a public key's name lead to a secret, or the
+        # RFC 8725 s3.1: in a set with both, the name of a public key could lead to a secret, or the
         # reverse.
         if len({key.is_symmetric for key in self.keys}) > 1:
             raise ConfigurationError(
@@ -58,7 +59,7 @@ class KeySet:
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", *, kid: str | None = None) -> KeySet:
-        """Make a key set of one new key. It is gone when the process ends: `save` keeps it.
+        """Make a key set of one new key. It ends with the process, unless you `save` it.
 
         ES256 by default: short signatures, quick to make, and read by every library.
         """
@@ -68,9 +69,9 @@ class KeySet:
 
     @classmethod
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> KeySet:
-        """Use secrets, the first to sign and all to verify: for one service that trusts itself.
+        """Use secrets, the first to sign and all to verify: for a service that issues and verifies.
 
-        Each needs as many octets as the hash (32 for HS256, RFC 7518 s3.2), and to be random.
+        Each must be random, with at least as many octets as the hash (32 for HS256, RFC 7518 s3.2).
         """
         return cls(usable("keys", jwk.from_secret, key_octets(one), algorithm) for one in secrets)
 
@@ -82,7 +83,7 @@ class KeySet:
         kid: str | None = None,
         password: bytes | None = None,
     ) -> KeySet:
-        """Read private or public keys in PEM. RSA needs `algorithm`, a curve says its own."""
+        """Read private or public keys in PEM. RSA needs `algorithm`; a curve has only one."""
         return cls(
             usable("keys", jwk.from_pem, key_octets(one), algorithm, kid=kid, password=password)
             for one in pems
@@ -94,20 +95,20 @@ class KeySet:
     ) -> KeySet:
         """Read a JWK Set (RFC 7517 s5). `algorithm` is for its RSA keys and secrets without `alg`.
 
-        A key that can't be used is an error, because somebody configured it. Where keys have a
-        `state`, as in the files of `jwt-middleware keys`, only the active one signs.
+        A key that can't be used is an error, because it was configured on purpose. Where keys have
+        a `state`, as in the files of `jwt-middleware keys`, only the active one signs.
         """
         return cls(configured_keys(jwks, algorithm))
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> KeySet:
-        """Read a JWK Set file, such as `save` writes, and again when another is in its place.
+        """Read a JWK Set file, such as `save` writes, and read it again when it is replaced.
 
         A key whose `state` is next or retired verifies and doesn't sign: see `keys.own_keys`.
-        A process finds out within seconds, and by itself; until then, and while the file can't be
-        read, it goes on with the keys it knows.
+        A process notices a new file within seconds. Until then, and while the file can't be read,
+        it uses the keys it knows.
         """
-        # Not at the top, as below: files and remote sets are loaded by a process that has some.
+        # Not at the top, as below: only a process that uses files or remote sets loads these.
         from .file import file_source, read_key_file
 
         contents = read_key_file(path)
@@ -139,16 +140,16 @@ class KeySet:
         algorithm: str | None = None,
         kid: str | None = None,
     ) -> KeySet:
-        """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and who signs.
+        """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and its `signer`.
 
-        `Refresh` then needs a `secret` of its own, as none can be derived. For the keys before and
-        after this one make a set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
+        `Refresh` then needs a `secret` of its own, because none can be derived. To add earlier and
+        later keys, make one set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
         """
         given = public if isinstance(public, Mapping) else key_octets(public)
         return cls((usable("keys", signing.external, given, signer, algorithm, kid),))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole set, secrets too, to a file for its owner only; all or nothing."""
+        """Write the whole set, with its secrets, to a file that only its owner can read."""
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
         from .file import write_key_file
 
@@ -157,7 +158,7 @@ class KeySet:
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """Return the algorithms that a token can have: the keys' own."""
+        """Return the algorithms of the keys: a token can have no other."""
         return frozenset(key.algorithm.name for key in self.keys)
 
     @property

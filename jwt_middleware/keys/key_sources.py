@@ -14,7 +14,7 @@ from .freshness import KeyLimits
 
 MAX_URL = 2048  # characters; it stands in every message about a failed fetch
 
-# RFC 6749 s3.1 has no fragment in such URLs. A user and a password would stand in logs.
+# RFC 6749 s3.1: no fragment. No user and password, because the URL is logged.
 _URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$-~]*)?")
 
 
@@ -29,7 +29,7 @@ class Fetched:
 
 
 class Fetcher(Protocol):
-    """What fetches a URL, one method: for services that need a proxy or another HTTP client."""
+    """An object that fetches a URL, for services that need a proxy or another HTTP client."""
 
     def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
         """Return the answer to one GET, whatever its status, without following a redirect.
@@ -47,7 +47,7 @@ class FoundKeys:
 
     octets: bytes  # of a JWK Set
     lifetime: float  # seconds until the next look
-    memo: object = None  # of the source, which gets it back at the next look
+    memo: object = None  # the source's own note, handed back to it at the next look
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Skipped:
 
 
 class Source(Protocol):
-    """A place that is looked at again and again: a URL, a file."""
+    """A place that is read again from time to time: a URL, a file."""
 
     def limits(self) -> KeyLimits:
         """Return how long its keys serve."""
@@ -70,7 +70,7 @@ class Source(Protocol):
         ...
 
     def read(self, octets: bytes) -> tuple[Iterable[Key], Iterable[Skipped]]:
-        """Return the keys in what was found, and which can't be used.
+        """Return the keys in these octets, and those that can't be used.
 
         Raises:
             ConfigurationError: the set as a whole must not be used.
@@ -103,6 +103,6 @@ def unusable(url: object) -> str:
     if not parts.hostname or port == 0:
         return "has no host, or no port"
     if parts.scheme != "https" and not is_loopback_host(parts.hostname):
-        # Without TLS, others can change the keys on their way, and then sign any token.
+        # Without TLS, an attacker on the network can replace the keys, and then sign any token.
         return "is not https, and its host is not this machine"
     return ""

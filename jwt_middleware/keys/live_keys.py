@@ -1,8 +1,9 @@
-"""The keys of one issuer in this process: what is known of them, and the one fetch under way.
+"""The keys of one issuer in this process: the known keys, and the one running fetch.
 
-Both doors, all threads and all tasks share it. A fetch is one short-lived thread and one future; a
-request waits for the future, with a time-out, or doesn't wait at all. A request that stops waiting
-changes nothing for the others. Where no thread can be started, a request that would wait fetches.
+WSGI and ASGI, all threads and all tasks share them. A fetch is one short-lived thread and one
+future; a request waits for the future, with a time-out, or doesn't wait at all. A request that
+stops waiting changes nothing for the others. Where no thread can be started, a request that would
+have waited does the fetch itself.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from .waits import new_future, result_within
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-MAX_ALOFT = 2  # threads of fetches; where so many hang, one more would hang, too
+MAX_ALOFT = 2  # threads of fetches; where that many hang, another would hang, too
 
 Tell: TypeAlias = Callable[[tuple[Event, ...]], None]
-# Waits for a future as one kind of door does, at most so many seconds. Raises TimeoutError.
+# Waits for a future, sync or async, for at most some seconds. Raises TimeoutError.
 WaitFor: TypeAlias = Callable[["Future[Any]", float], Any]
 
 
@@ -52,9 +53,9 @@ class _Wait(NamedTuple):
 
 
 class LiveKeys:
-    """The keys of a `KeySet` at this moment. `tell` takes events, in the thread that fetches.
+    """The present keys of a `KeySet`. `tell` is given events, in the thread that fetches.
 
-    `places` is not None for an issuer of whom no token was good yet: then a fetch needs a place.
+    `places` is set for an issuer that has had no good token yet: then a fetch needs a place.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class LiveKeys:
         if self.source is None:
             self.fresh = fixed(key_set.by_kid)
         else:
-            # Loads a module now: in a process that forks while another thread imports it, the child
-            # would wait for the lock on that import for ever.
+            # Load the module now. If the process forked while another thread was importing it, the
+            # child would wait for the lock on that import for ever.
             new_future()
             self.fresh = Freshness(self.source.limits(), stands_alone=stands_alone)
             if key_set.keys:
@@ -89,7 +90,7 @@ class LiveKeys:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with no fetch under way, as a forked child does: the lock is its parent's."""
+        """Begin without a fetch, with a new lock: a forked child must not use its parent's."""
         self._lock = Lock()
         self._flight: _Flight | None = None  # the one that requests wait for
         self._aloft = 0
@@ -102,16 +103,16 @@ class LiveKeys:
 
         Raises:
             InvalidToken: the issuer has no such key.
-            KeysUnavailable: nobody can say at the moment.
+            KeysUnavailable: it can't be found out at the moment, because the source fails.
 
         """
         return run(self.finding(result_within, kid, now))
 
     def renew(self, now: float, *, lacking: bool = False) -> None:
-        """Begin a fetch if it is time, for keys of our own; the known keys go on to sign meanwhile.
+        """Begin a fetch of our own keys if one is due; meanwhile the known keys sign.
 
-        The request waits in two cases: after an idle time, in which another key may have become the
-        one that signs, and where a token's key is `lacking` here, which may be in the source now.
+        The request waits in two cases: after an idle time, because the signing key may have
+        changed, and where a token's key is `lacking` here, because the source may have it now.
 
         Raises:
             KeysUnavailable: it can't be found out at the moment.
@@ -133,7 +134,7 @@ class LiveKeys:
     def renewing(self, wait_for: WaitFor, now: float, *, lacking: bool = False) -> Flow[None]:
         """Do what `renew` does, as a flow."""
         name = "" if lacking else next(iter(self.fresh.keys))
-        # InvalidToken: the last look was a moment ago, or brought other keys.
+        # InvalidToken: the source was looked at a moment ago, or doesn't have the key.
         with suppress(InvalidToken, TimeoutError):
             wait = self._decide(name, now)
             if wait is not None:
@@ -143,15 +144,15 @@ class LiveKeys:
         """Return what to wait for, if anything. Raises InvalidToken, KeysUnavailable."""
         if self.source is None:
             return None
-        forks.notice()  # before the lock: a parent's thread may hold it for ever
-        # Look-ups of names have no time-out; so the request has one.
+        forks.notice()  # before the lock: after a fork, a thread of the parent may hold it
+        # DNS look-ups have no time-out, so the wait of the request has one.
         limits = self.source.limits()
         events: tuple[Event, ...] = ()
         with self._lock:
             if self.fresh.is_lost(now):
                 self._flight = None
                 events = self._note_failure(now, f"no answer in {limits.lease:g} s")
-            # After an idle time, say: a key that is known may have been stolen and removed by now.
+            # After an idle time: a known key may have been stolen, and so removed, in between.
             was_old = limits.near and self.fresh.is_old(now)
             plan = self.fresh.plan(kid, now)
             begun = self._prepare(now) if plan in ("start", "ask") else None
@@ -170,7 +171,7 @@ class LiveKeys:
         return _Wait(flight.future, limits.lease if patient or plan == "ask" else JOINED)
 
     def _look(self, kid: str | None) -> Key:
-        """Return the key from what is known now. Raises InvalidToken, KeysUnavailable."""
+        """Return the key from the known keys. Raises InvalidToken, KeysUnavailable."""
         now = self._clock()
         usable = self.fresh.is_usable(now)
         key = self.fresh.keys.get(kid) if usable else None
@@ -186,7 +187,7 @@ class LiveKeys:
     # --- the fetch
 
     def _prepare(self, now: float) -> _Flight | None:
-        """Make a flight after its lease has begun. The lock is held."""
+        """Return a new flight, whose lease has begun already. The lock is held."""
         self._flight = None
         if self._aloft >= MAX_ALOFT:
             self.fresh.failed(now)
@@ -210,7 +211,7 @@ class LiveKeys:
         place.add_done_callback(lambda _: self._start(flight, plan))
 
     def _start(self, flight: _Flight, plan: FetchPlan) -> None:
-        """Begin a flight that has a place, or needs none."""
+        """Begin a flight that has its place, or needs no place."""
         if self._flight is not flight:  # it waited so long for a place that it counts as failed
             self._end(flight, self._failed(flight, None))
             return
@@ -231,7 +232,7 @@ class LiveKeys:
         except KeysUnavailable as error:
             events = self._failed(flight, error)
         except BaseException:
-            # The thread or the process ends, so that no answer will come.
+            # The thread or the process is ending: no answer will come.
             events = self._failed(flight, KeysUnavailable("the fetch was broken off"))
             raise
         finally:
@@ -271,7 +272,7 @@ class LiveKeys:
         with self._lock:
             self._land(flight)
             if flight.number < self._taken:
-                # It ends late, after a newer one: its keys may have been withdrawn meanwhile.
+                # It ended after a newer flight: its keys may have been withdrawn since.
                 return ()
             self._taken = flight.number
             before, was_skipped = self.key_set, self._skipped
@@ -296,7 +297,7 @@ class LiveKeys:
         now = self._clock()
         with self._lock:
             if not self._land(flight):
-                return ()  # it ends late: that has been counted as a failure, with its event
+                return ()  # it ended past its lease: already counted as a failure, with its event
             if error is None:
                 self.fresh.put_off(now)
                 return ()
@@ -304,7 +305,7 @@ class LiveKeys:
             return self._note_failure(now, error.detail)
 
     def _note_failure(self, now: float, detail: str) -> tuple[Event, ...]:
-        """Return the events of a failure: one for the first only. The lock is held."""
+        """Return the events of a failure: one for the first in a row. The lock is held."""
         if self._found is not None:
             self._found = replace(self._found, memo=None)
         if self._failed_since is not None:
@@ -328,5 +329,5 @@ def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
 
 
 def _verifying(key: Key) -> Mapping[str, object]:
-    # Without what only says whether the key signs: that changes nothing for tokens.
+    # `key_ops` says whether the key signs; it makes no difference for verifying.
     return key.to_jwk() | {"key_ops": key.verifies}

@@ -1,7 +1,8 @@
-"""Our own keys and how one follows another: next, active, retired. Pure: time in, a new file out.
+"""The stages of our own keys: next, active, retired. Pure: time in, a new file out.
 
-A key is published before it signs, and goes on to verify after it has signed. So a rotation makes
-no good token invalid: every service has fetched the key before the first token is signed by it.
+A key is published before it signs, and still verifies after it has stopped signing. So a rotation
+makes no good token invalid: every service has fetched the key before that key signs its first
+token.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any
 from ..jose.jwk import Key, UnusableKey, is_foreign
 from ..values.errors import ConfigurationError
 
-LATEST = 1 << 37  # seconds: the year 6325; a later `since` is a mistake, and no date can have it
+LATEST = 1 << 37  # seconds: the year 6325; a later `since` is a mistake
 MAX_SET_AGE = 3600.0  # seconds for which services may use a set; `KeySet.remote` allows no more
 
 
 class KeyStage(StrEnum):
-    """What a key of ours is for at the moment. In each stage it is published and verifies."""
+    """The present use of a key of ours. In each stage the key is published and verifies."""
 
     NEXT = "next"  # signs after the next rotation
     ACTIVE = "active"  # signs
@@ -51,7 +52,7 @@ _OURS = ("state", "since", "key_ops")
 
 
 def limited(key: Key, member: Mapping[str, Any]) -> Key:
-    """Return a key as its member's `state` lets it: of several, only the active one signs.
+    """Return a key with what its member's `state` permits: only the active one signs.
 
     Raises:
         UnusableKey: the state is none, or the rest of the member says otherwise.
@@ -73,8 +74,8 @@ def limited(key: Key, member: Mapping[str, Any]) -> Key:
 def held(members: Sequence[Mapping[str, Any]], keys: Iterable[Key]) -> tuple[FileKey, ...]:
     """Return the keys of a file with their states, the active one first. Raises ConfigurationError.
 
-    `members` are those of the file, and `keys` what was read of them. Where no member has a state,
-    the first key that can sign is active, and the others are what signed before.
+    `members` are those of the file, and `keys` the keys read from them. Where no member has a
+    state, the first key that can sign is active, and the others are retired.
     """
     ours = [member for member in members if not is_foreign(member)]
     pairs = list(zip(ours, keys, strict=True))
@@ -126,7 +127,7 @@ def rotated(found: Iterable[FileKey], following: Key, now: float) -> tuple[FileK
     stepped = [
         replace(one, state=_STEP[one.state], since=now)
         if one.state in _STEP
-        # A key without a known time counts from now: to keep it too long is safe.
+        # A key without a known time counts from now: keeping it too long is safe.
         else replace(one, since=now if one.since is None else one.since)
         for one in found
     ]
@@ -145,10 +146,10 @@ def ordered(found: Iterable[FileKey]) -> tuple[FileKey, ...]:
 
 
 def free_at(one: FileKey, keep: float) -> float | None:
-    """Return when the state of a key lets it go on; None: the file doesn't say since when it is so.
+    """Return when a key may enter its next state; None: the file doesn't say when this one began.
 
-    A next key may be made active then, and a retired one be removed, which must be kept for `keep`
-    seconds.
+    A next key may be made active then. A retired key may be removed then: it must be kept for
+    `keep` seconds.
     """
     return (
         None

@@ -1,4 +1,4 @@
-"""Key sets that an issuer publishes: where they are, and for how long an answer serves.
+"""Key sets that an issuer publishes: where they are, and how long an answer is used.
 
 One fetch is one GET over https, or up to three with discovery, with one time-out for all of them.
 The keys in the answer are checked by the caller.
@@ -26,7 +26,7 @@ MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 LEASE_MARGIN = 1.0  # seconds beyond its time-out after which a fetch counts as failed
 
-# A tuple, because what an untyped caller gives may have no hash.
+# A tuple, not a set: `in` must not fail for a value that has no hash.
 _PUBLISHABLE = tuple(name for name, one in ALGORITHMS.items() if one.kty != "oct")
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
@@ -39,11 +39,11 @@ class Remote:
     Args:
         url: the https URL of the JWK Set; None: found through the issuer's metadata (OpenID Connect
             Discovery, RFC 8414), which must bear exactly the issuer's name.
-        algorithm: of RSA keys that don't say their own: "RS256" for most issuers that leave it out.
+        algorithm: of RSA keys that don't name one: "RS256" for most issuers that leave it out.
         timeout: seconds that one fetch takes at most, from the first octet to the last.
         lifetime: seconds between fetches, where the answer has no Cache-Control.
-        stale_limit: seconds for which the keys serve beyond their time while no answer comes.
-        cool_down: seconds between a fetch and the next for the sake of an unknown `kid`.
+        stale_limit: seconds for which the keys serve beyond their lifetime while no answer comes.
+        cool_down: seconds between a fetch and the next one for an unknown `kid`.
         private_addresses: allow a host with a private address, such as one in the same cluster.
         fetcher: an object with the method of `Fetcher`, instead of the standard library's client.
 
@@ -54,7 +54,7 @@ class Remote:
 
     url: str | None = None
     algorithm: str | None = None
-    # seconds; a key endpoint that needs longer has a problem that waiting doesn't mend
+    # seconds; a key endpoint that needs longer has a problem that waiting won't solve
     timeout: float = field(default=5, metadata={"minimum": 0.1, "maximum": 30})
     lifetime: float = field(
         default=600, metadata={"minimum": MIN_LIFETIME, "maximum": MAX_LIFETIME}
@@ -81,8 +81,8 @@ class Remote:
             raise ConfigurationError("keys.private_addresses", "must be True or False")
         if self.fetcher is not None and not callable(getattr(self.fetcher, "fetch", None)):
             raise ConfigurationError("keys.fetcher", "has no method `fetch`", "see keys.Fetcher")
-        # Loads the client now: in a process that forks while another thread imports it, the child
-        # would wait for the lock on that import for ever.
+        # Load the client now. If the process forked while another thread was importing it, the
+        # child would wait for the lock on that import for ever.
         self.client()
 
     def limits(self) -> KeyLimits:
@@ -110,7 +110,7 @@ class Remote:
         return published_keys(octets, self.algorithm)
 
     def client(self) -> Fetcher:
-        """Return what it is fetched with: its `fetcher`, or else the standard library's client."""
+        """Return the configured `fetcher`, or else the standard library's client."""
         if self.fetcher is not None:
             return self.fetcher
         from .http import HttpFetcher  # not at the top: it isn't needed beside another fetcher
@@ -134,8 +134,8 @@ class Remote:
         """Return the `jwks_uri` of the issuer's metadata. Raises KeysUnavailable."""
         problems = []
         for url in metadata_urls(issuer):
-            # An issuer that doesn't answer here won't answer there; one that answers with some
-            # page of its own may have the other document.
+            # If the issuer doesn't answer, stop: the other URL is on the same host. If it answers
+            # with something else, the other URL may still have the document.
             answer = self._get(url, deadline)
             try:
                 return _key_set_of(answer, issuer, url)

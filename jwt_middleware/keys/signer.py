@@ -1,7 +1,8 @@
-"""Keys that never leave their KMS or HSM: the private part signs there, we have the public part.
+"""Keys that stay in their KMS or HSM: the private part signs there, we have the public part.
 
-Nothing here waits: the doors call the signer. Its signature is checked with the public key before
-it is sent, so that a wrong key or a fault of the KMS makes no bad token.
+Nothing here waits: the middlewares call the signer (`process/hooks.py`). Its signature is checked
+with the public key before the token is sent, so a wrong key or a fault of the KMS makes no bad
+token.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..jose.jwk import Key, UnusableKey
 
 
 class Signer(Protocol):
-    """What signs outside of this process, one method, which calls the client of your KMS."""
+    """An object that signs outside of this process: its method calls the client of your KMS."""
 
     def sign(self, message: bytes) -> Any:
         """Return the signature of `message`, by the key and the algorithm that it was made for.
@@ -45,7 +46,7 @@ class ExternalKey(Key):
 
     @property
     def signs(self) -> bool:
-        """Say whether the signer is to be asked."""
+        """Say whether this key signs, by asking the signer."""
         return "sign" in self.operations
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -80,7 +81,7 @@ def checked(key: ExternalKey, message: bytes, signature: object) -> bytes:
     """Return a signature as JWS has it, if it is the key's for `message`. Raises InvalidSignature.
 
     Raises:
-        TypeError: it is no octets.
+        TypeError: the signature isn't octets.
 
     """
     if not isinstance(signature, bytes):

@@ -2,7 +2,7 @@
 
 Anybody can write any `iss` into a token, and each name may cost a call of the application's
 function, a thread and a fetch. So only a few are under way at a time, and only a few wait. An
-issuer of whom one token was good needs no place.
+issuer needs no place once one of its tokens was good.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 MAX_PLACES = 16
 MAX_WAITING = 64
-PLACE_TIMEOUT = 1.0  # seconds without a place coming free, after which no more requests wait
+PLACE_TIMEOUT = 1.0  # seconds; if no place has come free for this long, no more requests wait
 
 
 class Places:
-    """At most `MAX_PLACES` are taken at a time, in the order in which they were asked for."""
+    """Give out at most `MAX_PLACES` at a time, in the order in which they were asked for."""
 
     def __init__(self) -> None:
         self.reset()
@@ -38,7 +38,8 @@ class Places:
     def ask(self) -> Future[None] | None:
         """Return a future that is done when there is a place; None: too many wait, or too long.
 
-        The caller cancels it if it isn't wanted any more; if `cancel` returns False, `leave` it.
+        The caller cancels a future that it no longer wants; where `cancel` returns False, the place
+        was given, and the caller calls `leave`.
         """
         place = new_future()
         with self._lock:
@@ -56,10 +57,10 @@ class Places:
         return place
 
     def leave(self) -> None:
-        """Give a place to the next who waits for one."""
+        """Give the place back: the next request in line gets it."""
         place = self._next()
         if place is not None:
-            # Not under the lock: this starts the work that waited for the place.
+            # Outside the lock: this call starts the work that waited for the place.
             place.set_result(None)
 
     def _next(self) -> Future[None] | None:

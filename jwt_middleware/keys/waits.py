@@ -1,4 +1,4 @@
-"""What another thread does, and a thread that waits for it, no longer than a time-out."""
+"""Futures that another thread completes, and waiting for them with a time-out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 def new_future() -> Future[Any]:
     """Return a future that isn't done."""
-    # Not at the top: it loads `logging`, 3 ms that a process with keys at hand doesn't need.
+    # Not at the top: it loads `logging` (3 ms), which a process with fixed keys doesn't need.
     from concurrent.futures import Future
 
     return Future()
 
 
 def result_within(future: Future[Any], seconds: float) -> Any:
-    """Wait in this thread for what a future brings, and return it. Raises TimeoutError."""
+    """Wait in this thread for a future's result, and return it. Raises TimeoutError."""
     return future.result(seconds)
