@@ -46,7 +46,7 @@ class ExternalKey(Key):
 
     @property
     def signs(self) -> bool:
-        """Say whether this key signs, by asking the signer."""
+        """Say whether this key signs: then the signer is called."""
         return "sign" in self.operations
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:

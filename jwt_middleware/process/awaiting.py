@@ -1,6 +1,6 @@
-"""How doors that await call and wait (ASGI, and `aissue`): in tasks, and in threads of our own.
+"""How async code calls and waits (ASGI, and `aissue`): in tasks, and in threads of our own.
 
-It loads asyncio, and so it is loaded with the first asynchronous door only.
+This module loads asyncio, so it is imported with the first asynchronous middleware only.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .hooks import CALL_LIMIT, STRANGERS, is_async
 from .live_store import SYNC_LIMIT, LiveStore
 
 EXECUTOR_THREADS = 8  # of each kind
-MAX_HUNG = 32  # threads of a kind that didn't come back in time, and are replaced
+MAX_HUNG = 32  # threads of a kind that hang beyond their time-out; so many are replaced
 _ENDINGS = ("end", "end_subject")
 
 
 class Awaiting:
-    """How doors that await call and wait. What is asynchronous runs in the task that asks."""
+    """How async code calls and waits. What is asynchronous runs in the task that asks."""
 
     drive = staticmethod(arun)
 
@@ -48,9 +48,9 @@ class Awaiting:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with no threads, and no question under way, as a forked child does."""
+        """Begin with no threads and no running question, as a forked child must."""
         self.executors.reset()
-        self._tasks: set[Task[None]] = set()  # a loop keeps none of its tasks alive
+        self._tasks: set[Task[None]] = set()  # a loop itself keeps no task alive
         self._syncing: Task[None] | None = None
 
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
@@ -60,7 +60,7 @@ class Awaiting:
             threads,
             getattr(self._store, verb),
             Hidden(args),
-            # An end that takes too long may succeed all the same, and should.
+            # Not cancelled on a time-out: the end of a grant may still succeed, and should.
             is_shielded=verb in _ENDINGS,
         )
         return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
@@ -73,7 +73,7 @@ class Awaiting:
         *,
         is_shielded: bool = False,
     ) -> Any:
-        """Call in this task what is asynchronous, in one of `threads` what isn't, if there are any.
+        """Call an async function in this task, a sync one in one of `threads`, where given.
 
         Raises what it raises, and TimeoutError.
         """
@@ -86,32 +86,34 @@ class Awaiting:
         return await wait_for(shield(ensure_future(answer)) if is_shielded else answer, CALL_LIMIT)
 
     async def wait(self, future: Future[Any], seconds: float) -> Any:
-        """Return what a future brings that threads share. Raises TimeoutError.
+        """Return the result of a future that threads share. Raises TimeoutError.
 
-        To stop waiting doesn't cancel it, once it runs (`set_running_or_notify_cancel`).
+        A request that stops waiting doesn't cancel a running future
+        (`set_running_or_notify_cancel`).
         """
         return await wait_for(wrap_future(future), seconds)
 
     def carry(self, flow: Flow[None]) -> Awaitable[None]:
-        """Carry a flow to its end in a task of its own, whoever stops waiting for it."""
+        """Run a flow to its end in a task of its own, even if all requests stop waiting for it."""
         return shield(self._begun(flow))
 
     async def carry_rest(self, rest: Coroutine[Any, Any, Any]) -> Any:
-        """Carry the rest of a flow to its end, also where its request is cancelled meanwhile.
+        """Run the rest of a flow to its end, even if its request is cancelled meanwhile.
 
-        A log-out that has been sent to the store is one: it may be done, and then it is to be told.
+        For example a log-out that was sent to the store: it may be done, and then its event must be
+        told.
         """
         task = create_task(rest)
         try:
             return await shield(task)
         except CancelledError:
-            task.add_done_callback(self._tell_late)  # which keeps the task alive, too
+            task.add_done_callback(self._tell_late)  # this also keeps the task alive
             raise
 
     def _tell_late(self, task: Task[Any]) -> None:
         if not task.cancelled():
             ending = task.exception() or task.result()
-            # A refusal that nobody gets is none.
+            # The client has gone: an end is told, but not a refusal, which the client doesn't get.
             self._tell(
                 tuple(one for one in getattr(ending, "events", ()) if not isinstance(one, Refused))
             )
@@ -123,7 +125,7 @@ class Awaiting:
         return task
 
     def done(self, task: Task[None]) -> None:
-        """Take note that a task is done, and of its error: asyncio would warn if nobody had it."""
+        """Drop a task that is done, and read its error: asyncio warns of unread ones."""
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()
@@ -141,7 +143,7 @@ class Awaiting:
             is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
             if task is None or is_ours:
                 task = self._syncing = self._begun(store.ask_ended(self.call_verb))
-            # Shielded: a client that goes away must not take the answer from all that wait for it.
+            # Shielded: if this client goes away, the others still wait for the task.
             await shield(task)
             if is_ours:
                 return
@@ -150,9 +152,9 @@ class Awaiting:
 class Executors:
     """Threads of our own for what would block an event loop: bounded, and replaced where they hang.
 
-    The application's own executor stays the application's. The store has threads of its own, and so
-    has each hook: one that hangs must not keep a log-out from the store, and strangers who make up
-    issuers must not keep a refresh from its claims.
+    The loop's default executor is left to the application. The store has its own threads, and so
+    has each hook. So a hook that hangs can't delay a log-out in the store, and tokens with made-up
+    issuers can't delay the claims of a refresh.
     """
 
     def __init__(self) -> None:
@@ -162,17 +164,17 @@ class Executors:
         """Begin without threads, as a forked child does."""
         self._lock = Lock()
         self._by_kind: dict[str, ThreadPoolExecutor] = {}
-        self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # what never came back
+        self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # unfinished calls
 
     async def call(
         self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
     ) -> Any:
-        """Return what `call(*args)` answers in a thread. Raises TimeoutError after `seconds`."""
+        """Return the answer of `call(*args)` in a thread. Raises TimeoutError after `seconds`."""
         executor = self._by_kind.get(kind)
         if executor is None:
             size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
             executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
-        # In the context of the request, so that `current_token` answers there, too.
+        # In the context of the request, so that `current_token` works there, too.
         work = executor.submit(copy_context().run, call, *args)
         try:
             return await wait_for(wrap_future(work), seconds)
@@ -182,14 +184,14 @@ class Executors:
             raise
 
     def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
-        """Give up a thread that hangs: the next calls get new ones, if not too many hang."""
+        """Give up the threads, one of which hangs: later calls get new ones, unless many hang."""
         with self._lock:
             hung = self.hung[kind] = [*(one for one in self.hung[kind] if not one.done()), work]
             if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is executor:
-                del self._by_kind[kind]  # its threads end when they have done what waits there
+                del self._by_kind[kind]  # its threads end after the work that is queued there
 
     def close(self) -> None:
-        """Let all threads end when they have done what waits there."""
+        """Let all threads end after the work that is queued there."""
         executors, self._by_kind = self._by_kind, {}
         for executor in executors.values():
             executor.shutdown(wait=False)

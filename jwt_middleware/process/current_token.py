@@ -1,4 +1,4 @@
-"""The token of the request that this code serves, as a context variable that the doors set."""
+"""The token of the present request, as a context variable that the middlewares set."""
 
 from __future__ import annotations
 

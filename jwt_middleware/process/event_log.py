@@ -1,6 +1,6 @@
 """Where events go, to the log and to `on_event`; and what else the log is told: faults of others.
 
-A process that sets up no logging sees what is a WARNING or worse, on its stderr.
+A process that doesn't set up logging sees warnings and errors on its stderr.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 INFO, WARNING, ERROR = 20, 30, 40  # as `logging` has them
 FIELD_PREFIX = "jwt_"  # in a log record: `name` and others are fields that every record has
 FAULT_EVERY = 60.0  # seconds between two tracebacks of the same fault
-MANY = 10  # tokens that were refused for one reason before any was good
+MANY = 10  # refusals for one reason, before any token was good, that are worth a warning
 
-# How loud each event is, and in which words, by its name.
+# The log level of each event and its text, by the event's name.
 _WORDS: dict[str, tuple[int, str]] = {
     "refused": (INFO, "%(method)s %(path)s was answered with %(status)s: %(reason)s %(detail)s"),
     "issued": (INFO, "a login of client %(client_id)s began grant %(grant_id)s"),
@@ -44,11 +44,11 @@ _WORDS: dict[str, tuple[int, str]] = {
     "keys_back": (WARNING, "the key set of %(issuer)s can be had again, after %(seconds).1f s"),
 }
 _LINES = {name: (level, f"{name}: {words}") for name, (level, words) in _WORDS.items()}
-# Functions of the application's that run for each token: the reason of a refusal when one raises,
-# and the setting that names it.
+# The application's functions that run for each token: the reason of the refusal when one raises,
+# and the setting that holds the function.
 _OF_THE_APPLICATION = {reasons.CHECK_FAILED: "checks", reasons.USER_HOOK: "user"}
-# Reasons for which good tokens are refused where a setting is wrong, and that setting. An old
-# token, or none at all, is an everyday thing, and says nothing of the settings.
+# Reasons for which good tokens are refused when a setting is wrong, and that setting. Expired and
+# missing tokens are not here: they are normal, and say nothing about the settings.
 _BY_SETTINGS = {
     reasons.ISSUER: "issuer, trusted_issuers",
     reasons.AUDIENCE: "audience",
@@ -71,13 +71,13 @@ _BY_SETTINGS = {
 @cache
 def logger() -> Logger:
     """Return the logger `jwt_middleware`."""
-    from logging import getLogger  # not at the top: it would be a part in thirty of the import
+    from logging import getLogger  # not at the top: it would be a thirtieth of the import's time
 
     return getLogger("jwt_middleware")
 
 
 class EventLog:
-    """The logger `jwt_middleware` and `Settings.on_event`, and what they have been told already."""
+    """The logger `jwt_middleware` and `Settings.on_event`, and what was told already."""
 
     def __init__(
         self, clock: Callable[[], float], on_event: Callable[[Event], object] | None
@@ -85,7 +85,7 @@ class EventLog:
         self._clock = clock
         self._on_event = on_event
         self._told_at: dict[tuple[str, str], float] = {}  # the faults
-        self._refused: dict[str, int] = {}  # tokens by reason, while none was good
+        self._refused: dict[str, int] = {}  # counts by reason, as long as no token was good
 
     def tell(self, events: tuple[Event, ...]) -> None:
         """Log the events and hand them to the application; log what its callback raises, too."""
@@ -96,11 +96,11 @@ class EventLog:
             try:
                 self._on_event(event)
             except Exception:  # noqa: BLE001
-                # The answer is decided; a broken counter must not change it.
+                # The answer is decided: a fault of the callback must not change it.
                 logger().exception("on_event failed for %s", event.name)
 
     def _log(self, event: Event) -> None:
-        """Log an event: its message in words, its fields as those of the record."""
+        """Log an event: its text as the message, its fields as fields of the record."""
         level, line = _LINES[event.name]
         if not logger().isEnabledFor(level):
             return
@@ -109,20 +109,20 @@ class EventLog:
         logger().log(level, line, fields, extra={**extra, FIELD_PREFIX + "event": event.name})
 
     def raised(self, what: str, error: BaseException) -> None:
-        """Log that code which isn't ours raised, with the traceback."""
+        """Log, with the traceback, that code of others raised: a hook, a check, a store."""
         logger().error("%s raised %s", what, type(error).__name__, exc_info=error)
 
     def fault(self, what: str, error: BaseException) -> None:
-        """Do what `raised` does, once a minute for the same error: requests repeat it."""
+        """Do what `raised` does, but at most once a minute for the same error."""
         if self._is_news(what, error):
             self.raised(what, error)
 
     def refusal(self, error: OAuthError, *, has_let_in: bool) -> None:
-        """Log what stands behind a refusal, if it is a fault of the application's or a setting."""
+        """Log the cause of a refusal, if it is a fault of the application or of a setting."""
         what, cause = _OF_THE_APPLICATION.get(error.reason), error.__cause__
         if what is not None and cause is not None and self._is_news(what, cause):
-            # Without the text of the error: such a function is given a token, and where it can't
-            # find the user, the text often names the user.
+            # Without the text of the error: the function was given a token, and the text often
+            # names the user that it didn't find.
             from traceback import format_tb  # not at the top: most processes have no use for it
 
             name, where = type(cause).__name__, "".join(format_tb(cause.__traceback__)).rstrip()
@@ -147,7 +147,7 @@ class EventLog:
 
 
 def _one_line(value: Any) -> Any:
-    """Return a field for the log: no text in it breaks a line, whoever it is from."""
+    """Return a field for the log, with line breaks and control characters in texts escaped."""
     if isinstance(value, str) and not value.isprintable():
         return repr(value)[1:-1]
     if isinstance(value, tuple):

@@ -1,9 +1,9 @@
-"""The application's own functions, called for the core: their faults are told, and become 503.
+"""Call the application's own functions for the core; log their faults, and turn them into 503.
 
-These are `claims_for`, what signs with a key that is elsewhere, and `issuer_for`. About an issuer
-one question is asked at a time, and all that bring tokens of that name wait for it. A name that
-nobody knows needs a place first, of which there are few (`keys/stranger_limits.py`): strangers make
-up as many names as they like.
+These are `claims_for`, the signer of an external key, and `issuer_for`. There is one call of
+`issuer_for` for a name at a time, and all requests with tokens of that name wait for it. An unknown
+name first needs one of few places (`keys/stranger_limits.py`), because anybody can send made-up
+names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 CALL_LIMIT = 10.0  # seconds, where calls can be given up; every store's own time-out is shorter
-STRANGERS = "strangers"  # the threads for questions about names that nobody knows
+STRANGERS = "strangers"  # the threads for calls about unknown names
 
 _FAULTS = {
     "claims_for": reasons.CLAIMS_HOOK,
@@ -41,24 +41,24 @@ _BUSY = Unavailable(reasons.UNAVAILABLE, "too many issuers that nobody knows, at
 
 
 class Caller(Protocol):
-    """How one kind of doors calls and waits."""
+    """How one kind of code, sync or async, calls and waits."""
 
     # `call(threads, hook, args)`; `threads` names those that run what would block an event loop.
     call: Callable[[str, Callable[..., Any], Hidden[tuple[Any, ...]]], Any]
     wait: Callable[[Future[Any], float], Any]  # for a result; raises TimeoutError
-    carry: Callable[[Flow[None]], Any]  # carries a flow to its end, whoever stops waiting for it
+    carry: Callable[[Flow[None]], Any]  # runs a flow to its end, even if no request waits any more
 
 
 @dataclass(slots=True)
 class _Question:
-    """One call of `issuer_for`: when it began, on the monotonic clock, and what comes of it."""
+    """One call of `issuer_for`: when it began, on the monotonic clock, and its outcome."""
 
     begun: float
     outcome: Future[Trust | OAuthError]
 
 
 class Hooks:
-    """The calls of hooks, and the questions under way, of both kinds of doors."""
+    """The calls of hooks, and the running questions, of sync and async code."""
 
     def __init__(self, issuers: Issuers, log: EventLog, clock: Callable[[], float]) -> None:
         self._issuers = issuers
@@ -67,14 +67,14 @@ class Hooks:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with no question under way, as a forked child does."""
+        """Begin with no running question, as a forked child must."""
         self._lock = Lock()
         self.questions: dict[str, _Question] = {}  # by the issuer's name
 
     def answer(
         self, caller: Caller, name: str, hook: Callable[[Any], Any], asked: Any, threads: str = ""
     ) -> Flow[Any]:
-        """Return what a hook answers. Raises Unavailable, and EndGrant, which is an answer, too."""
+        """Return a hook's answer. Raises Unavailable, and the hook's own EndGrant."""
         try:
             return (yield from ask(caller.call, threads or name, hook, Hidden((asked,))))
         except EndGrant:
@@ -83,7 +83,7 @@ class Hooks:
             raise self._failed(name, error) from None
 
     def sign(self, caller: Caller, key: ExternalKey, message: Hidden[bytes]) -> Flow[bytes]:
-        """Return the signature of `message` by a key that is elsewhere. Raises Unavailable."""
+        """Return the signature of `message` by an external key. Raises Unavailable."""
         try:
             signature = yield from ask(
                 caller.call, "signer", key.signer.sign, Hidden((message.value,))
@@ -93,7 +93,7 @@ class Hooks:
             raise self._failed("signer", error) from None
 
     def _failed(self, name: str, error: Exception) -> Unavailable:
-        """Log the fault, for those who can mend it, and return the error for the request."""
+        """Log the fault, and return the error for the request, which doesn't tell it."""
         self._log.fault(name, error)
         return Unavailable(_FAULTS[name], type(error).__name__)
 
@@ -115,33 +115,33 @@ class Hooks:
         except TimeoutError:
             outcome = _UNANSWERED
         if isinstance(outcome, OAuthError):
-            # An object of its own for each that waits: several threads raise it at once.
+            # A new object for each waiting request, because several threads raise at once.
             kind = InvalidToken if isinstance(outcome, InvalidToken) else Unavailable
             raise kind(outcome.reason, outcome.detail)
         return outcome
 
     def _join(self, name: str) -> tuple[_Question, bool]:
-        """Return the question about a name, and whether it is new: then the caller puts it."""
+        """Return the question about a name, and whether it is new: then the caller must ask it."""
         forks.notice()
         with self._lock:
             question, now = self.questions.get(name), monotonic()
-            # Within this time a question gets a place, and its answer or a time-out. One that is
-            # older never ends.
+            # Within this time a question gets a place, and then its answer or a time-out. An older
+            # question was lost.
             if question is not None and now - question.begun < JOINED + CALL_LIMIT:
                 return question, False
             question = self.questions[name] = _Question(now, new_future())
-            # A future that runs isn't cancelled by a request that stops waiting for it.
+            # Marked as running: now a request that stops waiting can't cancel it for the others.
             question.outcome.set_running_or_notify_cancel()
             return question, True
 
     def _put(
         self, caller: Caller, hook: Callable[[str], Any], name: str, question: _Question
     ) -> Flow[None]:
-        """Put a question to the application, and hand its outcome to all that wait for it."""
+        """Ask the application, and give the outcome to all requests that wait for it."""
         outcome: Trust | OAuthError = _UNANSWERED
         threads, place, places = "issuer_for", None, self._issuers.places
         try:
-            # The question before this one may have had its answer in the meantime.
+            # An earlier question may have been answered in the meantime.
             found = self._issuers.find(name, self._clock())
             if found is None:
                 if not self._issuers.is_known(name):

@@ -1,7 +1,7 @@
-"""The store of one process: its verbs are called here, and it is asked which grants have ended.
+"""The store of one process: calls its verbs, and asks it which grants have ended.
 
-Every call says whether the store answers, and each change of that is told as an event. Of all that
-want to know which grants have ended since the last time, one asks, and the others wait for it.
+Every call shows whether the store answers, and each change of that is told as an event. Of all
+requests that need the newly ended grants, one asks the store, and the others wait for its answer.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..values.flows import Flow, ask, run
 from .event_log import EventLog
 
 SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
-GLANCE = 0.05  # seconds that it waits for a store that has failed just before, and may hang
-END_MARGIN = 60.0  # seconds, and the leeway: an end is remembered for so long beyond a token's life
+GLANCE = 0.05  # seconds that it waits where the store's last call failed: the store may hang
+END_MARGIN = 60.0  # seconds; an end is remembered for this and the leeway beyond a token's life
 
-# Calls a verb of the store as one kind of door does: given its name, and a tuple of what follows.
+# Calls a verb of the store, sync or async: given its name, and a tuple of its arguments.
 CallVerb: TypeAlias = Callable[[str, tuple[Any, ...]], Any]
 
 
 class LiveStore:
-    """One store in the two kinds that doors need, its health, and the grants that have ended.
+    """One store in its sync and async kinds, its health, and the grants that have ended.
 
     Calls overlap, and end in another order than they began. So every call, and every change between
-    answering and failing, gets the next of `numbers`: a call that began before the last change says
-    nothing new.
+    answering and failing, gets the next of `numbers`: the result of a call that began before the
+    last change is ignored.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LiveStore:
         self.plain, self.awaited = open_store(
             group.store,
             clock=clock,
-            # However long this issuer's tokens live: another's may live longer.
+            # The longest life of any token, not of this issuer's: others share the store.
             retention=LONGEST + margin,
             serve=group.serve,
         )
@@ -63,11 +63,11 @@ class LiveStore:
         self.numbers = count(1)
         self._changed = 0  # the number of the last change
         self._failed_since: float | None = None
-        self._is_late = False  # what is known of ended grants; and it has been told
+        self._is_late = False  # the known ended grants are out of date, and that was told
         self.reset()
 
     def reset(self) -> None:
-        """Begin with no question under way, as a forked child does: the locks are its parent's."""
+        """Begin with no running question and new locks: a forked child can't use its parent's."""
         self._lock = Lock()
         self.turn = Lock()  # the thread that holds it asks for ended grants
         self._asked_at = inf  # on the monotonic clock: when that thread did
@@ -78,7 +78,7 @@ class LiveStore:
     def call(self, call: CallVerb, verb: str, *args: Any) -> Flow[Any]:
         """Call a verb. Raises StoreUnavailable, or ConfigurationError for a store of a wrong kind.
 
-        Whatever else it raises is a fault of the store's: the client may come again.
+        Any other error of the verb becomes StoreUnavailable: the client may try again.
         """
         forks.notice()
         number = next(self.numbers)
@@ -93,16 +93,16 @@ class LiveStore:
         return answer
 
     def failed(self, verb: str, error: Exception, number: int) -> StoreUnavailable:
-        """Take note that a call failed, and return the error for the request."""
+        """Record that a call failed, and return the error for the request."""
         if not isinstance(error, StoreUnavailable | TimeoutError):
-            # The contract names one error. Another is a bug, for whoever wrote the store to see.
+            # The contract permits one error. Any other is a bug of the store, so log it.
             self._log.raised(f"store.{verb}", error)
         detail = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
         self.note(number, StoreFailed(verb=verb, detail=detail))
         return StoreUnavailable(f"{verb}: {detail}")
 
     def note(self, number: int, failure: StoreFailed | None = None) -> None:
-        """Take note of how a call ended, and tell it if that is a change."""
+        """Record how a call ended, and tell an event if that is a change."""
         with self._lock:
             since, now = self._failed_since, self._clock()
             if (since is None) is (failure is None) or number <= self._changed:
@@ -137,8 +137,8 @@ class LiveStore:
         while not self.turn.acquire(timeout=self._time_left()):
             if self.ended.serves(arrival):
                 return
-            # The thread that asks is held up for as long as the store's own time-out. It shall be
-            # the only one: for all others the store has failed.
+            # The thread that asks may be blocked for the store's whole time-out. Block no other
+            # thread: for the others, the store has failed.
             self._check_not_resting()
             if not self._time_left():
                 self._sync_failed()
@@ -146,7 +146,7 @@ class LiveStore:
         if not self.ended.is_failing(arrival):
             self._ask_in_turn(call, arrival)
             return
-        # A thread of its own asks a store that may hang: a server has few for its requests.
+        # Ask a store that may hang in a new thread: a server has few threads for requests.
         thread = Thread(
             target=self._ask_aside, args=(call, arrival), name="jwt_middleware_sync", daemon=True
         )
@@ -175,11 +175,11 @@ class LiveStore:
             self.turn.release()
 
     def _ask_aside(self, call: CallVerb, arrival: float) -> None:
-        with suppress(Exception):  # the request that waits for it sees that nothing came
+        with suppress(Exception):  # the waiting request sees that no answer came
             self._ask_in_turn(call, arrival)
 
     def _check_not_resting(self) -> None:
-        # A request that waited while another's question failed doesn't ask again.
+        # Another request asked while this one waited, and failed: don't ask again.
         if self.ended.is_resting(self._clock()):
             raise StoreUnavailable("sync: the store has just failed")
 

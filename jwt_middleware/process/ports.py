@@ -1,4 +1,4 @@
-"""What flows may ask for, given by either kind of door; and how a door that can't await waits."""
+"""The functions that flows may ask for, in both kinds; and how sync code calls and waits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SYNC_KIND = "give its sync kind"  # of a store
 
 
 class Waiting:
-    """How doors that can't await call and wait (WSGI, and `issue`): in the thread they run in."""
+    """How sync code calls and waits (WSGI, and `issue`): in the thread that it runs in."""
 
     drive = carry = staticmethod(run)
     wait = staticmethod(result_within)
@@ -36,7 +36,7 @@ class Waiting:
 
     def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and ConfigurationError."""
-        # A decorated verb shows only now that it is asynchronous. Then nothing has been done.
+        # Only its answer shows that a decorated verb is async. Nothing has been done then.
         return unawaited(getattr(self._store, verb)(*args), f"{verb} is")
 
     def call(self, threads: str, hook: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:
@@ -51,7 +51,7 @@ class Waiting:
 def ports(
     kind: Waiting | Awaiting, settings: Settings, hooks: Hooks, store: LiveStore | None
 ) -> Ports:
-    """Return the functions that flows ask. Those of a kind that awaits have to be awaited."""
+    """Return the functions that flows ask for. Those of the async kind must be awaited."""
 
     def driven(flow: Callable[..., Flow[Any]], *given: Any) -> Callable[..., Any]:
         return lambda *args: kind.drive(flow(*given, *args))
@@ -75,7 +75,7 @@ def ports(
 
 
 def check_waits(settings: Settings, store: Any) -> None:
-    """Check that a door which can't await has nothing to. Raises ConfigurationError."""
+    """Check that sync code has nothing async to call. Raises ConfigurationError."""
     group, signer = settings.refresh, settings.keys.signer
     sign = signer.signer.sign if group is not None and isinstance(signer, ExternalKey) else None
     for field, call, subject, remedy in (
@@ -89,7 +89,7 @@ def check_waits(settings: Settings, store: Any) -> None:
 
 
 def unawaited(answer: Any, subject: str) -> Any:
-    """Return an answer of the store's, unless it has to be awaited. Raises ConfigurationError."""
+    """Return an answer of the store, unless it must be awaited. Raises ConfigurationError."""
     if isawaitable(answer):
         getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
         raise _asynchronous("refresh.store", subject, _SYNC_KIND)

@@ -1,12 +1,12 @@
 """The body of a request that we answer: read for an endpoint of ours, or drained when refused.
 
 A server that has sent its answer closes the connection, or resets it, while the client still sends
-its body. A proxy in between then loses the answer: its client gets a 502 instead of the 401 that
-would have made it refresh its token. So what was announced is taken in and thrown away first,
-within bounds of size and time.
+its body. A proxy in between then loses the answer, and its client gets a 502 instead of the 401
+that tells it to refresh its token. So the announced body is read and thrown away first, within
+bounds of size and time.
 
 Under WSGI a read can't be given up: it holds its thread until the client sends, or until the
-server's own time-out. What is bounded is how many threads wait at a time.
+server's own time-out. So the number of threads that wait at a time is bounded.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ..values.tokens import Hidden
 
 READ_SECONDS = 10.0  # for the whole body of a token request
 DRAIN_SECONDS = 2.0
-DRAIN_LIMIT = 8 * 1024 * 1024  # octets; what is larger is mostly refused by proxies, too
-TOO_LARGE = 413  # the answer that says itself that the body isn't wanted
-PIECE = 1024  # octets that a WSGI server is asked for at a time; in between the time is looked at
-# Threads of one process that wait for bodies of refused requests. A proxy that buffers sends all at
-# once, so that few are enough for it.
+DRAIN_LIMIT = 8 * 1024 * 1024  # octets; most proxies refuse larger bodies, too
+TOO_LARGE = 413  # this status tells the client that the body isn't wanted
+PIECE = 1024  # octets of one read under WSGI; the time is checked between reads
+# Threads of one process that wait for bodies of refused requests. Few are enough behind a proxy
+# that buffers, because it sends the whole body at once.
 DRAINS = 2
-# And for bodies of token requests from one address: other addresses have threads of their own.
+# Threads that wait for bodies of token requests from one address; each address has its own.
 READS = 2
 TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
 
-_DRAINING = "a refused request"  # in the place of an address
+_DRAINING = "a refused request"  # stands where the name of a turn is an address otherwise
 
 
 class AsyncBody:
@@ -60,20 +60,20 @@ class AsyncBody:
     async def drain(self, request: Request, status: int) -> None:
         """Throw away what the client of a refused request still sends, so that it gets the answer.
 
-        Not for a body that an endpoint has asked for: it has been read, or it is not worth waiting
-        for.
+        Does nothing for a body that an endpoint has begun to read: the body has been read, or the
+        read has failed.
         """
         length = request.header("content-length")
         is_sent = _drainable(length) if length else request.header("transfer-encoding") is not None
         if not is_sent or _is_left(request, status):
             return
-        with suppress(Exception):  # the answer is decided, whatever becomes of the body
+        with suppress(Exception):  # the answer is decided: a fault here must not change it
             async with _limited_to(DRAIN_SECONDS):
                 async for _ in self._chunks(DRAIN_LIMIT):
                     pass
 
     async def _chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises TooLarge, and InvalidRequest if the client goes."""
+        """Yield the body as it comes. Raises TooLarge; InvalidRequest if the client disconnects."""
         is_coming = True
         while is_coming:
             message = await self._receive()
@@ -118,7 +118,7 @@ class Body:
         return Hidden(body)
 
     def drain(self, request: Request, status: int) -> None:
-        """Do what `AsyncBody.drain` does, if a length is given: else a read may wait for ever."""
+        """Do what `AsyncBody.drain` does, if the length is known: else a read may never end."""
         size, turn = _drainable(request.header("content-length")), _turn(_DRAINING, DRAINS)
         if not size or _is_left(request, status) or not turn.acquire(blocking=False):
             return
@@ -130,12 +130,12 @@ class Body:
             turn.release()
 
     def _pieces(self, size: int, seconds: float) -> Iterator[bytes]:
-        """Yield the next octets, at most `size`. Raises TimeoutError, and what the server does."""
+        """Yield the next octets, at most `size`. Raises TimeoutError, and the server's errors."""
         read, end = self._environ["wsgi.input"].read, monotonic() + seconds
         while size > 0:
             if monotonic() > end:
                 raise TimeoutError
-            piece: bytes = read(min(size, PIECE))  # some servers return less than there will be
+            piece: bytes = read(min(size, PIECE))  # may return less than is still to come
             if not piece:
                 return
             size -= len(piece)
@@ -143,21 +143,21 @@ class Body:
 
 
 def _limited_to(seconds: float) -> Any:
-    # Not at the top: a process of WSGI has no use for asyncio.
+    # Not at the top: a WSGI process doesn't need asyncio.
     from asyncio import timeout
 
     return timeout(seconds)
 
 
 def _is_left(request: Request, status: int) -> bool:
-    """Say whether a body is not to be drained, however long it is."""
-    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" may send nothing before it. To ask
-    # for the body would make the server say it, and the client send all of the body for nothing.
+    """Say whether a body is left unread, however long it is."""
+    # RFC 9110 s10.1.1: a client that expects "100 (Continue)" waits for it before it sends the
+    # body. A read would make the server send the 100, and the client a body that is thrown away.
     return request.is_websocket or status == TOO_LARGE or request.header("expect") is not None
 
 
 def _drainable(length: str | None) -> int:
-    """Return how many octets there are to drain; 0: none, too many, or nobody knows."""
+    """Return how many octets there are to drain; 0: none, too many, or an unknown number."""
     try:
         check_length(length, DRAIN_LIMIT)
     except OAuthError:
@@ -166,7 +166,7 @@ def _drainable(length: str | None) -> int:
 
 
 def _turn(name: str, most: int) -> Semaphore:
-    """Return what a thread acquires that waits for octets: of a name at most so many can."""
+    """Return the semaphore that lets at most `most` threads wait for octets under one name."""
     lock, turns = _turns(os.getpid())
     with lock:
         return turns.setdefault(name, Semaphore(most))
@@ -174,6 +174,6 @@ def _turn(name: str, most: int) -> Semaphore:
 
 @cache
 def _turns(process: int) -> tuple[Lock, WeakValueDictionary[str, Semaphore]]:
-    # One for each process: a forked child doesn't wait for threads of its parent's. A turn is kept
-    # for as long as a thread has it, or waits for it.
+    # One for each process: a forked child must not wait for its parent's threads. A semaphore lives
+    # as long as a thread holds it, or waits for it.
     return Lock(), WeakValueDictionary()

@@ -30,10 +30,10 @@ _runtimes: WeakSet[Runtime] = WeakSet()
 
 
 class Runtime:
-    """What the doors of one settings object share: what one revokes, all refuse at once."""
+    """What all middlewares of one settings object share: if one revokes a grant, all refuse it."""
 
     ended: EndedGrants  # where there are grants
-    carry: Carry  # where a door awaits
+    carry: Carry  # where async code runs
 
     def __init__(self, settings: Settings) -> None:
         self.current = CURRENT
@@ -45,8 +45,8 @@ class Runtime:
         self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.hooks = Hooks(self.issuers, self._log, settings.clock)
         self.live_store: LiveStore | None = None
-        self.store: Any = None  # for doors that wait
-        self.astore: Any = None  # for doors that await; the same, where the engine has one kind
+        self.store: Any = None  # the sync kind
+        self.astore: Any = None  # the async kind; the same object where the engine has one kind
         if group is not None:
             live = self.live_store = LiveStore(
                 group, self._log, clock=settings.clock, leeway=settings.leeway
@@ -73,15 +73,15 @@ class Runtime:
             return cast("Runtime", live["_runtime"])
 
     def reset(self) -> None:
-        """Begin with nothing open, as a forked child does: the parent's locks aren't its own."""
+        """Begin with nothing open, with new locks: a forked child must not use its parent's."""
         for part in (self.issuers, self.hooks, self.live_store, self.awaiting):
             if part is not None:
                 part.reset()
 
-    # --- the two kinds of doors
+    # --- the two kinds, sync and async
 
     def core(self, *, asynchronous: bool) -> Core:
-        """Return the core for one kind of door. Raises ConfigurationError if it can't be."""
+        """Return the core of one kind, sync or async. Raises ConfigurationError if it can't be."""
         forks.notice()
         with _making:
             if asynchronous not in self._cores:
@@ -99,7 +99,7 @@ class Runtime:
             return self._cores[asynchronous]
 
     def _make_awaiting(self) -> Awaiting:
-        # Not at the top: it loads asyncio, which a process of WSGI has no use for.
+        # Not at the top: it loads asyncio, which a WSGI process doesn't need.
         from .awaiting import Awaiting
 
         if self.awaiting is None:
@@ -110,11 +110,11 @@ class Runtime:
     # --- beginning and end
 
     def check_workers(self, *, at_startup: bool = False) -> bool:
-        """Refuse to be one of several workers with what only one process knows, or warn of it."""
+        """Do what `several_workers.check_workers` does, for these settings and their store."""
         return check_workers(self._settings, self.store, at_startup=at_startup)
 
     def check_place(self) -> None:
-        """Look whether the store can be there at all, before a start. Raises ConfigurationError."""
+        """Check that the store's place is there, before a start. Raises ConfigurationError."""
         check_place = getattr(self.store, "check_place", None)
         if check_place is not None:
             check_place()
@@ -126,7 +126,7 @@ class Runtime:
             unawaited(check(), "is")
 
     async def acheck(self) -> None:
-        """Do what `check` does, for doors that await."""
+        """Do what `check` does, for async code."""
         forks.notice()
         check = getattr(self.astore, "check", None)
         if check is not None:
@@ -142,14 +142,14 @@ class Runtime:
             getattr(answer, "close", dict)()  # nothing here can await it
 
     async def aclose(self) -> None:
-        """Do what `close` does, for doors that await."""
+        """Do what `close` does, for async code."""
         close = getattr(self.astore, "aclose", None)
         for answer in (close() if close is not None else None, self._closed()):
             if isawaitable(answer):
                 await answer
 
     def _closed(self) -> Any:
-        """Close the threads and the store; return what has to be awaited, if anything."""
+        """Close the threads and the store; return what the caller must await, if anything."""
         forks.notice()
         if self.awaiting is not None:
             self.awaiting.executors.close()

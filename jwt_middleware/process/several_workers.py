@@ -1,9 +1,9 @@
-"""Refuse a start as one of several workers with what only one process knows, or warn of it.
+"""Refuse a start as one of several workers with data that one process has, or warn of it.
 
-A store in memory and keys that were made at start are known to the process that has them. Under two
-workers, half of all requests come to the one that doesn't know. The servers hand their number of
-workers to nobody but uWSGI and mod_wsgi: of the others it is read from the frames that stand on the
-stack while the application is made. docs/operating.md says what is seen of which server.
+Only the process that made them knows a store in memory and keys generated at start. With two
+workers, half of all requests reach the worker that doesn't have them. uWSGI and mod_wsgi offer
+their number of workers as a value. For other servers, it is read from the frames on the stack while
+the application is made. docs/operating.md says what can be seen of which server.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..values.errors import ConfigurationError
 from ..values.forks import is_before_silent_fork
 from .event_log import logger
 
-# Where the number of workers is found, by the module of a frame: a variable of the frame and the
-# attributes that lead on from it; or the number itself. The largest that is found counts.
+# Where the number of workers is, by the module of a frame: a variable of the frame and attributes
+# from there on; or the number itself. The largest number found counts.
 _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "gunicorn.arbiter": ("self", "cfg", "workers"),
     "granian.server.common": ("self", "workers"),  # where processes are forked
@@ -28,37 +28,39 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "hypercorn.run": ("config", "workers"),  # 0 is one process, without a parent
     "hypercorn.asyncio.run": ("config", "workers"),
     "hypercorn.trio.run": ("config", "workers"),
-    # On the stack of workers only, never of --reload, whose `config.workers` may be any.
+    # On the stack of workers only. With --reload it isn't there, and `config.workers` may be
+    # anything.
     "uvicorn.supervisors.multiprocess": 2,
     "uvicorn.main": 1,
     "uvicorn.server": 1,
     "waitress.runner": 1,
     "flask.cli": 1,
 }
-# The same in modules that a server puts into the interpreter, and documents.
+# The same, in modules that a server adds to the interpreter; both are documented.
 _IN_MODULES = (("uwsgi", "numproc"), ("mod_wsgi", "maximum_processes"))
 
 _SEVERAL = "This server runs several: what one issues, the others refuse"
 _UNSEEN = "How many this server runs can't be seen: of several, each refuses what another issued"
-# Not every implementation of Python has it. Without frames no number is found, and so it warns.
+# Not every Python has this function. Without frames no number is found, which logs the warning.
 _frame_at = getattr(sys, "_getframe", None)
 _warned: WeakValueDictionary[int, Settings] = WeakValueDictionary()
 
 
 def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -> bool:
-    """Refuse to be one of several workers; where that can't be seen, log one WARNING.
+    """Refuse to be one of several workers; where their number can't be seen, log one WARNING.
 
     Returns whether the answer would be a refusal, but comes too early or too late for one: then ask
     again at `lifespan.startup`, if there is one.
 
     Args:
-        settings: whose keys are asked where they are from.
+        settings: whose keys are checked for where they come from.
         store: the live store of these settings, or None.
-        at_startup: whether the server waits for this answer. What an application raises that is
-            made when it is first called is no refusal: Starlette makes it anew at each request.
+        at_startup: whether the server waits for this answer. An error doesn't stop the server when
+            the application is only made at the first request: Starlette makes it anew at each
+            request.
 
     Raises:
-        ConfigurationError: for the first thing that other workers wouldn't know.
+        ConfigurationError: for the first thing that other workers don't have.
 
     """
     workers, is_parent, is_serving = _see()
@@ -88,14 +90,14 @@ def check_workers(settings: Settings, store: Any, *, at_startup: bool = False) -
 
 
 def is_for_one_process(store: Any) -> bool:
-    """Say whether a store is in memory: it never waits, so there is nothing that it could share."""
+    """Say whether a store is in memory: only such a store never waits."""
     return getattr(store, "blocking", None) is False
 
 
 def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield what other workers don't know: the field, what is wrong with it, and the way out.
+    """Yield what other workers don't have: the field, what is wrong with it, and the remedy.
 
-    Keys that the parent of all workers made are known to all of them.
+    Keys that the parent process made before it forked are known to all workers.
     """
     if is_for_one_process(store):
         yield "refresh.store", "memory:// is one process's own", "use sqlite:///grants.db"
@@ -108,13 +110,13 @@ def _unshared(settings: Settings, store: Any, *, is_parent: bool) -> Iterator[tu
     made_here = [
         position for position, one in enumerate(settings.trusted_issuers) if one.keys.is_made_here
     ]
-    if made_here:  # the first stands for all: there may be a thousand, and one line tells of them
+    if made_here:  # one line for all of them: there may be a thousand
         more = f", as for {len(made_here) - 1} more" if made_here[1:] else ""
         yield f"trusted_issuers[{made_here[0]}].keys", what + more, remedy
 
 
 def _see() -> tuple[int | None, bool, bool]:
-    """Look at the modules, and at the stack of this thread: servers make applications in theirs.
+    """Look at the modules, and at this thread's stack, on which the server makes the application.
 
     Returns how many workers there are, None where the server doesn't say; whether this is their
     parent, which makes the application once and is forked into each; and whether the application is
@@ -128,7 +130,7 @@ def _see() -> tuple[int | None, bool, bool]:
         module, code = frame.f_globals.get("__name__"), frame.f_code
         found.append(_number_in(frame, _ON_THE_STACK.get(module)))
         is_parent |= module == "gunicorn.arbiter" and code.co_name == "setup"
-        # Somebody's `app(scope, receive, send)`, or `app(environ, start_response)`.
+        # An ASGI or WSGI call: `app(scope, receive, send)`, or `app(environ, start_response)`.
         names = code.co_varnames[: code.co_argcount]
         is_serving |= "start_response" in names or ("receive" in names and "send" in names)
         frame = frame.f_back
@@ -137,7 +139,7 @@ def _see() -> tuple[int | None, bool, bool]:
 
 
 def _number_in(frame: FrameType, way: tuple[str, ...] | int | None) -> Any:
-    """Return what is found at the end of a way from a frame's variables."""
+    """Follow a way from a frame's variables, and return the value at its end."""
     if not isinstance(way, tuple):
         return way
     found = frame.f_locals.get(way[0])
