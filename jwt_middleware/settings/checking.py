@@ -1,7 +1,7 @@
-"""How settings are checked: each field has its check with it, and one loop runs them all.
+"""How settings are checked: each field carries its check, and one loop runs them all.
 
-A check takes the field's name, as messages have it, and a value. It returns the value as it is
-kept, or raises ConfigurationError with the field, the problem and the way out.
+A check takes the field's name, as messages show it, and a value. It returns the value that is kept,
+or raises ConfigurationError with the field, the problem and the remedy.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ FieldCheck: TypeAlias = Callable[[str, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The check that a value, or a whole group, hasn't one fault; it keeps the value as it is.
+    """The check that a value, or a whole group, is free of one fault. It keeps the value as it is.
 
-    `find` returns what is wrong with it, or something false where nothing is. In the words, `{}`
-    stands for what was found, and `{value}` for the value: only where that can be no secret.
+    `find` returns what is wrong with the value, or something false where nothing is wrong. In the
+    words, `{}` stands for what was found, and `{value}` for the value, which is used only where the
+    value can't be a secret.
     """
 
     find: Callable[[Any], Any]
@@ -41,7 +42,7 @@ class Fault:
 def check_fields(group: Any, above: str = "") -> None:
     """Check every field of a group, and keep what its check returns. Raises ConfigurationError.
 
-    `above` stands before the names of the fields in messages: "refresh.cookies." say.
+    `above` is put before the names of the fields in messages, such as "refresh.cookies.".
     """
     for one in fields(group):
         kept = one.metadata["check"](above + one.name, getattr(group, one.name))
@@ -52,12 +53,12 @@ def check_fields(group: Any, above: str = "") -> None:
 
 
 def in_turn(*checks: FieldCheck) -> FieldCheck:
-    """Return the check that does several, each with what the one before it returned."""
+    """Return a check that runs several checks, each on the result of the one before."""
     return lambda name, value: reduce(lambda kept, check: check(name, kept), checks, value)
 
 
 def is_a(kind: type, problem: str, remedy: str) -> FieldCheck:
-    """Return the check that a value is of a class; `{}` in the problem is the name of its own."""
+    """Return the check that a value is of a class; `{}` in the problem: its actual class."""
     return Fault(
         lambda value: not isinstance(value, kind) and type(value).__name__, problem, remedy
     )
@@ -70,7 +71,7 @@ def choice(*names: str, remedy: str) -> FieldCheck:
 
 
 def optional(check: FieldCheck, absent: str | None = None) -> FieldCheck:
-    """Return the check of a field that may be None, or "", and else is what `check` says."""
+    """Return the check of a field that may be None or "", and else must pass `check`."""
     return lambda name, value: (
         absent if type(value) is type(absent) and value == absent else check(name, value)
     )
@@ -84,7 +85,7 @@ def listed(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def each(check: FieldCheck) -> FieldCheck:
-    """Return the check of a field with any number of values, each of which is what `check` says."""
+    """Return the check of a field with any number of values, each of which must pass `check`."""
     return lambda name, value: tuple(check(name, one) for one in listed(name, value))
 
 
@@ -122,7 +123,7 @@ def _number(
     )
 
 
-# A field with a number of seconds, and one with a whole number of what its unit says: each takes
-# the default, the bounds, what these are for, and maybe a remedy.
+# Fields with a number of seconds, and with a whole number of some unit. Each takes the default, the
+# bounds, the reason for the bounds, and perhaps a remedy.
 seconds = partial(_number, (int, float), "seconds")
 count = partial(_number, (int,))

@@ -1,7 +1,7 @@
-"""What only goes together: rules about two fields of a group, or about a group and the settings.
+"""Rules about two fields of a group, or about a group and the settings around it.
 
-Each stands behind the name of the field that its error is about, and is given the whole group, or
-the settings. They are of no type here, because their modules import this one.
+Each rule comes after the name of the field that its error names, and is given the whole group, or
+the settings. These have the type Any here, because their modules import this one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Together: TypeAlias = tuple[tuple[str, Fault], ...]  # in their order
 
 
 def check_together(group: Any, rules: Together) -> None:
-    """Check that a group, or the settings, break none of the rules. Raises ConfigurationError."""
+    """Check a group, or the settings, by all of the rules. Raises ConfigurationError."""
     for name, check in rules:
         check(name, group)
 
@@ -123,7 +123,7 @@ OF_REFRESH: Together = (
 
 
 def _why_undiscoverable(one: Any) -> str:
-    """Return why keys that are to be found through the issuer's metadata can't be."""
+    """Return why keys can't be found through the issuer's metadata."""
     is_discovered = getattr(one.keys.source, "url", "") is None
     return without_metadata(one.issuer) if is_discovered else ""
 
@@ -164,7 +164,7 @@ def _signs_access_tokens(settings: Any, secrets: Any) -> bool:
 
 
 def _name_beside(issuer: str) -> str:
-    """Return a name for a service beside its issuer, to be pasted."""
+    """Return a proposed name for a service, on the issuer's host, for the user to paste."""
     return f"{issuer.rstrip('/')}/api" if "://" in issuer else f"{issuer}-api"
 
 

@@ -1,6 +1,7 @@
-"""The checks of single fields, by what a field holds. Which field has which, the groups say.
+"""The checks of single fields, sorted by what a field holds.
 
-Those made of `Fault` keep the value as it is; others may keep it in another form, say as a tuple.
+The groups say which field has which. A check that is a `Fault` keeps the value as it is; others may
+change its form, say to a tuple.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ readable = Fault(
 
 https_url = Fault(
     lambda value: "has a fragment" if "#" in str(value) else unusable(value),
-    "{}",  # without the value: people put a password into a URL
+    "{}",  # without the value: a URL may hold a password
     "an https URL; http is only for loopback",
 )
 
@@ -104,7 +105,7 @@ root_url = optional(
     "",
 )
 
-# What every server and every client takes for the same path; a query names no document of ours.
+# A path that all servers and clients read in the same way. A query can't name one of our documents.
 _SAME_FOR_ALL = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
 
 
@@ -118,7 +119,7 @@ resource_url = in_turn(
     ),
 )
 
-# No dot segment: a client takes it away before it asks (RFC 3986 s5.2.4).
+# No dot segment: a client removes it before it sends the request (RFC 3986 s5.2.4).
 _ENDPOINT_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~-]+)+")
 endpoint_path = in_turn(
     Fault(
@@ -134,11 +135,11 @@ endpoint_path = in_turn(
 )
 
 
-origins = each(Fault(check_origin, "", ""))  # which raises with words of its own
+origins = each(Fault(check_origin, "", ""))  # `check_origin` raises with its own words
 
 
 def routes(name: str, value: Any) -> tuple[Route, ...]:
-    """Return rules for paths of which no two are about the same."""
+    """Check that no two rules are about the same path, and return them as a tuple."""
     found: tuple[Route, ...] = each(is_a(Route, "{} is no Route", 'Route("/login", ...)'))(
         name, value
     )
@@ -182,8 +183,8 @@ def secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
 
 # -- Profiles.
 
-# Claims that other checks read without asking whether they are there. Without `exp` and `aud` a
-# token would be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
+# Other checks read these claims, and rely on their presence. Without `exp` and `aud` a token would
+# be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
 _NEEDED = frozenset(("iss", "sub", "aud", "exp"))
 # RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
 _OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
@@ -230,7 +231,8 @@ function = in_turn(
         "{} can't be called",
         "give a function",
     ),
-    # Nothing would await it: a check would refuse every token, an event would be lost.
+    # An async function would never be awaited: a check would refuse every token, an event would be
+    # lost.
     Fault(
         lambda value: iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__),
         "is asynchronous, and must not wait",
@@ -240,7 +242,7 @@ function = in_turn(
 
 
 def hook(argument: str, example: str) -> FieldCheck:
-    """Return the check of a function that may be asynchronous, or is None."""
+    """Return the check of a field for a sync or async function, or None."""
     return optional(
         Fault(lambda value: not callable(value), f"must be a function of {argument}", example)
     )
@@ -250,12 +252,12 @@ def hook(argument: str, example: str) -> FieldCheck:
 
 
 def _is_no_time(value: Any) -> bool:
-    """Say whether a value isn't seconds since 1970, but of another epoch or in milliseconds."""
+    """Say whether a value can't be seconds since 1970: another epoch, or milliseconds."""
     # `type`, because True is an int; NaN is between no two numbers.
     return type(value) not in (int, float) or not MIN_CLOCK <= value < MAX_TIME
 
 
-# With another epoch, or in milliseconds, `exp` would mean another day.
+# With another epoch, or in milliseconds, `exp` would be compared with a wrong time.
 _wall_clock_time = Fault(
     _is_no_time, "doesn't return the seconds since 1970-01-01 UTC", "time.time does"
 )
@@ -298,14 +300,14 @@ _STORE_FORMS = "sqlite:///grants.db, postgresql://..., redis://..., or an object
 
 
 def _why_no_store(value: Any) -> str:
-    """Return why an object is no store, in words that end the problem."""
+    """Return why an object is no store, as the end of the message."""
     missing = [verb for verb in STORE_VERBS if not callable(getattr(value, verb, None))]
     is_class = "not a class" if isinstance(value, type) else ""
     return f"and has no {missing[0]}" if missing else is_class
 
 
 store = in_turn(
-    # Which schemes there are, and what follows them, is for the engines to say.
+    # The engines check the scheme of a URL, and what follows it.
     Fault(
         lambda value: isinstance(value, str) and not re.match(r"[a-z][a-z0-9+.-]*://", value),
         "is no URL",
@@ -329,12 +331,14 @@ store = in_turn(
 # -- Cookies and their header.
 
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110 s5.6.2
-# Neither `_`, which servers drop or take for `-`, nor what a WSGI environment can't tell apart.
+# No `_`, because servers drop such a header or read `_` as `-`; and nothing else that a WSGI
+# environment can't tell apart.
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _OWN_HEADER = "use one of your own, such as X-Requested-With"
-# Headers that other sites' pages can cause, too: the Fetch standard's safelisted and forbidden
-# request headers, what else browsers add by themselves, and what proxies add. This is a text, which
-# `re` compiles at first use and keeps: most services have no cookies.
+# Headers that pages of other sites can cause, too: the Fetch standard's safelisted and forbidden
+# request headers, others that browsers add by themselves, and those that proxies add. This is a
+# text, not a compiled pattern, because most services have no cookies: `re` compiles it at first
+# use.
 _AUTOMATIC = (
     r"(?i)accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
     r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
@@ -350,7 +354,8 @@ cookie_name = in_turn(
         "must be a token of RFC 9110 s5.6.2",
         "letters, digits, - and _",
     ),
-    # RFC 6265bis s4.1.3: what these promise about a cookie, we say ourselves; case doesn't count.
+    # RFC 6265bis s4.1.3: these prefixes set rules for a cookie. We add the prefix ourselves; case
+    # doesn't count.
     Fault(
         lambda value: value.lower().startswith(("__secure-", "__host-", "__http-")),
         "has the prefix already, which is put in front of it",

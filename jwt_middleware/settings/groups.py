@@ -1,7 +1,7 @@
 """The groups of settings: each field with its default, its check and what its bounds are for.
 
-Where `Refresh`, `Cookies` or `Resource` is None, its feature is off. What a field means stands in
-the docstring of its group, from which the JSON Schema has it.
+Where `Refresh`, `Cookies` or `Resource` is None, its feature is off. The docstring of a group says
+what each field means; the JSON Schema takes its descriptions from there.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cookies:
-    """Tokens in cookies, for browser clients whose scripts shall not hold them (RFC 10017).
+    """Tokens in cookies, for browser clients whose scripts must not hold them (RFC 10017).
 
-    The refresh token always, the access token with `access=True`. Every request that a cookie
-    vouches for must carry the `header`, unless its method is safe, and come from our own origin or
-    one of `Settings.origins`.
+    The refresh token is always in a cookie, the access token only with `access=True`. A request
+    that relies on a cookie must carry the `header`, unless its method is safe. It must also come
+    from our own origin or one of `Settings.origins`.
 
     Args:
-        name: the refresh cookie is called `__Host-`, this, and characters of the grant's id: a name
-            for each login, so that a late answer about one can't touch another.
+        name: the refresh cookie's name is `__Host-`, then this, then characters of the grant's id.
+            So each login has its own name, and a late answer to one can't change another.
         access: whether the access token travels in a cookie, too.
-        access_name: the same of the access cookie.
-        access_same_site: "Strict", or "Lax" where links from other sites shall find the user logged
-            in.
-        header: a field that scripts of ours send, and that neither forms nor browsers by themselves
-            do.
+        access_name: the same for the access cookie.
+        access_same_site: "Strict", or "Lax" where the user must be logged in after following a link
+            from another site.
+        header: a header field that our scripts send, and that forms and browsers by themselves
+            don't.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -74,10 +74,10 @@ class Cookies:
         check_together(self, OF_COOKIES)
 
     def jars(self, issuer: str) -> Jars:
-        """Return the cookies of both kinds of tokens. They go to the whole host, and to no other.
+        """Return the cookies of both kinds of tokens. They go to one whole host only.
 
-        A browser takes a name with `__Host-` from this very host only (RFC 6265bis s4.1.3.2): a
-        sibling host of the same domain can plant any other, below any path.
+        A browser accepts a name with `__Host-` from this host only (RFC 6265bis s4.1.3.2). Cookies
+        with other names could be set by another host of the same domain, for any path.
         """
         prefix, secure = ("", "") if is_loopback(issuer) else ("__Host-", "; Secure")
 
@@ -93,7 +93,7 @@ class Cookies:
         )
 
     def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
-        """Check that a browser takes the cookies. Raises ValueError."""
+        """Check that the cookies aren't too large for browsers. Raises ValueError."""
         jars.refresh.check_size(tokens.refresh_token)
         if jars.access is not None:
             jars.access.check_size(tokens.access_token)
@@ -101,7 +101,8 @@ class Cookies:
     def carry(self, tokens: Tokens, jars: Jars, idle: int | None) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry.
 
-        `idle` is for how long the browser keeps the refresh cookie, in seconds; None: it has it.
+        `idle` is how long the browser keeps the refresh cookie, in seconds; None: the browser has
+        the cookie already.
         """
         grant_id, access, cookies = tokens.grant_id, jars.access, []
         if idle is not None:
@@ -123,11 +124,11 @@ class Cookies:
 class TokenCache:
     """Verified access tokens, kept so that the next request with one costs next to nothing.
 
-    Every hit checks again what moves with time or can be taken back: the token's times, its
-    issuer's keys, ended grants, the route. Tokens of more than 4 KiB aren't kept.
+    Every hit checks again what can change: the token's times, its issuer's keys, ended grants, the
+    route. Tokens of more than 4 KiB aren't kept.
 
     Args:
-        entries: the most tokens that are kept, about 2.5 KB each; 0: none.
+        entries: how many tokens are kept at most, about 2.5 KB each; 0: none.
         hashed: keep their SHA-256 instead, so that no usable token stays in memory.
 
     Raises:
@@ -147,17 +148,19 @@ class TokenCache:
 class Former:
     """What signed refresh tokens before a change of `secret`, of keys or of the issuer's name.
 
-    It verifies them until a date, so that the change logs nobody out, and signs nothing. Say what
-    was: `secret` where there was one, else `keys`; `issuer` where its name was another. Where that
-    alone was another, the present secrets are meant.
+    It verifies them until a date, so that the change logs no user out, and signs nothing. Give the
+    old values: `secret` where there was one, else `keys`; `issuer` where the name was different.
+    With `issuer` alone, the present secrets are used.
 
     Args:
         until: when its tokens stop being taken: a date (its first moment, UTC), a date and a time
             (UTC where no offset is given), as text or as such an object; or seconds since 1970.
-            After `absolute_limit` there are none left. Earlier where it leaked.
+            After `absolute_limit` no such token is left. Choose an earlier date where the secret
+            leaked.
         secret: what `Refresh.secret` was.
         keys: the keys whose private parts, or secrets, the secrets of refresh tokens were derived
-            from. Where they come from the same file as `Settings.keys`, they follow it.
+            from. Where they come from the same file as `Settings.keys`, changes of the file count
+            for them, too.
         issuer: what `Settings.issuer` was; "": the same as now.
 
     Raises:
@@ -181,22 +184,23 @@ class Former:
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:
-        """Return all secrets that are given themselves."""
+        """Return all secrets that are given in `secret`, not derived from `keys`."""
         return cast("tuple[str | bytes, ...]", self.secret)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refresh:
-    """Issue tokens: logins begin grants, and refresh tokens buy new access tokens.
+    """Issue tokens: a login begins a grant, and its refresh token is exchanged for new tokens.
 
     Args:
         store: where grants live: a URL, or an object with the verbs of `stores.Store` or
             `AsyncStore`.
         serve: False for a service that shares the store and issues nothing: it has no endpoints,
-            needs public keys only, and asks the store for what has ended and nothing else.
+            needs public keys only, and asks the store for ended grants only.
         secret: what refresh tokens are signed with, at least 32 random octets; of several the first
             signs, and all verify. None: derived from the signing key.
-        former: what signed them before a change, each until a date: nobody is logged out by it.
+        former: what signed them before a change, each until a date, so that the change logs no user
+            out.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
         claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
             the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
@@ -207,13 +211,13 @@ class Refresh:
             is a URL. False where something else does that.
         public_url: the URL at which clients reach the root of this application, for the metadata.
             "": the issuer's host. Its origin counts as our own, as the issuer's does.
-        access_lifetime: seconds; each token's is shortened by up to 5 %, so that a fleet doesn't
-            refresh in step.
+        access_lifetime: seconds; shortened for each token by up to 5 %, so that clients don't all
+            refresh at the same time.
         idle_limit: seconds without a refresh after which a grant is gone.
-        absolute_limit: seconds after the login at which a grant ends, whatever happens.
+        absolute_limit: seconds after the login at which a grant ends in any case.
         grants_per_subject: one more login ends the oldest.
-        settle: seconds for which a fresh refresh token stays as it is, 0 to 300.
-        restore_limit: rotations that a failover of the store may lose without logging anyone out.
+        settle: seconds for which a new refresh token isn't replaced by a refresh, 0 to 300.
+        restore_limit: rotations that a failover of the store may lose without logging the user out.
         sync_every: seconds between questions for ended grants; 0: every request asks.
         sync_limit: seconds without an answer after which `sync_failure` holds.
         sync_failure: "closed" refuses tokens of our own grants then (503), "open" lets them pass.
@@ -223,7 +227,7 @@ class Refresh:
 
     """
 
-    # Not shown: a URL may hold the password of an engine.
+    # Not in the repr: a URL may hold the password of an engine.
     store: str | Store | AsyncStore = field(repr=False, metadata=checked_by(field_checks.store))
     serve: bool = setting(True, field_checks.true_or_false)
     secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
@@ -245,9 +249,9 @@ class Refresh:
     access_lifetime: float = seconds(
         600, 10, DAY, "a log-out doesn't reach services without a store before that"
     )
-    # a week's holiday is no reason to log in anew
+    # a week's holiday must not require a new login
     idle_limit: float = seconds(7 * DAY, 60, 400 * DAY, _BROWSERS)
-    # the longest that a thief whose victim never comes back has
+    # a thief can use a stolen token for at most this long, if its owner never comes back
     absolute_limit: float = seconds(30 * DAY, 60, 400 * DAY, _BROWSERS)
     # more devices than anyone has, fewer than a script that logs in for ever makes
     grants_per_subject: int = count("grants", 100, 1, 10000, "each login is one")
@@ -276,7 +280,7 @@ class Refresh:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrustedIssuer:
-    """Another issuer whose access tokens are taken. Its keys verify its own tokens and no other's.
+    """Another issuer whose access tokens are accepted. Its keys verify only its own tokens.
 
     Args:
         issuer: the exact `iss` of its tokens.
@@ -284,11 +288,11 @@ class TrustedIssuer:
         keys: its keys, in general `KeySet.remote()`.
         profile: which header type and which claims are required: most issuers need
             `profiles.FOREIGN`, and then an audience that their ID tokens don't have.
-        scopes: the scope values that it may give; what else its tokens say opens nothing here.
-            None: whatever they say.
-        user: a function of the verified `AccessToken` that returns our user's name, or None for
-            nobody. Without it nobody is set: another issuer's "admin" is not ours. It must be pure:
-            its answer is kept with the token.
+        scopes: the scope values that it may give; other values in its tokens permit nothing here.
+            None: it may give all.
+        user: a function of the verified `AccessToken` that returns our user's name, or None for no
+            user. Without it no user is set, because another issuer's "admin" is not our "admin". It
+            must be pure: its answer is kept with the token.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -317,12 +321,12 @@ class Resource:
     issuers to ask. Anybody can read it.
 
     Args:
-        identifier: the https URL that this service goes by, one of `Settings.audience`. Compared
-            code point by code point: a slash at the end makes another.
+        identifier: the https URL that names this service, one of `Settings.audience`. Compared code
+            point by code point: with a slash at the end it is a different name.
         authorization_servers: the issuers to ask. None: all that are trusted for the identifier and
             whose name is a URL.
         scopes_supported: the scopes that a client may ask for. Clients ask for all that stand here:
-            leave out what most don't need, and what nobody outside has to know of.
+            leave out those that most clients don't need, and those that outsiders must not know.
         name: what people call this service.
         documentation: the URL of a page for developers.
         policy_uri: the URL of a page about what clients may do with the data.
@@ -357,6 +361,6 @@ class Resource:
 
     @property
     def metadata_url(self) -> str:
-        """Return the URL of the document: of what is configured, never of what a client sent."""
+        """Return the URL of the document, made from the settings, never from a client's request."""
         parts = urlsplit(self.identifier)
         return f"{parts.scheme}://{parts.netloc}{self.metadata_path}"

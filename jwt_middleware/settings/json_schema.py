@@ -1,4 +1,4 @@
-"""The JSON Schema of settings, made of the same fields, annotations and bounds as the settings."""
+"""The JSON Schema of settings, made from the fields, annotations and bounds of the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where keys are, as a source of settings says it: a file, a URL, or the keys themselves."""
+"""Where keys are, as TOML, variables or mappings say it: a file, a URL, or the keys themselves."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class KeyLocation:
 
     Args:
         file: path of a JWK Set file (RFC 7517 s5), such as `KeySet.save` writes; it is read again
-            when another is in its place.
+            when it is replaced.
         remote: a key set that the issuer publishes; an empty table: found through its metadata.
         jwks: the JWK Set itself, or its JSON text.
         pem: private or public keys in PEM.
         secret: secrets for HMAC, the first to sign, all to verify; for one service on its own.
-        algorithm: of the keys that don't say it themselves, RSA keys and secrets (those: HS256).
-        kid: what tokens call the key in `pem`, if not by its thumbprint (RFC 7638).
+        algorithm: of the keys that don't name one: RSA keys, and secrets (default for these:
+            HS256).
+        kid: the name of the key in `pem`, if that isn't its thumbprint (RFC 7638).
         password: the password of an encrypted `pem`.
 
     """
@@ -44,7 +45,7 @@ def _several(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
 
 
-# Each takes the value of its field, for a file what is in it, and all that was said beside it.
+# Each takes the value of its field (for a file, its contents), and the whole table.
 WAYS: Mapping[str, Callable[[Any, KeyLocation], KeySet]] = {
     "file": lambda octets, said: KeySet.from_jwks(octets, algorithm=said.algorithm),
     "remote": lambda remote, said: KeySet(

@@ -29,17 +29,17 @@ _SERVICE_LINK = re.compile(
 
 
 def made(found: Loaded | ConfigurationError) -> Loaded:
-    """Return what was made, or raise what went wrong: here, where no variable holds a secret."""
+    """Return the settings, or raise the error from this frame, where no variable holds a secret."""
     if isinstance(found, ConfigurationError):
         raise found
     return found
 
 
 def caught(make: Callable[..., Loaded], *args: Any) -> Loaded | ConfigurationError:
-    """Return what one of the sources makes of these, or the error, for `made` to raise."""
-    # Tools that report errors show the variables of every frame of a traceback, and of those behind
-    # it. Ours have held secrets, so the error goes on without them. A cause is kept: it is the
-    # application's own, from a module that couldn't be imported.
+    """Return what `make` returns, or its error, for `made` to raise."""
+    # Error trackers show the variables of every frame of a traceback, and of the error's context.
+    # Our frames have held secrets, so the error is returned without them. A cause is kept: it comes
+    # from a module of the application that couldn't be imported.
     try:
         return make(*args)
     except ConfigurationError as error:

@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 class Variable(NamedTuple):
-    """A variable of the environment. What its text stands for, the annotation of its field says."""
+    """A variable of the environment. The annotation of its field says what its text means."""
 
     place: Place
     text: str
@@ -48,7 +48,7 @@ def octets_of(path: str, place: Place, remedy: str = "") -> bytes:
     try:
         return file.read_key_file(path)
     except ConfigurationError as error:
-        # Without the path: people put a secret where the path of its file belongs.
+        # Without the path: it may be a secret, given by mistake instead of a path.
         problem = error.problem.removeprefix(f"{path}: ")
         raise place.wrong(f"the file can't be read: {problem}", remedy) from None
 

@@ -30,7 +30,7 @@ def refresh_keys(
 
 
 def present_secrets(key_set: KeySet, group: Refresh, issuer: str) -> Iterator[Key]:
-    """Yield what verifies now, and first what signs: configured, else derived from private keys."""
+    """Yield the present secrets, the one that signs first: configured, or derived from our keys."""
     if group.secrets:
         return map(from_text, group.secrets)
     return _derived(key_set, issuer)
@@ -39,21 +39,21 @@ def present_secrets(key_set: KeySet, group: Refresh, issuer: str) -> Iterator[Ke
 def former_secrets(
     one: Former, key_set: KeySet, group: Refresh, issuer: str, source: Source | None
 ) -> Iterator[Key]:
-    """Yield what signed refresh tokens then."""
+    """Yield the secrets that signed refresh tokens at that time."""
     name = one.issuer or issuer
     if not one.secrets and one.keys is None:
-        # Only the name was another.
+        # Only the name was different.
         yield from present_secrets(key_set, group, name)
     yield from map(from_text, one.secrets)
     if one.keys is not None:
-        # The file that the present keys are in: a key that is taken out of it, because it leaked
-        # say, takes its secret with it here, too.
+        # The same file as the present keys: a key that is removed from it, perhaps because it
+        # leaked, must remove its secret here, too.
         is_ours = one.keys.source is not None and one.keys.source == source
         yield from _derived(key_set if is_ours else one.keys, name)
 
 
 def follows_keys(group: Refresh, source: Source | None) -> bool:
-    """Say whether a secret may come or go with the issuer's own keys."""
+    """Say whether the secrets may change with the issuer's own keys."""
     return not group.secrets or any(
         one.keys is not None and one.keys.source is not None and one.keys.source == source
         for one in group.former
@@ -63,7 +63,7 @@ def follows_keys(group: Refresh, source: Source | None) -> bool:
 def _derived(key_set: KeySet, issuer: str) -> Iterator[Key]:
     """Return a secret for each private key, and first for the one that signs.
 
-    The next key's is known before it signs, and a retired one's is kept.
+    The secret of the next key is known before the key signs, and that of a retired key is kept.
     """
     private = (key for key in key_set.keys if key.private is not None)
     return (

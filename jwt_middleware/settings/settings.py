@@ -1,4 +1,4 @@
-"""The one settings object: frozen, checked when made, copied and pickled at will."""
+"""The settings object: frozen, and checked when it is made. It can be copied and pickled."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Refresh, Resource, TokenCache, TrustedIssuer
 from .refresh_secrets import former_secrets, present_secrets
 
-LONGEST_LEEWAY = 300  # seconds; more would keep tokens alive that were meant to be dead
+LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
 
 
 def wall_clock() -> float:
     """Return the seconds since 1970-01-01 UTC: the default of every clock.
 
-    `time.time` is looked up at each call, because freezegun and others replace it there for a test.
+    `time.time` is looked up at each call, because freezegun and other test tools replace it there.
     """
     return time.time()
 
@@ -35,7 +35,7 @@ def wall_clock() -> float:
 def timer(clock: Callable[[], float]) -> Any:
     """Return an object whose method `time` is the clock: for `wall_clock`, the module itself.
 
-    That saves the warm path the call of a function between, a part in thirty of all that it does.
+    That saves one function call for each request with a known token, a thirtieth of its cost.
     """
     return time if clock is wall_clock else SimpleNamespace(time=clock)
 
@@ -53,27 +53,28 @@ def _loading() -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
-    """What access tokens must be, which routes need them, and who is told.
+    """What access tokens must be, which routes need them, and where events go.
 
     Args:
         issuer: the exact `iss` of the access tokens, in general the issuer's https URL.
-        audience: the name or names that this service goes by; one must be in the token's `aud`.
+        audience: the name or names of this service; one must be in the token's `aud`.
         keys: the issuer's keys.
-        trusted_issuers: other issuers whose tokens are taken, each with its own keys and audience.
+        trusted_issuers: other issuers whose tokens are accepted, each with its own keys and
+            audience.
         issuer_for: called with an `iss` that is none of these; returns its `TrustedIssuer`, or None
-            for a stranger. For thousands of tenants: the last 4096 answers are kept, each for ten
-            minutes. Anybody can make it run, with any name. Sync, or async for ASGI.
+            where it isn't trusted. For thousands of tenants: the last 4096 answers are kept, each
+            for ten minutes. Any client can make it run, with any name. Sync, or async for ASGI.
         refresh: issue tokens, and mount the endpoints that refresh and revoke them; None: only
             verify.
         resource: publish what clients must know to get a token for this service, and name the place
             in every challenge.
-        routes: the rules for paths. What no rule names needs a valid token.
+        routes: the rules for paths. A path without a rule needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         realm: the `realm` of challenges (RFC 9110 s11.5).
         origins: exact origins whose scripts may read our refusals (CORS). The application's answers
-            are never touched. Their preflights reach the application without a token, and anyone
-            can send one by hand: what it does for OPTIONS must be nothing but to answer it.
+            are never touched. Their preflights reach the application without a token, and any
+            client can send one: for OPTIONS the application must do nothing but answer.
         problem_details: refuse with `application/problem+json` (RFC 9457) instead of OAuth's JSON.
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
@@ -142,9 +143,10 @@ class Settings:
 
     @property
     def own_origins(self) -> frozenset[str]:
-        """Return the origins of this service itself, as its settings say them; never from Host.
+        """Return the origins of this service itself, taken from its settings, never from Host.
 
-        They count as known where a request's origin is checked. CORS is for others.
+        They are allowed where a request's origin is checked. CORS headers are for other origins
+        only.
         """
         group = self.refresh
         urls = (self.issuer, group.public_url) if group is not None and group.serve else ()
@@ -153,8 +155,8 @@ class Settings:
     def _idle_former(self, group: Refresh) -> int:
         """Return the number of the first entry of `Refresh.former` that does nothing; 0: none.
 
-        Such an entry is a slip: the new secret stands in both places, and the old one nowhere, so
-        that everybody would be logged out.
+        Such an entry is a mistake: the new secret stands in both places, and the old one nowhere,
+        so all users would be logged out.
         """
         keys, issuer = self.keys, self.issuer
         present = {key.kid for key in present_secrets(keys, group, issuer)}
@@ -190,8 +192,8 @@ class Settings:
 
         `JWT_MIDDLEWARE_LEEWAY=60` is the field `leeway`, `__` leads into a group
         (`JWT_MIDDLEWARE_KEYS__PEM`), arrays are JSON, and with `_FILE` behind the name the value is
-        the text of that file, without the newline at its end. An unknown name is an error; what
-        Kubernetes adds for a service is not.
+        the text of that file, without the newline at its end. An unknown name is an error; the
+        names that Kubernetes adds for a service are not.
         """
         loading = _loading()
         found = loading.caught(loading.from_env, cls, environ, prefix)
@@ -200,7 +202,7 @@ class Settings:
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> Settings:
-        """Make settings of one table of a TOML file; "a.b" is one in another, "" the whole file.
+        """Make settings of one table of a TOML file; "a.b" is one inside "a", "" the whole file.
 
         Relative paths in it count from the folder of the file.
         """
@@ -209,10 +211,11 @@ class Settings:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Settings:
-        """Make settings of a mapping as JSON or YAML gives it, for which `json_schema` is.
+        """Make settings of a mapping as JSON or YAML gives it; `json_schema` describes it.
 
         A value may also be the real thing: a KeySet, a Route, a function. In all sources a function
-        can be named, "module:function": who writes the configuration chooses code that runs here.
+        can be named, "module:function": so write access to the
+        configuration is a way to run code here.
         """
         loading = _loading()
         found = loading.caught(loading.from_mapping, cls, mapping)
@@ -231,5 +234,6 @@ class Settings:
         return replace(self, **changes)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The live side (`process/runtime.py`) hangs on the object and belongs to this process.
+        # Fields only: the live side (`process/runtime.py`) is an attribute, too, and belongs to
+        # this process.
         return {one.name: getattr(self, one.name) for one in fields(self)}

@@ -1,7 +1,7 @@
 """From values to dataclasses: an annotation says what kind of value a field takes.
 
-A new group of settings needs no code here. Values get their type here; whether they are right and
-safe is for the dataclasses to say. No message says what a value holds: it may be a secret.
+A new group of settings needs no code here. Values get their type here; the dataclasses check
+whether they are right and safe. No message quotes a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
 
 
 def suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
-    """Return the remedy for a name that isn't known: the closest one, or all of them."""
+    """Return the remedy for an unknown name: the closest known one, or all of them."""
     close = get_close_matches(name, known, n=1)
     names = ", ".join(prefix + one for one in close or known)
     return f"did you mean {names}?" if close else f"there are {names}"
@@ -119,7 +119,7 @@ def _parsed_text(hint: Any, text: str, place: Place) -> Any:
     kinds = [kind_for(one) for one in alternatives(hint)]
     if not text:
         raise place.wrong("is empty", "unset it for the default")
-    # What begins like an array or an object is one, wherever there can be one.
+    # A text that begins like an array or an object is read as one, where the field takes one.
     if any(kind.opener == text[0] for kind in kinds):
         return _from_json(text, place)
     for kind in kinds:
@@ -129,7 +129,7 @@ def _parsed_text(hint: Any, text: str, place: Place) -> Any:
 
 
 def _form_of(hint: Any, place: Place) -> str:
-    """Return how a variable is written: a group's members have their own, an array is JSON."""
+    """Return how a variable is written: a group by variables for its members, an array as JSON."""
     for group in filter(is_group, alternatives(hint)):
         name, first = place.name.removesuffix("_FILE"), fields(group)[0].name.upper()
         return f"its members have variables of their own, the first is {name}__{first}"
@@ -155,20 +155,20 @@ def _from_json(text: str, place: Place) -> Any:
 
 
 class Kind(NamedTuple):
-    """A kind of value: what it is called, which values are of it, and what becomes of them."""
+    """A kind of value: its name, which values are of it, and how they are converted."""
 
-    words: str  # "": not worth a word
+    words: str  # "": messages leave this kind out
     takes: Callable[[Any], bool]
-    # Annotation, value and place to the value that a field takes; None: it is that value.
+    # Makes the field's value from annotation, value and place; None: the value is kept.
     convert: Callable[[Any, Any, Place], Any] | None = None
-    # Its JSON Schema; None: what its annotation says more makes it (`json_schema.py`).
+    # Its JSON Schema; None: it is made from the annotation (`json_schema.py`).
     schema: Mapping[str, Any] | None = None
     read: Callable[[str, Place], Any] | None = None  # from the text of a variable, if not JSON
     opener: str = ""  # what JSON of this kind begins with
 
 
 def is_group(hint: Any) -> bool:
-    """Say whether an annotation is a group of settings, each of which has a name."""
+    """Say whether an annotation is a group of settings: a class whose fields have names."""
     return kind_for(hint) is GROUP
 
 
@@ -207,7 +207,7 @@ def _to_function(_: Any, value: Any, place: Place) -> Any:
     try:
         return resolve_name(value)
     except Exception as error:
-        # A module of the application's runs here: it may raise anything.
+        # A module of the application runs here: it may raise anything.
         raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
 
 
@@ -228,7 +228,7 @@ NO_FORM: Mapping[str, Any] = {"not": {}}  # the schema of what a document can't 
 _TEXT = Kind("text", _of(str), _to_utf8, {"type": "string"}, _as_text)
 _OBJECT = Kind(
     "an object",
-    # An object of the application's has no form in text; its field knows what it must be.
+    # An object of the application can't be written as text; its field checks what it must be.
     lambda value: (
         value is not None and not isinstance(value, str | int | float | list | tuple | Mapping)
     ),
@@ -271,12 +271,12 @@ _KINDS: Mapping[Any, Kind] = {
         _of(bool),
         None,
         {"type": "boolean"},
-        # What is neither stays a text, which this kind doesn't take.
+        # Any other text stays a text, which this kind refuses.
         lambda text, _: {"true": True, "false": False}.get(text.lower(), text),
     ),
     NoneType: Kind("", lambda value: value is None, schema={"type": "null"}),
     bytes: Kind("octets", _of(bytes), schema=NO_FORM),
-    # TOML has them; elsewhere they are text, whose form the field knows.
+    # TOML has dates; elsewhere they are text, whose form the field checks.
     date: Kind("a date", _of(date), schema=NO_FORM),
     tuple: ARRAY,
     Mapping: Kind("a table", _of(Mapping), schema={"type": "object"}, opener="{"),
@@ -302,6 +302,6 @@ _KINDS: Mapping[Any, Kind] = {
 
 
 def kind_for(hint: Any) -> Kind:
-    """Return the kind of value that an annotation, none of a union, stands for."""
+    """Return the kind of value that an annotation, which isn't a union, stands for."""
     found = _KINDS.get(get_origin(hint) or hint)
     return found or (GROUP if is_dataclass(hint) else _OBJECT)

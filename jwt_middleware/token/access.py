@@ -9,8 +9,8 @@ from ..jose import jws
 from ..jose.strict_json import parse_object, quote, to_json
 from ..values.tokens import FrozenDict, Grant
 
-# RFC 7519 s4.1, RFC 8693 s4, and what names a grant: with these an application could make tokens
-# of other users and grants.
+# The claims of RFC 7519 s4.1, RFC 8693 s4, and those that name a grant: with these, an application
+# could make tokens of other users and grants.
 RESERVED = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "cnf")
 )
@@ -21,10 +21,10 @@ JITTER = 0.05  # of the lifetime: clients that logged in together don't refresh 
 def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
     """Return the application's claims, read-only and as they will be read. Raises ValueError."""
     try:
-        # Written and read back first: `dict` takes pairs, too, so only the result shows the names.
+        # Written and read back first, because `dict` also takes pairs: the result shows the names.
         found = parse_object(to_json(dict(claims)).encode())
     except (TypeError, ValueError) as error:
-        # Without the error's own text, which may have the value of a claim in it.
+        # Without the error's own text, which may contain the value of a claim.
         raise ValueError(
             f"claims: not JSON: {type(error).__name__} (give dates and identifiers as text, sets "
             "as lists)"

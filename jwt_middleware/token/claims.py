@@ -27,12 +27,12 @@ class Policy:
     """What one issuer's access tokens must satisfy."""
 
     issuer: str  # the exact `iss`
-    audience: frozenset[str]  # names of this service; one of them must be in `aud`
+    audience: frozenset[str]  # names of this service, one of which must be in `aud`
     profile: Profile
     leeway: float  # seconds that clocks may differ by
     checks: tuple[TokenCheck, ...] = ()  # the application's own
     own: bool = True  # our own issuer: its subjects are our users, its `sid` is a grant of ours
-    scopes: frozenset[str] | None = None  # that the issuer may give; None: all that its tokens say
+    scopes: frozenset[str] | None = None  # the scopes that the issuer may give; None: any
 
 
 def check_issuer(claims: FrozenDict, policy: Policy, _: float) -> None:
@@ -87,7 +87,8 @@ def is_identifier(value: object) -> bool:
     """Say whether a value is a string fit for a log and a database key."""
     if type(value) is not str or not value:
         return False
-    # `isprintable` is fast; where it is False, which some letters are, too, the pattern decides.
+    # `isprintable` is fast. It is False for a few good characters, too, so then the pattern
+    # decides.
     return value.isprintable() or not _CONTROL.search(value)
 
 
@@ -131,7 +132,7 @@ def check_claims(claims: FrozenDict, policy: Policy, now: float) -> None:
 
 
 def _plainly_hold(claims: FrozenDict, policy: Policy, now: float) -> bool:
-    """Say whether claims of the commonest form hold; False: the checks decide.
+    """Say whether claims of the most common form hold; False: the checks decide.
 
     A shorter way through all checks, for speed: it takes half their time, which saves more than a
     tenth of what a new token costs beside its signature. A property test compares the two.
@@ -172,7 +173,7 @@ def is_scope_token(value: object) -> bool:
     return isinstance(value, str) and value != "" and " " not in value and is_scope(value)
 
 
-# Many tokens have the same few scopes.
+# Cached, because many tokens have the same few scopes.
 _is_known_scope: Callable[[str], bool] = lru_cache(maxsize=256)(is_scope)
 
 
@@ -180,14 +181,14 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def time_of(claims: FrozenDict, name: str) -> float | None:
-    """Return a NumericDate in seconds, or None where it is absent or no such number."""
+    """Return a NumericDate in seconds, or None where it is absent or not valid."""
     value: Any = claims.get(name)
     # `type`, because a bool is an int, too. The parser has refused NaN and Infinity.
     return value if type(value) in (int, float) and 0 <= value < MAX_TIME else None
 
 
 def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float, float]:
-    """Return from when and until before when claims that hold now go on holding, and their life.
+    """Return from when, and before when, claims that hold now keep holding, and their life.
 
     All in seconds. The first two are the comparisons of the checks above that depend on the time;
     the life is what the token says of it, from its issue to its end, without the leeway.
@@ -234,10 +235,10 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
         try:
             accepted = one(token)
         except Exception as error:
-            # A check that can't decide refuses. The type of the error goes to the log, but not its
+            # A check that raises refuses the token. The type of the error is logged, but not its
             # text, which may quote a claim.
             raise InvalidToken(reasons.CHECK_FAILED, type(error).__name__) from error
-        # Only `True` accepts: not None, which a forgotten `return` gives, and no other value.
+        # Only `True` accepts: a check that forgets its `return` gives None, which refuses.
         if accepted is not True:
             raise InvalidToken(reasons.CHECK_REFUSED, getattr(one, "__name__", "check"))
     return Accepted(token, *lifetime(claims, policy.leeway))

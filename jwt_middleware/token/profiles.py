@@ -1,4 +1,4 @@
-"""What a kind of access token must look like. Presets bear the standard's name."""
+"""What a kind of access token must look like. Presets have the name of their standard."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RFC_9068 = Profile(
 
 FOREIGN = Profile(
     name="FOREIGN",
-    # For issuers that don't follow RFC 9068. Their ID tokens look alike, so that the audience must
-    # tell.
+    # For issuers that don't follow RFC 9068. Their ID tokens look the same, so only the audience
+    # tells them apart.
     types=frozenset(("", "jwt", "at+jwt")),
     required=frozenset(("iss", "exp", "aud", "sub")),
 )

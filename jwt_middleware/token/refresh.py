@@ -1,7 +1,7 @@
 """The refresh token: a JWT with its own type and its own secret, without user data.
 
-Only its issuer reads it, so that it is signed by HMAC, and no service that verifies access tokens
-has a key that would accept it. Whether it can be exchanged is decided by the grant in the store.
+Only its issuer reads it, so it is signed with HMAC, and no service that verifies access tokens has
+a key that would accept it. The grant in the store decides whether it can be exchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_AGENTS = 1024  # User-Agents whose hashes a process keeps; many users have t
 
 
 class RefreshToken(NamedTuple):
-    """An authentic refresh token. Whether it can be exchanged is decided by the grant's row."""
+    """An authentic refresh token. The grant's row decides whether it can be exchanged."""
 
     grant_id: str
     generation: int
@@ -40,8 +40,8 @@ class RefreshToken(NamedTuple):
         return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
 
 
-# What follows `iss` and `aud` in the claims that `mint` writes. The name of a client may need an
-# escape, or not be ASCII: then nothing matches, and the token is read as JSON.
+# What follows `iss` and `aud` in the claims that `mint` writes. If the name of a client needs an
+# escape or isn't ASCII, this doesn't match, and the token is read as JSON.
 _WORDING = (
     r',"sid":"([\w-]+)","gen":([1-9][0-9]{0,15}),"jti":"([\w-]+)"'
     r',"client_id":"([ !#-\[\]-~]*)","scope":"([ !#-\[\]-~]*)"'
@@ -51,7 +51,7 @@ _WORDING = (
 
 
 class FormerKey(NamedTuple):
-    """A secret that signs no more. Until `until` it verifies the tokens of `issuer`."""
+    """A secret that no longer signs. It verifies the tokens of `issuer`, up to `until`."""
 
     key: Key
     issuer: str
@@ -62,7 +62,7 @@ class RefreshKeys:
     """The secrets of one issuer's refresh tokens: the first signs, all verify.
 
     The `former` ones verify, too, each for the name that the issuer had at that time. If only the
-    name has changed, a secret has two names; of two dates for the same name, the later counts.
+    name has changed, one secret has two names; of two dates for the same name, the later counts.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ class RefreshKeys:
         for one in before:
             which = one.key.kid, one.issuer
             self._ends[which] = max(one.until, self._ends.get(which, 0.0))
-        # What is the same in every token: written once, and recognized.
+        # The parts that every token has in common: written once, and compared as text.
         writers = [jws.TokenWriter(key, REFRESH_TYPE) for key in found]
         self.writer = writers[0]
         self.beginning = to_json({"iss": issuer, "aud": issuer}).removesuffix("}")
@@ -106,13 +106,13 @@ class RefreshKeys:
         return any(issuer == name for _, name in self._ends)
 
     def until(self, kid: str, issuer: str) -> float | None:
-        """Return when a key stops to verify an issuer's tokens (inf: never); None: it never did."""
+        """Return when a key stops verifying an issuer's tokens (inf: never); None: it never did."""
         return self._ends.get((kid, issuer))
 
     def _agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
-        """Return 24 bits that tell one User-Agent from another and say nothing about it.
+        """Return 24 bits that differ between User-Agents, and from which none can be found out.
 
-        They are keyed by the secret called `kid`, else by the one that signs.
+        It is a hash, keyed by the secret called `kid`, else by the one that signs.
         """
         if user_agent is None:
             return None
@@ -124,7 +124,7 @@ class RefreshKeys:
 
 def derive(key: Key, issuer: str) -> Key:
     """Derive the secret for refresh tokens from a signing key (HKDF, RFC 5869)."""
-    # Not at the top: they take a ms, and many services only verify.
+    # Not at the top: these take a ms, and many services only verify.
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -176,7 +176,7 @@ def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
     """Return the token and its `exp` if it is word for word as `mint` writes it, else None.
 
     A shorter way than `_read_token`, for speed: it saves 4.7 of the 69 us of a refresh. It knows
-    the issuer's present name alone, and accepts no token that `_read_token` refuses; property tests
+    only the issuer's present name, and accepts no token that `_read_token` refuses; property tests
     compare the two.
     """
     if len(text) > jws.MAX_TOKEN or not text.isascii():
@@ -207,8 +207,8 @@ def _read_token(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken,
             raise InvalidToken(reasons.TYPE)
         key = keys.find(parsed.header.kid)
         if key is None:
-            # An unknown key of ours may be one that this process has yet to find. Another issuer's
-            # is none: cookies of other applications come, too.
+            # If the token is ours, its unknown key may be one that this process hasn't loaded yet.
+            # Tokens of other issuers come, too, in cookies of other applications.
             ours = keys.has_issuer(parsed.claims.get("iss"))
             raise InvalidToken(reasons.KEY_UNKNOWN if ours else reasons.ISSUER)
         jws.check_signature(parsed, key)
