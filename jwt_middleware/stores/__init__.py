@@ -1,4 +1,4 @@
-"""Where grants are kept; what a store of one's own is made with."""
+"""Where grants are kept; and what you need to write a store of your own."""
 
 from __future__ import annotations
 

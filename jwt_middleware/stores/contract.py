@@ -13,9 +13,9 @@ from ..values.tokens import Grant
 
 SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
-HEARING: Final = 0.5  # seconds for `ended`: a request waits for it, and with it a thread
+HEARING: Final = 0.5  # seconds for `ended`: a request, and so a thread, waits for it
 
-Cursor: TypeAlias = object  # opaque: where a reader of ended grants has come to
+Cursor: TypeAlias = object  # opaque: how far a reader of ended grants has read
 
 
 def shard(subject: str) -> str:
@@ -26,28 +26,28 @@ def shard(subject: str) -> str:
 def new_grant_id(subject: str) -> str:
     """Return the id of a new grant: its shard's letter, then 128 random bits.
 
-    So a store that is spread over machines finds a grant by its id alone, and beside it all others
-    of its subject. Where there is one machine, the letter means nothing.
+    So a store that spans several machines finds a grant by its id alone, and all other grants of
+    its subject in the same place. On one machine the letter means nothing.
     """
     return shard(subject) + identifier()
 
 
 class Advanced(NamedTuple):
-    """What `advance` did, and the row as it now is; None: there is none."""
+    """Whether `advance` changed the row, and the row as it is now; None: there is no such row."""
 
     advanced: bool
     grant: Grant | None
 
 
 class Ended(NamedTuple):
-    """The ids of ended grants, and the cursor to ask on from."""
+    """The ids of ended grants, and the cursor for the next question."""
 
     grant_ids: tuple[str, ...]
     cursor: Cursor
 
 
 class Page(NamedTuple):
-    """Some living grants, and where to go on; None: these were the last."""
+    """Some living grants, and the position of the next page; None: these were the last."""
 
     grants: tuple[Grant, ...]
     position: Cursor | None
@@ -57,16 +57,16 @@ class Store(Protocol):
     """What the middleware needs of a store. Every verb is one atomic step, in one round trip.
 
     Every verb raises `StoreUnavailable`, and nothing else, when the engine doesn't answer or can't
-    write; then the step may have been done or not. Every time-out is below 10 seconds. What a verb
-    reads is what the primary has: a replica may not know yet who was logged out. Rows are kept
-    until `expires_at`. An engine uses its own clock, a store inside the process `Settings.clock`.
+    write; then the step may have been done or not. Every time-out is below 10 seconds. A verb reads
+    from the primary, because a replica may not know the newest log-outs. Rows are kept until
+    `expires_at`. An engine uses its own clock, a store inside the process `Settings.clock`.
     """
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
-        """Add a new grant, and end the oldest of its subject that are over `limit`.
+        """Add a new grant, and end the oldest grants of its subject beyond `limit`.
 
-        Returns the ids that were ended for it (reason "limit"). To add an id twice changes nothing.
-        The id is one that `new_grant_id(grant.subject)` has made.
+        Returns the ids that were ended for it (reason "limit"). Adding an id a second time changes
+        nothing. The id is one that `new_grant_id(grant.subject)` has made.
         """
         ...
 
@@ -83,15 +83,14 @@ class Store(Protocol):
         """Record that a refresh was served without a rotation: `last_used_at` is the store's now.
 
         Only where the grant exists, isn't ended and isn't past `expires_at`; else it changes
-        nothing, and is no error. Nothing else of the row changes, and nothing is brought back to
-        life.
+        nothing, and is no error. Nothing else in the row changes, and an ended grant stays ended.
         """
         ...
 
     def end(self, grant_id: str, reason: str) -> bool:
-        """End a grant for ever: durable before it returns. Says whether it was alive until now.
+        """End a grant for ever: durable before it returns. Says whether the grant was alive before.
 
-        `ended_at` is the store's now. To end what has ended, or what doesn't exist, is no error.
+        `ended_at` is the store's now. Ending a grant that has ended or doesn't exist is no error.
         """
         ...
 
@@ -106,26 +105,26 @@ class Store(Protocol):
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """Return the grants that ended since `cursor`; for None, in the last `horizon` seconds.
 
-        The cursor lies 60 seconds back, so that what was committed late is never missed; the reader
-        takes an id twice without harm. Ends are kept for `retention` at least, which is given to
-        the store when it is made: longer than any access token can live, whoever issued it. Of a
-        `horizon` that is longer, what is still there is returned.
+        The cursor lies 60 seconds back, so that ends that were committed late are never missed;
+        reading an id twice does no harm. Ends are kept for at least `retention` seconds, which is
+        given to the store when it is made: longer than the life of any access token of any issuer.
+        For a longer `horizon`, the ends that are still kept are returned.
 
-        A request waits for it. Half a second is time enough: where a thread waits, it is lost to
-        its server for as long as this verb's time-out.
+        A request waits for this verb. Half a second is a good time-out, because a thread that waits
+        can't serve other requests of its server.
         """
         ...
 
     def admit(self, key: str, until: float) -> bool:
-        """Say whether `key` is seen for the first time; remember it until then (for proofs)."""
+        """Say whether `key` is new, and remember it until `until` (for proofs)."""
         ...
 
     def purge(self, now: float) -> int:
-        """Forget grants past `expires_at` and keys past `until`, some thousand; say how many.
+        """Delete grants past `expires_at` and keys past `until`, some thousand; return how many.
 
-        A grant that ended is kept for `retention` after its end, too, or a reader would miss it.
-        What a store keeps of ends beside the grants isn't counted.
-        An engine with a clock of its own forgets nothing that is not over by that.
+        A grant that ended is also kept for `retention` after its end, else a reader would miss the
+        end. A store's own records of ends, beside the grants, aren't counted. An engine with its
+        own clock deletes only what is over by that clock, too.
         """
         ...
 
@@ -134,12 +133,12 @@ STORE_VERBS: Final = tuple(name for name in vars(Store) if not name.startswith("
 
 
 class Listing(Protocol):
-    """What the command line needs beside: a store need not have it. No request ever asks."""
+    """A further verb for the command line, which a store may lack. No request uses it."""
 
     def page(self, position: Cursor | None, count: int) -> Page:
         """Return about `count` living grants, in any order; None: the first of them.
 
-        A grant that lives from the first page to the last is on one of them, and may be on two.
+        A grant that lives during the whole listing is on at least one page, and may be on two.
         """
         ...
 

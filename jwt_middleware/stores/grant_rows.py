@@ -1,4 +1,4 @@
-"""A grant as the row of a table, its claims as JSON text: what the SQL engines share."""
+"""A grant as a row of a table, with its claims as JSON text, for all SQL engines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from ..values.errors import StoreUnavailable
 from ..values.tokens import FrozenDict, Grant
 
 FIELDS: Final = tuple(Grant.__dataclass_fields__)
-MORE: Final = FIELDS[
-    FIELDS.index("last_used_at") :
-]  # most grants have these as they are by default
+MORE: Final = FIELDS[FIELDS.index("last_used_at") :]  # in most grants, these have their defaults
 _NO_CLAIMS: Final = FrozenDict()
 
 
@@ -24,7 +22,7 @@ def written(grant: Grant) -> dict[str, Any]:
 
 
 def has_more(grant: Grant) -> bool:
-    """Say whether a grant has one of `MORE` that isn't as it is by default."""
+    """Say whether one of the fields `MORE` of a grant differs from its default."""
     values = (getattr(grant, name) for name in MORE)
     return any(value is not None and value is not False for value in values)
 
@@ -33,12 +31,12 @@ def read(row: Sequence[Any]) -> Grant:
     """Return the grant of a row, in the order of `FIELDS`. Raises StoreUnavailable."""
     found = dict(zip(FIELDS, row, strict=True))
     found["claims"] = read_claims(found["claims"])
-    found["is_session"] = bool(found["is_session"])  # SQLite has numbers only
+    found["is_session"] = bool(found["is_session"])  # SQLite has no bool, only numbers
     return Grant(**found)
 
 
 def read_claims(text: str | None) -> FrozenDict:
-    """Return claims as they were written; there are none in an empty text. Raises the same."""
+    """Return claims from their JSON text; empty text: no claims. Raises StoreUnavailable."""
     if not text:
         return _NO_CLAIMS
     try:

@@ -1,4 +1,4 @@
-"""Grants in the memory of one process: for tests, demos and what may forget its logins."""
+"""Grants in the memory of one process: for tests, demos, and services that may lose logins."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .contract import Advanced, Cursor, Ended
 from .store_options import wrong_store
 
 OVERLAP = 60.0  # seconds that a cursor lies back
-PURGE_AT_MOST = 5000  # rows of a kind
+PURGE_AT_MOST = 5000  # rows of each kind
 
 
 class MemoryStore:
-    """A store that ends with its process. Every verb holds one lock for microseconds."""
+    """A store whose grants end with the process. Every verb holds one lock for microseconds."""
 
-    blocking = False  # it never waits, so it may be called in an event loop
+    blocking = False  # it never waits, so async code may call it directly
 
     def __init__(self, *, clock: Callable[[], float], retention: float) -> None:
         self._clock = clock
@@ -29,10 +29,10 @@ class MemoryStore:
         self._lock = Lock()
         self._pid: int | None = getpid()
         self._grants: dict[str, Grant] = {}
-        self._subjects: dict[str, dict[str, None]] = {}  # ids in the order of their beginning
+        self._subjects: dict[str, dict[str, None]] = {}  # ids, the oldest grant first
         self._ended: list[tuple[float, str]] = []  # sorted, also when the clock was set back
         self._admitted: dict[str, float] = {}
-        self._due: list[tuple[float, str]] = []  # heaps of what `purge` may forget, and from when
+        self._due: list[tuple[float, str]] = []  # heaps of what `purge` may delete, and from when
         self._due_keys: list[tuple[float, str]] = []
 
     @classmethod
@@ -43,10 +43,10 @@ class MemoryStore:
         return cls(clock=clock, retention=retention)
 
     def check(self) -> None:
-        """Do nothing: memory is there."""
+        """Do nothing: memory needs no check."""
 
     def close(self) -> None:
-        """Do nothing: other doors of the same settings may go on."""
+        """Do nothing: other middlewares of the same settings may still use it."""
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
@@ -143,14 +143,14 @@ class MemoryStore:
         count = 0
         while self._due_keys and self._due_keys[0][0] <= now and count < PURGE_AT_MOST:
             until, key = heappop(self._due_keys)
-            # Not if it was admitted once more since: that has an entry of its own.
+            # Not if it was admitted again since then: the later time has its own entry.
             if self._admitted.get(key) == until:
                 count += 1
                 del self._admitted[key]
         return count
 
     def hand_over(self) -> None:
-        """Belong to the next process that uses it: the only child that a server forks."""
+        """Let the next process that uses it own it: the only child that a server forks."""
         self._pid = None
 
     def _locked(self) -> Lock:
@@ -183,5 +183,5 @@ def since(cursor: Cursor | None, now: float, horizon: float) -> float:
     """Return the time from which ends are to be read. A cursor is a time, some seconds back."""
     if cursor is None:
         return now - horizon
-    # A clock that was set back stamps ends with times that the cursor has passed already.
+    # After the clock was set back, new ends have times before the cursor; so go back, too.
     return min(cast("float", cursor), now - OVERLAP)

@@ -1,4 +1,4 @@
-"""From a URL to a store. An engine is imported when its URL is opened, and never otherwise."""
+"""Open a store by its URL. An engine is imported only when one of its URLs is opened."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SCHEMES: Final = (
 
 
 class Opened(NamedTuple):
-    """One store, in the kinds that the two kinds of doors need. Nothing is connected yet."""
+    """One store in its sync and async kinds. Nothing is connected yet."""
 
     plain: Any
-    awaited: Any  # the plain one, where the engine has one kind only
+    awaited: Any  # the same object, where the engine has one kind only
 
 
 def open_store(
@@ -40,8 +40,8 @@ def open_store(
         serve: False for a service that only reads what has ended, with the least rights.
 
     Raises:
-        ConfigurationError: for an unknown scheme, for a client that isn't installed, and for what
-            the engine's own reading of the URL refuses.
+        ConfigurationError: for an unknown scheme, for a client that isn't installed, and for a URL
+            that the engine can't use.
 
     """
     if not isinstance(store, str):
@@ -55,9 +55,9 @@ def open_store(
 
 
 def _classes_of(engine: str, serve: bool) -> tuple[tuple[Any, ...], dict[str, bool]]:
-    """Return an engine's classes of stores, and what they are told beside the rest.
+    """Return an engine's store classes, and the further arguments that they take.
 
-    The imports stand here, so that a process loads the engine that it uses and no other.
+    The imports stand here, so that a process loads only the engine that it uses.
     """
     match engine:
         case "memory":

@@ -1,4 +1,4 @@
-"""What the options of all stores share: how a URL gives them, their bounds, and the error."""
+"""The options of all stores: how a URL gives them, their bounds, and the errors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ STORE_TIMEOUT: Final = 5.0  # seconds for a verb, where the address gives none
 
 
 def wrong_store(problem: str, remedy: str = "") -> ConfigurationError:
-    """Return the error that says what is wrong with `refresh.store`, and the way out."""
+    """Return the error that says what is wrong with `refresh.store`, and the remedy."""
     return ConfigurationError("refresh.store", problem, remedy)
 
 
 def read_options(query: str, readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
     """Return the options of a URL's query, each read by its own function.
 
-    Raises KeyError with the name of an option that has no reader, and ConfigurationError for what
-    can't be read or is given twice. It never quotes a value, which may be a password.
+    Raises KeyError with the name of an option that has no reader, and ConfigurationError for a
+    value that can't be read or is given twice. The error never quotes a value, which may be a
+    password.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -41,7 +42,7 @@ def check_store_timeout(seconds: float) -> None:
 def check_engine_version(
     engine: str, found: tuple[int, ...], oldest: tuple[int, ...], remedy: str
 ) -> None:
-    """Raise ConfigurationError where an engine is older than the first one that will do."""
+    """Raise ConfigurationError where an engine is older than the oldest supported version."""
     if found < oldest:
         versions = (".".join(map(str, one)) for one in (found, oldest))
         raise wrong_store(f"{engine} {' is older than '.join(versions)}", remedy)

@@ -1,7 +1,7 @@
-"""Two kinds of a store from one set of verbs: a verb is a flow, and each kind carries it out.
+"""A sync and an async store from one set of verbs: a verb is a flow, and each kind runs it.
 
-Such a store has a method `_carry_out(flow, *args)`, which makes the flow with what the store knows,
-and drives it: by `run` in the kind that waits, by `arun` in the kind that is awaited.
+Such a store has a method `_carry_out(flow, *args)`, which makes the flow with the store's own data
+and drives it: by `run` in the sync kind, by `arun` in the async kind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..values.flows import Flow, P, T
 def waiting(
     flow: Callable[Concatenate[Any, P], Flow[T]],
 ) -> Callable[Concatenate[Any, P], T]:
-    """Return the method that carries a flow out and returns its answer."""
+    """Return the method that runs a flow and returns its answer."""
 
     @wraps(flow)
     def verb(store: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -35,5 +35,5 @@ def awaited(
     async def verb(store: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return cast("T", await store._carry_out(flow, *args, **kwargs))
 
-    # What mypy takes for a Coroutine is a CoroutineType to pyright, which asks for no less.
+    # mypy infers Coroutine here, pyright infers CoroutineType and requires it.
     return verb  # type: ignore[return-value]

@@ -13,7 +13,7 @@ __all__ = ["AsyncPostgresStore", "PostgresStore"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Not at the top: the schema's text (`sql.py`) is printed where no driver is installed, too.
+    # Not at the top: the schema's text (`sql.py`) must be printable without a driver, too.
     from . import store
 
     return getattr(store, name)

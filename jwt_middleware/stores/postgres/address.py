@@ -1,4 +1,4 @@
-"""From an address of PostgreSQL to what its driver is given. What is refused is never quoted."""
+"""Turn an address of PostgreSQL into the driver's arguments. Errors never quote the address."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..store_options import wrong_store
 
 
 def postgres_address(url: str) -> tuple[str, dict[str, Any]]:
-    """Return libpq's part of `postgresql://...`, and the options that are ours.
+    """Split `postgresql://...` into libpq's part and our own options.
 
     Raises:
-        ConfigurationError: for an option of neither, and for what can't be read. It never quotes
-            the address, which may hold a password.
+        ConfigurationError: for an unknown option, and for an unreadable address. The error never
+            quotes the address, which may hold a password.
 
     """
     address, _, query = url.partition("?")
@@ -55,11 +55,11 @@ _OUR_OPTIONS: dict[str, Callable[[str], Any]] = {
 
 
 def conninfo(address: str, timeout: float) -> str:
-    """Return an address for libpq, with limits for all that can hang where it gives none."""
+    """Return an address for libpq, with a time limit added for each step that could hang."""
     try:
         given = conninfo_to_dict(address)
-        # libpq looks at the port when it connects, and its error quotes it: that may be a part of a
-        # password, where one holds a colon that isn't escaped.
+        # libpq checks the port only when it connects, and quotes it in its error. The port may be
+        # part of a password that holds a colon without its escape.
         tuple(int(one or 0) for one in str(given.get("port", "")).split(","))
     except (psycopg.Error, ValueError):
         raise wrong_store(
@@ -72,7 +72,7 @@ def conninfo(address: str, timeout: float) -> str:
         "client_encoding": "utf8",
         # Seconds for each host; libpq takes no less than 2.
         "connect_timeout": math.ceil(max(timeout / hosts, 2)),
-        # A host that is gone says nothing: seconds and, the last, ms until that is noticed.
+        # How soon a host that has disappeared is noticed: seconds; the last is in ms.
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: made, kept in a pool, lent for one use, given back.
 
-The steps are flows (`values/flows.py`), the same for threads and for event loops. `Psycopg` names
-what they ask, for psycopg has everything in these two kinds.
+The steps are flows (`values/flows.py`), the same for threads and for event loops. `Psycopg` holds
+the calls that they ask for, because psycopg has each of them in a sync and an async kind.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from .wire import (
     wait_in_thread,
 )
 
-POOL_NAME: Final = "jwt_middleware"  # what the driver's log calls our pools
-WARNED_EVERY: Final = 60.0  # seconds between two of its warnings about them
-REFUSED_AFTER: Final = 0.5  # seconds; then it matters whether connecting has failed meanwhile
+POOL_NAME: Final = "jwt_middleware"  # the name of our pools in the driver's log
+WARNED_EVERY: Final = 60.0  # seconds between two of the driver's warnings about them
+REFUSED_AFTER: Final = (
+    0.5  # seconds; after that, give up if a connection attempt has failed meanwhile
+)
 
 
 class Psycopg(NamedTuple):
-    """What psycopg and Python have in two kinds."""
+    """The parts of psycopg and Python that are sync or async."""
 
     connection: Any
     pool: Any
@@ -66,11 +68,11 @@ FOR_LOOPS: Final = Psycopg(
 
 
 class OwnPool(NamedTuple):
-    """What a store has in one process, or in one event loop of it."""
+    """A store's pool in one process, or in one event loop, and what belongs to it."""
 
-    pool: Any  # opened at first use, so never where the application's is used
-    preparing: Any  # a lock: one call looks at the server first, the others wait for it
-    made: WeakSet[Any]  # the pool's connections: nothing closes them when their loop goes
+    pool: Any  # opened at first use
+    preparing: Any  # a lock: the first call checks the server, the others wait for it
+    made: WeakSet[Any]  # the pool's connections, to be closed when their loop has gone
 
 
 class Connections:
@@ -91,14 +93,14 @@ class Connections:
             "idle_in_transaction_session_timeout": limit,
             "default_transaction_isolation": "'read committed'",
         }
-        # What a connection of ours is told when it is new.
+        # What is sent on each new connection of ours.
         self._settings = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
         _all_connections.add(self)
 
     # --- lending
 
     def fetching(self, deadline: float) -> Fetch:
-        """Return what asks each statement on a connection of the pool."""
+        """Return a function that sends each statement on a connection of the pool."""
         return lambda statement: self._lend(
             deadline, lambda connection: self._fetch(connection, deadline)(statement)
         )
@@ -109,7 +111,7 @@ class Connections:
         if pool is None:
             pool = self.own_pool().pool
             if pool.closed:
-                yield from ask(pool.open)  # of several threads that come here one opens it
+                yield from ask(pool.open)  # several threads may come here: one opens the pool
         connection = yield from self._take(pool, deadline)
         is_sound, autocommit = False, connection.autocommit
         try:
@@ -129,7 +131,7 @@ class Connections:
             yield from ask(pool.putconn, connection)
 
     def use_one(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
-        """Use one connection for all that `use` fetches: a new one, or one of the given pool."""
+        """Use one connection for all that `use` fetches: a new one, or one of a given pool."""
         if self.given is not None:
             return (yield from self._lend(deadline, lambda one: use(self._fetch(one, deadline))))
         connect = partial(self._kind.connection.connect, autocommit=True)
@@ -148,7 +150,7 @@ class Connections:
         begun, longest = time.monotonic(), REFUSED_AFTER
         while True:
             try:
-                # A short wait first: if connecting fails meanwhile, a long one would be in vain.
+                # A short wait first: if connecting fails in that time, a longer wait is useless.
                 left = deadline - time.monotonic()
                 connection = yield from ask(pool.getconn, min(longest, left))
             except psycopg_pool.PoolTimeout:
@@ -164,12 +166,12 @@ class Connections:
     # --- pools
 
     def own_pool(self) -> OwnPool:
-        """Return the pool of this process, or of the event loop that runs here."""
+        """Return the pool of this process, or of the running event loop."""
         loop = self._kind.loop()
         own = self._own_pools.get(loop)
         if own is None:
             self._drop_orphans()
-            # Threads may come here at once, each with a pool that isn't open: the first one stays.
+            # Several threads may come here, each with a new, closed pool: the first is kept.
             own = self._own_pools.setdefault(loop, self._new_pool())
         return own
 
@@ -185,8 +187,8 @@ class Connections:
             **self._sizes,
             kwargs={"autocommit": True},
             configure=configure,
-            # Where connecting fails, the pool tries again when a call asks for a connection. By
-            # default it tries by itself, after pauses that grow: long after the server is back.
+            # 0: after a failure, the pool connects again when a call asks for a connection. By
+            # default it tries by itself with growing pauses, long after the server is back.
             reconnect_timeout=0,
             reconnect_failed=self._note_refusal,
             name=POOL_NAME,
@@ -198,7 +200,7 @@ class Connections:
         self._refused_at = time.monotonic()
 
     def _drop_orphans(self) -> None:
-        """Close what belongs to event loops that have gone."""
+        """Close the pools and connections of event loops that have gone."""
         for loop in [one for one in tuple(self._own_pools) if one is not None and one.is_closed()]:
             for connection in self._own_pools.pop(loop).made:
                 connection.pgconn.finish()
@@ -212,14 +214,14 @@ class Connections:
             yield from ask(own.pool.close)
 
 
-# A forked child must not speak on its parent's connections. It keeps the objects, because to delete
-# them could close the connections; libpq's know the process that they were made in, too.
+# A forked child must not use its parent's connections. It keeps the objects, because deleting them
+# could close the connections. libpq's objects also know the process that made them.
 _all_connections: WeakSet[Connections] = WeakSet()
 _of_parents: list[dict[Any, OwnPool]] = []
 
 
 def leave_connections_to_parent() -> None:
-    """Let the stores of a forked child begin with nothing open."""
+    """Give the stores of a forked child nothing open, and keep the parent's connections."""
     for one in tuple(_all_connections):
         _of_parents.append(one._own_pools)
         one._own_pools = {}
@@ -229,9 +231,9 @@ forks.in_child(leave_connections_to_parent)
 
 
 class _SeldomWarned(logging.Filter):
-    """Let the driver warn once a minute of our pools: while a server is down, it does so each time.
+    """Let the driver warn of our pools once a minute: it would warn at each attempt to connect.
 
-    That the store has failed is an event of ours; the driver's words say why.
+    The failure itself is an event of ours; the driver's warning says why.
     """
 
     _next = -math.inf

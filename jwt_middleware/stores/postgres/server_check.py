@@ -1,7 +1,7 @@
-"""The look at a server at the start: is it one that will do, and is the schema up to date.
+"""Check a server at the start: its version, the rights, and whether the schema is up to date.
 
-Flows over a `fetch` whose connection no verb uses meanwhile: to bring the schema up to date is one
-transaction of several statements.
+These are flows over a `fetch` whose connection no verb uses meanwhile, because an update of the
+schema is one transaction of several statements.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .wire import Fetch, Statement
 
 
 def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
-    """Look at the server, and make the schema or bring it up to date.
+    """Check the server, and make the schema or bring it up to date.
 
     Raises:
         ConfigurationError: says what is wrong with server, schema or rights, and the way out.
@@ -51,7 +51,7 @@ def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
             "give the primary's address; of several hosts, libpq takes the one that is",
         )
     if isolation != "read committed":
-        # A login that waits for another of its subject must see it then, to count it.
+        # A login waits for another login of its subject, and then must see and count it.
         raise wrong_store(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
     level = yield from _schema_level(options, fetch)
     if options.serve and level < len(SCHEMA_LEVELS):
@@ -79,7 +79,7 @@ def _schema_level(options: VerbOptions, fetch: Fetch) -> Flow[int]:
         if ("facts",) in tables:
             ((level,),) = yield from fetch(Statement(options.statements["level"]))
     except psycopg.errors.InsufficientPrivilege:
-        return len(SCHEMA_LEVELS)  # the rights are looked at next, and named
+        return len(SCHEMA_LEVELS)  # the rights are checked next, with a better error
     return int(level)
 
 
@@ -87,13 +87,13 @@ def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
     schema = options.schema
     yield from fetch(Statement("BEGIN"))
     yield from fetch(Statement(lock_sql(schema)))
-    # Looked at again: another process may have been faster.
+    # Read again under the lock: another process may have made it meanwhile.
     level = yield from _schema_level(options, fetch)
     if level < len(SCHEMA_LEVELS):
-        # The statements, without the BEGIN and the lock that have been and the COMMIT to come.
+        # Only the statements: BEGIN and the lock were sent before, COMMIT follows.
         statements = schema_sql(schema, since=level).splitlines(keepends=True)[2:-1]
         if not level and (yield from fetch(Statement(SCHEMA, {"schema": schema}))):
-            statements = statements[1:]  # to make it needs rights even where it is there
+            statements = statements[1:]  # CREATE SCHEMA needs a right even where the schema exists
         try:
             yield from fetch(Statement("".join(statements)))
         except psycopg.errors.InsufficientPrivilege:
@@ -106,13 +106,13 @@ def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
 
 
 def _check_rights(options: VerbOptions, role: str, fetch: Fetch) -> Flow[None]:
-    """Raise ConfigurationError where the role lacks a right without which nothing works."""
+    """Raise ConfigurationError where the role lacks a right that the store needs."""
     missing = {}
     for right, where in RIGHTS[options.serve]:
         try:
             ((has,),) = yield from fetch(Statement(right_sql(right, where, options.schema), {}))
         except (
-            psycopg.errors.InsufficientPrivilege,  # to look into the schema
+            psycopg.errors.InsufficientPrivilege,  # the right to look into the schema
             psycopg.errors.UndefinedTable,  # of a schema that isn't up to date
         ):
             has = False

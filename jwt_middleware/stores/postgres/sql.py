@@ -1,4 +1,4 @@
-"""What is asked of PostgreSQL, and the schema that answers. No driver is needed to read it."""
+"""The SQL statements for PostgreSQL, and the schema. This module needs no driver."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from ..store_options import wrong_store
 
 OLDEST_SERVER: Final = 13  # of the server
 
-# Locks of the database are numbers that all its users share: ours have this as their first.
+# Advisory locks are numbers that all users of the database share: ours have this as their first.
 LOCKS: Final = 0x4A575447
-# The levels of the schema, each made from the one before. What has been released is never changed.
-# The table `version` has the last level that a package which doesn't know it can't work with: an
-# older package refuses the schema. A level that only adds leaves it, and processes of the former
-# package go on beside those of the new one. How far the additions have come is the fact `level`.
-#
-# Fixed widths come first, so that nothing is lost to alignment. No index has a column that a
-# rotation changes, and pages keep room for one: so it stays in its page, and writes to no index
-# (heap-only tuples). The living of a subject are found by a hash: a third of the room of its text.
+# The levels of the schema, each made from the one before. A released level is never changed. The
+# table `version` holds the last level that older packages can't work with: an older package refuses
+# the schema. A level that only adds something leaves this number, so that processes of the former
+# package keep working beside those of the new one. The fact `level` counts all levels, additions
+# too.
+# Columns of fixed width come first, so that alignment wastes no room. No index has a column that a
+# rotation changes, and pages keep room for one more row. So a rotated row stays in its page, and no
+# index is written (heap-only tuples). The living grants of a subject are found by a hash, which
+# takes a third of the room of its text.
 SCHEMA_LEVELS: Final = (
     (
         "CREATE TABLE <schema>.version (number integer NOT NULL)",
@@ -77,7 +78,7 @@ SCHEMA_LEVELS: Final = (
                 ORDER BY created_at DESC, id DESC OFFSET most - 1
             ) RETURNING id;
         END $$""",
-        # It takes the same lock, so that it misses no login that comes while it waits for a row.
+        # This takes the same lock, so that it misses no login that comes while it waits for a row.
         """CREATE FUNCTION <schema>.end_grants(
             whose text, why text, shift double precision
         ) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -115,14 +116,15 @@ SCHEMA_LEVELS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<advance> FROM PUBLIC",
     ),
     (
-        # What is about the whole store.
+        # Facts about the whole store.
         """CREATE TABLE <schema>.facts (
             name text COLLATE "C" PRIMARY KEY,
             value text COLLATE "C" NOT NULL
         )""",
         "INSERT INTO <schema>.facts VALUES ('level', '3')",
-        # Beside the grants, for the former package's `add_grant` is given a row of theirs as it
-        # was. A grant has a row here only where one of these isn't as it is by default.
+        # A table of its own, because the `add_grant` of the former package takes a row of `grants`
+        # in its old form. A grant has a row here only where one of these columns differs from its
+        # default.
         """CREATE TABLE <schema>.grants_more (
             last_used_at double precision,
             idle_limit double precision,
@@ -130,9 +132,9 @@ SCHEMA_LEVELS: Final = (
             id text COLLATE "C" PRIMARY KEY REFERENCES <schema>.grants ON DELETE CASCADE,
             label text COLLATE "C"
         ) WITH (fillfactor = 80)""",
-        # The ends in the order of their transactions. A trigger writes them, with its owner's
-        # rights, so that an end is here whichever package and role made it; those of the last day
-        # come now.
+        # The ends in the order of their transactions. A trigger writes them with its owner's
+        # rights, so that the ends made by every package and role are here. The ends of the last day
+        # are copied now.
         """CREATE TABLE <schema>.ends (
             xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
             ended_at double precision NOT NULL,
@@ -169,7 +171,7 @@ SCHEMA_LEVELS: Final = (
         "REVOKE ALL ON FUNCTION <schema>.<add with> FROM PUBLIC",
     ),
 )
-REFUSED_LEVEL: Final = 2  # of the levels the last one that an older package can't work with
+REFUSED_LEVEL: Final = 2  # the last level that older packages can't work with
 
 _COLUMNS = re.findall(r"(?m)^            (\w+) (?:bigint|double|text)", SCHEMA_LEVELS[0][2])
 _LIVING = "hashtext(subject) = hashtext({0}) AND subject = {0} AND ended_at IS NULL"
@@ -180,20 +182,20 @@ _SHORTHANDS = {
     "<end>": "end_grants(text, text, double precision)",
     "<advance>": "advance_grant(text, bigint, bigint, text, double precision)",
     "<locks>": str(LOCKS),
-    # Whatever the role's default is, what ended stays ended. A stricter default stays.
+    # An end is durable, whatever the role's default is. A stricter default is kept.
     "<durable>": "set_config('synchronous_commit', replace(current_setting('synchronous_commit'), "
     "'off', 'on'), true)",
-    # Writes a message. A commit waits for standbys only where it has written, and then for all that
-    # was before it. Who ends what has ended may be repeating an end that no standby had in time: so
-    # that must wait, too.
+    # Writes a message, because a commit waits for standbys only if it has written something; then
+    # it waits for all earlier writes, too. A client that ends a grant a second time may repeat an
+    # end that no standby received in time, so this commit must wait, too.
     "<written>": "pg_logical_emit_message(true, 'jwt_middleware', '')",
-    # NULL stands for the usual reason: it takes no room, so a full page holds its rows when they
-    # end, too.
+    # NULL stands for the usual reason: it takes no room, so the rows of a full page still fit when
+    # they end.
     "<row>": ", ".join(FIELDS)
     .replace("end_reason", "CASE WHEN ended_at IS NOT NULL THEN coalesce(end_reason, 'logout') END")
     .replace("is_session", "coalesce(is_session, false)"),
-    # A row with its row in `grants_more`; and the same for several rows, where OFFSET 0 makes the
-    # planner look each up by the index, whatever it thinks of their number.
+    # A row with its row in `grants_more`; and the same for several rows. There OFFSET 0 makes the
+    # planner look up each row by the index, however many rows it expects.
     "<one>": "<schema>.grants LEFT JOIN <schema>.grants_more USING (id)",
     "<each>": "<schema>.grants LEFT JOIN LATERAL (SELECT <more> FROM <schema>.grants_more "
     "WHERE grants_more.id = grants.id OFFSET 0) AS more ON true",
@@ -203,25 +205,25 @@ _SHORTHANDS = {
     "<living>": _LIVING.format("%(subject)s") + " AND expires_at > <now>",
     "<living of fresh.subject>": _LIVING.format("fresh.subject"),
     "<living of whose>": _LIVING.format("whose"),
-    # The time of the write, not of the transaction's beginning, which may have waited for a lock: a
-    # reader of ended grants goes by it.
+    # The time of the write, not of the transaction's beginning: a transaction may wait for a lock,
+    # and readers of ended grants compare this time.
     "<stamp>": "date_part('epoch', clock_timestamp()) + %(offset)s",
     "<now>": "(date_part('epoch', now()) + %(offset)s)",  # the same throughout a statement
-    # At most the server's time: a process whose clock runs ahead would delete grants that live.
+    # At most the server's time: else a process whose clock is fast would delete living grants.
     "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
 }
-# All that is ever asked. A test holds that none of it reads a whole table.
+# All statements of the verbs. A test checks that none of them reads a whole table.
 STATEMENTS: Final = {
     "add": "SELECT <schema>.add_grant(ROW(<values>)::<schema>.grants, %(limit)s, %(offset)s)",
     "add_with": "SELECT <schema>.add_grant_with(ROW(<values>)::<schema>.grants, %(last_used_at)s, "
     "%(label)s, %(idle_limit)s, %(is_session)s, %(limit)s, %(offset)s)",
     "read": "SELECT <row> FROM <one> WHERE id = %(id)s",
-    # The row as it was when this began, and the time of the swap: with that, and with what was to
-    # be set, the row as it is. Where the swap had to wait for another's write, and then found the
-    # row changed, the row that is returned looks as if it could be swapped: it is read once more.
+    # Returns the row as it was before, and the time of the swap; from these and the new values
+    # follows the row as it is. If the swap waits for another write, and then finds the row changed,
+    # the old row is returned without a swap: then the row is read again.
     "advance": "SELECT <row>, <rotation>, <schema>.advance_grant(id, %(source)s, %(target)s, "
     "%(parent)s, %(offset)s) FROM <one> WHERE id = %(id)s",
-    # Where the grant is ended meanwhile, the use was before the end: the row is right all the same.
+    # If the grant is ended meanwhile, the use was before the end, so the row is still right.
     "use": "INSERT INTO <schema>.grants_more (id, last_used_at) SELECT id, <stamp> "
     "FROM <schema>.grants WHERE id = %(id)s AND ended_at IS NULL AND expires_at > <now> "
     "ON CONFLICT (id) DO UPDATE SET last_used_at = excluded.last_used_at RETURNING <rotation>",
@@ -233,7 +235,7 @@ STATEMENTS: Final = {
     "grants": "SELECT <row> FROM <each> WHERE <living> ORDER BY created_at DESC, id DESC",
     "page": "SELECT <row> FROM <each> WHERE id > %(position)s AND ended_at IS NULL "
     "AND expires_at > <now> ORDER BY id LIMIT %(count)s",
-    # Never later than the overlap: a clock that was set back stamps ends with times before the
+    # Never later than the overlap: after the clock was set back, new ends have times before the
     # cursor.
     "ended": "SELECT <now> - %(overlap)s, ARRAY(SELECT id FROM <schema>.grants WHERE ended_at >= "
     "CASE WHEN %(cursor)s::float8 IS NULL THEN <now> - %(horizon)s "
@@ -244,7 +246,7 @@ STATEMENTS: Final = {
     "purge": "DELETE FROM <schema>.grants WHERE ctid = ANY (ARRAY(SELECT ctid FROM <schema>.grants "
     "WHERE expires_at <= <over> AND (ended_at IS NULL OR ended_at + %(retention)s <= <over>) "
     "ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
-    # Looks at no more than it may delete: the oldest have the lowest transactions.
+    # Reads only rows that it may delete: the oldest have the lowest transactions.
     "purge_ends": "DELETE FROM <schema>.ends WHERE ctid = ANY (ARRAY(SELECT ctid "
     "FROM <schema>.ends WHERE ctid = ANY (ARRAY(SELECT ctid FROM (SELECT ctid, ended_at "
     "FROM <schema>.ends ORDER BY xid LIMIT %(batch)s) AS oldest "
@@ -255,9 +257,9 @@ STATEMENTS: Final = {
     "FROM <schema>.admitted WHERE until <= <over> "
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
-# Of these, the ones that write nothing.
+# Those statements that write nothing.
 READING_VERBS: Final = frozenset({"read", "grants", "page", "ended"})
-# What a role gets that doesn't own the schema: all verbs, or `ended` alone.
+# The rights of a role that doesn't own the schema: for all verbs, or for `ended` only.
 RIGHTS: Final = {
     True: (
         ("USAGE", "SCHEMA <schema>"),
@@ -280,17 +282,17 @@ RIGHTS: Final = {
         ("SELECT", "<schema>.ends"),
     ),
 }
-# The rights without which a service doesn't start. One that only hears of ended grants goes on
-# without the last two, for which a former version didn't ask, and logs a warning.
+# The rights that a service needs to start. A service that only reads ended grants also starts
+# without the last two, which a former version didn't need, and logs a warning.
 NEEDED: Final = {True: RIGHTS[True], False: RIGHTS[False][:3]}
 
 
 def schema_sql(schema: str = "jwt_middleware", *, since: int = 0) -> str:
-    """Return the SQL that brings the schema up to date, for a team that runs such itself.
+    """Return the SQL that brings the schema up to date, for a team that runs such SQL by hand.
 
-    It does what `check` does where the role may: in one transaction, one worker at a time. `since`
-    is the level that is there, 0 for none. It is the value of `level` in the table `facts`; where
-    there is no such table yet, the number in the table `version`.
+    It does what `check` does where the role has the rights: in one transaction, one worker at a
+    time. `since` is the present level, 0 for no schema. It is the value of `level` in the table
+    `facts`; where there is no such table yet, the number in the table `version`.
     """
     make = ["CREATE SCHEMA IF NOT EXISTS <schema>"] if not since else []
     scripts = [statement for script in SCHEMA_LEVELS[since:] for statement in script]
@@ -304,7 +306,7 @@ def rights_sql(role: str, schema: str = "jwt_middleware", *, serve: bool = True)
     """Return the GRANTs for a role that doesn't own the schema.
 
     With `serve=False`, for a service of `Refresh(serve=False)`: it can call `ended`, and nothing
-    else; it can't read who is logged in.
+    else; it can't read the list of logins.
     """
     return "".join(f"{grant_sql(*right, role, schema)};\n" for right in RIGHTS[serve])
 
@@ -316,7 +318,7 @@ def grant_sql(right: str, where: str, role: str, schema: str) -> str:
 
 
 def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:
-    """Return what is asked of a schema, with rotations that wait for the disk or don't."""
+    """Return the statements for a schema, with rotations that wait for the disk or don't."""
     rotation = "false" if is_waiting else "set_config('synchronous_commit', 'off', true) IS NULL"
     return {
         verb: _expanded(text, schema).replace("<rotation>", rotation)
@@ -338,7 +340,7 @@ def lock_sql(schema: str) -> str:
 
 
 def right_sql(right: str, where: str, schema: str) -> str:
-    """Return the question whether the role has a right of `RIGHTS`."""
+    """Return the SQL that asks whether the role has a right of `RIGHTS`."""
     name = _expanded(where, schema)
     if right.startswith("SELECT ("):
         columns = right.removeprefix("SELECT (").removesuffix(")").split(", ")
@@ -353,7 +355,7 @@ def right_sql(right: str, where: str, schema: str) -> str:
 
 
 _SET_NUMBER = "UPDATE <schema>.version SET number ="
-# What is asked at start.
+# The questions of the check at the start.
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
     "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "

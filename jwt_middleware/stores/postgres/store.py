@@ -1,7 +1,7 @@
 """Grants in PostgreSQL: shared by all machines that reach its primary.
 
 A verb is one prepared statement in a transaction of its own, and one round trip; time is the
-server's. Two stores carry the same flows out, one by waiting and one by awaiting.
+server's. Two stores run the same flows, one sync and one async.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ except ImportError:
         "pip install 'wsgi-asgi-jwt-middleware[postgres]'",
     ) from None
 
-LONGEST_VERB: Final = 9.0  # seconds; with the time to cancel what hangs still below 10
+LONGEST_VERB: Final = 9.0  # seconds; together with the time to cancel a statement, below 10
 _FAULTS = (psycopg.Error, OSError, UnicodeError)
 
 Pool = TypeVar("Pool")
 
 
 class _Postgres(Generic[Pool]):
-    """What both kinds share: the options, the look at the start, and how a verb is carried out."""
+    """The base of both kinds: the options, the check at the start, and how a verb is run."""
 
     _psycopg: ClassVar[Psycopg]
-    # Looks at the server if no other call has; all that come at once wait for one of them.
+    # Checks the server if no other call has. Of several calls at once, one checks, the others wait.
     _get_ready: Callable[[float], Any]
 
     def __init__(
@@ -103,8 +103,8 @@ class _Postgres(Generic[Pool]):
     def from_pool(cls, pool: Pool, *, retention: float, **options: Any) -> Self:
         """Return a store that borrows from the application's own pool, and never closes it.
 
-        Options are those of the class. To open it, to size it and to make it anew after a fork is
-        the application's; set its connections a statement_timeout below 10 seconds.
+        Options are those of the class. The application opens and sizes the pool, and makes a new
+        one after a fork. Give its connections a statement_timeout below 10 seconds.
         """
         store = cls(retention=retention, **options)
         store._connections.given = pool
@@ -136,7 +136,7 @@ class _Postgres(Generic[Pool]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Flow[T]:
-        """Do a verb in a time, in seconds; every fault is StoreUnavailable."""
+        """Run a verb within a time in seconds; every fault becomes StoreUnavailable."""
         forks.notice()
         deadline = time.monotonic() + min(seconds, self._timeout)
         fetch = self._connections.fetching(deadline)
@@ -145,41 +145,41 @@ class _Postgres(Generic[Pool]):
                 yield from ask(self._get_ready, deadline)
             return (yield from verb(Verbs(self._options, fetch), *args, **kwargs))
         except ConfigurationError as error:
-            # `check` tells it to whoever starts the service; a verb has one error only.
+            # `check` raises it as ConfigurationError at the start; a verb may raise one error only.
             raise StoreUnavailable(error.problem) from None
         except _FAULTS as error:
-            # Never the message: it could quote a value.
+            # Only the class: the message could quote a value.
             raise StoreUnavailable(type(error).__name__) from None
 
 
 class PostgresStore(_Postgres[ConnectionPool[Any]]):
-    """Grants in PostgreSQL, for doors that wait.
+    """Grants in PostgreSQL, for sync code.
 
-    An end is durable whatever the role's default is: what was logged out stays so. A login is, too.
-    With `synchronous_commit="off"` a rotation doesn't wait for the disk; a crash may take back
-    those of its last half second, and the clients go on all the same ("Restored"). With it on, a
+    Ends and logins are always durable, whatever the role's default is. With
+    `synchronous_commit="off"` a rotation doesn't wait for the disk: a crash may undo the rotations
+    of the last half second, and their clients stay logged in (event "Restored"). With it on, a
     rotation is as durable as the server's own setting says.
 
-    It connects when it is first used, and in a forked child anew. `check` has a connection of its
-    own.
+    It connects at its first use, and again in a forked child. `check` has a connection of its own.
 
     Args:
         address: postgresql://user@host:5432/database, or key=value pairs; what isn't given is
-            libpq's default. Of several hosts the one that can be written to is taken.
+            libpq's default. Of several hosts the one that accepts writes is used.
         retention: seconds that ends are kept, longer than any access token can live.
         schema: the name of the schema that is made for the grants.
         pool_min, pool_max: connections that are kept, and the most of this process.
         timeout: seconds that a verb takes at most, for all that it waits for; at most 9.
         synchronous_commit: on or off, for rotations.
-        serve: False for a service that only asks for ended grants: it needs, and checks, less.
+        serve: False for a service that only asks for ended grants: it needs, and checks, fewer
+            rights.
         offset: returns seconds to be added to the server's clock; for tests.
 
     Raises:
-        ConfigurationError: for a value that can't be; what is wrong with the server, `check` finds.
+        ConfigurationError: for an impossible value. `check` finds what is wrong with the server.
 
     """
 
-    blocking = True  # it waits for the network: not in an event loop
+    blocking = True  # it waits for the network: don't call it in an event loop
     _psycopg = FOR_THREADS
 
     def check(self) -> None:
@@ -227,14 +227,14 @@ class PostgresStore(_Postgres[ConnectionPool[Any]]):
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        # The thread that waits for it serves no request meanwhile: it is given less time.
+        # Less time than other verbs have: the thread that waits serves no request meanwhile.
         return run(self._within(HEARING, Verbs.ended, cursor, horizon))
 
 
 class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
-    """The same for doors that await: `PostgresStore` says what there is to know.
+    """The same for async code; see `PostgresStore` for everything else.
 
-    Every event loop has a pool of its own; one whose loop has gone is thrown away.
+    Every event loop has its own pool; a pool whose loop has gone is thrown away.
     """
 
     _psycopg = FOR_LOOPS
@@ -272,7 +272,7 @@ class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
     purge = awaited(Verbs.purge)
 
 
-# By words of an error's class or message; the first that is found counts.
+# Remedies by words in an error's class or message; the first word found counts.
 _POSTGRES_REMEDIES = {
     "certificate|SSL error|support SSL": "with sslmode=verify-full the server's certificate must "
     "be of a CA in the file sslrootcert, and have the host's name; if it wants one of the client, "

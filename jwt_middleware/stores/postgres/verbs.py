@@ -1,6 +1,6 @@
-"""The verbs of the PostgreSQL stores: what is asked, what an answer means, what is asked again.
+"""The verbs of the PostgreSQL stores: the statement, the meaning of its answer, the retries.
 
-They are flows (`values/flows.py`) over a `fetch` that knows a connection and how much time is left.
+They are flows (`values/flows.py`) over a `fetch`, which knows the connection and the time left.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from .wire import Fetch, Rows, Statement
 
 TRIES: Final = 4
 RETRY_PAUSE: Final = 0.05  # seconds, at most, before the second try
-ROWS_AT_ONCE: Final = 500  # rows that one transaction purges: others wait no longer than that
+ROWS_AT_ONCE: Final = 500  # rows that one transaction purges; others wait for no more than that
 _ROTATED: Final = slice(FIELDS.index("generation"), FIELDS.index("rotated_at") + 1)
 
 
 @dataclass(frozen=True)
 class VerbOptions:
-    """What all verbs of a store go by."""
+    """The options that all verbs of a store use."""
 
     schema: str
     statements: Mapping[str, str]  # by verb
@@ -42,7 +42,7 @@ class VerbOptions:
 
 
 class Verbs:
-    """The verbs, as flows: one object for each call of a store, with the time that it has."""
+    """The verbs as flows: one object for each call of a store, with the call's time limit."""
 
     def __init__(self, options: VerbOptions, fetch: Fetch) -> None:
         self._options = options
@@ -71,7 +71,7 @@ class Verbs:
             return Advanced(True, read(row))
         found = read(row)
         if found.generation == source and found.ended_at is None:
-            # It waited for another's write, and this is the row from before that: read it again.
+            # The swap waited for another write, and this row is from before it: read it again.
             return (yield from self._read(grant_id))
         return Advanced(False, found)
 
@@ -126,17 +126,17 @@ class Verbs:
         return total
 
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
-        """See `Listing.page`: in the order of their ids."""
+        """See `Listing.page`; here in the order of the ids."""
         rows = yield from self._ask("page", position=position or "", count=Int8(count))
         found = tuple(map(read, rows))
         return Page(found, found[-1].id if found else None)
 
     def _ask(self, verb: str, /, **params: Any) -> Flow[Rows]:
-        """Ask, and again where that can't do anything twice.
+        """Send a statement, and send it again only where it can't take effect twice.
 
-        A transaction that the server took back may be tried again. What was sent when a connection
-        broke may have been done: a read is asked again, a write is not, for the answer would not be
-        the one to what was asked.
+        A transaction that the server rolled back is tried again. A statement may have been done if
+        its connection broke: a read is sent again. A write is not, because the second answer would
+        differ from the first.
         """
         params["offset"] = float(self._options.offset())
         statement = Statement(self._options.statements[verb], params, verb in READING_VERBS)
@@ -153,7 +153,7 @@ class Verbs:
 
 
 def _is_lost(error: psycopg.Error) -> bool:
-    """Say whether the connection broke; not where none could be had."""
+    """Say whether a connection broke; False where none could be made."""
     if isinstance(error, psycopg_pool.PoolTimeout | psycopg_pool.PoolClosed):
         return False
     state = error.sqlstate

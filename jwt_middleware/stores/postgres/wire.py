@@ -1,8 +1,8 @@
-"""A statement over a connection of psycopg's, by its libpq: sent, waited for, and its rows read.
+"""Send a statement on psycopg's connection by libpq, wait, and read its rows.
 
-Not by psycopg's cursor, for two reasons. It works out the same things anew at every call, which
-takes as long as all the rest; here what a connection has learned of a statement is kept beside it.
-And a cursor that is cancelled waits for the server, even for one that hangs.
+psycopg's cursor isn't used, for two reasons. A cursor prepares the same data at every call, which
+takes as long as all the rest; here it is kept with the connection. And a cancelled cursor waits for
+the server, even for one that hangs.
 """
 
 from __future__ import annotations
@@ -24,28 +24,30 @@ from psycopg.pq import ExecStatus, Format
 
 from ...values.flows import Flow, ask
 
-CANCELLING: Final = 0.5  # seconds to ask a server to give up
-LOOK_EVERY: Final = 0.1  # seconds between two looks at the time while waiting for an answer
+CANCELLING: Final = 0.5  # seconds for the request that a server cancel a statement
+LOOK_EVERY: Final = 0.1  # seconds between two checks of the deadline while waiting for an answer
 
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 
 class TimedOut(psycopg.Error):
-    """The server took longer than a verb may. What it was asked may be done, or be done yet."""
+    """The server took longer than a verb may. The statement may be done now, later, or never."""
 
 
 class Statement(NamedTuple):
     """One question to the server: one round trip."""
 
     sql: str
-    params: Mapping[str, Any] | None = None  # None: any number of statements, never prepared
-    reads: bool = False  # nothing is lost when it is given up and goes on
+    params: Mapping[str, Any] | None = (
+        None  # None: the text may hold several statements, and isn't prepared
+    )
+    reads: bool = False  # it only reads, so it needn't be cancelled when we give up
 
 
-# Returns the rows of a statement. It knows where to take a connection from, and the deadline.
+# Returns the rows of a statement. The function knows the source of connections, and the deadline.
 Fetch: TypeAlias = Callable[[Statement], Flow[Rows]]
-# psycopg's own kind of generator, not a flow: it yields what it waits for at the socket, and is
-# resumed with whether the socket is ready, at every look at the time.
+# psycopg's own kind of generator, not a flow. It yields the socket state that it waits for, and is
+# resumed with the socket's state, also at each check of the deadline.
 _Exchange: TypeAlias = Generator[Any, Any, Rows]
 
 
@@ -62,14 +64,14 @@ async def wait_in_loop(connection: Any, exchange: _Exchange) -> Rows:
 def fetch_over(
     wait: Callable[[Any, _Exchange], Rows], connection: Any, deadline: float, statement: Statement
 ) -> Flow[Rows]:
-    """Return the rows of a statement; `wait` carries an exchange out on the connection.
+    """Return the rows of a statement; `wait` runs an exchange on the connection.
 
     Raises TimedOut, and what the server says.
     """
     try:
         return (yield from ask(wait, connection, _timed(deadline, _fetched(connection, statement))))
     except TimedOut:
-        # It may be waiting for a lock: what is given up here must not be done much later.
+        # Cancel a write: it may be waiting for a lock, and must not be done much later.
         if not statement.reads:
             with suppress(psycopg.Error):
                 yield from ask(partial(connection.cancel_safe, timeout=CANCELLING))
@@ -77,9 +79,9 @@ def fetch_over(
 
 
 def is_dead(connection: Any) -> bool:
-    """Say whether an idle connection has ended, by what has come in: nothing is asked."""
+    """Say whether an idle connection has ended, by the data received; nothing is sent."""
     try:
-        # Twice: the first may read the server's last message, and then the second finds the end.
+        # Twice: the first call may read the server's last message, the second then finds the end.
         connection.pgconn.consume_input()
         connection.pgconn.consume_input()
     except psycopg.Error:
@@ -88,14 +90,14 @@ def is_dead(connection: Any) -> bool:
 
 
 def leaves_sound(error: psycopg.Error) -> bool:
-    """Say whether the connection may do better next time. On any other error it is thrown away."""
-    # Rolled back, short of something, waited too long. Not where the server is read-only: it may
-    # have been the primary before, and a new connection finds the one that is.
+    """Say whether a connection can be used after an error; else it is thrown away."""
+    # Rolled back, out of resources, waited too long. Not a read-only server: it may be a former
+    # primary, and a new connection finds the present one.
     return (error.sqlstate or "").startswith(("40", "53", "55P03", "57014"))
 
 
 def _timed(deadline: float, exchange: _Exchange) -> _Exchange:
-    """Do what `exchange` does, but raise TimedOut when it takes too long."""
+    """Run `exchange`, but raise TimedOut when it takes too long."""
     ready = None
     try:
         while True:
@@ -121,14 +123,14 @@ def _fetched(connection: Any, statement: Statement) -> _Exchange:
     try:
         return (yield from known[sql].asked(params))
     except InvalidSqlStatementName:
-        # A pool of the application's may make its connections forget what they have prepared. The
-        # server has done nothing then, so it is safe to ask again.
+        # An application's pool may have discarded the prepared statements of its connection. The
+        # server has done nothing then, so asking again is safe.
         known[sql] = _Prepared(connection, sql)
         return (yield from known[sql].asked(params))
 
 
 class _Prepared:
-    """A statement that a connection knows, and how its values are written and its rows are read."""
+    """A statement prepared on a connection, with the formats of its values and rows."""
 
     def __init__(self, connection: Any, sql: str) -> None:
         self._names = tuple(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
@@ -138,13 +140,15 @@ class _Prepared:
         self._connection = connection
         self._adapter = Transformer.from_context(connection)
         self._formats = [PyFormat.AUTO] * len(self._names)
-        self._prepared: dict[Any, bytes] = {}  # by the parameters' types: None has its own
+        self._prepared: dict[Any, bytes] = {}  # by the parameters' types; None has its own type
 
     def asked(self, params: Mapping[str, Any]) -> _Exchange:
         adapter, pgconn = self._adapter, self._connection.pgconn
         values = adapter.dump_sequence([params[name] for name in self._names], self._formats)
         types, formats = adapter.types, adapter.formats
-        if self._connection.prepare_threshold is None:  # as its owner wants it
+        if (
+            self._connection.prepare_threshold is None
+        ):  # the pool's owner has switched preparing off
             pgconn.send_query_params(self._sql, values, types, formats, Format.BINARY)
         else:
             if types not in self._prepared:
@@ -153,7 +157,7 @@ class _Prepared:
                 (result,) = yield from execute(pgconn)
                 _rows(result, adapter)
                 self._prepared[types] = name
-            # Binary: its numbers take less to write and to read.
+            # Binary: numbers are quicker to write and to read.
             pgconn.send_query_prepared(self._prepared[types], values, formats, Format.BINARY)
         (result,) = yield from execute(pgconn)
         return _rows(result, adapter)
