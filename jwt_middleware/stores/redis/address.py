@@ -1,4 +1,4 @@
-"""From the URL of a Redis or Valkey to a client that has time-outs and repeats nothing."""
+"""Turn the URL of a Redis or Valkey into a client that has time-outs and never retries."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ class Address:
     timeout: float  # seconds
 
     def within(self, timeout: float) -> Address:
-        """Return the same with another time-out, for a store that asks one thing at a time."""
+        """Return the same address with another time-out."""
         return replace(self, pool_max=2, timeout=timeout)
 
     def client(self) -> Any:
-        """Return a client that waits."""
+        """Return a sync client."""
         return self._client_of(WAITING)
 
     def async_client(self) -> Any:
-        """Return a client that is awaited."""
+        """Return an async client."""
         return self._client_of(AWAITED)
 
     def _client_of(self, kit: Kit) -> Any:
         if self.kind == "cluster":
-            # The nodes are asked one after the other: each that can't be reached takes its share of
-            # the time, and one share remains for the answer.
+            # The nodes are asked one after the other. Each node gets a share of the time, used up
+            # if it can't be reached, and one share remains for the answer.
             return kit.redis.RedisCluster(
                 startup_nodes=[kit.redis.cluster.ClusterNode(*one) for one in self.hosts],
-                # Of the reads that find the way: the node that doesn't answer, then a new map.
+                # For the reads that find the right node: one retry, with a new map of the slots.
                 retry=kit.redis.retry.Retry(NoBackoff(), 1),
                 dynamic_startup_nodes=False,
                 max_connections=self.pool_max,
                 **_within(self.timeout / (len(self.hosts) + 1), self.settings),
             )
-        half = self.timeout / 2  # for the way, and as much for the answer
+        half = self.timeout / 2  # half to connect, and half for the answer
         once = {"retry": kit.redis.retry.Retry(NoBackoff(), 0)}
         given = _within(half, self.settings) | once | {"max_connections": self.pool_max}
         if self.kind == "sentinel":
@@ -77,8 +77,8 @@ def _within(seconds: float, settings: Mapping[str, Any]) -> dict[str, Any]:
 class Queue(list[Any]):
     """Sentinels in the order in which they are asked; the one that answered comes first.
 
-    redis-py puts it there by swapping two. Where two requests do so at once, during a failover, one
-    Sentinel would be there twice, and another lost for ever.
+    redis-py puts it first by swapping two items. If two requests did so at once, during a failover,
+    one Sentinel would be in the list twice, and another would be lost for ever.
     """
 
     def __iter__(self) -> Iterator[Any]:
@@ -115,7 +115,8 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     `sentinel_username`, `sentinel_password`.
 
     Raises:
-        ConfigurationError: for anything else. It never quotes the URL, which holds a password.
+        ConfigurationError: for anything else. The error never quotes the URL, which holds a
+            password.
 
     """
     match = re.fullmatch(
@@ -130,7 +131,7 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
     if scheme == "rediss":
         allowed.update(_TLS_OPTIONS)
         if kind == "cluster":
-            allowed.remove("ssl_password")  # redis-py's awaited Cluster knows none
+            allowed.remove("ssl_password")  # redis-py's async Cluster has no such option
     if kind == "sentinel":
         allowed.update(_SENTINEL_OPTIONS)
     try:

@@ -1,8 +1,8 @@
 """How commands reach the engine, for one server and for a Cluster, as flows of redis-py's calls.
 
-What is sent here is sent once: where the answer to `advance` is lost, it may have been done, and
-must not be asked again. So the connections are used directly, beneath redis-py's own
-`execute_command`, which repeats by default.
+Each command is sent once: if the answer to `advance` is lost, the step may have been done, and must
+not be sent again. So connections are used directly, without redis-py's `execute_command`, which
+retries by default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..store_options import wrong_store
 Command: TypeAlias = tuple[bytes, ...]
 NodeAddress: TypeAlias = tuple[str, int]  # a node's host and port
 
-# All that fails between here and a server. What the server refuses is an answer.
+# Faults between here and a server. An error that the server sends is an answer, not a fault.
 FAULTS: Final = (
     errors.RedisError,
     errors.RedisClusterException,
@@ -36,9 +36,9 @@ FAULTS: Final = (
 
 
 class Kit(NamedTuple):
-    """What redis-py has in two kinds, and how each is told to do the same.
+    """The parts of redis-py that are sync or async, and how each is called.
 
-    What a function of the second kind returns is to be awaited, so flows `ask` for all of them.
+    What an async function returns must be awaited, so flows `ask` for all of them.
     """
 
     redis: Any  # the module: in both kinds it has the same names
@@ -55,7 +55,7 @@ WAITING: Final = Kit(
     close=methodcaller("close"),
     close_node=lambda node: node.redis_connection.close(),
     disconnect=methodcaller("disconnect"),
-    initialize=lambda _: None,  # it has asked them when it was made
+    initialize=lambda _: None,  # the sync client has asked them when it was made
 )
 AWAITED: Final = Kit(
     redis=redis.asyncio,
@@ -68,13 +68,13 @@ AWAITED: Final = Kit(
 
 
 class ServerLink:
-    """One server: a URL's, or the primary that Sentinel names now.
+    """One server: that of a URL, or the primary that Sentinel names now.
 
     Args:
-        kit: of the kind that the client is of.
+        kit: of the client's kind, sync or async.
         client: redis-py's.
         is_ours: whether `close` closes the client.
-        patience: seconds; where it takes longer to have a connection, nothing is sent.
+        patience: seconds; if getting a connection takes longer, nothing is sent.
 
     """
 
@@ -87,26 +87,26 @@ class ServerLink:
     def send(
         self, key: bytes, commands: Sequence[Command], where: NodeAddress | None = None
     ) -> Flow[list[Any]]:
-        """Send commands in one packet to where a key is, and return what each was answered.
+        """Send commands in one packet to the node of a key, and return the answer to each.
 
-        An error that the server answers with is among the answers. Raises one of FAULTS.
+        An error that the server sends is one of the answers. Raises one of FAULTS.
         """
         return self._exchange(self._node(key, where), commands)
 
     def groups(self, logs: Mapping[str, bytes]) -> Flow[list[list[str]]]:
-        """Return the letters of the shards by their nodes, which the keys of their logs tell.
+        """Return the letters of the shards, grouped by node, which the keys of their logs show.
 
-        Here there is one node, and nothing to ask.
+        Here there is one node, so nothing is asked.
         """
         yield from ()
         return [list(logs)]
 
     def find(self, _key: bytes) -> Flow[None]:
-        """Ask anew which node a key is on. Here there is one, and nothing to ask."""
+        """Ask again which node a key is on. Here there is one node, so nothing is asked."""
         yield from ()
 
     def check_timeout(self) -> None:
-        """Raise ConfigurationError for a client that waits, and for longer than a store may."""
+        """Raise ConfigurationError for a sync client that waits longer than a store may."""
         pool = self._pool(self._node(b"", None))
         connection = pool.get_connection()
         seconds = connection.socket_timeout
@@ -129,7 +129,7 @@ class ServerLink:
         return node.connection_pool
 
     def _exchange(self, node: Any, commands: Sequence[Command]) -> Flow[list[Any]]:
-        """Send commands and read their answers: each once, on a connection that was found alive."""
+        """Send commands once and read their answers, on a connection that is alive."""
         begun = time.monotonic()
         pool = self._pool(node)
         connection = yield from ask(pool.get_connection)
@@ -145,8 +145,8 @@ class ServerLink:
                     replies.append((yield from ask(read)))
                 except errors.ResponseError as error:
                     replies.append(error)
-            # The connection to what is no primary any more is closed: by its name, or by Sentinel,
-            # another server may be found now.
+            # Close the connection to a former primary: the name, or Sentinel, may now lead to the
+            # new one.
             is_fit = not isinstance(replies[0], errors.ReadOnlyError)
         finally:
             if not is_fit:
@@ -156,12 +156,12 @@ class ServerLink:
 
 
 class ClusterLink(ServerLink):
-    """A Cluster. redis-py knows which node a key is on, and finds it by a read that it repeats."""
+    """A Cluster. redis-py knows which node a key is on; it learns that by a read with retries."""
 
     def __init__(self, kit: Kit, client: Any, *, is_ours: bool, patience: float) -> None:
         super().__init__(kit, client, is_ours=is_ours, patience=patience)
         self._lost: set[int] = set()  # slots whose node didn't answer
-        # Nodes that get their first slot just now: redis-py doesn't know them yet.
+        # Nodes that are getting their first slot: redis-py doesn't know them yet.
         self._newcomers: dict[NodeAddress, Any] = {}
 
     def send(
@@ -220,7 +220,7 @@ class ClusterLink(ServerLink):
 
 
 class AwaitedClusterLink(ClusterLink):
-    """A Cluster that is awaited: there a node holds its connections itself, and gives none away."""
+    """An async Cluster: there the node object holds its connections, and lends none."""
 
     def _newcomer(self, where: NodeAddress) -> Any:
         return self.kit.redis.cluster.ClusterNode(*where, **self.client.get_connection_kwargs())
@@ -237,7 +237,7 @@ class AwaitedClusterLink(ClusterLink):
 
 
 def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
-    """Return the link of a client, or of the client that a function makes, which is ours then."""
+    """Return the link of a client, or of the client that a function makes, which we then close."""
     opened = client() if callable(client) else client
     kind = ServerLink
     if isinstance(opened, kit.redis.RedisCluster):
@@ -246,8 +246,8 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
 
 
 def _packet(commands: Sequence[Command]) -> list[bytes]:
-    # As redis-py would, in a third of the time: all that is sent here is octets. Joined, because
-    # redis-py makes a system call for each member of the list.
+    # The packing of redis-py in a third of the time, because all arguments here are octets. Joined,
+    # because redis-py makes a system call for each member of the list.
     return [
         b"".join([b"*%d\r\n" % len(one) + b"".join(map(_bulk_string, one)) for one in commands])
     ]

@@ -1,22 +1,22 @@
-"""The rows of grants in Redis, and the scripts that change them: both know each octet.
+"""The rows of grants in Redis, octet by octet, and the Lua scripts that change them.
 
 A row: generation, rotated_at, created_at, expires_at, 6 octets each, times in milliseconds. Then in
 UTF-8 parent, subject, client_id, scope, claims as JSON and, if any, bound_key, with an octet 255
 between two; 254 is a parent that isn't known. Once the grant has ended: 253, ended_at in decimal,
 255, the reason. These three octets are in no UTF-8 (RFC 3629 s3).
 
-The former version would take another field of a row for `bound_key`. So what a grant has beyond
-these fields is beside its row, in the same slot and for as long, and only where it isn't as it is
-by default: last_used_at and idle_limit in milliseconds, 6 octets each, all 255 where there is none;
-an octet, of which 1 is that it is a session's, and 2 that the rest is a label in UTF-8.
+The former version would read a further field of a row as `bound_key`. So the further fields of a
+grant have a key of their own beside the row, in the same slot and with the same expiry, and only
+where one of them differs from its default: last_used_at and idle_limit in milliseconds, 6 octets
+each, all 255 where there is none; then an octet of flags: 1 for a session, 2 if a label in UTF-8
+follows.
 
-WAIT waits for what its own connection has written. To end a grant that has ended already may be the
-second try of an end that no replica had in time. So this writes, too, or WAIT would have nothing to
-wait for: `confirm` writes, and changes nothing.
+WAIT waits only for writes of its own connection. Ending a grant that has ended already may be the
+second try of an end that no replica received in time. So it must write something for WAIT to wait
+for: `confirm` writes, and changes nothing.
 
-First a script reads everything, then it writes: should a read fail, because a Cluster is just
-moving the slot, nothing is done by half. And its first write is a SET, which a full memory or disk
-refuses.
+A script reads everything first, then it writes: if a read fails, because a Cluster is moving the
+slot, nothing has been written. Its first write is a SET, which a full memory or disk refuses.
 """
 
 from __future__ import annotations
@@ -34,23 +34,25 @@ _HEAD: Final = Struct(">HIHIHIHI")
 _MORE_HEAD: Final = Struct(">HIHIB")
 _NO_NUMBER: Final = b"\xff" * 6
 _IS_SESSION, _HAS_LABEL = 1, 2
-NOWHERE: Final = b"?"  # while a slot is moving: what a grant has more is to be asked for once more
+NOWHERE: Final = (
+    b"?"  # while a slot is moving: the further fields of a grant must be asked for again
+)
 _BETWEEN, _UNKNOWN, _ENDED = b"\xff", b"\xfe", b"\xfd"
-# What these three decode to with "surrogateescape": a row is read by one call.
+# The three octets decoded with "surrogateescape", so that one call decodes a row.
 _BETWEEN_TEXT, _UNKNOWN_TEXT, _ENDED_TEXT = "\udcff", "\udcfe", "\udcfd"
 
-# The engine's time in milliseconds, shifted by ARGV[1]: tests do.
+# The engine's time in milliseconds, shifted by ARGV[1], for tests.
 _NOW: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
 """
-# Where it is, from the key of the row.
+# The key of the further fields, from the key of the row.
 _BESIDE: Final = """
 local function beside(key)
   return (string.gsub(key, '}g', '}m', 1))
 end
 """
-# KEYS[2] is the shard's log, KEYS[1] mostly the subject's index, ARGV[2] what the log is kept for.
+# KEYS[2] is the shard's log, KEYS[1] mostly the subject's index, ARGV[2] how long the log is kept.
 _GRANTS: Final = """
 local head = string.match(KEYS[2], '^(.-).:}')
 local index, log, keep = KEYS[1], KEYS[2], tonumber(ARGV[2])
@@ -201,7 +203,7 @@ for _, one in ipairs(living()) do
 end
 return found
 """,
-    # KEYS key; ARGV offset, until. Asked, too, for the engine can't know of a shifted time.
+    # KEYS key; ARGV offset, until. Compared here, too: the engine can't know a shifted time.
     "admit": _NOW
     + """
 local before, ends = redis.call('GET', KEYS[1]), tonumber(ARGV[2])
@@ -223,21 +225,21 @@ def milliseconds(seconds: float) -> int:
 
 
 def digest(subject: str) -> str:
-    """Return what an index is called, as the script "end" finds it.
+    """Return the name of a subject's index, as the script "end" computes it.
 
-    A key is short by it, however long a subject is. It is SHA-1, because scripts have no other
-    hash. Where two subjects share a digest, to end the grants of one ends those of the other.
+    It keeps the key short, however long the subject is. It is SHA-1, because scripts have no other
+    hash. If two subjects shared a digest, ending the grants of one would end those of the other.
     """
     return sha1(subject.encode(), usedforsecurity=False).hexdigest()[:22]
 
 
 def six(number: int) -> bytes:
-    """Return a number as it stands in a row."""
+    """Return a number in 6 octets, as in a row."""
     return number.to_bytes(6, "big")
 
 
 def parent_field(parent: str | None) -> bytes:
-    """Return the field as it stands in a row."""
+    """Return the field `parent` of a row."""
     return _UNKNOWN if parent is None else parent.encode()
 
 
@@ -253,7 +255,7 @@ def packed(grant: Grant) -> bytes:
 
 
 def packed_more(grant: Grant) -> bytes:
-    """Return what a grant has more; nothing where it is as it is by default."""
+    """Return the further fields of a grant; nothing where all have their defaults."""
     if not has_more(grant):
         return b""
     numbers = (grant.last_used_at, grant.idle_limit)
@@ -263,7 +265,7 @@ def packed_more(grant: Grant) -> bytes:
 
 
 def unpacked(grant_id: str, row: bytes, start: int = 0, more: bytes | None = None) -> Grant:
-    """Return the grant of a row and what it has more. Raises StoreUnavailable for a damaged one."""
+    """Return a grant from its row and further fields. Raises StoreUnavailable if it is damaged."""
     try:
         extras: dict[str, Any] = {} if more is None else _unpacked_more(more)
         a, generation, b, rotated, c, created, d, expires = _HEAD.unpack_from(row, start)

@@ -1,4 +1,4 @@
-"""What a Redis store looks at when it starts: the server, its memory, and the user's rights."""
+"""What a Redis store checks when it starts: the server, its memory, and the user's rights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .verbs import RedisVerbs
 
 OLDEST_REDIS: Final = (6, 2)
 
-# The rights that the verbs need, for `ACL SETUSER`; <prefix> is the store's. Those of a service
-# that only hears of ended grants (serve=False) let it run no script and change nothing.
+# The rights that the verbs need, for `ACL SETUSER`; <prefix> is the store's. A service that only
+# reads ended grants (serve=False) needs no right to run a script or to change anything.
 RIGHTS_TO_SERVE: Final = (
     "~{<prefix>?:}* ~<prefix>:k:* +evalsha +eval +get +set +del +exists +time "
     "+zadd +zrangebyscore +zremrangebyscore +pexpire +wait"
@@ -31,15 +31,15 @@ RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots +command"
 
 
 def check_all(verbs: RedisVerbs) -> Flow[None]:
-    """Look at every node, and do each verb once with a grant that nobody has.
+    """Check every node, and call each verb once with a grant made for this test.
 
-    Raises ConfigurationError, and what the verbs raise: `refused` says what is to be done.
+    Raises ConfigurationError, and what the verbs raise: `refused` turns that into a remedy.
     """
     link = verbs.link()
     for letters in (yield from link.groups(verbs.logs)):
         log = verbs.logs[letters[0]]
         (hello,) = yield from verbs.follow(log, (b"HELLO",))
-        if not isinstance(hello, dict):  # RESP2 has lists only
+        if not isinstance(hello, dict):  # RESP2 has no maps, only lists
             hello = dict(zip(hello[::2], hello[1::2], strict=True))
         _check_server(hello)
         if verbs.serve:
@@ -54,7 +54,7 @@ def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
     subjects = (f"jwt-middleware check {number}" for number in count())
     subject = next(one for one in subjects if shard(one) == letter)
     now = yield from verbs.time(letter)
-    # It expires, and is gone without a purge.
+    # It expires by itself, without a purge.
     grant = bare_grant(new_grant_id(subject), subject, now=now, expires_at=now + 1)
     yield from verbs.add(grant, 1)
     yield from verbs.advance(grant.id, 1, 2, None)
@@ -76,7 +76,7 @@ def _check_server(hello: Mapping[bytes, Any]) -> None:
 
 def _check_memory(info: bytes | Exception) -> None:
     if isinstance(info, errors.NoPermissionError):
-        return  # it needn't be allowed
+        return  # the user needn't have this right
     if isinstance(info, Exception):
         raise info
     lines = info.splitlines()
@@ -91,7 +91,7 @@ _OTHER_HOST: Final = "a certificate of another host"
 
 
 def _tls_kind(error: BaseException | None) -> str | None:
-    """Return what is wrong with a certificate or its file: redis-py calls it a ConnectionError."""
+    """Return what is wrong with a certificate or its file; redis-py says ConnectionError only."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
@@ -107,13 +107,14 @@ _NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-
 
 
 def kind_of(error: Exception) -> str:
-    """Return the server's word, or the error's name. Never the message: it could quote a value."""
+    """Return the server's error code, or the error's class; no message: it may quote a value."""
     if isinstance(error, StoreUnavailable):
         return error.detail
     if (kind := _tls_kind(error)) is not None:
         return kind
     if type(error) is errors.ResponseError:
-        # Of a script before Redis 7: "ERR Error running script ...: -OOM command not allowed ...".
+        # From a script before Redis 7: "ERR Error running script ...: -OOM command not allowed
+        # ...".
         text = str(error)
         if _NO_RIGHT.search(text):
             return "NoPermissionError"
@@ -133,7 +134,7 @@ _REDIS_REMEDIES: Final = {
     "MovedError": "this is a Cluster: redis+cluster://host1:6379,host2:6379",
     "RedisClusterException": "are these nodes of a Cluster, and is one of them up?",
     "AuthenticationError": "is the password right? In a URL %40 stands for an @, and so on",
-    # redis-py hides what each of them said.
+    # redis-py doesn't tell what each Sentinel said.
     "MasterNotFoundError": "no Sentinel that answers knows a primary of this name; by rediss one "
     "answers that has a certificate of the host, and of the CA in ssl_ca_certs",
     "ReadOnlyError": "this is a replica: give the primary's address, or Sentinel's",
@@ -152,7 +153,7 @@ _REDIS_REMEDIES: Final = {
 
 
 def refused(verbs: RedisVerbs, error: Exception) -> ConfigurationError:
-    """Return the error that says why a store can't be used, and the way out."""
+    """Return the error that says why a store can't be used, and the remedy."""
     kind = kind_of(error)
     remedy = _REDIS_REMEDIES.get(kind, _REDIS_REMEDY)
     if kind == "NoPermissionError":

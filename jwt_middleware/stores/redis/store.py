@@ -1,6 +1,6 @@
 """Grants in Redis 6.2 or newer, or Valkey: one server, the primary that Sentinel names, a Cluster.
 
-Two stores, one that waits and one that is awaited, carry out the same verbs (`verbs.py`).
+Two stores, one sync and one async, run the same verbs (`verbs.py`).
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ from .verbs import RedisVerbs
 
 
 class RedisStore:
-    """Grants in Redis or Valkey, for code that waits.
+    """Grants in Redis or Valkey, for sync code.
 
     Args:
         client: a `redis.Redis` (Sentinel's `master_for`, too) or `redis.RedisCluster` of the
             application's, which closes it; or a function that makes one, called in each process.
-            The settings of its retries don't matter here, its time-outs do.
+            Its settings for retries aren't used here; its time-outs are.
         retention: seconds that ends are kept, longer than any access token can live.
         prefix: what the names of the keys begin with.
-        timeout: seconds, less than 10. What takes longer than half of it until it is sent isn't
-            sent; the time-outs of an application's own client are its own.
-        serve: False: this service only hears of ended grants.
-        wait_replicas: replicas that have to have the end of a grant before it is answered.
-        wait_timeout: seconds that are waited for them; then it is StoreUnavailable. None: a fifth
-            of `timeout`.
+        timeout: seconds, less than 10. A command that couldn't be sent within half of it isn't
+            sent. An application's own client keeps its own time-outs.
+        serve: False for a service that only reads ended grants.
+        wait_replicas: how many replicas must have received the end of a grant before the verb
+            returns.
+        wait_timeout: seconds to wait for these replicas; then StoreUnavailable is raised. None: a
+            fifth of `timeout`.
         offset: seconds to be added to the engine's clock; for tests.
 
     Raises:
-        ConfigurationError: for a value that can't be; what is wrong with the server, `check` finds.
+        ConfigurationError: for an impossible value. `check` finds what is wrong with the server.
 
     """
 
-    blocking = True  # it waits for the network: not in an event loop
+    blocking = True  # it waits for the network: don't call it in an event loop
 
     def __init__(self, client: Any, *, retention: float, **options: Any) -> None:
         self._client = client
         self._verbs = RedisVerbs(self._link, retention=retention, **options)
         self._links: dict[int, ServerLink] = {}
         self._locks: dict[int, Lock] = {}
-        self._ear: RedisStore | None = None  # asked for ended grants instead of this one
+        self._ear: RedisStore | None = None  # a store with a short time-out, for `ended`
 
     @classmethod
     def from_url(
@@ -61,8 +62,8 @@ class RedisStore:
         """Return the store at a URL; see `parse_redis_url`. The engine has a clock of its own."""
         address, options = parse_redis_url(url)
         store = cls(address.client, retention=retention, serve=serve, **options)
-        # Where a thread waits for ended grants it is lost to its server: not for long.
-        ear = address.within(2 * HEARING).client  # half for the way, half for the answer
+        # A short time-out, because a thread that waits for ended grants serves no request.
+        ear = address.within(2 * HEARING).client  # half to connect, half for the answer
         store._ear = cls(ear, retention=retention, prefix=store._verbs.prefix, serve=False)
         return store
 
@@ -75,7 +76,7 @@ class RedisStore:
             raise refused(self._verbs, error) from None
 
     def close(self) -> None:
-        """Close what was opened here, not an application's own client. A later verb opens anew."""
+        """Close what was opened here, not an application's client. A later verb opens it again."""
         link = self._links.pop(os.getpid(), None)
         if link is not None:
             run(link.close())
@@ -83,8 +84,8 @@ class RedisStore:
             self._ear.close()
 
     def _link(self) -> ServerLink:
-        # One of each process: what a parent's threads do at a fork to its client, and to its lock,
-        # isn't seen here.
+        # One link for each process: after a fork, the parent's client and its lock may be in use by
+        # threads that the child doesn't have.
         pid = os.getpid()
         link = self._links.get(pid)
         if link is None:
@@ -121,7 +122,7 @@ class RedisStore:
 
 
 class AsyncRedisStore:
-    """The same, awaited. See `RedisStore` for the arguments.
+    """The same for async code. See `RedisStore` for the arguments.
 
     The client is one of `redis.asyncio`, or a function that makes one, called in each event loop.
     No verb takes longer than `timeout`.

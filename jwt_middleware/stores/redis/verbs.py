@@ -1,12 +1,12 @@
-"""The verbs of the Redis stores, as flows: what is said to the engine, and what it answers.
+"""The verbs of the Redis stores, as flows: the commands, and the meaning of their answers.
 
 A verb is one script at one shard, so it is atomic, takes its time from the engine's clock, and is
 one round trip. A grant's row, its subject's index and its shard's log of ended grants have one hash
 tag, and so one slot. Everything expires by itself: there is nothing to purge.
 
-Where the answer to `advance` is lost, it may have been done, and must not be asked again. So only
-what can't have been done is repeated: a script that the server didn't know, and a command that it
-sent elsewhere (MOVED, ASK, TRYAGAIN).
+If the answer to `advance` is lost, the step may have been done, and must not be sent again. So only
+commands that were surely not done are repeated: a script that the server didn't know, and a command
+that it redirected (MOVED, ASK, TRYAGAIN).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .scripts import (
 )
 
 HOPS: Final = 8  # times that a command follows its key to another node of a Cluster
-MOVING_PAUSE: Final = 0.05  # seconds between two tries while the keys of a slot are on their way
+MOVING_PAUSE: Final = 0.05  # seconds between two tries while the keys of a slot are moving
 
 
 class RedisVerbs:
@@ -79,11 +79,11 @@ class RedisVerbs:
         self._wait_replicas = wait_replicas
         self._wait = b"WAIT", b"%d" % wait_replicas, b"%d" % milliseconds(wait_timeout)
         self._offset = offset
-        # Milliseconds that a log of ended grants goes back: a day, as a runtime gives `retention`,
-        # whatever the life of the tokens is. A process of the former version that runs beside cuts
-        # it to what its own tokens can live, whenever it ends a grant.
+        # Milliseconds that a log of ended grants goes back: a day, because the runtime sets
+        # `retention` so, however long tokens live. A process of the former version beside this one
+        # shortens the log to the life of its own tokens, whenever it ends a grant.
         self._keep = b"%d" % milliseconds(retention + OVERLAP)
-        # One character behind the letter makes each sixteenth of a Cluster's slots have a shard.
+        # With one more character after the letter, each sixteenth of a Cluster's slots has a shard.
         self._open = f"{{{prefix}".encode()
         self.logs = {letter: self._open + f"{letter}:}}e".encode() for letter in SHARDS}
 
@@ -142,7 +142,7 @@ class RedisVerbs:
 
     def end(self, grant_id: str, reason: str) -> Flow[bool]:
         """See `Store.end`."""
-        # Not from `logs`: an id that none of our stores has made may begin with any character.
+        # Not from `logs`: an id that isn't from our stores may begin with any character.
         keys = self.row(grant_id), self._open + grant_id.encode()[:1] + b":}e"
         was_alive = yield from self._script(
             "end", keys, self._keep, grant_id.encode(), reason.encode(), is_durable=True
@@ -165,7 +165,7 @@ class RedisVerbs:
         return tuple(unpacked(one.decode(), row, 0, more) for one, row, more in rows)[::-1]
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
-        """See `Store.ended`. The cursor has a time of each shard: its node's own."""
+        """See `Store.ended`. The cursor has a time for each shard, from the clock of its node."""
         since = cast("Mapping[str, float]", cursor)
         found: list[bytes] = []
         after: dict[str, float] = {}
@@ -189,8 +189,8 @@ class RedisVerbs:
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         """See `Store.admit`."""
-        # A digest, because a client may have chosen the key, long and strange. Of two keys that
-        # share a digest the second isn't admitted, so nobody gains by making them.
+        # A digest, because a client may have chosen a long key or one with strange characters. If
+        # two keys share a digest, the second isn't admitted, so an attacker gains nothing by that.
         name = f"{self.prefix}:k:{sha256(key.encode()).hexdigest()[:32]}".encode()
         return bool((yield from self._script("admit", (name,), b"%d" % milliseconds(until))))
 
@@ -200,16 +200,16 @@ class RedisVerbs:
         return 0
 
     def page(self, position: Cursor | None, count: int) -> Flow[Page]:
-        """See `Listing.page`: in no order, and with the right to `SCAN`.
+        """See `Listing.page`; here in no order. It needs the right to `SCAN`.
 
-        Goes through the keys of one node after the other; not to be used while slots are moving.
+        Reads the keys of one node after the other; don't use it while slots are moving.
         """
         index, begin = cast("tuple[int, bytes]", position or (0, b"0"))
         groups = yield from self.link().groups(self.logs)
         log = self.logs[groups[index][0]]
         scan = b"SCAN", begin, b"MATCH", self._open + b"?:}g*", b"COUNT", b"%d" % count
         (begin, keys), clock = yield from self.follow(log, scan, (b"TIME",))
-        # The letter stands before the tag's end in the key, and before the rest in the id.
+        # In the key the tag ends after the letter; in the id the rest follows the letter directly.
         ids = [key[len(self._open) :].replace(b":}g", b"", 1).decode() for key in keys]
         asked = [(b"GET", key) for one in ids for key in (self.row(one), self.beside(one))]
         parts = (yield from self.link().send(log, asked)) if asked else []
@@ -221,7 +221,7 @@ class RedisVerbs:
             index += 1
         return Page(tuple(living), (index, begin) if index < len(groups) else None)
 
-    # --- what is said to the engine
+    # --- commands to the engine
 
     def time(self, letter: str) -> Flow[float]:
         """Return the time of the node that has a shard, in seconds since 1970-01-01 UTC."""
@@ -246,7 +246,7 @@ class RedisVerbs:
         return found
 
     def follow(self, key: bytes, *commands: Command) -> Flow[list[Any]]:
-        """Send commands to where a key is, and again only if nothing was done.
+        """Send commands to the node of a key; send them again only if nothing was done.
 
         Returns their answers; raises the first error among them.
         """

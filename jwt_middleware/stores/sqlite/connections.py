@@ -1,8 +1,8 @@
-"""One connection that the threads of a process share, and what becomes of it at a fork.
+"""One connection that the threads of a process share, and how it is closed at a fork.
 
-SQLite's locks don't hold in a child that has inherited a connection, and sooner or later the file
-is damaged (https://www.sqlite.org/howtocorrupt.html, 2.6): so nothing is open during a fork. What
-uWSGI forks runs no hook: before that, a connection is closed after each turn.
+SQLite's locks don't work in a child that has inherited a connection, and the file would be damaged
+(https://www.sqlite.org/howtocorrupt.html, 2.6). So no connection is open during a fork. When uWSGI
+forks, no fork hook runs: so before that, a connection is closed after each turn.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ BUSY_PAUSE: Final = 0.0005  # seconds between two tries to write
 
 
 class SharedConnection:
-    """One connection that threads take turns at: opened when needed, and anew after every fault.
+    """One connection, used by one thread at a time: opened when needed, reopened after a fault.
 
     Args:
-        path: the file, which must be there.
+        path: the file, which must exist.
         timeout: seconds that a thread waits for its turn.
         begin: called with each new connection, before it is used.
 
@@ -41,7 +41,7 @@ class SharedConnection:
         self._begin = begin
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # which file is open: device and inode
-        self._opener = 0  # the process that has opened it
+        self._opener = 0  # the id of the process that opened it
         self._lock = Lock()
         self._is_held = False  # by `before_fork`
         _all.append(ref(self, _all.remove))
@@ -54,9 +54,9 @@ class SharedConnection:
 
     @contextmanager
     def taken(self) -> Generator[tuple[sqlite3.Connection, float], None, None]:
-        """Take a turn; gives the connection, and the time when the turn has to be over.
+        """Take a turn: give the connection, and the time when the turn must be over.
 
-        After any error the connection is closed, which takes back what it has begun. Raises
+        After any error the connection is closed, which rolls back its transaction. Raises
         StoreUnavailable.
         """
         forks.notice()
@@ -84,17 +84,18 @@ class SharedConnection:
         found = os.stat(self._path)
         file = (found.st_dev, found.st_ino)
         if file != self._file:
-            # It was moved away, or a backup took its place: nobody would read what is written here.
+            # The file was moved, or replaced by a backup: writes to the old file would be lost.
             self._drop()
         if self._db is None:
-            self._file = file  # taken before it is opened, so that a change meanwhile is seen
+            self._file = file  # read before the file is opened, so that a later change is noticed
             self._opener = os.getpid()
             self._db = sqlite3.connect(
-                # rw: never make the file here. Were it gone, an empty one would log everybody out.
+                # rw: never create the file here. If the file were missing, an empty one would log
+                # all users out.
                 f"{self._path.as_uri()}?mode=rw",
                 uri=True,
-                isolation_level=None,  # transactions begin and end where it is written
-                check_same_thread=False,  # threads take turns
+                isolation_level=None,  # we write BEGIN and COMMIT ourselves
+                check_same_thread=False,  # a lock lets one thread in at a time
                 timeout=self._timeout,
             )
             self._begin(self._db)
@@ -117,7 +118,7 @@ class SharedConnection:
             self._drop()
 
     def before_fork(self) -> None:
-        """Close the connection and let nobody open it, until the fork is done."""
+        """Close the connection, and keep it closed until the fork is done."""
         self._is_held = self._lock.acquire(timeout=self._timeout)
         if self._is_held:
             self._drop()
@@ -129,19 +130,19 @@ class SharedConnection:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Begin anew in the child: the lock may be held by a thread that isn't there."""
+        """Make a new lock in the child: the old one may be held by a thread of the parent."""
         self._is_held = False
         self._lock = Lock()
         self._keep_open()
 
 
 _all: list[ReferenceType[SharedConnection]] = []
-# What was open at a fork all the same, because a verb hung: kept, and never closed in the child.
+# Connections that were open at a fork, because a verb hung: kept, and never closed in the child.
 _inherited_connections: list[sqlite3.Connection] = []
 
 
 def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
-    """Return a function that does something with all connections of this process."""
+    """Return a function that calls `do` with each connection of this process."""
 
     def do_all() -> None:
         for connection in filter(None, [one() for one in tuple(_all)]):
@@ -159,7 +160,7 @@ forks.in_child(after_fork_in_child)
 
 
 def retry_while_busy(do: Callable[[], object], deadline: float) -> None:
-    """Do something until no other process stands in its way. Raises what it raises at last."""
+    """Call `do` again while another process holds the lock. Raises its last error."""
     while True:
         try:
             do()
@@ -178,7 +179,7 @@ def begin_writing(db: sqlite3.Connection, deadline: float) -> None:
 
 
 def error_name(error: Exception) -> str:
-    """Return SQLite's name of an error, or its class. Never the message: it could quote a value."""
+    """Return SQLite's name of an error, or its class, but no message: it may quote a value."""
     if isinstance(error, StoreUnavailable):
         return error.detail
     return getattr(error, "sqlite_errorname", type(error).__name__)

@@ -1,4 +1,4 @@
-"""The schema of the SQLite file, how it is brought up to date, and all that is ever asked of it."""
+"""The schema of the SQLite file, how it is brought up to date, and all SQL statements."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from ..store_options import wrong_store
 from .connections import begin_writing
 
 APPLICATION_ID: Final = 0x4A575447  # "JWTG": this file is ours
-# The levels of the schema, each made from the one before. What has been released is never changed.
-# There is an index of the living and one of the ended: a grant is in one of them, so both stay
+# The levels of the schema, each made from the one before. A released level is never changed. There
+# is an index of living grants and one of ended grants: each grant is in one of them, so both stay
 # small. A level that only adds to the schema leaves `PRAGMA user_version` as it is, so that
-# processes of the former package go on beside those of the new one; the fact `level` counts it.
+# processes of the former package keep working beside those of the new one; the fact `level` counts
+# such levels, too.
 SQLITE_LEVELS: Final = (
     (
         """CREATE TABLE grants (
@@ -47,8 +48,8 @@ SQLITE_LEVELS: Final = (
         "ALTER TABLE grants ADD COLUMN label TEXT",
         "ALTER TABLE grants ADD COLUMN idle_limit REAL",
         "ALTER TABLE grants ADD COLUMN is_session INTEGER NOT NULL DEFAULT 0",
-        # The ends in their order. A trigger writes them, so that an end has a number whichever
-        # package made it; those of the last day get theirs now.
+        # The ends in their order. A trigger writes them, so that ends made by any package have a
+        # number. The ends of the last day get their numbers now.
         """CREATE TABLE ends (
             number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
             id TEXT NOT NULL,
@@ -60,16 +61,16 @@ SQLITE_LEVELS: Final = (
             WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
                 INSERT INTO ends (id, ended_at) VALUES (NEW.id, NEW.ended_at);
             END""",
-        # What is about the whole store.
+        # Facts about the whole store.
         "CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
         "INSERT INTO facts VALUES ('level', 2)",
     ),
 )
-# `PRAGMA user_version`: of the levels the last one that a package which doesn't know it can't work
-# with. An older package looks at this number, and refuses the file.
+# `PRAGMA user_version`: the last level that older packages can't work with. An older package reads
+# this number, and refuses the file.
 LAST_BREAKING_LEVEL: Final = 1
 
-# All that is ever asked. A test holds that none of it reads a whole table.
+# All statements of the verbs. A test checks that none of them reads a whole table.
 _TEMPLATES: Final = {
     "add": "INSERT INTO grants (<row>) VALUES (<values>) ON CONFLICT (id) DO NOTHING",
     "limit": (
@@ -108,7 +109,7 @@ _TEMPLATES: Final = {
         "DELETE FROM grants WHERE number IN (SELECT number FROM grants WHERE expires_at <= :at "
         "AND (ended_at IS NULL OR ended_at + :retention <= :at) LIMIT :batch)"
     ),
-    # Looks at no more than it may delete: the oldest have the lowest numbers.
+    # Reads only rows that it may delete: the oldest have the lowest numbers.
     "purge_ends": (
         "DELETE FROM ends WHERE number IN (SELECT number FROM (SELECT number, ended_at FROM ends "
         "ORDER BY number LIMIT :batch) WHERE ended_at + :retention <= :at)"
@@ -129,14 +130,14 @@ SQLITE_STATEMENTS: Final = {
 def make_schema(db: sqlite3.Connection, path: Path, deadline: float) -> None:
     """Make the schema, or bring it up to date, and write to the file in any case.
 
-    So a file that can't be written to is found out at the start, not at the first login. Raises
+    So a file that can't be written is an error at the start, not at the first login. Raises
     ConfigurationError.
     """
     check_owner(db, path, may_be_empty=True)
     if _value(db, "PRAGMA journal_mode = WAL") != "wal":
         raise wrong_store(f"{path}: its file system can't share memory", "use a local disk")
     begin_writing(db, deadline)
-    # Looked at again: another process may have been faster.
+    # Read again under the lock: another process may have made it meanwhile.
     check_owner(db, path, may_be_empty=True)
     for script in SQLITE_LEVELS[schema_level(db) :]:
         for statement in script:

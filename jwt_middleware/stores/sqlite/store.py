@@ -4,8 +4,8 @@ A process has two connections, opened when they are first needed: one writes, on
 take turns at each. SQLite lets one writer in at a time anyway, and a thread that waits here is
 woken when it is its turn; a read takes microseconds and waits for no writer
 (https://www.sqlite.org/wal.html). Processes take turns by trying again twice a millisecond.
-SQLite's own busy handler comes to sleep for 100 ms between two tries: a logout would wait in vain
-while others are busy refreshing.
+SQLite's own busy handler sleeps up to 100 ms between two tries: a log-out could time out while
+other processes refresh all the time.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ class SQLiteStore:
     """Grants in a file of their own, on a local disk.
 
     With `synchronous="FULL"` an acknowledged logout survives a power cut. With "NORMAL" it survives
-    the end of the process; a power cut may take back the last moments, and a commit costs a tenth.
+    the end of the process; a power cut may undo the last commits, and a commit costs a tenth.
 
-    SQLite keeps `-wal` and `-shm` beside the file, so to copy the file alone makes no backup; this
-    does: `sqlite3 grants.db ".backup copy.db"`. On a network file system the file would be damaged.
-    It is made readable for its owner alone, because it tells who is logged in; nothing in it can
-    be presented to anybody.
+    SQLite keeps `-wal` and `-shm` beside the file, so a copy of the file alone is no backup; this
+    is one: `sqlite3 grants.db ".backup copy.db"`. On a network file system the file would be
+    damaged. The file is readable by its owner only, because it lists the logins. It holds no token
+    or secret that could be used.
 
     Args:
-        path: the file; it is made when it isn't there, its directory is not.
+        path: the file, which is created if it doesn't exist; its directory must exist.
         clock: seconds since 1970-01-01 UTC.
         retention: seconds that ends are kept, longer than any access token can live.
         synchronous: FULL or NORMAL.
         timeout: seconds that a verb waits for its turn, less than 10.
 
     Raises:
-        ConfigurationError: for a value that can't be; what is wrong with the file, `check` finds.
+        ConfigurationError: for an impossible value. `check` finds what is wrong with the file.
 
     """
 
-    blocking = True  # it waits for the disk: not in an event loop
+    blocking = True  # it waits for the disk: don't call it in an event loop
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class SQLiteStore:
     # --- beginning and end
 
     def check_place(self) -> None:
-        """Look for the directory, when the ASGI door is made. Raises ConfigurationError.
+        """Check for the directory, when the ASGI middleware is made. Raises ConfigurationError.
 
-        There `check` comes later, with the lifespan, and not at all where a server has none.
+        There `check` comes later, with the lifespan, and never where a server has no lifespan.
         """
         if not os.path.isdir(self._path.parent):
             raise wrong_store(
@@ -133,7 +133,7 @@ class SQLiteStore:
 
     def _prepare(self) -> None:
         deadline = time.monotonic() + self._timeout
-        # Again, because a change to WAL mode doesn't wait for its turn: SQLite gives up at once.
+        # Retried, because SQLite doesn't wait for a lock to change to WAL mode: it fails at once.
         retry_while_busy(lambda: self._prepare_once(deadline), deadline)
         self._is_prepared = True
 
@@ -146,9 +146,9 @@ class SQLiteStore:
             self._preparing.close()
 
     def _create(self) -> None:
-        # Before SQLite would, for the mode; `-wal` and `-shm` get the same. Only a file that is new
-        # is closed here: to close another would take away the locks of this process's connections
-        # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        # Created here, not by SQLite, to set the mode; `-wal` and `-shm` get the same. Only a new
+        # file is closed here: closing an existing one would drop the locks of this process's
+        # connections (https://www.sqlite.org/howtocorrupt.html, 2.2).
         try:
             with suppress(FileExistsError):
                 self._path.touch(0o600, exist_ok=False)
@@ -158,18 +158,18 @@ class SQLiteStore:
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         if self._synchronous == "FULL":
-            db.execute("PRAGMA fullfsync = ON")  # macOS: past the cache of the drive, too
+            db.execute("PRAGMA fullfsync = ON")  # macOS: write through the drive's cache, too
             db.execute("PRAGMA checkpoint_fullfsync = ON")
 
     def _set_up_and_check(self, db: sqlite3.Connection) -> None:
         self._set_up(db)
         check_owner(db, self._path, may_be_empty=False)
         if schema_level(db) < len(SQLITE_LEVELS):
-            # A backup that an older package made has taken its place.
+            # A backup made by an older package has replaced the file.
             make_schema(db, self._path, time.monotonic() + self._timeout)
 
     # --- the verbs
-    # Each reads the clock when its turn has come, not before: a reader of ended grants goes by that
+    # Each reads the clock during its turn, not before, because readers of ended grants compare that
     # time.
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
@@ -243,7 +243,7 @@ class SQLiteStore:
         return total
 
     def page(self, position: Cursor | None, count: int) -> Page:
-        """See `Listing.page`: in the order of their beginning."""
+        """See `Listing.page`; here the oldest first."""
         with self._reading() as db:
             rows = self._ask(db, "page", position=position or 0, count=count).fetchall()
             return Page(tuple(read(row[1:]) for row in rows), rows[-1][0] if rows else None)
@@ -263,21 +263,21 @@ class SQLiteStore:
             with shared.taken() as turn:
                 yield turn
         except ConfigurationError as error:
-            # `check` raises it as it is, at the start; a verb raises StoreUnavailable alone.
+            # `check` raises it unchanged at the start; a verb may raise StoreUnavailable only.
             raise StoreUnavailable(error.problem) from None
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection, None, None]:
         with self._turn(self._reader) as (db, deadline):
-            # Waits only where another process is mending what a third has left when it was killed.
-            # In tenths of a second, so that there are few different statements to be kept.
+            # A wait is needed only while another process repairs the file after a third was killed.
+            # In tenths of a second, so that few different statements are cached.
             tenths = max(int(10 * (deadline - time.monotonic())), 1)
             db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
             yield db
 
     @contextmanager
     def _writing(self) -> Generator[sqlite3.Connection, None, None]:
-        """Lead a transaction: what fails before its end is taken back as a whole."""
+        """Run a transaction: after an error before its end, all of it is rolled back."""
         with self._turn(self._writer) as (db, deadline):
             begin_writing(db, deadline)
             yield db
