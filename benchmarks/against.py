@@ -2,9 +2,9 @@
 
 TREE is a checkout of another commit (`git worktree add ../before COMMIT`). Both packages live in
 one process, under two names, and run in turns: 30 rounds, of which each gives one ratio of
-neighbours in time. A line is what a user sees: a request with a token that is known, one with a new
-token (RS256, no cache), through both doors, with and without grants; and a refresh, of which each
-call presents what the one before was answered with.
+neighbours in time. The lines are: a request with a known token, and one with a new token (RS256, no
+cache), through WSGI and ASGI, with and without grants; and a refresh, where each call presents the
+token from the answer before.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Build:
         scope = {"type": "http", "method": "GET", "path": "/items/1", "headers": headers}
 
         def call() -> None:
-            try:  # nothing in it waits, so that no loop is needed
+            try:  # nothing in it waits, so no loop is needed
                 app(scope, None, None).send(None)
             except StopIteration:
                 return

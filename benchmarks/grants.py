@@ -17,7 +17,7 @@ NO_CLAIMS = FrozenDict()
 
 
 def new_grant(claims: FrozenDict = NO_CLAIMS) -> Grant:
-    """Return a grant that begins now, of a subject that has no other."""
+    """Return a grant that begins now, of a new subject."""
     now, subject = time.time(), str(uuid.uuid4())
     return Grant(
         id=new_grant_id(subject),
@@ -38,7 +38,8 @@ def new_grant(claims: FrozenDict = NO_CLAIMS) -> Grant:
 def one_core() -> Generator[None, None, None]:
     """Keep this process, and the servers that it starts meanwhile, on one core.
 
-    To wake another takes longer than what is compared, and who shares one with whom is up to luck.
+    Waking another core takes longer than the work that is compared, and which processes share a
+    core is random.
     """
     if sys.platform != "linux":
         yield

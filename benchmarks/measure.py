@@ -1,11 +1,11 @@
 """Compare the cost of functions side by side: in turns, in CPU time of this thread, by medians.
 
-A machine's speed changes while one looks: other processes, clock rates, caches. So the functions
-run in short bursts one after the other, each round gives one ratio of neighbours in time, and the
-median of those is the answer. Time that this thread doesn't run doesn't count.
+A machine's speed changes during a measurement: other processes, clock rates, caches. So the
+functions run in short bursts one after the other, each round gives one ratio of neighbours in time,
+and the median of those is the answer. Time that this thread doesn't run doesn't count.
 
-What shares the core slows both all the same, and Python more than OpenSSL: gates are for a machine
-at rest.
+Other work on the same core still slows both, and Python more than OpenSSL, so use gates on a
+machine at rest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ def measure(
     for _ in range(rounds):
         for name in order:
             found[name].append(_cost(functions[name], calls[name], clock))
-        # Who comes first finds other caches than who comes last: each does either.
+        # The first function finds other caches than the last, so the order rotates.
         order = [*order[1:], order[0]]
     return Times(found)
 
@@ -66,7 +66,7 @@ def _calls(function: Callable[[], object], burst: int, clock: Callable[[], int])
     """Return how many calls fill a burst, seen when all is warm. This warms up, too."""
     calls = 1
     while True:
-        # The quickest of a few: the first call of anything is slow, and so is one interrupted.
+        # The quickest of a few, because first calls and interrupted calls are slow.
         cost = min(_cost(function, calls, clock) for _ in range(5))
         if cost * calls >= burst / 4:
             return max(1, round(burst / cost))

@@ -51,7 +51,7 @@ ROTATE, SELECT, READ = "rotation", "SELECT by primary key", "`advance` that only
 
 
 class Bench:
-    """A store with grants in it, and the generation that each has come to."""
+    """A store with grants in it, and the present generation of each."""
 
     def __init__(self, url: str, schema: str = SCHEMA) -> None:
         self._url, self._schema = url, schema
@@ -63,7 +63,9 @@ class Bench:
         self.ids: list[str] = []
         self._sql: Any = statements(schema, is_waiting=False)["read"]
         self._random = random.Random(1)
-        self._parents = [identifier() for _ in range(1000)]  # to mint them is not the store's work
+        self._parents = [
+            identifier() for _ in range(1000)
+        ]  # made before, because making them isn't the store's work
 
     def ask(self, sql: Any) -> Any:
         with psycopg.connect(self._url, autocommit=True) as db:
@@ -71,7 +73,7 @@ class Bench:
             return cursor.fetchall() if cursor.description else None
 
     def load(self, count: int) -> None:
-        """Add many at once, in random order of their keys, as they would be in time."""
+        """Add many at once, with keys in random order, as in a real service."""
         columns = "generation, rotated_at, created_at, expires_at, id, subject, client_id, scope"
         copy: Any = f"COPY {self._schema}.grants ({columns}) FROM STDIN"
         ids = []
@@ -144,7 +146,7 @@ class Bench:
 
 
 class Results:
-    """What was found, as lines of tables, and whether it is as it should be."""
+    """The findings, as lines of tables, and whether all are within their limits."""
 
     def __init__(self) -> None:
         self.missed = 0
@@ -204,8 +206,8 @@ def sizes(results: Results, url: str, grants: int) -> None:
 def used(server: Server, *steps: Callable[[], object]) -> list[float]:
     """Return the µs of CPU that a call of each takes of this thread and of the server's processes.
 
-    What else runs on the machine makes every call slower, and those that need the server for longer
-    more so. It matters less here.
+    Other work on the machine makes every call slower by the clock, and longer calls more so. CPU
+    time depends on it less.
     """
 
     def clock() -> float:
@@ -253,7 +255,7 @@ def main() -> None:
     grants, loaded = (GRANTS // 10, LOADED // 10) if options.quick else (GRANTS, LOADED)
     results = Results()
     print(f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__})")
-    with address() as (url, _):  # bytes don't ask for the disk
+    with address() as (url, _):  # the disk doesn't matter for the number of bytes
         sizes(results, url, grants)
     timed = address(fsync="on", full_page_writes="on", shared_buffers="256MB")
     with one_core(), timed as (url, server):

@@ -4,7 +4,7 @@ A rotation is compared with a GET of a row of the same size through the same cli
 wall clock: both wait for the same socket. Bytes are the server's `used_memory`, its tables and the
 slack of its allocator included. `--millions 1` loads so many grants into one server and few into
 another, and compares the rotation of any of them, in turns, too; `--gate` says by its exit code
-whether all limits hold. Give it a machine at rest.
+whether all limits hold. Run it on a machine at rest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZES = (30_000, 66_000)  # grants; the last just after a table of the server ha
 
 
 class Rotating:
-    """Grants on their way through the generations: each call rotates the next of them."""
+    """Grants that are rotated: each call rotates the next of them."""
 
     def __init__(self, store: RedisStore, *grant_ids: str) -> None:
         self._store = store
@@ -66,7 +66,7 @@ def ratio(server: Server, rounds: int) -> tuple[float, float, float]:
             assert client.get(row)
 
         rotate()
-        # One call each, in turns: what else the machine does meets both alike.
+        # One call each, in turns, so that other work on the machine slows both equally.
         times = measure(
             {"rotate": rotate, "get": get}, rounds=rounds, burst=1, clock=perf_counter_ns
         )
@@ -83,7 +83,7 @@ def growth(engine: str, count: int, rounds: int) -> Times:
             stack.callback(store.close)
             ids = load(server, grants)
             random.Random(1).shuffle(ids)
-            # Written anew in their order: what is to be found is on the server's side.
+            # Copied in this order, so that only the server's memory is accessed at random.
             rotations[name] = Rotating(store, *(one.encode().decode() for one in ids))
         return measure(rotations, rounds=rounds, burst=1, clock=perf_counter_ns)
 
@@ -114,7 +114,7 @@ def sizes(server: Server, count: int) -> Iterator[tuple[str, float]]:
 
 
 def used(server: Server) -> int:
-    # A table that is growing is moved bit by bit: when it has come to rest there is one of it.
+    # The server moves a growing table bit by bit, and has two of them meanwhile: wait for the end.
     time.sleep(2)
     return int(server.do("INFO", "memory")["used_memory"])
 
@@ -142,7 +142,7 @@ def batched(server: Server, flows: Iterable[Flow[Any]]) -> None:
 
 
 class Recorder(ServerLink):
-    """A link that asks for nothing but the command that it is to send."""
+    """A link that only yields the command that would be sent."""
 
     def __init__(self) -> None:
         super().__init__(WAITING, None, is_ours=False, patience=0)

@@ -2,11 +2,11 @@
 
 Ours is `Core.begin` on a POST with a form, led to its end: body, refresh token, the grant's swap in
 the store, a new access token (signed by ES256), a new refresh token, the answer as bytes. Each call
-presents what the one before was answered with. Raw is `private_key.sign` of `cryptography` alone,
-on the octets of such an access token. Neither has the work of a server.
+presents the refresh token from the answer before. Raw is `private_key.sign` of `cryptography`
+alone, on the octets of such an access token. Neither has the work of a server.
 
-They run one call each in turns, because that is how they come: in a row, a signature would find the
-curve's tables in caches that a refresh has used for other things.
+They run one call each, in turns, as in a real service. If signatures ran in a row, they would find
+the curve's tables in the caches, which a refresh uses for other data.
 
 SQLite is not timed here, because the disk would be (`python -m benchmarks.sqlite_store` does): what
 is counted are commits, in its write-ahead log, and the rows and pages that 10,000 rotations leave.
@@ -44,7 +44,7 @@ from .measure import Times, measure
 GATE, GOAL = 3.0, 2.0
 RAW = "raw ES256 signature"
 ROTATIONS = 10_000
-COUNTED = 50  # of each kind: few enough that SQLite doesn't begin its log anew meanwhile
+COUNTED = 50  # of each kind: few enough that SQLite doesn't restart its log meanwhile
 FORM = b"grant_type=refresh_token&refresh_token="
 MEMBER = b'"refresh_token":"'
 HEADERS = {
@@ -101,7 +101,7 @@ def check(events: tuple[Event, ...], how: str) -> None:
 
 def functions() -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield what is measured."""
-    client = Client("memory://", settle=0)  # or it would be kept
+    client = Client("memory://", settle=0)  # 0: else the refresh token would be kept
     key = client.settings.keys.keys[0].private
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     signing_input = client.tokens.access_token.rpartition(".")[0].encode()

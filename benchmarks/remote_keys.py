@@ -1,8 +1,9 @@
 """What a fault of the issuer's key server costs: `python -m benchmarks.remote_keys`.
 
-For each fault and both doors: the longest that a request with a known key takes while a fetch is
-under way, among 400 of them in 8 threads or tasks; how many fetches a back-off's 61 seconds see, by
-a clock that is set; and the answers of known keys, of unknown ones, and of a process without keys.
+For each fault, through WSGI and ASGI: the longest time of a request with a known key during a
+fetch, among 400 requests in 8 threads or tasks; the number of fetches in 61 seconds of back-off, by
+a clock that is set; and the answers for known keys, for unknown keys, and in a process without
+keys.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from tests.keyserver.faults import FAULTS
 from tests.keyserver.site import DOORS, Author, Site, settle
 
 REQUESTS, THREADS = 400, 8
-TIMEOUT = 1.0  # seconds for a fetch: whoever waited for one would need as long
+TIMEOUT = 1.0  # seconds for a fetch: a request that waited for one would take as long
 
 
 def line(fault: str, door: str) -> str:
-    """Play one fault at one door."""
+    """Run one fault through WSGI or ASGI, and return its line."""
     clock = Clock()
     with KeyServer() as server:
         author = Author(server.base, clock)

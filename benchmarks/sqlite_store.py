@@ -1,8 +1,8 @@
 """What a grant costs in an SQLite file: `python -m benchmarks.sqlite_store [DIRECTORY]`.
 
 Bytes are those of the whole file, indexes and free space included. A rotation is one commit; the
-floor is an UPDATE of one number by `sqlite3` alone, under the same pragmas. Times are medians; the
-disk decides them, so that only the differences tell something.
+floor is an UPDATE of one number by `sqlite3` alone, under the same pragmas. Times are medians; they
+depend on the disk, so only the differences are meaningful.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def timed(step: Callable[[], object]) -> float:
 
 
 class Rotating:
-    """One grant on its way through the generations."""
+    """One grant that is rotated again and again."""
 
     def __init__(self, folder: Path, synchronous: str) -> None:
         self.path = folder / f"{synchronous}.db"

@@ -120,7 +120,7 @@ def good(factory: TokenFactory, token: str) -> Function:
 
 
 def whole(factory: TokenFactory, token: str) -> Function:
-    """Return all that a request costs in the core: its route and its header, too."""
+    """Return the whole work of the core for a request, with its route and its header."""
     core, request = prepared(factory), Request("GET", "/", {"authorization": f"Bearer {token}"}.get)
     assert isinstance(run(core.decide(request)), Forward)
     return lambda: run(core.decide(request))
@@ -137,7 +137,7 @@ def refused(factory: TokenFactory, token: str) -> Function:
             return True
         return False
 
-    # Once a good one, as in life: the issuer's header is known.
+    # First a good token, as in a real service, so that the issuer's header is known.
     core.verify(Hidden(factory.token()), NOW)
     assert check(), token
     return check
@@ -181,7 +181,7 @@ def rows(rounds: int) -> Iterator[tuple[str, bool]]:
     yield "| token | ours, µs | raw, µs | ratio | quartiles | gate | |", True
     yield "|---|--:|--:|--:|:-:|--:|---|", True
     found = dict(functions())
-    # What was made for the measuring is no garbage to look through while measuring.
+    # Collections during the measurement skip all objects that were made before it.
     gc.collect()
     gc.freeze()
     for line in LINES:

@@ -3,22 +3,21 @@
     python tools/hops.py [TREE] [--gate] [--list]
 
 TREE is a checkout of this or another commit, by default the one that this file is in. Whole
-requests go through the real doors of its package, set up by what every version has: `Settings`,
-`KeySet`, `Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or known ones
-of a service that only verifies. A refresh is one that rotates. The application answers with an
-iterator, as frameworks do.
+requests go through the package's real middlewares, made with names that every version has:
+`Settings`, `KeySet`, `Refresh`, `TokenCache`, `Issuer`, and the two middlewares. Tokens are new or
+known ones of a service that only verifies. A refresh is one that rotates. The application answers
+with an iterator, as frameworks do.
 
-What is counted, by `sys.setprofile`, from the call of the door until the answer is read:
+What is counted, by `sys.setprofile`, from the call of the middleware until the answer is read:
 
-* A *call*: a function of the package is entered. A generator or coroutine is entered once; that it
-  goes on later is a *resumption*, which is no call. Comprehensions and class bodies are no
+* A *call*: a function of the package is entered. A generator or coroutine is entered once; when it
+  continues later, that is a *resumption*, not a call. Comprehensions and class bodies are no
   functions, nor are the methods that `dataclasses` writes, which stand in no file.
 * The *files*: those in which the called functions stand.
 * A *change of file*: a call whose caller stands in another file. The caller is the nearest function
-  of the package below it on the stack; in a thread that has none there, it is the function that was
-  entered last before, in whichever thread. The way back, and a resumption, are not counted again: a
-  reader who goes to another file and comes back has changed it once. The call of the door, from
-  outside, is not counted.
+  of the package below it on the stack; in a thread that has none, it is the last function that was
+  entered before, in any thread. A return and a resumption are not counted: going to another file
+  and back is one change. The call of the middleware, from outside, is not counted.
 * The *closures*: functions that stand inside functions, and lambdas, each counted once.
 
 Threads of the process's own may run at the same time. So each request is sent several times, each
@@ -49,7 +48,7 @@ from urllib.parse import urlencode
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "jwt_middleware"
-RUNS = 5  # of each request; the shortest counts
+RUNS = 5  # of each request; the one with the fewest calls counts
 # Changes of file, by how a case's name begins. The goal for a refresh is 25. It runs through 24 to
 # 29 files, each of which is entered once at least: 23 to 28 changes where none is entered twice.
 LIMITS = {"first sight": 15, "refresh": 61}
@@ -66,7 +65,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class Call:
-    """One call: what was entered, how deep below the door, and whether the file changed with it."""
+    """One call: the function, its depth below the middleware, and whether the file changed."""
 
     file: str  # below the package
     line: int
@@ -100,12 +99,14 @@ class Way:
 
 
 class Recorder:
-    """Notes what the package enters, in every thread that was started after it was made."""
+    """Records the functions that the package enters, in every thread started after it was made."""
 
     def __init__(self, package: Path) -> None:
         self._folder = f"{package}{os.sep}"
         self._calls: list[Call] = []
-        self._places: dict[FrameType, int] = {}  # held, so that no other frame gets its identity
+        self._places: dict[
+            FrameType, int
+        ] = {}  # keeps the frames alive, so that no other frame gets the same id
         self._resumptions = 0
         self._is_on = False
         threading.setprofile(self._note)
@@ -122,7 +123,7 @@ class Recorder:
         self._places = {}
 
     def way(self) -> Way:
-        """Return what was noted last."""
+        """Return the record of the last request."""
         return Way(tuple(self._calls), self._resumptions)
 
     def _is_ours(self, code: CodeType) -> bool:
@@ -187,7 +188,7 @@ def with_refresh_token(token: str) -> Sent:
 
 
 def by_wsgi(recorder: Recorder, settings: Any) -> Callable[[Sent], bytes]:
-    """Return what sends a request through the WSGI door, and returns the body of the answer."""
+    """Return a function that sends a request through WSGI and returns the answer's body."""
 
     def application(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
@@ -224,7 +225,7 @@ def by_wsgi(recorder: Recorder, settings: Any) -> Callable[[Sent], bytes]:
 def by_asgi(
     recorder: Recorder, settings: Any, loop: asyncio.AbstractEventLoop
 ) -> Callable[[Sent], bytes]:
-    """Return what sends a request through the ASGI door, and returns the body of the answer."""
+    """Return a function that sends a request through ASGI and returns the answer's body."""
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -266,7 +267,7 @@ def by_asgi(
 def measured(tree: Path) -> dict[str, Way]:
     """Return the way of every case, by its name, of the package in a tree."""
     sys.path.insert(0, str(tree.resolve()))
-    # What is made for one process only, and no more than that, is meant here.
+    # Silences the warning about a store and keys of one process, which are intended here.
     logging.getLogger(PACKAGE).addHandler(logging.NullHandler())
     recorder = Recorder(tree.resolve() / PACKAGE)
     package = importlib.import_module(PACKAGE)
@@ -327,7 +328,7 @@ def _of_tokens(
     issuer = package.Issuer(issuing)
     first: list[Way] = []
     again: list[Way] = []
-    for _ in range(RUNS + 1):  # the first of all also makes what is made once
+    for _ in range(RUNS + 1):  # the first run also makes what is made only once
         tokens = issuer.issue("alice", scope="read", claims={"roles": ["editor"]})
         for ways in (first, again):
             send(with_token(tokens.access_token))
@@ -338,7 +339,7 @@ def _of_tokens(
 def _of_refresh(
     package: Any, recorder: Recorder, settings: Any, send: Callable[[Sent], bytes]
 ) -> list[Way]:
-    """Return the ways of refreshes, each with the token that the one before has brought."""
+    """Return the ways of refreshes, each with the token of the refresh before."""
     token = package.Issuer(settings).issue("alice", scope="read").refresh_token
     ways: list[Way] = []
     for _ in range(RUNS + 1):

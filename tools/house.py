@@ -1,4 +1,4 @@
-"""Print how large the package is, what in it makes it hard to read, and how much of it may be.
+"""Print the size of the package, what makes it hard to read, and the limits.
 
 Statements (`ast.stmt`), long files and functions, cycles of imports, imports inside functions, and
 top-level names that stand in two modules or more. tests/test_house.py holds the limits.
@@ -18,7 +18,7 @@ from typing import TypeAlias
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "jwt_middleware"
 FOR_TESTS = f"{PACKAGE}.testing"
-LONGEST_FILE = 400  # lines; what is made for tests, FOR_TESTS, aside
+LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
     "statements": 11_063,
@@ -29,7 +29,9 @@ LIMITS = {
     "names in two modules": 30,
     "public names in two modules": 0,
 }
-OF_BOTH_DOORS = {"JWTMiddleware"}  # what an application imports from either: the same by intent
+OF_BOTH_DOORS = {
+    "JWTMiddleware"
+}  # an application imports it from either module: the same name on purpose
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Known: TypeAlias = dict[str, tuple[Path, ast.Module]]  # by a module's dotted name
@@ -67,7 +69,7 @@ def imports_inside(tree: ast.Module) -> list[ast.stmt]:
 
 
 def targets(name: str, path: Path, tree: ast.Module, known: set[str]) -> set[str]:
-    """Return the modules of the package that a module imports, wherever in it."""
+    """Return the modules of the package that a module imports, at its top or inside functions."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -143,7 +145,7 @@ def length(path: Path) -> int:
 
 
 def long_files(known: Known) -> list[str]:
-    """Return the files over the limit, the longest first; what is made for tests aside."""
+    """Return the files over the limit, the longest first, without modules made for tests."""
     lines = {
         name: length(path)
         for name, (path, _) in known.items()
@@ -164,7 +166,7 @@ def long_functions(known: Known) -> list[str]:
 
 
 def measures(known: Known) -> dict[str, int | list[str]]:
-    """Return what LIMITS is about, by its names: a number, or what is found."""
+    """Return the measures by their names in LIMITS: a number, or the list of findings."""
     shared = shared_names(known)
     return {
         "statements": sum(statements(tree) for _, tree in known.values()),
@@ -186,7 +188,7 @@ def measures(known: Known) -> dict[str, int | list[str]]:
 
 
 def main() -> None:
-    """Print the measures, and what they are made of."""
+    """Print the measures, and their details."""
     known = modules(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
     print(f"{len(known)} modules, {sum(length(path) for path, _ in known.values())} lines")
     for what, found in measures(known).items():

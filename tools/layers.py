@@ -2,8 +2,8 @@
 
     python -m tools.layers
 
-The order is that of `LAYERS` in tests/test_layers.py, turned upside down: what stands at the top
-may import what stands below it. What is in a folder is said by the first sentence of its package.
+The order is that of `LAYERS` in tests/test_layers.py, reversed: a folder may import only from those
+below it. A folder is described by the first sentence of its package's docstring.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m tools.map [--into CONTRIBUTING.md]
 
-The page has a place for each, between two comments that bear its name. A way shows each call that
+The page has a place for each, between two comments with its name. A way shows each call that
 changes the file, as `tools/hops.py` counts them, below the call that it was made from; functions
 that are called within a file are left out (`tools/hops.py --list` shows them). Beside a function
 stands the beginning of its docstring.
@@ -21,11 +21,11 @@ from tools import hops, house, layers
 
 WIDTH = 118  # columns
 WORDS = 68  # the column where docstrings begin
-LEAST = 20  # columns of a docstring; of less nobody would learn anything
+LEAST = 20  # columns of a docstring; a shorter piece says nothing
 
 
 def texts(root: Path = house.ROOT) -> dict[str, str]:
-    """Return what belongs into the page, by the name of its place."""
+    """Return the texts for the page, by the name of their place."""
     found = hops.measured(root)
     return {
         "The layers": _fenced(layers.picture(root)),
@@ -37,7 +37,7 @@ def texts(root: Path = house.ROOT) -> dict[str, str]:
 
 
 def shown(way: hops.Way, package: Path) -> str:
-    """Return the door and every call that changes the file, numbered, indented by caller."""
+    """Return the first call and every call that changes the file, numbered, indented by caller."""
     lines: list[str] = []
     above: list[int] = []  # the depths of the shown calls that are not over yet
     for call in way.calls:
@@ -63,7 +63,7 @@ def docstring(path: Path, line: int) -> str:
 def _docstrings(path: Path) -> dict[int, str]:
     tree = ast.parse(path.read_text("utf-8"), str(path))
     return {
-        # Where the interpreter says that a function begins: at its first decorator.
+        # The interpreter counts a function from its first decorator.
         min([one.lineno, *(node.lineno for node in one.decorator_list)]): ast.get_docstring(one)
         or ""
         for one in house.functions(tree)

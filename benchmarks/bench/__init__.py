@@ -1,4 +1,4 @@
-"""What a request costs, beside others that do the like, in one run: `make bench`.
+"""What a request costs, compared with similar packages, in one run: `make bench`.
 
 Everything in this process is measured by `benchmarks.measure`: in turns, in CPU time of one thread,
 by medians of ratios. Servers, imports and Node have processes of their own, and take turns, too.

@@ -1,7 +1,7 @@
 """Measure, print tables in Markdown, and say which gates were missed: `make bench`.
 
-With `--gate` a line that misses is measured anew, three times at most, and may be off by a tenth;
-where Python is slow beside OpenSSL, what is Python's in a limit is larger by as much.
+With `--gate` a line that misses is measured again, three times at most, and may be off by a tenth.
+Where Python is slow compared with OpenSSL, Python's part of a limit is larger by the same factor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PEERS = (
 
 def sections(*, is_gate: bool, parts: str) -> Iterator[Section]:
     """Yield the sections of these parts; of a gate, what has limits."""
-    warnings.simplefilter("ignore")  # what peers say about their own dependencies
+    warnings.simplefilter("ignore")  # peers warn about their own dependencies
     from . import costs, flat, node, servers, weight
 
     if "process" in parts:
@@ -43,7 +43,7 @@ def sections(*, is_gate: bool, parts: str) -> Iterator[Section]:
 
 
 def machine() -> str:
-    """Say what it runs on, and beside what."""
+    """Return the machine, the interpreter and the versions of the packages."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     versions = ", ".join(f"{name} {version(name)}" for name in PEERS)
     load = os.getloadavg()[0]
@@ -54,7 +54,7 @@ def machine() -> str:
 
 
 def allowance() -> Allowance:
-    """Say what this machine may be off by."""
+    """Return by how much this machine may miss a limit."""
     from . import costs
 
     pace = costs.pace()
@@ -92,7 +92,7 @@ def main() -> int:
         if given.only not in section.title:
             continue
         print(f"\n## {section.title}\n", flush=True)
-        # What was made for the measuring is no garbage to look through while measuring.
+        # Collections during the measurement skip all objects that were made before it.
         gc.collect()
         gc.freeze()
         rows = section.measured(share=given.share, allowed=allowed, attempts=attempts)

@@ -8,34 +8,34 @@ from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any
 
-# A token or the beginning of one, as people put it on a command line by mistake.
+# A token or its beginning, which a user may put on a command line by mistake.
 _LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_.-]*)?")
 
 
 class Refusal(Exception):
-    """What the user asked for can't be done; the message says why, and what can."""
+    """The command can't do what was asked; the message says why, and what is possible."""
 
 
 async def waited(call: Any, *args: Any) -> Any:
-    """Call what may be asynchronous or not, and return its answer."""
+    """Call a sync or async function, and return its answer."""
     answer = call(*args)
     return await answer if isawaitable(answer) else answer
 
 
 def printable(text: str) -> str:
-    """Return a text with tokens left out, and control characters of terminals escaped."""
+    """Return a text without tokens, and with terminal control characters escaped."""
     return "".join(
         one if one.isprintable() else ascii(one)[1:-1] for one in _LIKE_A_TOKEN.sub("[token]", text)
     )
 
 
 def timed(seconds: float) -> str:
-    """Return a time in words that `fromisoformat` takes: UTC, to the minute."""
+    """Return a time as text that `fromisoformat` reads: UTC, to the minute."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table, its columns under each other."""
+    """Yield the lines of a table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""Read the command line and do what it says. What goes wrong is one line on stderr, and exit 2."""
+"""Read the command line and run the command. An error is one line on stderr, and exit 2."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Refusal, ConfigurationError) as refusal:
         sys.stderr.write(f"{PROG}: {printable(str(refusal))}\n")
     except OSError as error:
-        # Commands name their own files. What is left is the output, which Python would try to write
-        # once more at its end.
+        # Errors of files that a command names are handled there, so this is an error of the output.
+        # Python would try to write it again at its end; so send the rest nowhere.
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -57,7 +57,7 @@ def _parser() -> ArgumentParser:
 
 
 def _demo(arguments: Namespace) -> None:
-    # Not at the top: making a key doesn't wait for a server, a database and a browser.
+    # Not at the top: other commands needn't load a server, a database and a browser.
     from .demo import run_demo
 
     try:

@@ -1,7 +1,7 @@
-"""What a change of settings does to those who are logged in: `check --against OLD`. It asks nobody.
+"""What a change of settings does to present logins: `check --against OLD`, without network.
 
-Tokens are made as the old settings would, in memory, and checked with what the new ones have: two
-settings may differ in many words and not in what they take, or the reverse.
+Tokens are made in memory by the old settings, and checked by the new ones. The texts aren't
+compared: settings with other words may accept the same tokens, and the reverse.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OUT = "all are logged out at once"
 
 
 def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
-    """Yield what happens to living logins when the new settings take the old ones' place."""
+    """Yield what happens to present logins when the new settings replace the old ones."""
     now = new.clock()
     before, after = issuing(old), issuing(new)
     if before is None:
@@ -95,7 +95,7 @@ def _refresh_tokens(old: Settings, new: Settings, now: float, spell: Spell) -> I
 
 
 def _made(settings: Settings, now: float, end: float) -> Iterator[str]:
-    """Yield a refresh token by each secret of the settings, and first by the one that signs."""
+    """Yield a refresh token for each secret of the settings, first for the one that signs."""
     group, issuer = cast("Refresh", settings.refresh), settings.issuer
     for key in present_secrets(settings.keys, group, issuer):
         yield _refresh_token_by(key, issuer, now, end)
@@ -122,7 +122,7 @@ def _somebodys_grant(now: float, end: float) -> Grant:
 
 
 def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[float, str]:
-    """Return when the new settings stop to take a refresh token, and why."""
+    """Return when the new settings stop accepting a refresh token, and why."""
     group = cast("Refresh", new.refresh)
     keys = refresh_keys(new.keys, group, new.issuer, new.keys.source)
     dates = sorted(one.ends_at for one in group.former if now < one.ends_at < end)
@@ -135,7 +135,7 @@ def _taken_until(text: str, new: Settings, now: float, end: float) -> tuple[floa
 
 
 def _way_out(old: Settings, new: Settings, now: float, spell: Spell) -> str:
-    """Return the entry of `former` that keeps everybody: tried, and spelled without secrets."""
+    """Return an entry of `former` that keeps all logins: tried here, written without secrets."""
     before, after = cast("Refresh", old.refresh), cast("Refresh", new.refresh)
     date, source = _date(now, before), old.keys.source
     name: dict[str, Any] = {} if old.issuer == new.issuer else {"issuer": old.issuer}
@@ -204,7 +204,7 @@ _SCHEMES = {"postgres": "postgresql", "rediss": "redis"}  # two schemes that lea
 
 
 def _that_hold(*rows: tuple[bool, LineState, str, str, str]) -> list[Line]:
-    """Return the line of each row whose condition holds, which stands first."""
+    """Return the line of each row whose condition, its first value, holds."""
     return [Line(state, what, seen, remedy) for holds, state, what, seen, remedy in rows if holds]
 
 
@@ -318,9 +318,9 @@ def _access_tokens(old: Settings, new: Settings, now: float) -> Line:
 
 
 def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
-    """Return why an access token of before would be refused, or "".
+    """Return why an access token of the old settings would be refused, or "".
 
-    It is made without its signature, which may need a KMS: the keys themselves are compared.
+    The token is made without a signature, which may need a KMS: the keys themselves are compared.
     """
     wording = access.beginning(old.issuer, tuple(old.audience))
     grant = _somebodys_grant(now, now + DAY)
@@ -330,7 +330,7 @@ def _refused(key: Key, old: Settings, new: Settings, now: float) -> str:
     try:
         trust = Runtime.of(new).issuers.find(old.issuer, now)
         if trust is None:
-            return ""  # only `issuer_for` knows
+            return ""  # `issuer_for` decides, and isn't called here
         claims.check_type(parsed, trust.policy.profile)
         known = trust.keys.key_set
         if known.keys and not _is_same_key(key, known.find(key.kid)):

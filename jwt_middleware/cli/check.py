@@ -1,7 +1,7 @@
 """`jwt-middleware check`: read the settings as the application would, and say what is risky.
 
-What is wrong is an error of the settings themselves, and the application doesn't start with it.
-What is allowed and still seldom meant is found by the rules in `risks`.
+Wrong settings are an error here, as at the start of the application. Settings that are allowed, but
+seldom intended, are found by the rules in `risks`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _check(arguments: Namespace) -> int:
     try:
         settings = settings_of(arguments)
         old = _old(arguments)
-        runtime = Runtime.of(settings)  # makes the store, and doesn't connect to it
+        runtime = Runtime.of(settings)  # makes the store, without connecting to it
         if arguments.door is not None:
             runtime.core(asynchronous=arguments.door == "asgi")
     except ConfigurationError as error:
@@ -51,7 +51,7 @@ def _old(arguments: Namespace) -> Settings | None:
 
 
 def _spelling(arguments: Namespace) -> Callable[[Mapping[str, str]], str]:
-    """Return how these settings spell an entry of `Refresh.former`."""
+    """Return a function that writes an entry of `Refresh.former` in the form of these settings."""
     if arguments.settings is not None:
         return _in_python
     if arguments.toml is not None:
@@ -61,7 +61,7 @@ def _spelling(arguments: Namespace) -> Callable[[Mapping[str, str]], str]:
 
 def _in_python(entry: Mapping[str, str]) -> str:
     values = {
-        # <the old keys> stands for what can't be shown: it is no text, and is not quoted.
+        # A value such as <the old keys> is a placeholder, not text, so it isn't quoted.
         name: value if value.startswith("<") else json.dumps(value)
         for name, value in entry.items()
     }
@@ -73,8 +73,8 @@ def _in_python(entry: Mapping[str, str]) -> str:
 # --- errors
 
 
-# What the settings refuse, and the rule of the standards behind it; the first that matches counts.
-# Rules with an id like RS-30 are those of tests/rules.toml.
+# Patterns of the settings' errors, and the rule of a standard that each enforces; the first match
+# counts. Rules with an id like RS-30 are those of tests/rules.toml.
 ERRORS: tuple[tuple[str, str], ...] = (
     (r"excludes optional|excludes scope", "RS-04"),
     (r"cookies with tokens must not travel in clear", "RS-09"),

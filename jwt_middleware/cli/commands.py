@@ -1,4 +1,4 @@
-"""Commands and their options as values; `add_commands` makes argparse know them."""
+"""Commands and their options as values; `add_commands` adds them to argparse."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Option(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """Options that exclude each other."""
+    """Options of which only one may be given."""
 
     options: tuple[Option, ...]
     is_required: bool = False
 
 
 class Subcommand(NamedTuple):
-    """One command, or a group of commands: then it has these, and nothing that it does itself."""
+    """One command, or a group of commands, which has no action of its own."""
 
     name: str
     about: str  # its help, and the first sentence of its description

@@ -1,4 +1,4 @@
-"""Which settings a command works with: found as the application would find them."""
+"""Find the settings for a command, in the same way as the application finds them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .commands import OneOf, Option, option
 ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
-# Where the settings are.
+# The options that say where the settings are.
 SOURCE: tuple[Option | OneOf, ...] = (
     OneOf(
         (
@@ -55,7 +55,7 @@ def settings_of(arguments: Namespace) -> Settings:
 
 
 def source_of(arguments: Namespace) -> str:
-    """Return where the settings are from, in words."""
+    """Return in words where the settings come from."""
     return arguments.settings or arguments.toml or f"the environment ({arguments.prefix}*)"
 
 
@@ -71,7 +71,7 @@ def imported(name: str, option: str = "--settings") -> Settings:
     except ConfigurationError:
         raise
     except Exception as error:
-        # The application's own module runs here: it may raise anything.
+        # The application's module runs here: it may raise anything.
         raise Refusal(f"{option} {name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
@@ -81,11 +81,11 @@ def imported(name: str, option: str = "--settings") -> Settings:
 
 
 def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:
-    """Return the group of settings by which tokens are issued here, if they are."""
+    """Return the group of settings that issues tokens, or None."""
     group = settings.refresh if isinstance(settings, Settings) else None
     return group if group is not None and group.serve else None
 
 
 def in_memory(store: object) -> bool:
-    """Say whether a store is each process's own, so that a command sees nothing of it."""
+    """Say whether a store is in the memory of one process, which a command can't see."""
     return isinstance(store, str) and store.startswith("memory:")

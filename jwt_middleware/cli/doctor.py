@@ -1,7 +1,7 @@
-"""`jwt-middleware doctor`: try what the settings name, from here and now.
+"""`jwt-middleware doctor`: try the key sources and the store that the settings name.
 
-Keys are fetched as the middleware fetches them, the store is checked as at a start. Nothing is
-changed but what a start changes: a store makes its schema.
+Keys are fetched as the middleware fetches them, the store is checked as at a start. Only what a
+start changes is changed: a store makes its schema.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from .configured import AS_JSON, SOURCE, in_memory, settings_of, source_of
 from .lines import Line, origin, span, write_lines
 
 STORE_ROUNDS = 5  # questions to the store, for its latency
-LATELY = 600.0  # seconds; ends of this time are counted
-SLOW_STORE = 0.1  # seconds; a request that needs the store waits so long
+LATELY = 600.0  # seconds; ends in this time are counted
+SLOW_STORE = 0.1  # seconds; a slower answer is worth a warning, because requests wait for it
 PACKAGE = "jwt_middleware"
-MESSAGE = b"jwt-middleware doctor"  # without a dot, so that its signature is of no token
+MESSAGE = b"jwt-middleware doctor"  # without a dot, so its signature can't be that of a token
 
 
 def _doctor(arguments: Namespace) -> int:
@@ -85,7 +85,7 @@ def _home() -> str:
 
 
 def _foreign(path: Iterable[str]) -> Iterator[Line]:
-    """Look for another package that is imported by the same name: PyPI has one."""
+    """Look for another package with the same import name: PyPI has one."""
     home = os.path.realpath(_home())
     for folder in dict.fromkeys(os.path.realpath(one or os.curdir) for one in path):
         here = os.path.join(folder, PACKAGE)
@@ -132,7 +132,7 @@ def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) ->
             f"{where} of {one.issuer!r} gives no key set: {error.problem}",
             error.remedy or "tell who runs the issuer",
         )
-    except Exception as error:  # noqa: BLE001  (a fetcher of the application's may raise anything)
+    except Exception as error:  # noqa: BLE001 (the application's fetcher may raise anything)
         yield Line(
             "FAIL",
             place,
@@ -148,7 +148,7 @@ def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) ->
 
 def _skipped(place: str, key: Skipped) -> Line:
     name = key.kid or "a key without kid"
-    # Keycloak publishes one for encryption beside those that sign: nothing is wrong with it.
+    # Not an error: Keycloak publishes an encryption key beside its signing keys.
     if key.problem == NOT_FOR_SIGNATURES:
         return Line("-", place, f"{name} is left alone: {key.problem}")
     return Line(
@@ -168,7 +168,7 @@ def _names_of(keys: KeySet) -> str:
 
 
 def _signer_lines(key: Key | None) -> Iterator[Line]:
-    """Have a key that is elsewhere sign something that is no token."""
+    """Let an external key sign a message that isn't a token."""
     if not isinstance(key, ExternalKey):
         return
     started = time.monotonic()
@@ -181,7 +181,7 @@ def _signer_lines(key: Key | None) -> Iterator[Line]:
             f"what it signs isn't signed by {key.kid}: no login and no refresh works",
             "give the public part of the key that it has",
         )
-    except Exception as error:  # noqa: BLE001  (a signer of the application's may raise anything)
+    except Exception as error:  # noqa: BLE001 (the application's signer may raise anything)
         yield Line(
             "FAIL",
             "signer",
@@ -194,7 +194,7 @@ def _signer_lines(key: Key | None) -> Iterator[Line]:
 
 
 class _Watched:
-    """A fetcher that takes note of what came, how long it took, and what time it is there."""
+    """A fetcher that records each answer, how long it took, and the server's time."""
 
     def __init__(self, inner: Fetcher, clock: Callable[[], float]) -> None:
         self._inner = inner
@@ -210,10 +210,11 @@ class _Watched:
         return answer
 
     def lines(self, place: str, leeway: float) -> Iterator[Line]:
-        """Return what there is to say about each answer, and about the clocks."""
+        """Return the lines about each answer, and about the clocks."""
         for url, answer, _, took in self._seen:
             yield Line(
-                # No fault: without an OpenID provider, the other kind of metadata is asked for.
+                # Not an error: if this isn't an OpenID provider, the other metadata URL is tried
+                # next.
                 "ok" if answer.status == 200 else "-",
                 place,
                 f"{url} answers {answer.status}, {len(answer.body)} octets in "
@@ -225,7 +226,8 @@ class _Watched:
 
 def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
     try:
-        # RFC 9110 s6.6.1: Date has whole seconds, cut off. Half a second later is the middle.
+        # RFC 9110 s6.6.1: Date has whole seconds, cut off. On average the time is half a second
+        # later.
         there = parsedate_to_datetime(date or "").timestamp() + 0.5
     except ValueError:
         return Line("-", "clock", f"{url} has no Date to compare with")
@@ -257,7 +259,7 @@ def _store_lines(settings: Settings) -> Iterator[Line]:
         yield Line("FAIL", "store", error.problem, error.remedy)
     except StoreUnavailable as error:
         yield Line("FAIL", "store", f"doesn't answer: {error.detail}", "is it up, and reachable?")
-    except Exception as error:  # noqa: BLE001  (a store of the application's may raise anything)
+    except Exception as error:  # noqa: BLE001 (the application's store may raise anything)
         yield Line(
             "FAIL",
             "store",

@@ -1,4 +1,4 @@
-"""`jwt-middleware grants`: see who is logged in, end it, and clear away what is over."""
+"""`jwt-middleware grants`: list logins, end them, and delete expired ones."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _configured(arguments: Namespace) -> str:
 
 
 def _from_environment(variable: str) -> str:
-    """Return the store of one variable: the other settings, and the keys, are not needed."""
+    """Return the store that one variable names: other settings, and keys, are not needed."""
     path = os.environ.get(f"{variable}_FILE")
     try:
         url = Path(path).read_text().removesuffix("\n") if path else os.environ.get(variable)
@@ -117,7 +117,7 @@ def _from_environment(variable: str) -> str:
 
 
 def _every(store: Any) -> Iterator[Grant]:
-    """Yield the living grants, page by page: a million would not fit into memory."""
+    """Yield the living grants, page by page, because all may not fit into memory."""
     position: object | None = None
     while True:
         grants, position = store.page(position, GRANTS_A_PAGE)
@@ -137,16 +137,16 @@ def _write_all(lines: Iterable[str]) -> int:
             count += 1
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader is gone, as with `| head`. Python writes what is left when it closes the
-        # stream, and would raise again: let that go nowhere.
+        # The reader has closed the pipe, as `| head` does. Python writes the rest when it closes
+        # the stream, and would raise again: so send the rest nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return count
 
 
 def _as_row(grant: Grant) -> str:
     scope = f"  scope {grant.scope}" if grant.scope else ""
-    # A subject may have control characters of terminals: `issue` refuses them, other programs that
-    # write to the store may not.
+    # A subject may hold terminal control characters: `issue` refuses them, but other programs may
+    # write to the store.
     subject = grant.subject if grant.subject.isprintable() else repr(grant.subject)
     return (
         f"{grant.id}  {subject}  {grant.client_id}  begun {timed(grant.created_at)}  "
@@ -171,7 +171,7 @@ def _moment(text: str) -> float:
 
 
 def _total(verb: str, steps: Iterable[int]) -> int:
-    """Return the sum of what the steps did; every second a line on stderr says how far they are."""
+    """Run the steps and return their sum; print the progress to stderr once a second."""
     done, told_at = 0, time.monotonic()
     for seen, count in enumerate(steps, 1):
         done += count

@@ -1,4 +1,4 @@
-"""`jwt-middleware keys`: make the issuer's keys, and let them follow each other under load."""
+"""`jwt-middleware keys`: make the issuer's keys, and rotate them while the service runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import Refusal, printable, table, timed
 from .commands import Option, Subcommand, option
 
 clock = wall_clock
-REFRESH_LIFE = 30 * DAY  # seconds for which a derived secret is kept, unless grants are idle longer
+REFRESH_LIFE = 30 * DAY  # seconds that a derived secret is kept, if no idle limit is longer
 
 
 # --- the commands
@@ -91,7 +91,7 @@ def _rotate(arguments: Namespace) -> None:
     def change(found: tuple[FileKey, ...]) -> tuple[FileKey, ...]:
         following = states.of(found, KeyStage.NEXT)
         if following is None:
-            # A file without states. A new key is published before it signs.
+            # A file without states: add the next key, which is published before it signs.
             key = _new_key(arguments.algorithm or found[0].key.algorithm.name)
             found = states.followed(found, key, now)
             if not arguments.force:
@@ -130,7 +130,7 @@ def _rotate(arguments: Namespace) -> None:
 
 
 def _dependent(arguments: Namespace) -> str:
-    """Return which tokens still need a retired key, in words."""
+    """Return in words which tokens still need a retired key."""
     return (
         "access tokens that it signed are good till then"
         if arguments.own_secret
@@ -181,7 +181,7 @@ def _print_public(arguments: Namespace) -> None:
 
 
 def _parsed(contents: bytes) -> tuple[KeySet, tuple[FileKey, ...]]:
-    """Return the keys of a file as the service reads them, and with their states."""
+    """Return the keys of a file, as the service reads them and with their states."""
     key_set = KeySet.from_jwks(contents)
     return key_set, states.held(json.loads(contents)["keys"], key_set.keys)
 
@@ -194,16 +194,16 @@ def _parsed_file(path: Path) -> tuple[KeySet, tuple[FileKey, ...]]:
 def _changed(
     arguments: Namespace, change: Callable[[tuple[FileKey, ...]], tuple[FileKey, ...]]
 ) -> tuple[tuple[FileKey, ...], tuple[FileKey, ...]]:
-    """Change the keys in a file, one operator after the other; return them before and after."""
+    """Change the keys in a file, under its lock; return the keys before and after."""
     seen: list[tuple[FileKey, ...]] = []
 
     def to(contents: bytes) -> bytes:
         _, before = _parsed(contents)
-        document = json.loads(contents)  # with members and keys that aren't ours
+        document = json.loads(contents)  # keeps members and keys that aren't ours
         after = states.document(
             change(before), document, [one for one in document["keys"] if is_foreign(one)]
         )
-        # Read back: a file that the service can't read must not replace one that it can.
+        # Read the new contents: they must not replace a good file if the service can't read them.
         seen.extend((before, _parsed(after)[1]))
         return after
 
@@ -233,7 +233,7 @@ def _refusals(path: Path) -> Generator[None, None, None]:
 
 
 def _new_key(algorithm: str) -> Key:
-    """Return a new key whose kid doesn't begin with "-", as options do."""
+    """Return a new key whose kid doesn't begin with "-", which would look like an option."""
     while True:
         (key,) = KeySet.generate(algorithm).keys
         if not key.kid.startswith("-"):
@@ -241,7 +241,7 @@ def _new_key(algorithm: str) -> Key:
 
 
 def _chosen(found: Sequence[FileKey], kid: str) -> FileKey:
-    """Return the one key that is called so, or begins so."""
+    """Return the one key with this kid, or whose kid begins so."""
     exact = [one for one in found if one.key.kid == kid]
     matching = exact or [one for one in found if one.key.kid.startswith(kid)]
     if len(matching) != 1:
@@ -251,13 +251,13 @@ def _chosen(found: Sequence[FileKey], kid: str) -> FileKey:
 
 
 def _keep(arguments: Namespace) -> float:
-    """Return the seconds for which something that a key has signed may be good."""
+    """Return for how many seconds a token that a key has signed may be good."""
     access: float = arguments.access_lifetime + LONGEST_LEEWAY + states.MAX_SET_AGE
     return access if arguments.own_secret else max(access, arguments.idle_limit)
 
 
 def _permit(arguments: Namespace, problem: str, way_out: str, danger: str) -> None:
-    """Refuse a step that comes too early; with --force, keep a warning to print when it is done."""
+    """Refuse a step that is too early; with --force, note a warning to print afterwards."""
     if not arguments.force:
         raise Refusal(f"{problem}: {way_out}")
     arguments.warning = f"warning: {problem}; {danger}\n"
@@ -310,7 +310,7 @@ _FILE_OPTION = option(
     metavar="FILE",
     help="default: %(default)s",
 )
-# How long tokens are valid: a key must be kept for as long as one that it signed.
+# How long tokens are valid: a key must be kept as long as the tokens that it signed.
 _LIFETIMES = (
     _lifetime("access_lifetime", _LIMITS["access_lifetime"].metadata["maximum"]),
     _lifetime("idle_limit", REFRESH_LIFE),

@@ -1,4 +1,4 @@
-"""What commands say, line by line: what was looked at, what was found there, and the way out."""
+"""The output of commands, line by line: what was checked, what was found, and the remedy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..keys.key_set import KeySet
 from ..keys.remote import Remote
 from . import printable
 
-LineState: TypeAlias = Literal["ok", "warn", "FAIL", "-"]  # "-": not looked at
+LineState: TypeAlias = Literal["ok", "warn", "FAIL", "-"]  # "-": not checked
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 class Line(NamedTuple):
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     state: LineState
     what: str
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 def write_lines(
     lines: Iterable[Line], *, as_json: bool, bad: tuple[LineState, ...] = ("warn", "FAIL")
 ) -> int:
-    """Print each line as soon as it is there; return the exit status, 1 if any of them is bad."""
+    """Print each line as soon as it comes; return the exit status, 1 if any line is bad."""
     status = 0
     for line in lines:
         sys.stdout.write((line.to_json() if as_json else str(line)) + "\n")
@@ -56,7 +56,7 @@ def write_lines(
 
 
 def moment(seconds: float, now: float) -> str:
-    """Return a time as people and logs have it, and how far it is from now."""
+    """Return a time as a date and time in UTC, and how far it is from now."""
     when = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{when}, " + (
         f"in {span(seconds - now)}" if seconds > now else f"{span(now - seconds)} ago"
@@ -64,7 +64,7 @@ def moment(seconds: float, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time: in the largest unit that it has, and what is left in the next."""
+    """Return a length of time in its largest unit, and the rest in the next unit."""
     whole = int(seconds)
     for (size, unit), (smaller, name) in pairwise(UNITS):
         if whole >= size:
@@ -74,7 +74,7 @@ def span(seconds: float) -> str:
 
 
 def origin(keys: KeySet) -> str:
-    """Return where keys come from, in words."""
+    """Return in words where keys come from."""
     match keys.source:
         case File(path=path):
             return path

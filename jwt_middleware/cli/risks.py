@@ -1,4 +1,4 @@
-"""The rules of `jwt-middleware check`: what settings allow, and what is seldom meant."""
+"""The rules of `jwt-middleware check`: settings that are allowed, but seldom intended."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..settings.consistency import without_metadata
 from .configured import in_memory, issuing
 from .lines import Line
 
-LONG_LEEWAY = 60  # seconds; what Envoy and Spring have. Clocks that are set by NTP need a tenth
-SHORT_SETTLE = 60  # seconds: two late writes of a browser's and a request on its way
+LONG_LEEWAY = 60  # seconds, as in Envoy and Spring. Clocks that NTP sets need a tenth of it
+SHORT_SETTLE = 60  # seconds: time for two late writes of a browser, and a request that is under way
 LONG_ACCESS = 3600  # seconds for which a log-out doesn't reach services without the store
-OTHERS = 0o077  # of a file's mode: everybody but its owner
+OTHERS = 0o077  # the bits of a file's mode for its group and others
 
 AnyIssuer: TypeAlias = Settings | TrustedIssuer
-# Returns the places that a rule looks at: the name of a field, and the object that has it.
+# Returns the places that a rule checks: the name of a field, and the object that has it.
 Look: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]
 
 
 class Risk(NamedTuple):
-    """One rule. The id stays the same in later versions; `problems` gets what `places` found."""
+    """One rule. The id never changes in later versions; `problems` is given what `places` found."""
 
     id: str
     places: Look
@@ -38,14 +38,14 @@ class Risk(NamedTuple):
 
 
 def risks(settings: Settings) -> Iterator[Line]:
-    """Yield what these settings risk, by each rule in turn."""
+    """Yield the risks of these settings, rule by rule."""
     for rule in RULES:
         for field, one in rule.places(settings):
             for problem in rule.problems(one, settings):
                 yield Line("warn", field, f"{problem} [{rule.id}]", rule.remedy)
 
 
-# --- where the rules look
+# --- the places that rules check
 
 
 def _the_whole(field: str) -> Look:
@@ -53,7 +53,7 @@ def _the_whole(field: str) -> Look:
 
 
 def _each_issuer(field: str) -> Look:
-    """Look at a field of the settings, and at the same one of each trusted issuer."""
+    """Check a field of the settings, and the same field of each trusted issuer."""
 
     def places(settings: Settings) -> Iterator[tuple[str, AnyIssuer]]:
         yield field, settings
@@ -94,7 +94,7 @@ def _every_route(settings: Settings) -> Iterable[tuple[str, Route]]:
 def _when(
     is_risky: Callable[[Any], object], problem: str
 ) -> Callable[[Any, Settings], Iterable[str]]:
-    """Return a `Risk.problems` that tells one problem; `{0}` in its text is what has it."""
+    """Return a `Risk.problems` that yields one problem; `{0}` in its text is the checked value."""
     return lambda one, _: [problem.format(one)] if is_risky(one) else []
 
 
@@ -110,7 +110,7 @@ def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
 
 
 def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
-    # An ID token has the type JWT or none, and as its audience the client's id.
+    # An ID token has the type JWT or no type, and the client's id as its audience.
     if one.profile.types.isdisjoint(("", "jwt")):
         return []
     return (
@@ -144,7 +144,7 @@ def _is_readable(path: str) -> bool:
     try:
         return bool(os.stat(path).st_mode & OTHERS)
     except OSError:
-        return False  # gone since it was read
+        return False  # the file was removed after it was read
 
 
 def _in_memory(group: Refresh) -> bool:

@@ -1,7 +1,6 @@
-"""Why a token is refused: what the middleware checks, one check after the other, and what to do.
+"""Why a token is refused: the middleware's checks, one after the other, and what to do.
 
-Each check is the middleware's own. Here stands in which order they are made, and what is said of
-them.
+Each check is the middleware's own. This module has their order, and the texts about them.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from .lines import Line, moment, origin
 
 Shows: TypeAlias = Callable[
     [FrozenDict, Policy, float], str
-]  # returns what a rule of the claims compares
+]  # returns the values that a check of the claims compares
 
 
 async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
     """Yield what each check finds, in the order in which the middleware makes them.
 
-    After a failure the claims are looked at all the same, once the signature is good, so that all
-    that is wrong with them is told at once.
+    If the signature is good, the claims are all checked even after a failure, so that all faults
+    are shown at once.
     """
     now = settings.clock()
     what = "form"
-    shows: Callable[[], str] = str  # returns what is told beside the error
+    shows: Callable[[], str] = str  # returns what is shown beside the error
     try:
         parsed = jws.parse(text)
         algorithm, kid = parsed.header.algorithm, parsed.header.kid
@@ -76,7 +75,7 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
         except InvalidToken as error:
             has_failed = True
             yield _failed_line(name, error, shown)
-    # The application's own checks see no token in which anything is wrong.
+    # The application's own checks run only for a token that passed all others.
     if has_failed:
         yield Line("-", "checks", "not looked at")
         return
@@ -92,7 +91,7 @@ def _failed_line(what: str, error: OAuthError, shown: str) -> Line:
 
 
 async def _issuer(parsed: Parsed, settings: Settings, now: float) -> tuple[Trust, str]:
-    """Return whose token it is, and the same in words. Raises OAuthError."""
+    """Return the issuer of the token, and its description. Raises OAuthError."""
     name = parsed.claims.get("iss")
     if name is None:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss")
@@ -178,7 +177,7 @@ TOKEN_CHECKS: tuple[str, ...] = (
     "checks",
 )
 
-# What to do about it; docs/errors.md has more words.
+# What to do about each reason; docs/errors.md says more.
 ADVICE: Mapping[str, str] = {
     reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
     reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "

@@ -1,7 +1,7 @@
-"""`jwt-middleware token`: why is this token refused; and what does one say.
+"""`jwt-middleware token`: show why a token is refused, and what it contains.
 
-A token comes from standard input or a file, never from the command line, which other users of the
-machine can read; it is never printed back.
+A token is read from standard input or a file, never from the command line, which other users of the
+machine can read. The token is never printed.
 """
 
 from __future__ import annotations
@@ -69,21 +69,21 @@ def _verify(arguments: Namespace) -> int:
 
 
 async def _verified(settings: Settings, text: str, arguments: Namespace) -> list[Line]:
-    # Made first: it raises ConfigurationError for settings that an ASGI door refuses.
+    # Made first: it raises ConfigurationError for settings that the ASGI middleware refuses.
     core = Runtime.of(settings).core(asynchronous=True)
     lines = [line async for line in examine(text, settings)]
     header = {"authorization": f"Bearer {text}"}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
     answered = _answered(settings, request, await arun(core.decide(request)))
     if any(line.state == "FAIL" for line in lines):
-        # The line that failed has said what to do about it.
+        # The line of the failed check has the remedy already.
         answered = [line._replace(remedy="") for line in answered]
     await settings.aclose()
     return [*lines, *answered]
 
 
 def _answered(settings: Settings, request: Request, step: Forward | Reply) -> list[Line]:
-    """Return the lines about the grant and about the answer that such a request gets."""
+    """Return the lines about the grant, and about the answer to a request with this token."""
     where = f"{request.method} {request.path}"
     if isinstance(step, Forward):
         if step.token is None:
@@ -139,7 +139,7 @@ def _inspect(arguments: Namespace) -> int:
     text = _token_in(arguments.file)
     segments = text.split(".")
     sys.stderr.write("NOTHING WAS VERIFIED: anybody can write a token that says this.\n")
-    if len(segments) != 3:  # RFC 7515 s7.1; five are those of an encrypted token
+    if len(segments) != 3:  # RFC 7515 s7.1; an encrypted token has five
         raise Refusal(f"{len(segments)} parts and not 3: an opaque or encrypted token, or cut off")
     claims: Any = {}
     for name, segment in zip(("header", "claims"), segments[:2], strict=True):
@@ -158,7 +158,7 @@ def _inspect(arguments: Namespace) -> int:
 
 
 def _lenient_json(name: str, segment: str) -> Any:
-    """Return what a segment holds, read as leniently as other libraries do."""
+    """Return the JSON of a segment, read as leniently as other libraries do."""
     try:
         return json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The demo: a login from its first token to its end, on one page, with nothing to install."""
+"""The demo: a login from its first token to its end, on one page, without installation."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ __all__ = ["Demo", "has_screen", "run_demo", "serving"]
 def run_demo(
     host: str, port: int, *, opens_browser: bool, access_lifetime: float, settle: float
 ) -> None:
-    """Serve the demo until the terminal or the system says that it is enough.
+    """Serve the demo until Ctrl-C or SIGTERM.
 
     Raises:
-        OSError: when the address can't be listened on.
-        ConfigurationError: for a lifetime that can't be meant.
+        OSError: the address isn't free, or isn't of this machine.
+        ConfigurationError: for a lifetime out of bounds.
 
     """
-    # Handled as Ctrl-C is, so that the temporary directory is removed.
+    # Handled like Ctrl-C, so that the temporary directory is removed.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with serving(host, port, access_lifetime=access_lifetime, settle=settle) as server:
             sys.stdout.write(f"The demo is at {server.url} until you press Ctrl-C.\n")
             sys.stdout.flush()
             if opens_browser and has_screen(os.environ):
-                # In a thread: it may wait until the browser is closed, and the page needs a server.
+                # In a thread, because it may block until the browser is closed, and the page needs
+                # the server.
                 Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
             server.serve_forever()
     except KeyboardInterrupt:
@@ -54,7 +55,7 @@ def serving(
     settle: float = 3,
     clock: Callable[[], float] = wall_clock,
 ) -> Generator[DemoServer, None, None]:
-    """Give a server that listens, with a demo on its own database. The caller lets it serve."""
+    """Give a listening server with a demo on its own database. The caller starts serving."""
     with (
         TemporaryDirectory(prefix="jwt-middleware-") as directory,
         DemoServer(host, port) as server,

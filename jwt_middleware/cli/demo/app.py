@@ -1,4 +1,4 @@
-"""The demo's application: a login that believes everybody, two calls, and the page to watch."""
+"""The demo's application: a login without a password, two calls, and the page to watch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE_FILES = {
     "/jwt-client.js": ("jwt-client.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-# Only files of this server, nothing inline: a script that gets into the page doesn't run.
+# Only files of this server, nothing inline, so an injected script doesn't run.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -40,18 +40,18 @@ SAFE: Fields = (
 ROLES = {"reader": "read", "editor": "read write", "admin": "read write admin"}
 MAX_LOGIN = 1000  # octets of a login's body
 MAX_NAME = 32
-EVENTS_KEPT = 200  # events that a page opened late still sees
+EVENTS_KEPT = 200  # events kept for a page that is opened later
 
 
 class Demo:
-    """One WSGI application behind the middleware. `settings` is what it shows."""
+    """A WSGI application behind the middleware with these `settings`."""
 
     def __init__(
         self,
         origin: str,
         store: str,
         *,
-        access_lifetime: float = 20,  # seconds; short, so that one can watch it end
+        access_lifetime: float = 20,  # seconds; short, so that its end can be watched
         settle: float = 3,  # seconds; the default of 60 would hide every second click
         clock: Callable[[], float] = wall_clock,
     ) -> None:
@@ -81,8 +81,8 @@ class Demo:
         self.settings = Settings(
             issuer=origin,
             audience=f"{origin}/api",
-            # Wrapped, since generated keys are warned of: other processes don't have them. The demo
-            # is one process.
+            # A new KeySet of the keys, because a generated set logs a warning: other processes
+            # don't have it. The demo is one process.
             keys=KeySet(KeySet.generate().keys),
             routes=(
                 *(Route(path, methods=("GET",), public=True) for path in (*PAGE_FILES, "/events")),
@@ -193,7 +193,7 @@ def _token_of(environ: Environ) -> AccessToken:
 
 def _login(environ: Environ) -> tuple[str, str, str]:
     """Return name, role, and where the refresh token goes. Raises what `_log_in` catches."""
-    # A form of another site can't send this type, so that nobody is logged in by a link.
+    # A form on another site can't send this type, so another site can't start a login.
     if environ.get("CONTENT_TYPE") != "application/json":
         raise ValueError("not JSON")
     octets = environ["wsgi.input"].read(min(int(environ["CONTENT_LENGTH"]), MAX_LOGIN))

@@ -1,4 +1,4 @@
-"""Events in words that a person understands, for the demo's list."""
+"""Events described in words, for the demo's list."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Told(NamedTuple):
     title: str
     text: str
     grant_ids: tuple[str, ...] = ()
-    generation: int | None = None  # that the grant has now, where the event says it
+    generation: int | None = None  # the grant's present generation, where the event has it
 
 
 def in_words(event: Event) -> Told:
-    """Put an event into words."""
+    """Return an event as words."""
     tone, title, text = _IN_WORDS[event.how if isinstance(event, Refreshed) else event.name]
     grant_id = getattr(event, "grant_id", None)
     return Told(
@@ -34,7 +34,7 @@ def in_words(event: Event) -> Told:
     )
 
 
-# By the name of the event, a refresh by its `how`. {0} is the event, {1} what `_computed` returns.
+# By the event's name; a refresh by its `how`. {0} is the event, {1} the result of `_computed`.
 _IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     "issued": ("good", "Logged in", "A grant begins."),
     "rotated": ("good", "Rotated", "Generation {1} begins."),
