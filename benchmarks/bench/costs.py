@@ -1,4 +1,4 @@
-"""What is measured in this process: requests around frameworks, tokens, refusals, refreshes."""
+"""The measurements of this process: requests around frameworks, tokens, refusals, refreshes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENOUGH = 2 * LIVE  # entries for all live tokens
 
 
 class Scene:
-    """An issuer whose tokens all sections share, because keys and tokens take their time."""
+    """An issuer whose tokens all sections share, because making keys and tokens is slow."""
 
     def __init__(self) -> None:
         self.issuer = Issuer()
@@ -62,7 +62,7 @@ class Scene:
 
 
 def sections(scene: Scene, *, is_gate: bool) -> Iterator[Section]:
-    """Yield the sections, those without a gate where only gates are asked for left out."""
+    """Yield the sections; with `is_gate`, only those that have a gate."""
     yield Section(
         "What it adds to a request",
         ("one request, µs", "added, µs"),
@@ -134,7 +134,7 @@ def sections(scene: Scene, *, is_gate: bool) -> Iterator[Section]:
 
 
 def warm(scene: Scene, rounds: int) -> Iterator[Row]:
-    """Compare what is added with a raw check, and with what frameworks cost by themselves."""
+    """Compare what ours adds with a raw check, and with the cost of frameworks alone."""
     one, many = always(scene.issuer.token), any_of(scene.tokens)
     starlette, fastapi, flask = peers.starlette(), peers.fastapi(), peers.flask()
     functions: dict[str, Function] = {
@@ -147,7 +147,7 @@ def warm(scene: Scene, rounds: int) -> Iterator[Row]:
         "raw WSGI": wsgi(wsgi_app, one),
         "WSGI": wsgi(scene.wsgi(), one),
         "WSGI, cold": wsgi(scene.wsgi(entries=0), one),
-        # None after its like, which would leave it the processor's caches as it wants them.
+        # No entry follows a similar one, which would leave fitting data in the processor's caches.
         "Starlette": asgi(starlette, one),
         "FastAPI": asgi(fastapi, one),
         "Flask": wsgi(flask, one),
@@ -231,8 +231,8 @@ def beside(scene: Scene, rounds: int) -> Iterator[Row]:
 # --- cold
 
 
-# A goal for each, and what OpenSSL has of the limit that `verify` names: all of raw, or nothing
-# where no signature is checked.
+# A goal for each, and OpenSSL's part of the limit in `verify`: all of raw, or nothing where no
+# signature is checked.
 _COLD = {
     "RS256": (1.4, 1),
     "ES256": (1.2, 1),
@@ -266,7 +266,7 @@ _LIBRARIES = {"PyJWT": (2.8, 2.3), "joserfc": (2.0, 1.6), "Authlib": (1.6, 1.3)}
 
 def libraries(rounds: int, *, is_gate: bool) -> Iterator[Row]:
     """Compare our check with those of libraries, by algorithm; gates are for RS256."""
-    # Of these, two know Ed25519 by the name of its family only.
+    # Two of these libraries know Ed25519 only by the name of its family, EdDSA.
     algorithms = ("RS256",) if is_gate else ("RS256", "PS256", "ES256", "EdDSA", "HS256")
     for algorithm in algorithms:
         issuer = Issuer(algorithm)
@@ -301,11 +301,11 @@ def checking(check: Callable[[str], Any], issuer: Issuer) -> Function:
 
 
 def pace(rounds: int = 60) -> float:
-    """Return how many times as long as there Python takes here, beside OpenSSL.
+    """Return how slow Python is here, compared with OpenSSL; 1: as where the gates are from.
 
-    The interpreter's build and the processor's caches make it, and move PyJWT's check as they move
-    ours: under all that we have seen, ours takes between 0.22 and 0.24 of what PyJWT takes
-    beyond the signature's check.
+    It depends on the interpreter's build and the processor's caches, which change PyJWT's check and
+    ours alike: on all machines so far, ours takes between 0.22 and 0.24 of what PyJWT takes beyond
+    the signature's check.
     """
     issuer = Issuer()
     functions = {
@@ -355,7 +355,7 @@ def sizes(scene: Scene, rounds: int) -> Iterator[Row]:
 
 
 def working_set(scene: Scene, rounds: int) -> Iterator[Row]:
-    """Show what it costs to have more tokens than fit, chosen evenly or as people come."""
+    """Show the cost of more tokens than fit into the cache, chosen evenly or as in real use."""
     zipf = [1 / rank for rank in range(1, LIVE + 1)]
     cases: dict[str, tuple[NextToken, int]] = {
         "1": (always(scene.tokens[0]), 4096),
@@ -378,7 +378,7 @@ def working_set(scene: Scene, rounds: int) -> Iterator[Row]:
 
 
 def _hits(app: Any, token: NextToken) -> float:
-    """Let the cache settle, then return the part of requests that it served."""
+    """Fill the cache, then return the share of requests that it served."""
     core = app._core
     for _ in range(LIVE):
         asgi(app, token)()

@@ -14,7 +14,7 @@ from .report import AtMost, Row, Section, micros
 from .scene import CLAIMS, PATH, Function, always, asgi, asgi_app, asgi_status
 
 LIMIT = 1.25  # largest over smallest
-Made = tuple[Settings, str]  # and a token that they take
+Made = tuple[Settings, str]  # and a token that they accept
 
 
 def sections() -> Iterator[Section]:

@@ -20,7 +20,7 @@ from .scene import PATH, Function, Issuer
 
 FOLDER = Path(__file__).with_name("node")
 CALLS = 20_000  # in a burst: 10 to 50 ms, because Node counts CPU time in µs
-WARM_UP = 10  # bursts, until its compiler has done its work
+WARM_UP = 10  # bursts, until Node has compiled the code
 
 
 def sections() -> Iterator[Section]:
@@ -40,7 +40,7 @@ def sections() -> Iterator[Section]:
 
 
 def is_ready() -> bool:
-    """Say whether Node and its packages are there; loudly, if they aren't."""
+    """Say whether Node and its packages are there; print a message if they aren't."""
     if shutil.which("node") is not None and (FOLDER / "node_modules").is_dir():
         return True
     print("\n**Left out: what runs on Node. Install it and npm, then `make bench`.**")
@@ -49,7 +49,7 @@ def is_ready() -> bool:
 
 
 def whom(issuer: Issuer) -> dict[str, str]:
-    """Return what a verifier has to know."""
+    """Return the options of a verifier."""
     factory = issuer.factory
     return {"key": issuer.pem, "issuer": factory.issuer, "audience": factory.audience}
 
@@ -99,7 +99,7 @@ def known(issuer: Issuer) -> Function:
     text = f"Bearer {issuer.token}".encode()
     run(core.decide(_request(text)))
     assert core.warm("GET", PATH, text) is not None
-    # Octets of its own for each request: nothing knows their hash yet.
+    # A new object for each request, because `bytes` caches its hash.
     return lambda: core.warm("GET", PATH, bytes(bytearray(text)))
 
 

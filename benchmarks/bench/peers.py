@@ -1,6 +1,6 @@
 """The peers, each as its documentation shows it, around an application that answers at once.
 
-They are in no other environment than that of `make bench`, where these imports lead somewhere.
+They are installed only in the environment of `make bench`, so these imports fail elsewhere.
 """
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportDeprecated=false
 
@@ -38,13 +38,13 @@ class Peer:
     """An application that checks tokens, the same without, and a token for it."""
 
     name: str
-    bare: str  # the name of the application that it stands around
+    bare: str  # the name of the bare application
     app: Any
     token: str
-    waits: bool = False  # needs a loop, because it does a part of its work in threads
+    waits: bool = False  # needs an event loop, because part of its work is done in threads
 
 
-# The first example in the documentation of each: what is as bare as people know it.
+# The bare applications: the first example in the documentation of each framework.
 
 
 async def _answer(request: Any) -> JSONResponse:
@@ -80,7 +80,7 @@ def flask(decorate: Callable[[Any], Any] = lambda view: view) -> Flask:
 
 
 def peers(issuer: Issuer) -> Iterator[Peer]:
-    """Yield all, after seeing that each takes a good token and refuses a bad one."""
+    """Yield all peers, after a check that each accepts a good token and refuses a bad one."""
     for make in (
         starlette_and_pyjwt, mcp_backend, fastapi_tutorial, auth0, authx, flask_jwt_extended
     ):  # fmt: skip
@@ -194,7 +194,7 @@ def fastapi_tutorial(issuer: Issuer) -> tuple[Peer, str]:
 
 
 def _quiet() -> AbstractContextManager[Any]:
-    """Keep back what Authlib says: it recommends joserfc, which is measured, too."""
+    """Hide Authlib's warning: it recommends joserfc, which is measured, too."""
     return warnings.catch_warnings(record=True)
 
 
@@ -230,7 +230,7 @@ def authx(issuer: Issuer) -> tuple[Peer, str]:
         JWT_DECODE_AUDIENCE=issuer.factory.audience,
         JWT_DECODE_ISSUER=issuer.factory.issuer,
         JWT_PUBLIC_KEY=issuer.pem,
-        JWT_PRIVATE_KEY=issuer.pem,  # asked for, and never used here
+        JWT_PRIVATE_KEY=issuer.pem,  # required, but never used here
         JWT_TOKEN_LOCATION=["headers"],
     )
     auth: Any = AuthX(config=config)

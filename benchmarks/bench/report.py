@@ -1,4 +1,4 @@
-"""Lines of tables: what was found, what it should be, and whether it is."""
+"""Lines of tables: the number, its goal and limit, and whether it is within them."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Protocol
 
 from benchmarks.measure import Times
 
-# Neighbours in time still differ: what a machine with other work on it may be off by.
+# Even measurements next to each other differ: the noise of a machine with other work on it.
 TOLERANCE = 0.10
 ATTEMPTS = 4  # the first, and three more for what missed its gate
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a machine may be off by."""
+    """By how much a machine may miss a limit."""
 
     tolerance: float = 0.0  # for noise
-    pace: float = 1.0  # times that its Python takes, beside its OpenSSL
+    pace: float = 1.0  # the factor of its Python, compared with its OpenSSL
 
 
 NONE = Allowance()
 
 
 class Limit(Protocol):
-    """What a number is held against."""
+    """What a number is compared with."""
 
     def holds(self, value: float, allowed: Allowance) -> bool:
-        """Say whether the number is as it should be, or off by no more than is allowed."""
+        """Say whether the number is within the limit, or misses it by no more than is allowed."""
         ...
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """A cost. Over OpenSSL's, some of it may be OpenSSL's own, and the rest goes by the pace."""
+    """An upper limit. A part of it may be OpenSSL's; the rest is multiplied by the pace."""
 
     number: float
     openssl: float | None = None
 
     def holds(self, value: float, allowed: Allowance) -> bool:
-        """Let it be less."""
+        """Say whether the value is low enough."""
         limit = self.number
         if self.openssl is not None:
             limit = self.openssl + (self.number - self.openssl) * allowed.pace
@@ -53,12 +53,12 @@ class AtMost:
 
 @dataclass(frozen=True)
 class AtLeast:
-    """A gain."""
+    """A lower limit."""
 
     number: float
 
     def holds(self, value: float, allowed: Allowance) -> bool:
-        """Let it be more."""
+        """Say whether the value is high enough."""
         return value >= self.number * (1 - allowed.tolerance)
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Row:
     gate: Limit | None = None
 
     def kept(self, allowed: Allowance) -> bool:
-        """Say whether its gate was kept; a line without one can't miss it."""
+        """Say whether its gate was kept; True without a gate."""
         return self.gate is None or self.value is None or self.gate.holds(self.value, allowed)
 
     def text(self, allowed: Allowance) -> str:
@@ -122,7 +122,7 @@ class Section:
 
 
 def put(page: str, name: str, text: str) -> str:
-    """Return a page with this text between the marks that bear its name."""
+    """Return a page with this text between the marks with its name."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
     _, also, after = rest.partition(end)
@@ -132,7 +132,7 @@ def put(page: str, name: str, text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits that mean something."""
+    """Return a number with three significant digits."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 

@@ -1,4 +1,4 @@
-"""What all are measured with: an issuer, its tokens, a request, a caller for each interface."""
+"""Used by all measurements: an issuer, its tokens, a request, a caller for each interface."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLAIMS: dict[str, Any] = {
     "auth_time": 1,
     "roles": ["editor", "author"],
     "email": "alice@example.com",
-    # Two libraries ask for these in every access token of theirs.
+    # Two libraries require these in every access token.
     "type": "access",
     "fresh": False,
 }
@@ -41,7 +41,7 @@ NextToken = Callable[[], str]
 
 
 class Issuer:
-    """An issuer with one RS256 key, what it issues, and what only looks like it."""
+    """An issuer with one RS256 key, its tokens, and forged ones that look like them."""
 
     def __init__(self, algorithm: str = "RS256") -> None:
         self.factory = TokenFactory(algorithm=algorithm)
@@ -61,7 +61,7 @@ class Issuer:
         return self.factory.settings(token_cache=TokenCache(entries=entries), **more)
 
     def tokens(self, count: int) -> list[str]:
-        """Return so many different tokens."""
+        """Return `count` different tokens."""
         return [self.factory.token(**CLAIMS) for _ in range(count)]
 
 
@@ -71,7 +71,7 @@ def always(token: str) -> NextToken:
 
 
 def any_of(tokens: Sequence[str], *, weights: Sequence[float] | None = None) -> NextToken:
-    """Return a source of many, in the order of a die that was cast before."""
+    """Return a source of many tokens, in a random order that was chosen before."""
     chosen = random.Random(1).choices(tokens, weights=weights, k=8 * len(tokens))
     return cycle(chosen).__next__
 
@@ -80,7 +80,7 @@ def any_of(tokens: Sequence[str], *, weights: Sequence[float] | None = None) -> 
 
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
-    """Answer at once: what is measured around it is nothing but the middleware."""
+    """Answer at once, so that only the middleware is measured."""
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -98,7 +98,7 @@ async def _send(message: Any) -> None:
 
 
 def _scope(token: str) -> dict[str, Any]:
-    # Octets of its own for each request, as they come from a socket: nothing knows their hash yet.
+    # A new object for each request, as from a socket, because `bytes` caches its hash.
     credentials = f"Bearer {token}".encode()
     return {
         "type": "http",
@@ -216,7 +216,7 @@ def wsgi_status(app: Any, token: str) -> int:
 
 
 def checked(status: Callable[[Any, str], int], app: Any, good: str, bad: str) -> Any:
-    """Return the application, which takes the good token and refuses the bad one."""
+    """Return the application, after a check that it accepts `good` and refuses `bad`."""
     found = status(app, good), status(app, bad)
     assert found[0] == 200, (app, found)
     assert found[1] in (401, 403, 422), (app, found)

@@ -29,7 +29,7 @@ from .scene import PATH, Issuer
 
 SECONDS = 2  # of one turn
 CONNECTIONS = 16
-MANY = 64  # connections: what a server has at hand at one time, it does with caches that are warm
+MANY = 64  # connections: a server handles requests that wait together with warm caches
 STARTED = 20.0  # seconds that a server may take to start
 LOAD = re.compile(
     r"99%\s+(?P<p99>[\d.]+)(?P<unit>us|ms|s)\n.*?(?P<count>\d+) requests in (?P<seconds>[\d.]+)s",
@@ -41,7 +41,7 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True)
 class Kind:
-    """A server: how it is started for an application, and what each of the two is called."""
+    """A server: how it is started for an application, and the names of the two applications."""
 
     name: str
     command: Sequence[str]
@@ -107,7 +107,7 @@ class Turn:
 
 
 class Server:
-    """A process that serves one application, and those that it starts."""
+    """A process that serves one application, and its child processes."""
 
     def __init__(self, kind: Kind, app: str, exits: ExitStack, extra: Mapping[str, str]) -> None:
         with socket.socket() as probe:
@@ -183,7 +183,7 @@ Turns: TypeAlias = dict[tuple[str, str], list[Turn]]
 def _turns(issuer: Issuer, rounds: int) -> tuple[Turns, list[float]]:
     """Let servers take turns, started anew for each round; and measure raw, once a round.
 
-    Where code and data lie in memory is luck, and makes a µs of a process's requests.
+    New processes, because the random place of code and data in memory changes a request by a µs.
     """
     found: Turns = {(kind.name, app): [] for kind in KINDS for app in (kind.bare, kind.ours)}
     costs: list[float] = []
@@ -198,7 +198,7 @@ def _turns(issuer: Issuer, rounds: int) -> tuple[Turns, list[float]]:
 
 
 def _started(issuer: Issuer, exits: ExitStack) -> dict[tuple[str, str], Server]:
-    """Start all, and let each get warm: what has no turn costs nothing."""
+    """Start all servers and warm each up. A server costs nothing while it has no turn."""
     servers: dict[tuple[str, str], Server] = {}
     keys = Path(exits.enter_context(tempfile.TemporaryDirectory())) / "keys.json"
     issuer.factory.keys.save(keys)

@@ -1,4 +1,4 @@
-"""What the package weighs: the time of its import, and the memory of a token that is kept."""
+"""The time of the package's import, and the memory of a token in the cache."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sections() -> Iterator[Section]:
 
 
 def imports(rounds: int) -> Iterator[Row]:
-    """Compare the doors' import with that of PyJWT, and see what else is loaded."""
+    """Compare the import of both middlewares with that of PyJWT, and list what else is loaded."""
     modules = ("jwt", "jwt_middleware.asgi", "jwt_middleware.wsgi")
     found: dict[str, list[float]] = {name: [] for name in modules}
     loaded: dict[str, set[str]] = {}
@@ -86,7 +86,7 @@ def _imported(module: str, cache: str) -> list[str]:
 
 
 def memory(rounds: int) -> Iterator[Row]:
-    """Say what tokens take that are kept."""
+    """Measure the memory of tokens in the cache."""
     issuer = Issuer()
     length = len(issuer.factory.token(**CLAIMS, name=""))
     name = "n" * ((LENGTH - length) * 3 // 4)
@@ -95,7 +95,7 @@ def memory(rounds: int) -> Iterator[Row]:
     app = JWTMiddleware(asgi_app, settings)
     cache = Runtime.of(settings).cache
     assert cache is not None
-    asgi(app, always(issuer.token))()  # what is made once
+    asgi(app, always(issuer.token))()  # makes what is made only once
     gc.collect()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
