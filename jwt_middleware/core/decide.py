@@ -168,10 +168,10 @@ class Core:
             entry = yield from self._verify_new(came, now)
             now = self._timed.time()  # the flow may have waited meanwhile
         if rule.scopes or rule.is_special:
-            _authorize(rule, entry.forward, now, self._leeway)
+            _authorize(rule, entry, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self._check_ended(self._ended, entry.grant_id, entry.life, now)
-        return entry.forward
+        return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
         """Verify a token that isn't in the cache, and put it there. Raises OAuthError."""
@@ -188,16 +188,10 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        forward = Forward(token, None if trust.policy.own else _foreign_user(token, trust))
-        entry = Entry(
-            forward,
-            start=float(max(start, trust.since)),
-            end=float(min(end, trust.until)),
-            keys=fresh,
-            generation=generation,
-            grant_id=forward.grant_id,
-            life=life,
-        )
+        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
+        entry.keys, entry.generation, entry.seen = fresh, generation, False
+        entry.start, entry.life = float(max(start, trust.since)), life
+        entry.end = float(min(end, trust.until))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
         return entry

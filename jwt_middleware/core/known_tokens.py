@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol, TypeAlias, cast
@@ -54,22 +53,23 @@ def slimmed(token: AccessToken) -> AccessToken:
     return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
-    """The decision about one verified token, and until when it holds. Only `seen` changes.
+class Entry(Forward):
+    """The decision about one verified token, and until when it holds.
+
+    `Core` makes it and says from when and until when. After that only `seen` changes.
 
     Times are floats, as the clock's: to compare a float with an int takes Python several times as
     long.
     """
 
-    forward: Forward
+    __slots__ = ("end", "generation", "keys", "life", "seen", "start")
+
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
     keys: KeyState
     generation: int  # of the keys, when the token was verified
-    grant_id: str | None
     life: float  # seconds from the token's issue to its end
-    seen: bool = False
+    seen: bool  # whether it was found since it was put into the cache
 
     def holds(self, now: float) -> bool:
         """Say whether the token is still good: by its own times, and by its issuer's keys."""
@@ -106,7 +106,7 @@ class Cache:
         """Keep a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
-        entry.forward.token = slimmed(cast("AccessToken", entry.forward.token))
+        entry.token = slimmed(cast("AccessToken", entry.token))
         entries = self._entries
         entries[self.name(credentials)] = entry
         rounds = MAX_ROUNDS
@@ -180,14 +180,14 @@ def warm_path(
                 rule = find(method, path)
             except InvalidRequest:
                 return None
-            if rule.is_special or (rule.scopes and not rule.scopes <= entry.forward.scopes):
+            if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
                 return None
         if lets_pass is not None:
             grant_id = entry.grant_id
             if grant_id is not None and not lets_pass(grant_id, entry.life, now):
                 return None
         entry.seen = True
-        return entry.forward
+        return entry
 
     return warm
 

@@ -29,7 +29,7 @@ from jwt_middleware.keys.live_keys import LiveKeys
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.tokens import AccessToken, Forward, FrozenDict, User
+from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded
@@ -463,8 +463,14 @@ def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
     fresh = Freshness(KeyLimits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
-    forward = Forward(token, User(True, subject))
-    return Entry(forward, 0.0, NOW + 60.0, fresh, generation=1, grant_id=None, life=60.0)
+    return made_entry(token, 0.0, NOW + 60.0, fresh)
+
+
+def made_entry(token: AccessToken, start: float, end: float, keys: Any) -> Entry:
+    kept = Entry(token, User(True, "alice"))
+    kept.start, kept.end, kept.keys, kept.generation = start, end, keys, 1
+    kept.life, kept.seen = 60.0, False
+    return kept
 
 
 TIMES = st.sampled_from([float("-inf"), 0.0, 1.0, 2.0, 3.0, 4.0, float("inf")])
@@ -483,11 +489,11 @@ def test_the_warm_path_asks_what_an_entry_asks(
 ) -> None:
     """What `Entry.holds` says stands in the warm path once more, for its speed."""
     start, end, since, due = times
-    forward = Forward(AccessToken(FrozenDict({"iss": "i", "sub": "a"})), User(True, "a"))
-    kept = Entry(forward, start, end, Keys(since, due, generation), 1, grant_id=None, life=60.0)
+    token = AccessToken(FrozenDict({"iss": "i", "sub": "a"}))
+    kept = made_entry(token, start, end, Keys(since, due, generation))
     timed = SimpleNamespace(time=lambda: now)
     warm = cache.warm_path(lambda _: kept, timed, (), Routes(()), None)
-    assert (warm("GET", "/", "Bearer x") is forward) == kept.holds(now)
+    assert (warm("GET", "/", "Bearer x") is kept) == kept.holds(now)
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:
