@@ -165,13 +165,8 @@ def warm_path(
         if entry is None:
             return None
         del credentials  # error trackers send locals, and the clock below may raise
-        now, keys = timed.time(), entry.keys
-        # This is `entry.holds(now)` written out: the call took 13 % of a known token's time under
-        # WSGI (`python -m benchmarks.against`). A property in tests/core/test_token_cache.py
-        # compares the two.
-        if not (entry.start <= now and now < entry.end):
-            return None
-        if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
+        now = timed.time()
+        if not entry.holds(now):
             return None
         if has_ours and path in ours:
             return None

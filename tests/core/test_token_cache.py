@@ -487,13 +487,14 @@ class Keys:
 def test_the_warm_path_asks_what_an_entry_asks(
     times: tuple[float, float, float, float], generation: int, now: float
 ) -> None:
-    """What `Entry.holds` says stands in the warm path once more, for its speed."""
+    """A known token passes from `start` and before `end`, while its keys are those of then."""
     start, end, since, due = times
     token = AccessToken(FrozenDict({"iss": "i", "sub": "a"}))
     kept = made_entry(token, start, end, Keys(since, due, generation))
     timed = SimpleNamespace(time=lambda: now)
     warm = cache.warm_path(lambda _: kept, timed, (), Routes(()), None)
-    assert (warm("GET", "/", "Bearer x") is kept) == kept.holds(now)
+    holds = start <= now < end and since <= now < due and generation == 1
+    assert (warm("GET", "/", "Bearer x") is kept) == kept.holds(now) == holds
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:
