@@ -102,9 +102,12 @@ class Core:
             self._endpoints = Endpoints(
                 self.issuing, self._origins, self._known_origins, self.verify
             )
+        self._get = cache.get if cache is not None else know_nothing
+        # Without paths, rules and grants, which the long way looks at itself.
+        self._recall = warm_path(self._get, self._timed)
         self.warm = warm_path(
             # Where a cookie may carry a token, too, the header alone can't decide.
-            cache.get if cache is not None and self._access_cookie is None else know_nothing,
+            self._get if self._access_cookie is None else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._routes,
@@ -160,13 +163,12 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        now, cache = self._timed.time(), self._cache
-        entry = cache.get(came.name) if cache is not None and came.name is not None else None
-        if entry is not None and entry.holds(now):
-            entry.seen = True
-        else:
-            entry = yield from self._verify_new(came, now)
-            now = self._timed.time()  # the flow may have waited meanwhile
+        entry = None
+        if came.name is not None and self._get(came.name) is not None:
+            entry = self._recall("", "", came.name)
+        if entry is None:
+            entry = yield from self._verify_new(came, self._timed.time())
+        now = self._timed.time()  # the flow may have waited meanwhile
         if rule.scopes or rule.is_special:
             _authorize(rule, entry, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:

@@ -71,13 +71,6 @@ class Entry(Forward):
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
 
-    def holds(self, now: float) -> bool:
-        """Say whether the token is still good: by its own times, and by its issuer's keys."""
-        keys = self.keys
-        if self.start <= now < self.end and keys.since <= now < keys.due:
-            return keys.generation == self.generation
-        return False
-
 
 class Cache:
     """At most `size` entries, by credentials. Old ones make room, unless they were seen meanwhile.
@@ -132,15 +125,15 @@ def _digest(credentials: str | bytes) -> bytes:
 
 
 # Takes a method, a path and credentials. Returns the decision, or None: `Core.decide` must look.
-WarmPath: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
+WarmPath: TypeAlias = Callable[[str, str, str | bytes], Entry | None]
 
 
 def warm_path(
     get: Callable[[str | bytes], Entry | None],
     timed: Any,
-    ours: Collection[str],
-    routes: Routes,
-    lets_pass: Callable[[str, float, float], bool] | None,
+    ours: Collection[str] = (),
+    routes: Routes | None = None,
+    lets_pass: Callable[[str, float, float], bool] | None = None,
 ) -> WarmPath:
     """Return the function that decides about a request with a known token, all prepared.
 
@@ -148,15 +141,15 @@ def warm_path(
         get: returns the entry of credentials.
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
-        routes: the rules.
+        routes: the rules; None: a token is all that there is to look at.
         lets_pass: takes a grant, a token's life and the time; says whether the grant is known to
             live. None: there are no grants.
 
     """
-    has_rules, find = not routes.is_uniform, routes.find
+    find = None if routes is None or routes.is_uniform else routes.find
     has_ours = bool(ours)
 
-    def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
+    def warm(method: str, path: str, credentials: str | bytes) -> Entry | None:
         """Return the decision about a known token, or None: not known, or not to be decided here.
 
         After None `Core.decide` looks at the token.
@@ -165,12 +158,15 @@ def warm_path(
         if entry is None:
             return None
         del credentials  # error trackers send locals, and the clock below may raise
-        now = timed.time()
-        if not entry.holds(now):
+        now, keys = timed.time(), entry.keys
+        # No chained comparisons here: the interpreter does these in place, and chains by calls.
+        if not (entry.start <= now and now < entry.end):
+            return None
+        if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
             return None
         if has_ours and path in ours:
             return None
-        if has_rules:
+        if find is not None:
             try:
                 rule = find(method, path)
             except InvalidRequest:

@@ -27,7 +27,6 @@ from jwt_middleware.keys.freshness import Freshness, KeyLimits
 from jwt_middleware.keys.key_sources import FoundKeys
 from jwt_middleware.keys.live_keys import LiveKeys
 from jwt_middleware.process.runtime import Runtime
-from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
@@ -484,17 +483,16 @@ class Keys:
 
 
 @given(st.tuples(TIMES, TIMES, TIMES, TIMES), st.integers(0, 1), TIMES)
-def test_the_warm_path_asks_what_an_entry_asks(
+def test_a_known_token_passes_within_its_time_and_while_its_keys_are_those_of_then(
     times: tuple[float, float, float, float], generation: int, now: float
 ) -> None:
-    """A known token passes from `start` and before `end`, while its keys are those of then."""
     start, end, since, due = times
     token = AccessToken(FrozenDict({"iss": "i", "sub": "a"}))
     kept = made_entry(token, start, end, Keys(since, due, generation))
     timed = SimpleNamespace(time=lambda: now)
-    warm = cache.warm_path(lambda _: kept, timed, (), Routes(()), None)
+    warm = cache.warm_path(lambda _: kept, timed)
     holds = start <= now < end and since <= now < due and generation == 1
-    assert (warm("GET", "/", "Bearer x") is kept) == kept.holds(now) == holds
+    assert (warm("GET", "/", "Bearer x") is kept) == holds
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:
