@@ -13,7 +13,7 @@ from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.flows import run
 from .values.requests import Reply, Request
-from .values.tokens import AccessToken, Hidden
+from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -52,7 +52,8 @@ class JWTMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. Exceptions of the application pass unchanged."""
-        path, step = environ.get("PATH_INFO"), None
+        step: Forward | None = None
+        path = environ.get("PATH_INFO")
         if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
             # Not kept as a local: error trackers send locals.
             warm = self._warm

@@ -102,9 +102,12 @@ class Core:
             self._endpoints = Endpoints(
                 self.issuing, self._origins, self._known_origins, self.verify
             )
+        self._get = cache.get if cache is not None else know_nothing
+        # Without paths, rules and grants, which the long way looks at itself.
+        self._recall = warm_path(self._get, self._timed)
         self.warm = warm_path(
             # Where a cookie may carry a token, too, the header alone can't decide.
-            cache.get if cache is not None and self._access_cookie is None else know_nothing,
+            self._get if self._access_cookie is None else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._routes,
@@ -160,18 +163,17 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        now, cache = self._timed.time(), self._cache
-        entry = cache.get(came.name) if cache is not None and came.name is not None else None
-        if entry is not None and entry.holds(now):
-            entry.seen = True
-        else:
-            entry = yield from self._verify_new(came, now)
-            now = self._timed.time()  # the flow may have waited meanwhile
+        entry = None
+        if came.name is not None and self._get(came.name) is not None:
+            entry = self._recall("", "", came.name)
+        if entry is None:
+            entry = yield from self._verify_new(came, self._timed.time())
+        now = self._timed.time()  # the flow may have waited meanwhile
         if rule.scopes or rule.is_special:
-            _authorize(rule, entry.forward, now, self._leeway)
+            _authorize(rule, entry, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self._check_ended(self._ended, entry.grant_id, entry.life, now)
-        return entry.forward
+        return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
         """Verify a token that isn't in the cache, and put it there. Raises OAuthError."""
@@ -188,16 +190,10 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        forward = Forward(token, None if trust.policy.own else _foreign_user(token, trust))
-        entry = Entry(
-            forward,
-            start=float(max(start, trust.since)),
-            end=float(min(end, trust.until)),
-            keys=fresh,
-            generation=generation,
-            grant_id=forward.grant_id,
-            life=life,
-        )
+        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
+        entry.keys, entry.generation, entry.seen = fresh, generation, False
+        entry.start, entry.life = float(max(start, trust.since)), life
+        entry.end = float(min(end, trust.until))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
         return entry

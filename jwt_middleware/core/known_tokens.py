@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol, TypeAlias, cast
@@ -54,29 +53,23 @@ def slimmed(token: AccessToken) -> AccessToken:
     return AccessToken(FrozenDict(members), token.own, token.scopes)
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
-    """The decision about one verified token, and until when it holds. Only `seen` changes.
+class Entry(Forward):
+    """The decision about one verified token, and until when it holds.
+
+    `Core` makes it and says from when and until when. After that only `seen` changes.
 
     Times are floats, as the clock's: to compare a float with an int takes Python several times as
     long.
     """
 
-    forward: Forward
+    __slots__ = ("end", "generation", "keys", "life", "seen", "start")
+
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
     keys: KeyState
     generation: int  # of the keys, when the token was verified
-    grant_id: str | None
     life: float  # seconds from the token's issue to its end
-    seen: bool = False
-
-    def holds(self, now: float) -> bool:
-        """Say whether the token is still good: by its own times, and by its issuer's keys."""
-        keys = self.keys
-        if self.start <= now < self.end and keys.since <= now < keys.due:
-            return keys.generation == self.generation
-        return False
+    seen: bool  # whether it was found since it was put into the cache
 
 
 class Cache:
@@ -106,7 +99,7 @@ class Cache:
         """Keep a token that was verified just now."""
         if len(credentials) > MAX_CACHED:
             return
-        entry.forward.token = slimmed(cast("AccessToken", entry.forward.token))
+        entry.token = slimmed(cast("AccessToken", entry.token))
         entries = self._entries
         entries[self.name(credentials)] = entry
         rounds = MAX_ROUNDS
@@ -132,15 +125,15 @@ def _digest(credentials: str | bytes) -> bytes:
 
 
 # Takes a method, a path and credentials. Returns the decision, or None: `Core.decide` must look.
-WarmPath: TypeAlias = Callable[[str, str, str | bytes], Forward | None]
+WarmPath: TypeAlias = Callable[[str, str, str | bytes], Entry | None]
 
 
 def warm_path(
     get: Callable[[str | bytes], Entry | None],
     timed: Any,
-    ours: Collection[str],
-    routes: Routes,
-    lets_pass: Callable[[str, float, float], bool] | None,
+    ours: Collection[str] = (),
+    routes: Routes | None = None,
+    lets_pass: Callable[[str, float, float], bool] | None = None,
 ) -> WarmPath:
     """Return the function that decides about a request with a known token, all prepared.
 
@@ -148,15 +141,15 @@ def warm_path(
         get: returns the entry of credentials.
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
-        routes: the rules.
+        routes: the rules; None: a token is all that there is to look at.
         lets_pass: takes a grant, a token's life and the time; says whether the grant is known to
             live. None: there are no grants.
 
     """
-    has_rules, find = not routes.is_uniform, routes.find
+    find = None if routes is None or routes.is_uniform else routes.find
     has_ours = bool(ours)
 
-    def warm(method: str, path: str, credentials: str | bytes) -> Forward | None:
+    def warm(method: str, path: str, credentials: str | bytes) -> Entry | None:
         """Return the decision about a known token, or None: not known, or not to be decided here.
 
         After None `Core.decide` looks at the token.
@@ -166,28 +159,26 @@ def warm_path(
             return None
         del credentials  # error trackers send locals, and the clock below may raise
         now, keys = timed.time(), entry.keys
-        # This is `entry.holds(now)` written out: the call took 13 % of a known token's time under
-        # WSGI (`python -m benchmarks.against`). A property in tests/core/test_token_cache.py
-        # compares the two.
+        # No chained comparisons here: the interpreter does these in place, and chains by calls.
         if not (entry.start <= now and now < entry.end):
             return None
         if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
             return None
         if has_ours and path in ours:
             return None
-        if has_rules:
+        if find is not None:
             try:
                 rule = find(method, path)
             except InvalidRequest:
                 return None
-            if rule.is_special or (rule.scopes and not rule.scopes <= entry.forward.scopes):
+            if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
                 return None
         if lets_pass is not None:
             grant_id = entry.grant_id
             if grant_id is not None and not lets_pass(grant_id, entry.life, now):
                 return None
         entry.seen = True
-        return entry.forward
+        return entry
 
     return warm
 

@@ -50,8 +50,8 @@ def in_header(request: Request) -> Credentials | None:
         return None
     # RFC 9110 s11.1 lets the scheme be written in any case, with space around it. Only the
     # commonest spelling is cached, or one token could fill the cache in a thousand spellings.
-    name = f"Bearer {text}"
-    return Credentials(text, name.encode() if isinstance(given, bytes) else name)
+    name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
+    return Credentials(text, given if given == name else name)
 
 
 def bearer(authorization: str | None) -> str | None:

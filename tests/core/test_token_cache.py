@@ -27,9 +27,8 @@ from jwt_middleware.keys.freshness import Freshness, KeyLimits
 from jwt_middleware.keys.key_sources import FoundKeys
 from jwt_middleware.keys.live_keys import LiveKeys
 from jwt_middleware.process.runtime import Runtime
-from jwt_middleware.request.routes import Routes
 from jwt_middleware.testing import TokenFactory
-from jwt_middleware.values.tokens import AccessToken, Forward, FrozenDict, User
+from jwt_middleware.values.tokens import AccessToken, FrozenDict, User
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.issuing import Clock
 from tests.world import Answer, World, encoded
@@ -463,8 +462,14 @@ def entry(subject: str = "alice") -> Entry:
     token = AccessToken(FrozenDict({"iss": "i", "sub": subject, "exp": NOW + 60}))
     fresh = Freshness(KeyLimits(stale=0, cool_down=1, lease=1))
     fresh.succeeded(NOW, KeySet.generate().by_kid, 60, 0.5)
-    forward = Forward(token, User(True, subject))
-    return Entry(forward, 0.0, NOW + 60.0, fresh, generation=1, grant_id=None, life=60.0)
+    return made_entry(token, 0.0, NOW + 60.0, fresh)
+
+
+def made_entry(token: AccessToken, start: float, end: float, keys: Any) -> Entry:
+    kept = Entry(token, User(True, "alice"))
+    kept.start, kept.end, kept.keys, kept.generation = start, end, keys, 1
+    kept.life, kept.seen = 60.0, False
+    return kept
 
 
 TIMES = st.sampled_from([float("-inf"), 0.0, 1.0, 2.0, 3.0, 4.0, float("inf")])
@@ -478,16 +483,16 @@ class Keys:
 
 
 @given(st.tuples(TIMES, TIMES, TIMES, TIMES), st.integers(0, 1), TIMES)
-def test_the_warm_path_asks_what_an_entry_asks(
+def test_a_known_token_passes_within_its_time_and_while_its_keys_are_those_of_then(
     times: tuple[float, float, float, float], generation: int, now: float
 ) -> None:
-    """What `Entry.holds` says stands in the warm path once more, for its speed."""
     start, end, since, due = times
-    forward = Forward(AccessToken(FrozenDict({"iss": "i", "sub": "a"})), User(True, "a"))
-    kept = Entry(forward, start, end, Keys(since, due, generation), 1, grant_id=None, life=60.0)
+    token = AccessToken(FrozenDict({"iss": "i", "sub": "a"}))
+    kept = made_entry(token, start, end, Keys(since, due, generation))
     timed = SimpleNamespace(time=lambda: now)
-    warm = cache.warm_path(lambda _: kept, timed, (), Routes(()), None)
-    assert (warm("GET", "/", "Bearer x") is forward) == kept.holds(now)
+    warm = cache.warm_path(lambda _: kept, timed)
+    holds = start <= now < end and since <= now < due and generation == 1
+    assert (warm("GET", "/", "Bearer x") is kept) == holds
 
 
 def test_old_entries_make_room_and_those_that_were_seen_stay() -> None:
