@@ -40,9 +40,9 @@ _BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
 class Cookies:
     """Tokens in cookies, for browser clients whose scripts must not hold them (RFC 10017).
 
-    The refresh token is always in a cookie, the access token only with `access=True`. A request
-    that relies on a cookie must carry the `header`, unless its method is safe. It must also come
-    from our own origin or one of `Settings.origins`.
+    The refresh token is always in a cookie, the access token only with `access=True`. Unless its
+    method is safe, a request that relies on a cookie must carry the `header`, and come from our own
+    origin or one of `Settings.origins`. A WebSocket handshake must only come from such an origin.
 
     Args:
         name: the refresh cookie's name is `__Host-`, then this, then characters of the grant's id.
