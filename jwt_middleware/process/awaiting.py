@@ -27,6 +27,7 @@ from ..keys.stranger_limits import MAX_PLACES
 from ..values import forks
 from ..values.events import Event, Refused
 from ..values.flows import Flow, arun
+from ..values.requests import Reply
 from ..values.tokens import Hidden
 from .hooks import CALL_LIMIT, STRANGERS, is_async
 from .live_store import SYNC_LIMIT, LiveStore
@@ -111,12 +112,11 @@ class Awaiting:
             raise
 
     def _tell_late(self, task: Task[Any]) -> None:
-        if not task.cancelled():
-            ending = task.exception() or task.result()
+        # The calls of `Issuer` tell their events themselves; those of a reply are told with it.
+        if not task.cancelled() and task.exception() is None and isinstance(task.result(), Reply):
             # The client has gone: an end is told, but not a refusal, which the client doesn't get.
-            self._tell(
-                tuple(one for one in getattr(ending, "events", ()) if not isinstance(one, Refused))
-            )
+            events = task.result().events
+            self._tell(tuple(one for one in events if not isinstance(one, Refused)))
 
     def _begun(self, flow: Flow[None]) -> Task[None]:
         task = create_task(arun(flow))

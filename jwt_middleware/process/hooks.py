@@ -74,12 +74,12 @@ class Hooks:
     def answer(
         self, caller: Caller, name: str, hook: Callable[[Any], Any], asked: Any, threads: str = ""
     ) -> Flow[Any]:
-        """Return a hook's answer. Raises Unavailable, and the hook's own EndGrant."""
+        """Return a hook's answer. Raises Unavailable, and EndGrant, if `claims_for` raises it."""
         try:
             return (yield from ask(caller.call, threads or name, hook, Hidden((asked,))))
-        except EndGrant:
-            raise
-        except Exception as error:  # noqa: BLE001  (whatever it is, the client may come again)
+        except Exception as error:  # (whatever it is, the client may come again)
+            if isinstance(error, EndGrant) and name == "claims_for":
+                raise
             raise self._failed(name, error) from None
 
     def sign(self, caller: Caller, key: ExternalKey, message: Hidden[bytes]) -> Flow[bytes]:

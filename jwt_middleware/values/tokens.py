@@ -180,37 +180,23 @@ def bare_grant(
     )
 
 
-class User:
-    """What Starlette expects at `request.user`."""
-
-    __slots__ = ("display_name", "is_authenticated")
-
+@dataclass(frozen=True, slots=True)
+class _UserFields:
     is_authenticated: bool
     display_name: str
 
-    def __init__(self, is_authenticated: bool, display_name: str) -> None:
-        object.__setattr__(self, "is_authenticated", is_authenticated)
-        object.__setattr__(self, "display_name", display_name)
+
+class User(_UserFields):
+    """What Starlette expects at `request.user`."""
+
+    __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Channels' AuthMiddleware writes the user of Django's session into the object that it finds
-        # here. Such a write is ignored: the token says who the user is, and many requests share
-        # this object.
+        # Channels' AuthMiddleware sets the user of Django's session, as `_wrapped`, on the object
+        # that it finds here. The token says who the user is, and many requests share this object:
+        # so the assignment is ignored.
         if name != "_wrapped":
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, User) and (self.is_authenticated, self.display_name) == (
-            other.is_authenticated,
-            other.display_name,
-        )
-
-    def __hash__(self) -> int:
-        return hash(self.display_name)
-
-    def __repr__(self) -> str:
-        known = f"is_authenticated={self.is_authenticated!r}, display_name={self.display_name!r}"
-        return f"User({known})"
 
     @property
     def identity(self) -> str:

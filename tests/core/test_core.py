@@ -1,7 +1,8 @@
 """What only the core decides: the application's own checks, and the size of what it remembers."""
 
+import copy
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict
 from typing import Any
 
 import pytest
@@ -87,6 +88,10 @@ def test_who_the_user_is_can_not_be_changed() -> None:
     # Channels' AuthMiddleware does this; it changes nothing.
     setattr(user, "_wrapped", "mallory")  # noqa: B010
     assert user == User(is_authenticated=True, display_name="alice")
+    assert [copy.copy(user), copy.deepcopy(user), pickle.loads(pickle.dumps(user))] == [user] * 3
+    assert asdict(user) == {"is_authenticated": True, "display_name": "alice"}
+    with pytest.raises(FrozenInstanceError):
+        del user.display_name
     assert user not in ("alice", User(is_authenticated=True, display_name="bob"))
     assert len({user, User(is_authenticated=True, display_name="alice")}) == 1
     assert repr(user) == "User(is_authenticated=True, display_name='alice')"

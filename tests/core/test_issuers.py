@@ -15,6 +15,7 @@ import pytest
 from jwt_middleware import (
     AccessToken,
     ConfigurationError,
+    EndGrant,
     Issuer,
     KeySet,
     Refresh,
@@ -655,6 +656,7 @@ def test_a_tenants_new_keys_are_in_force_when_its_time_is_over(
     ("answer", "told"),
     [
         (RuntimeError("the database is down"), "RuntimeError"),
+        (EndGrant("the database is down"), "EndGrant"),  # which means something to claims_for alone
         (True, "not the TrustedIssuer of that name"),
         ({"issuer": ACME}, "not the TrustedIssuer of that name"),
         (

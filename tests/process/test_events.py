@@ -462,6 +462,25 @@ def test_a_revocation_is_told_though_its_caller_hangs_up(
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("kind", [Slow, SlowAwaited])
+def test_a_login_is_told_once_though_its_caller_hangs_up(
+    kind: type[Slow | SlowAwaited], clock: Clock
+) -> None:
+    hung = Hung(kind(clock), clock)
+
+    async def play() -> None:
+        issuer = Issuer(hung.settings)
+        former = await issuer.aissue("alice")
+        hung.events.clear()
+        await hung.hang_up(issuer.aissue("alice", replaces=former.refresh_token))
+        await hung.heard()
+        await asyncio.to_thread(until, lambda: len(hung.events) >= 2)
+        await asyncio.sleep(0.05)
+        assert [one.name for one in hung.events] == ["revoked", "issued"]
+
+    asyncio.run(play())
+
+
 def test_an_end_that_fails_after_the_client_hung_up_is_no_theft_told(clock: Clock) -> None:
     hung = Hung(Slow(clock), clock)
     hung.store.error = StoreUnavailable("no route to the engine")
