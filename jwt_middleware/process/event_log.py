@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..values import reasons
@@ -68,7 +67,6 @@ _BY_SETTINGS = {
 }
 
 
-@cache
 def logger() -> Logger:
     """Return the logger `jwt_middleware`."""
     from logging import getLogger  # not at the top: it would be a thirtieth of the import's time
