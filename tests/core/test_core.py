@@ -90,8 +90,9 @@ def test_who_the_user_is_can_not_be_changed() -> None:
     assert user == User(is_authenticated=True, display_name="alice")
     assert [copy.copy(user), copy.deepcopy(user), pickle.loads(pickle.dumps(user))] == [user] * 3
     assert asdict(user) == {"is_authenticated": True, "display_name": "alice"}
+    shared: Any = user
     with pytest.raises(FrozenInstanceError):
-        del user.display_name
+        del shared.display_name
     assert user not in ("alice", User(is_authenticated=True, display_name="bob"))
     assert len({user, User(is_authenticated=True, display_name="alice")}) == 1
     assert repr(user) == "User(is_authenticated=True, display_name='alice')"
