@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from .grant.issuing import Issuing
-from .grant.login import Begun, begin
+from .grant.login import begin
 from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.errors import ConfigurationError
@@ -37,7 +37,6 @@ class Issuer:
                 "refresh.serve", "is False: these settings issue nothing", "leave it out here"
             )
         self._settings = settings
-        self._group = settings.refresh
         self._runtime = Runtime.of(settings)
 
     def issue(
@@ -73,8 +72,9 @@ class Issuer:
         """
         held = _held(replaces)
         del replaces  # error trackers send the locals of frames
-        flow = self._begin(self._issuing(), held, subject, scope, claims, client_id, user_agent)
-        return self._carried(run(flow), held)
+        return run(
+            self._begin(self._issuing(), held, subject, scope, claims, client_id, user_agent)
+        )
 
     async def aissue(
         self,
@@ -87,10 +87,11 @@ class Issuer:
         user_agent: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
-        held, core = _held(replaces), self._aissuing()
+        held = _held(replaces)
         del replaces  # as above
-        flow = self._begin(core, held, subject, scope, claims, client_id, user_agent)
-        return self._carried(await self._arun(flow), held)
+        return await self._arun(
+            self._begin(self._aissuing(), held, subject, scope, claims, client_id, user_agent)
+        )
 
     def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
@@ -149,7 +150,7 @@ class Issuer:
         claims: Mapping[str, Any] | None,
         client_id: str | None,
         user_agent: str | None,
-    ) -> Flow[Begun]:
+    ) -> Flow[Tokens]:
         begun = yield from begin(
             issuing,
             subject=subject,
@@ -161,7 +162,13 @@ class Issuer:
             now=self._settings.clock(),
         )
         yield from ask(self._runtime.tell, begun.events)
-        return begun
+        cookies, tokens = issuing.group.cookies, begun.tokens.value
+        if cookies is None or issuing.jars is None:
+            return tokens
+        tokens = cookies.carry(tokens, issuing.jars, int(issuing.group.idle_limit))
+        if held is not None:
+            tokens.cookies += issuing.jars.cleared(held, begun.replaced)
+        return tokens
 
     def _end(self, issuing: Issuing, grant_id: str, reason: str) -> Flow[bool]:
         _check_text("grant_id", grant_id)
@@ -179,16 +186,6 @@ class Issuer:
     def _living(self, issuing: Issuing, subject: str) -> Flow[tuple[Grant, ...]]:
         _check_text("subject", subject)
         return (yield from ask(issuing.ports.store.grants, subject))
-
-    def _carried(self, begun: Begun, replaces: Held | None) -> Tokens:
-        cookies, tokens = self._group.cookies, begun.tokens.value
-        if cookies is None:
-            return tokens
-        jars = cookies.jars(self._settings.issuer)
-        tokens = cookies.carry(tokens, jars, int(self._group.idle_limit))
-        if replaces is not None:
-            tokens.cookies += jars.cleared(replaces, begun.replaced)
-        return tokens
 
 
 def _held(replaces: Held | str | None) -> Held | None:

@@ -96,8 +96,9 @@ class Core:
         self.issuing: Issuing | None = None
         self._endpoints: Endpoints | None = None
         if settings.refresh is not None and settings.refresh.serve and ended is not None:
+            own_keys = self._issuers.own.keys
             self.issuing = Issuing(
-                settings, settings.refresh, self._ports, ended, self._issuers.own.keys
+                settings, settings.refresh, self._ports, ended, own_keys, self.jars
             )
             self._endpoints = Endpoints(
                 self.issuing, self._origins, self._known_origins, self.verify
@@ -132,13 +133,12 @@ class Core:
     def decide(self, request: Request) -> Flow[Forward | Reply]:
         """Decide about a request. Raises nothing: a refusal is a decision, too."""
         try:
-            if not request.is_websocket:
-                document = self._documents.get(request.path)
-                if document is not None:
-                    return Reply(document.answer(request))
-                if self._endpoints is not None and request.path in self._endpoints.paths:
-                    return (yield from self._endpoints.answer(request))
-            return (yield from self._let_in(request))
+            ours = self._ours(request)
+            if ours is None:
+                return (yield from self._let_in(request))
+            if isinstance(ours, Document):
+                return Reply(ours.answer(request))
+            return (yield from ours.answer(request))
         except OAuthError as error:
             return self.refuse(request, error)
 
@@ -234,7 +234,7 @@ class Core:
         """Turn an error into an answer. This is the only place that does."""
         if self._hear is not None:
             self._hear(error)
-        ours = None if request.is_websocket else self._ours(request.path)
+        ours = self._ours(request)
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
         scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
@@ -255,11 +255,13 @@ class Core:
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
 
-    def _ours(self, path: str) -> Document | Endpoints | None:
-        """Return our own resource at a path; None: the path belongs to the application."""
-        if self._endpoints is not None and path in self._endpoints.paths:
+    def _ours(self, request: Request) -> Document | Endpoints | None:
+        """Return our own resource for a request; None: it is for the application."""
+        if request.is_websocket:
+            return None
+        if self._endpoints is not None and request.path in self._endpoints.paths:
             return self._endpoints
-        return self._documents.get(path)
+        return self._documents.get(request.path)
 
 
 # A token that somebody put into a URL by mistake must not reach a log: it is cut out.

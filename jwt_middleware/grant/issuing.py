@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from ..keys.live_keys import LiveKeys
+from ..request.cookies import Jars
 from ..settings.groups import Refresh
 from ..settings.refresh_secrets import follows_keys
 from ..settings.settings import Settings
@@ -33,12 +34,13 @@ class Issuing:
         ports: Ports,
         ended: EndedGrants,
         keys: LiveKeys,
+        jars: Jars | None,
     ) -> None:
         self.settings = settings
         self.group = group
         self.ports = ports
         self.ended = ended
-        self.jars = group.cookies.jars(settings.issuer) if group.cookies is not None else None
+        self.jars = jars
         self.limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )

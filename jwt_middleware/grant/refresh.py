@@ -81,9 +81,7 @@ def exchange(
             generation=row.generation,
             user_agent_changed=changed,
         )
-    grant = row
-    if issuing.ports.claims_for is not None:
-        grant = yield from _with_fresh_claims(issuing, row, asked.now)
+    grant = yield from _with_fresh_claims(issuing, row, asked.now)
     scope = scope or grant.scope
     made = yield from signing.access_token(grant, scope, asked.now)
     kept = text if outcome in _KEEPS else None
@@ -147,10 +145,10 @@ def _advance(
 
 def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
     """Return the grant with the claims that the application's hook gives, unless it ends it."""
-    hook = issuing.ports.claims_for
-    assert hook is not None  # noqa: S101 (the caller has checked)
+    if issuing.ports.claims_for is None:
+        return row
     try:
-        fresh = yield from ask(hook, row)
+        fresh = yield from ask(issuing.ports.claims_for, row)
         claims = access.own_claims(fresh)
     except EndGrant as refusal:
         yield from issuing.end(row.id, refusal.reason, now)

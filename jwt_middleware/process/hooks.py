@@ -77,7 +77,8 @@ class Hooks:
         """Return a hook's answer. Raises Unavailable, and EndGrant, if `claims_for` raises it."""
         try:
             return (yield from ask(caller.call, threads or name, hook, Hidden((asked,))))
-        except Exception as error:  # (whatever it is, the client may come again)
+        except Exception as error:
+            # Whatever it is, the client may come again.
             if isinstance(error, EndGrant) and name == "claims_for":
                 raise
             raise self._failed(name, error) from None
