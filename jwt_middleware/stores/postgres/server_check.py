@@ -50,7 +50,7 @@ def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
                 f"the schema {options.schema} isn't {missing}",
                 "start the service that issues tokens first",
             )
-        yield from _upgrade(options, fetch)
+        yield from _upgrade(options, fetch, level)
     yield from _check_rights(options, role, fetch)
 
 
@@ -74,9 +74,17 @@ def _schema_level(options: VerbOptions, fetch: Fetch) -> Flow[int]:
     return int(level)
 
 
-def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+def _upgrade(options: VerbOptions, fetch: Fetch, level: int) -> Flow[None]:
     schema = options.schema
-    yield from fetch(Statement("BEGIN"))
+    try:
+        yield from fetch(Statement("BEGIN"))
+    except psycopg.errors.ProtocolViolation:  # as PgBouncer has it
+        raise wrong_store(
+            f"the schema {schema} isn't there or not up to date, and the pooler allows no "
+            "transactions: it is in statement mode",
+            "let the schema's owner run, on the server itself, what this prints: "
+            f"jwt-middleware grants schema --schema {schema} --since {level}",
+        ) from None
     yield from fetch(Statement(lock_sql(schema)))
     # Read again under the lock: another process may have made it meanwhile.
     level = yield from _schema_level(options, fetch)

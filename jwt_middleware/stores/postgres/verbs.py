@@ -109,8 +109,9 @@ class Verbs:
         """See `Store.is_living`."""
         ((_, text, created_at, ended_at),) = yield from self._ask("is_living", id=grant_id)
         mark = _mark(text)
-        is_there = created_at is not None and ended_at is None
-        return is_there and (mark is None or created_at >= mark.before)
+        if created_at is None or ended_at is not None:
+            return False
+        return mark is None or bool(created_at >= mark.before)
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
         """See `Store.ended`."""
