@@ -23,6 +23,15 @@ def test_memory_keeps_the_contract(case: Case) -> None:
 
 
 @each_case
+def test_memory_keeps_the_contract_in_small_pages(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jwt_middleware.stores.memory.PAGE", 2)
+    monkeypatch.setattr("jwt_middleware.stores.memory.PURGE_AT_MOST", 1)
+    case.run(lambda clock, retention: MemoryStore(clock=clock, retention=retention))
+
+
+@each_case
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
 def test_sqlite_keeps_the_contract(case: Case, synchronous: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/grants.db?synchronous={synchronous}"
@@ -109,6 +118,10 @@ def test_the_cases_find_a_store_that(broken: type[Broken]) -> None:
     with pytest.raises(ContractBroken) as caught:
         case.run(broken)
     assert str(caught.value).startswith(case.promise)
+
+
+def test_each_case_finds_a_store() -> None:
+    assert {str(case) for case in CASES} - set(FAULTS.values()) == set()
 
 
 def test_every_promise_is_a_sentence() -> None:
