@@ -170,7 +170,11 @@ class Session:
         """Find out whether the session is ours alone, and if so, set its limits."""
         pid = connection.pgconn.backend_pid
         # The condition needs no row, so it is tested before anything is set. No process is 0.
-        sql = f"SELECT true{self._limits} WHERE pg_backend_pid() = nullif({pid}, 0)"
+        # PGlite serves all its clients by one session, and names that one to each of them.
+        sql = (
+            f"SELECT true{self._limits} WHERE pg_backend_pid() = nullif({pid}, 0) "
+            "AND version() NOT LIKE '%PGlite%'"
+        )
         rows = yield from _Prepared(connection, sql, "").asked_unnamed({})
         # None: the owner of an application's pool has switched preparing off.
         self._prepares = bool(rows) and connection.prepare_threshold is not None
