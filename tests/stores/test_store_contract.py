@@ -23,15 +23,6 @@ def test_memory_keeps_the_contract(case: Case) -> None:
 
 
 @each_case
-def test_memory_keeps_the_contract_in_small_pages(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("jwt_middleware.stores.memory.PAGE", 2)
-    monkeypatch.setattr("jwt_middleware.stores.memory.PURGE_AT_MOST", 1)
-    case.run(lambda clock, retention: MemoryStore(clock=clock, retention=retention))
-
-
-@each_case
 @pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
 def test_sqlite_keeps_the_contract(case: Case, synchronous: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/grants.db?synchronous={synchronous}"

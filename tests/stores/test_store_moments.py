@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jwt_middleware.stores import Mark, Store
+from jwt_middleware.stores import Store
 from jwt_middleware.stores.memory import MemoryStore
 from tests.stores import LIFE, NOW, RETENTION, SetClock, new_grant, sqlite
 
@@ -39,6 +39,18 @@ def test_at_its_end_a_grant_is_not_alive(store: Store, clock: SetClock) -> None:
     assert store.advance("grant", 1, 2, None).advanced
 
 
+def test_an_end_at_the_horizon_is_found(store: Store, clock: SetClock) -> None:
+    store.add(new_grant(id="grant"), 1)
+    cursor = store.ended(None, RETENTION).cursor
+    store.end("grant", "logout")
+    clock.now = NOW + RETENTION
+    assert store.ended(cursor, RETENTION).grant_ids == ("grant",)
+    assert store.ended(None, RETENTION).grant_ids == ("grant",)
+    clock.now += 0.001
+    assert store.ended(cursor, RETENTION).grant_ids == ("grant",)
+    assert store.ended(None, RETENTION).grant_ids == ()
+
+
 def test_ends_of_one_moment_are_on_both_sides_of_a_cursor(store: Store, clock: SetClock) -> None:
     for one in ("first", "second"):
         store.add(new_grant(id=one), 2)
@@ -46,11 +58,18 @@ def test_ends_of_one_moment_are_on_both_sides_of_a_cursor(store: Store, clock: S
     cursor = store.ended(None, RETENTION).cursor
     store.end("second", "logout")
     assert store.ended(cursor, RETENTION).grant_ids == ("second",)
-    clock.now = NOW + RETENTION
-    assert store.ended(cursor, RETENTION).grant_ids == ("second",)
-    assert set(store.ended(None, RETENTION).grant_ids) == {"first", "second"}
+
+
+def test_what_begins_at_the_moment_of_a_mass_end_lives(store: Store, clock: SetClock) -> None:
+    store.add(new_grant(id="old"), 1)
     clock.now += 0.001
-    assert store.ended(None, RETENTION).grant_ids == ()
+    assert store.end_before(clock.now + 0.001) is None
+    assert store.end_before(clock.now) == (clock.now, clock.now)
+    store.add(new_grant(id="new", subject="bob"), 1)
+    assert (store.is_living("old"), store.is_living("new")) == (False, True)
+    clock.now += 0.001
+    assert store.end_before(None) == (clock.now, clock.now)
+    assert not store.is_living("new")
 
 
 def test_an_expired_grant_can_be_ended_for_its_access_tokens(store: Store, clock: SetClock) -> None:
@@ -64,28 +83,18 @@ def test_purge_keeps_an_end_for_exactly_the_retention(store: Store, clock: SetCl
     store.add(new_grant(id="grant"), 1)
     clock.now = NOW + LIFE - 10
     store.end("grant", "logout")
-    clock.now += RETENTION - 0.001
-    assert store.purge(clock.now) == 0
-    clock.now += 0.001
-    assert store.purge(clock.now) == 2, "the grant, and the record of its end"
+    gone = clock.now + RETENTION
+    clock.now = gone + 1
+    assert store.purge(gone - 0.001) == 0
+    assert store.purge(gone) == 2, "the grant, and the record of its end"
     assert store.advance("grant", 1, 1, None).grant is None
 
 
 def test_purge_forgets_at_the_very_end(store: Store, clock: SetClock) -> None:
     store.add(new_grant(), 1)
-    clock.now = NOW + LIFE - 0.001
-    assert store.purge(clock.now) == 0
-    clock.now = NOW + LIFE
-    assert store.purge(clock.now) == 1
-
-
-def test_a_grant_that_began_at_the_time_of_a_mark_lives(store: Store, clock: SetClock) -> None:
-    store.add(new_grant(id="grant"), 1)
-    assert store.end_before(NOW) == Mark(NOW, NOW)
-    assert store.is_living("grant")
-    clock.now += 0.001
-    assert store.end_before(None) == Mark(clock.now, clock.now)
-    assert not store.is_living("grant")
+    clock.now = NOW + LIFE + 1
+    assert store.purge(NOW + LIFE - 0.001) == 0
+    assert store.purge(NOW + LIFE) == 1
 
 
 def test_purge_goes_by_the_stores_clock(store: Store, clock: SetClock) -> None:
