@@ -274,10 +274,8 @@ def show(name: str, rate: int, feeds: list[Feed], enough: float) -> int:
         unit = what if factor == 1 else f"{what}, µs"
         ratio = ours / theirs if theirs else 0
         verdict = "PASS" if holds else "FAIL"
-        print(
-            f"{name:10} {rate:4}/s {unit:12}{theirs:11.0f}{ours:11.0f}{ratio:9.3f}   {limit:16}{verdict}",
-            flush=True,
-        )
+        figures = f"{theirs:11.0f}{ours:11.0f}{ratio:9.3f}   {limit:16}{verdict}"
+        print(f"{name:10} {rate:4}/s {unit:12}{figures}", flush=True)
     return missed
 
 

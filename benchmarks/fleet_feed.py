@@ -72,7 +72,9 @@ def on_postgres(*, pooled: bool = False) -> Generator[Engine]:
         if not pooled:
             yield Engine(server.url(), used, connections)
             return
-        with pooler.pgbouncer(server, "transaction", program=os.environ.get("JWT_TEST_PGBOUNCER")) as url:
+        with pooler.pgbouncer(
+            server, "transaction", program=os.environ.get("JWT_TEST_PGBOUNCER")
+        ) as url:
             port = url.rpartition(":")[2].partition("/")[0]
             pid = listening(int(port))
             yield Engine(url, used, connections, lambda: cpu([pid]))
@@ -96,7 +98,9 @@ def on_redis() -> Generator[Engine]:
         process = server._process
         assert process is not None
         yield Engine(
-            server.url, lambda: cpu([process.pid]), lambda: int(server.do("CLIENT", "LIST").count("\n"))
+            server.url,
+            lambda: cpu([process.pid]),
+            lambda: int(server.do("CLIENT", "LIST").count("\n")),
         )
 
 
@@ -117,7 +121,11 @@ class Fleet:
 
     def start(self, what: str, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(HERE / "fleet_process.py"), json.dumps(self._given | {"what": what} | more)],
+            [
+                sys.executable,
+                str(HERE / "fleet_process.py"),
+                json.dumps(self._given | {"what": what} | more),
+            ],
             env=os.environ | {"PYTHONPATH": str(self._tree)},
             stdout=subprocess.PIPE,
             text=True,

@@ -37,7 +37,7 @@ def found(program: str, package: str) -> str:
 
 
 def named(variable: str) -> str:
-    """Return the path of a program that the environment names; skip the test where it names none."""
+    """Return the path of a program that the environment names; skip the test where there is none."""
     path = os.environ.get(variable)
     if path is None:
         pytest.skip(f"{variable} names no program")
@@ -176,7 +176,7 @@ def pgpool(primary: Server, replica: Server) -> Generator[str]:
 
 @contextmanager
 def pglite(connections: int = 1) -> Generator[str]:
-    """Give the address of a PGlite, whose clients all share one session; by default it takes one."""
+    """Give the address of a PGlite, whose clients share one session; by default it takes one."""
     for program in ("node", "npm"):
         found(program, "nodejs npm")
     done = HERE / "node_modules" / ".package-lock.json"
@@ -188,6 +188,6 @@ def pglite(connections: int = 1) -> Generator[str]:
     port = free_port()
     program = HERE / "node_modules" / "@electric-sql" / "pglite-socket" / "dist/scripts/server.js"
     options = (f"--port={port}", f"--host={HOST}", f"--max-connections={connections}")
-    with tempfile.TemporaryDirectory() as folder:
-        with running(["node", str(program), *options], Path(folder), port):
-            yield f"postgresql://postgres@{HOST}:{port}/postgres?sslmode=disable"
+    command = ["node", str(program), *options]
+    with tempfile.TemporaryDirectory() as folder, running(command, Path(folder), port):
+        yield f"postgresql://postgres@{HOST}:{port}/postgres?sslmode=disable"

@@ -36,7 +36,15 @@ def _install() -> None:
     uv = Path(sys.prefix, "bin", "uv")
     options = ("--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:")
     where = ("--python-version", BUILT_FOR, "--target", str(FOLDER))
-    command = [str(uv if uv.exists() else "uv"), "pip", "install", *options, *where, "-r", str(LOCK)]
+    command = [
+        str(uv if uv.exists() else "uv"),
+        "pip",
+        "install",
+        *options,
+        *where,
+        "-r",
+        str(LOCK),
+    ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip(f"the wheels with servers can't be had: {found.stderr.strip()[-300:]}")

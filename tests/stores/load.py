@@ -1,9 +1,9 @@
 """A process whose threads live as users do: `python -m tests.stores.load`, for the load tests.
 
-They log in, are let in, refresh and log out, all through the middleware, and each answer is compared
-with what the thread knows: a grant that lives is never refused, nothing of one that was logged out
-is let in when 2 s have passed, and nothing is the server's fault. The ends of all processes are in
-one folder, so that each watches those of the others, too.
+They log in, are let in, refresh and log out, all through the middleware, and each answer is
+compared with what the thread knows: a grant that lives is never refused, nothing of one that was
+logged out is let in when 2 s have passed, and nothing is the server's fault. The ends of all
+processes are in one folder, so that each watches those of the others, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from threading import Event, Lock, Thread
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from jwt_middleware import Issuer, KeySet, Refresh, Route, Settings
+from jwt_middleware import Issuer, KeySet, Refresh, Route, Settings, StoreUnavailable
 from jwt_middleware.wsgi import JWTMiddleware
 
 BOUND = 2.0  # seconds from the answer to a log-out until it holds everywhere: 2 x `sync_every`
@@ -94,7 +94,7 @@ class Site:
             chunks: Any = self._app(environ, start_response)
             answer = b"".join(chunks)
             getattr(chunks, "close", lambda: None)()
-        except Exception as error:  # a login whose store failed: a server answers 500
+        except StoreUnavailable as error:  # of a login: a server answers 500
             return Answered(500, repr(error).encode(), sent)
         return Answered(int(heard[0][:3]), answer, sent)
 
@@ -206,4 +206,4 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))), flush=True)
+    sys.stdout.write(json.dumps(main(json.loads(sys.argv[1]))))

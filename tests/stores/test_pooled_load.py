@@ -37,7 +37,9 @@ def load(url: str, folder: Path, seconds: float, **options: Any) -> list[Any]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for one in (given | {"name": str(number), "threads": THREADS} for number in range(PROCESSES))
+        for one in (
+            given | {"name": str(number), "threads": THREADS} for number in range(PROCESSES)
+        )
     ]
     said = [one.communicate() for one in processes]
     assert [one.returncode for one in processes] == [0] * PROCESSES, said[0][1] + said[1][1]
