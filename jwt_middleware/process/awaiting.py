@@ -12,25 +12,29 @@ from asyncio import (
     ensure_future,
     get_running_loop,
     shield,
+    wait,
     wait_for,
     wrap_future,
 )
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from inspect import isawaitable
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from ..keys.stranger_limits import MAX_PLACES
 from ..values import forks
+from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.events import Event, Refused
 from ..values.flows import Flow, arun
 from ..values.requests import Reply
 from ..values.tokens import Hidden
 from .hooks import CALL_LIMIT, STRANGERS, is_async
-from .live_store import SYNC_LIMIT, LiveStore
+from .live_store import LiveStore
+from .poller import Round
 
 EXECUTOR_THREADS = 8  # of each kind
 MAX_HUNG = 32  # threads of a kind that hang beyond their time-out; so many are replaced
@@ -52,19 +56,18 @@ class Awaiting:
         """Begin with no threads and no running question, as a forked child must."""
         self.executors.reset()
         self._tasks: set[Task[None]] = set()  # a loop itself keeps no task alive
-        self._syncing: Task[None] | None = None
+        self._syncing: tuple[Task[None] | None, Round] = None, Round()
 
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
         threads = "store" if getattr(self._store, "blocking", True) else ""
-        called = self.call(
+        return await self.call(
             threads,
             getattr(self._store, verb),
             Hidden(args),
             # Not cancelled on a time-out: the end of a grant may still succeed, and should.
             is_shielded=verb in _ENDINGS,
         )
-        return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
     async def call(
         self,
@@ -96,7 +99,7 @@ class Awaiting:
 
     def carry(self, flow: Flow[None]) -> Awaitable[None]:
         """Run a flow to its end in a task of its own, even if all requests stop waiting for it."""
-        return shield(self._begun(flow))
+        return shield(self._keep(create_task(arun(flow))))
 
     async def carry_rest(self, rest: Coroutine[Any, Any, Any]) -> Any:
         """Run the rest of a flow to its end, even if its request is cancelled meanwhile.
@@ -118,8 +121,7 @@ class Awaiting:
             events = task.result().events
             self._tell(tuple(one for one in events if not isinstance(one, Refused)))
 
-    def _begun(self, flow: Flow[None]) -> Task[None]:
-        task = create_task(arun(flow))
+    def _keep(self, task: Task[None]) -> Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self.done)
         return task
@@ -131,22 +133,37 @@ class Awaiting:
             task.exception()
 
     async def sync(self, store: LiveStore, arrival: float) -> None:
-        """Bring the ended grants up to date for a request of `arrival`; one task asks for all.
+        """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
+        one = self.begin_sync(store, arrival)
+        try:
+            await wait_for(wrap_future(one.done), store.time_left())
+        except TimeoutError:
+            raise store.overdue() from None
+        except ConfigurationError:
+            if not store.is_awaited:
+                raise
+            # A thread has found out that the store must be awaited.
+            await self.sync(store, arrival)
 
-        Raises:
-            StoreUnavailable: the store doesn't answer.
-
-        """
+    def begin_sync(self, store: LiveStore, arrival: float) -> Round:
+        """Return the round that serves a request of `arrival`: it runs now, or has run here."""
+        if not store.is_awaited:
+            return store.join(arrival)
         forks.notice()
-        while not store.ended.serves(arrival):
-            task = self._syncing
-            is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
-            if task is None or is_ours:
-                task = self._syncing = self._begun(store.ask_ended(self.call_verb))
-            # Shielded: if this client goes away, the others still wait for the task.
-            await shield(task)
-            if is_ours:
-                return
+        task, one = self._syncing
+        is_running = task is not None and not task.done() and task.get_loop() is get_running_loop()
+        if not is_running or not store.ended.serves(one.started, arrival):
+            one = Round()
+            self._syncing = self._keep(create_task(self._hear(store, one))), one
+        return one
+
+    async def _hear(self, store: LiveStore, one: Round) -> None:
+        try:
+            await arun(store.hear(self.call_verb, one))
+        except Exception as error:  # noqa: BLE001  (the request that waits raises it)
+            one.finish(error)
+        finally:
+            one.finish(StoreUnavailable("ended: the task was cancelled"))
 
 
 class Executors:
@@ -174,14 +191,21 @@ class Executors:
         if executor is None:
             size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
             executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
+        begun: list[float] = []
         # In the context of the request, so that `current_token` works there, too.
-        work = executor.submit(copy_context().run, call, *args)
+        work = executor.submit(_begin, begun, copy_context(), call, args)
+        answer, left = wrap_future(work), seconds
         try:
-            return await wait_for(wrap_future(work), seconds)
-        except TimeoutError:
-            if not work.done():
+            while not (await wait({answer}, timeout=left))[0]:
+                # The time in the queue doesn't count, unless the threads hang and were given up.
+                left = begun[0] + seconds - monotonic() if begun and seconds else seconds
+                if left is not None and left > 0 and (begun or self._by_kind.get(kind) is executor):
+                    continue
                 self._replace(kind, executor, work)
-            raise
+                raise TimeoutError
+            return answer.result()
+        finally:
+            work.cancel()  # has an effect only where the caller has gone and it is in the queue
 
     def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
         """Give up the threads, one of which hangs: later calls get new ones, unless many hang."""
@@ -195,6 +219,13 @@ class Executors:
         executors, self._by_kind = self._by_kind, {}
         for executor in executors.values():
             executor.shutdown(wait=False)
+
+
+def _begin(
+    begun: list[float], context: Context, call: Callable[..., Any], args: tuple[Any, ...]
+) -> Any:
+    begun.append(monotonic())
+    return context.run(call, *args)
 
 
 def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from jwt_middleware.stores.memory import MemoryStore
@@ -106,6 +106,23 @@ def write(path: str) -> None:
         if number % 4 == 3:
             store.end(f"grant {number}", "logout")
             say(["end", number])
+
+
+def refresh_in_threads(path: str, synchronous: str) -> None:
+    """Rotate a grant in each of 16 threads without end, and say what has been acknowledged."""
+    store = open_store(path, synchronous=synchronous)
+    told = Lock()
+
+    def climb(grant_id: str) -> None:
+        store.add(new_grant(time.time(), id=grant_id, subject=grant_id), 3)
+        for generation in count(1):
+            assert store.advance(grant_id, generation, generation + 1, "parent").advanced
+            with told:
+                say([grant_id, generation + 1])
+
+    threads = [Thread(target=climb, args=(f"grant {number}",)) for number in range(16)]
+    for thread in threads:
+        thread.start()
 
 
 def have_no_rights(path: str) -> None:

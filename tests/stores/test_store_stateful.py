@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from jwt_middleware.stores import Advanced, Store
+from jwt_middleware.stores import Advanced, Mark, Store
+from jwt_middleware.stores.contract import END_BEFORE
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.tokens import Grant
@@ -28,16 +29,22 @@ class Model:
     def __init__(self, clock: SetClock) -> None:
         self.clock = clock
         self.rows: dict[str, Grant] = {}
+        self.ends: list[tuple[float, str]] = []  # in their order
+        self.mark = Mark(0.0, 0.0)
+
+    def row(self, grant_id: str) -> Grant | None:
+        row = self.rows.get(grant_id)
+        return None if row is None else self.mark.applied(row)
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         if grant.id in self.rows:
             return ()
-        self.rows[grant.id] = grant
+        self.rows[grant.id] = replace(grant, created_at=max(self.clock(), self.mark.before))
         over = self.grants(grant.subject)[limit:]
         return tuple(one.id for one in over if self.end(one.id, "limit"))
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
-        row = self.rows.get(grant_id)
+        row = self.row(grant_id)
         if row is None or row not in self._living() or row.generation != source or source == target:
             return Advanced(False, row)
         row = replace(row, generation=target, parent=parent, rotated_at=self.clock())
@@ -45,38 +52,46 @@ class Model:
         return Advanced(True, row)
 
     def use(self, grant_id: str) -> None:
-        row = self.rows.get(grant_id)
+        row = self.row(grant_id)
         if row is not None and row in self._living():
             self.rows[grant_id] = replace(row, last_used_at=self.clock())
 
     def end(self, grant_id: str, reason: str) -> bool:
-        row = self.rows.get(grant_id)
+        row = self.row(grant_id)
         if row is None or row.ended_at is not None:
             return False
         self.rows[grant_id] = replace(row, ended_at=self.clock(), end_reason=reason)
+        self.ends.append((self.clock(), grant_id))
         return True
 
     def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
         return tuple(one.id for one in self.grants(subject) if self.end(one.id, reason))
 
+    def end_before(self, time: float) -> Mark | None:
+        if time > self.clock():
+            return None
+        if time > self.mark.before:
+            self.mark = Mark(time, self.clock())
+        return self.mark
+
     def grants(self, subject: str) -> tuple[Grant, ...]:
         return tuple(one for one in self._living() if one.subject == subject)[::-1]
 
     def ended_since(self, since: float) -> set[str]:
-        rows = self.rows.values()
-        return {one.id for one in rows if one.ended_at is not None and one.ended_at >= since}
+        return {one for at, one in self.ends if at >= since}
 
     def purge(self, now: float) -> int:
-        before = len(self.rows)
+        before = len(self.rows) + len(self.ends)
         self.rows = {
             one.id: one
             for one in self.rows.values()
             if now < max(one.expires_at, (one.ended_at or 0) + RETENTION)
         }
-        return before - len(self.rows)
+        self.ends = [one for one in self.ends if now < one[0] + RETENTION]
+        return before - len(self.rows) - len(self.ends)
 
     def _living(self) -> list[Grant]:
-        rows = self.rows.values()
+        rows = map(self.mark.applied, self.rows.values())
         return [one for one in rows if one.ended_at is None and self.clock() < one.expires_at]
 
 
@@ -92,8 +107,10 @@ class Stores(RuleBasedStateMachine):
         self.memory = MemoryStore(clock=self.clock, retention=RETENTION)
         self.folder = tempfile.TemporaryDirectory()
         self.sqlite = self.open()
-        self.cursors: dict[str, Any] = {}
-        self.read_at: float | None = None
+        self.cursors = {
+            name: store.ended(None, RETENTION).cursor for name, store in self.stores().items()
+        }
+        self.unread: set[str] = set()
         self.seen: dict[str, Grant] = {}
         self.generations = {1}
         self.admitted: dict[str, float] = {}
@@ -109,6 +126,7 @@ class Stores(RuleBasedStateMachine):
         one, other = (getattr(store, verb)(*args) for store in self.stores().values())
         if verb in ("add", "end_subject"):  # ids in any order
             one, other = set(one), set(other)
+            self.unread |= one
         assert one == other
         return one
 
@@ -143,12 +161,19 @@ class Stores(RuleBasedStateMachine):
 
     @rule(grant_id=grant_ids, reason=REASONS)
     def end(self, grant_id: str, reason: str) -> None:
-        assert self.both("end", grant_id, reason) == self.model.end(grant_id, reason)
+        is_ended = self.both("end", grant_id, reason)
+        assert is_ended == self.model.end(grant_id, reason)
+        self.unread |= {grant_id} if is_ended else set()
 
     @rule(subject=SUBJECTS, reason=REASONS)
     def end_subject(self, subject: str, reason: str) -> None:
         found = self.both("end_subject", subject, reason)
         assert found == set(self.model.end_subject(subject, reason))
+
+    @rule(ago=st.sampled_from([-1, 0, 1, 60, LIFE / 2]))
+    def end_before(self, ago: float) -> None:
+        time = self.clock() - ago
+        assert self.both("end_before", time) == self.model.end_before(time)
 
     @rule(key=st.sampled_from(["one", "two"]), seconds=SECONDS)
     def admit(self, key: str, seconds: float) -> None:
@@ -167,7 +192,7 @@ class Stores(RuleBasedStateMachine):
         keys = len(self.admitted)
         self.admitted = {key: until for key, until in self.admitted.items() if now < until}
         forgotten = self.model.purge(now) + keys - len(self.admitted)
-        assert self.both("purge", now) == forgotten
+        assert self.both("purge", float("inf")) == forgotten
         self.seen = {one: row for one, row in self.seen.items() if one in self.model.rows}
 
     @rule()
@@ -177,12 +202,14 @@ class Stores(RuleBasedStateMachine):
 
     @rule()
     def follow_the_ended(self) -> None:
-        since = self.clock() - RETENTION if self.read_at is None else self.read_at - 60
-        expected = self.model.ended_since(since)
         for name, store in self.stores().items():
-            found, self.cursors[name] = store.ended(self.cursors.get(name), RETENTION)
-            assert set(found) == expected
-        self.read_at = self.clock()
+            answer = store.ended(self.cursors[name], RETENTION)
+            self.cursors[name] = answer.cursor
+            # What is purged need not be told any more.
+            kept = self.unread & self.model.ended_since(0)
+            assert kept <= set(answer.grant_ids) <= self.unread
+            assert (answer.mark or Mark(0.0, 0.0), answer.notices) == (self.model.mark, ())
+        self.unread.clear()
 
     @invariant()
     def all_agree(self) -> None:
@@ -199,7 +226,10 @@ class Stores(RuleBasedStateMachine):
             before = self.seen.get(grant_id, row)
             assert row.generation >= before.generation
             if before.ended_at is not None:
-                assert row == before
+                # A later mark has another time.
+                ended_at = row.ended_at if row.end_reason == END_BEFORE else before.ended_at
+                assert row == replace(before, ended_at=ended_at)
+            assert self.both("is_living", grant_id) is (row.ended_at is None)
             assert row.expires_at == before.expires_at
             self.seen[grant_id] = row
 

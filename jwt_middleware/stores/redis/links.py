@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import methodcaller
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -22,6 +21,7 @@ from redis.client import NEVER_DECODE
 
 from ...values.flows import Flow, ask
 from ..store_options import wrong_store
+from .server_facts import is_from_replica
 
 Command: TypeAlias = tuple[bytes, ...]
 NodeAddress: TypeAlias = tuple[str, int]  # a node's host and port
@@ -47,6 +47,28 @@ class Kit(NamedTuple):
     close_node: Callable[[Any], Any]
     disconnect: Callable[[Any], Any]  # a connection, without waiting for the server
     initialize: Callable[[Any], Any]  # a Cluster's client: asks the nodes for their slots
+    read: Callable[[Any, int], Any]  # so many answers from a connection
+
+
+def _read(connection: Any, count: int) -> list[Any]:
+    """Return answers to commands; an error that the server sends is one of them."""
+    replies: list[Any] = []
+    for _ in range(count):
+        try:
+            replies.append(connection.read_response(disable_decoding=True))
+        except errors.ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+async def _aread(connection: Any, count: int) -> list[Any]:
+    replies: list[Any] = []
+    for _ in range(count):
+        try:
+            replies.append(await connection.read_response(disable_decoding=True))
+        except errors.ResponseError as error:
+            replies.append(error)
+    return replies
 
 
 WAITING: Final = Kit(
@@ -56,6 +78,7 @@ WAITING: Final = Kit(
     close_node=lambda node: node.redis_connection.close(),
     disconnect=methodcaller("disconnect"),
     initialize=lambda _: None,  # the sync client has asked them when it was made
+    read=_read,
 )
 AWAITED: Final = Kit(
     redis=redis.asyncio,
@@ -64,6 +87,7 @@ AWAITED: Final = Kit(
     close_node=methodcaller("disconnect"),
     disconnect=methodcaller("disconnect", nowait=True),
     initialize=methodcaller("initialize"),
+    read=_aread,
 )
 
 
@@ -77,6 +101,8 @@ class ServerLink:
         patience: seconds; if getting a connection takes longer, nothing is sent.
 
     """
+
+    _may_meet_replica = True  # in a Cluster a replica says where the primary is
 
     def __init__(self, kit: Kit, client: Any, *, is_ours: bool, patience: float) -> None:
         self.kit = kit
@@ -133,21 +159,17 @@ class ServerLink:
         begun = time.monotonic()
         pool = self._pool(node)
         connection = yield from ask(pool.get_connection)
-        replies: list[Any] = []
         is_fit = False
         try:
             if time.monotonic() - begun > self.patience:
                 raise errors.TimeoutError("to connect took too long")
             yield from ask(connection.send_packed_command, _packet(commands))
-            read = partial(connection.read_response, disable_decoding=True)
-            for _ in commands:
-                try:
-                    replies.append((yield from ask(read)))
-                except errors.ResponseError as error:
-                    replies.append(error)
-            # Close the connection to a former primary: the name, or Sentinel, may now lead to the
-            # new one.
-            is_fit = not isinstance(replies[0], errors.ReadOnlyError)
+            replies: list[Any] = yield from ask(self.kit.read, connection, len(commands))
+            # Close the connection to a replica, such as a former primary: the name, or Sentinel,
+            # may now lead to the primary.
+            if self._may_meet_replica and any(map(is_from_replica, replies)):
+                raise errors.ReadOnlyError("a replica")
+            is_fit = True
         finally:
             if not is_fit:
                 yield from ask(self.kit.disconnect, connection)
@@ -157,6 +179,8 @@ class ServerLink:
 
 class ClusterLink(ServerLink):
     """A Cluster. redis-py knows which node a key is on; it learns that by a read with retries."""
+
+    _may_meet_replica = False
 
     def __init__(self, kit: Kit, client: Any, *, is_ours: bool, patience: float) -> None:
         super().__init__(kit, client, is_ours=is_ours, patience=patience)
@@ -169,14 +193,16 @@ class ClusterLink(ServerLink):
     ) -> Flow[list[Any]]:
         """See `ServerLink.send`. `where` is the node that the server has referred to by ASK."""
         yield from self._find_lost(key)
+        # ASKING is for the next command only, whatever that is.
         asking = () if where is None else ((b"ASKING",),)
+        sent = [part for one in commands for part in (*asking, one)]
         try:
             yield from ask(self.kit.initialize, self.client)
-            replies = yield from self._exchange(self._node(key, where), (*asking, *commands))
+            replies = yield from self._exchange(self._node(key, where), sent)
         except BaseException:
             self._lost.add(self.client.keyslot(key))
             raise
-        return replies[len(asking) :]
+        return replies[len(asking) :: len(asking) + 1]
 
     def groups(self, logs: Mapping[str, bytes]) -> Flow[list[list[str]]]:
         """See `ServerLink.groups`."""
