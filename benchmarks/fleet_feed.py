@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from jwt_middleware import KeySet
-from tests.engines import pooler, postgres, redis
+from tests.engines import postgres, redis
+from tests.engines.pgbouncer import pgbouncer
 
 from .feed import cpu
 
@@ -72,8 +73,13 @@ def on_postgres(*, pooled: bool = False) -> Generator[Engine]:
         if not pooled:
             yield Engine(server.url(), used, connections)
             return
-        with pooler.pgbouncer(
-            server, "transaction", program=os.environ.get("JWT_TEST_PGBOUNCER")
+        program = os.environ.get("JWT_TEST_PGBOUNCER")
+        with pgbouncer(
+            server.url(),
+            "transaction",
+            program=program,
+            default_pool_size=8,
+            max_client_conn=1300,
         ) as url:
             port = url.rpartition(":")[2].partition("/")[0]
             pid = listening(int(port))
@@ -86,7 +92,7 @@ def listening(port: int) -> int:
     """Return the id of the process whose folder of settings names a port."""
     for one in Path("/proc").glob("[0-9]*/cmdline"):
         words = one.read_bytes().split(b"\0")
-        config = next((word.decode() for word in words if word.endswith(b"pgbouncer.ini")), None)
+        config = next((word.decode() for word in words if word.endswith(b"/ini")), None)
         if config and f"listen_port = {port}\n" in Path(config).read_text():
             return int(one.parent.name)
     raise SystemExit("no PgBouncer runs")

@@ -100,7 +100,7 @@ def read(given: dict[str, Any]) -> dict[str, Any]:
     """Ask once a second from `begin` to `end`, and say what it took from `count` on."""
     readers = [Reader(given) for _ in range(given["each"])]
     refused = rounds = 0
-    cpu, octets = 0.0, {}
+    cpu, octets = 0.0, dict[str, int]()
     at = given["begin"] + random.random()
     while at < given["end"]:
         if not octets and at > given["count"]:
@@ -142,8 +142,8 @@ def nursery(given: dict[str, Any]) -> None:
         pipes.append(ours)
     found = []
     for one in pipes:
-        with os.fdopen(one) as told:
-            found.append(json.loads(told.read() or '{"error": "it said nothing"}'))
+        with os.fdopen(one) as said:
+            found.append(json.loads(said.read() or '{"error": "it said nothing"}'))
     print(json.dumps(found), flush=True)
 
 

@@ -1,7 +1,4 @@
-"""What stands between clients and PostgreSQL: PgBouncer, Pgpool-II with a standby, and PGlite.
-
-The programs are Debian's; another PgBouncer is one that the environment names.
-"""
+"""Pgpool-II of the system with a standby for the tests, and PGlite, PostgreSQL in WebAssembly."""
 
 from __future__ import annotations
 
@@ -23,8 +20,6 @@ from tests import waiting
 from tests.engines.postgres import HOST, Server, ask, free_port
 
 HERE = Path(__file__).parent / "pglite"
-CLIENTS = 1200  # at once, at most
-SERVERS = 8  # connections that PgBouncer has to a server: fewer than two processes' pools want
 SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))  # not on a user's PATH
 
 
@@ -33,14 +28,6 @@ def found(program: str, package: str) -> str:
     path = shutil.which(program, path=SBIN)
     if path is None:
         pytest.skip(f"no {program} on the PATH: apt-get install {package}")
-    return path
-
-
-def named(variable: str) -> str:
-    """Return the path of a program that the environment names; skip the test where there is none."""
-    path = os.environ.get(variable)
-    if path is None:
-        pytest.skip(f"{variable} names no program")
     return path
 
 
@@ -83,40 +70,6 @@ def folder_of(server: Server) -> Generator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def pgbouncer(
-    server: Server, mode: str, *, program: str | None = None, **settings: object
-) -> Generator[str]:
-    """Give the address of a PgBouncer before a server."""
-    path, port = program or found("pgbouncer", "pgbouncer"), free_port()
-    given: dict[str, object] = {
-        "listen_addr": HOST,
-        "listen_port": port,
-        "unix_socket_dir": "",
-        "auth_type": "trust",
-        "pool_mode": mode,
-        "default_pool_size": SERVERS if mode != "session" else 60,
-        "max_client_conn": CLIENTS,
-        "log_connections": 0,
-        "log_disconnections": 0,
-        **settings,
-    }
-    with folder_of(server) as folder:
-        users = folder / "users.txt"
-        users.write_text('"postgres" ""\n')
-        lines = [
-            "[databases]",
-            f"* = host={HOST} port={server.port}",
-            "[pgbouncer]",
-            f"auth_file = {users}",
-            *(f"{name} = {value}" for name, value in given.items()),
-        ]
-        config = folder / "pgbouncer.ini"
-        config.write_text("\n".join(lines) + "\n")
-        with running([path, str(config)], folder, port, **server.as_user()):
-            yield f"postgresql://postgres@{HOST}:{port}/postgres"
 
 
 @contextmanager
@@ -186,8 +139,8 @@ def pglite(connections: int = 1) -> Generator[str]:
             pytest.skip(f"npm ci in {HERE.name}: {got.stderr.strip()[-300:]}")
         done.touch()
     port = free_port()
-    program = HERE / "node_modules" / "@electric-sql" / "pglite-socket" / "dist/scripts/server.js"
+    server = HERE / "node_modules" / "@electric-sql" / "pglite-socket" / "dist/scripts/server.js"
     options = (f"--port={port}", f"--host={HOST}", f"--max-connections={connections}")
-    command = ["node", str(program), *options]
+    command = ["node", str(server), *options]
     with tempfile.TemporaryDirectory() as folder, running(command, Path(folder), port):
         yield f"postgresql://postgres@{HOST}:{port}/postgres?sslmode=disable"

@@ -6,6 +6,7 @@ Those with a variable take their program from the environment, because it has to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.engines import postgres, redis
-from tests.engines.pooler import named, pgbouncer, pgpool, standby
+from tests.engines.pgbouncer import pgbouncer
+from tests.engines.pooler import pgpool, standby
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ def a_server(**settings: Any) -> Generator[postgres.Server]:
 
 @contextmanager
 def behind_pgbouncer(mode: str, variable: str = "", **settings: object) -> Generator[Running]:
-    program = named(variable) if variable else None
-    with a_server() as server, pgbouncer(server, mode, program=program, **settings) as url:
+    program = os.environ.get(variable) if variable else None
+    if variable and not program:
+        pytest.skip(f"{variable} names no program")
+    if mode == "session":
+        settings |= {"default_pool_size": 60}  # each client has one for itself
+    with a_server() as server, pgbouncer(server.url(), mode, program=program, **settings) as url:
         yield Running(url, server.url())
 
 

@@ -109,7 +109,7 @@ class Load:
         self.is_over = Event()
         self._lock = Lock()
 
-    def call(self, what: str, expected: int, *args: Any, **more: str) -> Answered:
+    def call(self, what: str, expected: int, *args: Any, **more: Any) -> Answered:
         """Send a request, and note what isn't as expected."""
         found = self._site.send(*args, **more)
         with self._lock:
