@@ -63,7 +63,8 @@ def on_postgres() -> Generator[tuple[str, Load, EndAll]]:
         def end_all() -> None:  # each in a transaction of its own
             server.ask(
                 "DO $$ DECLARE one text; BEGIN FOR one IN SELECT id FROM jwt_middleware.grants LOOP"
-                " UPDATE jwt_middleware.grants SET ended_at = date_part('epoch', clock_timestamp()),"
+                " UPDATE jwt_middleware.grants SET"
+                " ended_at = date_part('epoch', clock_timestamp()),"
                 " end_reason = 'logout' WHERE id = one; COMMIT; END LOOP; END $$"
             )
 

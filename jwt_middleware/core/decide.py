@@ -218,6 +218,7 @@ class Core:
                     plan = ended.after_sync(octets, life, issued)
                 elif ended.is_due(now):
                     yield from ask(self._ports.begin_sync, now)
+                    plan = ended.plan(now, octets, life, issued)  # it may have been answered
                 if plan == "ask" and not ended.has(octets):
                     yield from self._ask_for_grant(ended, octets, grant_id)
             except Unavailable:

@@ -149,7 +149,11 @@ class EndedGrants:
 
     def is_due(self, now: float) -> bool:
         """Say whether a sync should begin."""
-        return not (0 <= now - self.synced_at <= self._every or self._is_resting(now))
+        if self.is_resting(now):
+            return False
+        if not self._every:  # every request waits for its own, unless the store fails
+            return self._is_failing(now)
+        return not 0 <= now - self.synced_at <= self._every
 
     def plan(self, now: float, octets: bytes, life: float, issued: float) -> Plan:
         """Say what a request does at `now`, with a token of this life and `iat`, of a grant."""
@@ -164,7 +168,7 @@ class EndedGrants:
             self.cursor = None
         if self._every and 0 <= age <= 2 * self._every and life <= self.reach:
             return self._by_mark(octets, issued)
-        if 0 <= now - self._failed_at <= FAILING:
+        if self._is_failing(now):
             return self.without_sync(now, octets, life, issued)
         return "ask" if self._is_loading else "wait"
 
@@ -198,7 +202,10 @@ class EndedGrants:
         # With `every` at zero, only a sync that began after the request came counts.
         return started >= arrival - self._every if self._every else started > arrival
 
-    def _is_resting(self, now: float) -> bool:
+    def _is_failing(self, now: float) -> bool:
+        return 0 <= now - self._failed_at <= FAILING
+
+    def is_resting(self, now: float) -> bool:
         """Say whether a sync has failed just now, so that none begins for a while."""
         return 0 < self._next_try - now <= BACK_OFF[-1] + OVERTAKEN
 

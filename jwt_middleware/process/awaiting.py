@@ -134,25 +134,27 @@ class Awaiting:
 
     async def sync(self, store: LiveStore, arrival: float) -> None:
         """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
-        one = self.begin_sync(store, arrival)
-        try:
-            await wait_for(wrap_future(one.done), store.time_left())
-        except TimeoutError:
-            raise store.overdue() from None
-        except ConfigurationError:
-            if not store.is_awaited:
-                raise
-            # A thread has found out that the store must be awaited.
-            await self.sync(store, arrival)
+        is_served = False
+        while not is_served:
+            one = self.begin_sync(store, arrival)
+            # A task that runs already may have asked too early for this request.
+            is_served = not store.is_awaited or store.ended.serves(one.started, arrival)
+            try:
+                await wait_for(wrap_future(one.done), store.time_left())
+            except TimeoutError:
+                raise store.overdue() from None
+            except ConfigurationError:
+                if not store.is_awaited:
+                    raise
+                is_served = False  # a thread has found out that the store must be awaited
 
     def begin_sync(self, store: LiveStore, arrival: float) -> Round:
-        """Return the round that serves a request of `arrival`: it runs now, or has run here."""
+        """Begin a round for a request of `arrival`, and return it, or the one that runs now."""
         if not store.is_awaited:
             return store.join(arrival)
         forks.notice()
         task, one = self._syncing
-        is_running = task is not None and not task.done() and task.get_loop() is get_running_loop()
-        if not is_running or not store.ended.serves(one.started, arrival):
+        if task is None or task.done() or task.get_loop() is not get_running_loop():
             one = Round()
             self._syncing = self._keep(create_task(self._hear(store, one))), one
         return one

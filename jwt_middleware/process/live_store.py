@@ -162,8 +162,12 @@ class LiveStore:
             one.finish(self.overdue())
             return one
         try:
-            # Another request may have asked while this one waited for its turn.
-            if self.ended.serves(self.ended.synced_at, arrival):
+            # Another request may have asked while this one waited for its turn. A time in the future
+            # is from before the clock was set back.
+            now, synced_at = self._clock(), self.ended.synced_at
+            if self.ended.is_resting(now):
+                one.finish(StoreUnavailable("sync: the store has just failed"))
+            elif synced_at <= now and self.ended.serves(synced_at, arrival):
                 one.finish()
             else:
                 self._run(one)

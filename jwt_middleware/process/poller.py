@@ -78,7 +78,11 @@ class Poller:
         """
         with self._changed:
             running = self._running
-            if running is not None and self._serves(running.started, arrival):
+            if (
+                running is not None
+                and not running.done.done()
+                and self._serves(running.started, arrival)
+            ):
                 return running
             found = self._next = self._next or Round()
             try:

@@ -126,7 +126,7 @@ def beside(start: Callable[[], Former], opened: Callable[[], Any]) -> list[str]:
         store = opened()
         store.check()
         assert same(shown(row(store, first)), first), "what the former wrote is read"
-        ended, cursor, *_ = store.ended(None, RETENTION)
+        ended, cursor = store.ended(None, RETENTION)[:2]
         assert early.id in ended
 
         # The former goes on, on connections that it had: each of its verbs.

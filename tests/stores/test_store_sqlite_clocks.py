@@ -1,4 +1,4 @@
-"""A clock that is far ahead deletes nobody's grant, and a clock that is right deletes what is over."""
+"""A clock that is far ahead deletes nobody's grant; one that is right deletes what is over."""
 
 from __future__ import annotations
 

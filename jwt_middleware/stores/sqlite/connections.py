@@ -72,9 +72,13 @@ class SharedConnection:
         lock = self._lock
         if not lock.acquire(timeout=max(deadline - now, 0)):
             raise StoreUnavailable("SQLITE_BUSY: another thread has its turn")
-        is_done = False
+        # Where the file is missing the connection stays open: to close the last one would delete
+        # `-wal`, and then the next process would take it for a place where no file has been yet.
+        is_done = True
         try:
-            yield self._live(), deadline
+            found = os.stat(self._path)
+            is_done = False
+            yield self._live((found.st_dev, found.st_ino)), deadline
             is_done = True
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(error_name(error)) from None
@@ -83,14 +87,12 @@ class SharedConnection:
                 self._drop()
             lock.release()
 
-    def _live(self) -> sqlite3.Connection:
+    def _live(self, file: tuple[int, int]) -> sqlite3.Connection:
         if _inherited_connections:
             raise StoreUnavailable(
                 "this process was forked while the file was open: start it anew; a server that "
                 "forks without Python's hooks has to make the application in each worker"
             )
-        found = os.stat(self._path)
-        file = (found.st_dev, found.st_ino)
         if file != self.file:
             # The file was moved, or replaced by a backup: writes to the old file would be lost.
             self._drop()

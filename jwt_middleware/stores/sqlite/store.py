@@ -10,11 +10,12 @@ processes refresh all the time.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -39,6 +40,9 @@ from .schema import SQLITE_LEVELS, SQLITE_STATEMENTS, check_owner, make_schema, 
 T = TypeVar("T")
 
 OLDEST_SQLITE: Final = (3, 35)  # the first with RETURNING
+# Octets of `-wal`, to which it is cut after a long reader has let it grow. It is usually written
+# back at 4 MB, so that it isn't cut all the time.
+LARGEST_LOG: Final = 8 * 2**20
 
 
 class SQLiteStore:
@@ -154,13 +158,36 @@ class SQLiteStore:
         # file is closed here: closing an existing one would drop the locks of this process's
         # connections (https://www.sqlite.org/howtocorrupt.html, 2.2).
         try:
-            with suppress(FileExistsError):
-                self._path.touch(0o600, exist_ok=False)
+            self._check_not_moved()
+            self._path.touch(0o600, exist_ok=False)
+        except FileExistsError:
+            return
         except OSError as error:
             raise StoreUnavailable(error_name(error)) from None
+        logging.getLogger("jwt_middleware").warning(
+            "%s wasn't there, so it was made anew: nobody is logged in. If it has been moved or "
+            "deleted, stop all processes that use it, and put it back",
+            self._path,
+        )
+
+    def _check_not_moved(self) -> None:
+        """Raise ConfigurationError where the file was moved away under processes that use it."""
+        if self._path.exists():
+            return
+        for suffix in ("-wal", "-shm"):
+            beside = self._path.with_name(self._path.name + suffix)
+            # The file is looked for again: another process may have made both meanwhile.
+            if beside.exists() and not self._path.exists():
+                raise wrong_store(
+                    f"{self._path} isn't there, but {beside.name} is: it was moved or deleted "
+                    "while processes used it, and a new one would log everybody out",
+                    "stop them and put it back, beside its -wal; or move its -wal and -shm away, "
+                    "too, and run `jwt-middleware grants restore` with a backup, or begin anew",
+                )
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        db.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
         if self._synchronous == "FULL":
             db.execute("PRAGMA fullfsync = ON")  # macOS: write through the drive's cache, too
             db.execute("PRAGMA checkpoint_fullfsync = ON")
