@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..grant.ended_grants import LONGEST, EndedGrants, octets_of
+from ..grant.ended_grants import LONGEST, EndedGrants
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
@@ -195,7 +195,6 @@ class Core:
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
         if entry.grant_id is not None:
-            entry.grant_octets = octets_of(entry.grant_id)
             entry.issued = float(token.claims.get("iat", 0))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)

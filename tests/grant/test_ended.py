@@ -5,20 +5,15 @@ import tracemalloc
 
 import pytest
 
-from jwt_middleware.grant.ended_grants import (
-    BACK_OFF,
-    FAILING,
-    EndedGrants,
-    Plan,
-    octets_of,
-)
+from jwt_middleware.grant.ended_grants import BACK_OFF, FAILING, EndedGrants, Plan
 from jwt_middleware.stores.contract import Mark
 from jwt_middleware.values.randomness import identifier
+from jwt_middleware.values.tokens import octets_of_grant
 
 EVERY, LIMIT, LIFE, MARGIN = 10.0, 120.0, 640.0, 60.0
 RETENTION = LIFE + MARGIN
 ALL = (None, RETENTION)  # what was asked: no cursor, and how far back
-ONE = octets_of("one")
+ONE = octets_of_grant("one")
 
 
 def new(*, every: float = EVERY, passing: bool = False) -> EndedGrants:
@@ -290,7 +285,7 @@ def test_a_grant_that_survived_a_mass_end_is_asked_for_once() -> None:
     ended = marked()
     ended.survived(ONE)
     assert ended.plan(5411, ONE, LIFE, 5399) == "go on"
-    assert ended.plan(5411, octets_of("other"), LIFE, 5399) == "ask"
+    assert ended.plan(5411, octets_of_grant("other"), LIFE, 5399) == "ask"
     hear(ended, 5412, mark=MARK)
     assert ended.plan(5413, ONE, LIFE, 5399) == "go on", "the same mark"
     hear(ended, 5414, mark=Mark(5100, 5413))
@@ -352,7 +347,7 @@ def test_an_end_takes_at_most_100_octets() -> None:
         tracemalloc.stop()
     assert len(ended) == 100_000
     assert (after - before) / len(ended) <= 100
-    assert sys.getsizeof(octets_of("x")) <= 48
+    assert sys.getsizeof(octets_of_grant("x")) <= 48
 
 
 def test_odd_ids_are_told_apart() -> None:
@@ -380,4 +375,4 @@ def test_the_shortcut_lets_no_ended_grant_pass_however_long_ago_it_ended() -> No
     for at in (1001, 1001 + RETENTION):
         hear(ended, at)
         assert not ended.lets_pass(ONE, LIFE, at, at)
-        assert ended.lets_pass(octets_of("other"), LIFE, at, at)
+        assert ended.lets_pass(octets_of_grant("other"), LIFE, at, at)
