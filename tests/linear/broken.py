@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -163,13 +164,14 @@ class UpdatesWithoutSwap(SQLiteStore):
         row = super().advance(grant_id, source, source, None).grant
         if row is None or row.generation != source or row.ended_at is not None or source == target:
             return Advanced(False, row)
-        with self._writing() as db:
-            asked = {"id": grant_id, "target": target, "parent": parent, "now": self._clock()}
-            return Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
+        asked = {"id": grant_id, "target": target, "parent": parent, "now": self._clock()}
+        return self._write(
+            lambda db: Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
+        )
 
 
-_WITHOUT_SWAP: Final = SQLITE_STATEMENTS["advance"].replace(
-    " AND generation = :source AND ended_at IS NULL AND expires_at > :now", ""
+_WITHOUT_SWAP: Final = re.sub(
+    " AND generation .* RETURNING", " RETURNING", SQLITE_STATEMENTS["advance"]
 )
 
 

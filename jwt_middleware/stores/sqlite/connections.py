@@ -1,4 +1,4 @@
-"""One connection that the threads of a process share, and how it is closed at a fork.
+"""A connection that the threads of a process share, and how it is closed at a fork.
 
 SQLite's locks don't work in a child that has inherited a connection, and the file would be damaged
 (https://www.sqlite.org/howtocorrupt.html, 2.6). So no connection is open during a fork. When uWSGI
@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -33,6 +34,8 @@ class SharedConnection:
 
     """
 
+    _tries_itself = False  # else SQLite's own busy handler waits
+
     def __init__(
         self, path: Path, timeout: float, begin: Callable[[sqlite3.Connection], None]
     ) -> None:
@@ -40,7 +43,7 @@ class SharedConnection:
         self._timeout = timeout
         self._begin = begin
         self._db: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which file is open: device and inode
+        self.file: tuple[int, int] | None = None  # which file is open: device and inode
         self._opener = 0  # the id of the process that opened it
         self._lock = Lock()
         self._is_held = False  # by `before_fork`
@@ -53,20 +56,29 @@ class SharedConnection:
             self._keep_open()
 
     @contextmanager
-    def taken(self) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+    def taken(
+        self, deadline: float | None = None
+    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
         """Take a turn: give the connection, and the time when the turn must be over.
+
+        That is `deadline`, by `time.monotonic()`; None: when the connection's time-out is over.
 
         After any error the connection is closed, which rolls back its transaction. Raises
         StoreUnavailable.
         """
         forks.notice()
-        deadline = time.monotonic() + self._timeout
+        now = time.monotonic()
+        deadline = now + self._timeout if deadline is None else deadline
         lock = self._lock
-        if not lock.acquire(timeout=self._timeout):
+        if not lock.acquire(timeout=max(deadline - now, 0)):
             raise StoreUnavailable("SQLITE_BUSY: another thread has its turn")
-        is_done = False
+        # Where the file is missing the connection stays open: to close the last one would delete
+        # `-wal`, and then the next process would take it for a place where no file has been yet.
+        is_done = True
         try:
-            yield self._live(), deadline
+            found = os.stat(self._path)
+            is_done = False
+            yield self._live((found.st_dev, found.st_ino)), deadline
             is_done = True
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(error_name(error)) from None
@@ -75,19 +87,17 @@ class SharedConnection:
                 self._drop()
             lock.release()
 
-    def _live(self) -> sqlite3.Connection:
+    def _live(self, file: tuple[int, int]) -> sqlite3.Connection:
         if _inherited_connections:
             raise StoreUnavailable(
                 "this process was forked while the file was open: start it anew; a server that "
                 "forks without Python's hooks has to make the application in each worker"
             )
-        found = os.stat(self._path)
-        file = (found.st_dev, found.st_ino)
-        if file != self._file:
+        if file != self.file:
             # The file was moved, or replaced by a backup: writes to the old file would be lost.
             self._drop()
         if self._db is None:
-            self._file = file  # read before the file is opened, so that a later change is noticed
+            self.file = file  # read before the file is opened, so that a later change is noticed
             self._opener = os.getpid()
             self._db = sqlite3.connect(
                 # rw: never create the file here. If the file were missing, an empty one would log
@@ -99,6 +109,8 @@ class SharedConnection:
                 timeout=self._timeout,
             )
             self._begin(self._db)
+            if self._tries_itself:
+                self._db.execute("PRAGMA busy_timeout = 0")
         return self._db
 
     def _drop(self) -> None:
@@ -141,7 +153,7 @@ _all: list[ReferenceType[SharedConnection]] = []
 _inherited_connections: list[sqlite3.Connection] = []
 
 
-def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
+def _for_all(do: Callable[[SharedConnection], object]) -> Callable[[], None]:
     """Return a function that calls `do` with each connection of this process."""
 
     def do_all() -> None:
@@ -151,9 +163,9 @@ def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
     return do_all
 
 
-before_fork = _for_all(SharedConnection.before_fork)
-after_fork = _for_all(SharedConnection.after_fork)
-after_fork_in_child = _for_all(SharedConnection.after_fork_in_child)
+before_fork = _for_all(methodcaller("before_fork"))
+after_fork = _for_all(methodcaller("after_fork"))
+after_fork_in_child = _for_all(methodcaller("after_fork_in_child"))
 # Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
 getattr(os, "register_at_fork", dict)(before=before_fork, after_in_parent=after_fork)
 forks.in_child(after_fork_in_child)
