@@ -1,4 +1,7 @@
-"""PgBouncer for the tests, before a PostgreSQL server: the system's, an old one with Debian."""
+"""PgBouncer for the tests, before a PostgreSQL server: the system's, an old one with Debian.
+
+Where it must be a newer one, the environment names it.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,14 @@ SIZE = 4  # sessions of the server that it shares out
 
 
 @contextmanager
-def pgbouncer(server_url: str, mode: str) -> Generator[str, None, None]:
+def pgbouncer(
+    server_url: str, mode: str, *, program: str | None = None, **settings: object
+) -> Generator[str, None, None]:
     """Run a PgBouncer before a server, and give its address. A skip is a failure in CI."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    program = program or shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("no PgBouncer: apt-get install pgbouncer")
+    given = {"default_pool_size": SIZE, "max_client_conn": 500, **settings}
     where = urlsplit(server_url)
     folder, port = Path(tempfile.mkdtemp(prefix="jwt-pgb-")), free_port()
     user = where.username or "postgres"
@@ -38,8 +44,8 @@ def pgbouncer(server_url: str, mode: str) -> Generator[str, None, None]:
         f"[databases]\n* = host={where.hostname} port={where.port or 5432}\n"
         f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
         f"auth_type = trust\nauth_file = {folder}/users\nadmin_users = {user}\n"
-        f"pool_mode = {mode}\ndefault_pool_size = {SIZE}\nmax_client_conn = 500\n"
-        f"log_connections = 0\nlog_disconnections = 0\n"
+        f"pool_mode = {mode}\nlog_connections = 0\nlog_disconnections = 0\n"
+        + "".join(f"{name} = {value}\n" for name, value in given.items())
     )
     as_user: dict[str, Any] = {}
     if os.geteuid() == 0:  # it refuses to run as root
