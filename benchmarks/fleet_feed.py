@@ -122,7 +122,8 @@ class Fleet:
     def __init__(self, tree: Path, engine: Engine, folder: Path, arguments: Any) -> None:
         self._tree, self._engine, self._arguments = tree, engine, arguments
         options = {} if arguments.sync_every is None else {"sync_every": arguments.sync_every}
-        self._given = {"url": engine.url, "keys": str(folder / "keys.json"), "options": options}
+        url = engine.url + (f"?{arguments.store_options}" if arguments.store_options else "")
+        self._given = {"url": url, "keys": str(folder / "keys.json"), "options": options}
 
     def start(self, what: str, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -189,6 +190,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=50, help="grants that end in a second")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--sync-every", type=float)
+    parser.add_argument("--store-options", default="", help="of the address: feed_idle=0")
     parser.add_argument("--engine", choices=ENGINES, action="append")
     parser.add_argument("--quick", action="store_true", help="a look: 10 processes, 4 seconds")
     arguments = parser.parse_args()
