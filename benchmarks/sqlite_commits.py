@@ -153,7 +153,7 @@ def cut_power(folder: Path, **variables: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("before", type=Path, help="a folder with the build to compare with")
     parser.add_argument("directory", type=Path, nargs="?", help="on the disk that is measured")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from inspect import isawaitable
+from math import inf
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -140,9 +141,9 @@ class Awaiting:
             # A task that runs already may have asked too early for this request.
             is_served = not store.is_awaited or store.ended.serves(one.started, arrival)
             try:
-                await wait_for(wrap_future(one.done), store.time_left())
+                await wait_for(wrap_future(one.done), store.time_left(one))
             except TimeoutError:
-                raise store.overdue() from None
+                raise store.overdue(one) from None
             except ConfigurationError:
                 if not store.is_awaited:
                     raise
@@ -182,38 +183,38 @@ class Executors:
     def reset(self) -> None:
         """Begin without threads, as a forked child does."""
         self._lock = Lock()
-        self._by_kind: dict[str, ThreadPoolExecutor] = {}
+        self._by_kind: dict[str, _Threads] = {}
         self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # unfinished calls
 
     async def call(
         self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
     ) -> Any:
         """Return the answer of `call(*args)` in a thread. Raises TimeoutError after `seconds`."""
-        executor = self._by_kind.get(kind)
-        if executor is None:
+        threads = self._by_kind.get(kind)
+        if threads is None:
             size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
-            executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
+            threads = self._by_kind[kind] = _Threads(size, f"jwt_middleware_{kind}")
         begun: list[float] = []
         # In the context of the request, so that `current_token` works there, too.
-        work = executor.submit(_begin, begun, copy_context(), call, args)
+        work = threads.submit(threads.begin, begun, copy_context(), call, args)
         answer, left = wrap_future(work), seconds
         try:
             while not (await wait({answer}, timeout=left))[0]:
-                # The time in the queue doesn't count, unless the threads hang and were given up.
-                left = begun[0] + seconds - monotonic() if begun and seconds else seconds
-                if left is not None and left > 0 and (begun or self._by_kind.get(kind) is executor):
-                    continue
-                self._replace(kind, executor, work)
-                raise TimeoutError
+                # The time in the queue doesn't count while the queue moves.
+                since = begun[0] if begun else threads.moved_at
+                left = since + (seconds or inf) - monotonic()
+                if left <= 0:
+                    self._replace(kind, threads, work)
+                    raise TimeoutError
             return answer.result()
         finally:
             work.cancel()  # has an effect only where the caller has gone and it is in the queue
 
-    def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
+    def _replace(self, kind: str, threads: _Threads, work: Future[Any]) -> None:
         """Give up the threads, one of which hangs: later calls get new ones, unless many hang."""
         with self._lock:
             hung = self.hung[kind] = [*(one for one in self.hung[kind] if not one.done()), work]
-            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is executor:
+            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is threads:
                 del self._by_kind[kind]  # its threads end after the work that is queued there
 
     def close(self) -> None:
@@ -223,11 +224,18 @@ class Executors:
             executor.shutdown(wait=False)
 
 
-def _begin(
-    begun: list[float], context: Context, call: Callable[..., Any], args: tuple[Any, ...]
-) -> Any:
-    begun.append(monotonic())
-    return context.run(call, *args)
+class _Threads(ThreadPoolExecutor):
+    """Threads of one kind, which know when one of them last began a call."""
+
+    moved_at = -inf  # on the monotonic clock
+
+    def begin(
+        self, begun: list[float], context: Context, call: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Call in the context of a request, and record when."""
+        self.moved_at = monotonic()
+        begun.append(self.moved_at)
+        return context.run(call, *args)
 
 
 def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:

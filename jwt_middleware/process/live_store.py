@@ -12,6 +12,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from itertools import count
 from threading import Lock
+from time import monotonic
 from typing import Any, TypeAlias
 
 from ..grant.ended_grants import LONGEST, EndedGrants
@@ -26,6 +27,7 @@ from .event_log import EventLog
 from .hooks import is_async
 from .poller import Poller, Round
 
+SHORTER = 10  # times, that a request waits less for a sync where it can go on without it
 END_MARGIN = 60.0  # seconds; an end is remembered for this and the leeway beyond a token's life
 
 # Calls a verb of the store, sync or async: given its name, and a tuple of its arguments.
@@ -63,7 +65,7 @@ class LiveStore:
         # A store of the application's that must be awaited: no thread can ask it.
         self.is_awaited = is_async(self.plain.ended)
         self._is_quick = not getattr(self.plain, "blocking", True)
-        self._patience = group.sync_wait
+        self._longest = group.sync_wait
         self._poller = Poller(self._run, self.ended.serves)
         self._clock = clock
         self._log = log
@@ -131,6 +133,7 @@ class LiveStore:
         The round is finished after the first page of several: meanwhile requests ask for their own
         grants. Raises StoreUnavailable.
         """
+        one.begun = monotonic()
         started = one.started = self._clock()
         asked = cursor, horizon = self.ended.question()
         try:
@@ -158,12 +161,12 @@ class LiveStore:
             except RuntimeError:  # no thread can be had
                 pass
         one = Round()
-        if not self._turn.acquire(timeout=self._patience):
-            one.finish(self.overdue())
+        if not self._turn.acquire(timeout=self._patience()):
+            one.finish(StoreUnavailable("ended: another request has its turn"))
             return one
         try:
-            # Another request may have asked while this one waited for its turn. A time in the future
-            # is from before the clock was set back.
+            # Another request may have asked while this one waited for its turn. If the sync has a
+            # time in the future, the clock was set back since.
             now, synced_at = self._clock(), self.ended.synced_at
             if self.ended.is_resting(now):
                 one.finish(StoreUnavailable("sync: the store has just failed"))
@@ -179,21 +182,31 @@ class LiveStore:
         """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
         one = self.join(arrival)
         try:
-            one.done.result(self.time_left())
+            one.done.result(self.time_left(one))
         except TimeoutError:
-            raise self.overdue() from None
+            raise self.overdue(one) from None
 
-    def time_left(self) -> float:
+    def time_left(self, one: Round) -> float:
         """Return the seconds that a request waits for the round that it has joined."""
-        return self._poller.time_left(self._patience)
+        now = monotonic()
+        return max(self._begun(one, now) + self._patience() - now, 0)
 
-    def overdue(self) -> StoreUnavailable:
-        """Record that an answer is overdue, and return the error for the request.
+    def overdue(self, one: Round) -> StoreUnavailable:
+        """Record that an answer is overdue, and return the error for the request."""
+        now = monotonic()
+        if now - self._begun(one, now) < self._longest:
+            return StoreUnavailable("ended: it hasn't answered yet")
+        error = self.failed("ended", TimeoutError(), next(self.numbers))
+        self._tell_if_late(self._clock())
+        return error
 
-        From here on requests go on without an answer, until one has come.
-        """
-        self._sync_failed()
-        return self.failed("ended", TimeoutError(), next(self.numbers))
+    def _patience(self) -> float:
+        # Where enough is known to go on, a store that hangs must not hold up all threads.
+        return self._longest if self.ended.is_late(self._clock()) else self._longest / SHORTER
+
+    def _begun(self, one: Round, now: float) -> float:
+        # One that waits for the round before it has waited since that one began.
+        return min(one.begun, self._poller.begun(), now)
 
     def _run(self, one: Round) -> None:
         """Run a round in this thread. Raises nothing: the round has the error."""
@@ -214,6 +227,9 @@ class LiveStore:
     def _sync_failed(self) -> None:
         now = self._clock()
         self.ended.failed(now)
+        self._tell_if_late(now)
+
+    def _tell_if_late(self, now: float) -> None:
         if self.ended.is_late(now) and not self._is_late:
             self._is_late = True
             self._log.tell((SyncLate(seconds=now - self.ended.synced_at, passing=self._passing),))

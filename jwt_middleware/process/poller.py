@@ -93,12 +93,10 @@ class Poller:
             self._changed.notify()
             return found
 
-    def time_left(self, patience: float) -> float:
-        """Return the seconds that a request should still wait: `patience` since a round began."""
-        with self._changed:
-            now = monotonic()
-            begun = self._running.begun if self._running is not None else now
-            return max(min(begun, now) + patience - now, 0)
+    def begun(self) -> float:
+        """Return when the running round began, on the monotonic clock; inf: none is running."""
+        running = self._running
+        return inf if running is None else running.begun
 
     def close(self) -> None:
         """Let the thread end, after its round."""

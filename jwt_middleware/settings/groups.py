@@ -219,8 +219,9 @@ class Refresh:
         settle: seconds for which a new refresh token isn't replaced by a refresh, 0 to 300.
         restore_limit: rotations that a failover of the store may lose without logging the user out.
         sync_every: seconds between questions for ended grants; 0: every request asks.
-        sync_wait: seconds that a request waits for such an answer, where it needs one: after a
-            start, an idle time, and when the store is slow. Then the store counts as failing.
+        sync_wait: seconds that a request waits for such an answer, where nothing newer than
+            `sync_limit` is known: after a start or an idle time. Where enough is known to go on
+            without, it waits a tenth of that.
         sync_limit: seconds without an answer after which `sync_failure` holds.
         sync_failure: "closed" refuses tokens of our own grants then (503), "open" lets them pass.
 

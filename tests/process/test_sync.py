@@ -444,7 +444,7 @@ def test_without_the_store_it_goes_on_for_two_minutes_and_then_refuses(site: Sit
     assert not told[1].passing
     assert told[1].seconds > 120
     assert isinstance(told[2], StoreBack)
-    assert told[2].seconds == pytest.approx(site.clock.now - begin, abs=3)
+    assert told[2].seconds == pytest.approx(site.clock.now - begin, abs=8)
 
 
 @opened_sites(ALL)
@@ -599,9 +599,10 @@ def test_a_store_that_hung_is_heard_when_it_comes_back(kind: Kind) -> None:
     with single(kind, refresh=QUICK) as site:
         tokens, other = site.ask("issue", "alice"), site.ask("issue", "bob")
         assert call(site, tokens).status == 200
+        before = list(site.events)
         with hanging(site) as let_go:
             site.clock.forward(3)
-            assert call(site, tokens).status == 200
+            until(lambda: call(site, tokens).status == 200 and len(site.events) > len(before))
             end_behind_its_back(site, tokens.grant_id)
             let_go()
             until(lambda: call(site, tokens).status == 401 or site.clock.forward(1))

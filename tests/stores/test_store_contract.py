@@ -111,6 +111,10 @@ def test_the_cases_find_a_store_that(broken: type[Broken]) -> None:
     assert str(caught.value).startswith(case.promise)
 
 
+def test_each_case_finds_a_store() -> None:
+    assert {str(case) for case in CASES} - set(FAULTS.values()) == set()
+
+
 def test_every_promise_is_a_sentence() -> None:
     assert len({str(case) for case in CASES}) == len(CASES)
     for case in CASES:

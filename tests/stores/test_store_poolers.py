@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from urllib.parse import urlsplit
 
 import pytest
 from psycopg_pool import ConnectionPool
 
-from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
+from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore, server_check
 from jwt_middleware.stores.postgres.schema import schema_sql
+from jwt_middleware.stores.postgres.sql import SERVER
 from jwt_middleware.stores.postgres.wire import Session
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
@@ -186,3 +188,28 @@ def test_a_name_that_means_nothing_is_never_used_again(
 
 def test_no_two_connections_have_a_name_in_common() -> None:
     assert len({Session()._name for _ in range(100)}) == 100
+
+
+# --- PGlite, which has one session for all its clients
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_pglite_that_takes_one_connection_is_found_at_the_start(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    monkeypatch.setattr(server_check, "SERVER", SERVER.replace("version()", "'(PGlite 0.5)'"))
+    ask(postgres_url, f"CREATE ROLE {schema} LOGIN CONNECTION LIMIT {connections}")
+    ask(postgres_url, f"CREATE SCHEMA {schema} AUTHORIZATION {schema}")
+    where = urlsplit(postgres_url)
+    url = where._replace(netloc=f"{schema}@{where.netloc.rpartition('@')[2]}").geturl()
+    try:
+        with postgres(url, schema=schema) as store:
+            if connections == 1:
+                with pytest.raises(ConfigurationError, match="one connection at a time") as caught:
+                    store.check()
+                assert caught.value.remedy == "start its server with -m 20"
+            else:
+                store.check()
+    finally:
+        ask(postgres_url, f"DROP OWNED BY {schema} CASCADE")
+        ask(postgres_url, f"DROP ROLE {schema}")

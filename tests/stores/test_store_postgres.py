@@ -328,6 +328,7 @@ def test_an_address_is_read(url: str, expected: object) -> None:
         ("postgresql://h/db?timeout=0", "more than 0"),
         ("postgresql://h/db?timeout=nan", "at most 9"),
         ("postgresql://h/db?pool_max=0", "at least 1"),
+        ("postgresql://h/db?feed_idle=-1", "feed_idle must not be negative"),
         ("postgresql://h/db?pool_min=3&pool_max=2", "pool_min not more"),
         ("postgresql://h/db?synchronous_commit=local", "on or off"),
         ("postgresql://h/db?schema=Robert%27)%3B", "a-z, 0-9"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -207,6 +208,48 @@ def standby_of(server: Server) -> Server:
     (other.folder / "data").chmod(0o700)
     server.start()
     return other.start()
+
+
+def test_a_dump_that_was_loaded_into_another_server_begins_the_reading_anew(
+    server: Server,
+) -> None:
+    url = server.url()
+    with postgres(url) as store:
+        begin(store, *range(100))  # so its numbers are ahead of the other server's
+        store.end("1", "logout")
+        before = store.ended(None, RETENTION)
+    dump = [str(server._bin / "pg_dump"), "--no-owner", url]
+    text = subprocess.run(dump, check=True, capture_output=True).stdout
+    other = Server().start()
+    try:
+        load = [str(server._bin / "psql"), "-q", "-v", "ON_ERROR_STOP=1", other.url()]
+        subprocess.run(load, check=True, input=text, stdout=subprocess.DEVNULL)
+        with postgres(other.url()) as store:
+            store.check()
+            after = store.ended(before.cursor, RETENTION)
+            assert after.grant_ids == ("1",)
+            assert "in another database than before" in after.notices[0]
+            for number in range(2, 60):  # past the numbers that came with the dump
+                store.end(str(number), "logout")
+                after = store.ended(after.cursor, RETENTION)
+                assert str(number) in after.grant_ids
+                assert set(after.grant_ids) <= {"1", str(number)}
+            assert store.end_before(None) is not None
+    finally:
+        other.stop()
+
+
+def test_a_server_that_was_restarted_in_order_goes_on(server: Server) -> None:
+    with postgres(server.url()) as store:
+        begin(store, 1)
+        before = store.ended(None, RETENTION)
+        assert server._process is not None
+        server._process.send_signal(signal.SIGINT)  # a fast shutdown
+        server._process.wait()
+        server.start()
+        store.end("1", "logout")
+        after = store.ended(before.cursor, RETENTION)
+        assert (after.grant_ids, after.notices) == (("1",), ())
 
 
 def test_a_table_that_was_made_anew_is_another_history(

@@ -224,7 +224,8 @@ def test_two_processes_that_make_the_file_at_once_are_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "grants.db"
-    exists, asked = Path.exists, []
+    exists = Path.exists
+    asked: list[Path] = []
 
     def made_meanwhile(one: Path) -> bool:
         if one == path and not asked:

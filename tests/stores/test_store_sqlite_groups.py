@@ -286,7 +286,7 @@ def test_what_was_acknowledged_under_load_survives_a_kill(tmp_path: Path, synchr
     path = tmp_path / "grants.db"
     acknowledged: dict[str, int] = {}
     with Process("refresh_in_threads", path, synchronous) as process:
-        for _ in range(300):
+        while len(acknowledged) < 16 or sum(acknowledged.values()) < 1000:
             grant_id, generation = process.hear()
             acknowledged[grant_id] = generation
         process.kill()
@@ -299,4 +299,3 @@ def test_what_was_acknowledged_under_load_survives_a_kill(tmp_path: Path, synchr
             assert row is not None
             assert row.generation in (generation, generation + 1)
         assert store._write(lambda db: db.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
-    assert len(acknowledged) > 1

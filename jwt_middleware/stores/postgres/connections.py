@@ -217,6 +217,11 @@ class Connections:
         finally:
             feed.lock.release()
 
+    def connect_again(self) -> Flow[None]:
+        """Make a connection beside others, and close it. Raises what psycopg raises."""
+        connection = yield from self._connect()
+        yield from ask(connection.close)
+
     def _connect(self) -> Flow[Any]:
         connect = partial(self._kind.connection.connect, autocommit=True)
         connection = yield from ask(connect, self._conninfo)

@@ -6,6 +6,8 @@ schema is one transaction of several statements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 
 from ...values.flows import Flow
@@ -18,16 +20,26 @@ from .verbs import VerbOptions
 from .wire import Fetch, Statement
 
 
-def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+def check_server(
+    options: VerbOptions, connect_again: Callable[[], Flow[None]], fetch: Fetch
+) -> Flow[None]:
     """Check the server, and make the schema or bring it up to date.
+
+    `connect_again` makes another connection beside that of `fetch`, and closes it.
 
     Raises:
         ConfigurationError: says what is wrong with server, schema or rights, and the way out.
 
     """
-    ((number, encoding, is_standby, is_read_only, isolation, role),) = yield from fetch(
-        Statement(SERVER, {})
-    )
+    rows = yield from fetch(Statement(SERVER, {}))
+    ((number, encoding, is_standby, is_read_only, isolation, role, version),) = rows
+    if "PGlite" in version:
+        try:
+            yield from connect_again()
+        except psycopg.OperationalError:
+            raise wrong_store(
+                "PGlite takes one connection at a time", "start its server with -m 20"
+            ) from None
     if number < OLDEST_SERVER * 10000:
         raise wrong_store(
             f"PostgreSQL {number // 10000} is too old", f"{OLDEST_SERVER} is the first"

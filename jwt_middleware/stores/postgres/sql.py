@@ -101,7 +101,7 @@ def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:
 SERVER = (
     "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
     "pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
-    "current_setting('transaction_isolation'), current_user::text"
+    "current_setting('transaction_isolation'), current_user::text, version()"
 )
 SCHEMA = "SELECT true FROM pg_namespace WHERE nspname = %(schema)s"
 TABLES = (

@@ -132,7 +132,8 @@ class _Postgres(Generic[Pool]):
             raise wrong_store(f"PostgreSQL can't be used: {kind}", remedy) from None
 
     def _make_ready(self, deadline: float) -> Flow[None]:
-        yield from self._connections.use_one(deadline, partial(check_server, self._options))
+        check = partial(check_server, self._options, self._connections.connect_again)
+        yield from self._connections.use_one(deadline, check)
         self._is_prepared = True
 
     def _within(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
+from uuid import uuid4
 
 import psycopg
 from psycopg import waiting
@@ -32,7 +33,6 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 
 from ...values.flows import Flow, ask
-from ...values.randomness import identifier
 
 CANCELLING: Final = 0.5  # seconds for the request that a server cancel a statement
 LOOK_EVERY: Final = 0.1  # seconds between two checks of the deadline while waiting for an answer
@@ -133,8 +133,8 @@ class Session:
 
     def __init__(self, limits: str = "") -> None:
         self._limits = limits
-        # Random, so that no other process's statement can have one of our names.
-        self._name = f"_jwt_middleware_{identifier()}"
+        # Unique, so that no other process's statement can have one of our names.
+        self._name = f"_jwt_middleware_{uuid4().hex}"
         self._known: dict[str, _Prepared] = {}
         self._prepares: bool | None = None  # None: not asked yet
 
@@ -170,7 +170,11 @@ class Session:
         """Find out whether the session is ours alone, and if so, set its limits."""
         pid = connection.pgconn.backend_pid
         # The condition needs no row, so it is tested before anything is set. No process is 0.
-        sql = f"SELECT true{self._limits} WHERE pg_backend_pid() = nullif({pid}, 0)"
+        # PGlite serves all its clients by one session, and names that one to each of them.
+        sql = (
+            f"SELECT true{self._limits} WHERE pg_backend_pid() = nullif({pid}, 0) "
+            "AND version() NOT LIKE '%PGlite%'"
+        )
         rows = yield from _Prepared(connection, sql, "").asked_unnamed({})
         # None: the owner of an application's pool has switched preparing off.
         self._prepares = bool(rows) and connection.prepare_threshold is not None

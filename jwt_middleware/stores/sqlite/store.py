@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ from ..store_options import (
     read_options,
     wrong_store,
 )
+from .backups import back_up, restore
 from .connections import SharedConnection, error_name, retry_while_busy
 from .ends_feed import mark_of, read_ends
 from .grouped_commits import GroupedWriter
@@ -52,7 +53,7 @@ class SQLiteStore:
     the end of the process; a power cut may undo the last commits, and a commit costs a tenth.
 
     SQLite keeps `-wal` and `-shm` beside the file, so a copy of the file alone is no backup; this
-    is one: `sqlite3 grants.db ".backup copy.db"`. On a network file system the file would be
+    is one: `jwt-middleware grants backup FILE`. On a network file system the file would be
     damaged. The file is readable by its owner only, because it lists the logins. It holds no token
     or secret that could be used.
 
@@ -138,6 +139,20 @@ class SQLiteStore:
         """Close what is open. A later verb opens it anew."""
         for shared in (self._preparing, self._reader, self._writer, self._poller):
             shared.close()
+
+    # --- by the command line
+
+    def backup(self, target: Path) -> None:
+        """See `back_up`."""
+        with closing(self._preparing):
+            back_up(self._preparing, self._path, target)
+
+    def restore(self, source: Path) -> None:
+        """See `backups.restore`; where there is no file, it is made."""
+        with closing(self._preparing):
+            restore(self._preparing, self._path, source, self._create)
+
+    # --- preparing
 
     def _prepare(self) -> None:
         deadline = time.monotonic() + self._timeout
