@@ -20,7 +20,7 @@ from ...values.randomness import fraction
 from ...values.tokens import Grant
 from ..contract import Advanced, Cursor, Ended, Mark, Page
 from ..grant_rows import FIELDS, has_more, read, written
-from .feed_cursor import FeedAnswer, FeedCursor, begun
+from .feed_cursor import FeedAnswer, FeedCursor, first_cursor
 from .sql import READING_VERBS
 from .wire import Fetch, Rows, Statement
 
@@ -121,7 +121,7 @@ class Verbs:
         if known is not None and (notice := known.contradiction(answer)):
             notices, known = (notice,), None
             mark, answer = yield from self._poll(known, horizon)
-        then = begun(answer) if known is None else known.after(answer)
+        then = first_cursor(answer) if known is None else known.after(answer)
         return Ended(tuple(answer.grant_ids), then, answer.last is not None, mark, notices)
 
     def _poll(
