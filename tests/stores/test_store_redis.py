@@ -474,7 +474,10 @@ def test_an_old_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "kind"),
     [
         ("MISCONF Errors writing to the AOF file", "MISCONF"),
-        ("Error running script (call to f_1): @user_script:1: -OOM command not allowed", "OOM"),
+        (
+            "Error running script (call to f_1): @user_script:1: -OOM command not allowed",
+            "OutOfMemoryError",
+        ),
         ("Error running script: @user_script:1: -NOPERM this user", "NoPermissionError"),
         ("unknown command", "ResponseError"),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis import exceptions as errors
 
@@ -17,7 +17,7 @@ from ...values.errors import StoreUnavailable
 from ...values.flows import Flow, ask
 from ..contract import SHARDS, shard
 from ..store_options import STORE_TIMEOUT, check_store_timeout, wrong_store
-from .links import Command, NodeAddress, ServerLink
+from .links import Command, NodeAddress, Question, ServerLink
 from .rows import digest, milliseconds
 from .scripts import DIGESTS, NO_MARK, TEXTS, UNKNOWN_MARK
 from .server_facts import REPLICATION
@@ -142,7 +142,7 @@ class Commands:
                 (replies[place],) = yield from self.follow(keys[place - 1], commands[place - 1])
         return replies[1:]
 
-    def follow(self, key: bytes, *commands: Command) -> Flow[list[Any]]:
+    def follow(self, key: bytes, *commands: Question) -> Flow[list[Any]]:
         """Send commands to the node of a key; send them again only if nothing was done.
 
         Returns their answers; raises the first error among them.
@@ -160,7 +160,7 @@ class Commands:
                 raise error
             match error:
                 case errors.NoScriptError():
-                    (_, name, *rest), *others = commands
+                    (_, name, *rest), *others = cast("tuple[Command, ...]", commands)
                     commands = (b"EVAL", TEXTS[name], *rest), *others
                 case errors.MovedError():
                     where = None

@@ -12,7 +12,7 @@ remembers the highest score that it has read of each log, and asks for what is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from redis import exceptions as errors
@@ -21,7 +21,7 @@ from ...values.flows import Flow
 from ..contract import PAGE, SHARDS, Cursor, Ended
 from . import server_facts
 from .commands import FORMER_OVERLAP, Commands, mark_beside
-from .links import Command
+from .links import Command, Question
 from .rows import milliseconds, unpacked_mark
 
 PAGE_OF_A_SHARD: Final = PAGE // len(SHARDS)
@@ -56,12 +56,13 @@ HAS_FORGOTTEN: Final = (
 class Place(NamedTuple):
     """How far one log was read. Times are those of its node, in milliseconds, as scores are."""
 
-    bound: bytes  # from where to read on; with a "(" from above it
+    question: Question  # what reads on
     highest: float  # the highest score that was read, or the bound where nothing was
-    time: int  # when it was asked last
-    begun: int | None  # when it was asked for the first of several pages, before the last of them
-    history: bytes
-    known: frozenset[bytes] = frozenset()  # ids that are read a second time from this bound on
+    history: bytes  # of the node
+    begun: int | None = None  # where pages are to follow: when the first one was asked for
+    known: frozenset[bytes] = frozenset()  # ids that will be read a second time
+    is_settled: bool = False  # nothing can come below the bound, so it stays until something comes
+    is_checked: bool = False  # the highest score must be found again
 
 
 class Memory(NamedTuple):
@@ -72,10 +73,11 @@ class Memory(NamedTuple):
 
 
 class Position(NamedTuple):
-    """The cursor: a place in each log; how often it was asked; by history, each server's memory."""
+    """The cursor: a place in each log, and how often it was asked; and by history what was seen."""
 
     places: dict[str, Place]
     polls: int
+    clocks: dict[bytes, int]
     memory: dict[bytes, Memory]
 
 
@@ -85,10 +87,7 @@ def ended(commands: Commands, cursor: Cursor | None, horizon: float) -> Flow[End
     for letters in (yield from commands.link().groups(commands.logs)):
         yield from reader.begin([one for one in letters if one not in reader.places])
         yield from reader.ask(letters)
-    if reader.anew:
-        reader.looks = False
-        yield from reader.begin(list(reader.anew))
-        yield from reader.ask(list(reader.anew))
+    yield from reader.begin_anew()
     return reader.answer()
 
 
@@ -96,13 +95,15 @@ class Reader:
     """One answer of the feed in the making."""
 
     def __init__(self, commands: Commands, position: Position | None, horizon: float) -> None:
-        known = position or Position({}, 0, {})
+        known = position or Position({}, 0, {}, {})
         self.places = dict(known.places)
         self.anew: dict[str, int] = {}  # shards that must be read anew, and how far back
         self._commands = commands
         self._horizon = milliseconds(horizon)
         self._polls = known.polls
         self.looks = commands.serve and known.polls % LOOK_EVERY == 0
+        self._former_clocks = known.clocks
+        self._clocks: dict[bytes, int] = {}
         self._memory = known.memory
         self._ids: list[bytes] = []
         self._more = False
@@ -113,7 +114,7 @@ class Reader:
         """Return what was found."""
         return Ended(
             tuple(map(bytes.decode, self._ids)),
-            Position(self.places, self._polls + 1, self._memory),
+            Position(self.places, self._polls + 1, self._clocks, self._memory),
             self._more,
             unpacked_mark(self._mark),
             tuple(self._notices),
@@ -136,37 +137,41 @@ class Reader:
             highest = float(_columns(last)[1][0]) if last else float("-inf")
             if highest < since:
                 # The next end may have a lower score than `since`, if the clock was set back.
-                place = Place(b"(" + _octets(highest), highest, now, None, history)
+                question, first = self._above(letter, highest), highest
             else:
-                place = Place(b"%d" % since, since, now, None, history)
-            self.places[letter] = place
+                question, first = self._from(letter, since), float(since)
+            self.places[letter] = Place(question, first, history)
+
+    def begin_anew(self) -> Flow[None]:
+        """Read from the horizon on what can't be read on."""
+        letters = list(self.anew)
+        if letters:
+            self.looks = False
+            self._former_clocks = {}
+            yield from self.begin(letters)
+            yield from self.ask(letters)
 
     def ask(self, letters: Sequence[str]) -> Flow[None]:
         """Read on in some logs, all in one packet to the node of the first."""
-        logs = self._commands.logs
-        ranges = [_range(logs[one], self.places[one]) for one in letters]
-        first = logs[letters[0]]
+        places = [self.places[one] for one in letters]
+        first = self._commands.logs[letters[0]]
         extras: list[Command] = []
         if letters[0] == SHARDS[0]:  # a mass end writes its mark there last
             extras.append((b"GET", mark_beside(first)))
         if self.looks:
             extras += [server_facts.MEMORY, server_facts.STATS]
-        replies = yield from self._commands.link().send(first, (*_ABOUT, *ranges, *extras))
+        packet = *_ABOUT, *(one.question for one in places), *extras
+        replies = yield from self._commands.link().send(first, packet)
         now, history = self._about(replies)
-        rest = replies[2:]
-        found = list(zip(letters, ranges, rest, strict=False))
         if letters[0] == SHARDS[0]:
-            self._mark = rest[len(letters)]
+            self._mark = replies[2 + len(letters)]
             if isinstance(self._mark, Exception):
                 (self._mark,) = yield from self._commands.follow(first, extras[0])
         if self.looks:
-            self._look(history, *rest[-2:])
-        for letter, command, answer in found:
-            if isinstance(answer, Exception):
-                # The slot has moved, or is moving.
-                replies = yield from self._commands.follow(logs[letter], *_ABOUT, command)
-                yield from self._take(letter, *self._about(replies), replies[2])
-            else:
+            self._look(history, *replies[-2:])
+        is_back = now < self._former_clocks.get(history, now)
+        for letter, place, answer in zip(letters, places, replies[2:], strict=False):
+            if answer or is_back or place.history != history or not place.is_settled:
                 yield from self._take(letter, now, history, answer)
 
     def _about(self, replies: list[Any]) -> tuple[int, bytes]:
@@ -174,53 +179,86 @@ class Reader:
         for reply in replies[:2]:
             if isinstance(reply, Exception):
                 raise reply
-        return self._commands.now(replies[0]), server_facts.history(replies[1])
+        now, history = self._commands.now(replies[0]), server_facts.history(replies[1])
+        self._clocks[history] = now
+        return now, history
 
-    def _take(self, letter: str, now: int, history: bytes, answer: list[Any]) -> Flow[None]:
+    def _take(self, letter: str, now: int, history: bytes, answer: Any) -> Flow[None]:
         """Take the answer about one log; or note that the log must be read anew."""
         place = self.places[letter]
-        if place.time > now or place.history != history or place.highest > place.time:
-            back, notice = self._broken(place, now, history, answer)
-            if back:
-                if notice:
-                    self._notices[notice] = None
-                self.anew[letter] = back
-                return
-        begun = now if place.begun is None else place.begun
-        if not answer:
-            self.places[letter] = _done(place.highest, now, begun, history, ())
+        if isinstance(answer, Exception):
+            # The slot has moved, or is moving.
+            log = self._commands.logs[letter]
+            replies = yield from self._commands.follow(log, *_ABOUT, place.question)
+            (now, history), answer = self._about(replies), replies[2]
+        back, notice = self._broken(place, now, history, answer)
+        if back:
+            self._notices |= dict.fromkeys(notice)
+            self.anew[letter] = back
             return
-        ids, scores = _columns(answer)
-        highest = max(place.highest, float(scores[-1]))
+        begun = now if place.begun is None else place.begun
+        ids, scores = _columns(answer) if answer else ([], [])
         if len(ids) < PAGE_OF_A_SHARD:
-            self._ids += ids if not place.known else (one for one in ids if one not in place.known)
-            found = zip(ids, scores, strict=True)
-            self.places[letter] = _done(highest, now, begun, history, found)
+            self._ids += ids if not place.known else [one for one in ids if one not in place.known]
+            self._finish(letter, history, begun, ids, scores)
             return
         # A process of the former version gives many ends one score. They may go on behind the page:
         # leave them for the next one or, where the page has no others, take all of them.
         count = scores.index(scores[-1])
-        score = scores[count - 1] if count else scores[0]
+        score = float(scores[count - 1] if count else scores[0])
         if not count:
-            log, only = self._commands.logs[letter], _octets(float(score))
+            log, only = self._commands.logs[letter], _octets(score)
             (ids,) = yield from self._commands.follow(log, (b"ZRANGEBYSCORE", log, only, only))
         self._more = True
         self._ids += ids[: count or None]
-        self.places[letter] = Place(b"(" + _octets(float(score)), highest, now, begun, history)
+        highest = max(place.highest, score)
+        self.places[letter] = Place(self._above(letter, score), highest, history, begun)
+
+    def _finish(
+        self, letter: str, history: bytes, begun: int, ids: list[bytes], scores: list[Any]
+    ) -> None:
+        """Note that a log was read to its end, from the time `begun` on.
+
+        Ends by former processes may still come with scores from then on, so that is where to go on,
+        if a higher score was read. Where that is so for more than a moment, a clock was set back;
+        then so much isn't read again, and the highest score is only to be found again.
+        """
+        place = self.places[letter]
+        highest = max(place.highest, float(scores[-1])) if scores else place.highest
+        if highest < begun:
+            question = self._above(letter, highest)
+            self.places[letter] = Place(question, highest, history, is_settled=True)
+            return
+        is_checked = highest > begun + MOST_BACK
+        bound = highest if is_checked else begun
+        found = zip(ids, scores, strict=True)
+        known = frozenset(one for one, score in found if float(score) >= bound)
+        question = self._from(letter, bound)
+        self.places[letter] = Place(question, highest, history, known=known, is_checked=is_checked)
+
+    def _above(self, letter: str, score: float) -> Question:
+        return self._question(letter, b"(" + _octets(score))
+
+    def _from(self, letter: str, score: float) -> Question:
+        return self._question(letter, _octets(score))
+
+    def _question(self, letter: str, bound: bytes) -> Question:
+        log, limit = self._commands.logs[letter], (b"LIMIT", b"0", _COUNT)
+        asked = b"ZRANGEBYSCORE", log, bound, b"+inf", b"WITHSCORES", *limit
+        return self._commands.link().prepared(asked)
 
     def _broken(
         self, place: Place, now: int, history: bytes, answer: list[Any]
-    ) -> tuple[int, str | None]:
+    ) -> tuple[int, tuple[str, ...]]:
         """Return how far back a log must be read anew, 0 if it needn't be, and what to tell."""
         if place.history != history:
-            return self._horizon, OTHER_HISTORY
-        is_checked = place.begun is None and place.highest > place.time + MOST_BACK
-        if is_checked and (not answer or float(_columns(answer)[1][0]) != place.highest):
-            return self._horizon, LOST_SCORE
-        back = place.time - now
+            return self._horizon, (OTHER_HISTORY,)
+        if place.is_checked and (not answer or float(_columns(answer)[1][0]) != place.highest):
+            return self._horizon, (LOST_SCORE,)
+        back = self._former_clocks.get(history, now) - now
         if back > 1000:
-            return self._horizon, CLOCK_SET_BACK.format(back // 1000)
-        return (MOST_BACK, None) if back > 0 else (0, None)
+            return self._horizon, (CLOCK_SET_BACK.format(back // 1000),)
+        return (MOST_BACK if back > 0 else 0), ()
 
     def _look(self, history: bytes, memory: Any, stats: Any) -> None:
         """Look at the memory of a server, and tell what has changed there."""
@@ -235,23 +273,8 @@ class Reader:
         self._memory = {**self._memory, history: seen}
 
 
-def _done(
-    highest: float, now: int, begun: int, history: bytes, found: Iterable[tuple[bytes, Any]]
-) -> Place:
-    """Return the place of a log that was read to its end; `found` are ids and scores.
-
-    Ends by former processes may still come with scores from `begun` on. Not so much is read again
-    if a clock was set back: there the highest score must only be found again.
-    """
-    if highest < begun:
-        return Place(b"(" + _octets(highest), highest, now, None, history)
-    bound = begun if highest <= begun + MOST_BACK else highest
-    known = frozenset(one for one, score in found if float(score) >= bound)
-    return Place(_octets(bound), highest, now, None, history, known)
-
-
 def _octets(score: float) -> bytes:
-    return repr(score).encode()
+    return b"%d" % score if float(score).is_integer() else repr(score).encode()
 
 
 def _columns(answer: list[Any]) -> tuple[list[bytes], list[Any]]:
@@ -260,8 +283,3 @@ def _columns(answer: list[Any]) -> tuple[list[bytes], list[Any]]:
         ids, scores = zip(*answer, strict=True)
         return list(ids), list(scores)
     return answer[::2], answer[1::2]
-
-
-def _range(log: bytes, place: Place) -> Command:
-    limit = b"LIMIT", b"0", _COUNT
-    return b"ZRANGEBYSCORE", log, place.bound, b"+inf", b"WITHSCORES", *limit

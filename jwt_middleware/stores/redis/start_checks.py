@@ -111,6 +111,10 @@ def _tls_kind(error: BaseException | None) -> str | None:
 _NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-NOPERM")
 
 
+# What redis-py calls an error of this code where a script before Redis 7 isn't in between.
+_NAMES: Final = {"OOM": "OutOfMemoryError", "READONLY": "ReadOnlyError"}
+
+
 def kind_of(error: Exception) -> str:
     """Return the server's error code, or the error's class; no message: it may quote a value."""
     if isinstance(error, StoreUnavailable):
@@ -124,7 +128,7 @@ def kind_of(error: Exception) -> str:
         if _NO_RIGHT.search(text):
             return "NoPermissionError"
         if match := re.match(r"(?:.*: -)?([A-Z]{3,})\b", text):
-            return match[1]
+            return _NAMES.get(match[1], match[1])
     return type(error).__name__
 
 
