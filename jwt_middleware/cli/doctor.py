@@ -278,7 +278,7 @@ async def _tried(settings: Settings) -> list[Line]:
             await waited(check)
         for _ in range(STORE_ROUNDS):
             started = time.monotonic()
-            ended, _cursor = await waited(store.ended, None, LATELY)
+            ended, *_ = await waited(store.ended, None, LATELY)
             took.append(time.monotonic() - started)
     finally:
         await runtime.aclose()
