@@ -38,7 +38,7 @@ def running(
     """Run a program that listens at a port, until the block is left."""
     log = folder / "log"
     with log.open("ab") as said:
-        process = subprocess.Popen(
+        process = subprocess.Popen[bytes](
             command, stdout=said, stderr=said, start_new_session=True, **options
         )
     try:
