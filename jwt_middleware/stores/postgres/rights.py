@@ -50,10 +50,10 @@ def grant_sql(right: str, where: str, role: str, schema: str) -> str:
 
 def rights_asked_sql(rights: Iterable[tuple[str, str]], schema: str) -> str:
     """Return the SQL that asks of each of some `RIGHTS` whether the role has it."""
-    # A balancer sends what only reads to a replica, which may not have the schema yet: Pgpool-II does,
-    # unless a volatile function is in the statement.
+    # Pgpool-II sends what only reads to a replica, which may not have the schema yet, unless a
+    # volatile function is in the statement.
     asked = ", ".join(_asked(*one, schema) for one in rights)
-    return f"SELECT {asked} FROM (SELECT pg_is_in_recovery()) AS here"
+    return "SELECT " + asked + " FROM (SELECT pg_is_in_recovery()) AS here"
 
 
 def _asked(right: str, where: str, schema: str) -> str:
