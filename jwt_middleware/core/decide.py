@@ -209,7 +209,9 @@ class Core:
             # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
             # long.
             raise InvalidToken(reasons.LIFE).of(grant_id)
-        if not (ended.has(octets) or ended.is_marked(issued)):  # an end is for ever: ask nothing
+        if not (
+            ended.has(octets) or ended.is_marked(issued, now)
+        ):  # an end is for ever: ask nothing
             plan = ended.plan(now, octets, life, issued)
             try:
                 if plan == "wait":
@@ -226,7 +228,7 @@ class Core:
                     plan = "refuse"
             if plan == "refuse":
                 raise Unavailable(reasons.SYNC).of(grant_id)
-        if ended.has(octets) or ended.is_marked(issued):
+        if ended.has(octets) or ended.is_marked(issued, now):
             raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
 
     def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:

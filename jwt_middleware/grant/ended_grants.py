@@ -184,9 +184,14 @@ class EndedGrants:
         is_enough = life <= self.reach and not self.is_late(now)
         return self._by_mark(octets, issued) if is_enough else "refuse"
 
-    def is_marked(self, issued: float) -> bool:
+    def is_marked(self, issued: float, now: float) -> bool:
         """Say whether a token is so old that its grant has ended by the mark."""
-        return self.mark is not None and issued < self.mark.before - self._margin
+        # After the clock was set back, new tokens have such times, too: the store is asked.
+        return (
+            self.mark is not None
+            and issued < self.mark.before - self._margin
+            and now >= self.mark.made_at - self._margin
+        )
 
     def is_late(self, now: float) -> bool:
         """Say whether the knowledge is older than the limit."""

@@ -275,10 +275,20 @@ def test_a_token_of_long_before_a_mass_end_is_refused_and_one_of_long_after_pass
         (LAST - 1, False, "ask"),
         (LAST, False, "go on"),
     ):
-        assert ended.is_marked(issued) is has_ended
+        assert ended.is_marked(issued, 5411) is has_ended
         assert ended.plan(5411, ONE, LIFE, issued) == its_plan
         assert ended.lets_pass(ONE, LIFE, issued, 5411) is (its_plan == "go on")
-    assert not synced().is_marked(0)
+    assert not synced().is_marked(0, 5411)
+
+
+def test_after_a_clock_was_set_back_a_mass_end_refuses_no_new_login_unasked() -> None:
+    ended = marked()
+    assert ended.is_marked(1800, MARK.made_at - MARGIN)
+    assert not ended.is_marked(1800, MARK.made_at - MARGIN - 1)
+    hear(ended, 1800, mark=MARK)
+    assert ended.plan(1800, ONE, LIFE, 1800) == "ask"
+    ended.survived(ONE)
+    assert ended.plan(1800, ONE, LIFE, 1800) == "go on"
 
 
 def test_a_grant_that_survived_a_mass_end_is_asked_for_once() -> None:
