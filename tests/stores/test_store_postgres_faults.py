@@ -473,6 +473,28 @@ def test_a_login_ends_nobody_where_a_log_out_makes_room_meanwhile(
     assert {one.id for one in store.grants("alice")} == {first.id, third.id}
 
 
+def test_a_login_that_comes_between_two_questions_is_no_living_row_that_did_not_advance(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = Verbs._ask
+
+    def late(self: Verbs, verb: str, /, **params: Any) -> flows.Flow[Rows]:
+        asked.append(verb)
+        rows = yield from real(self, verb, **params)
+        if asked == ["advance"]:
+            yield from self.add(new_grant(id="grant"), 1)
+        return rows
+
+    monkeypatch.setattr(Verbs, "_ask", late)
+    with postgres(postgres_url, schema=schema) as store:
+        advanced, grant = store.advance("grant", 1, 2, "parent")
+    assert asked == ["advance", "add", "read", "advance"]
+    assert advanced
+    assert grant is not None
+    assert (grant.generation, grant.parent) == (2, "parent")
+
+
 def until_waiting(url: str, count: int) -> None:
     while ask(url, "SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
         time.sleep(0.01)
