@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
-from ..stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
+from ..stores.postgres.rights import rights_sql
+from ..stores.postgres.schema import schema_sql
+from ..stores.postgres.schema_levels import SCHEMA_LEVELS
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
 from . import Refusal, timed

@@ -47,7 +47,7 @@ class Mark(NamedTuple):
     """A mass end: no grant that began before `before` lives. Both times are the store's."""
 
     before: float  # seconds since 1970-01-01 UTC
-    made_at: float  # when the mark was written; a grant that ended by it has this `ended_at`
+    made_at: float  # when the mark was written; a grant that it has ended has this `ended_at`
 
     def applied(self, grant: Grant) -> Grant:
         """Return the grant as it is under this mark."""
@@ -128,16 +128,17 @@ class Store(Protocol):
     def end_before(self, time: float | None) -> Mark | None:
         """End all grants that began before a time, by one mark for the whole store; durable.
 
-        `time` is in seconds since 1970-01-01 UTC by the store's clock; None: now. Returns the mark
-        that is in force then. Where an earlier call ended as much, that is the former mark, and
-        nothing changes. Returns None, and changes nothing, for a time later than the store's now.
-        From here on a grant that the mark ended is like any ended one, for every verb, but `ended`
-        doesn't return its id.
+        `time` is in seconds since 1970-01-01 UTC by the store's clock; None: now. A grant that
+        began at that very time lives. Returns the mark that is in force then. Where an earlier call
+        ended as much, that is the former mark, and nothing changes. Else the new one takes its
+        place, also for the grants that had ended by the former one. Returns None, and changes
+        nothing, for a time later than the store's now. From here on a grant that the mark ended is
+        like any ended one, for every verb, but `ended` doesn't return its id.
         """
         ...
 
     def is_living(self, grant_id: str) -> bool:
-        """Say whether a grant is there and hasn't ended, also where it is past `expires_at`.
+        """Say whether a grant's row is there and hasn't ended, also where it is past `expires_at`.
 
         A service that only reads what has ended asks this, too, with its own rights.
         """
@@ -153,8 +154,8 @@ class Store(Protocol):
         the `notices` says so.
 
         Ends are kept for at least `retention` seconds, which is given to the store when it is made:
-        longer than the life of any access token of any issuer. For a longer `horizon`, the ends
-        that are still kept are returned.
+        longer than the life of any access token of any issuer. For a longer `horizon`, or a cursor
+        that is older, the ends that are still kept are returned.
 
         One thread or task of a process asks this once a second, beside all other verbs. It has a
         connection of its own, so that it waits for none of them.
@@ -186,7 +187,8 @@ class Listing(Protocol):
     def page(self, position: Cursor | None, count: int) -> Page:
         """Return about `count` living grants, in any order; None: the first of them.
 
-        A grant that lives during the whole listing is on at least one page, and may be on two.
+        A grant that lives during the whole listing is on at least one page, and may be on two. One
+        that has ended, by the mark, too, is on none.
         """
         ...
 

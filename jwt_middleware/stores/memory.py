@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import takewhile
 from os import getpid
 from threading import Lock
 from typing import cast
@@ -16,6 +15,9 @@ from .contract import PAGE, Advanced, Cursor, Ended, Mark
 from .store_options import wrong_store
 
 PURGE_AT_MOST = 500  # rows of each kind
+OTHER_STORE = (
+    "memory:// was read with a cursor of another store: all ends that still matter are read again"
+)
 
 
 class MemoryStore:
@@ -30,10 +32,9 @@ class MemoryStore:
         self._pid: int | None = getpid()
         self._grants: dict[str, Grant] = {}
         self._subjects: dict[str, dict[str, None]] = {}  # ids, the oldest grant first
-        self._ended: deque[tuple[float, str]] = deque()  # times and ids, in the order of the ends
-        self._forgotten = (
-            0  # ends that were dropped from there: the number of the first that is kept
-        )
+        self._history = object()  # what a cursor of this store begins with
+        self._ended: list[tuple[float, str]] = []  # times and ids, in the order of the ends
+        self._forgotten = 0  # ends that were dropped there: the number of the first that is kept
         self._mark: Mark | None = None
         self._admitted: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []  # heaps of what `purge` may delete, and from when
@@ -120,24 +121,26 @@ class MemoryStore:
             return grant is not None and grant.ended_at is None
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
-        """See `Store.ended`. A cursor is the number of the next end; a number is never given twice.
+        """See `Store.ended`. A cursor is this store's history and the number of the next end.
 
-        Without one, ends of the last `horizon` seconds are looked for among all that are kept,
-        because a clock that was set back has left them in another order than their times.
+        Without one, the answer begins with the first end of the last `horizon` seconds, and has all
+        later ones: where a clock was set back, they have earlier times.
         """
         with self._locked():
-            begin, since = 0, self._clock() - horizon
-            if cursor is not None:
-                begin, since = max(cast("int", cursor) - self._forgotten, 0), float("-inf")
-            found: list[str] = []
-            number = begin
-            for at, grant_id in islice(self._ended, begin, None):
-                if len(found) == PAGE:
-                    return Ended(tuple(found), self._forgotten + number, True, self._mark)
-                number += 1
-                if at >= since:
-                    found.append(grant_id)
-            return Ended(tuple(found), self._forgotten + number, False, self._mark)
+            history, number = cast("tuple[object, int]", cursor or (None, 0))
+            begin = max(number - self._forgotten, 0)
+            if history is not self._history:
+                since = self._clock() - horizon
+                times = (place for place, (at, _) in enumerate(self._ended) if at >= since)
+                begin = next(times, len(self._ended))
+            end = min(begin + PAGE, len(self._ended))
+            return Ended(
+                tuple(grant_id for _, grant_id in self._ended[begin:end]),
+                (self._history, self._forgotten + end),
+                end < len(self._ended),
+                self._mark,
+                () if cursor is None or history is self._history else (OTHER_STORE,),
+            )
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
@@ -171,10 +174,9 @@ class MemoryStore:
         return count
 
     def _purge_ends(self, now: float) -> int:
-        count = 0
-        while self._ended and self._ended[0][0] + self._retention <= now and count < PURGE_AT_MOST:
-            self._ended.popleft()
-            count += 1
+        first = self._ended[:PURGE_AT_MOST]
+        count = len(list(takewhile(lambda end: end[0] + self._retention <= now, first)))
+        del self._ended[:count]
         self._forgotten += count
         return count
 

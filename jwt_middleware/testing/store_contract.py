@@ -15,9 +15,13 @@ one.
 The cases move time: a store inside the process asks `clock()`, an engine that uses its own clock
 adds `clock.offset` to it, in seconds. The two may differ by `SKEW`.
 
-No case can show that an end survives a power cut, or that no replica answers: that is yours to
-see to. Nothing here needs a test framework; a broken promise is a `ContractBroken`, which is an
-AssertionError.
+`ended` answers in pages of at most `PAGE` ids, and no case makes so many ends. Run the cases once
+more on a store that is made with pages of two ids: all of them follow the pages.
+
+No case can show that an end survives a power cut, that no replica answers, that a cursor of another
+history (after a failover, after a backup was restored) is noticed, or that `purge` deletes in small
+bites: that is yours to test. Nothing here needs a test framework; a broken promise is a
+`ContractBroken`, which is an AssertionError.
 """
 
 from __future__ import annotations
@@ -31,11 +35,12 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import chain, islice, pairwise
+from math import inf
 from operator import call
 from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from ..stores.contract import END_BEFORE, AsyncStore, Store, new_grant_id
+from ..stores.contract import END_BEFORE, PAGE, AsyncStore, Cursor, Ended, Store, new_grant_id
 from ..values.randomness import identifier
 from ..values.tokens import FrozenDict, Grant, bare_grant
 
@@ -44,6 +49,7 @@ SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process
 RACERS: Final = 50  # threads that ask for one thing at once
 GRANT_LIFE: Final = 1000.0  # seconds that the grants of the cases last
 VERB_PATIENCE: Final = 30.0  # seconds that a single verb of an AsyncStore may take
+MONTH: Final = 31 * 86400.0  # seconds
 
 R = TypeVar("R")
 
@@ -141,6 +147,20 @@ def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
 
 
 @_case
+def _add_stamps_the_beginning(store: Store, clock: Clock) -> None:
+    """`add` sets created_at to the store's now, and nothing sets it later."""
+    for wrong in (-3600, 3600):
+        grant = _added(store, clock, created_at=clock() + wrong)
+        begun = _row(store, grant).created_at
+        _is_now(begun, clock, "created_at")
+        clock.advance(100)
+        store.advance(grant.id, 1, 2, "parent")
+        store.use(grant.id)
+        store.add(grant, 100)
+        _expect(_row(store, grant).created_at, begun, "created_at later")
+
+
+@_case
 def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
     """`add` ends the oldest of its subject that are over the limit, and returns their ids."""
     subject = identifier()
@@ -150,7 +170,7 @@ def _add_ends_the_oldest_over_the_limit(store: Store, clock: Clock) -> None:
     _expect(_ids(store.grants(subject)), _ids(reversed(grants[2:])), "living")
     for grant in grants[:2]:
         _has_ended(_row(store, grant), grant, clock, "limit")
-    _has(store.ended(None, RETENTION).grant_ids, grants[:2], "`ended` after `add`")
+    _has(_all_ended(store, None).grant_ids, grants[:2], "`ended` after `add`")
 
 
 @_case
@@ -466,7 +486,7 @@ def _end_subject_ends_all_of_one_subject(store: Store, clock: Clock) -> None:
     _expect(_row(store, ended).end_reason, "logout", "end_reason of what had ended before")
     _same_row(_row_or_none(store, other), other)
     _expect(store.end_subject(subject, "disabled"), (), "ids at the second time")
-    _has(store.ended(None, RETENTION).grant_ids, living, "`ended` after `end_subject`")
+    _has(_all_ended(store, None).grant_ids, living, "`ended` after `end_subject`")
 
 
 # --- grants
@@ -531,15 +551,15 @@ def _ended_begins_with_the_horizon(store: Store, clock: Clock) -> None:
     clock.advance(120)
     store.end(young.id, "logout")
     clock.advance(RETENTION - 120 - SKEW)
-    _has(store.ended(None, RETENTION).grant_ids, (old, young), "within the retention")
+    _has(_all_ended(store, None).grant_ids, (old, young), "within the retention")
     clock.advance(120)
-    found = store.ended(None, RETENTION).grant_ids
+    found = _all_ended(store, None).grant_ids
     _has(found, (young,), "within the retention")
     _has_none(found, (old, living), "beyond the retention, or alive")
-    answer = store.ended(None, RETENTION - 120)
+    answer = _all_ended(store, None, RETENTION - 120)
     _has_none(answer.grant_ids, (old, young, living), "beyond the horizon, or alive")
-    _has_none(store.ended(answer.cursor, RETENTION).grant_ids, (old, young), "before the cursor")
-    _has(store.ended(None, RETENTION).grant_ids, (young,), "within the retention")
+    _has_none(_all_ended(store, answer.cursor).grant_ids, (old, young), "before the cursor")
+    _has(_all_ended(store, None).grant_ids, (young,), "within the retention")
 
 
 @_case
@@ -547,16 +567,16 @@ def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
     """With a cursor `ended` returns what has ended since, and what was read before no more."""
     grants = [_added(store, clock) for _ in range(4)]
     store.end(grants[0].id, "logout")
-    cursor = store.ended(None, RETENTION).cursor
+    cursor = _all_ended(store, None).cursor
     for before, grant in pairwise(grants):
         clock.advance(2)
         store.end(grant.id, "logout")
-        answer = store.ended(cursor, RETENTION)
+        answer = _all_ended(store, cursor)
         _has(answer.grant_ids, (grant,), "since the cursor")
         _has_none(answer.grant_ids, (before,), "since the cursor")
         clock.advance(2)
         store.end(_added(store, clock).id, "logout")
-        answer = store.ended(answer.cursor, RETENTION)
+        answer = _all_ended(store, answer.cursor)
         _has_none(answer.grant_ids, (before, grant), "since the cursor")
         cursor = answer.cursor
 
@@ -565,45 +585,81 @@ def _ended_goes_on_from_the_cursor(store: Store, clock: Clock) -> None:
 def _ended_begins_anew_for_each_reader(store: Store, clock: Clock) -> None:
     """Readers don't take anything from one another: each has its own cursor."""
     first, second = (_added(store, clock) for _ in range(2))
-    cursor = store.ended(None, RETENTION).cursor
+    cursor = _all_ended(store, None).cursor
     store.end(first.id, "logout")
-    _has(store.ended(None, RETENTION).grant_ids, (first,), "for a new reader")
-    answers = [store.ended(cursor, RETENTION) for _ in range(2)]
+    _has(_all_ended(store, None).grant_ids, (first,), "for a new reader")
+    answers = [_all_ended(store, cursor) for _ in range(2)]
     store.end(second.id, "logout")
     for answer in answers:
         _has(answer.grant_ids, (first,), "for each of two readers")
-        _has(store.ended(answer.cursor, RETENTION).grant_ids, (second,), "since that")
-    _has(store.ended(cursor, RETENTION).grant_ids, (first, second), "for one that comes late")
+        _has(_all_ended(store, answer.cursor).grant_ids, (second,), "since that")
+    _has(_all_ended(store, cursor).grant_ids, (first, second), "for one that comes late")
 
 
 @_case
 def _ended_finds_what_a_wrong_clock_stamped(store: Store, clock: Clock) -> None:
-    """A reader with a cursor misses no end when the clock is set back, or forward, by an hour."""
-    grants = [_added(store, clock, life=10 * GRANT_LIFE) for _ in range(4)]
-    cursor = store.ended(None, RETENTION).cursor
-    for grant, jumps in zip(
-        grants, ((-3600, 3600), (3600, -3600), (-3600, 0), (7200, 0)), strict=True
-    ):
-        clock.advance(jumps[0])
+    """A reader with a cursor misses no end when the clock is set back or forward, by any time."""
+    hour = 3600
+    jumps = (
+        *((-hour, hour), (hour, -hour), (-hour, 0), (2 * hour, 0)),
+        *((-MONTH, MONTH), (MONTH, -MONTH), (-MONTH, 0), (2 * MONTH, 0)),
+    )
+    grants = [_added(store, clock, life=10 * MONTH) for _ in jumps]
+    cursor = _all_ended(store, None).cursor
+    for grant, (before, after) in zip(grants, jumps, strict=True):
+        clock.advance(before)
         store.end(grant.id, "logout")
-        clock.advance(jumps[1])
-        answer = store.ended(cursor, RETENTION)
-        _has(answer.grant_ids, (grant,), f"after the clock was set by {jumps} seconds")
+        clock.advance(after)
+        answer = _all_ended(store, cursor)
+        _has(answer.grant_ids, (grant,), f"after the clock was set by {before} and {after} seconds")
         cursor = answer.cursor
+
+
+@_case
+def _ended_comes_in_pages(store: Store, clock: Clock) -> None:
+    """Each page of `ended` goes on where the former one ended, whatever ends in between."""
+    begin = store.ended(None, RETENTION).cursor
+    subject, grants = _several(store, clock, 9)
+    late = _added(store, clock)
+    for grant in grants[:4]:
+        store.end(grant.id, "logout")
+    store.end_subject(subject, "logout")
+    for cursor in (None, begin):
+        page = store.ended(cursor, RETENTION)
+        store.end(late.id, "logout")
+        for _ in range(2):
+            rest = _all_ended(store, page.cursor)
+            _has((*page.grant_ids, *rest.grant_ids), (*grants, late), "on all pages")
+
+
+@_case
+def _ended_goes_on_after_a_long_time(store: Store, clock: Clock) -> None:
+    """A cursor that is older than `retention` goes on with the ends that are still kept."""
+    cursors = [_all_ended(store, None).cursor]
+    for grant in [_added(store, clock, life=10 * RETENTION) for _ in range(3)]:
+        store.end(grant.id, "logout")
+        cursors.append(_all_ended(store, cursors[-1]).cursor)
+    clock.advance(RETENTION + SKEW + 1)
+    _purge_all(store, clock)
+    cursors.append(_all_ended(store, None).cursor)
+    grant = _added(store, clock)
+    store.end(grant.id, "logout")
+    for cursor in cursors:
+        _has(_all_ended(store, cursor).grant_ids, (grant,), "since the cursor")
 
 
 @_case
 def _no_reader_misses_an_end(store: Store, clock: Clock) -> None:
     """A reader that follows the cursor while others end grants finds every end."""
     grants = [_added(store, clock) for _ in range(40)]
-    begin = store.ended(None, RETENTION).cursor
+    begin = _all_ended(store, None).cursor
     done: list[int] = []
 
     def read() -> set[str]:
         found, cursor, is_last = set[str](), begin, False
         while not is_last:
             is_last = len(done) == 4
-            answer = store.ended(cursor, RETENTION)
+            answer = _all_ended(store, cursor)
             found.update(answer.grant_ids)
             cursor = answer.cursor
         return found
@@ -660,11 +716,29 @@ def _end_before_ends_what_began_before(store: Store, clock: Clock) -> None:
             _has_ended(row, grant, clock, END_BEFORE, since=10)
         _expect(store.is_living(grant.id), False, "lives")
         _expect(store.end(grant.id, "logout"), False, "`end` of one that ended by it")
+        _expect(store.add(grant, 100), (), "ids that `add` of it ended")
         store.use(grant.id)
         _expect(_row(store, grant).last_used_at, None, "last_used_at")
+        _expect(store.is_living(grant.id), False, "lives after all that")
     _expect(_row(store, former[1]).end_reason, "logout", "end_reason of what had ended before")
     _expect(store.end_subject(subject, "disabled"), (later.id,), "ids that `end_subject` ended")
-    _expect(store.ended(None, RETENTION).mark, mark, "the mark in `ended`")
+    answer = _all_ended(store, None)
+    _expect(answer.mark, mark, "the mark in `ended`")
+    _has(answer.grant_ids, (former[1], later), "`ended` beside the mark")
+    _has_none(answer.grant_ids, (former[0], former[2]), "`ended`, for which the mark is enough")
+
+
+@_case
+def _end_before_is_for_ever(store: Store, clock: Clock) -> None:
+    """The mark stays, however long ago it was made, and when `purge` has deleted all it can."""
+    grant = _added(store, clock, life=10 * RETENTION)
+    clock.advance(10)
+    mark = store.end_before(None)
+    clock.advance(5 * RETENTION)
+    _purge_all(store, clock)
+    _expect(_all_ended(store, None).mark, mark, "the mark in `ended`")
+    _expect(store.is_living(grant.id), False, "lives")
+    _expect(store.advance(grant.id, 1, 2, None).advanced, False, "advanced")
 
 
 @_case
@@ -684,30 +758,33 @@ def _end_before_leaves_room_for_new_logins(store: Store, clock: Clock) -> None:
 def _end_before_is_one_mark_that_only_grows(store: Store, clock: Clock) -> None:
     """Of several times the latest counts; a time in the future is refused and changes nothing."""
     old = _added(store, clock)
-    cursor = store.ended(None, RETENTION).cursor
+    cursor = _all_ended(store, None).cursor
     clock.advance(50)
     young = _added(store, clock)
     clock.advance(50)
     _expect(store.end_before(clock() + 10 + SKEW), None, "the answer for a time in the future")
-    _expect(store.ended(None, RETENTION).mark, None, "the mark after that")
+    _expect(_all_ended(store, None).mark, None, "the mark after that")
     first = store.end_before(clock() - 75)
     _expect((store.is_living(old.id), store.is_living(young.id)), (False, True), "they live")
     _expect(store.end_before(clock() - 1000), first, "the mark after an earlier time")
     second = store.end_before(clock() - 25)
     _expect((store.is_living(old.id), store.is_living(young.id)), (False, False), "they live")
     _expect(second is not None and first is not None and second > first, True, "the mark grew")
-    _expect(store.ended(cursor, RETENTION).mark, second, "the mark for a reader with a cursor")
+    _expect(_all_ended(store, cursor).mark, second, "the mark for a reader with a cursor")
 
 
 @_case
 def _a_login_after_a_mass_end_lives(store: Store, clock: Clock) -> None:
     """A grant that is added after `end_before` lives, also where the clock was set back since."""
-    store.end_before(None)
-    clock.advance(-3600)
-    grant = _added(store, clock, life=2 * GRANT_LIFE + 3600)
-    _expect(store.is_living(grant.id), True, "lives")
-    advanced, row = store.advance(grant.id, 1, 2, "parent")
-    _expect((advanced, _there(row).ended_at), (True, None), "advanced, ended_at")
+    mark = store.end_before(None)
+    for back in (0, 3600, MONTH):
+        clock.advance(-back)
+        grant = _added(store, clock, life=2 * MONTH)
+        _expect(store.is_living(grant.id), True, "lives")
+        advanced, row = store.advance(grant.id, 1, 2, "parent")
+        _expect((advanced, _there(row).ended_at), (True, None), "advanced, ended_at")
+        is_later = mark is not None and _there(row).created_at >= mark.before
+        _expect(is_later, True, "it began after the time of the mark")
 
 
 @_case
@@ -724,7 +801,7 @@ def _no_login_lives_on_beside_a_mass_end(store: Store, clock: Clock) -> None:
         return _added(store, clock)
 
     late = [one for one in _race(9, work) if one is not None]
-    mark = store.ended(None, RETENTION).mark
+    mark = _all_ended(store, None).mark
     for grant in grants:
         _expect(store.is_living(grant.id), False, "one that began before lives")
     for grant in late:
@@ -792,12 +869,58 @@ def _purge_keeps_ends_for_the_readers(store: Store, clock: Clock) -> None:
     store.end_subject(grants[1].subject, "logout")
     clock.advance(2 * SKEW + 2)
     _purge_all(store, clock)
-    _has(store.ended(None, RETENTION).grant_ids, grants, "ended shortly before they expired")
+    _has(_all_ended(store, None).grant_ids, grants, "ended shortly before they expired")
     clock.advance(RETENTION + SKEW)
     _purge_all(store, clock)
-    _has_none(store.ended(None, RETENTION).grant_ids, grants, "ended before the retention")
+    _has_none(_all_ended(store, None).grant_ids, grants, "ended before the retention")
     for grant in grants:
         _expect(_row_or_none(store, grant), None, "a row that nobody needs")
+
+
+@_case
+def _purge_at_infinity_goes_by_the_store_s_clock(store: Store, clock: Clock) -> None:
+    """For infinity `purge` deletes what is over by the store's own clock, and nothing else."""
+    living, ended = _added(store, clock), _added(store, clock)
+    expired = _added(store, clock, life=100)
+    key = identifier()
+    store.admit(key, clock() + GRANT_LIFE)
+    store.end(ended.id, "logout")
+    clock.advance(100 + SKEW + 1)
+    _purge_all(store, clock, inf)
+    _expect(_row_or_none(store, expired), None, "an expired row")
+    _same_row(_row_or_none(store, living), living)
+    _has(_all_ended(store, None).grant_ids, (ended,), "`ended`")
+    _expect(store.admit(key, clock() + GRANT_LIFE), False, "a key that isn't past its time")
+
+
+# --- page: a store may lack it
+
+
+@_case
+def _page_lists_all_that_live(store: Store, clock: Clock) -> None:
+    """`page`, if there is one, lists each grant that lives, and none that has ended in any way."""
+    page = getattr(store, "page", None)
+    if page is None:
+        return
+    over = [_added(store, clock), _added(store, clock, life=5)]
+    clock.advance(5 + SKEW + 1)
+    store.end_before(None)
+    clock.advance(1)
+    over.append(_added(store, clock))
+    store.end(over[-1].id, "logout")
+    living = {grant.id: grant for grant in (_added(store, clock) for _ in range(7))}
+    found, position = list[Grant](), None
+    for _ in range(1000):
+        grants, position = page(position, 3)
+        found += grants
+        if position is None:
+            break
+    else:
+        raise ContractBroken("`page` never comes to an end")
+    _has(_ids(found), living.values(), "listed")
+    _has_none(_ids(found), over, "listed")
+    for row in found:
+        _same_row(row, living[row.id])
 
 
 CASES: Final = tuple(_cases)
@@ -866,11 +989,24 @@ def _row(store: Store, grant: Grant) -> Grant:
     return _there(_row_or_none(store, grant))
 
 
-def _purge_all(store: Store, clock: Clock) -> int:
-    counts = list(islice(iter(lambda: store.purge(clock()), 0), 1000))
+def _purge_all(store: Store, clock: Clock, now: float | None = None) -> int:
+    counts = list(islice(iter(lambda: store.purge(clock() if now is None else now), 0), 1000))
     if len(counts) == 1000:
         raise ContractBroken("`purge` never comes to an end")
     return sum(counts)
+
+
+def _all_ended(store: Store, cursor: Cursor | None, horizon: float = RETENTION) -> Ended:
+    """Return what has ended since a cursor, of all pages, and what the last page says beside."""
+    found: list[str] = []
+    for _ in range(1000):
+        answer = store.ended(cursor, horizon)
+        _expect(len(answer.grant_ids) <= PAGE, True, "at most `PAGE` ids in an answer")
+        found += answer.grant_ids
+        cursor = answer.cursor
+        if not answer.more:
+            return answer._replace(grant_ids=tuple(found))
+    raise ContractBroken("`ended` says for ever that there is more")
 
 
 def _ids(grants: Iterable[Grant]) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.rights import rights_sql
+from jwt_middleware.stores.postgres.schema import schema_sql
+from jwt_middleware.stores.postgres.schema_levels import SCHEMA_LEVELS
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import FrozenDict, Grant

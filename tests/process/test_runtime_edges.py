@@ -23,7 +23,8 @@ class Failing:
     def advance(self, *_: Any) -> Any:
         raise self._error
 
-    add = use = end = end_subject = grants = ended = admit = purge = advance
+    add = use = end = end_subject = end_before = is_living = grants = ended = advance
+    admit = purge = advance
 
 
 def issuer(error: Exception, **options: Any) -> Issuer:
@@ -36,10 +37,10 @@ def test_a_forked_child_begins_with_locks_of_its_own() -> None:
     live = Runtime.of(settings)
     store = live.live_store
     assert store is not None
-    lock, of_one = runtime._making, store.turn
+    lock, of_one = runtime._making, store._turn
     runtime._after_fork()
     assert runtime._making is not lock
-    assert store.turn is not of_one
+    assert store._turn is not of_one
     assert Runtime.of(settings) is live
 
 

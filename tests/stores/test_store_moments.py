@@ -51,6 +51,15 @@ def test_an_end_at_the_horizon_is_found(store: Store, clock: SetClock) -> None:
     assert store.ended(None, RETENTION).grant_ids == ()
 
 
+def test_ends_of_one_moment_are_on_both_sides_of_a_cursor(store: Store, clock: SetClock) -> None:
+    for one in ("first", "second"):
+        store.add(new_grant(id=one), 2)
+    store.end("first", "logout")
+    cursor = store.ended(None, RETENTION).cursor
+    store.end("second", "logout")
+    assert store.ended(cursor, RETENTION).grant_ids == ("second",)
+
+
 def test_what_begins_at_the_moment_of_a_mass_end_lives(store: Store, clock: SetClock) -> None:
     store.add(new_grant(id="old"), 1)
     clock.now += 0.001
@@ -58,6 +67,9 @@ def test_what_begins_at_the_moment_of_a_mass_end_lives(store: Store, clock: SetC
     assert store.end_before(clock.now) == (clock.now, clock.now)
     store.add(new_grant(id="new", subject="bob"), 1)
     assert (store.is_living("old"), store.is_living("new")) == (False, True)
+    clock.now += 0.001
+    assert store.end_before(None) == (clock.now, clock.now)
+    assert not store.is_living("new")
 
 
 def test_an_expired_grant_can_be_ended_for_its_access_tokens(store: Store, clock: SetClock) -> None:

@@ -14,19 +14,24 @@ from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.flows import Flow
 from ...values.tokens import bare_grant
 from ..contract import SHARDS, new_grant_id, shard
-from ..memory import OVERLAP
 from ..store_options import check_engine_version, wrong_store
+from . import server_facts
+from .commands import FORMER_OVERLAP
 from .verbs import RedisVerbs
 
 OLDEST_REDIS: Final = (6, 2)
 
 # The rights that the verbs need, for `ACL SETUSER`; <prefix> is the store's. A service that only
-# reads ended grants (serve=False) needs no right to run a script or to change anything.
+# only reads (serve=False) needs no right to run a script or to change anything: it reads the log of
+# ends, the mark of a mass end, and the row of a grant whose token it has been shown.
 RIGHTS_TO_SERVE: Final = (
-    "~{<prefix>?:}* ~<prefix>:k:* +evalsha +eval +get +set +del +exists +time "
-    "+zadd +zrangebyscore +zremrangebyscore +pexpire +wait"
+    "~{<prefix>?:}* ~<prefix>:k:* +evalsha +eval +get +set +del +exists +time +info "
+    "+zadd +zrangebyscore +zrevrange +zremrangebyscore +pexpire +wait"
 )
-RIGHTS_TO_HEAR: Final = "~{<prefix>?:}e +time +zrangebyscore +exists"
+RIGHTS_TO_HEAR: Final = (
+    "~{<prefix>?:}e ~{<prefix>?:}t ~{<prefix>?:}g* "
+    "+time +info +get +zrangebyscore +zrevrange +exists"
+)
 RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots +command"
 
 
@@ -43,17 +48,18 @@ def check_all(verbs: RedisVerbs) -> Flow[None]:
             hello = dict(zip(hello[::2], hello[1::2], strict=True))
         _check_server(hello)
         if verbs.serve:
-            (memory,) = yield from link.send(log, ((b"INFO", b"memory"),))
+            (memory,) = yield from link.send(log, (server_facts.MEMORY,))
             _check_memory(memory)
             for letter in letters if len(letters) < len(SHARDS) else letters[:1]:
                 yield from _try_verbs(verbs, letter)
-    yield from verbs.ended(None, OVERLAP)
+    yield from verbs.ended(None, FORMER_OVERLAP)
+    yield from verbs.is_living(new_grant_id("jwt-middleware check"))
 
 
 def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
     subjects = (f"jwt-middleware check {number}" for number in count())
     subject = next(one for one in subjects if shard(one) == letter)
-    now = yield from verbs.time(letter)
+    now = (yield from verbs.time(letter)) / 1000
     # It expires by itself, without a purge.
     grant = bare_grant(new_grant_id(subject), subject, now=now, expires_at=now + 1)
     yield from verbs.add(grant, 1)
@@ -79,8 +85,7 @@ def _check_memory(info: bytes | Exception) -> None:
         return  # the user needn't have this right
     if isinstance(info, Exception):
         raise info
-    lines = info.splitlines()
-    if b"maxmemory:0" not in lines and b"maxmemory_policy:noeviction" not in lines:
+    if server_facts.may_forget(info):
         raise wrong_store(
             "its maxmemory-policy lets it forget logins, and who has logged out, when it is full",
             "maxmemory-policy noeviction; give caches a server of their own",
@@ -106,6 +111,10 @@ def _tls_kind(error: BaseException | None) -> str | None:
 _NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-NOPERM")
 
 
+# What redis-py calls an error of this code where a script before Redis 7 isn't in between.
+_NAMES: Final = {"OOM": "OutOfMemoryError", "READONLY": "ReadOnlyError"}
+
+
 def kind_of(error: Exception) -> str:
     """Return the server's error code, or the error's class; no message: it may quote a value."""
     if isinstance(error, StoreUnavailable):
@@ -119,7 +128,7 @@ def kind_of(error: Exception) -> str:
         if _NO_RIGHT.search(text):
             return "NoPermissionError"
         if match := re.match(r"(?:.*: -)?([A-Z]{3,})\b", text):
-            return match[1]
+            return _NAMES.get(match[1], match[1])
     return type(error).__name__
 
 

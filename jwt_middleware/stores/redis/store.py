@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from ...values.errors import StoreUnavailable
 from ...values.flows import Flow, P, T, arun, run
-from ..contract import HEARING, Cursor, Ended
+from ..contract import Cursor, Ended
 from ..two_kinds import awaited, waiting
 from .address import parse_redis_url
 from .links import AWAITED, FAULTS, WAITING, ServerLink, open_link
@@ -62,9 +62,7 @@ class RedisStore:
         """Return the store at a URL; see `parse_redis_url`. The engine has a clock of its own."""
         address, options = parse_redis_url(url)
         store = cls(address.client, retention=retention, serve=serve, **options)
-        # A short time-out, because a thread that waits for ended grants serves no request.
-        ear = address.within(2 * HEARING).client  # half to connect, half for the answer
-        store._ear = cls(ear, retention=retention, prefix=store._verbs.prefix, serve=False)
+        store._ear = cls(address.client, retention=retention, serve=serve, **options)
         return store
 
     def check(self) -> None:
@@ -112,6 +110,8 @@ class RedisStore:
     end = waiting(RedisVerbs.end)
     end_subject = waiting(RedisVerbs.end_subject)
     grants = waiting(RedisVerbs.grants)
+    end_before = waiting(RedisVerbs.end_before)
+    is_living = waiting(RedisVerbs.is_living)
     admit = waiting(RedisVerbs.admit)
     purge = waiting(RedisVerbs.purge)
     page = waiting(RedisVerbs.page)
@@ -179,6 +179,8 @@ class AsyncRedisStore:
     end = awaited(RedisVerbs.end)
     end_subject = awaited(RedisVerbs.end_subject)
     grants = awaited(RedisVerbs.grants)
+    end_before = awaited(RedisVerbs.end_before)
+    is_living = awaited(RedisVerbs.is_living)
     ended = awaited(RedisVerbs.ended)
     admit = awaited(RedisVerbs.admit)
     purge = awaited(RedisVerbs.purge)
