@@ -68,7 +68,7 @@ class FeedCursor(NamedTuple):
         notes = notes[max(len(over) - 1, 0) :]
         goal = self.goal
         if goal is None:
-            goal = answer.snapshot, max(int(answer.snapshot.split(":")[0]), *over)
+            goal = answer.snapshot, max((int(answer.snapshot.split(":")[0]), *over))
         cursor = self._replace(age=age, answered_at=answer.answered_at, notes=notes)
         if answer.last is not None:
             return cursor._replace(goal=goal, place=answer.last)
