@@ -716,7 +716,7 @@ def test_the_thread_ends_when_nobody_comes_and_begins_again(
         return [one.name for one in enumerate_threads() if one.name == "jwt_middleware_poller"]
 
     before = len(runs())
-    monkeypatch.setattr(poller, "IDLE", 0.05)
+    monkeypatch.setattr(poller, "IDLE_LIMIT", 0.05)
     with single(("wsgi", in_memory_that_waits), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         for _ in range(2):

@@ -583,6 +583,18 @@ def test_a_login_or_rotation_beside_a_mass_end_is_before_or_after_it(
         assert row.end_reason == "end_before"
 
 
+def test_the_function_that_former_versions_call_swaps_nothing_under_the_mark(
+    postgres_url: str, schema: str
+) -> None:
+    with postgres(postgres_url, schema=schema) as store:
+        store.add(new_grant(time.time(), id="old"), 5)
+        store.end_before(None)
+        store.add(new_grant(time.time(), id="new"), 5)
+        swap = f"SELECT {schema}.advance_grant('{{}}', 1, 2, 'parent', 0)"
+        assert ask(postgres_url, swap.format("old")) is None
+        assert ask(postgres_url, swap.format("new")) is not None
+
+
 def test_of_two_marks_at_once_the_later_one_stays(postgres_url: str, schema: str) -> None:
     with postgres(postgres_url, schema=schema) as store, ThreadPoolExecutor(2) as threads:
         store.end_before(1.0)

@@ -155,8 +155,10 @@ def test_a_crash_begins_the_reading_anew(server: Server) -> None:
         store.end("1", "logout")
         before = store.ended(None, RETENTION)
         with session(server.url()) as db:
+            history = "SELECT jwt_middleware.history()"
+            of_before = server.ask(history)
             os.kill(db.info.backend_pid, signal.SIGKILL)
-            until(lambda: server.ask("SELECT 1"), passing=(psycopg.OperationalError,))
+            until(lambda: server.ask(history) != of_before, passing=(psycopg.OperationalError,))
         store.end("2", "logout")
         after = store.ended(before.cursor, RETENTION)
         assert set(after.grant_ids) == {"1", "2"}
