@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from jwt_middleware import StoreUnavailable
 from jwt_middleware.stores import PAGE, SHARDS, Ended, Mark
-from jwt_middleware.stores.redis import feed, server_facts
+from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore, feed, server_facts
 from jwt_middleware.stores.redis.rows import unpacked_mark
 from jwt_middleware.testing.store_contract import Clock
 from tests.engines import redis as engines
@@ -427,9 +428,68 @@ def test_the_mark_is_found_while_a_slot_moves(engine: str, is_made: bool, kind: 
 
 
 def store_keys() -> Any:
-    from jwt_middleware.stores.redis import RedisStore
-
     return RedisStore(None, retention=700)._verbs
+
+
+# --- the feed's connection
+
+
+class Plain:
+    """A store of a URL, of either kind, called as the sync kind is."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        made = AsyncRedisStore if kind == "awaited" else RedisStore
+        self._store: Any = made.from_url(url, clock=time.time, retention=700)
+        self._runner = asyncio.Runner() if kind == "awaited" else None
+
+    def __getattr__(self, verb: str) -> Any:
+        def call(*args: Any) -> Any:
+            if self._runner is None:
+                return getattr(self._store, verb)(*args)
+            return self._runner.run(self._await(verb, args))
+
+        return call
+
+    async def _await(self, verb: str, args: Any) -> Any:
+        return await getattr(self._store, verb)(*args)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._runner is None:
+            self._store.close()
+        else:
+            self.aclose()
+            self._runner.close()
+
+
+@each_kind
+@on_each_engine
+def test_a_connection_that_is_seldom_used_is_not_kept(
+    park: engines.Park, engine: str, kind: str
+) -> None:
+    server = park("own", engine)
+
+    def names() -> int:
+        return [one["name"] for one in server.do("CLIENT LIST")].count("feed")
+
+    with Plain(kind, f"{server.url}?feed_idle=0.3&client_name=feed") as store:
+        cursor = store.ended(None, RETENTION).cursor
+        engines.until(lambda: names() == 0)  # the pause before the first question isn't known
+        for _ in range(3):
+            cursor = store.ended(cursor, RETENTION).cursor
+            assert names() == 1
+        time.sleep(0.4)
+        store.ended(cursor, RETENTION)
+        engines.until(lambda: names() == 0)
+    with Plain(kind, f"{server.url}?client_name=feed") as store:
+        cursor = store.ended(None, RETENTION).cursor
+        store.grants("nobody")
+        time.sleep(0.4)
+        store.ended(cursor, RETENTION)
+        assert names() == 2
+    engines.until(lambda: names() == 0)
 
 
 # --- the server's memory, looked at again

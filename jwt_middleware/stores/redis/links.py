@@ -27,6 +27,8 @@ Command: TypeAlias = tuple[bytes, ...]
 Question: TypeAlias = Command | bytes  # as octets it is packed already
 NodeAddress: TypeAlias = tuple[str, int]  # a node's host and port
 
+LIMIT: Final = 10  # seconds: every time-out is below
+
 # Faults between here and a server. An error that the server sends is an answer, not a fault.
 FAULTS: Final = (
     errors.RedisError,
@@ -137,13 +139,25 @@ class ServerLink:
         yield from ()
 
     def check_timeout(self) -> None:
-        """Raise ConfigurationError for a sync client that waits longer than a store may."""
-        pool = self._pool(self._node(b"", None))
-        connection = pool.get_connection()
-        seconds = connection.socket_timeout
-        pool.release(connection)
-        if not seconds or seconds >= 10:
+        """Raise ConfigurationError for a client that waits longer than a store may."""
+        retry, settings = self._retries()
+        seconds = settings.get("socket_timeout")
+        if not seconds or seconds >= LIMIT:
             raise wrong_store("the client waits for ever, or nearly so", "socket_timeout=2.5")
+        to_connect = settings.get("socket_connect_timeout") or seconds
+        times = 0 if retry is None else retry.get_retries()
+        if times < 0 or to_connect + times * (to_connect + _longest_pause(retry)) >= LIMIT:
+            raise wrong_store(
+                f"the client tries {times if times > 0 else 'for ever'} times again to connect: "
+                "while the server is away, a request would wait so long",
+                "retry=Retry(NoBackoff(), 0) and socket_connect_timeout=2.5; redis.retry (or "
+                "redis.asyncio.retry) and redis.backoff have these",
+            )
+
+    def _retries(self) -> tuple[Any, Mapping[str, Any]]:
+        """Return how a client tries again to connect, and the settings of its connections."""
+        settings = self._pool(self._node(b"", None)).connection_kwargs
+        return settings.get("retry"), settings
 
     def close(self) -> Flow[None]:
         """Close what was opened here."""
@@ -232,6 +246,10 @@ class ClusterLink(ServerLink):
         if self._is_ours:
             yield from ask(self.kit.close, self.client)
 
+    def _retries(self) -> tuple[Any, Mapping[str, Any]]:
+        # The nodes' connections don't try again, but the client does when it looks for a node.
+        return self.client.retry, self.client.get_connection_kwargs()
+
     def _find_lost(self, key: bytes) -> Flow[None]:
         if self.client.keyslot(key) in self._lost:
             yield from self.find(key)
@@ -278,6 +296,15 @@ def open_link(kit: Kit, client: Any, *, patience: float) -> ServerLink:
     if isinstance(opened, kit.redis.RedisCluster):
         kind = AwaitedClusterLink if kit is AWAITED else ClusterLink
     return kind(kit, opened, is_ours=callable(client), patience=patience)
+
+
+def _longest_pause(retry: Any) -> float:
+    """Return how long a client may wait between two attempts to connect, in seconds."""
+    backoff = getattr(retry, "_backoff", None)
+    pause = getattr(backoff, "_cap", None)  # a random pause is shorter
+    if pause is None and backoff is not None:
+        pause = backoff.compute(1)
+    return pause or 0.0
 
 
 def _packet(commands: Sequence[Question]) -> list[bytes]:

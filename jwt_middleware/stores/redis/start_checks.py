@@ -72,6 +72,11 @@ def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
 
 
 def _check_server(hello: Mapping[bytes, Any]) -> None:
+    if hello.get(b"server") == b"fakeredis":
+        raise wrong_store(
+            "this is fakeredis, whose scripts lack struct and cmsgpack",
+            "memory:// for tests, or a real server",
+        )
     version = tuple(map(int, re.findall(rb"[0-9]+", hello[b"version"])[:2]))
     check_engine_version("Redis", version, OLDEST_REDIS, "update it")
     if hello[b"mode"] == b"sentinel":
@@ -127,14 +132,25 @@ def kind_of(error: Exception) -> str:
         text = str(error)
         if _NO_RIGHT.search(text):
             return "NoPermissionError"
+        if match := re.match(r"(?:ERR )?unknown command ['`]?([A-Za-z]+)", text):
+            return f"no command {match[1].upper()}"
         if match := re.match(r"(?:.*: -)?([A-Z]{3,})\b", text):
             return _NAMES.get(match[1], match[1])
     return type(error).__name__
 
 
-_REDIS_REMEDY: Final = (
-    "is the address right, and the server up? Where it speaks TLS the address begins with rediss, "
-    "and gives ssl_certfile and ssl_keyfile if it wants a certificate"
+_TLS_REMEDY: Final = (
+    "where it speaks TLS the address begins with rediss, and gives ssl_certfile and ssl_keyfile if "
+    "it wants a certificate"
+)
+_REDIS_REMEDY: Final = f"is the address right, and the server up? W{_TLS_REMEDY[1:]}"
+_PROXY_REMEDY: Final = (
+    "a proxy such as twemproxy (nutcracker) lacks TIME, HELLO, INFO and WAIT, and may hang up for "
+    "each: give the address of the server itself"
+)
+_NO_LUA_REMEDY: Final = (
+    "it runs no scripts: in Valkey Lua is a module, which must be built and loaded, and no command "
+    "may be renamed"
 )
 _FILES_OF_ADDRESS: Final = (
     "the files that the address names must be there, and this process may read them"
@@ -161,10 +177,23 @@ _REDIS_REMEDIES: Final = {
 }
 
 
+def _has_hung_up(error: BaseException | None) -> bool:
+    """Say whether a server was reached and closed the connection."""
+    while error is not None:
+        if isinstance(error, ConnectionResetError) or "closed by server" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def refused(verbs: RedisVerbs, error: Exception) -> ConfigurationError:
     """Return the error that says why a store can't be used, and the remedy."""
     kind = kind_of(error)
     remedy = _REDIS_REMEDIES.get(kind, _REDIS_REMEDY)
+    if kind.startswith("no command"):
+        remedy = _NO_LUA_REMEDY if "EVAL" in kind else _PROXY_REMEDY
+    if kind == "ConnectionError" and _has_hung_up(error):
+        kind, remedy = f"{kind}, it hangs up", f"{_TLS_REMEDY}; {_PROXY_REMEDY}"
     if kind == "NoPermissionError":
         rights = RIGHTS_TO_SERVE if verbs.serve else RIGHTS_TO_HEAR
         remedy = (
