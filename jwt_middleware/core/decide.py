@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..grant.ended_grants import LONGEST, EndedGrants
+from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
@@ -209,27 +209,33 @@ class Core:
             # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
             # long.
             raise InvalidToken(reasons.LIFE).of(grant_id)
-        if not (
-            ended.has(octets) or ended.is_marked(issued, now)
-        ):  # an end is for ever: ask nothing
-            plan = ended.plan(now, octets, life, issued)
+        # An end is for ever: the store needn't be asked.
+        if not (ended.has(octets) or ended.is_marked(issued, now)):
             try:
-                if plan == "wait":
-                    yield from ask(self._ports.sync, now)
-                    plan = ended.after_sync(octets, life, issued)
-                elif ended.is_due(now):
-                    yield from ask(self._ports.begin_sync, now)
-                    plan = ended.plan(now, octets, life, issued)  # it may have been answered
-                if plan == "ask" and not ended.has(octets):
+                plan = yield from self._synced(ended, octets, life, issued, now)
+                if plan == "ask":
                     yield from self._ask_for_grant(ended, octets, grant_id)
+                    plan = "go on"
             except Unavailable:
                 plan = ended.without_sync(now, octets, life, issued)
-                if plan != "go on":
-                    plan = "refuse"
-            if plan == "refuse":
+            if plan != "go on":
                 raise Unavailable(reasons.SYNC).of(grant_id)
         if ended.has(octets) or ended.is_marked(issued, now):
             raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
+
+    def _synced(
+        self, ended: EndedGrants, octets: bytes, life: float, issued: float, now: float
+    ) -> Flow[Plan]:
+        """Return what to do when the store was asked, if that was due. Raises StoreUnavailable."""
+        plan = ended.plan(now, octets, life, issued)
+        if plan == "wait":
+            yield from ask(self._ports.sync, now)
+            return ended.after_sync(octets, life, issued)
+        if ended.is_due(now):
+            yield from ask(self._ports.begin_sync, now)
+            if plan == "refuse":
+                plan = ended.plan(now, octets, life, issued)  # it may have been answered at once
+        return plan
 
     def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:
         """Ask the store for one grant. Raises StoreUnavailable."""

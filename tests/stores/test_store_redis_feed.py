@@ -500,7 +500,7 @@ def test_a_connection_that_is_seldom_used_is_not_kept(
 def test_a_server_that_begins_to_forget_is_told_once(
     park: engines.Park, engine: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LOOK_EVERY", 2)
+    monkeypatch.setattr(feed, "LOOK_AT_MEMORY_EVERY", 2)
     server = park("own", engine)
     told: list[str] = []
 
