@@ -25,7 +25,7 @@ from .links import Command, Question
 from .rows import milliseconds, unpacked_mark
 
 PAGE_OF_A_SHARD: Final = PAGE // len(SHARDS)
-LOOK_EVERY: Final = 60  # polls, after which a server's memory is looked at
+MEMORY_EVERY: Final = 60  # polls, after which a server's memory is looked at
 MOST_BACK: Final = milliseconds(FORMER_OVERLAP)
 _COUNT: Final = b"%d" % PAGE_OF_A_SHARD
 _ABOUT: Final[tuple[Command, ...]] = (b"TIME",), server_facts.REPLICATION  # asked with all else
@@ -53,7 +53,7 @@ HAS_FORGOTTEN: Final = (
 )
 
 
-class Place(NamedTuple):
+class LogPlace(NamedTuple):
     """How far one log was read. Times are those of its node, in milliseconds, as scores are."""
 
     question: Question  # what reads on
@@ -72,10 +72,10 @@ class Memory(NamedTuple):
     evicted: int
 
 
-class Position(NamedTuple):
+class RedisCursor(NamedTuple):
     """The cursor: a place in each log, and how often it was asked; and by history what was seen."""
 
-    places: dict[str, Place]
+    places: dict[str, LogPlace]
     polls: int
     clocks: dict[bytes, int]
     memory: dict[bytes, Memory]
@@ -83,7 +83,7 @@ class Position(NamedTuple):
 
 def ended(commands: Commands, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
     """See `Store.ended`."""
-    reader = Reader(commands, cast("Position | None", cursor), horizon)
+    reader = Reader(commands, cast("RedisCursor | None", cursor), horizon)
     for letters in (yield from commands.link().groups(commands.logs)):
         yield from reader.begin([one for one in letters if one not in reader.places])
         yield from reader.ask(letters)
@@ -94,14 +94,14 @@ def ended(commands: Commands, cursor: Cursor | None, horizon: float) -> Flow[End
 class Reader:
     """One answer of the feed in the making."""
 
-    def __init__(self, commands: Commands, position: Position | None, horizon: float) -> None:
-        known = position or Position({}, 0, {}, {})
+    def __init__(self, commands: Commands, position: RedisCursor | None, horizon: float) -> None:
+        known = position or RedisCursor({}, 0, {}, {})
         self.places = dict(known.places)
         self.anew: dict[str, int] = {}  # shards that must be read anew, and how far back
         self._commands = commands
         self._horizon = milliseconds(horizon)
         self._polls = known.polls
-        self.looks = commands.serve and known.polls % LOOK_EVERY == 0
+        self.looks = commands.serve and known.polls % MEMORY_EVERY == 0
         self._former_clocks = known.clocks
         self._clocks: dict[bytes, int] = {}
         self._memory = known.memory
@@ -114,7 +114,7 @@ class Reader:
         """Return what was found."""
         return Ended(
             tuple(map(bytes.decode, self._ids)),
-            Position(self.places, self._polls + 1, self._clocks, self._memory),
+            RedisCursor(self.places, self._polls + 1, self._clocks, self._memory),
             self._more,
             unpacked_mark(self._mark),
             tuple(self._notices),
@@ -140,7 +140,7 @@ class Reader:
                 question, first = self._above(letter, highest), highest
             else:
                 question, first = self._from(letter, since), float(since)
-            self.places[letter] = Place(question, first, history)
+            self.places[letter] = LogPlace(question, first, history)
 
     def begin_anew(self) -> Flow[None]:
         """Read from the horizon on what can't be read on."""
@@ -212,7 +212,7 @@ class Reader:
         self._more = True
         self._ids += ids[: count or None]
         highest = max(place.highest, score)
-        self.places[letter] = Place(self._above(letter, score), highest, history, begun)
+        self.places[letter] = LogPlace(self._above(letter, score), highest, history, begun)
 
     def _finish(
         self, letter: str, history: bytes, begun: int, ids: list[bytes], scores: list[Any]
@@ -227,14 +227,16 @@ class Reader:
         highest = max(place.highest, float(scores[-1])) if scores else place.highest
         if highest < begun:
             question = self._above(letter, highest)
-            self.places[letter] = Place(question, highest, history, is_settled=True)
+            self.places[letter] = LogPlace(question, highest, history, is_settled=True)
             return
         is_checked = highest > begun + MOST_BACK
         bound = highest if is_checked else begun
         found = zip(ids, scores, strict=True)
         known = frozenset(one for one, score in found if float(score) >= bound)
         question = self._from(letter, bound)
-        self.places[letter] = Place(question, highest, history, known=known, is_checked=is_checked)
+        self.places[letter] = LogPlace(
+            question, highest, history, known=known, is_checked=is_checked
+        )
 
     def _above(self, letter: str, score: float) -> Question:
         return self._question(letter, b"(" + _octets(score))
@@ -248,7 +250,7 @@ class Reader:
         return self._commands.link().prepared(asked)
 
     def _broken(
-        self, place: Place, now: int, history: bytes, answer: list[Any]
+        self, place: LogPlace, now: int, history: bytes, answer: list[Any]
     ) -> tuple[int, tuple[str, ...]]:
         """Return how far back a log must be read anew, 0 if it needn't be, and what to tell."""
         if place.history != history:
