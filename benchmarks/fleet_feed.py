@@ -31,8 +31,7 @@ from tests.engines.pgbouncer import pgbouncer
 from .feed import cpu
 
 HERE = Path(__file__).parent
-WARM_UP = 4.0  # seconds from the start of the processes until all that they do counts
-LONGER = 2.0  # seconds that they live beyond
+WARM_UP = 3.0  # seconds from when all have had an answer until what they do counts
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -123,7 +122,8 @@ class Fleet:
     def __init__(self, tree: Path, engine: Engine, folder: Path, arguments: Any) -> None:
         self._tree, self._engine, self._arguments = tree, engine, arguments
         options = {} if arguments.sync_every is None else {"sync_every": arguments.sync_every}
-        self._given = {"url": engine.url, "keys": str(folder / "keys.json"), "options": options}
+        url = engine.url + (f"?{arguments.store_options}" if arguments.store_options else "")
+        self._given = {"url": url, "keys": str(folder / "keys.json"), "options": options}
 
     def start(self, what: str, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -133,6 +133,7 @@ class Fleet:
                 json.dumps(self._given | {"what": what} | more),
             ],
             env=os.environ | {"PYTHONPATH": str(self._tree)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -141,53 +142,43 @@ class Fleet:
         """Return what the fleet and its server take."""
         given, engine = self._arguments, self._engine
         (token,) = said(self.start("token"))
-        spawning = 2 + given.processes * given.each / 40  # seconds
-        lasts = given.seconds * 2 + spawning + WARM_UP + LONGER
-        writer = self.start("write", rate=given.rate, seconds=lasts)
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-        alone = during(engine, given.seconds)
-        begin = time.monotonic() + spawning
-        count = begin + WARM_UP
-        times = {"begin": begin, "count": count, "end": count + given.seconds + LONGER}
+        writer = self.start("write", rate=given.rate)
+        alone = during(engine, given.seconds, writer)
         sizes = {"processes": given.processes, "each": given.each}
-        readers = self.start("read", token=token, **times, **sizes)
-        time.sleep(max(count - time.monotonic(), 0))
-        together = during(engine, given.seconds)
+        readers = self.start("read", token=token, **sizes)
+        together = during(engine, given.seconds, readers)
         connections = engine.connections()
         (found,) = said(readers)
         said(writer)
         errors = [one["error"] for one in found if "error" in one]
         if errors:
             raise SystemExit(f"{len(errors)} processes failed: {errors[0]}")
-        lived = given.seconds + LONGER
-        return {
-            "server": (together["server"] - alone["server"]),
-            "pooler": (together["pooler"] - alone["pooler"]),
-            "client": sum(one["cpu"] for one in found) / lived,
-            "octets": sum(one["octets"] for one in found) / lived,
+        names = ("octets", "sockets", "requests", "refused")
+        return {name: sum(one[name] for one in found) for name in names} | {
+            "client": sum(one["cpu"] for one in found),
+            "server": together["server"] - alone["server"],
+            "pooler": together["pooler"] - alone["pooler"],
             "connections": connections,
-            "sockets": sum(one["sockets"] for one in found),
-            "refused": sum(one["refused"] for one in found),
-            "requests": sum(one["rounds"] for one in found) * given.each / lived,
-            "late": max(one["late"] for one in found),
         }
 
 
 def said(process: subprocess.Popen[str]) -> list[Any]:
-    """Return what a process said, of which each line is JSON."""
+    """End a process, and return what it said, of which each line is JSON."""
     out, _ = process.communicate()
     if process.returncode:
         raise SystemExit("a process of the fleet failed")
     return [json.loads(line) for line in out.splitlines()]
 
 
-def during(engine: Engine, seconds: float) -> dict[str, float]:
-    """Return the cores that the server and a pooler use for some seconds."""
-    begun, server, pooler_ = time.monotonic(), engine.cpu(), engine.pooler()
+def during(engine: Engine, seconds: float, what: subprocess.Popen[str]) -> dict[str, float]:
+    """Return the cores that the server and a pooler use for some seconds, when all is ready."""
+    assert what.stdout is not None
+    assert what.stdout.readline() == "ready\n"
+    time.sleep(WARM_UP)
+    begun, server, pooler = time.monotonic(), engine.cpu(), engine.pooler()
     time.sleep(seconds)
     took = time.monotonic() - begun
-    return {"server": (engine.cpu() - server) / took, "pooler": (engine.pooler() - pooler_) / took}
+    return {"server": (engine.cpu() - server) / took, "pooler": (engine.pooler() - pooler) / took}
 
 
 def main() -> int:
@@ -199,6 +190,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=50, help="grants that end in a second")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--sync-every", type=float)
+    parser.add_argument("--store-options", default="", help="of the address: feed_idle=0")
     parser.add_argument("--engine", choices=ENGINES, action="append")
     parser.add_argument("--quick", action="store_true", help="a look: 10 processes, 4 seconds")
     arguments = parser.parse_args()

@@ -9,10 +9,12 @@ import io
 import json
 import os
 import random
+import select
 import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from jwt_middleware import Issuer, KeySet, Refresh, Settings
@@ -49,8 +51,13 @@ def settings(given: dict[str, Any]) -> Settings:
     )
 
 
+def is_over(pipe: int) -> bool:
+    """Say whether the other end of a pipe was closed."""
+    return bool(select.select([pipe], [], [], 0)[0])
+
+
 def write(given: dict[str, Any]) -> dict[str, Any]:
-    """End so many grants a second, after a minute of them at once; say when these are done."""
+    """End so many grants a second, after a minute of them at once, until standard input ends."""
     rate = given["rate"]
     issuer = Issuer(settings(given))
     count = 0
@@ -64,9 +71,9 @@ def write(given: dict[str, Any]) -> dict[str, Any]:
         end()
     print("ready", flush=True)
     begun = time.monotonic()
-    while time.monotonic() < begun + given["seconds"]:
-        due = (time.monotonic() - begun) * rate
-        while count - OVERLAP * rate < due:
+    while not is_over(0):
+        due = (OVERLAP + time.monotonic() - begun) * rate
+        while count < due:
             end()
         time.sleep(0.02)
     return {"ends": count}
@@ -96,55 +103,56 @@ class Reader:
         return self.status[:3]
 
 
-def read(given: dict[str, Any]) -> dict[str, Any]:
-    """Ask once a second from `begin` to `end`, and say what it took from `count` on."""
+def read(given: dict[str, Any], over: int, ready: Callable[[], None]) -> dict[str, Any]:
+    """Ask once a second until it is over, and say what it took since all was ready."""
     readers = [Reader(given) for _ in range(given["each"])]
-    refused = rounds = 0
-    cpu, octets = 0.0, dict[str, int]()
-    at = given["begin"] + random.random()
-    while at < given["end"]:
-        if not octets and at > given["count"]:
-            cpu, octets = time.process_time(), received()
-            rounds = 0
-        time.sleep(max(at - time.monotonic(), 0))
-        refused += sum(one.call() != "200" for one in readers)
+    refused = sum(one.call() != "200" for one in readers)
+    time.sleep(random.random())
+    ready()
+    begun, cpu, octets = time.monotonic(), time.process_time(), received()
+    rounds = 0
+    while not is_over(over):
         rounds += 1
-        at += 1
-    cpu = time.process_time() - cpu
-    now = received()
-    late = max(time.monotonic() - given["end"], 0)
+        refused += sum(one.call() != "200" for one in readers)
+        time.sleep(max(begun + rounds - time.monotonic(), 0))
+    cpu, took, now = time.process_time() - cpu, time.monotonic() - begun, received()
     return {
-        "cpu": cpu,
-        "octets": sum(now[one] - octets[one] for one in now if one in octets),
+        "cpu": cpu / took,
+        "octets": sum(now[one] - octets[one] for one in now if one in octets) / took,
         "sockets": len(now),
-        "rounds": rounds,
+        "requests": rounds * len(readers) / took,
         "refused": refused,
-        "late": late,
     }
 
 
 def nursery(given: dict[str, Any]) -> None:
-    """Fork the readers, and say what each of them found."""
+    """Fork the readers, say when they are ready; and what each of them found, when it is over."""
+    over, living = os.pipe()
     pipes = []
     for _ in range(given["processes"]):
         ours, theirs = os.pipe()
         if os.fork() == 0:
             os.close(ours)
+            os.close(living)
             random.seed(os.getpid())
-            try:
-                told = read(given)
-            except BaseException as error:  # noqa: BLE001  (the parent tells it)
-                told = {"error": repr(error)}
-            with os.fdopen(theirs, "w") as out:
-                json.dump(told, out)
+            with os.fdopen(theirs, "w", buffering=1) as out:
+                try:
+                    told = read(given, over, lambda out=out: out.write("ready\n"))  # type: ignore[misc]
+                except BaseException as error:  # noqa: BLE001  (the parent tells it)
+                    told = {"error": repr(error)}
+                out.write(f"{json.dumps(told)}\n")
             os._exit(0)
         os.close(theirs)
-        pipes.append(ours)
-    found = []
-    for one in pipes:
-        with os.fdopen(one) as said:
-            found.append(json.loads(said.read() or '{"error": "it said nothing"}'))
-    print(json.dumps(found), flush=True)
+        pipes.append(os.fdopen(ours))
+    first = [one.readline() for one in pipes]
+    print("ready", flush=True)
+    sys.stdin.read()
+    os.close(living)
+    said = [
+        line if line != "ready\n" else one.readline()
+        for line, one in zip(first, pipes, strict=True)
+    ]
+    print(json.dumps([json.loads(one or '{"error": "it said nothing"}') for one in said]))
 
 
 def main() -> None:

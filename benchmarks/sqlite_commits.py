@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from statistics import median
 from threading import Lock, Thread
@@ -30,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
 SECONDS = 2.0
+BURST, BURSTS = 10, 200  # of one thread
 DELAY = 0.005  # seconds that a sync takes more
 # A file that was synced is copied beside itself: what a power cut leaves, at the least.
 SLOW_DISK = r"""
@@ -76,8 +77,13 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-def refresh(path: str, threads: int, seconds: float, *, tells: bool = False) -> None:
-    """Let threads refresh a grant each, and say how many refreshes a second there were."""
+def refresh(
+    path: str, threads: int, seconds: float, *, tells: bool = False, burst: int = 0
+) -> None:
+    """Let threads refresh a grant each, and say how many refreshes a second there were.
+
+    With `burst` one thread refreshes so many times for each line that it reads, before that.
+    """
     # Imported here: in a process of its own, from the folder of one build or the other.
     from jwt_middleware.stores.contract import new_grant_id
     from jwt_middleware.stores.sqlite import SQLiteStore
@@ -91,6 +97,12 @@ def refresh(path: str, threads: int, seconds: float, *, tells: bool = False) -> 
     ]
     for grant in grants:
         store.add(grant, 100)
+    generations = count(1)
+    for _ in sys.stdin if burst else ():
+        begun = time.perf_counter()
+        for generation in islice(generations, burst):
+            assert store.advance(grants[0].id, generation, generation + 1, "p" * 22).advanced
+        print(time.perf_counter() - begun, flush=True)
     told, done = Lock(), [0] * threads
     begun = time.perf_counter()
 
@@ -116,7 +128,9 @@ def started(build: Path, asked: dict[str, Any], **variables: str) -> subprocess.
     return subprocess.Popen(
         [sys.executable, __file__, "--child", json.dumps(asked)],
         env=os.environ | {"PYTHONPATH": str(build)} | variables,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it is told that a file is made
         text=True,
     )
 
@@ -127,6 +141,27 @@ def rate(build: Path, folder: Path, threads: int, **variables: str) -> float:
         with started(build, asked, **variables) as process:
             found = process.communicate()[0]
     return float(found)
+
+
+def one_thread(before: Path, folder: Path, **variables: str) -> tuple[float, float]:
+    """Return the rates of one thread: the builds take turns in bursts."""
+    times: dict[Path, list[float]] = {before: [], ROOT: []}
+    processes: dict[Path, subprocess.Popen[str]] = {}
+    for build in times:
+        path = folder / f"{variables.get('SLOW_DISK_US')} {len(processes)}.db"
+        asked = {"path": str(path), "threads": 1, "seconds": 0, "burst": BURST}
+        processes[build] = started(build, asked, **variables)
+    for _ in range(BURSTS):
+        for build, process in processes.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            times[build].append(float(process.stdout.readline()))
+    for process in processes.values():
+        process.communicate()
+    old, new = (BURST / median(one) for one in times.values())
+    return old, new
 
 
 def cut_power(folder: Path, **variables: str) -> str:
@@ -152,6 +187,11 @@ def cut_power(folder: Path, **variables: str) -> str:
     return f"{sum(acknowledged.values()):,} acknowledged, {len(lost)} lost, integrity: {intact}"
 
 
+def print_row(delay: float, threads: int, before: float, now: float) -> None:
+    disk = f"a sync takes {delay * 1000:.0f} ms more" if delay else "as it is"
+    print(f"| {disk} | {threads} | {before:,.0f} | {now:,.0f} | {now / before:.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("before", type=Path, help="a folder with the build to compare with")
@@ -165,18 +205,17 @@ def main() -> None:
         folder = Path(made)
         library = str(compiled(folder))
         print("Refreshes per second, medians\n")
-        print("| disk | threads | before | now | ratio |\n|---|---:|---:|---:|---:|")
+        print("| disk | threads | before | now | ratio |\n|---|---:|---:|---:|---:|", flush=True)
         for delay in (DELAY, 0.0):
             slow = {"LD_PRELOAD": library, "SLOW_DISK_US": f"{delay * 1e6:.0f}"}
             variables = slow if delay else {}
-            for threads in (1, 8, 32):
+            print_row(delay, 1, *one_thread(arguments.before, folder, **variables))
+            for threads in (8, 32):
                 rates: dict[Path, list[float]] = {arguments.before: [], ROOT: []}
                 for _ in range(ROUNDS):
                     for build, found in rates.items():
                         found.append(rate(build, folder, threads, **variables))
-                before, now = map(median, rates.values())
-                disk = f"a sync takes {delay * 1000:.0f} ms more" if delay else "as it is"
-                print(f"| {disk} | {threads} | {before:,.0f} | {now:,.0f} | {now / before:.2f} |")
+                print_row(delay, threads, *map(median, rates.values()))
         slow = {"LD_PRELOAD": library, "SLOW_DISK_US": f"{DELAY * 1e6:.0f}"}
         print(f"\nThe power is cut: {cut_power(folder, **slow)}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..grant.ended_grants import LONGEST, EndedGrants, octets_of
+from ..grant.ended_grants import LONGEST, EndedGrants
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
@@ -195,7 +195,6 @@ class Core:
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
         if entry.grant_id is not None:
-            entry.grant_octets = octets_of(entry.grant_id)
             entry.issued = float(token.claims.get("iat", 0))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
@@ -210,7 +209,9 @@ class Core:
             # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
             # long.
             raise InvalidToken(reasons.LIFE).of(grant_id)
-        if not (ended.has(octets) or ended.is_marked(issued)):  # an end is for ever: ask nothing
+        if not (
+            ended.has(octets) or ended.is_marked(issued, now)
+        ):  # an end is for ever: ask nothing
             plan = ended.plan(now, octets, life, issued)
             try:
                 if plan == "wait":
@@ -227,7 +228,7 @@ class Core:
                     plan = "refuse"
             if plan == "refuse":
                 raise Unavailable(reasons.SYNC).of(grant_id)
-        if ended.has(octets) or ended.is_marked(issued):
+        if ended.has(octets) or ended.is_marked(issued, now):
             raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
 
     def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:

@@ -62,7 +62,7 @@ class Entry(Forward):
     long.
     """
 
-    __slots__ = ("end", "generation", "grant_octets", "issued", "keys", "life", "seen", "start")
+    __slots__ = ("end", "generation", "issued", "keys", "life", "seen", "start")
 
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
@@ -70,7 +70,6 @@ class Entry(Forward):
     generation: int  # of the keys, when the token was verified
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
-    grant_octets: bytes  # where it has a grant: how `EndedGrants` keeps that
     issued: float  # where it has a grant: the token's `iat`
 
 

@@ -21,11 +21,11 @@ In between the store is asked for the grant, once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 from math import inf
 from typing import Literal, TypeAlias
 
 from ..stores.contract import Cursor, Mark
+from ..values.tokens import octets_of_grant
 
 OVERTAKEN = 1.0  # seconds: requests are looked at in another order than they arrived
 BACK_OFF = (1.0, 2.0, 4.0, 5.0)  # seconds, after the first, second ... failure
@@ -42,11 +42,6 @@ Plan: TypeAlias = Literal[
     "ask",  # the store for the grant itself
     "refuse",  # the knowledge is older than the limit, and the store doesn't answer
 ]
-
-
-def octets_of(grant_id: str) -> bytes:
-    """Return the 15 octets by which a grant is kept: 120 bits in 48 octets, an object's least."""
-    return sha256(grant_id.encode("utf-8", "surrogatepass")).digest()[:15]
 
 
 class EndedGrants:
@@ -112,7 +107,7 @@ class EndedGrants:
         self._failures = 0
 
     def __contains__(self, grant_id: str) -> bool:
-        return self.has(octets_of(grant_id))
+        return self.has(octets_of_grant(grant_id))
 
     def __len__(self) -> int:
         return len(self._recent) + len(self._former)
@@ -139,7 +134,7 @@ class EndedGrants:
         if not -OVERTAKEN <= now - self._turned_at <= self._life + self._margin:
             # Also after a clock was set back: what was learnt before is kept for as long again.
             self._former, self._recent, self._turned_at = self._recent, set(), now
-        self._recent.update(map(octets_of, grant_ids))
+        self._recent.update(map(octets_of_grant, grant_ids))
 
     def survived(self, octets: bytes) -> None:
         """Record that the store has said, under the present mark, that a grant lives."""
@@ -189,9 +184,14 @@ class EndedGrants:
         is_enough = life <= self.reach and not self.is_late(now)
         return self._by_mark(octets, issued) if is_enough else "refuse"
 
-    def is_marked(self, issued: float) -> bool:
+    def is_marked(self, issued: float, now: float) -> bool:
         """Say whether a token is so old that its grant has ended by the mark."""
-        return self.mark is not None and issued < self.mark.before - self._margin
+        # After the clock was set back, new tokens have such times, too: the store is asked.
+        return (
+            self.mark is not None
+            and issued < self.mark.before - self._margin
+            and now >= self.mark.made_at - self._margin
+        )
 
     def is_late(self, now: float) -> bool:
         """Say whether the knowledge is older than the limit."""

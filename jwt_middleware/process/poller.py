@@ -18,7 +18,7 @@ from ..keys.waits import new_future
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-IDLE = 60.0  # seconds without a request, after which the thread ends
+IDLE_LIMIT = 60.0  # seconds without a request, after which the thread ends
 HUNG = 30.0  # seconds that a question may take; then another thread asks. Stores give up before
 MOST_HUNG = 8  # threads that are left behind so
 
@@ -119,7 +119,7 @@ class Poller:
     def _poll(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._next is not None or not self._is_ours(), IDLE)
+                self._changed.wait_for(self._has_news, IDLE_LIMIT)
                 if not self._is_ours():
                     return
                 if self._next is None:
@@ -132,6 +132,9 @@ class Poller:
             with self._changed:
                 if self._running is one:
                     self._running = None
+
+    def _has_news(self) -> bool:
+        return self._next is not None or not self._is_ours()
 
     def _is_ours(self) -> bool:
         """Say whether the thread that asks is still the one that runs the rounds."""

@@ -915,6 +915,8 @@ def _page_lists_all_that_live(store: Store, clock: Clock) -> None:
         found += grants
         if position is None:
             break
+    else:
+        raise ContractBroken("`page` never comes to an end")
     _has(_ids(found), living.values(), "listed")
     _has_none(_ids(found), over, "listed")
     for row in found:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,25 +33,32 @@ def found(program: str, package: str) -> str:
 
 @contextmanager
 def running(
-    command: list[str], folder: Path, port: int, **options: Any
-) -> Generator[subprocess.Popen[bytes]]:
-    """Run a program that listens at a port, until the block is left."""
+    command: list[str],
+    folder: Path,
+    is_up: Callable[[], bool],
+    **options: Any,
+) -> Generator[None]:
+    """Run a program until the block is left; give it when it is up."""
     log = folder / "log"
     with log.open("ab") as said:
-        process = subprocess.Popen(
+        process = subprocess.Popen[bytes](
             command, stdout=said, stderr=said, start_new_session=True, **options
         )
     try:
-        waiting.until(lambda: is_open(port, process, log))
-        yield process
+        waiting.until(lambda: _has_not_ended(process, log) and is_up())
+        yield
     finally:
         # All that it has started: none of them has data that it must save.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def is_open(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
+def _has_not_ended(process: subprocess.Popen[bytes], log: Path) -> bool:
     assert process.poll() is None, log.read_text()
+    return True
+
+
+def is_open(port: int) -> bool:
     try:
         socket.create_connection((HOST, port)).close()
     except OSError:
@@ -119,7 +126,7 @@ def pgpool(primary: Server, replica: Server) -> Generator[str]:
             (folder / name).touch()
         files = ("-f", str(config), "-F", str(folder / "pcp.conf"))
         command = [path, "-n", *files, "-a", str(folder / "pool_hba.conf")]
-        with running(command, folder, port, cwd=folder, **primary.as_user()):
+        with running(command, folder, lambda: is_open(port), cwd=folder, **primary.as_user()):
             url = f"postgresql://postgres@{HOST}:{port}/postgres"
             # It sends reads to the standby when it has seen that this one streams.
             is_replica = "SELECT current_setting('transaction_read_only') = 'on'"
@@ -142,5 +149,8 @@ def pglite(connections: int = 1) -> Generator[str]:
     server = HERE / "node_modules" / "@electric-sql" / "pglite-socket" / "dist/scripts/server.js"
     options = (f"--port={port}", f"--host={HOST}", f"--max-connections={connections}")
     command = ["node", str(server), *options]
-    with tempfile.TemporaryDirectory() as folder, running(command, Path(folder), port):
-        yield f"postgresql://postgres@{HOST}:{port}/postgres?sslmode=disable"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # Nobody connects before the test: that connection would be the one for a while.
+        with running(command, folder, lambda: "listening" in (folder / "log").read_text()):
+            yield f"postgresql://postgres@{HOST}:{port}/postgres?sslmode=disable"

@@ -5,20 +5,15 @@ import tracemalloc
 
 import pytest
 
-from jwt_middleware.grant.ended_grants import (
-    BACK_OFF,
-    FAILING,
-    EndedGrants,
-    Plan,
-    octets_of,
-)
+from jwt_middleware.grant.ended_grants import BACK_OFF, FAILING, EndedGrants, Plan
 from jwt_middleware.stores.contract import Mark
 from jwt_middleware.values.randomness import identifier
+from jwt_middleware.values.tokens import octets_of_grant
 
 EVERY, LIMIT, LIFE, MARGIN = 10.0, 120.0, 640.0, 60.0
 RETENTION = LIFE + MARGIN
 ALL = (None, RETENTION)  # what was asked: no cursor, and how far back
-ONE = octets_of("one")
+ONE = octets_of_grant("one")
 
 
 def new(*, every: float = EVERY, passing: bool = False) -> EndedGrants:
@@ -280,17 +275,27 @@ def test_a_token_of_long_before_a_mass_end_is_refused_and_one_of_long_after_pass
         (LAST - 1, False, "ask"),
         (LAST, False, "go on"),
     ):
-        assert ended.is_marked(issued) is has_ended
+        assert ended.is_marked(issued, 5411) is has_ended
         assert ended.plan(5411, ONE, LIFE, issued) == its_plan
         assert ended.lets_pass(ONE, LIFE, issued, 5411) is (its_plan == "go on")
-    assert not synced().is_marked(0)
+    assert not synced().is_marked(0, 5411)
+
+
+def test_after_a_clock_was_set_back_a_mass_end_refuses_no_new_login_unasked() -> None:
+    ended = marked()
+    assert ended.is_marked(1800, MARK.made_at - MARGIN)
+    assert not ended.is_marked(1800, MARK.made_at - MARGIN - 1)
+    hear(ended, 1800, mark=MARK)
+    assert ended.plan(1800, ONE, LIFE, 1800) == "ask"
+    ended.survived(ONE)
+    assert ended.plan(1800, ONE, LIFE, 1800) == "go on"
 
 
 def test_a_grant_that_survived_a_mass_end_is_asked_for_once() -> None:
     ended = marked()
     ended.survived(ONE)
     assert ended.plan(5411, ONE, LIFE, 5399) == "go on"
-    assert ended.plan(5411, octets_of("other"), LIFE, 5399) == "ask"
+    assert ended.plan(5411, octets_of_grant("other"), LIFE, 5399) == "ask"
     hear(ended, 5412, mark=MARK)
     assert ended.plan(5413, ONE, LIFE, 5399) == "go on", "the same mark"
     hear(ended, 5414, mark=Mark(5100, 5413))
@@ -352,7 +357,7 @@ def test_an_end_takes_at_most_100_octets() -> None:
         tracemalloc.stop()
     assert len(ended) == 100_000
     assert (after - before) / len(ended) <= 100
-    assert sys.getsizeof(octets_of("x")) <= 48
+    assert sys.getsizeof(octets_of_grant("x")) <= 48
 
 
 def test_odd_ids_are_told_apart() -> None:
@@ -380,4 +385,4 @@ def test_the_shortcut_lets_no_ended_grant_pass_however_long_ago_it_ended() -> No
     for at in (1001, 1001 + RETENTION):
         hear(ended, at)
         assert not ended.lets_pass(ONE, LIFE, at, at)
-        assert ended.lets_pass(octets_of("other"), LIFE, at, at)
+        assert ended.lets_pass(octets_of_grant("other"), LIFE, at, at)

@@ -235,7 +235,7 @@ def workers(member: Member, tokens: Tokens) -> set[int]:
 
 
 @pytest.mark.parametrize("hanging", on(HANGING))
-def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
+def test_a_store_that_hangs_holds_up_no_thread_for_long_and_comes_back(
     hanging: str, tmp_path: Path
 ) -> None:
     with Fleet(hanging, tmp_path) as fleet:
@@ -248,8 +248,6 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
             time.sleep(3.5)
             hung = time.monotonic()
             fleet.store.go_on()
-            # One that waits for its answer has it now; else somebody asks after the back-off.
-            fleet.hear("store_back", world.pids.values(), since=hung, within=PATIENCE)
             fleet.issuer.revoke(tokens.grant_id)
             revoked = time.monotonic()
             time.sleep(BOUND + 0.5)
@@ -262,8 +260,8 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
             log.info("%s, %s: %.2f clients wait", hanging, member.name, waiting)
             before, meanwhile = rate(seen, begun - SYNC_EVERY, begun), rate(seen, old, hung)
             log.info("%s, %s: %.0f of %.0f calls/s", hanging, member.name, meanwhile, before)
-            # One asks, and may wait all the time. Were it two, half of the threads would be lost:
-            # the bound lies between, because a machine that is busy holds clients up, too.
+            # A thread of its own asks, and requests wait half a second for it. The bound allows for
+            # a machine that is busy, which holds clients up, too.
             assert waiting < 1.5
 
 

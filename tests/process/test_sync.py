@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -41,6 +41,7 @@ from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
 LIVES_LONG = {"access_lifetime": 2 * HOUR, "sync_wait": 30}  # many seconds: a machine may be busy
 QUICK = {**LIVES_LONG, "sync_wait": 0.1}  # where a store hangs
 CROWD = 100
+LOGINS = 400
 
 
 class Watched:
@@ -137,6 +138,16 @@ def site(kind: Kind) -> Iterator[Site]:
 def call(site: Site, tokens: Tokens | str) -> Answer:
     text = tokens if isinstance(tokens, str) else tokens.access_token
     return site.send(Sent("GET", "/", encoded((), text)))
+
+
+def until_status(site: Site, tokens: Tokens, status: int) -> None:
+    """Call, while time passes, until this status comes."""
+
+    def has_come() -> bool:
+        site.clock.forward(1)
+        return call(site, tokens).status == status
+
+    until(has_come)
 
 
 def crowd(site: Site, tokens: Tokens, count: int = CROWD) -> list[int]:
@@ -436,7 +447,7 @@ def test_without_the_store_it_goes_on_for_two_minutes_and_then_refuses(site: Sit
     fail(site, fails=False)
     site.clock.forward(6)
     # The first begins a question, and doesn't wait for a store that has just failed.
-    until(lambda: call(site, tokens).status == 200 or site.clock.forward(1))
+    until_status(site, tokens, 200)
     told = [one for one in site.events if isinstance(one, StoreFailed | StoreBack | SyncLate)]
     assert [type(one) for one in told] == [StoreFailed, SyncLate, StoreBack]
     assert told[0] == StoreFailed(verb="ended", detail="no route to the engine")
@@ -543,7 +554,7 @@ WAITS: tuple[Kind, ...] = (
 
 
 @contextmanager
-def hanging(site: Site) -> Iterator[Callable[[], None]]:
+def hanging(site: Site) -> Generator[Callable[[], None], None, None]:
     """Let the store hang until the function that this yields is called, or the block ends."""
     is_async = isinstance(site.store, WatchedAwaited)
     event: Any = asyncio.Event() if is_async else Event()
@@ -580,12 +591,11 @@ def test_who_waits_for_a_store_that_hangs_waits_once_and_goes_on(kind: Kind) -> 
             site.clock.forward(30)
             assert crowd(site, tokens, 20) == [200] * 20
             asked = site.store.calls["ended"]
+            begin = time.monotonic()
             for _ in range(10):
                 site.clock.forward(1)
-                begin = time.monotonic()
                 assert call(site, tokens).status == 200
-                took = time.monotonic() - begin
-            assert took < 5, "one may take long on a busy machine"
+            assert time.monotonic() - begin < 10, "one may take long on a busy machine"
             # Later than the limit nobody is let in, and nobody waits for long.
             site.clock.forward(200)
             assert crowd(site, tokens, 20) == [503] * 20
@@ -605,7 +615,7 @@ def test_a_store_that_hung_is_heard_when_it_comes_back(kind: Kind) -> None:
             until(lambda: call(site, tokens).status == 200 and len(site.events) > len(before))
             end_behind_its_back(site, tokens.grant_id)
             let_go()
-            until(lambda: call(site, tokens).status == 401 or site.clock.forward(1))
+            until_status(site, tokens, 401)
         site.clock.forward(30)
         assert call(site, other).status == 200
         told = [type(one) for one in site.events if isinstance(one, StoreFailed | StoreBack)]
@@ -630,17 +640,18 @@ def test_a_store_that_is_slow_has_not_failed(kind: Kind) -> None:
         assert not [one for one in site.events if isinstance(one, StoreFailed)]
 
 
-@opened_sites(WAITS)
+@opened_sites((*WAITS, *FILES))
 def test_a_known_token_waits_for_no_login(kind: Kind) -> None:
     """Logins take all threads of the store: its question for ended grants has one of its own."""
     with single(kind, refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         assert call(site, tokens).status == 200
-        site.store.takes = 0.008
+        if kind not in FILES:
+            site.store.takes = 0.008
         sent = Sent("GET", "/", encoded((), tokens.access_token))
 
         async def play() -> list[int]:
-            logins = [asyncio.create_task(site.issuer.aissue(f"u{one}")) for one in range(100)]
+            logins = [asyncio.create_task(site.issuer.aissue(f"u{one}")) for one in range(LOGINS)]
             statuses = []
             while not all(one.done() for one in logins):
                 site.clock.forward(0.5)
@@ -652,7 +663,7 @@ def test_a_known_token_waits_for_no_login(kind: Kind) -> None:
         if site.door == "asgi":
             assert set(site.runner.run(play())) == {200}
         else:
-            logins = [Thread(target=site.issuer.issue, args=(f"u{one}",)) for one in range(100)]
+            logins = [Thread(target=site.issuer.issue, args=(f"u{one}",)) for one in range(LOGINS)]
             for one in logins:
                 one.start()
             while any(one.is_alive() for one in logins):
@@ -706,7 +717,7 @@ def test_a_thread_that_hangs_for_ever_is_replaced(monkeypatch: pytest.MonkeyPatc
                 assert call(site, tokens).status in (200, 503)
             assert site.store.calls["ended"] == 4, "the first, the one that hangs, and two more"
             let_go()
-            until(lambda: call(site, tokens).status == 200 or site.clock.forward(30))
+            until_status(site, tokens, 200)
 
 
 def test_the_thread_ends_when_nobody_comes_and_begins_again(
@@ -716,7 +727,7 @@ def test_the_thread_ends_when_nobody_comes_and_begins_again(
         return [one.name for one in enumerate_threads() if one.name == "jwt_middleware_poller"]
 
     before = len(runs())
-    monkeypatch.setattr(poller, "IDLE", 0.05)
+    monkeypatch.setattr(poller, "IDLE_LIMIT", 0.05)
     with single(("wsgi", in_memory_that_waits), refresh=LIVES_LONG) as site:
         tokens = site.ask("issue", "alice")
         for _ in range(2):

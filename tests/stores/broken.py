@@ -442,11 +442,20 @@ class EndsOneByOne(Broken):
     """What the command line did before there was a mark: logins come in between, and end, too."""
 
     def end_before(self, time: float | None) -> Mark | None:
-        mark = super().end_before(time)
-        sleep(0.1)
-        for one in list(self._grants):
-            self.end(one, END_BEFORE)
+        mark = super().end_before(self._clock() - 5)
+        assert mark is not None
+        for _ in range(1000):  # until one has come
+            if any(one.created_at >= mark.before for one in list(self._grants.values())):
+                break
+            sleep(0.005)
+        for grant_id in list(self._grants):
+            self.end(grant_id, END_BEFORE)
         return mark
+
+
+class RefusesAMassEnd(Broken):
+    def end_before(self, time: float | None) -> Mark | None:
+        return None
 
 
 class ForgetsTheMark(Broken):
@@ -521,6 +530,11 @@ class PagesWhatAMarkEnded(Broken):
         return Page(tuple(one for name in self._subjects for one in self.alive(name)), None)
 
 
+class PagesForEver(Broken):
+    def page(self, position: Cursor | None, count: int) -> Page:
+        return Page(tuple(one for name in self._subjects for one in self._living(name)), count)
+
+
 class PagesWithGaps(Broken):
     def page(self, position: Cursor | None, count: int) -> Page:
         found = [one for name in self._subjects for one in self._living(name)]
@@ -583,6 +597,7 @@ FAULTS: dict[type[Broken], str] = {
     UsesWhatAMarkEnded: "end_before_ends_what_began_before",
     AddsWhatAMarkEndedAnew: "end_before_ends_what_began_before",
     TellsEachEndOfAMark: "end_before_ends_what_began_before",
+    RefusesAMassEnd: "end_before_ends_what_began_before",
     EndsOneByOne: "no_login_lives_on_beside_a_mass_end",
     ForgetsTheMark: "end_before_is_for_ever",
     TakesTheLastMark: "end_before_is_one_mark_that_only_grows",
@@ -595,5 +610,6 @@ FAULTS: dict[type[Broken], str] = {
     AlwaysFindsMore: "purge_forgets_what_has_expired",
     PurgesByTheCallersClock: "purge_at_infinity_goes_by_the_store_s_clock",
     PagesWhatAMarkEnded: "page_lists_all_that_live",
+    PagesForEver: "page_lists_all_that_live",
     PagesWithGaps: "page_lists_all_that_live",
 }

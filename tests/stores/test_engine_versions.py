@@ -1,4 +1,4 @@
-"""Other versions of the engines, and poolers before them, keep the contract like the usual ones."""
+"""Other versions of the engines, and poolers before them, keep the contract, or don't start."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from redis import Redis
 
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.testing.store_contract import CASES, Case
+from jwt_middleware.values.errors import ConfigurationError
 from tests.engines import redis, zoo
+from tests.engines.pooler import pglite
 from tests.engines.postgres import fresh_schema
+from tests.stores import RETENTION
 
 # Behind PgBouncer of the system, `test_store_poolers.py` has them.
 VERSIONS = {name: one for name, one in zoo.OTHERS.items() if not name.startswith("pgbouncer")}
@@ -63,3 +66,17 @@ def test_keeps_the_contract(
     one = park(engine)
     run = run_on_postgres if one.url.startswith("postgres") else run_on_redis
     run(case, kind, one)
+
+
+# --- that can't serve
+
+
+@pytest.mark.xdist_group("zoo pglite")
+def test_pglite_with_one_connection_is_refused_at_the_start() -> None:
+    with pglite() as url:
+        store = PostgresStore(url, retention=RETENTION)
+        try:
+            with pytest.raises(ConfigurationError, match="takes one connection at a time"):
+                store.check()
+        finally:
+            store.close()

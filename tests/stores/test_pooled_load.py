@@ -48,8 +48,9 @@ def load(url: str, folder: Path, seconds: float, **options: Any) -> list[Any]:
 
 @pytest.mark.parametrize("engine", zoo.parameters(zoo.USUAL, zoo.OTHERS, zoo.BUILT))
 def test_no_answer_is_wrong(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    seconds: Any = request.config.getoption("--load")
     with zoo.ALL[engine]() as running:
-        told = load(running.url, tmp_path, request.config.getoption("--load"))
+        told = load(running.url, tmp_path, seconds)
     for one in told:
         log.info("%s: %s, events %s", engine, one["counts"], one["events"])
     assert [one["kinds"] for one in told] == [{}] * PROCESSES

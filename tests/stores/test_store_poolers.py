@@ -169,12 +169,15 @@ def test_a_name_that_means_nothing_is_never_used_again(
     postgres_url: str, schema: str, fault: str
 ) -> None:
     with postgres(postgres_url, schema=schema, pool_max=1) as store:
-        store.add(new_grant(time.time(), id="grant"), 1)
+        for grant_id in ("other", "grant"):  # the second time prepares it
+            store.add(new_grant(time.time(), id=grant_id), 2)
+        store.advance("grant", 1, 1, None)
+        store.advance("other", 1, 2, None)
         pool = store._connections.own_pool().pool
         with pool.connection() as connection:
             known = Session.of(connection)
             if fault == "PREPARE":
-                connection.execute(f'PREPARE "{known._name}_1_0" AS SELECT 1')
+                connection.execute(f'PREPARE "{known._name}_2_0" AS SELECT 1')
             else:
                 connection.execute(fault)
         for generation in (1, 2):

@@ -318,13 +318,15 @@ def test_a_write_that_may_have_been_done_is_not_done_again(
 ) -> None:
     store = open_store(wired_url, schema=schema, pool_max=1)
     store.add(new_grant(time.time(), id="grant"), 1)
-    store.advance("grant", 0, 1, None)
+    for _ in range(2):  # the second time prepares it
+        store.advance("grant", 0, 1, None)
     wire.reset_after_answer()
     assert_unavailable(lambda: store.advance("grant", 1, 2, "parent"), "OperationalError")
     advanced, row = store.advance("grant", 1, 2, "parent")
     assert not advanced
     assert (row.generation, row.parent) == (2, "parent"), "the client's retry is Repeated"
-    store.end("nothing", "logout")
+    for _ in range(2):
+        store.end("nothing", "logout")
     wire.reset_after_answer()
     assert_unavailable(lambda: store.end("grant", "logout"), "OperationalError")
     assert store.advance("grant", 2, 2, None).grant.end_reason == "logout"
@@ -469,6 +471,28 @@ def test_a_login_ends_nobody_where_a_log_out_makes_room_meanwhile(
         db.commit()
         assert adding.result() == ()
     assert {one.id for one in store.grants("alice")} == {first.id, third.id}
+
+
+def test_a_login_that_comes_between_two_questions_is_no_living_row_that_did_not_advance(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = Verbs._ask
+
+    def late(self: Verbs, verb: str, /, **params: Any) -> flows.Flow[Rows]:
+        asked.append(verb)
+        rows = yield from real(self, verb, **params)
+        if asked == ["advance"]:
+            yield from self.add(new_grant(id="grant"), 1)
+        return rows
+
+    monkeypatch.setattr(Verbs, "_ask", late)
+    with postgres(postgres_url, schema=schema) as store:
+        advanced, grant = store.advance("grant", 1, 2, "parent")
+    assert asked == ["advance", "add", "read", "advance"]
+    assert advanced
+    assert grant is not None
+    assert (grant.generation, grant.parent) == (2, "parent")
 
 
 def until_waiting(url: str, count: int) -> None:

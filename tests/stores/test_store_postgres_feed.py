@@ -15,7 +15,7 @@ import pytest
 
 from jwt_middleware.stores import PAGE, Ended
 from jwt_middleware.stores.postgres import PostgresStore
-from jwt_middleware.stores.postgres.feed_cursor import FeedAnswer, FeedCursor, begun
+from jwt_middleware.stores.postgres.feed_cursor import FeedAnswer, FeedCursor, first_cursor
 from jwt_middleware.values.errors import StoreUnavailable
 from tests.engines.postgres import Server, ask, postgres, session
 from tests.stores import RETENTION, new_grant
@@ -155,8 +155,10 @@ def test_a_crash_begins_the_reading_anew(server: Server) -> None:
         store.end("1", "logout")
         before = store.ended(None, RETENTION)
         with session(server.url()) as db:
+            history = "SELECT jwt_middleware.history()"
+            of_before = server.ask(history)
             os.kill(db.info.backend_pid, signal.SIGKILL)
-            until(lambda: server.ask("SELECT 1"), passing=(psycopg.OperationalError,))
+            until(lambda: server.ask(history) != of_before, passing=(psycopg.OperationalError,))
         store.end("2", "logout")
         after = store.ended(before.cursor, RETENTION)
         assert set(after.grant_ids) == {"1", "2"}
@@ -314,7 +316,7 @@ def answer(snapshot: str, at: float, **changes: Any) -> FeedAnswer:
 
 
 def test_the_bound_is_xmin_and_where_that_is_held_what_was_long_ago() -> None:
-    cursor = begun(answer("100:100:", 0))
+    cursor = first_cursor(answer("100:100:", 0))
     assert (cursor.seen, cursor.bound) == ("100:100:", 100)
     cursor = cursor.after(answer("150:160:", 1))
     assert cursor.bound == 150
@@ -328,7 +330,7 @@ def test_the_bound_is_xmin_and_where_that_is_held_what_was_long_ago() -> None:
 
 
 def test_a_silence_brings_no_end_nearer_to_its_commit() -> None:
-    cursor = begun(answer("100:200:100", 0))
+    cursor = first_cursor(answer("100:200:100", 0))
     cursor = cursor.after(answer("100:300:100", 3600))
     assert cursor.bound == 100, "a server that stood still for an hour may commit it now"
     cursor = cursor.after(answer("100:400:100", 3601))
@@ -349,7 +351,7 @@ def test_a_silence_brings_no_end_nearer_to_its_commit() -> None:
     ],
 )
 def test_another_history_is_named(now: str, words: str) -> None:
-    said = begun(answer("1:1:", 0)).contradiction(answer("1:1:", 1, history=now))
+    said = first_cursor(answer("1:1:", 0)).contradiction(answer("1:1:", 1, history=now))
     assert words in said
     assert bool(said) == bool(words)
 

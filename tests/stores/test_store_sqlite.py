@@ -541,11 +541,11 @@ def test_how_durable_a_commit_is_can_be_chosen(
 def test_purge_forgets_everything_in_batches(tmp_path: Path) -> None:
     clock = SetClock()
     with sqlite(tmp_path / "grants.db", clock, synchronous="NORMAL") as store:
-        rows = [(f"key {number}", NOW + 1) for number in range(1001)]
+        rows = [(f"key {number}", NOW + 1) for number in range(401)]
         store._write(lambda db: db.executemany("INSERT INTO admitted VALUES (?, ?)", rows))
         assert store.purge(NOW + 1) == 0, "not by the store's clock"
         clock.now += 1
-        assert [store.purge(NOW + 1) for _ in range(4)] == [500, 500, 1, 0]
+        assert [store.purge(NOW + 1) for _ in range(4)] == [200, 200, 1, 0]
 
 
 # --- several processes, and the same file again

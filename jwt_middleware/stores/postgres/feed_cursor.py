@@ -20,7 +20,7 @@ NOTED_EVERY: Final = 10.0  # seconds between two notes
 LONGEST_SILENCE: Final = 30.0
 
 # The number of the transaction as text, or the time while it reads by time; and the id.
-Place: TypeAlias = tuple[str | float, str]
+FeedPlace: TypeAlias = tuple[str | float, str]
 
 
 class FeedAnswer(NamedTuple):
@@ -29,7 +29,7 @@ class FeedAnswer(NamedTuple):
     history: str
     snapshot: str  # what the statement saw: xmin:xmax:the numbers between that were running
     grant_ids: list[str]
-    last: Place | None  # the last one of a full page; None: there are no more
+    last: FeedPlace | None  # the last one of a full page; None: there are no more
     asked_at: float  # monotonic seconds
     answered_at: float
 
@@ -45,7 +45,7 @@ class FeedCursor(NamedTuple):
     notes: tuple[tuple[float, int], ...] = ()  # at which age the server had which `xmax`
     # Between two pages: the snapshot and the bound that hold after the last one.
     goal: tuple[str, int] | None = None
-    place: Place | None = None
+    place: FeedPlace | None = None
 
     def contradiction(self, answer: FeedAnswer) -> str:
         """Say why the server's numbers can't be compared with the cursor's; empty: they can."""
@@ -68,14 +68,14 @@ class FeedCursor(NamedTuple):
         notes = notes[max(len(over) - 1, 0) :]
         goal = self.goal
         if goal is None:
-            goal = answer.snapshot, max(int(answer.snapshot.split(":")[0]), *over, 0)
+            goal = answer.snapshot, max((int(answer.snapshot.split(":")[0]), *over))
         cursor = self._replace(age=age, answered_at=answer.answered_at, notes=notes)
         if answer.last is not None:
             return cursor._replace(goal=goal, place=answer.last)
         return cursor._replace(seen=goal[0], bound=goal[1], goal=None, place=None)
 
 
-def begun(answer: FeedAnswer) -> FeedCursor:
+def first_cursor(answer: FeedAnswer) -> FeedCursor:
     """Return the cursor behind the first answer."""
     return FeedCursor(answer.history, None, 0, 0.0, answer.asked_at).after(answer)
 

@@ -12,7 +12,7 @@ import psycopg
 
 from ...values.flows import Flow
 from ..store_options import wrong_store
-from .rights import RIGHTS, grant_sql, right_sql
+from .rights import RIGHTS, grant_sql, rights_asked_sql
 from .schema import lock_sql, schema_sql
 from .schema_levels import SCHEMA_LEVELS
 from .sql import OLDEST_SERVER, SCHEMA, SERVER, TABLES
@@ -118,13 +118,19 @@ def _upgrade(options: VerbOptions, fetch: Fetch, level: int) -> Flow[None]:
 
 def _check_rights(options: VerbOptions, role: str, fetch: Fetch) -> Flow[None]:
     """Raise ConfigurationError where the role lacks a right that the store needs."""
-    missing = []
-    for right, where in RIGHTS[options.serve]:
-        try:
-            ((has,),) = yield from fetch(Statement(right_sql(right, where, options.schema), {}))
-        except psycopg.errors.InsufficientPrivilege:  # the right to look into the schema
-            has = False
-        if not has:
-            missing.append(grant_sql(right, where, role, options.schema))
+    rights, schema = RIGHTS[options.serve], options.schema
+    try:
+        (found,) = yield from fetch(Statement(rights_asked_sql(rights, schema), {}))
+    except psycopg.errors.InsufficientPrivilege:  # the right to look into the schema
+        found = ()
+        for one in rights:
+            try:
+                (has,) = yield from fetch(Statement(rights_asked_sql([one], schema), {}))
+            except psycopg.errors.InsufficientPrivilege:
+                has = (False,)
+            found += has
+    missing = [
+        grant_sql(*one, role, schema) for one, has in zip(rights, found, strict=True) if not has
+    ]
     if missing:
         raise wrong_store(f"the role {role} lacks rights", "; ".join(missing))

@@ -20,7 +20,7 @@ from ...values.randomness import fraction
 from ...values.tokens import Grant
 from ..contract import Advanced, Cursor, Ended, Mark, Page
 from ..grant_rows import FIELDS, has_more, read, written
-from .feed_cursor import FeedAnswer, FeedCursor, begun
+from .feed_cursor import FeedAnswer, FeedCursor, first_cursor
 from .sql import READING_VERBS
 from .wire import Fetch, Rows, Statement
 
@@ -66,17 +66,20 @@ class Verbs:
         )
         if not rows:
             # A replica may not have the row yet. Only a read finds that out: where there is no row,
-            # nothing was to be written.
-            return (yield from self._read(grant_id))
+            # nothing was to be written. If the read finds one, a login has come in between.
+            found = yield from self._read(grant_id)
+            if found.grant is None:
+                return found
+            return (yield from self.advance(grant_id, source, target, parent))
         mark, *row, _, rotated_at = rows[0]
         if rotated_at is not None:
             row[_ROTATED] = target, parent, rotated_at
             return Advanced(True, read(row))
-        found = _marked(mark, row)
-        if found.generation == source and found.ended_at is None:
+        grant = _marked(mark, row)
+        if grant.generation == source and grant.ended_at is None:
             # The swap waited for another write, and this row is from before it: read it again.
             return (yield from self._read(grant_id))
-        return Advanced(False, found)
+        return Advanced(False, grant)
 
     def _read(self, grant_id: str) -> Flow[Advanced]:
         found = _found((yield from self._ask("read", id=grant_id)))
@@ -121,7 +124,7 @@ class Verbs:
         if known is not None and (notice := known.contradiction(answer)):
             notices, known = (notice,), None
             mark, answer = yield from self._poll(known, horizon)
-        then = begun(answer) if known is None else known.after(answer)
+        then = first_cursor(answer) if known is None else known.after(answer)
         return Ended(tuple(answer.grant_ids), then, answer.last is not None, mark, notices)
 
     def _poll(

@@ -147,15 +147,16 @@ class Session:
         return found
 
     def asked(self, connection: Any, statement: Statement) -> _Exchange:
-        """Ask, by a prepared statement where possible."""
+        """Ask; from the second time on by a prepared statement, where there can be one."""
         if self._prepares is None:
             yield from self._greet(connection)
         sql, params = statement.sql, statement.params
         known = self._known.get(sql)
         if known is None:
-            known = self._known[sql] = _Prepared(
-                connection, sql, f"{self._name}_{len(self._known)}"
-            )
+            name = f"{self._name}_{len(self._known)}"
+            known = self._known[sql] = _Prepared(connection, sql, name)
+            # To prepare takes a round trip of its own: not for what the check asks once.
+            return (yield from known.asked_unnamed(params))
         if not self._prepares:
             return (yield from known.asked_unnamed(params))
         try:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from operator import methodcaller
 from pathlib import Path
 from threading import Lock
@@ -34,7 +34,7 @@ class SharedConnection:
 
     """
 
-    _tries_itself = False  # else SQLite's own busy handler waits
+    _tries_itself = False  # where another process holds a lock; else SQLite waits for it
 
     def __init__(
         self, path: Path, timeout: float, begin: Callable[[sqlite3.Connection], None]
@@ -47,6 +47,7 @@ class SharedConnection:
         self._opener = 0  # the id of the process that opened it
         self._lock = Lock()
         self._is_held = False  # by `before_fork`
+        self._tenths: int | None = None  # of a second that SQLite waits for a lock; None: unknown
         _all.append(ref(self, _all.remove))
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
@@ -55,22 +56,22 @@ class SharedConnection:
         else:
             self._keep_open()
 
-    @contextmanager
-    def taken(
-        self, deadline: float | None = None
-    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+    def taken(self) -> AbstractContextManager[tuple[sqlite3.Connection, float]]:
         """Take a turn: give the connection, and the time when the turn must be over.
-
-        That is `deadline`, by `time.monotonic()`; None: when the connection's time-out is over.
 
         After any error the connection is closed, which rolls back its transaction. Raises
         StoreUnavailable.
         """
         forks.notice()
-        now = time.monotonic()
-        deadline = now + self._timeout if deadline is None else deadline
+        return self.taken_until(time.monotonic() + self._timeout)
+
+    @contextmanager
+    def taken_until(
+        self, deadline: float
+    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+        """Take a turn that must be over at a time of `time.monotonic`; see `taken`."""
         lock = self._lock
-        if not lock.acquire(timeout=max(deadline - now, 0)):
+        if not lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise StoreUnavailable("SQLITE_BUSY: another thread has its turn")
         # Where the file is missing the connection stays open: to close the last one would delete
         # `-wal`, and then the next process would take it for a place where no file has been yet.
@@ -78,7 +79,9 @@ class SharedConnection:
         try:
             found = os.stat(self._path)
             is_done = False
-            yield self._live((found.st_dev, found.st_ino)), deadline
+            db = self._live((found.st_dev, found.st_ino))
+            self._set_patience(db, deadline)
+            yield db, deadline
             is_done = True
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(error_name(error)) from None
@@ -109,9 +112,17 @@ class SharedConnection:
                 timeout=self._timeout,
             )
             self._begin(self._db)
-            if self._tries_itself:
-                self._db.execute("PRAGMA busy_timeout = 0")
+            self._tenths = None
         return self._db
+
+    def _set_patience(self, db: sqlite3.Connection, deadline: float) -> None:
+        # For what reads, a wait is needed only while another process repairs the file after a third
+        # was killed. In tenths of a second, so that it is rarely set.
+        left = 0.0 if self._tries_itself else max(deadline - time.monotonic(), 0.1)
+        tenths = int(10 * left)
+        if tenths != self._tenths:
+            db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
+            self._tenths = tenths
 
     def _drop(self) -> None:
         db, self._db = self._db, None

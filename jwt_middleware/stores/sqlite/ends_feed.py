@@ -14,7 +14,7 @@ from ..contract import PAGE, Cursor, Ended, Mark
 from .schema import SQLITE_STATEMENTS
 
 
-class Position(NamedTuple):
+class FileCursor(NamedTuple):
     """A cursor."""
 
     number: int  # the last end that was read
@@ -31,8 +31,8 @@ def read_ends(
     from the first end since that time on all are returned, whatever their times are.
     """
     newest, history, *marked = db.execute(SQLITE_STATEMENTS["newest_end"]).fetchone()
-    here = Position(newest, history, file)
-    read = cast("Position | None", cursor)
+    here = FileCursor(newest, history, file)
+    read = cast("FileCursor | None", cursor)
     notices = () if read is None else tuple(_what_happened(read, here))
     if read is None or notices:
         (first,) = db.execute(SQLITE_STATEMENTS["first_end"], {"since": since}).fetchone()
@@ -60,7 +60,7 @@ def mark_of(columns: Any) -> Mark | None:
     return None if before is None else Mark(before, made_at)
 
 
-def _what_happened(read: Position, here: Position) -> list[str]:
+def _what_happened(read: FileCursor, here: FileCursor) -> list[str]:
     """Return a sentence for the operator, where the store isn't the one that was read."""
     if read.history != here.history:
         happened = "the store's content was replaced, as restoring a backup does"

@@ -18,13 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from ...values import forks
 from ...values.errors import StoreUnavailable
-from .connections import SharedConnection, error_name, retry_while_busy
-
-T = TypeVar("T")
+from ...values.flows import T
+from .connections import SharedConnection, begin_writing, error_name
 
 LARGEST_GROUP: Final = 64  # works in one commit: other processes wait no longer than for these
 LEADS_FOR: Final = 3  # times the time-out: longer than any turn takes
@@ -121,8 +120,11 @@ class GroupedWriter(SharedConnection):
         group = [work]
         failure = "the thread that wrote was interrupted"
         try:
-            with self.taken(deadline) as (db, until):
-                retry_while_busy(lambda: db.execute("BEGIN IMMEDIATE"), until)
+            with self.taken_until(deadline) as (db, _):
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:  # another process writes
+                    begin_writing(db, deadline)
                 self._gather(group)
                 if len(group) == 1:
                     work.answer = work.do(db)

@@ -22,7 +22,7 @@ from typing import Final
 
 from .schema import SQLITE_STATEMENTS
 
-DELETED_AT_ONCE: Final = 500  # rows of each kind in one transaction: other writers wait for it
+DELETED_AT_ONCE: Final = 200  # rows of each kind in one transaction: other writers wait for it
 SLACK: Final = 3600.0  # seconds: a clock that was set by an hour is nothing to doubt
 FASTEST: Final = 2  # seconds of the clock for one that has passed: so it comes up with the clock
 WRITTEN_EVERY: Final = 300.0  # seconds that pass before the believed time is written again

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import unquote
 
 from ...values.errors import ConfigurationError, StoreUnavailable
+from ...values.flows import T
 from ...values.tokens import Grant
 from ..contract import Advanced, Cursor, Ended, Mark, Page
 from ..grant_rows import read, written
@@ -37,8 +38,6 @@ from .ends_feed import mark_of, read_ends
 from .grouped_commits import GroupedWriter
 from .purging import Purging
 from .schema import SQLITE_LEVELS, SQLITE_STATEMENTS, check_owner, make_schema, schema_level
-
-T = TypeVar("T")
 
 OLDEST_SQLITE: Final = (3, 35)  # the first with RETURNING
 # Octets of `-wal`, to which it is cut after a long reader has let it grow. It is usually written
@@ -316,11 +315,7 @@ class SQLiteStore:
         try:
             if not self._is_prepared:
                 self._prepare()
-            with shared.taken() as (db, deadline):
-                # A wait is needed only while another process repairs the file after a third was
-                # killed. In tenths of a second, so that few different statements are cached.
-                tenths = max(int(10 * (deadline - time.monotonic())), 1)
-                db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
+            with shared.taken() as (db, _):
                 yield db
         except ConfigurationError as error:
             # `check` raises it unchanged at the start; a verb may raise StoreUnavailable only.
