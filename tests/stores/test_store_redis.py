@@ -223,8 +223,8 @@ async def test_any_client_of_the_applications_will_do(
 ) -> None:
     port = park("own", engine).port
     grant = new_grant(time.time(), subject="Zoë")
-    options |= {"retry": Retry(NoBackoff(), 0)}
-    aoptions = options | {"retry": AsyncRetry(NoBackoff(), 0)}
+    options = {**options, "retry": Retry(NoBackoff(), 0)}
+    aoptions: dict[str, Any] = options | {"retry": AsyncRetry(NoBackoff(), 0)}
     with redis.Redis(port=port, **options) as client:
         store = RedisStore(client, retention=700)
         store.check()
@@ -333,7 +333,7 @@ async def test_a_client_that_tries_again_for_too_long_is_refused(
 def test_a_client_that_tries_again_shortly_will_do(park: engines.Park, engine: str) -> None:
     retry = Retry(ConstantBackoff(0.5), 2)
     port = park("own", engine).port
-    seconds = {"socket_timeout": 2, "socket_connect_timeout": 2}
+    seconds: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
     with redis.Redis(port=port, retry=retry, **seconds) as client:
         RedisStore(client, retention=700).check()
 
@@ -671,6 +671,10 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
     for rights in ("+time", former):
         url = user(server, "less", rights)
         assert RIGHTS_TO_HEAR.replace("<prefix>", "jwt") in str(check(url, serve=False).remedy)
+        less = engines.a_store(url, serve=False)
+        with pytest.raises(StoreUnavailable, match="NoPermissionError"):
+            less.is_living(grant.id)
+        less.close()
     for one in (serving, store):
         one.close()
 

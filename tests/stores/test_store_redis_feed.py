@@ -15,6 +15,7 @@ from jwt_middleware import StoreUnavailable
 from jwt_middleware.stores import PAGE, SHARDS, Ended, Mark
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore, feed, server_facts
 from jwt_middleware.stores.redis.rows import unpacked_mark
+from jwt_middleware.stores.redis.start_checks import RIGHTS_TO_SERVE
 from jwt_middleware.testing.store_contract import Clock
 from tests.engines import redis as engines
 from tests.stores import RETENTION, new_grant
@@ -500,7 +501,7 @@ def test_a_connection_that_is_seldom_used_is_not_kept(
 def test_a_server_that_begins_to_forget_is_told_once(
     park: engines.Park, engine: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LOOK_AT_MEMORY_EVERY", 2)
+    monkeypatch.setattr(feed, "MEMORY_EVERY", 2)
     server = park("own", engine)
     told: list[str] = []
 
@@ -530,6 +531,19 @@ def test_a_server_that_begins_to_forget_is_told_once(
         polls(hearing, other, 6)
         polls(store, cursor, 6)
         assert len(told) == 2
+
+
+@on_each_engine
+def test_a_user_who_may_not_look_at_the_memory_is_served(park: engines.Park, engine: str) -> None:
+    server = park("own", engine)
+    rights = RIGHTS_TO_SERVE.replace("<prefix>", "jwt").replace("+info", "+info|replication")
+    server.do("ACL", "SETUSER", "narrow", "reset", "on", ">secret", *rights.split())
+    with opened("waiting", server.url.replace("://", "://narrow:secret@")) as store:
+        store.check()
+        ids = ended(store, 1)
+        answer = store.ended(None, RETENTION)
+        assert set(ids) <= set(answer.grant_ids)
+        assert answer.notices == ()
 
 
 def test_what_a_server_does_not_say_is_no_error() -> None:

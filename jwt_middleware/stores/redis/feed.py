@@ -25,7 +25,7 @@ from .links import Command, Question
 from .rows import milliseconds, unpacked_mark
 
 PAGE_OF_A_SHARD: Final = PAGE // len(SHARDS)
-LOOK_AT_MEMORY_EVERY: Final = 60  # polls, after which a server's memory is looked at
+MEMORY_EVERY: Final = 60  # polls, after which a server's memory is looked at
 MOST_BACK: Final = milliseconds(FORMER_OVERLAP)
 _COUNT: Final = b"%d" % PAGE_OF_A_SHARD
 _ABOUT: Final[tuple[Command, ...]] = (b"TIME",), server_facts.REPLICATION  # asked with all else
@@ -72,7 +72,7 @@ class Memory(NamedTuple):
     evicted: int
 
 
-class Position(NamedTuple):
+class RedisCursor(NamedTuple):
     """The cursor: a place in each log, and how often it was asked; and by history what was seen."""
 
     places: dict[str, LogPlace]
@@ -83,7 +83,7 @@ class Position(NamedTuple):
 
 def ended(commands: Commands, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
     """See `Store.ended`."""
-    reader = Reader(commands, cast("Position | None", cursor), horizon)
+    reader = Reader(commands, cast("RedisCursor | None", cursor), horizon)
     for letters in (yield from commands.link().groups(commands.logs)):
         yield from reader.begin([one for one in letters if one not in reader.places])
         yield from reader.ask(letters)
@@ -94,14 +94,14 @@ def ended(commands: Commands, cursor: Cursor | None, horizon: float) -> Flow[End
 class Reader:
     """One answer of the feed in the making."""
 
-    def __init__(self, commands: Commands, position: Position | None, horizon: float) -> None:
-        known = position or Position({}, 0, {}, {})
+    def __init__(self, commands: Commands, position: RedisCursor | None, horizon: float) -> None:
+        known = position or RedisCursor({}, 0, {}, {})
         self.places = dict(known.places)
         self.anew: dict[str, int] = {}  # shards that must be read anew, and how far back
         self._commands = commands
         self._horizon = milliseconds(horizon)
         self._polls = known.polls
-        self.looks = commands.serve and known.polls % LOOK_AT_MEMORY_EVERY == 0
+        self.looks = commands.serve and known.polls % MEMORY_EVERY == 0
         self._former_clocks = known.clocks
         self._clocks: dict[bytes, int] = {}
         self._memory = known.memory
@@ -114,7 +114,7 @@ class Reader:
         """Return what was found."""
         return Ended(
             tuple(map(bytes.decode, self._ids)),
-            Position(self.places, self._polls + 1, self._clocks, self._memory),
+            RedisCursor(self.places, self._polls + 1, self._clocks, self._memory),
             self._more,
             unpacked_mark(self._mark),
             tuple(self._notices),

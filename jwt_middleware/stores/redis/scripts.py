@@ -29,15 +29,19 @@ NOWHERE: Final = (
 NO_MARK: Final = b"-"  # as an argument: there is no mark
 UNKNOWN_MARK: Final = "MARK"  # the code of the error: ask for the mark, and give it as an argument
 
-# The engine's time in milliseconds, shifted by ARGV[1], for tests. Then the parts of the names of
-# the shard's keys, and the key of a grant's further fields, from that of its row.
+# The engine's time in milliseconds, shifted by ARGV[1], for tests; how the shard's keys begin.
 _NOW: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
 local tag = string.match(KEYS[1], '^.-}')
+"""
+# The key of a grant's further fields, from that of its row.
+_BESIDE: Final = """
 local function beside(key)
   return (string.gsub(key, '}g', '}m', 1))
 end
+"""
+_FROM_PRIMARY: Final = """
 local function from_primary(answer)
   local tried = redis.pcall('DEL', tag .. 'n')
   if type(tried) == 'table' and string.find(tried.err, 'READONLY', 1, true) then
@@ -130,6 +134,7 @@ end
 _SCRIPTS: Final = {
     # KEYS index, log, row; ARGV ..., keep, id, row, expires_at, limit, what it has more
     "add": _NOW
+    + _BESIDE
     + _GRANTS
     + """
 if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
@@ -152,31 +157,38 @@ remember(rest)
 return ids
 """,
     # KEYS row; ARGV ..., source, target (both as in a row), parent
+    # What is beside the row and the mark aren't among the KEYS, or no refresh would be served while
+    # the slot is moving and one of them isn't there. Mostly there is neither, and that is told by
+    # one question, which is an error while the slot is moving: then whoever asks looks for them at
+    # both nodes. Functions stand where they are needed, because it takes time to make them.
     "advance": _NOW
+    + """
+local row, more = redis.call('GET', KEYS[1]), false
+local lives = row and now < struct.unpack('>I6', row, 19)
+local key = tag .. 'm' .. string.sub(KEYS[1], #tag + 2)
+local is_alone = lives and redis.pcall('EXISTS', KEYS[1], key, tag .. 't') == 1
+local has_ended = lives and string.find(row, '\\253', 25, true)
+local can = lives and not has_ended and ARGV[3] ~= ARGV[4] and string.sub(row, 1, 6) == ARGV[3]
+if not is_alone or not can then
+"""
+    + _FROM_PRIMARY
     + _MARK
     + """
-local row = redis.call('GET', KEYS[1])
-if not row or now >= struct.unpack('>I6', row, 19) then return from_primary(false) end
--- What is beside it isn't one of the KEYS, or no refresh would be served while the slot is moving
--- and one of them isn't there. Then this is an error, and whoever asks looks for it at both nodes.
-local key, more = beside(KEYS[1]), false
-if redis.pcall('EXISTS', KEYS[1], key, tag .. 't') ~= 1 then
-  local unknown = read_mark()
-  if unknown then return unknown end
-  local there = redis.pcall('EXISTS', KEYS[1], key)
-  if type(there) == 'table' then
-    more = '?'
-  elseif there == 2 then
-    more = redis.call('GET', key)
+  if not lives then return from_primary(false) end
+  if not is_alone then
+    local unknown = read_mark()
+    if unknown then return unknown end
+    local there = redis.pcall('EXISTS', KEYS[1], key)
+    if type(there) == 'table' then
+      more = '?'
+    elseif there == 2 then
+      more = redis.call('GET', key)
+    end
+    if not has_ended and ended_by_mark(row) then
+      can, row = false, row .. '\\253' .. made_at .. '\\255end_before'
+    end
   end
-end
-local can = ARGV[3] ~= ARGV[4] and string.sub(row, 1, 6) == ARGV[3]
-local has_ended = string.find(row, '\\253', 25, true)
-if not has_ended and ended_by_mark(row) then
-  has_ended, row = true, row .. '\\253' .. made_at .. '\\255end_before'
-end
-if not can or has_ended then
-  return from_primary(more and {'0' .. row, more} or '0' .. row)
+  if not can then return from_primary(more and {'0' .. row, more} or '0' .. row) end
 end
 row = ARGV[4] .. struct.pack('>I6', now) .. string.sub(row, 13, 24) .. ARGV[5]
   .. string.sub(row, string.find(row, '\\255', 25, true), -1)
@@ -199,6 +211,7 @@ return 1
 """,
     # KEYS row, log; ARGV ..., keep, id, reason
     "end": _NOW
+    + _FROM_PRIMARY
     + _GRANTS
     + """
 local row = redis.call('GET', KEYS[1])
@@ -227,6 +240,8 @@ return ids
 """,
     # KEYS index, log; ARGV ..., keep
     "grants": _NOW
+    + _BESIDE
+    + _FROM_PRIMARY
     + _GRANTS
     + """
 local found = {}
