@@ -227,6 +227,7 @@ def test_pages_of_what_is_new_hold_nobody_up_who_knows_enough() -> None:
     ended.heard(("a",), None, 1011, more=True)
     assert plan(ended, 1012) == "go on"
     assert plan(ended, 1021) == "ask", "what was known is old by now"
+    assert ended.after_sync(ONE, LIFE, 1021) == "ask"
 
 
 def test_an_answer_that_broke_off_counts_as_none() -> None:
@@ -244,6 +245,7 @@ def test_only_an_answer_that_goes_back_far_enough_widens_the_reach() -> None:
     asked = ended.question()
     assert asked[0] == "cursor"
     assert plan(ended, 1001, longer) == "wait"
+    assert ended.question() == (None, longer + MARGIN)
     assert ended.after_sync(ONE, longer, 1001) == "ask"
     # It was asked before the longer token came, for what is new only.
     hear(ended, 1001, asked=("cursor", longer + MARGIN), cursor="next")

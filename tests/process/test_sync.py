@@ -908,6 +908,29 @@ def test_a_process_that_reads_many_ends_answers_meanwhile(kind: Kind) -> None:
         assert site.store.calls == {}
 
 
+def test_settings_that_are_closed_while_ends_are_read_tell_of_no_failure() -> None:
+    with single(("wsgi", in_memory_that_waits), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        pages, gate = count(), Event()
+
+        def endless(_: Any, __: float) -> Ended:
+            if next(pages):
+                assert gate.wait(20)
+            return Ended((), None, more=True)
+
+        site.store._store.ended = endless
+        assert call(site, tokens).status == 200
+        live = Runtime.of(site.settings).live_store
+        assert live is not None
+        thread = live._poller._thread
+        assert thread is not None
+        site.settings.close()
+        gate.set()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert not [one for one in site.events if isinstance(one, StoreFailed | SyncLate)]
+
+
 @opened_sites(WAITS)
 def test_what_the_store_has_noticed_is_told(kind: Kind) -> None:
     with single(kind, refresh=LIVES_LONG) as site:
