@@ -91,9 +91,9 @@ _GONE_BACK = (
 
 
 def _changed(before: list[str], now: list[str]) -> str:
-    """Return the sentence for another history; see the function `history` of the schema."""
-    server, timeline, table, _ = before
-    if server != now[0] or table != now[2]:
+    """Return the sentence for another history: the schema's `history()`, and the table's oid."""
+    server, timeline, _, table = before
+    if server != now[0] or table != now[3]:
         return (
             "The grants are in another database than before: another server, one that was restored "
             "or upgraded, or a dump that was loaded. Ends that it doesn't have are not in force; "

@@ -138,10 +138,16 @@ class Verbs:
         else:
             place = place or str(cursor.bound)
             answer = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
-        ((_, mark, history, snapshot, grant_ids, last),) = yield from answer
-        last = (last, grant_ids[-1]) if last is not None else None
+        ((_, text, grant_ids, *by_time, history),) = yield from answer
+        snapshot, table, last, *mark = text.split()
+        place = None
+        if last != "-":
+            place = (by_time[0] if by_time else last), grant_ids[-1]
         then = time.monotonic()
-        return _mark(mark), FeedAnswer(history, snapshot, grant_ids, last, asked_at, then)
+        answer = FeedAnswer(
+            f"{history} {table}", snapshot, grant_ids or [], place, asked_at, then
+        )
+        return Mark(*map(float, mark)) if mark else None, answer
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         """See `Store.admit`."""
@@ -175,7 +181,9 @@ class Verbs:
         may lead to the primary.
         """
         params["offset"] = float(self._options.offset())
-        statement = Statement(self._options.statements[verb], params, verb in READING_VERBS)
+        texts = self._options.statements
+        again = texts.get(f"{verb}_again", "")
+        statement = Statement(texts[verb], params, verb in READING_VERBS, again)
         tries = 0
         while True:
             try:

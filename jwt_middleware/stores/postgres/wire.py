@@ -54,6 +54,9 @@ class Statement(NamedTuple):
     # It only reads, so it needn't be cancelled when we give up. Its rows begin with whether it was
     # answered by a replica.
     reads: bool = False
+    # The same without the last column, which can't change while a session lives. It is asked where
+    # the session is ours alone, and has told that column.
+    again: str = ""
 
 
 # Returns the rows of a statement. The function knows the source of connections, and the deadline.
@@ -136,6 +139,7 @@ class Session:
         # Unique, so that no other process's statement can have one of our names.
         self._name = f"_jwt_middleware_{unique_name()}"
         self._known: dict[str, _Prepared] = {}
+        self._told: dict[str, Any] = {}  # the last columns, by what asks again without them
         self._prepares: bool | None = None  # None: not asked yet
 
     @staticmethod
@@ -147,10 +151,22 @@ class Session:
         return found
 
     def asked(self, connection: Any, statement: Statement) -> _Exchange:
-        """Ask; from the second time on by a prepared statement, where there can be one."""
+        """Ask, where it can be without what the session has told before."""
         if self._prepares is None:
             yield from self._greet(connection)
-        sql, params = statement.sql, statement.params
+        sql, again, params = statement.sql, statement.again, statement.params
+        told = self._told.get(again) if self._prepares else None
+        if told is not None:
+            rows = yield from self._asked(connection, again, params)
+            if self._prepares:
+                return [(*row, told) for row in rows]
+        rows = yield from self._asked(connection, sql, params)
+        if again and rows[0][-1] is not None:
+            self._told[again] = rows[0][-1]
+        return rows
+
+    def _asked(self, connection: Any, sql: str, params: Any) -> _Exchange:
+        """Ask; from the second time on by a prepared statement, where there can be one."""
         known = self._known.get(sql)
         if known is None:
             name = f"{self._name}_{len(self._known)}"
