@@ -89,6 +89,9 @@ def test_every_zero_waits_for_every_request() -> None:
     ended = synced(1000, every=0)
     assert [plan(ended, now) for now in (1000, 1000, 1000.001, 1001)] == ["wait"] * 4
     assert not ended.lets_pass(ONE, LIFE, 1000, 1000)
+    assert not ended.is_due(1001), "each has its own asked"
+    ended.failed(1002)
+    assert [ended.is_due(now) for now in (1002, 1003, 1002 + FAILING + 1)] == [False, True, False]
 
 
 def test_nothing_is_known_when_the_clock_was_set_back() -> None:

@@ -134,19 +134,17 @@ class Verbs:
         asked_at = time.monotonic()
         place, grant_id = (cursor.place if cursor is not None else None) or (None, "")
         if cursor is None or cursor.seen is None:
-            answer = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
+            asking = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
         else:
             place = place or str(cursor.bound)
-            answer = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
-        ((_, text, grant_ids, *by_time, history),) = yield from answer
+            asking = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
+        ((_, text, grant_ids, *by_time, history),) = yield from asking
         snapshot, table, last, *mark = text.split()
-        place = None
+        behind = None
         if last != "-":
-            place = (by_time[0] if by_time else last), grant_ids[-1]
+            behind = (by_time[0] if by_time else last), grant_ids[-1]
         then = time.monotonic()
-        answer = FeedAnswer(
-            f"{history} {table}", snapshot, grant_ids or [], place, asked_at, then
-        )
+        answer = FeedAnswer(f"{history} {table}", snapshot, grant_ids or [], behind, asked_at, then)
         return Mark(*map(float, mark)) if mark else None, answer
 
     def admit(self, key: str, until: float) -> Flow[bool]:
