@@ -175,8 +175,9 @@ SCHEMA_LEVELS: Final = (
             (SELECT max(ended_at) AS at FROM <schema>.grants) AS last
             WHERE ended_at >= last.at - 86760 AND ended_at < last.at - 86400""",
         # Names the history that the numbers of transactions belong to: server, timeline, and the
-        # last crash. None of them changes without an end of all connections. A crash takes back transactions whose commit didn't wait for the disk, and
-        # gives out their numbers again; it leaves no trace but that the statistics begin anew.
+        # last crash. When one of them changes, all connections have ended. A crash takes back
+        # transactions whose commit didn't wait for the disk, and gives out their numbers again; it
+        # leaves no trace but that the statistics begin anew.
         # (Before 15 to ask for that reads a large file: there a restart stands for it.)
         # '-' is what a managed server doesn't let us see.
         """CREATE FUNCTION <schema>.history() RETURNS text LANGUAGE plpgsql AS $$
