@@ -18,7 +18,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
-from uuid import uuid4
 
 import psycopg
 from psycopg import waiting
@@ -33,6 +32,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 
 from ...values.flows import Flow, ask
+from ...values.randomness import identifier
 
 CANCELLING: Final = 0.5  # seconds for the request that a server cancel a statement
 LOOK_EVERY: Final = 0.1  # seconds between two checks of the deadline while waiting for an answer
@@ -137,7 +137,7 @@ class Session:
     def __init__(self, limits: str = "") -> None:
         self._limits = limits
         # Unique, so that no other process's statement can have one of our names.
-        self._name = f"_jwt_middleware_{uuid4().hex}"
+        self._name = f"_jwt_middleware_{identifier()}"
         self._known: dict[str, _Prepared] = {}
         self._told: dict[str, Any] = {}  # the last columns, by what asks again without them
         self._prepares: bool | None = None  # None: not asked yet
