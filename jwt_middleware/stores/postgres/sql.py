@@ -72,6 +72,10 @@ STATEMENTS: Final = {
     "ended": "<feed>, <history> <news>",
     # The same where the history is known, because it can't change while the connection lives.
     "ended_again": "<feed> <news>",
+    # Where nothing at all was committed since the last answer: it reads no table, which is most of
+    # the work.
+    "glance": "SELECT pg_is_in_recovery() AS r, pg_current_snapshot()::text AS s, <history>",
+    "glance_again": "SELECT pg_is_in_recovery() AS r, pg_current_snapshot()::text AS s",
     # The time of the last one comes once more as a number, because a text may have fewer digits.
     "ended_lately": "<feed>, (array_agg(place))[<size>] AS p, <history> "
     "FROM (SELECT ended_at AS place, id FROM <schema>.ends "
@@ -93,7 +97,9 @@ STATEMENTS: Final = {
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
 # Those that write nothing, and say first whether they were on a replica.
-READING_VERBS: Final = frozenset({"read", "grants", "page", "is_living", "ended", "ended_lately"})
+READING_VERBS: Final = frozenset(
+    {"read", "grants", "page", "is_living", "ended", "ended_lately", "glance"}
+)
 
 
 def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:

@@ -119,33 +119,43 @@ class Verbs:
     def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
         """See `Store.ended`."""
         known = cast("FeedCursor | None", cursor)
-        mark, answer = yield from self._poll(known, horizon)
+        answer = yield from self._poll(known, horizon)
         notices: tuple[str, ...] = ()
         if known is not None and (notice := known.contradiction(answer)):
             notices, known = (notice,), None
-            mark, answer = yield from self._poll(known, horizon)
+            answer = yield from self._poll(known, horizon)
         then = first_cursor(answer) if known is None else known.after(answer)
-        return Ended(tuple(answer.grant_ids), then, answer.last is not None, mark, notices)
+        mark, more = _mark(answer.mark), answer.last is not None
+        return Ended(tuple(answer.grant_ids), then, more, mark, notices)
 
-    def _poll(
-        self, cursor: FeedCursor | None, horizon: float
-    ) -> Flow[tuple[Mark | None, FeedAnswer]]:
-        """Ask for the page behind a cursor: by transactions, or by time until it has read all."""
+    def _poll(self, cursor: FeedCursor | None, horizon: float) -> Flow[FeedAnswer]:
+        """Ask for the page behind a cursor: by transactions, or by time until it has read all.
+
+        Where nothing was committed between two polls, the next one first asks for that alone.
+        """
         asked_at = time.monotonic()
+        if cursor is not None and cursor.is_quiet:
+            ((_, snapshot, history),) = yield from self._ask("glance")
+            times = asked_at, time.monotonic()
+            if (answer := cursor.unchanged(history, snapshot, times)) is not None:
+                return answer
         place, grant_id = (cursor.place if cursor is not None else None) or (None, "")
         if cursor is None or cursor.seen is None:
-            asking = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
+            asked = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
         else:
             place = place or str(cursor.bound)
-            asking = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
-        ((_, text, grant_ids, *by_time, history),) = yield from asking
-        snapshot, table, last, *mark = text.split()
-        behind = None
-        if last != "-":
-            behind = (by_time[0] if by_time else last), grant_ids[-1]
-        then = time.monotonic()
-        answer = FeedAnswer(f"{history} {table}", snapshot, grant_ids or [], behind, asked_at, then)
-        return Mark(*map(float, mark)) if mark else None, answer
+            asked = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
+        ((_, text, grant_ids, *by_time, history),) = yield from asked
+        snapshot, table, last, *mark = text.split(" ", 3)
+        return FeedAnswer(
+            f"{history} {table}",
+            snapshot,
+            mark[0] if mark else None,
+            grant_ids or [],
+            None if last == "-" else (*(by_time or (last,)), grant_ids[-1]),
+            asked_at,
+            time.monotonic(),
+        )
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         """See `Store.admit`."""

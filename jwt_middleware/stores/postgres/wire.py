@@ -158,11 +158,12 @@ class Session:
         told = self._told.get(again) if self._prepares else None
         if told is not None:
             rows = yield from self._asked(connection, again, params)
-            if self._prepares:
+            if self._prepares:  # else it has turned out that others share the session
                 return [(*row, told) for row in rows]
         rows = yield from self._asked(connection, sql, params)
-        if again and rows[0][-1] is not None:
+        if again and self._prepares and rows[0][-1] is not None:  # a replica may not know it
             self._told[again] = rows[0][-1]
+            self._known[again] = _Prepared(connection, again, f"{self._name}_{len(self._known)}")
         return rows
 
     def _asked(self, connection: Any, sql: str, params: Any) -> _Exchange:
