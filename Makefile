@@ -147,6 +147,7 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/libraries.txt --group libraries
 	$(COMPILE) requirements/uwsgi.txt --group uwsgi
 	$(COMPILE) requirements/matrix.txt pyproject.toml --group matrix
+	$(COMPILE) requirements/engines.txt --group other-engines --no-deps
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave

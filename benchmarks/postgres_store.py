@@ -181,7 +181,8 @@ def address(**settings: str) -> Generator[tuple[str, Server | None], None, None]
     if url := os.environ.get("JWT_BENCH_POSTGRES"):
         yield url, None
         return
-    server = Server(**settings).start()
+    given: dict[str, Any] = dict(settings)
+    server = Server(**given).start()
     try:
         yield server.url(), server if sys.platform == "linux" else None
     finally:

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.grants import new_grant, one_core
 from benchmarks.measure import Times, measure
 from jwt_middleware.stores.redis import RedisStore
-from jwt_middleware.stores.redis.links import WAITING, Command, NodeAddress, ServerLink
+from jwt_middleware.stores.redis.links import WAITING, NodeAddress, Question, ServerLink
 from jwt_middleware.stores.redis.scripts import SCRIPTS
 from jwt_middleware.stores.redis.verbs import RedisVerbs
 from jwt_middleware.values.flows import Flow, ask
@@ -134,7 +134,7 @@ def batched(server: Server, flows: Iterable[Flow[Any]]) -> None:
             client.script_load(script.decode())
         pipe = client.pipeline(transaction=False)
         for flow in flows:
-            _, command, _ = next(flow)
+            _, (command,), _ = next(flow)
             pipe.execute_command(*command)
             if len(pipe) == 1000:
                 pipe.execute()
@@ -148,7 +148,7 @@ class Recorder(ServerLink):
         super().__init__(WAITING, None, is_ours=False, patience=0)
 
     def send(
-        self, key: bytes, commands: Sequence[Command], where: NodeAddress | None = None
+        self, key: bytes, commands: Sequence[Question], where: NodeAddress | None = None
     ) -> Flow[list[Any]]:
         return ask(lambda *_: [], *commands)
 

@@ -18,6 +18,7 @@ from .values.events import (
     Revoked,
     StoreBack,
     StoreFailed,
+    StoreNotice,
     SyncLate,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "Revoked",
     "StoreBack",
     "StoreFailed",
+    "StoreNotice",
     "SyncLate",
 ]

@@ -48,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="prepare what tests share that long ago: no test may depend on how old it is",
     )
+    parser.addoption(
+        "--load",
+        type=float,
+        default=3,
+        metavar="SECONDS",
+        help="how long processes live at each engine and pooler",
+    )
 
 
 @contextmanager
@@ -92,8 +99,10 @@ if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK):
 # To be traced at each line would take half of their time.
 NOT_COVERING = {
     "test_client_faults",
+    "test_engine_versions",
     "test_fleet",
     "test_linear",
+    "test_pooled_load",
     "test_rotation_model",
     "test_rotation_under_load",
     "test_scenarios_engines",

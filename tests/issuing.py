@@ -133,6 +133,12 @@ class AwaitedStore:
     async def grants(self, *args: Any) -> Any:
         return await self._do("grants", *args)
 
+    async def end_before(self, *args: Any) -> Any:
+        return await self._do("end_before", *args)
+
+    async def is_living(self, *args: Any) -> Any:
+        return await self._do("is_living", *args)
+
     async def ended(self, *args: Any) -> Any:
         return await self._do("ended", *args)
 

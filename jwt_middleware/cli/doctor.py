@@ -32,6 +32,7 @@ from ..keys.key_sources import Fetched, Fetcher, Skipped
 from ..keys.remote import Remote
 from ..keys.signer import ExternalKey, checked
 from ..process.runtime import Runtime
+from ..stores.contract import Ended
 from ..values.errors import KeysUnavailable, StoreUnavailable
 from . import waited
 from .commands import Subcommand
@@ -271,19 +272,20 @@ def _store_lines(settings: Settings) -> Iterator[Line]:
 async def _tried(settings: Settings) -> list[Line]:
     runtime = Runtime.of(settings)
     store = runtime.astore
-    took, ended = [], ()
+    took, count = [], 0
     try:
         check = getattr(store, "check", None)
         if check is not None:
             await waited(check)
         for _ in range(STORE_ROUNDS):
             started = time.monotonic()
-            ended, _cursor = await waited(store.ended, None, LATELY)
+            answer = Ended(*await waited(store.ended, None, LATELY))
             took.append(time.monotonic() - started)
+            count = len(answer.grant_ids)
     finally:
         await runtime.aclose()
     name, half = type(store).__name__, median(took)
-    seen = f"{name} answers in {half * 1000:.2f} ms; {len(ended)} grants ended lately"
+    seen = f"{name} answers in {half * 1000:.2f} ms; {count:,} grants ended lately"
     slow = Line("warn", "store", seen, "a store in the same place: requests wait for it")
     return [
         Line("ok", "store", f"{name}: address, rights and schema are right"),

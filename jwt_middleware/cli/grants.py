@@ -1,8 +1,9 @@
-"""`jwt-middleware grants`: list logins, end them, and delete expired ones."""
+"""`jwt-middleware grants`: list logins, end them, delete expired ones, back them up."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -10,12 +11,14 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..stores.opening import open_store
-from ..stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
+from ..stores.postgres.rights import rights_sql
+from ..stores.postgres.schema import schema_sql
+from ..stores.postgres.schema_levels import SCHEMA_LEVELS
 from ..values.errors import StoreUnavailable
 from ..values.tokens import Grant
 from . import Refusal, timed
@@ -27,6 +30,11 @@ GRANTS_A_PAGE = 500  # grants that one call of the store returns
 # seconds for which an end is remembered: the longest access lifetime, leeway and a margin
 OPERATOR_RETENTION = 86400 + 300 + 60
 REASON = "operator"
+NOW = math.inf  # `--all-before now`: by the store's clock
+OTHER_MEANS = {
+    "postgresql": "back PostgreSQL up with pg_dump, and restore with pg_restore",
+    "redis": "Redis and Valkey have their own files, RDB (BGSAVE) and the append-only file (AOF)",
+}
 
 
 def _list_grants(arguments: Namespace) -> None:
@@ -39,24 +47,53 @@ def _list_grants(arguments: Namespace) -> None:
 
 
 def _end_grants(arguments: Namespace) -> None:
-    before: float | None = arguments.all_before
     with _opened_store(arguments) as store:
+        if arguments.all_before is not None:
+            _end_before(store, arguments.all_before)
+            return
         if arguments.subject is not None:
             count = len(store.end_subject(arguments.subject, REASON))
-        elif before is not None:
-            count = _total(
-                "ended",
-                (one.created_at < before and store.end(one.id, REASON) for one in _every(store)),
-            )
         else:
             count = sum(store.end(one, REASON) for one in arguments.id)
     sys.stdout.write(f"Ended {count:,} grants.\n")
 
 
+def _end_before(store: Any, moment: float) -> None:
+    mark = store.end_before(None if moment == NOW else moment)
+    if mark is None:
+        raise Refusal(
+            f"{_exact(moment)} is later than the store's now (here it is {_exact(time.time())}): "
+            "grants can be ended that have begun, so name an earlier time, or now"
+        )
+    sys.stdout.write(
+        f"Ended all grants that began before {_exact(mark.before)}, by one mark for the whole "
+        "store. Of access tokens that were issued within `leeway` + 60 s of that time, services "
+        "ask the store for each one's grant.\n"
+    )
+
+
 def _purge_store(arguments: Namespace) -> None:
+    # Infinity: the store's own clock counts, also where it has been doubted.
     with _opened_store(arguments) as store:
-        count = _total("forgot", iter(lambda: store.purge(time.time()), 0))
+        count = _total(iter(lambda: store.purge(math.inf), 0))
     sys.stdout.write(f"Forgot {count:,} rows that were over.\n")
+
+
+def _back_up(arguments: Namespace) -> None:
+    target = Path(arguments.file)
+    with _sqlite_store(arguments) as store:
+        store.backup(target)
+    sys.stdout.write(f"Wrote {target}, {target.stat().st_size:,} octets.\n")
+
+
+def _restore(arguments: Namespace) -> None:
+    with _sqlite_store(arguments) as store:
+        store.restore(Path(arguments.file))
+    sys.stdout.write(f"Restored {arguments.file}. Processes that run go on with it.\n")
+    sys.stderr.write(
+        "Whoever has logged out since it was made is logged in again, and logins since then are "
+        "gone. To log all users out: jwt-middleware grants end --all-before now\n"
+    )
 
 
 def _print_schema(arguments: Namespace) -> None:
@@ -73,12 +110,34 @@ def _print_schema(arguments: Namespace) -> None:
 
 @contextmanager
 def _opened_store(arguments: Namespace) -> Generator[Any, None, None]:
-    url = arguments.store or _configured(arguments)
+    with _store_at(_address(arguments)) as store:
+        store.check()
+        yield store
+
+
+@contextmanager
+def _sqlite_store(arguments: Namespace) -> Generator[Any, None, None]:
+    """Open the file, which may be missing or damaged: it isn't checked."""
+    url = _address(arguments)
+    engine = url.partition("://")[0].partition("+")[0]
+    if engine != "sqlite":
+        means = OTHER_MEANS["postgresql" if engine.startswith("postgres") else "redis"]
+        raise Refusal(f"this is for SQLite alone: {means}")
+    with _store_at(url) as store:
+        yield store
+
+
+def _address(arguments: Namespace) -> str:
+    url: str = arguments.store or _configured(arguments)
     if in_memory(url):
         raise Refusal("memory:// is a process's own: nothing of it can be seen from here")
+    return url
+
+
+@contextmanager
+def _store_at(url: str) -> Generator[Any, None, None]:
     store = open_store(url, clock=time.time, retention=OPERATOR_RETENTION).plain
     try:
-        store.check()
         yield store
     except StoreUnavailable as error:
         raise Refusal(
@@ -158,9 +217,13 @@ def _as_json(grant: Grant) -> str:
     return json.dumps(asdict(grant))
 
 
+def _exact(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
 def _moment(text: str) -> float:
     if text == "now":
-        return time.time()
+        return NOW
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -170,14 +233,14 @@ def _moment(text: str) -> float:
     return moment.timestamp()
 
 
-def _total(verb: str, steps: Iterable[int]) -> int:
+def _total(steps: Iterable[int]) -> int:
     """Run the steps and return their sum; print the progress to stderr once a second."""
     done, told_at = 0, time.monotonic()
-    for seen, count in enumerate(steps, 1):
+    for count in steps:
         done += count
         if time.monotonic() - told_at >= 1:
             told_at = time.monotonic()
-            sys.stderr.write(f"{verb} {done:,} so far, looked at {seen:,}\n")
+            sys.stderr.write(f"forgot {done:,} rows so far\n")
     return done
 
 
@@ -239,6 +302,18 @@ GRANTS_COMMAND = Subcommand(
             "forget what is over; logins do it, too, a little at a time",
             _purge_store,
             _STORE_OPTIONS,
+        ),
+        Subcommand(
+            "backup",
+            "write all grants into a new file, while processes use them; SQLite only",
+            _back_up,
+            (*_STORE_OPTIONS, option("file", metavar="FILE", help="it must not exist")),
+        ),
+        Subcommand(
+            "restore",
+            "put a backup in the place of all grants, while processes use them; SQLite only",
+            _restore,
+            (*_STORE_OPTIONS, option("file", metavar="FILE", help="as `backup` has made it")),
         ),
         Subcommand(
             "schema",

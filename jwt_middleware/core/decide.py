@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..grant.ended_grants import LONGEST, EndedGrants
+from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
@@ -172,7 +172,7 @@ class Core:
         if rule.scopes or rule.is_special:
             _authorize(rule, entry, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
-            yield from self._check_ended(self._ended, entry.grant_id, entry.life, now)
+            yield from self._check_ended(self._ended, entry, entry.grant_id, now)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -194,29 +194,56 @@ class Core:
         entry.keys, entry.generation, entry.seen = fresh, generation, False
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
+        if entry.grant_id is not None:
+            entry.issued = float(token.claims.get("iat", 0))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
         return entry
 
     def _check_ended(
-        self, ended: EndedGrants, grant_id: str, life: float, now: float
+        self, ended: EndedGrants, entry: Entry, grant_id: str, now: float
     ) -> Flow[None]:
-        """Check that a grant hasn't ended, after a question to the store if one is due."""
+        """Check that a grant hasn't ended, after a question to the store if one is needed."""
+        life, octets, issued = entry.life, entry.grant_octets, entry.issued
         if life > LONGEST:
             # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
             # long.
             raise InvalidToken(reasons.LIFE).of(grant_id)
         # An end is for ever: the store needn't be asked.
-        plan = "go on" if grant_id in ended else ended.plan(now, life)
-        if plan == "ask":
+        if not (ended.has(octets) or ended.is_marked(issued, now)):
             try:
-                yield from ask(self._ports.sync, now)
+                plan = yield from self._synced(ended, octets, life, issued, now)
+                if plan == "ask":
+                    yield from self._ask_for_grant(ended, octets, grant_id)
+                    plan = "go on"
             except Unavailable:
-                plan = ended.without_sync(now, life)
-        if plan == "refuse":
-            raise Unavailable(reasons.SYNC).of(grant_id)
-        if grant_id in ended:
+                plan = ended.without_sync(now, octets, life, issued)
+            if plan != "go on":
+                raise Unavailable(reasons.SYNC).of(grant_id)
+        if ended.has(octets) or ended.is_marked(issued, now):
             raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
+
+    def _synced(
+        self, ended: EndedGrants, octets: bytes, life: float, issued: float, now: float
+    ) -> Flow[Plan]:
+        """Return what to do when the store was asked, if that was due. Raises StoreUnavailable."""
+        plan = ended.plan(now, octets, life, issued)
+        if plan == "wait":
+            yield from ask(self._ports.sync, now)
+            return ended.after_sync(octets, life, issued)
+        if ended.is_due(now):
+            yield from ask(self._ports.begin_sync, now)
+            if plan == "refuse":
+                plan = ended.plan(now, octets, life, issued)  # it may have been answered at once
+        return plan
+
+    def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:
+        """Ask the store for one grant. Raises StoreUnavailable."""
+        mark = ended.mark
+        if not (yield from ask(self._ports.store.is_living, grant_id)):
+            ended.add((grant_id,), self._timed.time())
+        elif ended.mark == mark:
+            ended.survived(octets)
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""

@@ -62,7 +62,7 @@ class Entry(Forward):
     long.
     """
 
-    __slots__ = ("end", "generation", "keys", "life", "seen", "start")
+    __slots__ = ("end", "generation", "issued", "keys", "life", "seen", "start")
 
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
@@ -70,6 +70,7 @@ class Entry(Forward):
     generation: int  # of the keys, when the token was verified
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
+    issued: float  # where it has a grant: the token's `iat`
 
 
 class Cache:
@@ -133,7 +134,7 @@ def warm_path(
     timed: Any,
     ours: Collection[str] = (),
     routes: Routes | None = None,
-    lets_pass: Callable[[str, float, float], bool] | None = None,
+    lets_pass: Callable[[bytes, float, float, float], bool] | None = None,
 ) -> WarmPath:
     """Return the function that decides about a request with a known token, all prepared.
 
@@ -142,8 +143,8 @@ def warm_path(
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
         routes: the rules; None: a token is all that there is to look at.
-        lets_pass: takes a grant, a token's life and the time; says whether the grant is known to
-            live. None: there are no grants.
+        lets_pass: takes a grant's octets, a token's life and issue, and the time; says whether the
+            grant is known to live. None: there are no grants.
 
     """
     find = None if routes is None or routes.is_uniform else routes.find
@@ -173,10 +174,12 @@ def warm_path(
                 return None
             if rule.is_special or (rule.scopes and not rule.scopes <= entry.scopes):
                 return None
-        if lets_pass is not None:
-            grant_id = entry.grant_id
-            if grant_id is not None and not lets_pass(grant_id, entry.life, now):
-                return None
+        if (
+            lets_pass is not None
+            and entry.grant_id is not None
+            and not lets_pass(entry.grant_octets, entry.life, entry.issued, now)
+        ):
+            return None
         entry.seen = True
         return entry
 

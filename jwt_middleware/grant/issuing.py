@@ -45,6 +45,8 @@ class Issuing:
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )
         self.purged_at = float("-inf")
+        self.logins = 0  # since then
+        self.is_purge_behind = False  # the last purge has found many rows
         self._keys = keys
         self._follows_keys = follows_keys(group, settings.keys.source)
         self._signing = self._sign_with_present_keys()

@@ -16,7 +16,12 @@ from ..values.flows import Flow, ask
 from ..values.tokens import Grant, Held, Hidden, Tokens
 from .issuing import Issuing
 
+# How often a login removes some hundred rows that are over: so seldom that most logins don't wait
+# for it, and often enough to remove more than logins add. While there is more to remove, sooner.
 PURGE_EVERY = 600.0  # seconds
+LOGINS_A_PURGE = 100
+LOGINS_WHILE_BEHIND = 10
+BEHIND = 400  # rows that one purge removed: there are surely more
 
 
 class Begun(NamedTuple):
@@ -83,10 +88,14 @@ def begin(
 
 
 def _purge_sometimes(issuing: Issuing, now: float) -> Flow[None]:
-    if now - issuing.purged_at >= PURGE_EVERY:
-        issuing.purged_at = now
-        with suppress(Unavailable):  # a login doesn't fail because old rows can't be removed
-            yield from ask(issuing.ports.store.purge, now)
+    issuing.logins += 1
+    enough = LOGINS_WHILE_BEHIND if issuing.is_purge_behind else LOGINS_A_PURGE
+    if issuing.logins < enough and 0 <= now - issuing.purged_at < PURGE_EVERY:
+        return
+    issuing.purged_at, issuing.logins, issuing.is_purge_behind = now, 0, False
+    with suppress(Unavailable):  # a login doesn't fail because old rows can't be removed
+        removed = yield from ask(issuing.ports.store.purge, now)
+        issuing.is_purge_behind = removed >= BEHIND
 
 
 def _checked_subject(subject: Any) -> str:

@@ -33,6 +33,8 @@ class Ports:
     store: Store = _NONE
     # Brings `EndedGrants` up to date, for a request that arrived at the given time.
     sync: Callable[[float], None] = _NONE
+    # Begins to, and doesn't wait for it.
+    begin_sync: Callable[[float], None] = _NONE
     # Asks `Refresh.claims_for`, if it is set; raises EndGrant, too.
     claims_for: Callable[[Grant], Mapping[str, Any]] | None = None
     # Asks for a signature by a key outside this process.

@@ -91,7 +91,7 @@ def exchange(
         too_large = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
         raise too_large.of(grant.id) from None
     yield from _record_use(issuing, row, asked.now)
-    if row.id in issuing.ended.ids:
+    if row.id in issuing.ended:
         # Meanwhile the user may have logged out or in, and that answer may have reached the browser
         # before this one.
         raise InvalidGrant(reasons.GRANT_ENDED).of(row.id)
@@ -114,7 +114,7 @@ def _advance(
             advanced, row = yield from ask(issuing.ports.store.advance, token.grant_id, *swap)
         except Unavailable as error:
             raise error.of(token.grant_id) from None
-        if token.grant_id in issuing.ended.ids:
+        if token.grant_id in issuing.ended:
             # This process knows that the grant has ended. A failover may have lost that write, so
             # it is repeated.
             yield from issuing.end(token.grant_id, "ended", now)

@@ -12,25 +12,30 @@ from asyncio import (
     ensure_future,
     get_running_loop,
     shield,
+    wait,
     wait_for,
     wrap_future,
 )
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from inspect import isawaitable
+from math import inf
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 from ..keys.stranger_limits import MAX_PLACES
 from ..values import forks
+from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.events import Event, Refused
 from ..values.flows import Flow, arun
 from ..values.requests import Reply
 from ..values.tokens import Hidden
 from .hooks import CALL_LIMIT, STRANGERS, is_async
-from .live_store import SYNC_LIMIT, LiveStore
+from .live_store import LiveStore
+from .poller import Round
 
 EXECUTOR_THREADS = 8  # of each kind
 MAX_HUNG = 32  # threads of a kind that hang beyond their time-out; so many are replaced
@@ -52,19 +57,18 @@ class Awaiting:
         """Begin with no threads and no running question, as a forked child must."""
         self.executors.reset()
         self._tasks: set[Task[None]] = set()  # a loop itself keeps no task alive
-        self._syncing: Task[None] | None = None
+        self._syncing: tuple[Task[None] | None, Round] = None, Round()
 
     async def call_verb(self, verb: str, args: tuple[Any, ...]) -> Any:
         """Call a verb of the store. Raises what it raises, and TimeoutError."""
         threads = "store" if getattr(self._store, "blocking", True) else ""
-        called = self.call(
+        return await self.call(
             threads,
             getattr(self._store, verb),
             Hidden(args),
             # Not cancelled on a time-out: the end of a grant may still succeed, and should.
             is_shielded=verb in _ENDINGS,
         )
-        return await (wait_for(called, SYNC_LIMIT) if verb == "ended" else called)
 
     async def call(
         self,
@@ -96,7 +100,7 @@ class Awaiting:
 
     def carry(self, flow: Flow[None]) -> Awaitable[None]:
         """Run a flow to its end in a task of its own, even if all requests stop waiting for it."""
-        return shield(self._begun(flow))
+        return shield(self._keep(create_task(arun(flow))))
 
     async def carry_rest(self, rest: Coroutine[Any, Any, Any]) -> Any:
         """Run the rest of a flow to its end, even if its request is cancelled meanwhile.
@@ -118,8 +122,7 @@ class Awaiting:
             events = task.result().events
             self._tell(tuple(one for one in events if not isinstance(one, Refused)))
 
-    def _begun(self, flow: Flow[None]) -> Task[None]:
-        task = create_task(arun(flow))
+    def _keep(self, task: Task[None]) -> Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self.done)
         return task
@@ -131,22 +134,39 @@ class Awaiting:
             task.exception()
 
     async def sync(self, store: LiveStore, arrival: float) -> None:
-        """Bring the ended grants up to date for a request of `arrival`; one task asks for all.
+        """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
+        is_served = False
+        while not is_served:
+            one = self.begin_sync(store, arrival)
+            # A task that runs already may have asked too early for this request.
+            is_served = not store.is_awaited or store.ended.serves(one.started, arrival)
+            try:
+                await wait_for(wrap_future(one.done), store.time_left(one))
+            except TimeoutError:
+                raise store.overdue(one) from None
+            except ConfigurationError:
+                if not store.is_awaited:
+                    raise
+                is_served = False  # a thread has found out that the store must be awaited
 
-        Raises:
-            StoreUnavailable: the store doesn't answer.
-
-        """
+    def begin_sync(self, store: LiveStore, arrival: float) -> Round:
+        """Begin a round for a request of `arrival`, and return it, or the one that runs now."""
+        if not store.is_awaited:
+            return store.join(arrival)
         forks.notice()
-        while not store.ended.serves(arrival):
-            task = self._syncing
-            is_ours = task is None or task.done() or task.get_loop() is not get_running_loop()
-            if task is None or is_ours:
-                task = self._syncing = self._begun(store.ask_ended(self.call_verb))
-            # Shielded: if this client goes away, the others still wait for the task.
-            await shield(task)
-            if is_ours:
-                return
+        task, one = self._syncing
+        if task is None or task.done() or task.get_loop() is not get_running_loop():
+            one = Round()
+            self._syncing = self._keep(create_task(self._hear(store, one))), one
+        return one
+
+    async def _hear(self, store: LiveStore, one: Round) -> None:
+        try:
+            await arun(store.hear(self.call_verb, one))
+        except Exception as error:  # noqa: BLE001  (the request that waits raises it)
+            one.finish(error)
+        finally:
+            one.finish(StoreUnavailable("ended: the task was cancelled"))
 
 
 class Executors:
@@ -163,31 +183,38 @@ class Executors:
     def reset(self) -> None:
         """Begin without threads, as a forked child does."""
         self._lock = Lock()
-        self._by_kind: dict[str, ThreadPoolExecutor] = {}
+        self._by_kind: dict[str, _Threads] = {}
         self.hung: defaultdict[str, list[Future[Any]]] = defaultdict(list)  # unfinished calls
 
     async def call(
         self, kind: str, seconds: float | None, call: Callable[..., Any], *args: Any
     ) -> Any:
         """Return the answer of `call(*args)` in a thread. Raises TimeoutError after `seconds`."""
-        executor = self._by_kind.get(kind)
-        if executor is None:
+        threads = self._by_kind.get(kind)
+        if threads is None:
             size = MAX_PLACES if kind == STRANGERS else EXECUTOR_THREADS
-            executor = self._by_kind[kind] = ThreadPoolExecutor(size, f"jwt_middleware_{kind}")
+            threads = self._by_kind[kind] = _Threads(size, f"jwt_middleware_{kind}")
+        begun: list[float] = []
         # In the context of the request, so that `current_token` works there, too.
-        work = executor.submit(copy_context().run, call, *args)
+        work = threads.submit(threads.begin, begun, copy_context(), call, args)
+        answer, left = wrap_future(work), seconds
         try:
-            return await wait_for(wrap_future(work), seconds)
-        except TimeoutError:
-            if not work.done():
-                self._replace(kind, executor, work)
-            raise
+            while not (await wait({answer}, timeout=left))[0]:
+                # The time in the queue doesn't count while the queue moves.
+                since = begun[0] if begun else threads.moved_at
+                left = since + (seconds or inf) - monotonic()
+                if left <= 0:
+                    self._replace(kind, threads, work)
+                    raise TimeoutError
+            return answer.result()
+        finally:
+            work.cancel()  # has an effect only where the caller has gone and it is in the queue
 
-    def _replace(self, kind: str, executor: ThreadPoolExecutor, work: Future[Any]) -> None:
+    def _replace(self, kind: str, threads: _Threads, work: Future[Any]) -> None:
         """Give up the threads, one of which hangs: later calls get new ones, unless many hang."""
         with self._lock:
             hung = self.hung[kind] = [*(one for one in self.hung[kind] if not one.done()), work]
-            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is executor:
+            if len(hung) <= MAX_HUNG and self._by_kind.get(kind) is threads:
                 del self._by_kind[kind]  # its threads end after the work that is queued there
 
     def close(self) -> None:
@@ -195,6 +222,20 @@ class Executors:
         executors, self._by_kind = self._by_kind, {}
         for executor in executors.values():
             executor.shutdown(wait=False)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads of one kind, which know when one of them last began a call."""
+
+    moved_at = -inf  # on the monotonic clock
+
+    def begin(
+        self, begun: list[float], context: Context, call: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """Call in the context of a request, and record when."""
+        self.moved_at = monotonic()
+        begun.append(self.moved_at)
+        return context.run(call, *args)
 
 
 def _called(call: Callable[..., Any], args: Hidden[tuple[Any, ...]]) -> Any:

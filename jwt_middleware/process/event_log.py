@@ -37,6 +37,7 @@ _WORDS: dict[str, tuple[int, str]] = {
         ERROR,
         "no news of ended grants for %(seconds).1f s; their tokens pass meanwhile: %(passing)s",
     ),
+    "store_notice": (WARNING, "of the store: %(notice)s"),
     "keys_changed": (INFO, "the key set of %(issuer)s: %(added)s came, %(removed)s went"),
     "key_skipped": (WARNING, "a key of %(issuer)s can't be used: %(kid)s: %(problem)s"),
     "keys_failed": (WARNING, "the key set of %(issuer)s can't be had: %(detail)s"),

@@ -1,30 +1,33 @@
 """The store of one process: calls its verbs, and asks it which grants have ended.
 
 Every call shows whether the store answers, and each change of that is told as an event. Of all
-requests that need the newly ended grants, one asks the store, and the others wait for its answer.
+requests that need the newly ended grants, one begins a round of the poller, and the others wait for
+its answer. A store that never waits is asked in the request itself. So is any store where no thread
+can be had, one request at a time. A store that must be awaited is asked in a task (`awaiting.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from inspect import isawaitable
 from itertools import count
-from math import inf
-from threading import Lock, Thread
+from threading import Lock
 from time import monotonic
 from typing import Any, TypeAlias
 
 from ..grant.ended_grants import LONGEST, EndedGrants
 from ..settings.groups import Refresh
+from ..stores.contract import Ended
 from ..stores.opening import open_store
 from ..values import forks
 from ..values.errors import ConfigurationError, StoreUnavailable
-from ..values.events import StoreBack, StoreFailed, SyncLate
+from ..values.events import StoreBack, StoreFailed, StoreNotice, SyncLate
 from ..values.flows import Flow, ask, run
 from .event_log import EventLog
+from .hooks import is_async
+from .poller import Poller, Round
 
-SYNC_LIMIT = 0.5  # seconds that a request waits to hear of ended grants
-GLANCE = 0.05  # seconds that it waits where the store's last call failed: the store may hang
+SHORTER = 10  # times, that a request waits less for a sync where it can go on without it
 END_MARGIN = 60.0  # seconds; an end is remembered for this and the leeway beyond a token's life
 
 # Calls a verb of the store, sync or async: given its name, and a tuple of its arguments.
@@ -43,6 +46,7 @@ class LiveStore:
         self, group: Refresh, log: EventLog, *, clock: Callable[[], float], leeway: float
     ) -> None:
         margin = END_MARGIN + leeway
+        # `plain` is asked by the poller, under the ASGI middleware, too.
         self.plain, self.awaited = open_store(
             group.store,
             clock=clock,
@@ -58,20 +62,31 @@ class LiveStore:
             margin=margin,
             passing=self._passing,
         )
+        # A store of the application's that must be awaited: no thread can ask it.
+        self.is_awaited = is_async(self.plain.ended)
+        self._is_quick = not getattr(self.plain, "blocking", True)
+        self._longest = group.sync_wait
+        self._poller = Poller(self._run, self.ended.serves)
         self._clock = clock
         self._log = log
         self.numbers = count(1)
         self._changed = 0  # the number of the last change
         self._failed_since: float | None = None
         self._is_late = False  # the known ended grants are out of date, and that was told
+        self._is_closed = False
         self.reset()
 
     def reset(self) -> None:
         """Begin with no running question and new locks: a forked child can't use its parent's."""
         self._lock = Lock()
-        self.turn = Lock()  # the thread that holds it asks for ended grants
-        self._asked_at = inf  # on the monotonic clock: when that thread did
+        self._turn = Lock()  # the request that holds it asks for ended grants, where no thread does
+        self._poller.reset()
         self.ended.reset()
+
+    def close(self) -> None:
+        """Let the poller's thread end, and tell nothing of it. A later request begins anew."""
+        self._is_closed = True
+        self._poller.close()
 
     # --- calls, and what they say of the store
 
@@ -82,6 +97,8 @@ class LiveStore:
         """
         forks.notice()
         number = next(self.numbers)
+        if verb != "ended":
+            self._is_closed = False
         try:
             answer = yield from ask(call, verb, args)
         except ConfigurationError:
@@ -94,6 +111,8 @@ class LiveStore:
 
     def failed(self, verb: str, error: Exception, number: int) -> StoreUnavailable:
         """Record that a call failed, and return the error for the request."""
+        if self._is_closed:  # the call was cut off by that
+            return StoreUnavailable(f"{verb}: the store was closed")
         if not isinstance(error, StoreUnavailable | TimeoutError):
             # The contract permits one error. Any other is a bug of the store, so log it.
             self._log.raised(f"store.{verb}", error)
@@ -114,78 +133,112 @@ class LiveStore:
 
     # --- ended grants
 
-    def ask_ended(self, call: CallVerb) -> Flow[None]:
-        """Ask which grants have ended since the last time. Raises StoreUnavailable."""
-        self._check_not_resting()
-        started, asked = self._clock(), self.ended.question()
+    def hear(self, call: CallVerb, one: Round) -> Flow[None]:
+        """Ask which grants have ended since the last time, page by page, and finish the round.
+
+        The round is finished after the first page of several: meanwhile requests ask for their own
+        grants. Raises StoreUnavailable.
+        """
+        one.begun = monotonic()
+        started = one.started = self._clock()
+        asked = cursor, horizon = self.ended.question()
         try:
-            found = yield from self.call(call, "ended", *asked)
+            more = True
+            while more:
+                found = yield from self.call(call, "ended", cursor, horizon)
+                ids, cursor, more, mark, notices = Ended(*found)
+                self.ended.heard(ids, mark, started, more=more)
+                self._log.tell(tuple(StoreNotice(notice=text) for text in notices))
+                if more:
+                    one.finish()
+                    if self._is_closed:
+                        raise StoreUnavailable("ended: the store was closed")
         except StoreUnavailable:
             self._sync_failed()
             raise
-        self.ended.succeeded(started, asked, *found)
+        self.ended.succeeded(started, asked, cursor)
         self._is_late = False
+        one.finish()
 
-    def sync(self, call: CallVerb, arrival: float) -> None:
-        """Bring the ended grants up to date for a request of `arrival`; one thread asks for all.
-
-        Raises:
-            StoreUnavailable: the store doesn't answer.
-
-        """
+    def join(self, arrival: float) -> Round:
+        """Return the round that serves a request of `arrival`: it runs now, or has run here."""
         forks.notice()
-        while not self.turn.acquire(timeout=self._time_left()):
-            if self.ended.serves(arrival):
-                return
-            # The thread that asks may be blocked for the store's whole time-out. Block no other
-            # thread: for the others, the store has failed.
-            self._check_not_resting()
-            if not self._time_left():
-                self._sync_failed()
-                raise self.failed("ended", TimeoutError(), next(self.numbers))
-        if not self.ended.is_failing(arrival):
-            self._ask_in_turn(call, arrival)
-            return
-        # Ask a store that may hang in a new thread: a server has few threads for requests.
-        thread = Thread(
-            target=self._ask_aside, args=(call, arrival), name="jwt_middleware_sync", daemon=True
-        )
+        self._is_closed = False
+        if not self._is_quick:
+            try:
+                return self._poller.join(arrival)
+            except RuntimeError:  # no thread can be had
+                pass
+        one = Round()
+        if not self._turn.acquire(timeout=self._patience()):
+            one.finish(StoreUnavailable("ended: another request has its turn"))
+            return one
         try:
-            thread.start()
-        except RuntimeError:  # no thread can be had
-            self._ask_in_turn(call, arrival)
-            return
-        thread.join(GLANCE)
-        if not self.ended.serves(arrival):
-            raise StoreUnavailable("sync: the store has failed, and is asked again")
-
-    def _time_left(self) -> float:
-        """Return the seconds that the present question may still take."""
-        now = monotonic()
-        return max(min(self._asked_at, now) + SYNC_LIMIT - now, 0)
-
-    def _ask_in_turn(self, call: CallVerb, arrival: float) -> None:
-        """Ask, unless another's answer serves by now, and give the turn back."""
-        try:
-            if not self.ended.serves(arrival):
-                self._asked_at = monotonic()
-                run(self.ask_ended(call))
+            # Another request may have asked while this one waited for its turn. If the sync has a
+            # time in the future, the clock was set back since.
+            now, synced_at = self._clock(), self.ended.synced_at
+            if self.ended.is_resting(now):
+                one.finish(StoreUnavailable("sync: the store has just failed"))
+            elif synced_at <= now and self.ended.serves(synced_at, arrival):
+                one.finish()
+            else:
+                self._run(one)
         finally:
-            self._asked_at = inf
-            self.turn.release()
+            self._turn.release()
+        return one
 
-    def _ask_aside(self, call: CallVerb, arrival: float) -> None:
-        with suppress(Exception):  # the waiting request sees that no answer came
-            self._ask_in_turn(call, arrival)
+    def sync(self, arrival: float) -> None:
+        """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
+        one = self.join(arrival)
+        try:
+            one.done.result(self.time_left(one))
+        except TimeoutError:
+            raise self.overdue(one) from None
 
-    def _check_not_resting(self) -> None:
-        # Another request asked while this one waited, and failed: don't ask again.
-        if self.ended.is_resting(self._clock()):
-            raise StoreUnavailable("sync: the store has just failed")
+    def time_left(self, one: Round) -> float:
+        """Return the seconds that a request waits for the round that it has joined."""
+        now = monotonic()
+        return max(self._begun(one, now) + self._patience() - now, 0)
+
+    def overdue(self, one: Round) -> StoreUnavailable:
+        """Record that an answer is overdue, and return the error for the request."""
+        now = monotonic()
+        if now - self._begun(one, now) < self._longest:
+            return StoreUnavailable("ended: it hasn't answered yet")
+        error = self.failed("ended", TimeoutError(), next(self.numbers))
+        self._tell_if_late(self._clock())
+        return error
+
+    def _patience(self) -> float:
+        # Where enough is known to go on, a store that hangs must not hold up all threads.
+        return self._longest if self.ended.is_late(self._clock()) else self._longest / SHORTER
+
+    def _begun(self, one: Round, now: float) -> float:
+        # One that waits for the round before it has waited since that one began.
+        return min(one.begun, self._poller.begun(), now)
+
+    def _run(self, one: Round) -> None:
+        """Run a round in this thread. Raises nothing: the round has the error."""
+        try:
+            run(self.hear(self._call_plain, one))
+        except Exception as error:  # noqa: BLE001  (the request that waits raises it)
+            one.finish(error)
+
+    def _call_plain(self, verb: str, args: tuple[Any, ...]) -> Any:
+        answer = getattr(self.plain, verb)(*args)
+        if isawaitable(answer):
+            # A decorated verb, whose answer alone shows it. Nothing has been done then.
+            self.is_awaited = True
+            getattr(answer, "close", dict)()
+            raise ConfigurationError("refresh.store", "must be awaited")
+        return answer
 
     def _sync_failed(self) -> None:
         now = self._clock()
         self.ended.failed(now)
-        if self.ended.is_late(now) and not self._is_late:
+        self._tell_if_late(now)
+
+    def _tell_if_late(self, now: float) -> None:
+        if self.ended.is_late(now) and not (self._is_late or self._is_closed):
             self._is_late = True
             self._log.tell((SyncLate(seconds=now - self.ended.synced_at, passing=self._passing),))

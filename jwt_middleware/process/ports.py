@@ -43,9 +43,8 @@ class Waiting:
         """Call a function of the application's. Raises what it raises."""
         return hook(*args.value)
 
-    def sync(self, store: LiveStore, arrival: float) -> None:
-        """Bring the ended grants up to date for a request of `arrival`. Raises StoreUnavailable."""
-        store.sync(self.call_verb, arrival)
+    sync = staticmethod(LiveStore.sync)
+    begin_sync = staticmethod(LiveStore.join)
 
 
 def ports(
@@ -68,7 +67,11 @@ def ports(
     group = settings.refresh
     if group is not None and store is not None:
         verbs = {verb: driven(store.call, kind.call_verb, verb) for verb in STORE_VERBS}
-        found |= {"store": SimpleNamespace(**verbs), "sync": partial(kind.sync, store)}
+        found |= {
+            "store": SimpleNamespace(**verbs),
+            "sync": partial(kind.sync, store),
+            "begin_sync": partial(kind.begin_sync, store),
+        }
         if group.claims_for is not None:
             found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)
     return Ports(**found)

@@ -134,6 +134,9 @@ class Runtime:
             answer = await threads.call("store", None, check) if is_plain else check()
             if isawaitable(answer):
                 await answer
+        if self.live_store is not None:
+            # The feed's connection is made, and ends are read, before the first request comes.
+            self._make_awaiting().begin_sync(self.live_store, self._settings.clock())
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""
@@ -151,6 +154,8 @@ class Runtime:
     def _closed(self) -> Any:
         """Close the threads and the store; return what the caller must await, if anything."""
         forks.notice()
+        if self.live_store is not None:
+            self.live_store.close()
         if self.awaiting is not None:
             self.awaiting.executors.close()
         close = getattr(self.store, "close", None)

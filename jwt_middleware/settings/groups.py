@@ -219,6 +219,9 @@ class Refresh:
         settle: seconds for which a new refresh token isn't replaced by a refresh, 0 to 300.
         restore_limit: rotations that a failover of the store may lose without logging the user out.
         sync_every: seconds between questions for ended grants; 0: every request asks.
+        sync_wait: seconds that a request waits for such an answer, where nothing newer than
+            `sync_limit` is known: after a start or an idle time. Where enough is known to go on
+            without, it waits a tenth of that.
         sync_limit: seconds without an answer after which `sync_failure` holds.
         sync_failure: "closed" refuses tokens of our own grants then (503), "open" lets them pass.
 
@@ -262,6 +265,8 @@ class Refresh:
     )
     # a log-out is in force everywhere after twice that
     sync_every: float = seconds(1, 0, 60, "a log-out elsewhere is in force after twice that")
+    # a database that sleeps wakes in 2, and the connection to another continent takes 1
+    sync_wait: float = seconds(5, 0.1, 30, "a request holds a thread of its server meanwhile")
     # a failover of most engines takes 30
     sync_limit: float = seconds(120, 1, 3600, "what ended meanwhile is not known")
     sync_failure: Literal["closed", "open"] = setting(

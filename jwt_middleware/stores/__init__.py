@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .contract import (
-    HEARING,
+    END_BEFORE,
+    PAGE,
     SHARDS,
     Advanced,
     AsyncStore,
     Cursor,
     Ended,
     Listing,
+    Mark,
     Page,
     Store,
     new_grant_id,
@@ -17,13 +19,15 @@ from .contract import (
 )
 
 __all__ = [
-    "HEARING",
+    "END_BEFORE",
+    "PAGE",
     "SHARDS",
     "Advanced",
     "AsyncStore",
     "Cursor",
     "Ended",
     "Listing",
+    "Mark",
     "Page",
     "Store",
     "new_grant_id",

@@ -1,10 +1,11 @@
-"""The store of grants: one row per grant, nine verbs, each atomic. A store knows no JWT.
+"""The store of grants: one row per grant, eleven verbs, each atomic. A store knows no JWT.
 
 A store of your own is as good as ours when it passes `jwt_middleware.testing.store_contract`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
@@ -13,7 +14,10 @@ from ..values.tokens import Grant
 
 SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
-HEARING: Final = 0.5  # seconds for `ended`: a request, and so a thread, waits for it
+PAGE: Final = 10_000  # ends in one answer of `ended`, at most
+END_BEFORE: Final = (
+    "end_before"  # the `end_reason` of a grant that the mark of a mass end has ended
+)
 
 Cursor: TypeAlias = object  # opaque: how far a reader of ended grants has read
 
@@ -39,11 +43,27 @@ class Advanced(NamedTuple):
     grant: Grant | None
 
 
+class Mark(NamedTuple):
+    """A mass end: no grant that began before `before` lives. Both times are the store's."""
+
+    before: float  # seconds since 1970-01-01 UTC
+    made_at: float  # when the mark was written; a grant that it has ended has this `ended_at`
+
+    def applied(self, grant: Grant) -> Grant:
+        """Return the grant as it is under this mark."""
+        if grant.ended_at is not None or grant.created_at >= self.before:
+            return grant
+        return replace(grant, ended_at=self.made_at, end_reason=END_BEFORE)
+
+
 class Ended(NamedTuple):
     """The ids of ended grants, and the cursor for the next question."""
 
     grant_ids: tuple[str, ...]
     cursor: Cursor
+    more: bool = False  # there are more: ask again at once, with this cursor
+    mark: Mark | None = None  # that of the store, in every answer
+    notices: tuple[str, ...] = ()  # what an operator must hear of the store, a sentence each
 
 
 class Page(NamedTuple):
@@ -65,8 +85,9 @@ class Store(Protocol):
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """Add a new grant, and end the oldest grants of its subject beyond `limit`.
 
-        Returns the ids that were ended for it (reason "limit"). Adding an id a second time changes
-        nothing. The id is one that `new_grant_id(grant.subject)` has made.
+        `created_at` becomes the store's now, or the mark's `before` if that is later: a mass end
+        compares it. Returns the ids that were ended for the limit (reason "limit"). Adding an id a
+        second time changes nothing. The id is one that `new_grant_id(grant.subject)` has made.
         """
         ...
 
@@ -75,7 +96,9 @@ class Store(Protocol):
 
         Swaps only where the generation is `source`, the grant isn't ended and isn't past
         `expires_at`. Where `source` is `target` this is a read: it writes nothing and says
-        advanced=False. Returns the row as it is after this step, from the primary.
+        advanced=False. Returns the row as it is after this step, from the primary. A row that
+        began before the mark's `before` has ended: `ended_at` is `made_at`, the reason
+        `END_BEFORE`.
         """
         ...
 
@@ -102,16 +125,40 @@ class Store(Protocol):
         """Return the living grants of a subject, the newest first."""
         ...
 
+    def end_before(self, time: float | None) -> Mark | None:
+        """End all grants that began before a time, by one mark for the whole store; durable.
+
+        `time` is in seconds since 1970-01-01 UTC by the store's clock; None: now. A grant that
+        began at that very time lives. Returns the mark that is in force then. Where an earlier call
+        ended as much, that is the former mark, and nothing changes. Else the new one takes its
+        place, also for the grants that had ended by the former one. Returns None, and changes
+        nothing, for a time later than the store's now. From here on a grant that the mark ended is
+        like any ended one, for every verb, but `ended` doesn't return its id.
+        """
+        ...
+
+    def is_living(self, grant_id: str) -> bool:
+        """Say whether a grant's row is there and hasn't ended, also where it is past `expires_at`.
+
+        A service that only reads what has ended asks this, too, with its own rights.
+        """
+        ...
+
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """Return the grants that ended since `cursor`; for None, in the last `horizon` seconds.
 
-        The cursor lies 60 seconds back, so that ends that were committed late are never missed;
-        reading an id twice does no harm. Ends are kept for at least `retention` seconds, which is
-        given to the store when it is made: longer than the life of any access token of any issuer.
-        For a longer `horizon`, the ends that are still kept are returned.
+        At most `PAGE` ids; where there are more, the answer says so. A cursor loses no end, also
+        those that were committed late or while a clock was set back, and repeats hardly any. It
+        names the history of the store: after a failover, a restored backup or a reload, an end may
+        have a lower number than the cursor. Then the answer begins anew, as for None, and one of
+        the `notices` says so.
 
-        A request waits for this verb. Half a second is a good time-out, because a thread that waits
-        can't serve other requests of its server.
+        Ends are kept for at least `retention` seconds, which is given to the store when it is made:
+        longer than the life of any access token of any issuer. For a longer `horizon`, or a cursor
+        that is older, the ends that are still kept are returned.
+
+        One thread or task of a process asks this once a second, beside all other verbs. It has a
+        connection of its own, so that it waits for none of them.
         """
         ...
 
@@ -120,11 +167,13 @@ class Store(Protocol):
         ...
 
     def purge(self, now: float) -> int:
-        """Delete grants past `expires_at` and keys past `until`, some thousand; return how many.
+        """Delete some hundred rows that are over; return how many, and 0 if nothing is left.
 
-        A grant that ended is also kept for `retention` after its end, else a reader would miss the
-        end. A store's own records of ends, beside the grants, aren't counted. An engine with its
-        own clock deletes only what is over by that clock, too.
+        These are grants past `expires_at`, keys past `until`, and the store's own records of ends
+        that are older than `retention`. A grant that ended is also kept for `retention` after its
+        end, else a reader would miss the end. An engine with its own clock deletes only what is
+        over by that clock, too. `now` is the caller's time; infinity: the store's own clock alone
+        counts, because an operator has looked at it.
         """
         ...
 
@@ -138,13 +187,14 @@ class Listing(Protocol):
     def page(self, position: Cursor | None, count: int) -> Page:
         """Return about `count` living grants, in any order; None: the first of them.
 
-        A grant that lives during the whole listing is on at least one page, and may be on two.
+        A grant that lives during the whole listing is on at least one page, and may be on two. One
+        that has ended, by the mark, too, is on none.
         """
         ...
 
 
 class AsyncStore(Protocol):
-    """The same nine verbs, awaited. See `Store` for what each promises."""
+    """The same verbs, awaited. See `Store` for what each promises."""
 
     async def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
@@ -170,6 +220,14 @@ class AsyncStore(Protocol):
 
     async def grants(self, subject: str) -> tuple[Grant, ...]:
         """See `Store.grants`."""
+        ...
+
+    async def end_before(self, time: float | None) -> Mark | None:
+        """See `Store.end_before`."""
+        ...
+
+    async def is_living(self, grant_id: str) -> bool:
+        """See `Store.is_living`."""
         ...
 
     async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:

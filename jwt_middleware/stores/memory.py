@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
+from itertools import takewhile
 from os import getpid
 from threading import Lock
 from typing import cast
 
 from ..values.tokens import Grant
-from .contract import Advanced, Cursor, Ended
+from .contract import PAGE, Advanced, Cursor, Ended, Mark
 from .store_options import wrong_store
 
-OVERLAP = 60.0  # seconds that a cursor lies back
-PURGE_AT_MOST = 5000  # rows of each kind
+PURGE_AT_MOST = 500  # rows of each kind
+OTHER_STORE = (
+    "memory:// was read with a cursor of another store: all ends that still matter are read again"
+)
 
 
 class MemoryStore:
@@ -30,7 +32,10 @@ class MemoryStore:
         self._pid: int | None = getpid()
         self._grants: dict[str, Grant] = {}
         self._subjects: dict[str, dict[str, None]] = {}  # ids, the oldest grant first
-        self._ended: list[tuple[float, str]] = []  # sorted, also when the clock was set back
+        self._history = object()  # what a cursor of this store begins with
+        self._ended: list[tuple[float, str]] = []  # times and ids, in the order of the ends
+        self._forgotten = 0  # ends that were dropped there: the number of the first that is kept
+        self._mark: Mark | None = None
         self._admitted: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []  # heaps of what `purge` may delete, and from when
         self._due_keys: list[tuple[float, str]] = []
@@ -53,7 +58,8 @@ class MemoryStore:
         with self._locked():
             if grant.id in self._grants:
                 return ()
-            self._grants[grant.id] = grant
+            begun = max(self._clock(), self._mark.before if self._mark is not None else 0)
+            self._grants[grant.id] = replace(grant, created_at=begun)
             self._subjects.setdefault(grant.subject, {})[grant.id] = None
             heappush(self._due, (grant.expires_at, grant.id))
             living = self._living(grant.subject)
@@ -63,27 +69,24 @@ class MemoryStore:
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
         with self._locked():
-            grant = self._grants.get(grant_id)
-            now = self._clock()
+            grant = self._row(grant_id)
             if (
                 grant is None
                 or source == target
                 or grant.generation != source
-                or grant.ended_at is not None
-                or now >= grant.expires_at
+                or not self._is_current(grant)
             ):
                 return Advanced(False, grant)
-            grant = grant.rotated(target, parent, now)
+            grant = grant.rotated(target, parent, self._clock())
             self._grants[grant_id] = grant
             return Advanced(True, grant)
 
     def use(self, grant_id: str) -> None:
         """See `Store.use`."""
         with self._locked():
-            grant = self._grants.get(grant_id)
-            now = self._clock()
-            if grant is not None and grant.ended_at is None and now < grant.expires_at:
-                self._grants[grant_id] = replace(grant, last_used_at=now)
+            grant = self._row(grant_id)
+            if grant is not None and self._is_current(grant):
+                self._grants[grant_id] = replace(grant, last_used_at=self._clock())
 
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
@@ -100,12 +103,44 @@ class MemoryStore:
         with self._locked():
             return tuple(reversed(self._living(subject)))
 
-    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
-        """See `Store.ended`."""
+    def end_before(self, time: float | None) -> Mark | None:
+        """See `Store.end_before`."""
         with self._locked():
             now = self._clock()
-            start = bisect_left(self._ended, (since(cursor, now, horizon), ""))
-            return Ended(tuple(one for _, one in self._ended[start:]), now - OVERLAP)
+            before = now if time is None else time
+            if before > now:
+                return None
+            if self._mark is None or self._mark.before < before:
+                self._mark = Mark(before, now)
+            return self._mark
+
+    def is_living(self, grant_id: str) -> bool:
+        """See `Store.is_living`."""
+        with self._locked():
+            grant = self._row(grant_id)
+            return grant is not None and grant.ended_at is None
+
+    def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        """See `Store.ended`. A cursor is this store's history and the number of the next end.
+
+        Without one, the answer begins with the first end of the last `horizon` seconds, and has all
+        later ones: where a clock was set back, they have earlier times.
+        """
+        with self._locked():
+            history, number = cast("tuple[object, int]", cursor or (None, 0))
+            begin = max(number - self._forgotten, 0)
+            if history is not self._history:
+                since = self._clock() - horizon
+                times = (place for place, (at, _) in enumerate(self._ended) if at >= since)
+                begin = next(times, len(self._ended))
+            end = min(begin + PAGE, len(self._ended))
+            return Ended(
+                tuple(grant_id for _, grant_id in self._ended[begin:end]),
+                (self._history, self._forgotten + end),
+                end < len(self._ended),
+                self._mark,
+                () if cursor is None or history is self._history else (OTHER_STORE,),
+            )
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
@@ -119,7 +154,8 @@ class MemoryStore:
     def purge(self, now: float) -> int:
         """See `Store.purge`."""
         with self._locked():
-            return self._purge_grants(now) + self._purge_keys(now)
+            now = min(now, self._clock())
+            return self._purge_grants(now) + self._purge_keys(now) + self._purge_ends(now)
 
     def _purge_grants(self, now: float) -> int:
         count = 0
@@ -135,8 +171,13 @@ class MemoryStore:
             del ids[grant_id]
             if not ids:
                 del self._subjects[grant.subject]
-        if count:
-            self._ended = [one for one in self._ended if one[1] in self._grants]
+        return count
+
+    def _purge_ends(self, now: float) -> int:
+        first = self._ended[:PURGE_AT_MOST]
+        count = len(list(takewhile(lambda end: end[0] + self._retention <= now, first)))
+        del self._ended[:count]
+        self._forgotten += count
         return count
 
     def _purge_keys(self, now: float) -> int:
@@ -164,24 +205,22 @@ class MemoryStore:
             )
         return self._lock
 
+    def _row(self, grant_id: str) -> Grant | None:
+        grant = self._grants.get(grant_id)
+        return grant if grant is None or self._mark is None else self._mark.applied(grant)
+
+    def _is_current(self, grant: Grant) -> bool:
+        return grant.ended_at is None and self._clock() < grant.expires_at
+
     def _living(self, subject: str) -> list[Grant]:
-        now = self._clock()
-        rows = (self._grants[grant_id] for grant_id in self._subjects.get(subject, ()))
-        return [one for one in rows if one.ended_at is None and now < one.expires_at]
+        rows = (self._row(grant_id) for grant_id in self._subjects.get(subject, ()))
+        return [one for one in rows if one is not None and self._is_current(one)]
 
     def _end(self, grant_id: str, reason: str) -> bool:
-        grant = self._grants.get(grant_id)
+        grant = self._row(grant_id)
         if grant is None or grant.ended_at is not None:
             return False
         now = self._clock()
         self._grants[grant_id] = replace(grant, ended_at=now, end_reason=reason)
-        insort(self._ended, (now, grant_id))
+        self._ended.append((now, grant_id))
         return True
-
-
-def since(cursor: Cursor | None, now: float, horizon: float) -> float:
-    """Return the time from which ends are to be read. A cursor is a time, some seconds back."""
-    if cursor is None:
-        return now - horizon
-    # After the clock was set back, new ends have times before the cursor; so go back, too.
-    return min(cast("float", cursor), now - OVERLAP)

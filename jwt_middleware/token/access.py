@@ -45,8 +45,10 @@ def payload(
     beginning: str, grant: Grant, jti: str, scope: str, issued_at: int, expires_at: int
 ) -> str:
     """Return the claims of an access token of a grant, as JSON (RFC 9068 s2.2)."""
-    # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it.
-    others = to_json({"auth_time": int(grant.created_at), **grant.claims})[1:]
+    # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it. After a refresh it is
+    # the store's time, whose clock may be ahead of this machine's.
+    auth_time = min(round(grant.created_at), issued_at)
+    others = to_json({"auth_time": auth_time, **grant.claims})[1:]
     return (
         f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'
         f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'

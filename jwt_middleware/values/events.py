@@ -131,6 +131,15 @@ class SyncLate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreNotice:
+    """The store has noticed something that an operator must hear of."""
+
+    name: ClassVar[Literal["store_notice"]] = "store_notice"
+
+    notice: str  # a failover, a restored backup, evicted keys, in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysChanged:
     """An issuer's key set has other keys than before. Tokens of removed keys open nothing now."""
 
@@ -184,6 +193,7 @@ Event: TypeAlias = (
     | StoreFailed
     | StoreBack
     | SyncLate
+    | StoreNotice
     | KeysChanged
     | KeySkipped
     | KeysFailed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -219,6 +220,11 @@ def _scopes_of(scope: str) -> tuple[Auth, frozenset[str]]:
     return Auth((*words, "authenticated")), frozenset(words)
 
 
+def octets_of_grant(grant_id: str) -> bytes:
+    """Return 15 octets in place of a grant's id: 120 bits, in 48 octets of memory."""
+    return sha256(grant_id.encode("utf-8", "surrogatepass")).digest()[:15]
+
+
 class Forward:
     """The decision to call the application, with this verified token.
 
@@ -226,9 +232,10 @@ class Forward:
     ours or no user at all: a subject of another issuer and a client that acts for itself aren't our
     users. `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as
     Latin-1). `scopes` are the token's; `auth` has one more, which opens nothing here.
+    `grant_octets` are those by which ended grants are known.
     """
 
-    __slots__ = ("auth", "grant_id", "remote_user", "scopes", "token", "user")
+    __slots__ = ("auth", "grant_id", "grant_octets", "remote_user", "scopes", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User | None = None) -> None:
         # If no user is given, it is the subject of our own issuer's token, or no user if a client
@@ -240,6 +247,7 @@ class Forward:
         self.token = token
         self.user = user
         self.grant_id = None if token is None else token.grant_id
+        self.grant_octets = b"" if self.grant_id is None else octets_of_grant(self.grant_id)
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
         self.auth, self.scopes = (

@@ -44,6 +44,7 @@ from jwt_middleware.values.events import (
     Revoked,
     StoreBack,
     StoreFailed,
+    StoreNotice,
     SyncLate,
 )
 
@@ -445,6 +446,7 @@ ONE_OF_EACH: dict[str, Event] = {
     "Refused with 503": Refused(reason=reasons.STORE, status=503, method="GET", path="/api/me"),
     "Store failed": StoreFailed(verb="advance", detail="full"),
     "Store back": StoreBack(seconds=3.2),
+    "Store noticed": StoreNotice(notice="its history is another one"),
     "Out of date": SyncLate(seconds=130, passing=False),
     "Keys changed": KeysChanged(issuer="i", added=("a",), removed=()),
     "Key skipped": KeySkipped(issuer="i", kid="a", problem="too short"),

@@ -16,7 +16,9 @@ from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.stores.postgres.sql import SCHEMA_LEVELS, rights_sql, schema_sql
+from jwt_middleware.stores.postgres.rights import rights_sql
+from jwt_middleware.stores.postgres.schema import schema_sql
+from jwt_middleware.stores.postgres.schema_levels import SCHEMA_LEVELS
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.tokens import FrozenDict, Grant
@@ -125,36 +127,82 @@ def test_end_ends_all_of_a_subject(store: SQLiteStore, capsys: Capture) -> None:
     assert living(store, one, two, other) == [False, False, True]
 
 
-@pytest.mark.parametrize("when", ["2026-01-01T00:00Z", "2026-01-01T01:00+01:00", "now"])
-def test_end_ends_all_that_began_before(
-    store: SQLiteStore, capsys: Capture, when: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "GRANTS_A_PAGE", 2)
-    moment = 1_767_225_600.0 if when != "now" else time.time()
-    old = [
-        added(store, time.time() - moment + 10 + number, expires_at=time.time() + 900)
-        for number in range(5)
-    ]
-    new = added(store, time.time() - moment - 10, expires_at=time.time() + 900)
+def begun(store: SQLiteStore, moment: float, **fields: Any) -> Grant:
+    """Add a grant that began at a time: the store stamps its own."""
+    grant = added(store, **fields)
+    store._write(
+        lambda db: db.execute("UPDATE grants SET created_at = ? WHERE id = ?", (moment, grant.id))
+    )
+    return grant
+
+
+@pytest.mark.parametrize("when", ["2026-01-01T00:00Z", "2026-01-01T01:00+01:00"])
+def test_end_ends_all_that_began_before(store: SQLiteStore, capsys: Capture, when: str) -> None:
+    moment = 1_767_225_600.0
+    old = [begun(store, moment - number) for number in range(1, 6)]
+    new = begun(store, moment)
     assert main(["grants", "end", "--all-before", when]) == 0
-    assert capsys.readouterr().out == "Ended 5 grants.\n"
+    out = capsys.readouterr().out
+    assert out.startswith("Ended all grants that began before 2026-01-01T00:00:00+00:00, by one")
+    assert out.endswith(
+        "within `leeway` + 60 s of that time, services ask the store for each one's grant.\n"
+    )
     assert living(store, *old, new) == [False] * 5 + [True]
+    assert main(["grants", "list"]) == 0
+    assert capsys.readouterr().err == "1 living grants\n"
+
+
+def test_end_ends_all_that_live_now(store: SQLiteStore) -> None:
+    old = [begun(store, time.time() - 1), begun(store, 0.0)]
+    assert main(["grants", "end", "--all-before", "now"]) == 0
+    assert living(store, *old, added(store)) == [False, False, True]
+
+
+def test_an_end_of_what_will_begin_is_refused(store: SQLiteStore, capsys: Capture) -> None:
+    one = added(store)
+    assert main(["grants", "end", "--all-before", "2999-01-01T00:00Z"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "2999-01-01T00:00:00+00:00 is later than the store's now (here it is 2" in err
+    assert living(store, one) == [True]
 
 
 def test_long_work_tells_how_far_it_is(
     store: SQLiteStore, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(3):
-        added(store, 60 - number)
-    times = iter(range(100))
+    answers = [500, 500, 200, 0]
+    monkeypatch.setattr(SQLiteStore, "purge", lambda *_: answers.pop(0))
+    times = iter(range(1000))
     monkeypatch.setattr(time, "monotonic", lambda: next(times) * 0.7)
-    assert main(["grants", "end", "--all-before", "now"]) == 0
+    assert main(["grants", "purge"]) == 0
     out, err = capsys.readouterr()
-    assert out == "Ended 3 grants.\n"
-    *lines, last = err.splitlines()
-    assert lines
-    assert last.startswith("ended ")
-    assert last.endswith((" so far, looked at 3", " so far, looked at 2"))
+    assert out == "Forgot 1,200 rows that were over.\n"
+    lines = err.splitlines()[-1:]
+    assert lines == ["forgot 1,000 rows so far"]
+
+
+def test_purge_believes_the_clock_that_the_operator_has_looked_at(
+    store: SQLiteStore, capsys: Capture
+) -> None:
+    added(store, expires_at=time.time() - 40 * 86400)
+    added(store, expires_at=time.time() - 86400)
+    assert store.purge(time.time()) == 1, "it takes a month's leap for a fault"
+    assert main(["grants", "purge"]) == 0
+    assert capsys.readouterr().out == "Forgot 1 rows that were over.\n"
+
+
+def test_backup_and_restore(store: SQLiteStore, capsys: Capture, tmp_path: Path) -> None:
+    one, other = added(store), added(store)
+    target = tmp_path / "copy.db"
+    assert main(["grants", "backup", str(target)]) == 0
+    assert capsys.readouterr() == (f"Wrote {target}, {target.stat().st_size:,} octets.\n", "")
+    store.end(one.id, "logout")
+    assert main(["grants", "restore", str(target)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"Restored {target}. Processes that run go on with it.\n"
+    assert "is logged in again" in err
+    assert "jwt-middleware grants end --all-before now" in err
+    assert living(store, one, other) == [True, True]
 
 
 def test_purge_forgets_what_is_over(store: SQLiteStore, capsys: Capture) -> None:
@@ -249,6 +297,12 @@ def test_schema_needs_no_driver(monkeypatch: pytest.MonkeyPatch, capsys: Capture
         ("end --store sqlite:///grants.db", "one of the arguments"),
         ("end --all-before yesterday", "'yesterday' is no time like 2027-01-31T04:00Z"),
         ("end --all-before 2027-01-31T04:00", "names no zone; with a Z behind it is UTC"),
+        ("backup --store postgresql://db/app x", "back PostgreSQL up with pg_dump"),
+        ("restore --store rediss+sentinel://a x", "RDB (BGSAVE) and the append-only file"),
+        ("backup --store sqlite:////nowhere/grants.db x/y", "x/y: No such file or directory"),
+        ("restore --store sqlite:////nowhere/grants.db x/y", "x/y is no backup"),
+        ("restore --store sqlite:///grants.db", "FILE"),
+        ("backup --store memory:// x", "memory:// is a process's own"),
         ("schema --schema Shop", "schema must be a name of a-z, 0-9 and _"),
         ("schema --since 99", "--since: invalid choice: 99"),
         ("schema --hears-only", "--rights ROLE says whose"),

@@ -44,6 +44,18 @@ FAST = {
 _numbers = count()
 
 
+def debian() -> Path:
+    """Return the folder of the newest server of Debian; skip the test, loudly, where none is."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_major)
+    if not found:
+        pytest.skip("no PostgreSQL of the distribution: apt-get install postgresql")
+    return found[-1].parent
+
+
+def _major(program: Path) -> int:
+    return int(program.parts[-3])
+
+
 @cache
 def programs() -> Path | None:
     """Return the folder of initdb and postgres; None: there are none."""
@@ -63,8 +75,15 @@ def free_port() -> int:
 class Server:
     """One server in a folder of its own, which outlives its process."""
 
-    def __init__(self, *, wal_segment: str = "16", **settings: str) -> None:
-        found = programs()
+    def __init__(
+        self,
+        *,
+        wal_segment: str = "16",
+        programs_in: Path | None = None,
+        standby_of: Server | None = None,
+        **settings: str,
+    ) -> None:
+        found = programs_in or programs()
         if found is None:
             pytest.skip("no PostgreSQL: make setup, or set JWT_TEST_POSTGRES to an address")
         self.folder = Path(tempfile.mkdtemp(prefix="jwt-pg-")).resolve()
@@ -81,16 +100,24 @@ class Server:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        data = ("-D", str(self.folder / "data"))
+        if standby_of is not None:
+            copying = ("--no-sync", "--write-recovery-conf", "--checkpoint=fast", "--wal-method")
+            self._run("pg_basebackup", *data, "-d", standby_of.url(), *copying, "stream")
+            return
         options = ("--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C")
-        log = ("--wal-segsize", wal_segment)
+        self._run("initdb", *data, *options, "--wal-segsize", wal_segment)
+
+    def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._bin / "initdb"), "-D", str(self.folder / "data"), *options, *log],
+            [str(self._bin / program), *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
-            **self._as_user(),
+            **self.as_user(),
         )
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_user(self) -> dict[str, Any]:
+        """Return what starts a program as the user that the server runs as."""
         if self._user is None:
             return {}
         return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
@@ -99,7 +126,7 @@ class Server:
         """Return the programs where the server's user can run them: root's home is closed to it."""
         try:
             version = [str(found / "postgres"), "--version"]
-            subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self._as_user())
+            subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self.as_user())
         except OSError:
             wheel = found.parent.parent
             for one in (wheel, wheel.with_name(f"{wheel.name}.libs")):
@@ -125,7 +152,7 @@ class Server:
             # Once more, where it met what a killed one had running: that takes a moment to be gone.
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen[bytes](
-                    command, stdout=log, stderr=log, **self._as_user()
+                    command, stdout=log, stderr=log, **self.as_user()
                 )
         try:
             self.ask("SELECT 1")

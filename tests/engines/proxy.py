@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 from contextlib import suppress
 from threading import Event, Thread
 from typing import Self
@@ -25,6 +26,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.trips = 0
         self.connections = 0
+        self.delay = 0.0  # seconds that each part takes, in each direction
         self._is_reset_after_answer = False
         self._hanging = Event()
         self._stopping = Event()
@@ -98,6 +100,7 @@ class Proxy:
                         self._is_reset_after_answer = False
                         _reset(client)
                         return
+                    time.sleep(self.delay)
                     other[one].sendall(data)
 
 

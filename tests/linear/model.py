@@ -5,9 +5,8 @@ the contract suite looks at them. All grants live longer than a history, so none
 is what a store answers, in a form that JSON keeps: ids that come in any order are sorted, and of a
 row there is what is modelled of it.
 
-The oldest grant is the one that was added first; or, where a store goes by `created_at` (and by ids
-where two are equal), the one that is the oldest by the clock of whoever added it. So a grant has an
-`age`, and a state is in the order of ages. Where all are equal, that is the order of adding.
+The oldest grant is the one that was added first: also where a store goes by `created_at`, which it
+stamps in the same step.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from jwt_middleware.values.tokens import Grant
 
-Age: TypeAlias = tuple[()] | tuple[float, str]
-
 
 class Row(NamedTuple):
     """What is modelled of a grant."""
 
-    age: Age
     grant_id: str
     generation: int
     parent: str | None
@@ -38,7 +34,7 @@ UNKNOWN: Final = "unknown"  # the answer of what may have happened or not; no ve
 
 
 class Call(NamedTuple):
-    """One call of a verb. The subject of an `add`, `end` or `advance` is that of the grant."""
+    """One call of a verb. Where it is about one grant, `subject` is that of the grant."""
 
     subject: str
     verb: str
@@ -56,30 +52,17 @@ def perform(state: State, call: Call) -> tuple[State, Answer]:
     return _VERBS[call.verb](state, *call.args)
 
 
-def age(grant: Grant, *, by_creation: bool) -> Age:
-    """Return what a store orders a grant by, beside the order of adding."""
-    return (grant.created_at, grant.id) if by_creation else ()
-
-
-def row(grant: Grant, *, by_creation: bool) -> Row:
+def row(grant: Grant) -> Row:
     """Return what is modelled of a grant that a store has returned."""
     is_ended = grant.ended_at is not None
-    return Row(
-        age(grant, by_creation=by_creation),
-        grant.id,
-        grant.generation,
-        grant.parent,
-        is_ended,
-        grant.end_reason,
-    )
+    return Row(grant.id, grant.generation, grant.parent, is_ended, grant.end_reason)
 
 
-def _add(state: State, grant_id: str, limit: int, age: Age = ()) -> tuple[State, Answer]:
+def _add(state: State, grant_id: str, limit: int) -> tuple[State, Answer]:
     if any(one.grant_id == grant_id for one in state):
         return state, ()
     others = _living(state)
-    grown = (*state, Row(age, grant_id, 1, None, False, None))
-    grown = tuple(sorted(grown, key=lambda one: one.age))
+    grown = (*state, Row(grant_id, 1, None, False, None))
     return _ended(grown, others[: max(len(others) + 1 - limit, 0)], "limit")
 
 
@@ -106,6 +89,10 @@ def _grants(state: State) -> tuple[State, Answer]:
     return state, tuple(one for one in reversed(state) if not one.is_ended)
 
 
+def _is_living(state: State, grant_id: str) -> tuple[State, Answer]:
+    return state, grant_id in _living(state)
+
+
 def _living(state: State) -> list[str]:
     return [one.grant_id for one in state if not one.is_ended]
 
@@ -124,4 +111,5 @@ _VERBS: Final[dict[str, Callable[..., tuple[State, Answer]]]] = {
     "end": _end,
     "end_subject": _end_subject,
     "grants": _grants,
+    "is_living": _is_living,
 }

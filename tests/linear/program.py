@@ -32,16 +32,12 @@ WEIGHTS: Final = {"advance": 66, "read": 10, "grants": 10, "end": 5, "add": 7, "
 
 
 class Plan:
-    """What all threads of a history know. `run` makes its ids other than those of other runs.
+    """What all threads of a history know. `run` makes its ids other than those of other runs."""
 
-    `by_creation` says what the store takes for the oldest grant: see the model.
-    """
-
-    def __init__(self, run: str, seed: int, *, by_creation: bool = False) -> None:
+    def __init__(self, run: str, seed: int) -> None:
         random = Random(seed)
         self.run = run
         self.seed = seed
-        self.by_creation = by_creation
         self.threads = random.choice(tuple(TURNS))
         names = ("alice", "bob")[: random.choice((1, 2))]
         self.subjects = tuple(f"{name} {run} {seed}" for name in names)
@@ -52,7 +48,7 @@ class Plan:
 
     def parts(self) -> dict[str, Any]:
         """Return what makes the same plan elsewhere."""
-        return {"run": self.run, "seed": self.seed, "by_creation": self.by_creation}
+        return {"run": self.run, "seed": self.seed}
 
     def names(self) -> dict[str, str]:
         """Return what a reader calls the subjects and grants."""
@@ -123,6 +119,8 @@ class _View:
             case "advance":
                 source = known - turn.behind
                 args = (grant_id, source, source + turn.gap, turn.parent)
+            case "read" if turn.draw // 4 % 2:
+                verb, args = "is_living", (grant_id,)
             case "read":
                 verb, args = "advance", (grant_id, known, known, None)
             case "add":
@@ -172,7 +170,7 @@ def perform(
         _sleep_until(at)
         with suppress(StopIteration):
             while True:
-                found.append(_operation(store, call, str(number), by_creation=plan.by_creation))
+                found.append(_operation(store, call, str(number)))
                 call = program.send(found[-1].answer)
         return found
 
@@ -184,13 +182,10 @@ def _sleep_until(at: int) -> None:
         time.sleep(left / 1e9)
 
 
-def _operation(store: Store, call: Call, who: str, *, by_creation: bool) -> Operation:
+def _operation(store: Store, call: Call, who: str) -> Operation:
     grant = None
     if call.verb == "add":
-        grant_id, limit = call.args
-        grant = new_grant(time.time(), id=grant_id, subject=call.subject)
-        age = model.age(grant, by_creation=by_creation)
-        call = call._replace(args=(grant_id, limit, age))
+        grant = new_grant(time.time(), id=call.args[0], subject=call.subject)
     # CLOCK_MONOTONIC, on Linux and on macOS: one clock for all processes of the machine.
     invoked = time.monotonic_ns()
     try:
@@ -198,9 +193,7 @@ def _operation(store: Store, call: Call, who: str, *, by_creation: bool) -> Oper
     except StoreUnavailable:
         answer = UNKNOWN
     returned = time.monotonic_ns()
-    return Operation(
-        who, call, _seen(call.verb, answer, by_creation=by_creation), invoked, returned
-    )
+    return Operation(who, call, _seen(call.verb, answer), invoked, returned)
 
 
 def _asked(store: Store, call: Call, grant: Grant | None) -> Any:
@@ -214,14 +207,16 @@ def _asked(store: Store, call: Call, grant: Grant | None) -> Any:
             return store.end(*args)
         case "end_subject":
             return store.end_subject(subject, *args)
+        case "is_living":
+            return store.is_living(*args)
     return store.grants(subject)
 
 
-def _seen(verb: str, answer: Any, *, by_creation: bool) -> Answer:
+def _seen(verb: str, answer: Any) -> Answer:
     """Return an answer of a store's as the model gives it."""
 
     def row(one: Grant | None) -> model.Row | None:
-        return None if one is None else model.row(one, by_creation=by_creation)
+        return None if one is None else model.row(one)
 
     if answer == UNKNOWN:
         return UNKNOWN

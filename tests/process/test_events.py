@@ -53,6 +53,7 @@ from jwt_middleware.values.events import (
     Revoked,
     StoreBack,
     StoreFailed,
+    StoreNotice,
     SyncLate,
 )
 from jwt_middleware.values.reasons import Reason
@@ -103,7 +104,7 @@ def test_the_list_is_closed() -> None:
     found = {one for one in vars(events).values() if dataclasses.is_dataclass(one)}
     assert found == set(ALL)
     names = [one.name for one in ALL]
-    assert len(set(names)) == len(names) == 15
+    assert len(set(names)) == len(names) == 16
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
@@ -528,6 +529,7 @@ EVERY = (
     Revoked(grant_ids=("g",), reason="log\nout"),
     StoreFailed(verb="advance", detail="no\nroute"),
     StoreBack(seconds=1.5),
+    StoreNotice(notice="another\nhistory"),
     SyncLate(seconds=121.0, passing=True),
     KeysChanged(issuer="https://i", added=("a",), removed=()),
     KeySkipped(issuer="https://i", kid="k\n", problem="p"),
@@ -538,7 +540,7 @@ LEVELS = {
     logging.INFO: {"refused", "issued", "refreshed", "revoked", "keys_changed"},
     logging.WARNING: {
         *("restored", "reused", "key_mismatch", "key_skipped", "keys_failed"),
-        *("store_back", "keys_back"),
+        *("store_back", "store_notice", "keys_back"),
     },
     logging.ERROR: {"ahead", "store_failed", "sync_late"},
 }

@@ -231,11 +231,27 @@ def workers(member: Member, tokens: Tokens) -> set[int]:
     return found
 
 
+def test_processes_that_were_frozen_for_minutes_hear_before_they_answer(world: World) -> None:
+    fleet = world.fleet
+    tokens, other = fleet.issuer.issue("alice"), fleet.issuer.issue("bob")
+    assert {answer(member, tokens).status for member in world.members} == {200}
+    for pid in world.pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        fleet.issuer.revoke(tokens.grant_id)
+        fleet.page.forward(8 * MINUTE)  # longer than `sync_limit`, shorter than a token lives
+    finally:
+        for pid in world.pids.values():
+            os.kill(pid, signal.SIGCONT)
+    assert {answer(member, tokens).status for member in world.members} == {401}
+    assert {answer(member, other).status for member in world.members} == {200}, "still young"
+
+
 # --- a store that hangs
 
 
 @pytest.mark.parametrize("hanging", on(HANGING))
-def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
+def test_a_store_that_hangs_holds_up_no_thread_for_long_and_comes_back(
     hanging: str, tmp_path: Path
 ) -> None:
     with Fleet(hanging, tmp_path) as fleet:
@@ -248,8 +264,6 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
             time.sleep(3.5)
             hung = time.monotonic()
             fleet.store.go_on()
-            # One that waits for its answer has it now; else somebody asks after the back-off.
-            fleet.hear("store_back", world.pids.values(), since=hung, within=PATIENCE)
             fleet.issuer.revoke(tokens.grant_id)
             revoked = time.monotonic()
             time.sleep(BOUND + 0.5)
@@ -262,8 +276,8 @@ def test_a_store_that_hangs_holds_up_one_thread_and_comes_back(
             log.info("%s, %s: %.2f clients wait", hanging, member.name, waiting)
             before, meanwhile = rate(seen, begun - SYNC_EVERY, begun), rate(seen, old, hung)
             log.info("%s, %s: %.0f of %.0f calls/s", hanging, member.name, meanwhile, before)
-            # One asks, and may wait all the time. Were it two, half of the threads would be lost:
-            # the bound lies between, because a machine that is busy holds clients up, too.
+            # A thread of its own asks, and requests wait half a second for it. The bound allows for
+            # a machine that is busy, which holds clients up, too.
             assert waiting < 1.5
 
 
@@ -340,7 +354,6 @@ def test_the_throughput_of_known_tokens_is_what_it_was(
                 hung = time.monotonic()
                 fleet.store.go_on()
                 ratios.append(rate(seen, paused, hung) / rate(seen, begun, paused))
-                fleet.hear("store_back", world.pids.values(), since=hung, within=PATIENCE)
         assert {one.status for one in seen} == {200}
         typical, least, most = median(ratios), min(ratios), max(ratios)
         log.info("%s, %s: %.2f (%.2f to %.2f)", hanging, path, typical, least, most)

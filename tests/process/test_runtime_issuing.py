@@ -106,6 +106,12 @@ class Plain:
     def grants(self, *args: Any) -> Any:
         return self._do("grants", *args)
 
+    def end_before(self, *args: Any) -> Any:
+        return self._do("end_before", *args)
+
+    def is_living(self, *args: Any) -> Any:
+        return self._do("is_living", *args)
+
     def ended(self, *args: Any) -> Any:
         return self._do("ended", *args)
 
@@ -141,6 +147,12 @@ class Awaited:
 
     async def grants(self, *args: Any) -> Any:
         return self.plain.grants(*args)
+
+    async def end_before(self, *args: Any) -> Any:
+        return self.plain.end_before(*args)
+
+    async def is_living(self, *args: Any) -> Any:
+        return self.plain.is_living(*args)
 
     async def ended(self, *args: Any) -> Any:
         await asyncio.sleep(0)

@@ -36,6 +36,7 @@ from jwt_middleware import (
     wsgi,
 )
 from jwt_middleware.process import several_workers
+from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 from tests.processes import HOST, ROOT, free_port, started, wait_open
@@ -378,6 +379,8 @@ def test_what_is_shared_runs_in_any_number_of_workers(
 ) -> None:
     factory = TokenFactory()
     grants = Refresh(store=f"sqlite:///{tmp_path}/grants.db")
+    Runtime.of(factory.settings(refresh=grants)).check()  # makes the file, and says so
+    caplog.clear()
     for settings in (factory.settings(), factory.settings(refresh=grants)):
         for door in DOORS:
             two_workers(lambda door=door, one=settings: door.JWTMiddleware(print, one))

@@ -418,6 +418,7 @@ FULL: dict[str, Any] = {
     "settle": 0.5,
     "restore_limit": 2,
     "sync_every": 0,
+    "sync_wait": 2.5,
     "sync_limit": 30,
     "sync_failure": "open",
 }
@@ -438,6 +439,7 @@ grants_per_subject = 5
 settle = 0.5
 restore_limit = 2
 sync_every = 0
+sync_wait = 2.5
 sync_limit = 30
 sync_failure = "open"
 

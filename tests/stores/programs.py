@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
+from threading import Barrier, Event, Lock, Thread
 from typing import Any
 
 from jwt_middleware.stores.memory import MemoryStore
@@ -106,6 +106,73 @@ def write(path: str) -> None:
         if number % 4 == 3:
             store.end(f"grant {number}", "logout")
             say(["end", number])
+
+
+def refresh_in_threads(path: str, synchronous: str) -> None:
+    """Rotate a grant in each of 16 threads without end, and say what has been acknowledged."""
+    store = open_store(path, synchronous=synchronous)
+    told, barrier = Lock(), Barrier(16)
+
+    def climb(grant_id: str) -> None:
+        barrier.wait()
+        store.add(new_grant(time.time(), id=grant_id, subject=grant_id), 3)
+        for generation in count(1):
+            assert store.advance(grant_id, generation, generation + 1, "parent").advanced
+            with told:
+                say([grant_id, generation + 1])
+
+    threads = [Thread(target=climb, args=(f"grant {number}",)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+
+
+def poll(path: str) -> None:
+    """Follow what has ended until told to go; say all ids and notices."""
+    store = open_store(path, timeout=9)
+    store.check()
+    cursor = store.ended(None, 700).cursor
+    found: set[str] = set()
+    notices: list[str] = []
+    is_over = False
+
+    def follow() -> None:
+        nonlocal cursor
+        is_last = False
+        while not is_last:
+            is_last = is_over
+            answer = store.ended(cursor, 700)
+            cursor = answer.cursor
+            found.update(answer.grant_ids)
+            notices.extend(answer.notices)
+
+    thread = Thread(target=follow)
+    thread.start()
+    wait_for_go()
+    is_over = True
+    thread.join()
+    say([sorted(found), notices])
+
+
+def log_in_and_out(path: str, name: str) -> None:
+    """Log in and out until told to go; say which log-outs were acknowledged."""
+    store = open_store(path, timeout=9, synchronous="NORMAL")
+    is_over = False
+    ended = []
+
+    def work() -> None:
+        for number in count():
+            if is_over:
+                return
+            store.add(new_grant(time.time(), id=f"{name} {number}", subject=name), 3)
+            if store.end(f"{name} {number}", "logout"):
+                ended.append(f"{name} {number}")
+
+    threads = Thread(target=work)
+    threads.start()
+    wait_for_go()
+    is_over = True
+    threads.join()
+    say(ended)
 
 
 def have_no_rights(path: str) -> None:

@@ -24,11 +24,10 @@ from hypothesis import strategies as st
 
 from jwt_middleware.stores import Store
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.testing.store_contract import Clock
 from tests.engines import postgres, redis
 from tests.linear import __main__ as command
 from tests.linear import checker, model
-from tests.linear.broken import FAULTS, GoesByCreation, Unreliable
+from tests.linear.broken import FAULTS, Unreliable
 from tests.linear.checker import MOST, Operation, TooWide
 from tests.linear.history import Engine, Fleet, History, NotLinearizable
 from tests.linear.model import EMPTY, UNKNOWN, Answer, Call, State
@@ -52,7 +51,6 @@ class Shared(NamedTuple):
     kind: str
     url: Callable[[pytest.FixtureRequest], str]
     processes: int = 4
-    by_creation: bool = False  # it takes for the oldest grant which has the lowest `created_at`
 
 
 def file(request: pytest.FixtureRequest) -> str:
@@ -82,8 +80,8 @@ POSTGRES, REDIS = "jwt_middleware.stores.postgres", "jwt_middleware.stores.redis
 ENGINES = {
     "memory": Shared("jwt_middleware.stores.memory:MemoryStore", lambda _: "memory://", 1),
     "sqlite": Shared("jwt_middleware.stores.sqlite:SQLiteStore", file),
-    "postgresql": Shared(f"{POSTGRES}:PostgresStore", in_schema, by_creation=True),
-    "postgresql-async": Shared(f"{POSTGRES}:AsyncPostgresStore", in_schema, by_creation=True),
+    "postgresql": Shared(f"{POSTGRES}:PostgresStore", in_schema),
+    "postgresql-async": Shared(f"{POSTGRES}:AsyncPostgresStore", in_schema),
     "redis": Shared(f"{REDIS}:RedisStore", on("single", "redis")),
     "valkey-async": Shared(f"{REDIS}:AsyncRedisStore", on("single", "valkey")),
     "cluster": Shared(f"{REDIS}:RedisStore", on("cluster", "valkey")),
@@ -106,6 +104,8 @@ MET = {
     ("end_subject", "ended some"),
     ("grants", "none"),
     ("grants", "some"),
+    ("is_living", "lives"),
+    ("is_living", "doesn't"),
 }
 
 
@@ -123,6 +123,8 @@ def outcome(one: Operation) -> str:
             return "ended some" if one.answer else "ended none"
         case "grants":
             return "some" if one.answer else "none"
+        case "is_living":
+            return "lives" if one.answer else "doesn't"
     advanced, row = one.answer
     if row is None:
         return "nothing there"
@@ -146,7 +148,7 @@ def width(operations: Iterable[Operation]) -> int:
 @pytest.fixture
 def fleet(request: pytest.FixtureRequest) -> Generator[Fleet, None, None]:
     shared: Shared = request.param
-    engine = Engine(shared.kind, shared.url(request), by_creation=shared.by_creation)
+    engine = Engine(shared.kind, shared.url(request))
     with Fleet(engine, shared.processes) as one:
         yield one
 
@@ -205,11 +207,9 @@ def test_what_gives_up_waiting_may_have_been_done_or_not(tmp_path: Path) -> None
 # --- The checker finds what isn't linearizable, and says where
 
 
-def race(
-    store: Any, seed: int, threads: ThreadPoolExecutor, *, by_creation: bool = False
-) -> History:
+def race(store: Any, seed: int, threads: ThreadPoolExecutor) -> History:
     """Run a history in this process."""
-    plan = Plan("here", seed, by_creation=by_creation)
+    plan = Plan("here", seed)
     found = perform(store, plan, range(plan.threads), time.monotonic_ns() + 1_000_000, threads)
     return History(plan, tuple(found))
 
@@ -266,7 +266,7 @@ def test_a_lock_that_is_not_taken_is_found(
         if name == function:
             changed = re.sub(r"PERFORM pg_advisory_xact_lock\(.*\);", "", changed)
         postgres.ask(postgres_url, changed)
-    with Fleet(Engine(f"{POSTGRES}:PostgresStore", url, by_creation=True), 4) as fleet:
+    with Fleet(Engine(f"{POSTGRES}:PostgresStore", url), 4) as fleet:
         expect_violation(fleet.history, tmp_path / "found.jsonl", LONG)
 
 
@@ -277,14 +277,6 @@ def test_a_lost_answer_is_no_fault(tmp_path: Path) -> None:
             history = race(Unreliable(memory, later), seed, threads)
             assert any(one.answer == UNKNOWN for one in history.operations)
             history.judge(tmp_path / f"{seed}.jsonl")
-
-
-def test_what_is_the_oldest_is_as_the_store_says(tmp_path: Path) -> None:
-    one, other = (GoesByCreation(Clock(), RETENTION) for _ in range(2))
-    with ThreadPoolExecutor(32) as threads:
-        for seed in SHORT:
-            race(one, seed, threads, by_creation=True).judge(tmp_path / f"{seed}.jsonl")
-        expect_violation(lambda seed: race(other, seed, threads), tmp_path / "found.jsonl")
 
 
 # --- Histories by hand: (who, verb, args, answer, invoked, returned), of one grant "a"
@@ -298,7 +290,7 @@ def made(*lines: tuple[str, str, tuple[Any, ...], Answer, int, int]) -> tuple[Op
 
 
 def a(generation: int, parent: str | None = None, end: str | None = None) -> model.Row:
-    return model.Row((), "a", generation, parent, end is not None, end)
+    return model.Row("a", generation, parent, end is not None, end)
 
 
 ADD = ("x", "add", ("a", 9), (), 0, 1)
@@ -332,12 +324,13 @@ LINEARIZABLE = {
         ADD,
         ("x", "add", ("b", 1), ("a",), 2, 9),
         ("y", "grants", (), (a(1),), 3, 4),
-        ("y", "grants", (), (model.Row((), "b", 1, None, False, None),), 5, 6),
+        ("y", "grants", (), (model.Row("b", 1, None, False, None),), 5, 6),
     ),
-    "the older one is ended, by the time of its creation": (
-        ("x", "add", ("a", 9, (20.0, "a")), (), 0, 1),
-        ("x", "add", ("b", 9, (10.0, "b")), (), 2, 3),
-        ("x", "add", ("c", 2, (0.0, "c")), ("b",), 4, 5),
+    "it lives until the end that had begun": (
+        ADD,
+        ("x", "end", ("a", "logout"), True, 2, 9),
+        ("y", "is_living", ("a",), True, 3, 4),
+        ("y", "is_living", ("a",), False, 5, 6),
     ),
     "unknown, and was done": (
         ADD,
@@ -398,6 +391,14 @@ IMPOSSIBLE = {
             ADD,
             ("x", "end", ("a", "logout"), True, 2, 3),
             ("y", "advance", ("a", 1, 2, "p"), (True, a(2, "p")), 4, 5),
+        ),
+        2,
+    ),
+    "it lives after its end": (
+        (
+            ADD,
+            ("x", "end", ("a", "logout"), True, 2, 3),
+            ("y", "is_living", ("a",), True, 4, 5),
         ),
         2,
     ),
@@ -493,6 +494,7 @@ CALLS = st.one_of(
     st.tuples(st.just("end"), st.tuples(st.sampled_from("ab"), st.sampled_from(("l", "r")))),
     st.tuples(st.just("end_subject"), st.just(("l",))),
     st.tuples(st.just("grants"), st.just(())),
+    st.tuples(st.just("is_living"), st.tuples(st.sampled_from("ab"))),
 ).map(lambda one: Call("alice", *one))
 SPREAD = st.integers(0, 40)
 
@@ -545,6 +547,7 @@ def by_chance(random: Random) -> tuple[Operation, ...]:
                 Call("alice", "end", ("a", "logout")),
                 Call("alice", "end_subject", ("logout",)),
                 Call("alice", "grants", ()),
+                Call("alice", "is_living", ("a",)),
             ),
             k=random.randint(1, 4),
         ),
@@ -611,10 +614,10 @@ def lost_update() -> History:
     plan = Plan("here", 0)
     subject = plan.subjects[0]
     first = plan.grants[subject][0]
-    row = model.Row((), first, 2, "p", False, None)
+    row = model.Row(first, 2, "p", False, None)
     lines = (
         ("0", "add", (first, 9), (), 0, 1_000_000),
-        ("1", "grants", (), (model.Row((), first, 1, None, False, None),), 1_100_000, 1_200_000),
+        ("1", "grants", (), (model.Row(first, 1, None, False, None),), 1_100_000, 1_200_000),
         ("1", "advance", (first, 1, 2, "p"), (True, row), 2_000_000, 3_000_000),
         ("2", "end", (first, "reused"), UNKNOWN, 2_400_000, 3_400_000),
         ("3", "grants", (), (), 2_400_000, 9_400_000),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,48 @@ def test_a_file_that_is_gone_is_not_made_anew(store: JournalStore, path: Path) -
     path.unlink()
     with pytest.raises(StoreUnavailable, match="FileNotFoundError"):
         store.grants("alice")
+
+
+def ended(store: JournalStore, *ids: str) -> None:
+    for one in ids:
+        store.add(new_grant(time.time(), id=one), 100)
+        store.end(one, "logout")
+
+
+@pytest.mark.parametrize("since", [(), ("four",), ("four", "five"), ("four", "five", "six")])
+@pytest.mark.parametrize("is_moved", [True, False])
+def test_a_backup_that_was_put_back_is_noticed(
+    store: JournalStore, path: Path, tmp_path: Path, since: tuple[str, ...], is_moved: bool
+) -> None:
+    ended(store, "one")
+    copy = shutil.copy(path, tmp_path / "copy")
+    ended(store, "two", "three")
+    cursor = store.ended(None, RETENTION).cursor
+    (shutil.move if is_moved else shutil.copyfile)(copy, path)
+    ended(store, *since)  # fewer than the reader has seen, as many, and more
+    found = store.ended(cursor, RETENTION)
+    assert found.grant_ids == ("one", *since)
+    assert found.notices == (own_store.OTHER_FILE,)
+    again = store.ended(found.cursor, RETENTION)
+    assert (again.grant_ids, again.notices) == ((), ())
+    assert opened(path).ended(None, RETENTION).grant_ids == found.grant_ids
+
+
+def test_a_cursor_goes_on_in_the_file_that_purge_has_made(store: JournalStore, path: Path) -> None:
+    ended(store, "one", "two")
+    cursor = store.ended(None, RETENTION).cursor
+    store.admit("key", 1.0)
+    other = opened(path)
+    assert other.purge(time.time()) == 1
+    ended(other, "three")
+    found = store.ended(cursor, RETENTION)
+    assert (found.grant_ids, found.notices) == (("three",), ())
+
+
+def test_purge_deletes_some_hundred_at_a_time(store: JournalStore) -> None:
+    for number in range(own_store.BITE + 1):
+        store.admit(f"key {number}", 1.0)
+    assert [store.purge(inf) for _ in range(3)] == [own_store.BITE, 1, 0]
 
 
 def test_only_its_owner_reads_the_file(store: JournalStore, path: Path) -> None:

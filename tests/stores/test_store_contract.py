@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware.stores import Advanced, Cursor, Ended
+from jwt_middleware.stores import Advanced, Cursor, Ended, Mark
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing.store_contract import CASES, Case, Clock, ContractBroken
@@ -56,6 +56,12 @@ class AwaitedStore:
     async def grants(self, subject: str) -> tuple[Grant, ...]:
         return self._store.grants(subject)
 
+    async def end_before(self, time: float | None) -> Mark | None:
+        return self._store.end_before(time)
+
+    async def is_living(self, grant_id: str) -> bool:
+        return self._store.is_living(grant_id)
+
     async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         return self._store.ended(cursor, horizon)
 
@@ -103,6 +109,10 @@ def test_the_cases_find_a_store_that(broken: type[Broken]) -> None:
     with pytest.raises(ContractBroken) as caught:
         case.run(broken)
     assert str(caught.value).startswith(case.promise)
+
+
+def test_each_case_finds_a_store() -> None:
+    assert {str(case) for case in CASES} - set(FAULTS.values()) == set()
 
 
 def test_every_promise_is_a_sentence() -> None:

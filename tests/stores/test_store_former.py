@@ -126,7 +126,7 @@ def beside(start: Callable[[], Former], opened: Callable[[], Any]) -> list[str]:
         store = opened()
         store.check()
         assert same(shown(row(store, first)), first), "what the former wrote is read"
-        ended, cursor = store.ended(None, RETENTION)
+        ended, cursor = store.ended(None, RETENTION)[:2]
         assert early.id in ended
 
         # The former goes on, on connections that it had: each of its verbs.
@@ -249,6 +249,24 @@ def test_postgresql_of_the_former_version_goes_on(
     ids = beside(lambda: Former(former_package, url), opened)
     assert numbered(postgres_url, schema) == set(ids)
     assert engine.ask(postgres_url, f"SELECT number FROM {schema}.version") == 2
+
+
+def test_postgresql_of_the_former_version_knows_the_mark(
+    former_package: Path, postgres_url: str, schema: str
+) -> None:
+    url = as_url(postgres_url, schema=schema)
+    with Former(former_package, url) as former, engine.postgres(postgres_url, schema=schema) as new:
+        before, after = (new_grant(time.time() - 600) for _ in range(2))
+        former.begin(before)
+        new.check()
+        mark = new.end_before(None)
+        assert mark is not None
+        assert not former.advance(before.id, 1, 2, "parent")[0], "checked by the function it calls"
+        assert former.begin(after, 1) == [], "that is stamped there, and counts none under the mark"
+        assert former.advance(after.id, 1, 2, "parent")[0]
+        assert row(new, after).created_at >= mark.before
+        assert former.end_subject("alice", "logout") == [after.id]
+        former.close()
 
 
 def test_a_role_with_the_rights_of_the_former_version_goes_on_with_it(

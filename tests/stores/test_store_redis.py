@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import ConstantBackoff, ExponentialWithJitterBackoff, NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 import jwt_middleware.stores.redis
@@ -27,12 +32,13 @@ from jwt_middleware import ConfigurationError, StoreUnavailable
 from jwt_middleware.stores import SHARDS, new_grant_id, shard
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis.address import Queue, parse_redis_url
-from jwt_middleware.stores.redis.scripts import packed, packed_more, unpacked
+from jwt_middleware.stores.redis.rows import packed, packed_more, unpacked
 from jwt_middleware.stores.redis.start_checks import (
     RIGHTS_IN_A_CLUSTER,
     RIGHTS_TO_HEAR,
     RIGHTS_TO_SERVE,
     kind_of,
+    refused,
 )
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.tokens import FrozenDict
@@ -180,7 +186,8 @@ VERBS: dict[str, Callable[[RedisStore, Any], object]] = {
     "end": lambda store, one: store.end(one.id, "logout"),
     "end_subject": lambda store, one: store.end_subject(one.subject, "logout"),
     "grants": lambda store, one: store.grants(one.subject),
-    "ended": lambda store, one: store.ended(dict.fromkeys(SHARDS, 0.0), RETENTION),
+    "ended": lambda store, one: store.ended(None, RETENTION),
+    "is_living": lambda store, one: store.is_living(one.id),
     "admit": lambda store, one: store.admit("key", time.time() + 100),
 }
 
@@ -194,8 +201,13 @@ def test_a_verb_is_one_round_trip(park: engines.Park, engine: str, verb: str) ->
         grant = new_grant(time.time())
         store.add(grant, 100)
         before = wire.packets, wire.connections
-        VERBS[verb](store, grant)
-        assert (wire.packets - before[0], wire.connections) == (1, before[1])
+        answer: Any = VERBS[verb](store, grant)
+        # Who has no cursor yet looks first where to begin.
+        trips = 2 if verb == "ended" else 1
+        assert (wire.packets - before[0], wire.connections) == (trips, before[1])
+        if verb == "ended":
+            store.ended(answer.cursor, RETENTION)
+            assert wire.packets - before[0] == 3
         store.close()
 
 
@@ -211,6 +223,8 @@ async def test_any_client_of_the_applications_will_do(
 ) -> None:
     port = park("own", engine).port
     grant = new_grant(time.time(), subject="Zoë")
+    options = {**options, "retry": Retry(NoBackoff(), 0)}
+    aoptions: dict[str, Any] = options | {"retry": AsyncRetry(NoBackoff(), 0)}
     with redis.Redis(port=port, **options) as client:
         store = RedisStore(client, retention=700)
         store.check()
@@ -218,7 +232,7 @@ async def test_any_client_of_the_applications_will_do(
         assert [one.id for one in store.grants("Zoë")] == [grant.id]
         store.close()
         assert client.ping(), "it is the application's to close"
-    async with redis.asyncio.Redis(port=port, **options) as aclient:
+    async with redis.asyncio.Redis(port=port, **aoptions) as aclient:
         astore = AsyncRedisStore(aclient, retention=700)
         await astore.check()
         assert [one.id for one in await astore.grants("Zoë")] == [grant.id]
@@ -233,13 +247,16 @@ async def test_any_client_of_the_applications_will_do(
 async def test_a_cluster_client_of_the_applications_will_do(park: engines.Park) -> None:
     port = park("cluster", "valkey").servers[0].port
     grant = new_grant(time.time())
-    with redis.RedisCluster(host=engines.HOST, port=port) as client:
+    options: dict[str, Any] = {"host": engines.HOST, "port": port, "socket_timeout": 2}
+    options["socket_connect_timeout"] = 2
+    with redis.RedisCluster(**options, retry=Retry(NoBackoff(), 1)) as client:
         store = RedisStore(client, retention=700)
         store.check()
         store.add(grant, 100)
         store.close()
         assert client.ping()
-    async with redis.asyncio.RedisCluster(host=engines.HOST, port=port) as aclient:
+    aretry = AsyncRetry(NoBackoff(), 1)
+    async with redis.asyncio.RedisCluster(**options, retry=aretry) as aclient:
         astore = AsyncRedisStore(aclient, retention=700)
         await astore.check()
         assert await astore.end(grant.id, "logout")
@@ -251,7 +268,7 @@ async def test_a_cluster_client_of_the_applications_will_do(park: engines.Park) 
 async def test_a_sentinels_client_of_the_applications_will_do(park: engines.Park) -> None:
     hosts = [(engines.HOST, one.port) for one in park("sentinel", "redis").sentinels]
     grant = new_grant(time.time())
-    sentinel = Sentinel(hosts, socket_timeout=2)
+    sentinel = Sentinel(hosts, socket_timeout=2, retry=Retry(NoBackoff(), 0))
     with sentinel.master_for("grants") as client:
         store = RedisStore(client, retention=700)
         store.check()
@@ -264,7 +281,7 @@ async def test_a_sentinels_client_of_the_applications_will_do(park: engines.Park
         RedisStore(replica, retention=700).check()
     for one in sentinel.sentinels:
         one.close()
-    asentinel = AsyncSentinel(hosts, socket_timeout=2)
+    asentinel = AsyncSentinel(hosts, socket_timeout=2, retry=AsyncRetry(NoBackoff(), 0))
     async with asentinel.master_for("grants") as aclient:
         astore = AsyncRedisStore(aclient, retention=700)
         await astore.check()
@@ -273,15 +290,51 @@ async def test_a_sentinels_client_of_the_applications_will_do(park: engines.Park
         await aone.aclose()
 
 
-@on_each_engine
 @pytest.mark.parametrize("seconds", [None, 60])
-def test_a_client_that_would_wait_for_ever_is_refused(
-    park: engines.Park, engine: str, seconds: float | None
-) -> None:
+async def test_a_client_that_would_wait_for_ever_is_refused(seconds: float | None) -> None:
+    port = engines.free_port()  # it isn't even asked
     with (
-        redis.Redis(port=park("own", engine).port, socket_timeout=seconds) as client,
+        redis.Redis(port=port, socket_timeout=seconds) as client,
         pytest.raises(ConfigurationError, match="socket_timeout"),
     ):
+        RedisStore(client, retention=700).check()
+    async with redis.asyncio.Redis(port=port, socket_timeout=seconds) as aclient:
+        with pytest.raises(ConfigurationError, match="socket_timeout"):
+            await AsyncRedisStore(aclient, retention=700).check()
+
+
+@pytest.mark.parametrize(
+    ("backoff", "retries"),
+    [
+        (ExponentialWithJitterBackoff(base=1, cap=10), 3),  # redis-py 6.4 and 7
+        (ExponentialWithJitterBackoff(base=0.01, cap=1), 10),  # redis-py 8
+        (NoBackoff(), -1),
+        (NoBackoff(), 4),
+        (ConstantBackoff(3), 2),
+    ],
+)
+async def test_a_client_that_tries_again_for_too_long_is_refused(
+    backoff: Any, retries: int
+) -> None:
+    options: dict[str, Any] = {"port": engines.free_port(), "socket_timeout": 2}
+    with (
+        redis.Redis(**options, retry=Retry(backoff, retries)) as client,
+        pytest.raises(ConfigurationError) as caught,
+    ):
+        RedisStore(client, retention=700).check()
+    assert "retry=Retry(NoBackoff(), 0)" in str(caught.value.remedy)
+    async with redis.asyncio.Redis(**options, retry=AsyncRetry(backoff, retries)) as aclient:
+        with pytest.raises(ConfigurationError) as awaited:
+            await AsyncRedisStore(aclient, retention=700).check()
+    assert str(awaited.value) == str(caught.value)
+
+
+@on_each_engine
+def test_a_client_that_tries_again_shortly_will_do(park: engines.Park, engine: str) -> None:
+    retry = Retry(ConstantBackoff(0.5), 2)
+    port = park("own", engine).port
+    seconds: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 2}
+    with redis.Redis(port=port, retry=retry, **seconds) as client:
         RedisStore(client, retention=700).check()
 
 
@@ -385,6 +438,80 @@ def test_without_redis_py_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
+@pytest.mark.parametrize("version", ["5.2.1", "6.3.9"])
+def test_an_old_redis_py_is_told(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "__version__", version)
+    path = jwt_middleware.stores.redis.__file__
+    spec = importlib.util.spec_from_file_location("jwt_middleware.stores.another", path)
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ConfigurationError, match=f"6.4 or newer, and this is {version}"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+class Closing:
+    """A proxy that closes the connection for a command that it doesn't know, as nutcracker does."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server((engines.HOST, 0))
+        self.url = f"redis://{engines.HOST}:{self._listener.getsockname()[1]}"
+        Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                with client:
+                    while count := client.recv(1 << 16).count(b"CLIENT"):
+                        client.sendall(b"+OK\r\n" * count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def test_a_proxy_that_hangs_up_is_told_at_start() -> None:
+    with Closing() as proxy:
+        error = check(proxy.url)
+        assert "hangs up" in error.problem
+        assert "twemproxy" in str(error.remedy)
+        assert "rediss" in str(error.remedy)
+
+
+def test_a_proxy_that_resets_is_told_at_start() -> None:
+    verbs = RedisStore(None, retention=700)._verbs
+    error = redis.ConnectionError("reading")
+    assert "hangs up" not in refused(verbs, error).problem
+    error.__cause__ = ConnectionResetError()
+    assert "hangs up" in refused(verbs, error).problem
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [(("EVAL", "EVALSHA"), "Lua"), (("TIME",), "proxy"), (("INFO",), "proxy")],
+)
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_a_server_that_lacks_a_command_is_told(
+    engine: str, missing: tuple[str, ...], remedy: str
+) -> None:
+    words = [word for one in missing for word in ("--rename-command", one, "")]
+    with engines.Server(engine, *words) as server:
+        error = check(server.url)
+        assert f"no command {missing[-1]}" in error.problem
+        assert remedy in str(error.remedy)
+
+
+def test_fakeredis_is_told() -> None:
+    from jwt_middleware.stores.redis import start_checks as module
+
+    hello = {b"server": b"fakeredis", b"version": b"2.40.0"}  # as fakeredis 2.40 says
+    with pytest.raises(ConfigurationError, match="fakeredis"):
+        module._check_server(hello)
+
+
 def check(url: str, **options: Any) -> ConfigurationError:
     """Return what both kinds of stores say at start."""
     store, astore = engines.a_store(url, **options), engines.an_async_store(url, **options)
@@ -468,7 +595,10 @@ def test_an_old_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "kind"),
     [
         ("MISCONF Errors writing to the AOF file", "MISCONF"),
-        ("Error running script (call to f_1): @user_script:1: -OOM command not allowed", "OOM"),
+        (
+            "Error running script (call to f_1): @user_script:1: -OOM command not allowed",
+            "OutOfMemoryError",
+        ),
         ("Error running script: @user_script:1: -NOPERM this user", "NoPermissionError"),
         ("unknown command", "ResponseError"),
     ],
@@ -528,14 +658,23 @@ def test_who_only_hears_needs_less(park: engines.Park, engine: str) -> None:
     store = engines.a_store(url, serve=False)
     store.check()
     assert store.ended(None, RETENTION).grant_ids == (grant.id,)
+    assert not store.is_living(grant.id)
+    with pytest.raises(StoreUnavailable, match="NoPermissionError"):
+        store.end_before(None)
     asyncio.run(hear(engines.an_async_store(url, serve=False), grant.id))
     for name, verb in VERBS.items():
-        if name != "ended":
+        if name not in {"ended", "is_living"}:
             with pytest.raises(StoreUnavailable, match="NoPermissionError"):
                 verb(store, grant)
     assert "ACL SETUSER" in check(url).remedy, "it can't serve"
-    nobody = user(server, "nobody", "+time")
-    assert "+zrangebyscore" in check(nobody, serve=False).remedy
+    former = "~{<prefix>?:}e +time +zrangebyscore +exists"
+    for rights in ("+time", former):
+        url = user(server, "less", rights)
+        assert RIGHTS_TO_HEAR.replace("<prefix>", "jwt") in str(check(url, serve=False).remedy)
+        less = engines.a_store(url, serve=False)
+        with pytest.raises(StoreUnavailable, match="NoPermissionError"):
+            less.is_living(grant.id)
+        less.close()
     for one in (serving, store):
         one.close()
 
@@ -638,6 +777,8 @@ def test_an_address_says_everything() -> None:
         ("redis://host?timeout=10", "less than 10"),
         ("redis://host?timeout=0", "more than 0"),
         ("redis://host?pool_max=0", "at least 1"),
+        ("redis://host?feed_idle=-1", "negative"),
+        ("redis://host?feed_idle=nan", "negative"),
         ("redis://host?wait_replicas=-1", "wait_timeout"),
         ("redis://host?wait_timeout=2", "wait_timeout"),
         ("redis://host?prefix=a{b", "prefix"),

@@ -16,15 +16,17 @@ from typing import Any
 
 import pytest
 
+from jwt_middleware.stores import PAGE
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.stores.sqlite import connections as engine
+from jwt_middleware.stores.sqlite.purging import DELETED_AT_ONCE
 from jwt_middleware.stores.sqlite.schema import (
     APPLICATION_ID,
     LAST_BREAKING_LEVEL,
     SQLITE_LEVELS,
     SQLITE_STATEMENTS,
 )
-from jwt_middleware.stores.sqlite.store import DELETED_AT_ONCE, parse_sqlite_url
+from jwt_middleware.stores.sqlite.store import parse_sqlite_url
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.tokens import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
@@ -164,11 +166,169 @@ def test_an_end_is_numbered_whatever_made_it(tmp_path: Path) -> None:
         store.end_subject("alice", "logout")
         assert ask(path, "SELECT group_concat(id) FROM ends") == "one,two,three,four"
         clock.now = NOW + RETENTION
-        assert store.purge(clock.now) == 0
+        assert store.purge(clock.now) == 4
         assert ask(path, "SELECT count(*) FROM ends") == 0
         store.add(new_grant(id="five"), 3)
         store.end("five", "logout")
     assert ask(path, "SELECT number FROM ends") == 5, "no number is given twice"
+
+
+# --- what has ended
+
+
+def test_ends_come_in_pages_and_none_is_repeated(tmp_path: Path) -> None:
+    with sqlite(tmp_path / "grants.db", synchronous="NORMAL") as store:
+        begin = store.ended(None, RETENTION).cursor
+        rows = [(str(number), NOW) for number in range(2 * PAGE + 1)]
+        sql = "INSERT INTO ends (id, ended_at) VALUES (?, ?)"
+        store._write(lambda db: db.executemany(sql, rows))
+        for first in (None, begin):
+            found: list[str] = []
+            cursor = first
+            for size, more in ((PAGE, True), (PAGE, True), (1, False), (0, False)):
+                answer = store.ended(cursor, RETENTION)
+                assert (len(answer.grant_ids), answer.more) == (size, more)
+                found += answer.grant_ids
+                cursor = answer.cursor
+            assert found == [one for one, _ in rows]
+
+
+def test_a_full_last_page_says_that_there_is_no_more(tmp_path: Path) -> None:
+    with sqlite(tmp_path / "grants.db", synchronous="NORMAL") as store:
+        rows = [(str(number), NOW) for number in range(PAGE)]
+        sql = "INSERT INTO ends (id, ended_at) VALUES (?, ?)"
+        store._write(lambda db: db.executemany(sql, rows))
+        assert not store.ended(None, RETENTION).more
+
+
+def test_a_purge_takes_nothing_from_a_cursor(tmp_path: Path) -> None:
+    clock = SetClock()
+    with sqlite(tmp_path / "grants.db", clock) as store:
+        for name in ("one", "two"):
+            store.add(new_grant(id=name), 3)
+        store.end("one", "logout")
+        cursor = store.ended(None, RETENTION).cursor
+        clock.now += RETENTION
+        assert store.purge(clock.now) == 1
+        answer = store.ended(cursor, RETENTION)
+        assert (answer.grant_ids, answer.notices) == ((), ())
+        store.end("two", "logout")
+        assert store.ended(answer.cursor, RETENTION).grant_ids == ("two",)
+
+
+def test_ends_of_a_clock_that_was_set_back_are_found_by_who_begins_later(tmp_path: Path) -> None:
+    clock = SetClock()
+    with sqlite(tmp_path / "grants.db", clock) as store:
+        for name in ("old", "before", "meanwhile", "after"):
+            store.add(new_grant(id=name), 9)
+        clock.now = NOW - 2 * RETENTION
+        store.end("old", "logout")
+        for name, now in (("before", NOW), ("meanwhile", NOW - 3600), ("after", NOW + 1)):
+            clock.now = now
+            store.end(name, "logout")
+        found = store.ended(None, RETENTION).grant_ids
+        assert found == ("before", "meanwhile", "after")
+
+
+def test_a_cursor_of_another_history_begins_anew_and_says_so(tmp_path: Path) -> None:
+    path, aside = tmp_path / "grants.db", tmp_path / "aside.db"
+    clock = SetClock()
+
+    def notice(cursor: object) -> str:
+        answer = store.ended(cursor, RETENTION)
+        assert answer.grant_ids == ("one",)
+        again = store.ended(answer.cursor, RETENTION)
+        assert (again.grant_ids, again.notices) == ((), ())
+        assert "grants end --all-before now" in answer.notices[0]
+        return answer.notices[0]
+
+    with sqlite(path, clock) as store:
+        store.add(new_grant(id="one"), 1)
+        store.end("one", "logout")
+        cursor = store.ended(None, RETENTION).cursor
+        ask(path, "UPDATE facts SET value = 'another' WHERE name = 'history'")
+        assert "content was replaced" in notice(cursor)
+        cursor = store.ended(None, RETENTION).cursor
+        store.close()
+        aside.write_bytes(path.read_bytes())
+        aside.replace(path)
+        assert "file was replaced" in notice(cursor)
+        store.add(new_grant(id="two"), 1)
+        store.end("two", "logout")
+        cursor = store.ended(None, RETENTION).cursor
+        ask(path, "DELETE FROM ends WHERE id = 'two'")
+        ask(path, "UPDATE sqlite_sequence SET seq = 1")
+        assert "lost its last ends: 2 were read, and it knows of 1" in notice(cursor)
+
+
+def test_what_has_ended_waits_for_no_reader_and_no_writer(tmp_path: Path) -> None:
+    entered, leave = Event(), Event()
+
+    def hang(_: sqlite3.Connection) -> None:
+        entered.set()
+        leave.wait(60)
+
+    with sqlite(tmp_path / "grants.db") as store, ThreadPoolExecutor(1) as threads:
+        store.add(new_grant(id="one"), 1)
+        store.end("one", "logout")
+        with store._reader.taken():
+            written = threads.submit(store._write, hang)
+            entered.wait(60)
+            assert store.ended(None, RETENTION).grant_ids == ("one",)
+        leave.set()
+        written.result()
+
+
+def test_a_process_of_the_level_before_works_beside(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    with closing(sqlite3.connect(path)) as db:
+        for statement in (one for level in SQLITE_LEVELS[:2] for one in level):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("PRAGMA journal_mode = WAL")
+        insert = (
+            "INSERT INTO grants (id, subject, client_id, scope, generation, rotated_at, "
+            f"created_at, expires_at) VALUES (?, 'alice', '', '', 1, 1, {NOW - 10}, 9e9)"
+        )
+        end = f"UPDATE grants SET ended_at = {NOW}, end_reason = 'x' WHERE id = ?"
+        db.executemany(insert, [("early",), ("late",), ("last",)])
+        db.execute(end, ("early",))
+        db.commit()
+        with sqlite(path) as store:
+            answer = store.ended(None, RETENTION)
+            assert answer.grant_ids == ("early",)
+            db.execute(end, ("late",))
+            db.commit()
+            assert store.ended(answer.cursor, RETENTION).grant_ids == ("late",)
+            store.end("last", "logout")
+            found = db.execute("SELECT id FROM grants WHERE ended_at >= 0").fetchall()
+            assert sorted(found) == [("early",), ("last",), ("late",)]
+            db.execute(insert, ("new",))
+            db.commit()
+            assert store.is_living("new")
+            mark = store.end_before(None)
+            assert mark is not None
+            assert store.grants("alice") == ()
+            assert not store.end("new", "logout")
+
+
+def test_a_mass_end_writes_one_page_or_two_whatever_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "grants.db"
+    with sqlite(path) as store:
+        store._write(
+            lambda db: db.execute(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) "
+                "INSERT INTO grants (id, subject, client_id, scope, generation, rotated_at, "
+                f"created_at, expires_at) SELECT 'g' || n, 's' || n, '', '', 1, 0, {NOW - 1}, 9e9 "
+                "FROM n"
+            )
+        )
+        ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        assert store.end_before(None) == (NOW, NOW)
+        assert path.with_name(f"{path.name}-wal").stat().st_size < 3 * 4200
+        assert not store.is_living("g20000")
+        assert store.page(None, 10).grants == ()
 
 
 @pytest.mark.parametrize("sql", ["CREATE TABLE users (id)", "PRAGMA user_version = 1"])
@@ -311,8 +471,12 @@ def test_a_verb_is_one_commit_and_a_read_is_none(tmp_path: Path) -> None:
             (0, store.end_subject, ("alice", "logout")),
             (1, store.admit, ("key", NOW + 1)),
             (0, store.admit, ("key", NOW + 1)),
+            (0, store.is_living, ("newer",)),
+            (1, store.end_before, (None,)),
+            (0, store.end_before, (None,)),
+            (1, store.purge, (NOW,)),  # it writes the time that it believes, now and then
             (0, store.purge, (NOW,)),
-            (3, store.purge, (NOW + 1e6,)),
+            (1, store.purge, (float("inf"),)),
         ]
         for expected, verb, args in calls:
             before = commits(path)
@@ -328,27 +492,28 @@ def test_no_verb_reads_a_whole_table(tmp_path: Path) -> None:
         for name, sql in SQLITE_STATEMENTS.items():
             nothing = dict.fromkeys(re.findall(r":(\w+)", sql))
             plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", nothing)]
-            if name == "purge_ends":  # by its LIMIT it reads a batch: see below
-                assert "SCAN ends" in plan
-                continue
-            assert not [step for step in plan if step.startswith("SCAN")], (name, plan)
+            # No table at all, and one of a single row: it has the last number of `ends`.
+            read = {"SCAN CONSTANT ROW", *(["SCAN sqlite_sequence"] * (name == "newest_end"))}
+            assert not [one for one in plan if one.startswith("SCAN") and one not in read], name
 
 
 def test_to_purge_ends_reads_no_more_than_a_batch(tmp_path: Path) -> None:
-    with sqlite(tmp_path / "grants.db", synchronous="NORMAL") as store:
+    clock = SetClock()
+    with sqlite(tmp_path / "grants.db", clock, synchronous="NORMAL") as store:
         store.check()
         steps: list[int] = []
-        with store._writing() as db:
+
+        def prepare(db: sqlite3.Connection) -> None:
             ends = ((str(number), NOW) for number in range(100_000))
             db.executemany("INSERT INTO ends (id, ended_at) VALUES (?, ?)", ends)
             db.set_progress_handler(lambda: steps.append(1), 1)
-        store.purge(NOW + 1)
-        assert len(steps) < 100 * DELETED_AT_ONCE
-        steps.clear()
-        store.purge(NOW + RETENTION)
-        with store._reading() as db:
-            assert db.execute("SELECT count(*) FROM ends").fetchone() == (100_000 - 5000,)
-        assert steps
+
+        store._write(prepare)
+        assert store.purge(NOW + 1) == 0
+        assert len(steps) < 1000
+        clock.now = NOW + RETENTION
+        assert store.purge(clock.now) == DELETED_AT_ONCE
+        assert DELETED_AT_ONCE < len(steps) < 100 * DELETED_AT_ONCE
 
 
 def test_a_grant_stays_one_row_whatever_is_done_with_it(tmp_path: Path) -> None:
@@ -369,18 +534,18 @@ def test_how_durable_a_commit_is_can_be_chosen(
 ) -> None:
     with sqlite(tmp_path / "grants.db", synchronous=synchronous) as store:
         store.check()
-        with store._writing() as db:
-            assert db.execute("PRAGMA synchronous").fetchone() == (level,)
+        found = store._write(lambda db: db.execute("PRAGMA synchronous").fetchone())
+        assert found == (level,)
 
 
 def test_purge_forgets_everything_in_batches(tmp_path: Path) -> None:
     clock = SetClock()
     with sqlite(tmp_path / "grants.db", clock, synchronous="NORMAL") as store:
-        store.check()
-        with store._writing() as db:
-            rows = [(f"key {number}", NOW + 1) for number in range(6001)]
-            db.executemany("INSERT INTO admitted VALUES (?, ?)", rows)
-        assert [store.purge(NOW + 1) for _ in range(3)] == [5000, 1001, 0]
+        rows = [(f"key {number}", NOW + 1) for number in range(401)]
+        store._write(lambda db: db.executemany("INSERT INTO admitted VALUES (?, ?)", rows))
+        assert store.purge(NOW + 1) == 0, "not by the store's clock"
+        clock.now += 1
+        assert [store.purge(NOW + 1) for _ in range(4)] == [200, 200, 1, 0]
 
 
 # --- several processes, and the same file again

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from jwt_middleware.stores.sqlite import SQLiteStore
+from jwt_middleware.stores.sqlite.store import LARGEST_LOG
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from jwt_middleware.values.tokens import FrozenDict
 from tests.stores import NOW, RETENTION, Process, SetClock, new_grant, sqlite
@@ -33,6 +34,7 @@ def writes(store: SQLiteStore) -> list[Callable[[], object]]:
         lambda: store.end_subject(SECRET, SECRET),
         lambda: store.admit(SECRET, NOW),
         lambda: store.purge(NOW),
+        lambda: store.end_before(None),
     ]
 
 
@@ -40,6 +42,7 @@ def reads(store: SQLiteStore) -> list[Callable[[], object]]:
     return [
         lambda: store.advance(SECRET, 1, 1, None),
         lambda: store.grants(SECRET),
+        lambda: store.is_living(SECRET),
         lambda: store.ended(None, RETENTION),
     ]
 
@@ -129,8 +132,7 @@ def test_threads_wait_for_their_turn_and_no_longer(tmp_path: Path) -> None:
 def test_a_full_file_takes_back_the_whole_step(tmp_path: Path) -> None:
     with sqlite(tmp_path / "grants.db") as store:
         store.add(new_grant(id="living"), 1)
-        with store._writing() as db:
-            db.execute("PRAGMA max_page_count = 1")  # no more than there are now
+        store._write(lambda db: db.execute("PRAGMA max_page_count = 1"))  # no more than there are
         claims = FrozenDict(text="x" * 100_000)
         with pytest.raises(StoreUnavailable, match="SQLITE_FULL"):
             store.add(new_grant(claims=claims), 1)
@@ -197,6 +199,80 @@ def test_a_directory_that_goes_away_is_no_reason_to_begin_anew(tmp_path: Path) -
         assert store.advance("living", 1, 2, None).advanced
 
 
+def test_a_file_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    path, aside = tmp_path / "grants.db", tmp_path / "aside.db"
+    with sqlite(path) as store, sqlite(path) as worker:
+        store.add(new_grant(id="living"), 1)
+        path.rename(aside)
+        assert_unavailable(writes(store) + reads(store), "FileNotFoundError")
+        for name in ("grants.db-wal", "grants.db-shm"):
+            with pytest.raises(ConfigurationError, match=f"isn't there, but {name} is") as caught:
+                worker.check()
+            assert caught.value.remedy.startswith("stop them and put it back")
+            assert_unavailable(writes(worker)[:1] + reads(worker)[:1], "log everybody out")
+            path.with_name(name).rename(aside.with_name(f"aside{name}"))
+        assert not path.exists()
+        for name in ("grants.db-wal", "grants.db-shm"):
+            aside.with_name(f"aside{name}").rename(path.with_name(name))
+        aside.rename(path)
+        worker.check()
+        assert worker.is_living("living")
+        assert store.advance("living", 1, 2, None).advanced
+
+
+def test_two_processes_that_make_the_file_at_once_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "grants.db"
+    exists = Path.exists
+    asked: list[Path] = []
+
+    def made_meanwhile(one: Path) -> bool:
+        if one == path and not asked:
+            asked.append(one)
+            with sqlite(tmp_path / "other.db") as other:
+                other.check()
+                for suffix in ("-wal", "-shm"):
+                    (tmp_path / f"grants.db{suffix}").touch()
+                path.touch()
+            return False
+        return exists(one)
+
+    monkeypatch.setattr(Path, "exists", made_meanwhile)
+    with sqlite(path) as store:
+        store._check_not_moved()
+    assert asked
+
+
+def test_a_new_file_is_told_of_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "grants.db"
+    with sqlite(path) as store, sqlite(path) as other:
+        store.check()
+        store.check()
+        other.check()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("jwt_middleware", "WARNING")
+    assert record.getMessage().startswith(f"{path} wasn't there, so it was made anew: nobody is")
+
+
+def test_the_log_shrinks_after_a_long_reader(tmp_path: Path) -> None:
+    path, log = tmp_path / "grants.db", tmp_path / "grants.db-wal"
+    with sqlite(path, synchronous="NORMAL") as store:
+        store.add(new_grant(id="living"), 1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM grants").fetchall()
+            fill = "INSERT INTO admitted VALUES (?, 1)"
+            rows = [("x" * 2000 + str(number),) for number in range(10_000)]
+            store._write(lambda db: db.executemany(fill, rows))
+            assert log.stat().st_size > 2 * LARGEST_LOG
+        for generation in (1, 2):  # one writes the log back, the next begins it anew
+            store.advance("living", generation, generation + 1, "parent")
+        assert log.stat().st_size <= LARGEST_LOG
+
+
 def test_a_backup_that_takes_the_place_of_the_file_is_what_counts(tmp_path: Path) -> None:
     path, backup = tmp_path / "grants.db", tmp_path / "backup.db"
     with sqlite(path) as store:
@@ -251,7 +327,7 @@ def test_a_damaged_table_is_an_error_of_the_store(tmp_path: Path) -> None:
     damage(path, first_page=2, last_page=6)  # the grants and their indexes
     with sqlite(path) as store:
         store.check()
-        assert_unavailable([*writes(store)[:5], *reads(store)], "SQLITE_CORRUPT")
+        assert_unavailable([*writes(store)[:5], *reads(store)[:3]], "SQLITE_CORRUPT")
 
 
 def damage(path: Path, first_page: int, last_page: int | None = None) -> None:

@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 from urllib.parse import quote
@@ -60,6 +61,8 @@ def serving(
         TemporaryDirectory(prefix="jwt-middleware-") as directory,
         DemoServer(host, port) as server,
     ):
+        # Made here, because the store warns of a file that it has to make.
+        Path(directory, "grants.db").touch(0o600)
         demo = Demo(
             server.url,
             f"sqlite:///{quote(directory)}/grants.db",

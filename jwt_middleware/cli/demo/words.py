@@ -68,6 +68,7 @@ _IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     "refused": ("warning", "Refused with {0.status}", "{0.method} {0.path}: {1}."),
     "store_failed": ("bad", "Store failed", "It can't {0.verb}: {0.detail}."),
     "store_back": ("good", "Store back", "After {0.seconds:.0f} s."),
+    "store_notice": ("warning", "Store noticed", "It says: {0.notice}."),
     "sync_late": ("bad", "Out of date", "Nothing heard of ended grants for {0.seconds:.0f} s."),
     "keys_changed": ("calm", "Keys changed", "{1}."),
     "key_skipped": ("warning", "Key skipped", "Key {0.kid} can't be used: {0.problem}."),

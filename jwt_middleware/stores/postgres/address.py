@@ -49,6 +49,7 @@ _OUR_OPTIONS: dict[str, Callable[[str], Any]] = {
     "schema": str,
     "pool_min": int,
     "pool_max": int,
+    "feed_idle": float,
     "timeout": float,
     "synchronous_commit": str.lower,
 }

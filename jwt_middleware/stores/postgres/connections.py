@@ -23,7 +23,10 @@ from ...values import forks
 from ...values.flows import Flow, T, ask
 from .wire import (
     Fetch,
+    Rows,
+    Session,
     Statement,
+    TimedOut,
     fetch_over,
     is_dead,
     leaves_sound,
@@ -47,6 +50,23 @@ class Psycopg(NamedTuple):
     loop: Callable[[], Any]  # the event loop that a pool belongs to; None: to the whole process
     wait: Callable[..., Any]
     sleep: Callable[[float], Any]
+    acquire: Callable[[Any, float], Any]  # take a lock within seconds; says whether it could
+
+
+def _setting(settings: dict[str, str]) -> str:
+    """Return SQL that sets them, behind other columns."""
+    return "".join(f", set_config('{name}', '{value}', false)" for name, value in settings.items())
+
+
+def _acquire(lock: Any, seconds: float) -> bool:
+    return bool(lock.acquire(timeout=max(seconds, 0)))
+
+
+async def _aacquire(lock: Any, seconds: float) -> bool:
+    try:
+        return bool(await asyncio.wait_for(lock.acquire(), seconds))
+    except TimeoutError:
+        return False
 
 
 FOR_THREADS: Final = Psycopg(
@@ -56,6 +76,7 @@ FOR_THREADS: Final = Psycopg(
     loop=lambda: None,
     wait=wait_in_thread,
     sleep=time.sleep,
+    acquire=_acquire,
 )
 FOR_LOOPS: Final = Psycopg(
     connection=psycopg.AsyncConnection,
@@ -64,7 +85,17 @@ FOR_LOOPS: Final = Psycopg(
     loop=asyncio.get_running_loop,
     wait=wait_in_loop,
     sleep=asyncio.sleep,
+    acquire=_aacquire,
 )
+
+
+class Feed:
+    """The connection that asks what has ended, and waits for no other verb."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+        self.connection: Any = None  # made at first use, and after a fault
+        self.used_at = -math.inf  # monotonic seconds
 
 
 class OwnPool(NamedTuple):
@@ -72,7 +103,8 @@ class OwnPool(NamedTuple):
 
     pool: Any  # opened at first use
     preparing: Any  # a lock: the first call checks the server, the others wait for it
-    made: WeakSet[Any]  # the pool's connections, to be closed when their loop has gone
+    made: WeakSet[Any]  # its connections, to be closed when their loop has gone
+    feed: Feed
 
 
 class Connections:
@@ -80,10 +112,18 @@ class Connections:
 
     given: Any = None  # the application's own pool, which is never closed here
 
-    def __init__(self, kind: Psycopg, conninfo: str, timeout: float, sizes: dict[str, int]) -> None:
+    def __init__(
+        self,
+        kind: Psycopg,
+        conninfo: str,
+        timeout: float,
+        sizes: dict[str, int],
+        feed_idle: float = math.inf,
+    ) -> None:
         self._kind = kind
         self._conninfo = conninfo
         self._sizes = sizes
+        self._feed_idle = feed_idle  # seconds
         self._refused_at = -math.inf  # when the last attempt to connect failed
         self._own_pools: dict[Any, OwnPool] = {}  # by event loop
         limit = f"{timeout * 1000:.0f}"  # ms
@@ -91,21 +131,25 @@ class Connections:
             "statement_timeout": limit,
             "lock_timeout": limit,
             "idle_in_transaction_session_timeout": limit,
-            "default_transaction_isolation": "'read committed'",
+            "default_transaction_isolation": "read committed",
         }
-        # What is sent on each new connection of ours.
-        self._settings = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
+        # What is set in each new session of ours.
+        self._limits = _setting(settings)
+        # And in that of the feed: to plan a poll takes longer than to answer it. A plan for the
+        # values of the moment always looks cheaper than one that is kept, and that one must read in
+        # the order of an index, however few rows there were when it was made.
+        kept = {"plan_cache_mode": "force_generic_plan"}
+        kept |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+        self._feed_limits = self._limits + _setting(kept)
         _all_connections.add(self)
 
     # --- lending
 
     def fetching(self, deadline: float) -> Fetch:
         """Return a function that sends each statement on a connection of the pool."""
-        return lambda statement: self._lend(
-            deadline, lambda connection: self._fetch(connection, deadline)(statement)
-        )
+        return partial(self._lend, deadline, self._fetch)
 
-    def _lend(self, deadline: float, use: Callable[[Any], Flow[T]]) -> Flow[T]:
+    def _lend(self, deadline: float, use: Callable[..., Flow[T]], *args: Any) -> Flow[T]:
         """Use a connection of the pool until `deadline`. Raises what psycopg raises."""
         pool = self.given
         if pool is None:
@@ -117,7 +161,7 @@ class Connections:
         try:
             if not autocommit:
                 yield from ask(connection.set_autocommit, True)
-            found = yield from use(connection)
+            found = yield from use(connection, deadline, *args)
             is_sound = True
             return found
         except psycopg.Error as error:
@@ -133,18 +177,68 @@ class Connections:
     def use_one(self, deadline: float, use: Callable[[Fetch], Flow[T]]) -> Flow[T]:
         """Use one connection for all that `use` fetches: a new one, or one of a given pool."""
         if self.given is not None:
-            return (yield from self._lend(deadline, lambda one: use(self._fetch(one, deadline))))
-        connect = partial(self._kind.connection.connect, autocommit=True)
-        connection = yield from ask(connect, self._conninfo)
+            return (
+                yield from self._lend(
+                    deadline, lambda one, _: use(partial(self._fetch, one, deadline))
+                )
+            )
+        connection = yield from self._connect()
         try:
-            fetch = self._fetch(connection, deadline)
-            yield from fetch(Statement(self._settings))
-            return (yield from use(fetch))
+            return (yield from use(partial(self._fetch, connection, deadline)))
         finally:
             yield from ask(connection.close)
 
-    def _fetch(self, connection: Any, deadline: float) -> Fetch:
-        return partial(fetch_over, self._kind.wait, connection, deadline)
+    def feed_fetching(self, deadline: float) -> Fetch:
+        """Return a function that sends each statement on the connection for ended grants."""
+        if self.given is not None:
+            return self.fetching(deadline)
+        return partial(self._ask_feed, deadline)
+
+    def _ask_feed(self, deadline: float, statement: Statement) -> Flow[Rows]:
+        own = self.own_pool()
+        feed = own.feed
+        if not (yield from ask(self._kind.acquire, feed.lock, deadline - time.monotonic())):
+            raise TimedOut
+        try:
+            connection = feed.connection
+            if connection is not None and is_dead(connection):
+                yield from ask(connection.close)
+                connection = None
+            if connection is None:
+                if time.monotonic() >= deadline:  # an attempt before this one took all the time
+                    raise TimedOut
+                connection = yield from self._connect()
+                own.made.add(connection)
+            feed.connection, is_kept = connection, False
+            try:
+                rows = yield from self._fetch(connection, deadline, statement)
+                # Whoever asks seldom leaves the server no idle connection meanwhile.
+                is_kept = time.monotonic() - feed.used_at <= self._feed_idle
+                return rows
+            except psycopg.Error as error:
+                is_kept = leaves_sound(error)
+                raise
+            finally:
+                feed.used_at = time.monotonic()
+                if not is_kept:
+                    feed.connection = None
+                    yield from ask(connection.close)
+        finally:
+            feed.lock.release()
+
+    def connect_again(self) -> Flow[None]:
+        """Make a connection beside others, and close it. Raises what psycopg raises."""
+        connection = yield from self._connect()
+        yield from ask(connection.close)
+
+    def _connect(self) -> Flow[Any]:
+        connect = partial(self._kind.connection.connect, autocommit=True)
+        connection = yield from ask(connect, self._conninfo)
+        Session.of(connection, self._feed_limits)
+        return connection
+
+    def _fetch(self, connection: Any, deadline: float, statement: Statement) -> Flow[Rows]:
+        return fetch_over(self._kind.wait, connection, deadline, statement)
 
     def _take(self, pool: Any, deadline: float) -> Flow[Any]:
         begun, longest = time.monotonic(), REFUSED_AFTER
@@ -180,7 +274,8 @@ class Connections:
 
         def configure(connection: Any) -> Any:
             made.add(connection)
-            return connection.execute(self._settings)
+            Session.of(connection, self._limits)
+            return self._kind.sleep(0)  # the pool awaits it, or doesn't
 
         pool = self._kind.pool(
             self._conninfo,
@@ -194,7 +289,7 @@ class Connections:
             name=POOL_NAME,
             open=False,
         )
-        return OwnPool(pool, self._kind.lock(), made)
+        return OwnPool(pool, self._kind.lock(), made, Feed(self._kind.lock()))
 
     def _note_refusal(self, _: object) -> None:
         self._refused_at = time.monotonic()
@@ -212,6 +307,8 @@ class Connections:
         own = self._own_pools.pop(self._kind.loop(), None)
         if own is not None:
             yield from ask(own.pool.close)
+            if own.feed.connection is not None:
+                yield from ask(own.feed.connection.close)
 
 
 # A forked child must not use its parent's connections. It keeps the objects, because deleting them

@@ -6,39 +6,40 @@ schema is one transaction of several statements.
 
 from __future__ import annotations
 
-from logging import getLogger
+from collections.abc import Callable
 
 import psycopg
 
 from ...values.flows import Flow
 from ..store_options import wrong_store
-from .sql import (
-    NEEDED,
-    OLDEST_SERVER,
-    RIGHTS,
-    SCHEMA,
-    SCHEMA_LEVELS,
-    SERVER,
-    TABLES,
-    grant_sql,
-    lock_sql,
-    right_sql,
-    schema_sql,
-)
+from .rights import RIGHTS, grant_sql, rights_asked_sql
+from .schema import lock_sql, schema_sql
+from .schema_levels import SCHEMA_LEVELS
+from .sql import OLDEST_SERVER, SCHEMA, SERVER, TABLES
 from .verbs import VerbOptions
 from .wire import Fetch, Statement
 
 
-def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+def check_server(
+    options: VerbOptions, connect_again: Callable[[], Flow[None]], fetch: Fetch
+) -> Flow[None]:
     """Check the server, and make the schema or bring it up to date.
+
+    `connect_again` makes another connection beside that of `fetch`, and closes it.
 
     Raises:
         ConfigurationError: says what is wrong with server, schema or rights, and the way out.
 
     """
-    ((number, encoding, is_standby, is_read_only, isolation, role),) = yield from fetch(
-        Statement(SERVER, {})
-    )
+    rows = yield from fetch(Statement(SERVER, {}))
+    ((number, encoding, is_standby, is_read_only, isolation, role, version),) = rows
+    if "PGlite" in version:
+        try:
+            yield from connect_again()
+        except psycopg.OperationalError:
+            raise wrong_store(
+                "PGlite takes one connection at a time", "start its server with -m 20"
+            ) from None
     if number < OLDEST_SERVER * 10000:
         raise wrong_store(
             f"PostgreSQL {number // 10000} is too old", f"{OLDEST_SERVER} is the first"
@@ -54,12 +55,14 @@ def check_server(options: VerbOptions, fetch: Fetch) -> Flow[None]:
         # A login waits for another login of its subject, and then must see and count it.
         raise wrong_store(f"the pool's sessions are {isolation}", "default: READ COMMITTED")
     level = yield from _schema_level(options, fetch)
-    if options.serve and level < len(SCHEMA_LEVELS):
-        yield from _upgrade(options, fetch)
-    elif not level:
-        raise wrong_store(
-            f"the schema {options.schema} isn't there", "start the service that issues tokens first"
-        )
+    if level < len(SCHEMA_LEVELS):
+        if not options.serve:
+            missing = "up to date" if level else "there"
+            raise wrong_store(
+                f"the schema {options.schema} isn't {missing}",
+                "start the service that issues tokens first",
+            )
+        yield from _upgrade(options, fetch, level)
     yield from _check_rights(options, role, fetch)
 
 
@@ -83,9 +86,17 @@ def _schema_level(options: VerbOptions, fetch: Fetch) -> Flow[int]:
     return int(level)
 
 
-def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
+def _upgrade(options: VerbOptions, fetch: Fetch, level: int) -> Flow[None]:
     schema = options.schema
-    yield from fetch(Statement("BEGIN"))
+    try:
+        yield from fetch(Statement("BEGIN"))
+    except psycopg.errors.ProtocolViolation:  # as PgBouncer has it
+        raise wrong_store(
+            f"the schema {schema} isn't there or not up to date, and the pooler allows no "
+            "transactions: it is in statement mode",
+            "let the schema's owner run, on the server itself, what this prints: "
+            f"jwt-middleware grants schema --schema {schema} --since {level}",
+        ) from None
     yield from fetch(Statement(lock_sql(schema)))
     # Read again under the lock: another process may have made it meanwhile.
     level = yield from _schema_level(options, fetch)
@@ -107,25 +118,19 @@ def _upgrade(options: VerbOptions, fetch: Fetch) -> Flow[None]:
 
 def _check_rights(options: VerbOptions, role: str, fetch: Fetch) -> Flow[None]:
     """Raise ConfigurationError where the role lacks a right that the store needs."""
-    missing = {}
-    for right, where in RIGHTS[options.serve]:
-        try:
-            ((has,),) = yield from fetch(Statement(right_sql(right, where, options.schema), {}))
-        except (
-            psycopg.errors.InsufficientPrivilege,  # the right to look into the schema
-            psycopg.errors.UndefinedTable,  # of a schema that isn't up to date
-        ):
-            has = False
-        if not has:
-            missing[right, where] = grant_sql(right, where, role, options.schema)
-    if needed := [missing[one] for one in NEEDED[options.serve] if one in missing]:
-        raise wrong_store(f"the role {role} lacks rights", "; ".join(needed))
+    rights, schema = RIGHTS[options.serve], options.schema
+    try:
+        (found,) = yield from fetch(Statement(rights_asked_sql(rights, schema), {}))
+    except psycopg.errors.InsufficientPrivilege:  # the right to look into the schema
+        found = ()
+        for one in rights:
+            try:
+                (has,) = yield from fetch(Statement(rights_asked_sql([one], schema), {}))
+            except psycopg.errors.InsufficientPrivilege:
+                has = (False,)
+            found += has
+    missing = [
+        grant_sql(*one, role, schema) for one, has in zip(rights, found, strict=True) if not has
+    ]
     if missing:
-        getLogger("jwt_middleware").warning(
-            "The role %s may not read all that the schema %s has for it, and goes on without: "
-            "it hears of every ended grant. When the service that issues tokens is up to date, "
-            "let the owner run: %s",
-            role,
-            options.schema,
-            "; ".join(missing.values()),
-        )
+        raise wrong_store(f"the role {role} lacks rights", "; ".join(missing))

@@ -6,6 +6,7 @@ server's. Two stores run the same flows, one sync and one async.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from asyncio import timeout as atimeout
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Concatenate, Final, Generic, Self, TypeVar
 from ...values import forks
 from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.flows import Flow, P, T, arun, ask, run
-from ..contract import HEARING, Cursor, Ended
+from ..contract import Cursor, Ended
 from ..store_options import STORE_TIMEOUT, wrong_store
 from ..two_kinds import awaited, waiting
 from .sql import statements
@@ -29,7 +30,7 @@ try:
     from .connections import FOR_LOOPS, FOR_THREADS, Connections, Psycopg
     from .server_check import check_server
     from .verbs import VerbOptions, Verbs
-    from .wire import TimedOut
+    from .wire import Fetch, TimedOut
 except ImportError:
     raise wrong_store(
         "postgresql:// needs psycopg and its pool",
@@ -57,6 +58,7 @@ class _Postgres(Generic[Pool]):
         schema: str = "jwt_middleware",
         pool_min: int = 0,
         pool_max: int = 10,
+        feed_idle: float = math.inf,
         timeout: float = STORE_TIMEOUT,
         synchronous_commit: str = "on",
         serve: bool = True,
@@ -68,6 +70,8 @@ class _Postgres(Generic[Pool]):
             raise wrong_store(
                 "pool_max must be at least 1, and pool_min not more", "0 and 10 are usual"
             )
+        if not feed_idle >= 0:
+            raise wrong_store("feed_idle must not be negative", "leave it out to stay connected")
         if synchronous_commit not in ("on", "off"):
             raise wrong_store("synchronous_commit must be on or off", "off may lose rotations only")
         self._options = VerbOptions(
@@ -84,6 +88,7 @@ class _Postgres(Generic[Pool]):
             conninfo(address, timeout),
             timeout,
             {"min_size": pool_min, "max_size": pool_max},
+            feed_idle,
         )
         self._is_prepared = False
 
@@ -93,8 +98,8 @@ class _Postgres(Generic[Pool]):
     ) -> Self:
         """Return the store at `postgresql://...`; the server's clock counts, `clock` does not.
 
-        Options in the query: `schema`, `pool_min`, `pool_max`, `timeout` (seconds) and
-        `synchronous_commit` (on or off). All others are libpq's, such as `sslmode`.
+        Options in the query: `schema`, `pool_min`, `pool_max`, `feed_idle` and `timeout` (seconds),
+        and `synchronous_commit` (on or off). All others are libpq's, such as `sslmode`.
         """
         address, options = postgres_address(url)
         return cls(address, retention=retention, serve=serve, **options)
@@ -104,7 +109,8 @@ class _Postgres(Generic[Pool]):
         """Return a store that borrows from the application's own pool, and never closes it.
 
         Options are those of the class. The application opens and sizes the pool, and makes a new
-        one after a fork. Give its connections a statement_timeout below 10 seconds.
+        one after a fork. Give its connections a statement_timeout below 10 seconds. `ended` is
+        asked on it, too: let it have a connection more than all else needs.
         """
         store = cls(retention=retention, **options)
         store._connections.given = pool
@@ -126,24 +132,24 @@ class _Postgres(Generic[Pool]):
             raise wrong_store(f"PostgreSQL can't be used: {kind}", remedy) from None
 
     def _make_ready(self, deadline: float) -> Flow[None]:
-        yield from self._connections.use_one(deadline, partial(check_server, self._options))
+        check = partial(check_server, self._options, self._connections.connect_again)
+        yield from self._connections.use_one(deadline, check)
         self._is_prepared = True
 
     def _within(
         self,
-        seconds: float,
+        fetching: Callable[[float], Fetch],
         verb: Callable[Concatenate[Verbs, P], Flow[T]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Flow[T]:
-        """Run a verb within a time in seconds; every fault becomes StoreUnavailable."""
+        """Run a verb within the store's time; every fault becomes StoreUnavailable."""
         forks.notice()
-        deadline = time.monotonic() + min(seconds, self._timeout)
-        fetch = self._connections.fetching(deadline)
+        deadline = time.monotonic() + self._timeout
         try:
             if not self._is_prepared:
                 yield from ask(self._get_ready, deadline)
-            return (yield from verb(Verbs(self._options, fetch), *args, **kwargs))
+            return (yield from verb(Verbs(self._options, fetching(deadline)), *args, **kwargs))
         except ConfigurationError as error:
             # `check` raises it as ConfigurationError at the start; a verb may raise one error only.
             raise StoreUnavailable(error.problem) from None
@@ -167,7 +173,10 @@ class PostgresStore(_Postgres[ConnectionPool[Any]]):
             libpq's default. Of several hosts the one that accepts writes is used.
         retention: seconds that ends are kept, longer than any access token can live.
         schema: the name of the schema that is made for the grants.
-        pool_min, pool_max: connections that are kept, and the most of this process.
+        pool_min, pool_max: connections that are kept, and the most of this process. `ended` has
+            one of its own beside them.
+        feed_idle: seconds that this one may be idle. If it was idle longer before a question, it is
+            closed behind it. By default it is kept.
         timeout: seconds that a verb takes at most, for all that it waits for; at most 9.
         synchronous_commit: on or off, for rotations.
         serve: False for a service that only asks for ended grants: it needs, and checks, fewer
@@ -213,7 +222,7 @@ class PostgresStore(_Postgres[ConnectionPool[Any]]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return run(self._within(self._timeout, verb, *args, **kwargs))
+        return run(self._within(self._connections.fetching, verb, *args, **kwargs))
 
     add = waiting(Verbs.add)
     advance = waiting(Verbs.advance)
@@ -221,14 +230,15 @@ class PostgresStore(_Postgres[ConnectionPool[Any]]):
     end = waiting(Verbs.end)
     end_subject = waiting(Verbs.end_subject)
     grants = waiting(Verbs.grants)
+    end_before = waiting(Verbs.end_before)
+    is_living = waiting(Verbs.is_living)
     admit = waiting(Verbs.admit)
     purge = waiting(Verbs.purge)
     page = waiting(Verbs.page)
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
-        """See `Store.ended`."""
-        # Less time than other verbs have: the thread that waits serves no request meanwhile.
-        return run(self._within(HEARING, Verbs.ended, cursor, horizon))
+        """See `Store.ended`. It has a connection of its own."""
+        return run(self._within(self._connections.feed_fetching, Verbs.ended, cursor, horizon))
 
 
 class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
@@ -259,7 +269,7 @@ class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return await arun(self._within(self._timeout, verb, *args, **kwargs))
+        return await arun(self._within(self._connections.fetching, verb, *args, **kwargs))
 
     add = awaited(Verbs.add)
     advance = awaited(Verbs.advance)
@@ -267,9 +277,15 @@ class AsyncPostgresStore(_Postgres[AsyncConnectionPool[Any]]):
     end = awaited(Verbs.end)
     end_subject = awaited(Verbs.end_subject)
     grants = awaited(Verbs.grants)
-    ended = awaited(Verbs.ended)
     admit = awaited(Verbs.admit)
     purge = awaited(Verbs.purge)
+    end_before = awaited(Verbs.end_before)
+    is_living = awaited(Verbs.is_living)
+
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        """See `Store.ended`. It has a connection of its own."""
+        fetching = self._connections.feed_fetching
+        return await arun(self._within(fetching, Verbs.ended, cursor, horizon))
 
 
 # Remedies by words in an error's class or message; the first word found counts.

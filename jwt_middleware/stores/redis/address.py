@@ -28,9 +28,9 @@ class Address:
     pool_max: int
     timeout: float  # seconds
 
-    def within(self, timeout: float) -> Address:
-        """Return the same address with another time-out."""
-        return replace(self, pool_max=2, timeout=timeout)
+    def for_one(self) -> Address:
+        """Return the same address for one thread or task: it needs one connection to a server."""
+        return replace(self, pool_max=2)  # one more for what redis-py asks a Cluster itself
 
     def client(self) -> Any:
         """Return a sync client."""
@@ -100,6 +100,7 @@ _REDIS_OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "wait_replicas": int,
     "wait_timeout": float,
     "pool_max": int,
+    "feed_idle": float,
 }
 _SENTINEL_OPTIONS: Final = {"sentinel_username": "username", "sentinel_password": "password"}
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password")
@@ -110,9 +111,9 @@ def parse_redis_url(url: str) -> tuple[Address, dict[str, Any]]:
 
     `redis://host`, `redis+sentinel://host,host/service`, `redis+cluster://host,host`; `rediss` for
     TLS. Options: `prefix`, `timeout`, `wait_replicas`, `wait_timeout` (see `RedisStore`),
-    `pool_max` (connections to one server), `client_name`; with TLS `ssl_ca_certs`, `ssl_certfile`,
-    `ssl_keyfile`, and but for a Cluster `ssl_password` (that key's); with Sentinel
-    `sentinel_username`, `sentinel_password`.
+    `pool_max` (connections to one server), `feed_idle` (see `FeedPace`), `client_name`; with TLS
+    `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, and but for a Cluster `ssl_password` (that
+    key's); with Sentinel `sentinel_username`, `sentinel_password`.
 
     Raises:
         ConfigurationError: for anything else. The error never quotes the URL, which holds a

@@ -14,19 +14,24 @@ from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.flows import Flow
 from ...values.tokens import bare_grant
 from ..contract import SHARDS, new_grant_id, shard
-from ..memory import OVERLAP
 from ..store_options import check_engine_version, wrong_store
+from . import server_facts
+from .commands import FORMER_OVERLAP
 from .verbs import RedisVerbs
 
 OLDEST_REDIS: Final = (6, 2)
 
 # The rights that the verbs need, for `ACL SETUSER`; <prefix> is the store's. A service that only
-# reads ended grants (serve=False) needs no right to run a script or to change anything.
+# only reads (serve=False) needs no right to run a script or to change anything: it reads the log of
+# ends, the mark of a mass end, and the row of a grant whose token it has been shown.
 RIGHTS_TO_SERVE: Final = (
-    "~{<prefix>?:}* ~<prefix>:k:* +evalsha +eval +get +set +del +exists +time "
-    "+zadd +zrangebyscore +zremrangebyscore +pexpire +wait"
+    "~{<prefix>?:}* ~<prefix>:k:* +evalsha +eval +get +set +del +exists +time +info "
+    "+zadd +zrangebyscore +zrevrange +zremrangebyscore +pexpire +wait"
 )
-RIGHTS_TO_HEAR: Final = "~{<prefix>?:}e +time +zrangebyscore +exists"
+RIGHTS_TO_HEAR: Final = (
+    "~{<prefix>?:}e ~{<prefix>?:}t ~{<prefix>?:}g* "
+    "+time +info +get +zrangebyscore +zrevrange +exists"
+)
 RIGHTS_IN_A_CLUSTER: Final = "+cluster|slots +command"
 
 
@@ -43,17 +48,18 @@ def check_all(verbs: RedisVerbs) -> Flow[None]:
             hello = dict(zip(hello[::2], hello[1::2], strict=True))
         _check_server(hello)
         if verbs.serve:
-            (memory,) = yield from link.send(log, ((b"INFO", b"memory"),))
+            (memory,) = yield from link.send(log, (server_facts.MEMORY,))
             _check_memory(memory)
             for letter in letters if len(letters) < len(SHARDS) else letters[:1]:
                 yield from _try_verbs(verbs, letter)
-    yield from verbs.ended(None, OVERLAP)
+    yield from verbs.ended(None, FORMER_OVERLAP)
+    yield from verbs.is_living(new_grant_id("jwt-middleware check"))
 
 
 def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
     subjects = (f"jwt-middleware check {number}" for number in count())
     subject = next(one for one in subjects if shard(one) == letter)
-    now = yield from verbs.time(letter)
+    now = (yield from verbs.time(letter)) / 1000
     # It expires by itself, without a purge.
     grant = bare_grant(new_grant_id(subject), subject, now=now, expires_at=now + 1)
     yield from verbs.add(grant, 1)
@@ -66,6 +72,11 @@ def _try_verbs(verbs: RedisVerbs, letter: str) -> Flow[None]:
 
 
 def _check_server(hello: Mapping[bytes, Any]) -> None:
+    if hello.get(b"server") == b"fakeredis":
+        raise wrong_store(
+            "this is fakeredis, whose scripts lack struct and cmsgpack",
+            "memory:// for tests, or a real server",
+        )
     version = tuple(map(int, re.findall(rb"[0-9]+", hello[b"version"])[:2]))
     check_engine_version("Redis", version, OLDEST_REDIS, "update it")
     if hello[b"mode"] == b"sentinel":
@@ -79,8 +90,7 @@ def _check_memory(info: bytes | Exception) -> None:
         return  # the user needn't have this right
     if isinstance(info, Exception):
         raise info
-    lines = info.splitlines()
-    if b"maxmemory:0" not in lines and b"maxmemory_policy:noeviction" not in lines:
+    if server_facts.may_forget(info):
         raise wrong_store(
             "its maxmemory-policy lets it forget logins, and who has logged out, when it is full",
             "maxmemory-policy noeviction; give caches a server of their own",
@@ -106,6 +116,10 @@ def _tls_kind(error: BaseException | None) -> str | None:
 _NO_RIGHT: Final = re.compile("ACL failure in script|user executing the script|-NOPERM")
 
 
+# What redis-py calls an error of this code where a script before Redis 7 isn't in between.
+_NAMES: Final = {"OOM": "OutOfMemoryError", "READONLY": "ReadOnlyError"}
+
+
 def kind_of(error: Exception) -> str:
     """Return the server's error code, or the error's class; no message: it may quote a value."""
     if isinstance(error, StoreUnavailable):
@@ -118,14 +132,25 @@ def kind_of(error: Exception) -> str:
         text = str(error)
         if _NO_RIGHT.search(text):
             return "NoPermissionError"
+        if match := re.match(r"(?:ERR )?unknown command ['`]?([A-Za-z]+)", text):
+            return f"no command {match[1].upper()}"
         if match := re.match(r"(?:.*: -)?([A-Z]{3,})\b", text):
-            return match[1]
+            return _NAMES.get(match[1], match[1])
     return type(error).__name__
 
 
-_REDIS_REMEDY: Final = (
-    "is the address right, and the server up? Where it speaks TLS the address begins with rediss, "
-    "and gives ssl_certfile and ssl_keyfile if it wants a certificate"
+_TLS_REMEDY: Final = (
+    "where it speaks TLS the address begins with rediss, and gives ssl_certfile and ssl_keyfile if "
+    "it wants a certificate"
+)
+_REDIS_REMEDY: Final = f"is the address right, and the server up? W{_TLS_REMEDY[1:]}"
+_PROXY_REMEDY: Final = (
+    "a proxy such as twemproxy (nutcracker) lacks TIME, HELLO, INFO and WAIT, and may hang up for "
+    "each: give the address of the server itself"
+)
+_NO_LUA_REMEDY: Final = (
+    "it runs no scripts: in Valkey Lua is a module, which must be built and loaded, and no command "
+    "may be renamed"
 )
 _FILES_OF_ADDRESS: Final = (
     "the files that the address names must be there, and this process may read them"
@@ -152,10 +177,23 @@ _REDIS_REMEDIES: Final = {
 }
 
 
+def _has_hung_up(error: BaseException | None) -> bool:
+    """Say whether a server was reached and closed the connection."""
+    while error is not None:
+        if isinstance(error, ConnectionResetError) or "closed by server" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def refused(verbs: RedisVerbs, error: Exception) -> ConfigurationError:
     """Return the error that says why a store can't be used, and the remedy."""
     kind = kind_of(error)
     remedy = _REDIS_REMEDIES.get(kind, _REDIS_REMEDY)
+    if kind.startswith("no command"):
+        remedy = _NO_LUA_REMEDY if "EVAL" in kind else _PROXY_REMEDY
+    if kind == "ConnectionError" and _has_hung_up(error):
+        kind, remedy = f"{kind}, it hangs up", f"{_TLS_REMEDY}; {_PROXY_REMEDY}"
     if kind == "NoPermissionError":
         rights = RIGHTS_TO_SERVE if verbs.serve else RIGHTS_TO_HEAR
         remedy = (

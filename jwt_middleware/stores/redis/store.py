@@ -6,6 +6,7 @@ Two stores, one sync and one async, run the same verbs (`verbs.py`).
 from __future__ import annotations
 
 import os
+import time
 from asyncio import AbstractEventLoop, get_running_loop
 from asyncio import timeout as time_limit
 from collections.abc import Callable
@@ -15,12 +16,34 @@ from weakref import WeakKeyDictionary
 
 from ...values.errors import StoreUnavailable
 from ...values.flows import Flow, P, T, arun, run
-from ..contract import HEARING, Cursor, Ended
+from ..contract import Cursor, Ended
+from ..store_options import wrong_store
 from ..two_kinds import awaited, waiting
 from .address import parse_redis_url
 from .links import AWAITED, FAULTS, WAITING, ServerLink, open_link
 from .start_checks import check_all, kind_of, refused
 from .verbs import RedisVerbs
+
+
+class FeedPace:
+    """How often ended grants are asked for, so that a connection that is seldom used isn't kept.
+
+    Args:
+        idle: seconds, the option `feed_idle`. After a longer pause before a question the connection
+            is closed behind the answer, so that it doesn't stay open for the next pause.
+
+    """
+
+    def __init__(self, idle: float) -> None:
+        if not idle >= 0:
+            raise wrong_store("feed_idle must not be negative", "leave it out to stay connected")
+        self._idle = idle
+        self._asked_at = float("-inf")
+
+    def is_slow(self) -> bool:
+        """Note that a question was answered; say whether the pause before it was too long."""
+        before, self._asked_at = self._asked_at, time.monotonic()
+        return self._asked_at - before > self._idle
 
 
 class RedisStore:
@@ -53,7 +76,8 @@ class RedisStore:
         self._verbs = RedisVerbs(self._link, retention=retention, **options)
         self._links: dict[int, ServerLink] = {}
         self._locks: dict[int, Lock] = {}
-        self._ear: RedisStore | None = None  # a store with a short time-out, for `ended`
+        self._ear: RedisStore | None = None  # for `ended`: with a client of its own
+        self._pace = FeedPace(float("inf"))
 
     @classmethod
     def from_url(
@@ -61,10 +85,10 @@ class RedisStore:
     ) -> RedisStore:
         """Return the store at a URL; see `parse_redis_url`. The engine has a clock of its own."""
         address, options = parse_redis_url(url)
+        pace = FeedPace(options.pop("feed_idle", float("inf")))
         store = cls(address.client, retention=retention, serve=serve, **options)
-        # A short time-out, because a thread that waits for ended grants serves no request.
-        ear = address.within(2 * HEARING).client  # half to connect, half for the answer
-        store._ear = cls(ear, retention=retention, prefix=store._verbs.prefix, serve=False)
+        store._ear = cls(address.for_one().client, retention=retention, serve=serve, **options)
+        store._pace = pace
         return store
 
     def check(self) -> None:
@@ -112,13 +136,20 @@ class RedisStore:
     end = waiting(RedisVerbs.end)
     end_subject = waiting(RedisVerbs.end_subject)
     grants = waiting(RedisVerbs.grants)
+    end_before = waiting(RedisVerbs.end_before)
+    is_living = waiting(RedisVerbs.is_living)
     admit = waiting(RedisVerbs.admit)
     purge = waiting(RedisVerbs.purge)
     page = waiting(RedisVerbs.page)
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        return (self._ear or self)._carry_out(RedisVerbs.ended, cursor, horizon)
+        ear = self._ear or self
+        try:
+            return ear._carry_out(RedisVerbs.ended, cursor, horizon)
+        finally:
+            if self._pace.is_slow() and self._ear is not None:
+                self._ear.close()
 
 
 class AsyncRedisStore:
@@ -132,6 +163,8 @@ class AsyncRedisStore:
         self._client = client
         self._verbs = RedisVerbs(self._link, retention=retention, **options)
         self._links: WeakKeyDictionary[AbstractEventLoop, ServerLink] = WeakKeyDictionary()
+        self._ear: AsyncRedisStore | None = None  # for `ended`: with a client of its own
+        self._pace = FeedPace(float("inf"))
 
     @classmethod
     def from_url(
@@ -139,11 +172,17 @@ class AsyncRedisStore:
     ) -> AsyncRedisStore:
         """Return the store at a URL; see `parse_redis_url`. The engine has a clock of its own."""
         address, options = parse_redis_url(url)
-        return cls(address.async_client, retention=retention, serve=serve, **options)
+        pace = FeedPace(options.pop("feed_idle", float("inf")))
+        store = cls(address.async_client, retention=retention, serve=serve, **options)
+        ear = address.for_one().async_client
+        store._ear = cls(ear, retention=retention, serve=serve, **options)
+        store._pace = pace
+        return store
 
     async def check(self) -> None:
         """Try everything that will be needed. Raises ConfigurationError with the way out."""
         try:
+            self._link().check_timeout()
             async with time_limit(2 * self._verbs.timeout):
                 await arun(check_all(self._verbs))
         except (*FAULTS, StoreUnavailable) as error:
@@ -154,6 +193,8 @@ class AsyncRedisStore:
         link = self._links.pop(get_running_loop(), None)
         if link is not None:
             await arun(link.close())
+        if self._ear is not None:
+            await self._ear.aclose()
 
     def _link(self) -> ServerLink:
         loop = get_running_loop()
@@ -179,6 +220,16 @@ class AsyncRedisStore:
     end = awaited(RedisVerbs.end)
     end_subject = awaited(RedisVerbs.end_subject)
     grants = awaited(RedisVerbs.grants)
-    ended = awaited(RedisVerbs.ended)
+    end_before = awaited(RedisVerbs.end_before)
+    is_living = awaited(RedisVerbs.is_living)
     admit = awaited(RedisVerbs.admit)
     purge = awaited(RedisVerbs.purge)
+
+    async def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
+        """See `Store.ended`."""
+        ear = self._ear or self
+        try:
+            return await ear._carry_out(RedisVerbs.ended, cursor, horizon)
+        finally:
+            if self._pace.is_slow() and self._ear is not None:
+                await self._ear.aclose()

@@ -1,4 +1,4 @@
-"""One connection that the threads of a process share, and how it is closed at a fork.
+"""A connection that the threads of a process share, and how it is closed at a fork.
 
 SQLite's locks don't work in a child that has inherited a connection, and the file would be damaged
 (https://www.sqlite.org/howtocorrupt.html, 2.6). So no connection is open during a fork. When uWSGI
@@ -11,7 +11,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from operator import methodcaller
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -33,6 +34,8 @@ class SharedConnection:
 
     """
 
+    _tries_itself = False  # where another process holds a lock; else SQLite waits for it
+
     def __init__(
         self, path: Path, timeout: float, begin: Callable[[sqlite3.Connection], None]
     ) -> None:
@@ -40,10 +43,11 @@ class SharedConnection:
         self._timeout = timeout
         self._begin = begin
         self._db: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # which file is open: device and inode
+        self.file: tuple[int, int] | None = None  # which file is open: device and inode
         self._opener = 0  # the id of the process that opened it
         self._lock = Lock()
         self._is_held = False  # by `before_fork`
+        self._tenths: int | None = None  # of a second that SQLite waits for a lock; None: unknown
         _all.append(ref(self, _all.remove))
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
@@ -52,21 +56,32 @@ class SharedConnection:
         else:
             self._keep_open()
 
-    @contextmanager
-    def taken(self) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+    def taken(self) -> AbstractContextManager[tuple[sqlite3.Connection, float]]:
         """Take a turn: give the connection, and the time when the turn must be over.
 
         After any error the connection is closed, which rolls back its transaction. Raises
         StoreUnavailable.
         """
         forks.notice()
-        deadline = time.monotonic() + self._timeout
+        return self.taken_until(time.monotonic() + self._timeout)
+
+    @contextmanager
+    def taken_until(
+        self, deadline: float
+    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+        """Take a turn that must be over at a time of `time.monotonic`; see `taken`."""
         lock = self._lock
-        if not lock.acquire(timeout=self._timeout):
+        if not lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise StoreUnavailable("SQLITE_BUSY: another thread has its turn")
-        is_done = False
+        # Where the file is missing the connection stays open: to close the last one would delete
+        # `-wal`, and then the next process would take it for a place where no file has been yet.
+        is_done = True
         try:
-            yield self._live(), deadline
+            found = os.stat(self._path)
+            is_done = False
+            db = self._live((found.st_dev, found.st_ino))
+            self._set_patience(db, deadline)
+            yield db, deadline
             is_done = True
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(error_name(error)) from None
@@ -75,19 +90,17 @@ class SharedConnection:
                 self._drop()
             lock.release()
 
-    def _live(self) -> sqlite3.Connection:
+    def _live(self, file: tuple[int, int]) -> sqlite3.Connection:
         if _inherited_connections:
             raise StoreUnavailable(
                 "this process was forked while the file was open: start it anew; a server that "
                 "forks without Python's hooks has to make the application in each worker"
             )
-        found = os.stat(self._path)
-        file = (found.st_dev, found.st_ino)
-        if file != self._file:
+        if file != self.file:
             # The file was moved, or replaced by a backup: writes to the old file would be lost.
             self._drop()
         if self._db is None:
-            self._file = file  # read before the file is opened, so that a later change is noticed
+            self.file = file  # read before the file is opened, so that a later change is noticed
             self._opener = os.getpid()
             self._db = sqlite3.connect(
                 # rw: never create the file here. If the file were missing, an empty one would log
@@ -99,7 +112,17 @@ class SharedConnection:
                 timeout=self._timeout,
             )
             self._begin(self._db)
+            self._tenths = None
         return self._db
+
+    def _set_patience(self, db: sqlite3.Connection, deadline: float) -> None:
+        # For what reads, a wait is needed only while another process repairs the file after a third
+        # was killed. In tenths of a second, so that it is rarely set.
+        left = 0.0 if self._tries_itself else max(deadline - time.monotonic(), 0.1)
+        tenths = int(10 * left)
+        if tenths != self._tenths:
+            db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
+            self._tenths = tenths
 
     def _drop(self) -> None:
         db, self._db = self._db, None
@@ -141,7 +164,7 @@ _all: list[ReferenceType[SharedConnection]] = []
 _inherited_connections: list[sqlite3.Connection] = []
 
 
-def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
+def _for_all(do: Callable[[SharedConnection], object]) -> Callable[[], None]:
     """Return a function that calls `do` with each connection of this process."""
 
     def do_all() -> None:
@@ -151,9 +174,9 @@ def _for_all(do: Callable[[SharedConnection], None]) -> Callable[[], None]:
     return do_all
 
 
-before_fork = _for_all(SharedConnection.before_fork)
-after_fork = _for_all(SharedConnection.after_fork)
-after_fork_in_child = _for_all(SharedConnection.after_fork_in_child)
+before_fork = _for_all(methodcaller("before_fork"))
+after_fork = _for_all(methodcaller("after_fork"))
+after_fork_in_child = _for_all(methodcaller("after_fork_in_child"))
 # Windows doesn't fork, and has no such function: `dict` takes the same names and does nothing.
 getattr(os, "register_at_fork", dict)(before=before_fork, after_in_parent=after_fork)
 forks.in_child(after_fork_in_child)

@@ -65,66 +65,100 @@ SQLITE_LEVELS: Final = (
         "CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID",
         "INSERT INTO facts VALUES ('level', 2)",
     ),
+    (
+        # A reader of ends that is new begins with a time. One that isn't names the history that it
+        # has read: `grants restore` begins another, in which numbers may be given again.
+        "CREATE INDEX ends_at ON ends (ended_at)",
+        "INSERT INTO facts VALUES ('history', lower(hex(randomblob(16))))",
+        "UPDATE facts SET value = 3 WHERE name = 'level'",
+    ),
 )
 # `PRAGMA user_version`: the last level that older packages can't work with. An older package reads
 # this number, and refuses the file.
 LAST_BREAKING_LEVEL: Final = 1
 
-# All statements of the verbs. A test checks that none of them reads a whole table.
+# All statements of the verbs. A test checks that none of them reads a whole table. The mark of a
+# mass end is two facts, `before` and `marked_at`: nothing that was created before `before` lives.
 _TEMPLATES: Final = {
     "add": "INSERT INTO grants (<row>) VALUES (<values>) ON CONFLICT (id) DO NOTHING",
     "limit": (
         "UPDATE grants SET ended_at = :now, end_reason = 'limit' WHERE number IN "
-        "(SELECT number FROM grants WHERE <living> ORDER BY number DESC LIMIT -1 OFFSET :limit) "
+        "(SELECT number FROM grants WHERE <current> ORDER BY number DESC LIMIT -1 OFFSET :limit) "
         "RETURNING id"
     ),
-    "read": "SELECT <row> FROM grants WHERE id = :id",
+    "read": "SELECT <row>, <mark> FROM grants WHERE id = :id",
     "advance": (
         "UPDATE grants SET generation = :target, parent = :parent, rotated_at = :now "
-        "WHERE id = :id AND generation = :source AND ended_at IS NULL AND expires_at > :now "
+        "WHERE id = :id AND generation = :source AND <living> AND expires_at > :now "
         "RETURNING <row>"
     ),
     "use": (
-        "UPDATE grants SET last_used_at = :now "
-        "WHERE id = :id AND ended_at IS NULL AND expires_at > :now"
+        "UPDATE grants SET last_used_at = :now WHERE id = :id AND <living> AND expires_at > :now"
     ),
-    "end": (
-        "UPDATE grants SET ended_at = :now, end_reason = :reason "
-        "WHERE id = :id AND ended_at IS NULL"
-    ),
+    "end": ("UPDATE grants SET ended_at = :now, end_reason = :reason WHERE id = :id AND <living>"),
     "end_subject": (
-        "UPDATE grants SET ended_at = :now, end_reason = :reason WHERE <living> RETURNING id"
+        "UPDATE grants SET ended_at = :now, end_reason = :reason WHERE <current> RETURNING id"
     ),
-    "grants": "SELECT <row> FROM grants WHERE <living> ORDER BY number DESC",
+    "is_living": "SELECT count(*) FROM grants WHERE id = :id AND <living>",
+    "grants": "SELECT <row> FROM grants WHERE <current> ORDER BY number DESC",
     "page": (
-        "SELECT number, <row> FROM grants WHERE number > :position AND ended_at IS NULL "
+        "SELECT number, <row> FROM grants WHERE number > :position AND <living> "
         "AND expires_at > :now ORDER BY number LIMIT :count"
     ),
-    "ended": "SELECT id FROM grants WHERE ended_at >= :since",
+    "mark": "SELECT <mark>",
+    "set_fact": (
+        "INSERT INTO facts VALUES (:name, :value) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    ),
+    # AUTOINCREMENT keeps the last number that was given in `sqlite_sequence`, also after a purge.
+    "newest_end": (
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'ends'), 0), "
+        "(SELECT value FROM facts WHERE name = 'history'), <mark>"
+    ),
+    # `+`: else SQLite looks for the smallest number by reading the table from its beginning.
+    "first_end": "SELECT min(+number) FROM ends WHERE ended_at >= :since",
+    "ends": "SELECT number, id FROM ends WHERE number > :number ORDER BY number LIMIT :count",
     "admit": (
         "INSERT INTO admitted (key, until) VALUES (:key, :until) "
         "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= :now"
+    ),
+    "believed": (
+        "SELECT (SELECT value FROM facts WHERE name = 'believed'), "
+        "(SELECT value FROM facts WHERE name = 'believed_at'), (SELECT min(expires_at) FROM grants)"
     ),
     "purge": (
         "DELETE FROM grants WHERE number IN (SELECT number FROM grants WHERE expires_at <= :at "
         "AND (ended_at IS NULL OR ended_at + :retention <= :at) LIMIT :batch)"
     ),
-    # Reads only rows that it may delete: the oldest have the lowest numbers.
     "purge_ends": (
-        "DELETE FROM ends WHERE number IN (SELECT number FROM (SELECT number, ended_at FROM ends "
-        "ORDER BY number LIMIT :batch) WHERE ended_at + :retention <= :at)"
+        "DELETE FROM ends WHERE number IN "
+        "(SELECT number FROM ends WHERE ended_at <= :at - :retention LIMIT :batch)"
     ),
     "purge_keys": (
         "DELETE FROM admitted WHERE key IN "
-        "(SELECT key FROM admitted WHERE until <= :at LIMIT :batch)"
+        "(SELECT key FROM admitted WHERE until <= :now LIMIT :batch)"
     ),
 }
-SQLITE_STATEMENTS: Final = {
-    name: text.replace("<row>", ", ".join(FIELDS))
-    .replace("<values>", ", ".join(f":{one}" for one in FIELDS))
-    .replace("<living>", "subject = :subject AND ended_at IS NULL AND expires_at > :now")
-    for name, text in _TEMPLATES.items()
+_BEFORE: Final = "(SELECT value FROM facts WHERE name = 'before')"
+_MARKED_AT: Final = _BEFORE.replace("before", "marked_at")
+_PARTS: Final = {
+    "<current>": "subject = :subject AND <living> AND expires_at > :now",
+    "<living>": f"ended_at IS NULL AND created_at >= coalesce({_BEFORE}, created_at)",
+    "<mark>": f"{_BEFORE}, {_MARKED_AT}",
+    "<row>": ", ".join(FIELDS),
+    "<values>": ", ".join(f":{one}" for one in FIELDS).replace(
+        ":created_at", f"max(:now, coalesce({_BEFORE}, :now))"
+    ),
 }
+
+
+def _completed(text: str) -> str:
+    for name, part in _PARTS.items():
+        text = text.replace(name, part)
+    return text
+
+
+SQLITE_STATEMENTS: Final = {name: _completed(text) for name, text in _TEMPLATES.items()}
 
 
 def make_schema(db: sqlite3.Connection, path: Path, deadline: float) -> None:

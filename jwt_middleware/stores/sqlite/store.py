@@ -1,29 +1,30 @@
 """Grants in one SQLite file: durable, and shared by the threads and processes of one machine.
 
-A process has two connections, opened when they are first needed: one writes, one reads, and threads
-take turns at each. SQLite lets one writer in at a time anyway, and a thread that waits here is
-woken when it is its turn; a read takes microseconds and waits for no writer
-(https://www.sqlite.org/wal.html). Processes take turns by trying again twice a millisecond.
-SQLite's own busy handler sleeps up to 100 ms between two tries: a log-out could time out while
-other processes refresh all the time.
+A process has three connections, opened when they are first needed: one writes, one reads, one asks
+for what has ended. Threads take turns to read: a read takes microseconds and waits for no writer
+(https://www.sqlite.org/wal.html). SQLite lets one writer in at a time anyway: what threads want to
+write meanwhile is one commit. Processes take turns by trying again twice a millisecond. SQLite's
+own busy handler sleeps up to 100 ms between two tries: a log-out could time out while other
+processes refresh all the time.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
 from ...values.errors import ConfigurationError, StoreUnavailable
+from ...values.flows import T
 from ...values.tokens import Grant
-from ..contract import Advanced, Cursor, Ended, Page
+from ..contract import Advanced, Cursor, Ended, Mark, Page
 from ..grant_rows import read, written
-from ..memory import OVERLAP, PURGE_AT_MOST, since
 from ..store_options import (
     STORE_TIMEOUT,
     check_engine_version,
@@ -31,11 +32,17 @@ from ..store_options import (
     read_options,
     wrong_store,
 )
-from .connections import SharedConnection, begin_writing, error_name, retry_while_busy
+from .backups import back_up, restore
+from .connections import SharedConnection, error_name, retry_while_busy
+from .ends_feed import mark_of, read_ends
+from .grouped_commits import GroupedWriter
+from .purging import Purging
 from .schema import SQLITE_LEVELS, SQLITE_STATEMENTS, check_owner, make_schema, schema_level
 
 OLDEST_SQLITE: Final = (3, 35)  # the first with RETURNING
-DELETED_AT_ONCE: Final = 500  # rows of one transaction: other writers wait no longer than that
+# Octets of `-wal`, to which it is cut after a long reader has let it grow. It is usually written
+# back at 4 MB, so that it isn't cut all the time.
+LARGEST_LOG: Final = 8 * 2**20
 
 
 class SQLiteStore:
@@ -45,7 +52,7 @@ class SQLiteStore:
     the end of the process; a power cut may undo the last commits, and a commit costs a tenth.
 
     SQLite keeps `-wal` and `-shm` beside the file, so a copy of the file alone is no backup; this
-    is one: `sqlite3 grants.db ".backup copy.db"`. On a network file system the file would be
+    is one: `jwt-middleware grants backup FILE`. On a network file system the file would be
     damaged. The file is readable by its owner only, because it lists the logins. It holds no token
     or secret that could be used.
 
@@ -80,13 +87,14 @@ class SQLiteStore:
             raise wrong_store("needs the path of a file", "sqlite:///grants.db; or memory://")
         self._path = Path(name).absolute()  # a daemon may change its directory later
         self._clock = clock
-        self._retention = retention
+        self._purging = Purging(clock, retention)
         self._synchronous = synchronous
         self._timeout = timeout
         self._is_prepared = False
         self._preparing = SharedConnection(self._path, timeout, self._set_up)
         self._reader = SharedConnection(self._path, timeout, self._set_up_and_check)
-        self._writer = SharedConnection(self._path, timeout, self._set_up_and_check)
+        self._writer = GroupedWriter(self._path, timeout, self._set_up_and_check)
+        self._poller = SharedConnection(self._path, timeout, self._set_up_and_check)
 
     @classmethod
     def from_url(cls, url: str, *, clock: Callable[[], float], retention: float) -> SQLiteStore:
@@ -128,8 +136,22 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close what is open. A later verb opens it anew."""
-        for shared in (self._preparing, self._reader, self._writer):
+        for shared in (self._preparing, self._reader, self._writer, self._poller):
             shared.close()
+
+    # --- by the command line
+
+    def backup(self, target: Path) -> None:
+        """See `back_up`."""
+        with closing(self._preparing):
+            back_up(self._preparing, self._path, target)
+
+    def restore(self, source: Path) -> None:
+        """See `backups.restore`; where there is no file, it is made."""
+        with closing(self._preparing):
+            restore(self._preparing, self._path, source, self._create)
+
+    # --- preparing
 
     def _prepare(self) -> None:
         deadline = time.monotonic() + self._timeout
@@ -150,13 +172,36 @@ class SQLiteStore:
         # file is closed here: closing an existing one would drop the locks of this process's
         # connections (https://www.sqlite.org/howtocorrupt.html, 2.2).
         try:
-            with suppress(FileExistsError):
-                self._path.touch(0o600, exist_ok=False)
+            self._check_not_moved()
+            self._path.touch(0o600, exist_ok=False)
+        except FileExistsError:
+            return
         except OSError as error:
             raise StoreUnavailable(error_name(error)) from None
+        logging.getLogger("jwt_middleware").warning(
+            "%s wasn't there, so it was made anew: nobody is logged in. If it has been moved or "
+            "deleted, stop all processes that use it, and put it back",
+            self._path,
+        )
+
+    def _check_not_moved(self) -> None:
+        """Raise ConfigurationError where the file was moved away under processes that use it."""
+        if self._path.exists():
+            return
+        for suffix in ("-wal", "-shm"):
+            beside = self._path.with_name(self._path.name + suffix)
+            # The file is looked for again: another process may have made both meanwhile.
+            if beside.exists() and not self._path.exists():
+                raise wrong_store(
+                    f"{self._path} isn't there, but {beside.name} is: it was moved or deleted "
+                    "while processes used it, and a new one would log everybody out",
+                    "stop them and put it back, beside its -wal; or move its -wal and -shm away, "
+                    "too, and run `jwt-middleware grants restore` with a backup, or begin anew",
+                )
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        db.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
         if self._synchronous == "FULL":
             db.execute("PRAGMA fullfsync = ON")  # macOS: write through the drive's cache, too
             db.execute("PRAGMA checkpoint_fullfsync = ON")
@@ -175,17 +220,21 @@ class SQLiteStore:
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         """See `Store.add`."""
         row = written(grant)
-        with self._writing() as db:
-            if not db.execute(SQLITE_STATEMENTS["add"], row).rowcount:
+
+        def work(db: sqlite3.Connection) -> tuple[str, ...]:
+            if not self._ask(db, "add", **row).rowcount:
                 return ()
             return _grant_ids(self._ask(db, "limit", subject=grant.subject, limit=limit))
+
+        return self._write(work)
 
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
         if source == target:
-            with self._reading() as db:
+            with self._reading(self._reader) as db:
                 return Advanced(False, _grant_of(db, grant_id))
-        with self._writing() as db:
+
+        def work(db: sqlite3.Connection) -> Advanced:
             rows = self._ask(
                 db, "advance", id=grant_id, source=source, target=target, parent=parent
             ).fetchall()
@@ -193,58 +242,66 @@ class SQLiteStore:
                 return Advanced(True, read(rows[0]))
             return Advanced(False, _grant_of(db, grant_id))
 
+        return self._write(work)
+
     def use(self, grant_id: str) -> None:
         """See `Store.use`."""
-        with self._writing() as db:
-            self._ask(db, "use", id=grant_id)
+        self._write(lambda db: self._ask(db, "use", id=grant_id))
 
     def end(self, grant_id: str, reason: str) -> bool:
         """See `Store.end`."""
-        with self._writing() as db:
-            return self._ask(db, "end", id=grant_id, reason=reason).rowcount > 0
+        return self._write(lambda db: self._ask(db, "end", id=grant_id, reason=reason).rowcount > 0)
 
     def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
         """See `Store.end_subject`."""
-        with self._writing() as db:
-            return _grant_ids(self._ask(db, "end_subject", subject=subject, reason=reason))
+        return self._write(
+            lambda db: _grant_ids(self._ask(db, "end_subject", subject=subject, reason=reason))
+        )
+
+    def end_before(self, time: float | None) -> Mark | None:
+        """See `Store.end_before`."""
+
+        def work(db: sqlite3.Connection) -> Mark | None:
+            now = self._clock()
+            mark = Mark(now if time is None else time, now)
+            if mark.before > now:
+                return None
+            former = mark_of(db.execute(SQLITE_STATEMENTS["mark"]).fetchone())
+            if former is not None and former.before >= mark.before:
+                return former
+            for name, value in (("before", mark.before), ("marked_at", mark.made_at)):
+                self._ask(db, "set_fact", name=name, value=value)
+            return mark
+
+        return self._write(work)
+
+    def is_living(self, grant_id: str) -> bool:
+        """See `Store.is_living`."""
+        with self._reading(self._reader) as db:
+            (count,) = self._ask(db, "is_living", id=grant_id).fetchone()
+            return bool(count)
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """See `Store.grants`."""
-        with self._reading() as db:
+        with self._reading(self._reader) as db:
             return tuple(map(read, self._ask(db, "grants", subject=subject).fetchall()))
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         """See `Store.ended`."""
-        with self._reading() as db:
-            now = self._clock()
-            return Ended(
-                _grant_ids(self._ask(db, "ended", since=since(cursor, now, horizon))), now - OVERLAP
-            )
+        with self._reading(self._poller) as db:
+            return read_ends(db, self._poller.file, cursor, self._clock() - horizon)
 
     def admit(self, key: str, until: float) -> bool:
         """See `Store.admit`."""
-        with self._writing() as db:
-            return self._ask(db, "admit", key=key, until=until).rowcount > 0
+        return self._write(lambda db: self._ask(db, "admit", key=key, until=until).rowcount > 0)
 
     def purge(self, now: float) -> int:
-        """See `Store.purge`."""
-        asked = {"at": now, "retention": self._retention, "batch": DELETED_AT_ONCE}
-        self._purge("purge_ends", asked)
-        return self._purge("purge", asked) + self._purge("purge_keys", asked)
-
-    def _purge(self, statement: str, asked: dict[str, float]) -> int:
-        total = 0
-        while total < PURGE_AT_MOST:
-            with self._writing() as db:
-                count = db.execute(SQLITE_STATEMENTS[statement], asked).rowcount
-            total += count
-            if count < DELETED_AT_ONCE:
-                break
-        return total
+        """See `Store.purge`; a clock that has gone far ahead isn't believed."""
+        return self._write(lambda db: self._purging.purge(db, now))
 
     def page(self, position: Cursor | None, count: int) -> Page:
         """See `Listing.page`; here the oldest first."""
-        with self._reading() as db:
+        with self._reading(self._reader) as db:
             rows = self._ask(db, "page", position=position or 0, count=count).fetchall()
             return Page(tuple(read(row[1:]) for row in rows), rows[-1][0] if rows else None)
 
@@ -254,34 +311,24 @@ class SQLiteStore:
     # --- turns
 
     @contextmanager
-    def _turn(
-        self, shared: SharedConnection
-    ) -> Generator[tuple[sqlite3.Connection, float], None, None]:
+    def _reading(self, shared: SharedConnection) -> Generator[sqlite3.Connection, None, None]:
         try:
             if not self._is_prepared:
                 self._prepare()
-            with shared.taken() as turn:
-                yield turn
+            with shared.taken() as (db, _):
+                yield db
         except ConfigurationError as error:
             # `check` raises it unchanged at the start; a verb may raise StoreUnavailable only.
             raise StoreUnavailable(error.problem) from None
 
-    @contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
-        with self._turn(self._reader) as (db, deadline):
-            # A wait is needed only while another process repairs the file after a third was killed.
-            # In tenths of a second, so that few different statements are cached.
-            tenths = max(int(10 * (deadline - time.monotonic())), 1)
-            db.execute(f"PRAGMA busy_timeout = {100 * tenths}")
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection, None, None]:
-        """Run a transaction: after an error before its end, all of it is rolled back."""
-        with self._turn(self._writer) as (db, deadline):
-            begin_writing(db, deadline)
-            yield db
-            db.execute("COMMIT")
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a transaction: after an error before its end, all of the work is rolled back."""
+        try:
+            if not self._is_prepared:
+                self._prepare()
+            return self._writer.write(work)
+        except ConfigurationError as error:
+            raise StoreUnavailable(error.problem) from None
 
 
 def _grant_ids(found: sqlite3.Cursor) -> tuple[str, ...]:
@@ -290,7 +337,10 @@ def _grant_ids(found: sqlite3.Cursor) -> tuple[str, ...]:
 
 def _grant_of(db: sqlite3.Connection, grant_id: str) -> Grant | None:
     row = db.execute(SQLITE_STATEMENTS["read"], {"id": grant_id}).fetchone()
-    return None if row is None else read(row)
+    if row is None:
+        return None
+    grant, mark = read(row[:-2]), mark_of(row[-2:])
+    return grant if mark is None else mark.applied(grant)
 
 
 def parse_sqlite_url(url: str) -> tuple[str, dict[str, Any]]:
