@@ -163,7 +163,10 @@ def _scope_line(claims: FrozenDict, policy: Policy) -> Line:
     found = " ".join(sorted(reader.read(claims))) or "none"
     given = ", ".join(f"{name} {value!r}" for name, value in reader.sources(claims))
     some = "" if limit is None else f"; this issuer may give {' '.join(sorted(limit)) or 'none'}"
-    return Line("ok", "scope", f"{found}; from {given}{some}" if given else f"{found}{some}")
+    seen = f"{found}; from {given}{some}" if given else f"{found}{some}"
+    if found == "none" and any(value not in ("", ()) for _, value in reader.sources(claims)):
+        return Line("warn", "scope", seen, "see `scope_claims` and what follows it in Profile")
+    return Line("ok", "scope", seen)
 
 
 def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
