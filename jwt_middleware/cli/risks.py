@@ -123,8 +123,10 @@ def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
     )
 
 
-# What every ID token has (OpenID Connect Core s2): to require these tells no kinds apart.
-_IN_ID_TOKENS = frozenset(("iss", "sub", "aud", "exp", "iat"))
+# What ID tokens have, too (OpenID Connect Core s2): to require these tells no kinds apart.
+_IN_ID_TOKENS = frozenset(
+    ("iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp", "sid")
+)
 
 
 def _audience_with_comma(one: AnyIssuer, _: Settings) -> Iterable[str]:

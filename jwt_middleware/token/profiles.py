@@ -71,7 +71,9 @@ class Profile:
         # Whether they are right is checked with the settings.
         for one in fields(self):
             value = getattr(self, one.name)
-            if isinstance(value, list):
+            if one.name in ("types", "required") and isinstance(value, set | list | tuple):
+                value = frozenset(value)
+            elif isinstance(value, list):
                 value = tuple(tuple(x) if isinstance(x, list) else x for x in value)
             elif isinstance(value, Mapping):
                 value = FrozenDict(value)
