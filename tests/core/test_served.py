@@ -80,7 +80,8 @@ def test_its_scopes_open_a_route_and_no_other(one: Served) -> None:
 @pytest.mark.parametrize("one", ALL)
 def test_a_token_without_scopes_opens_no_route_that_asks_for_one(one: Served) -> None:
     # All that the profiles name; `sub` can't be left out.
-    without = dict.fromkeys(("scope", "scp", "roles", "permissions"), ABSENT)
+    names = ("scope", "scp", "roles", "permissions")
+    without: dict[str, Any] = dict.fromkeys(names, ABSENT)
     token = one.token(**without)
     if "sub" in profile_of(one.name).scope_claims:
         token = one.token(sub="system:serviceaccount:shop:other")
@@ -105,11 +106,15 @@ def test_its_id_token_is_refused_whatever_its_audience(one: Served) -> None:
 @pytest.mark.parametrize("one", ALL)
 def test_a_token_for_another_audience_is_refused(one: Served) -> None:
     settings = settings_of(one)
-    name = settings.profile.audience_claim
+
+    def token(audience: object) -> str:
+        changed: dict[str, Any] = {settings.profile.audience_claim: audience}
+        return one.token(**changed)
+
     for other in ("https://other.example.com", f"{one.audience}/", one.audience.swapcase()):
         if other != one.audience:
-            assert reason(settings, one.token(**{name: other})) == "audience_not_ours"
-    assert reason(settings, one.token(**{name: ABSENT})) == "claim_missing"
+            assert reason(settings, token(other)) == "audience_not_ours"
+    assert reason(settings, token(ABSENT)) == "claim_missing"
     assert reason(settings.replace(audience="https://other.example.com"), one.token()) == (
         "audience_not_ours"
     )
