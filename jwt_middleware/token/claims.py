@@ -38,22 +38,28 @@ class Policy:
     required: frozenset[str] = field(init=False)  # claims that must be there
     one_of: tuple[tuple[str, ...], ...] = field(init=False)  # of each, one must be there
     more_identifiers: tuple[str, ...] = field(init=False)  # beside IDENTIFIERS
+    values: tuple[tuple[str, object], ...] = field(init=False)  # claims that must have these
+    names: tuple[str, str] | None = field(init=False)  # of subject and client, if they are fixed
     reader: ScopeReader = field(init=False)
 
     def __post_init__(self) -> None:
         profile = self.profile
+        subjects, clients = profile.subject_claims, profile.client_claims
         # The claims of this profile that stand for those of RFC 9068.
         stand_ins = {
             "aud": (profile.audience_claim,),
-            "sub": profile.subject_claims,
-            "client_id": profile.client_claims,
+            "sub": subjects,
+            "client_id": clients,
         }
         needed = [stand_ins.get(name, (name,)) for name in profile.required]
         several = tuple(names for names in needed if len(names) > 1)
         single = {names[0] for names in needed if len(names) == 1}
-        more = dict.fromkeys((*profile.subject_claims, *profile.client_claims))
+        more = dict.fromkeys((*subjects, *clients))
+        is_fixed = len(subjects) == len(clients) == 1
         for name, value in (
             ("audience_claim", profile.audience_claim),
+            ("values", tuple(profile.claims.items())),
+            ("names", (subjects[0], clients[0]) if is_fixed else None),
             ("required", frozenset(single.union(profile.claims))),
             ("one_of", several),
             ("more_identifiers", tuple(one for one in more if one not in IDENTIFIERS)),
@@ -64,13 +70,17 @@ class Policy:
 
 def missing_claims(claims: FrozenDict, policy: Policy) -> list[str]:
     """Return the claims that must be there and aren't, in order."""
-    several = (" or ".join(names) for names in policy.one_of if _first(claims, names) is None)
-    return sorted({*policy.required.difference(claims), *several})
+    missing = [*policy.required.difference(claims)]
+    missing += [" or ".join(names) for names in policy.one_of if _first(claims, names) is None]
+    return sorted(missing)
 
 
 def _first(claims: FrozenDict, names: tuple[str, ...]) -> str | None:
     """Return the first of several claims that is there; an empty one isn't."""
-    return next((one for one in names if claims.get(one, "") != ""), None)
+    for one in names:
+        if claims.get(one, "") != "":
+            return one
+    return None
 
 
 def check_issuer(claims: FrozenDict, policy: Policy, _: float) -> None:
@@ -98,9 +108,17 @@ def check_audience(claims: FrozenDict, policy: Policy, _: float) -> None:
 
 def check_values(claims: FrozenDict, policy: Policy, _: float) -> None:
     """Check the claims that must have one exact value, of one type: True isn't 1."""
-    for name, value in policy.profile.claims.items():
-        if type(claims[name]) is not type(value) or claims[name] != value:
-            raise InvalidToken(reasons.CLAIM_VALUE, name)
+    name = _wrong_value(claims, policy)
+    if name is not None:
+        raise InvalidToken(reasons.CLAIM_VALUE, name)
+
+
+def _wrong_value(claims: FrozenDict, policy: Policy) -> str | None:
+    for name, value in policy.values:
+        given = claims[name]
+        if type(given) is not type(value) or given != value:
+            return name
+    return None
 
 
 def check_expiration(claims: FrozenDict, policy: Policy, now: float) -> None:
@@ -195,7 +213,7 @@ def _plainly_hold(claims: FrozenDict, policy: Policy, now: float) -> bool:
             and "".join(ids).isprintable()
             and "nbf" not in claims
             and "cnf" not in claims
-            and not policy.profile.claims
+            and (not policy.values or _wrong_value(claims, policy) is None)
         )
     except (KeyError, TypeError):
         return False
@@ -253,18 +271,18 @@ class Accepted(NamedTuple):
     life: float  # what the token says of it, from its issue to its end, without the leeway
 
 
+def _names(claims: FrozenDict, profile: Profile) -> tuple[str, str]:
+    """Return the claims that name the subject and the client of a token."""
+    subjects, clients = profile.subject_claims, profile.client_claims
+    return _first(claims, subjects) or subjects[0], _first(claims, clients) or clients[0]
+
+
 def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
     """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check_claims(claims, policy, now)
-    subjects, clients = policy.profile.subject_claims, policy.profile.client_claims
-    token = AccessToken(
-        claims,
-        policy.own,
-        policy.reader.read(claims),
-        subjects[0] if len(subjects) == 1 else _first(claims, subjects) or subjects[0],
-        clients[0] if len(clients) == 1 else _first(claims, clients) or clients[0],
-    )
+    subject, client = policy.names or _names(claims, policy.profile)
+    token = AccessToken(claims, policy.own, policy.reader.read(claims), subject, client)
     for one in policy.checks:
         try:
             accepted = one(token)

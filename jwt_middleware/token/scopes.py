@@ -19,6 +19,7 @@ from .profiles import ClaimPath, Profile
 # RFC 6749 s3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), scope = scope-token *( SP scope-token
 # ). Some issuers send "" for no scope.
 _SCOPE = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")
+_WORD = re.compile(r"[!#-\[\]-~]+")
 _ABSENT = object()
 
 
@@ -29,7 +30,7 @@ def is_scope(value: str) -> bool:
 
 def is_scope_token(value: object) -> bool:
     """Say whether `value` is one word of a scope (RFC 6749 s3.3)."""
-    return isinstance(value, str) and value != "" and " " not in value and is_scope(value)
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
 def steps_of(path: ClaimPath) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def values_of(claim: object) -> Iterable[str]:
     """
     if type(claim) is str:
         return claim.split(" ") if claim and is_scope(claim) else ()
-    return (one for one in claim if type(one) is str) if type(claim) is tuple else ()
+    return [one for one in claim if type(one) is str] if type(claim) is tuple else ()
 
 
 def with_included(implies: Mapping[str, str]) -> dict[str, frozenset[str]]:
@@ -110,17 +111,21 @@ class ScopeReader:
 
     def scopes_of(self, found: Any) -> frozenset[str]:
         """Return the scopes that a claim gives, or several claims."""
-        several = found if type(found) is _Several else (found,)
-        values = {one for claim in several for one in values_of(claim)}
+        if type(found) is _Several:
+            values = {one for claim in found for one in values_of(claim)}
+        else:
+            values = set(values_of(found))
         if self._prefix:
             size = len(self._prefix)
             values = {one[size:] for one in values if one.startswith(self._prefix)}
         if self._map:  # their values may be any text, such as the name of a group
             values = {ours for one in values for ours in self._map.get(one, ())}
-        values = set(filter(is_scope_token, values))
+        scopes = frozenset(one for one in values if _WORD.fullmatch(one))
         if self._limit is not None:
-            values &= self._limit
-        return frozenset(values).union(*(self._included.get(one, NO_SCOPES) for one in values))
+            scopes &= self._limit
+        if self._included:
+            scopes = scopes.union(*(self._included.get(one, NO_SCOPES) for one in scopes))
+        return scopes
 
 
 class _Several(tuple[Any, ...]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ SCOPED = [pytest.param(one, id=name) for name, one in ISSUERS.items() if one.sco
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[World]:
+def opened(settings: Settings) -> Generator[World]:
     world = World(settings)
     try:
         yield world
