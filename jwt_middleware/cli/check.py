@@ -91,6 +91,8 @@ ERRORS: tuple[tuple[str, str], ...] = (
     (r"would accept tokens long after their end", "RS-30"),
     (r"tokens for every other service would pass", "RS-34"),
     (r"what we issue follows RFC 9068|doesn't require ", "RS-35"),
+    (r"goes in a circle", "RS-61"),
+    (r"`audience_claim` of", "RS-62"),
     (r"isn't the same for every client|has a fragment", "RS-70"),
     (r"isn't in the audience|isn't trusted", "RS-71"),
     (r"through the issuer's metadata|is not https, and its host", "RS-72"),

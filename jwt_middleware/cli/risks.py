@@ -111,7 +111,9 @@ def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
 
 def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
     # An ID token has the type JWT or no type, and the client's id as its audience.
-    if one.profile.types.isdisjoint(("", "jwt")):
+    profile = one.profile
+    tells_apart = profile.claims or not profile.required <= _IN_ID_TOKENS or profile.id_tokens
+    if profile.types.isdisjoint(("", "jwt")) or tells_apart:
         return []
     return (
         f"{name!r} looks like a client's id, and {one.profile.name} takes tokens of the type that "
@@ -121,13 +123,21 @@ def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
     )
 
 
+# What ID tokens have, too (OpenID Connect Core s2): to require these tells no kinds apart.
+_IN_ID_TOKENS = frozenset(
+    ("iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp", "sid")
+)
+
+
 def _audience_with_comma(one: AnyIssuer, _: Settings) -> Iterable[str]:
     return (f"{name!r} is one name, with a comma in it" for name in one.audience if "," in name)
 
 
 def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
     guarded = [route.path for route in settings.routes if route.scope]
-    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded:
+    # A map names all that the issuer may give.
+    is_limited = one.profile.scope_map or not one.profile.scope_claims
+    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded and not is_limited:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
@@ -215,6 +225,16 @@ RULES: tuple[Risk, ...] = (
         _each_issuer("audience"),
         _client_as_audience,
         "have the issuer give this service an audience of its own",
+    ),
+    Risk(
+        "id-tokens",
+        _each_issuer("profile"),
+        _when(
+            lambda one: one.profile.id_tokens,
+            "{0.profile.name} takes ID tokens: they say who logged in at a client, not what that "
+            "client may do here, and no log-out ends them",
+        ),
+        "take one at a login route, and issue tokens of your own",
     ),
     Risk(
         "audience-with-comma",

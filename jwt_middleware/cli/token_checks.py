@@ -14,7 +14,7 @@ from ..jose import jws
 from ..jose.jws import Parsed
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.claims import IDENTIFIERS, Policy, accept, check_type, time_of
+from ..token.claims import IDENTIFIERS, Policy, accept, check_type, missing_claims, time_of
 from ..token.profiles import Profile
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
@@ -55,7 +55,7 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         jws.check_signature(parsed, key)
         yield Line("ok", what, f"by {key.kid}")
         what, shows = "claims", lambda: f"{policy.profile.name} requires it"
-        yield Line("ok", what, _required(parsed.claims, policy.profile))
+        yield Line("ok", what, _required(parsed.claims, policy))
     except OAuthError as error:
         yield _failed_line(what, error, shows())
         for rest in TOKEN_CHECKS[TOKEN_CHECKS.index(what) + 1 :]:
@@ -75,6 +75,7 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
         except InvalidToken as error:
             has_failed = True
             yield _failed_line(name, error, shown)
+    yield _scope_line(parsed.claims, policy)
     # The application's own checks run only for a token that passed all others.
     if has_failed:
         yield Line("-", "checks", "not looked at")
@@ -121,18 +122,24 @@ def _shows_keys(trust: Trust, kid: str | None) -> str:
     return f"it says kid {kid or 'none'}; from {origin(trust.given.keys)} there are {known}"
 
 
-def _required(claims: FrozenDict, profile: Profile) -> str:
-    missing = profile.required.difference(claims)
+def _required(claims: FrozenDict, policy: Policy) -> str:
+    missing = missing_claims(claims, policy)
     if missing:
-        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(sorted(missing)))
-    return ", ".join(sorted(profile.required))
+        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(missing))
+    return ", ".join(sorted({*policy.required, *map(" or ".join, policy.one_of)}))
 
 
 def _shows_audience(claims: FrozenDict, policy: Policy, now: float) -> str:
-    given = claims["aud"]
+    given = claims[policy.audience_claim]
     names = given if isinstance(given, tuple) else (given,)
     ours = ", ".join(repr(one) for one in sorted(policy.audience))
-    return f"for {', '.join(map(repr, names)) or 'nobody'}; this service is {ours}"
+    where = "" if policy.audience_claim == "aud" else f" by {policy.audience_claim}"
+    return f"for {', '.join(map(repr, names)) or 'nobody'}{where}; this service is {ours}"
+
+
+def _shows_values(claims: FrozenDict, policy: Policy, now: float) -> str:
+    wanted = policy.profile.claims
+    return ", ".join(f"{one} {claims[one]!r}, wanted {wanted[one]!r}" for one in wanted) or "none"
 
 
 def _shows_time(name: str, words: str) -> Shows:
@@ -146,15 +153,20 @@ def _shows_time(name: str, words: str) -> Shows:
 
 
 def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
-    return ", ".join(f"{one} {claims[one]!r}" for one in IDENTIFIERS if one in claims)
+    names = (*IDENTIFIERS, *policy.more_identifiers)
+    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
 
 
-def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:
-    if "scope" not in claims:
-        return "none"
-    given, limit = claims["scope"], policy.scopes
+def _scope_line(claims: FrozenDict, policy: Policy) -> Line:
+    """Show what gives scopes. A token is never refused for its scope alone."""
+    reader, limit = policy.reader, policy.scopes
+    found = " ".join(sorted(reader.read(claims))) or "none"
+    given = ", ".join(f"{name} {value!r}" for name, value in reader.sources(claims))
     some = "" if limit is None else f"; this issuer may give {' '.join(sorted(limit)) or 'none'}"
-    return f"{given!r}{some}"
+    seen = f"{found}; from {given}{some}" if given else f"{found}{some}"
+    if found == "none" and any(value not in ("", ()) for _, value in reader.sources(claims)):
+        return Line("warn", "scope", seen, "see `scope_claims` and what follows it in Profile")
+    return Line("ok", "scope", seen)
 
 
 def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
@@ -163,17 +175,18 @@ def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
 
 _SHOWS: Mapping[str, Shows] = {
     "audience": _shows_audience,
+    "values": _shows_values,
     "expiration": _shows_time("exp", "ends"),
     "not_before": _shows_time("nbf", "begins"),
     "issued_at": _shows_time("iat", "issued"),
     "identifiers": _shows_identifiers,
-    "scope": _shows_scope,
     "sender": _shows_sender,
 }
 
 TOKEN_CHECKS: tuple[str, ...] = (
     *("form", "issuer", "type", "key", "signature", "claims"),
     *_SHOWS,
+    "scope",
     "checks",
 )
 
@@ -193,6 +206,7 @@ ADVICE: Mapping[str, str] = {
     reasons.SIGNATURE: "somebody else's key under this kid, or a changed token: compare the sets",
     reasons.CLAIM_MISSING: "mend the issuer, or profile=profiles.FOREIGN",
     reasons.CLAIM_MALFORMED: "a bug of the issuer: numbers as text, control characters",
+    reasons.CLAIM_VALUE: "another kind of token of this issuer, such as its ID token",
     reasons.ISSUER: "compare letter by letter (a slash at the end, http), or add a TrustedIssuer",
     reasons.AUDIENCE: "the client must ask for this service, or `audience` is set wrong",
     reasons.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",

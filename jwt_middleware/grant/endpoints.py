@@ -13,8 +13,8 @@ from ..request.documents import Document, other_method
 from ..request.origins import Origins
 from ..settings.groups import Cookies
 from ..settings.settings import timer
-from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
+from ..token.scopes import is_scope
 from ..values import reasons
 from ..values.errors import (
     InvalidGrant,

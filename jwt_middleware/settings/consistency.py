@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ..keys.key_sources import unusable
 from ..keys.signer import ExternalKey
 from ..request.origins import is_loopback
+from ..token.profiles import RFC_9068
 from ..token.refresh import from_text
 from .checking import Fault
 
@@ -173,6 +174,15 @@ _SIGNS_BOTH = (
     "give it one of its own, or leave it out to derive one",
 )
 
+
+def _not_as_issued(profile: Any) -> str:
+    """Return the field by which a profile would refuse, or misread, the tokens that we issue."""
+    fields = ("types", "audience_claim", "subject_claims", "client_claims", "scope_claims")
+    differ = [one for one in fields if getattr(profile, one) != getattr(RFC_9068, one)]
+    # More may be required: claims of the application's own.
+    return "".join(differ[:1]) or ("" if profile.required >= RFC_9068.required else "required")
+
+
 OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     (
         "keys",
@@ -197,9 +207,9 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     (
         "profile",
         Fault(
-            lambda settings: settings.profile.name != "RFC_9068",
-            "what we issue follows RFC 9068",
-            "leave the profile out, or `refresh`",
+            lambda settings: _not_as_issued(settings.profile),
+            "what we issue follows RFC 9068, and `{}` of {value.profile.name} doesn't",
+            "leave the profile out, or change only what its scopes mean; or leave out `refresh`",
         ),
     ),
     (

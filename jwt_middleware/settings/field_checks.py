@@ -19,9 +19,9 @@ from ..request.origins import check_origin
 from ..request.refusals import QUOTABLE
 from ..request.routes import Route, Routes
 from ..stores.contract import STORE_VERBS
-from ..token.claims import MAX_TIME, is_scope
-from ..token.profiles import Profile
+from ..token.claims import MAX_TIME
 from ..token.refresh import from_text
+from ..token.scopes import is_scope_token
 from ..values.errors import ConfigurationError
 from .checking import Fault, FieldCheck, each, in_turn, is_a, listed, optional
 
@@ -64,9 +64,9 @@ audiences = in_turn(
 )
 
 
+# One scope token of RFC 6749 s3.3: visible ASCII without quotes.
 def _is_no_word(value: Any) -> bool:
-    """Say whether a value isn't one scope token of RFC 6749 s3.3: visible ASCII without quotes."""
-    return not isinstance(value, str) or not value or " " in value or not is_scope(value)
+    return not is_scope_token(value)
 
 
 scopes = each(Fault(_is_no_word, "has one that is no scope (RFC 6749 s3.3)", '("read",)'))
@@ -180,48 +180,6 @@ def secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
         raise ConfigurationError(name, "has one secret twice", "the first signs, all verify")
     return tuple(found)
 
-
-# -- Profiles.
-
-# Other checks read these claims, and rely on their presence. Without `exp` and `aud` a token would
-# be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
-_NEEDED = frozenset(("iss", "sub", "aud", "exp"))
-# RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
-_OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
-
-
-def _is_text_set(value: Any) -> bool:
-    return isinstance(value, frozenset) and all(isinstance(one, str) for one in value)
-
-
-profile = in_turn(
-    is_a(Profile, "must be a Profile", "profiles.RFC_9068 or profiles.FOREIGN"),
-    Fault(
-        lambda value: [
-            name for name in ("types", "required") if not _is_text_set(getattr(value, name))
-        ],
-        "`{0[0]}` of {value.name} must be a frozenset of text",
-        'frozenset(("iss",))',
-    ),
-    Fault(
-        lambda value: ", ".join(sorted(_NEEDED - value.required)),
-        "{value.name} doesn't require {}",
-        "add to `required`, as profiles.FOREIGN has it",
-    ),
-    Fault(
-        lambda value: (
-            not value.types
-            or any(one != one.lower().removeprefix("application/") for one in value.types)
-        ),
-        "the types of {value.name} match no token",
-        'lower-case and without "application/", as in "at+jwt"',
-    ),
-    Fault(
-        lambda value: ", ".join(sorted(_OTHER_KINDS.intersection(value.types))),
-        "{} is another kind of token (RFC 8725 s3.12)",
-        "an access token's type is at+jwt, or JWT, or absent",
-    ),
-)
 
 # -- Functions of the application's.
 

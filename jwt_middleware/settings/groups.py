@@ -18,7 +18,7 @@ from ..request.origins import is_loopback
 from ..stores.contract import AsyncStore, Store
 from ..token.profiles import RFC_9068, Profile
 from ..values.tokens import AccessToken, Grant, Tokens
-from . import field_checks
+from . import field_checks, profile_checks
 from .checking import (
     check_fields,
     checked_by,
@@ -307,7 +307,7 @@ class TrustedIssuer:
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
     audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
-    profile: Profile = setting(RFC_9068, field_checks.profile)
+    profile: Profile = setting(RFC_9068, profile_checks.profile)
     scopes: tuple[str, ...] | None = setting(None, optional(field_checks.scopes))
     user: Callable[[AccessToken], str | None] | None = setting(
         None, optional(field_checks.function)

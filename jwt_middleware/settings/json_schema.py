@@ -7,13 +7,16 @@ from dataclasses import MISSING, is_dataclass
 from inspect import cleandoc
 from typing import Any, TypeAlias, get_args
 
-from ..token.profiles import Profile
+from ..token.profiles import FOREIGN, PROFILES, Profile
 from .key_locations import WAYS, KeyLocation
 from .value_kinds import (
     ARRAY,
+    BASE,
     CHOICE,
     KEY_SET,
     NO_FORM,
+    PROFILE,
+    SET,
     alternatives,
     fields_of,
     kind_for,
@@ -69,8 +72,14 @@ def _of_one(hint: Any, definitions: Schema) -> Schema:
         return dict(kind.schema)
     if kind is CHOICE:
         return {"enum": list(get_args(hint))}
-    if kind is ARRAY:
+    if kind in (ARRAY, SET):
         return {"type": "array", "items": _of_hint(get_args(hint)[0], definitions)}
+    if kind is PROFILE:
+        names: Schema = {"enum": list(PROFILES)}
+        table = _reference(Profile, definitions)
+        base = names | {"description": "the one that it differs from", "default": FOREIGN.name}
+        definitions[Profile.__name__]["properties"].setdefault(BASE, base)
+        return {"anyOf": [names, table]}
     if kind is KEY_SET:
         path = {"type": "string", "description": _descriptions(KeyLocation).get("file", "")}
         exactly_one = {"oneOf": [{"required": [way]} for way in WAYS]}
@@ -92,8 +101,8 @@ def _descriptions(cls: type) -> dict[str, str]:
 
 def _plain(value: Any) -> Any:
     """Return a default as a document would write it."""
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+    if isinstance(value, tuple | frozenset):
+        return [_plain(one) for one in (value if isinstance(value, tuple) else sorted(value))]
     if isinstance(value, Profile):
         return value.name
     if is_dataclass(value):

@@ -15,7 +15,7 @@ from ..request.routes import Route
 from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
 from ..values.events import Event
-from . import field_checks
+from . import field_checks, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Refresh, Resource, TokenCache, TrustedIssuer
@@ -111,7 +111,7 @@ class Settings:
         ),
     )
     routes: tuple[Route, ...] = setting((), field_checks.routes)
-    profile: Profile = setting(RFC_9068, field_checks.profile)
+    profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
         30,

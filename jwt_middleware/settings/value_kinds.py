@@ -29,13 +29,14 @@ from typing import (
 )
 
 from ..keys.key_set import KeySet
-from ..token.profiles import PROFILES, Profile
+from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation, from_location, load_keys
 from .places import Place, Variable
 
 Built = TypeVar("Built")
 
+BASE = "base"  # in a table for a profile: the name of the one that it differs from
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,14 +75,7 @@ def convert(hint: Any, value: Any, place: Place) -> Any:
 def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
     """Make a dataclass of a mapping. Raises ConfigurationError in the words of the source."""
     known = {field.name: (field, hint) for field, hint in fields_of(cls)}
-    for name in data:
-        if name not in known:
-            raise place.field(str(name)).wrong("no such setting", suggestion(str(name), known))
-    values = {
-        name: convert(hint, data[name], place.field(name))
-        for name, (_, hint) in known.items()
-        if name in data
-    }
+    values = _values(known, data, place)
     for name, (field, _) in known.items():
         if name not in data and field.default is field.default_factory is MISSING:
             raise place.field(name).wrong("is missing", "set it: it has no default")
@@ -90,6 +84,20 @@ def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
     except ConfigurationError as error:
         place = _place_of(error.field, known, place)
         raise place.wrong(error.problem, error.remedy) from None
+
+
+def _values(
+    known: Mapping[str, tuple[Any, Any]], data: Mapping[Any, Any], place: Place
+) -> dict[str, Any]:
+    """Return the values of the fields that are given. Raises ConfigurationError."""
+    for name in data:
+        if name not in known:
+            raise place.field(str(name)).wrong("no such setting", suggestion(str(name), known))
+    return {
+        name: convert(hint, data[name], place.field(name))
+        for name, (_, hint) in known.items()
+        if name in data
+    }
 
 
 def suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
@@ -211,6 +219,22 @@ def _to_function(_: Any, value: Any, place: Place) -> Any:
         raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
 
 
+def _to_frozenset(hint: Any, value: Any, place: Place) -> frozenset[Any]:
+    return frozenset(_to_tuple(hint, value, place))
+
+
+def _to_profile(_: Any, value: Any, place: Place) -> Profile:
+    """Return a profile by its name, or one with some fields changed: {"base": "KEYCLOAK", ...}."""
+    if isinstance(value, Profile):
+        return value
+    if isinstance(value, str):
+        return PROFILES[_one_of(PROFILES, value, place)]
+    known = {BASE: (None, str)} | {field.name: (field, hint) for field, hint in fields_of(Profile)}
+    values = _values(known, value, place)
+    base = _one_of(PROFILES, values.pop(BASE, FOREIGN.name), place.field(BASE))
+    return PROFILES[base].replace(**values)
+
+
 def _to_key_set(_: Any, value: Any, place: Place) -> KeySet:
     if isinstance(value, KeySet):
         return value
@@ -250,6 +274,14 @@ KEY_SET = Kind(
     opener="{",
 )
 ARRAY = Kind("an array", _of(list, tuple), _to_tuple, opener="[")
+SET = Kind("an array", _of(list, tuple, frozenset), _to_frozenset, opener="[")
+PROFILE = Kind(
+    "a profile, its name or a table",
+    _of(str, Mapping, Profile),
+    _to_profile,
+    read=_as_text,
+    opener="{",
+)
 CHOICE = Kind(
     "text",
     _of(str),
@@ -279,6 +311,7 @@ _KINDS: Mapping[Any, Kind] = {
     # TOML has dates; elsewhere they are text, whose form the field checks.
     date: Kind("a date", _of(date), schema=NO_FORM),
     tuple: ARRAY,
+    frozenset: SET,
     Mapping: Kind("a table", _of(Mapping), schema={"type": "object"}, opener="{"),
     Literal: CHOICE,
     Callable: Kind(
@@ -289,15 +322,7 @@ _KINDS: Mapping[Any, Kind] = {
         _as_text,
     ),
     KeySet: KEY_SET,
-    Profile: Kind(
-        "a profile or its name",
-        _of(str, Profile),
-        lambda _, value, place: (
-            value if isinstance(value, Profile) else PROFILES[_one_of(PROFILES, value, place)]
-        ),
-        {"enum": list(PROFILES)},
-        _as_text,
-    ),
+    Profile: PROFILE,
 }
 
 

@@ -87,6 +87,12 @@ GOOD: list[dict[str, Any]] = [
     {"profile": profiles.FOREIGN, "audience": "api://1234"},
     {"trusted_issuers": (partner(profile=profiles.FOREIGN),)},
     {"trusted_issuers": (partner(scopes=("read",)),), "routes": (GUARDED,)},
+    {"profile": profiles.COGNITO, "audience": "1h57kf5cpq17m0eml12EXAMPLE"},
+    {"profile": profiles.ENTRA, "audience": "6e74172b-be56-4843-9ff4-e66a39bb12e3"},
+    {
+        "trusted_issuers": (partner(profile=profiles.KEYCLOAK.replace(scope_map={"a": "admin"})),),
+        "routes": (GUARDED,),
+    },
     {"routes": (GUARDED, Route("/admin/logs", scope="audit admin logs"))},
     {"routes": (Route("/open/*", public=True), Route("/notes", scope="write"))},
     # One path, two methods: each says what it needs.
@@ -133,6 +139,11 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
     ("id-token-audience", r"trusted_issuers\[1\].audience", "'app'", {
         "trusted_issuers": (partner(), partner(
             issuer="https://b.example", profile=profiles.FOREIGN, audience="app"))}),
+    ("id-tokens", "profile", "GOOGLE_ID_TOKEN takes ID tokens", {
+        "profile": profiles.GOOGLE_ID_TOKEN, "audience": "1.apps.googleusercontent.com"}),
+    ("id-tokens", r"trusted_issuers\[0\].profile", "FIREBASE_ID_TOKEN takes ID tokens", {
+        "trusted_issuers": (partner(profile=profiles.FIREBASE_ID_TOKEN, audience="shop"),),
+        "routes": (GUARDED,)}),  # they give no scope
     ("audience-with-comma", "audience", "'urn:a,urn:b' is one name", {"audience": "urn:a,urn:b"}),
     ("unlimited-scopes", r"trusted_issuers\[0\].scopes", "the scope of /admin/", {
         "trusted_issuers": (partner(),), "routes": (GUARDED,)}),

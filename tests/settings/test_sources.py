@@ -169,6 +169,76 @@ def test_none_is_a_value_where_a_field_can_be_none() -> None:
         from_mapping(realm=None)
 
 
+PROFILE: dict[str, Any] = {
+    "base": "KEYCLOAK",
+    "required": ["iss", "exp", "aud", "sub", "jti"],
+    "claims": {"typ": "Bearer", "version": 2, "internal": True},
+    "subject_claims": ["sub", "client_id"],
+    "scope_claims": ["scope", ["resource_access", "my.client", "roles"]],
+    "scope_union": True,
+    "scope_map": {"orders-admin": "orders:write orders:read"},
+    "scope_implies": {"orders:write": "orders:read"},
+}
+
+
+def test_a_profile_means_the_same_in_every_source(folder: Path) -> None:
+    by_hand = profiles.KEYCLOAK.replace(
+        required=profiles.KEYCLOAK.required | {"jti"},
+        claims={"typ": "Bearer", "version": 2, "internal": True},
+        subject_claims=("sub", "client_id"),
+        scope_claims=("scope", ("resource_access", "my.client", "roles")),
+        scope_union=True,
+        scope_map={"orders-admin": "orders:write orders:read"},
+        scope_implies={"orders:write": "orders:read"},
+    )
+    (folder / "app.toml").write_text(
+        """
+        [jwt_middleware]
+        issuer = "https://login.example"
+        audience = "api"
+        keys = "keys.json"
+
+        [jwt_middleware.profile]
+        base = "KEYCLOAK"
+        required = ["iss", "exp", "aud", "sub", "jti"]
+        claims = { typ = "Bearer", version = 2, internal = true }
+        subject_claims = ["sub", "client_id"]
+        scope_claims = ["scope", ["resource_access", "my.client", "roles"]]
+        scope_union = true
+        scope_map = { orders-admin = "orders:write orders:read" }
+        scope_implies = { "orders:write" = "orders:read" }
+        """,
+        "utf-8",
+    )
+    members = {
+        f"PROFILE__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in PROFILE.items()
+    }
+    for settings in (
+        Settings.from_toml("app.toml"),
+        from_env(KEYS="keys.json", PROFILE=json.dumps(PROFILE)),
+        from_env(KEYS="keys.json", **members),
+        from_mapping(profile=PROFILE),
+        from_mapping(profile=by_hand),
+    ):
+        assert settings.profile == by_hand
+    trusted = {**BASE, "issuer": "https://t.example", "keys": {"jwks": JWKS}, "profile": PROFILE}
+    assert from_mapping(trusted_issuers=[trusted]).trusted_issuers[0].profile == by_hand
+
+
+@pytest.mark.parametrize("name", profiles.PROFILES)
+def test_every_profile_has_a_name_in_every_source(folder: Path, name: str) -> None:
+    assert from_env(KEYS="keys.json", PROFILE=name).profile is profiles.PROFILES[name]
+    assert from_env(KEYS="keys.json", PROFILE__BASE=name).profile == profiles.PROFILES[name]
+    assert from_mapping(profile={"base": name}).profile == profiles.PROFILES[name]
+    assert getattr(profiles, name).name == name
+
+
+def test_a_profile_without_a_base_begins_with_foreign() -> None:
+    made = from_mapping(profile={"name": "MINE", "scope_claims": ["scp"]}).profile
+    assert made == profiles.FOREIGN.replace(name="MINE", scope_claims=("scp",))
+
+
 # -- Keys
 
 
@@ -311,6 +381,14 @@ WRONG_VARIABLES: list[tuple[dict[str, str], str, str]] = [
     ({"PROBLEM_DETAILS": "yes"}, "PROBLEM_DETAILS", "must be true or false"),
     ({"PROBLEM_DETAILS": "1"}, "PROBLEM_DETAILS", "must be true or false"),
     ({"PROFILE": "rfc9068"}, "PROFILE", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE": '{"base": "MINE"}'}, "PROFILE.base", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE__BASE": "keycloak"}, "PROFILE__BASE", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE__SCOPE_CLAIMS": "scp"}, "PROFILE__SCOPE_CLAIMS", "must be an array, in JSON"),
+    ({"PROFILE__REQUIRED": '["iss", 5]'}, "PROFILE__REQUIRED[1]", "must be text"),
+    ({"PROFILE__SCOPE_MAP": "[]"}, "PROFILE__SCOPE_MAP", "must be a table"),
+    ({"PROFILE": '{"scope_claim": ["scp"]}'}, "PROFILE.scope_claim", "no such setting"),
+    ({"PROFILE__REQUIRED": '["iss"]'}, "PROFILE", "doesn't require aud, exp, sub"),
+    ({"PROFILE": "FOREIGN", "PROFILE__BASE": "OKTA"}, "PROFILE__BASE", "excludes JWT_MIDDLEWARE_P"),
     ({"ORIGINS": "https://app.example"}, "ORIGINS", "must be an array, in JSON"),
     ({"ORIGINS": '["http://app.example"]'}, "ORIGINS", "in clear"),
     ({"ROUTES": "/login"}, "ROUTES", "must be an array, in JSON"),
@@ -666,6 +744,8 @@ FULL: dict[str, Any] = {
     [
         FULL,
         BASE | {"keys": {"jwks": JWKS}},
+        FULL | {"profile": PROFILE},
+        FULL | {"profile": {"base": "ENTRA"}},
         BASE | {"keys": {"secret": SECRET, "algorithm": "HS256"}, "audience": ["a", "b"]},
     ],
 )
@@ -682,6 +762,10 @@ def test_what_is_taken_fits_the_schema(document: dict[str, Any]) -> None:
         FULL | {"leeway": "30"},
         FULL | {"leewy": 30},
         FULL | {"profile": "rfc9068"},
+        FULL | {"profile": {"base": "keycloak"}},
+        FULL | {"profile": {"scope_claim": ["scp"]}},
+        FULL | {"profile": {"scope_claims": "scp"}},
+        FULL | {"profile": {"scope_union": 1}},
         FULL | {"problem_details": "true"},
         FULL | {"routes": [{"public": True}]},
         FULL | {"routes": [{"path": "/a", "pubic": True}]},
