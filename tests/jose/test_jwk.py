@@ -194,7 +194,11 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
     "EC private of another": (private_es(d=another("ES256")["d"]), "don't make a key"),
     "EC private zero": (private_es(d=ZERO), "don't make a key"),
     "EC private an array": (private_es(d=["AQ"]), "'d' must be"),
-    "OKP private of another": (private("EdDSA", d=another("EdDSA")["d"]), "don't make a key"),
+    # In the words of PyJWT, and on its oldest version in ours.
+    "OKP private of another": (
+        private("EdDSA", d=another("EdDSA")["d"]),
+        "don't make a key|doesn't belong",
+    ),
     "use enc": (es(use="enc"), "`use` is not sig"),
     "use enc, for an algorithm that encrypts": (rs(use="enc", alg="RSA-OAEP"), "`use` is not sig"),
     "use enc, on a curve for it": (ed(use="enc", alg="ECDH-ES", crv="X25519"), "`use` is not sig"),
