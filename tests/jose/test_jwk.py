@@ -326,7 +326,7 @@ UNUSABLE_PEM: dict[str, tuple[Callable[[], bytes], str | None, str]] = {
     "Ed448": (lambda: pem_of(ed448.Ed448PrivateKey.generate()), "EdDSA", "Ed448.* not supported"),
     "X25519": (lambda: pem_of(x25519.X25519PrivateKey.generate()), None, "X25519.* not supported"),
     "DSA": (lambda: pem_of(dsa.generate_private_key(1024)), None, "DSA.* is not supported"),
-    "certificate": (lambda: CERTIFICATE, "RS256", "not a private or public key in PEM"),
+    "certificate": (lambda: CERTIFICATE, "RS256", "a certificate, not a key: `openssl x509"),
     "nothing": (lambda: b"", None, "not a private or public key in PEM"),
     "a beginning": (lambda: b"-----BEGIN PRIVATE KEY-----", None, "not a private or public key"),
     "something else": (lambda: b"secret" * 9, None, "not a private or public key in PEM"),
