@@ -204,6 +204,10 @@ def from_pem(
     password: bytes | None = None,
 ) -> Key:
     """Read a private or a public key in PEM (PKCS #8, SubjectPublicKeyInfo, or the older forms)."""
+    if b"-----BEGIN CERTIFICATE-----" in pem and b"KEY-----" not in pem:
+        raise UnusableKey(
+            "a certificate, not a key: `openssl x509 -pubkey -noout -in FILE` prints its key"
+        )
     try:
         key = (
             serialization.load_pem_private_key(pem, password)

@@ -194,7 +194,11 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
     "EC private of another": (private_es(d=another("ES256")["d"]), "don't make a key"),
     "EC private zero": (private_es(d=ZERO), "don't make a key"),
     "EC private an array": (private_es(d=["AQ"]), "'d' must be"),
-    "OKP private of another": (private("EdDSA", d=another("EdDSA")["d"]), "don't make a key"),
+    # In the words of PyJWT, and on its oldest version in ours.
+    "OKP private of another": (
+        private("EdDSA", d=another("EdDSA")["d"]),
+        "don't make a key|doesn't belong",
+    ),
     "use enc": (es(use="enc"), "`use` is not sig"),
     "use enc, for an algorithm that encrypts": (rs(use="enc", alg="RSA-OAEP"), "`use` is not sig"),
     "use enc, on a curve for it": (ed(use="enc", alg="ECDH-ES", crv="X25519"), "`use` is not sig"),
@@ -322,7 +326,7 @@ UNUSABLE_PEM: dict[str, tuple[Callable[[], bytes], str | None, str]] = {
     "Ed448": (lambda: pem_of(ed448.Ed448PrivateKey.generate()), "EdDSA", "Ed448.* not supported"),
     "X25519": (lambda: pem_of(x25519.X25519PrivateKey.generate()), None, "X25519.* not supported"),
     "DSA": (lambda: pem_of(dsa.generate_private_key(1024)), None, "DSA.* is not supported"),
-    "certificate": (lambda: CERTIFICATE, "RS256", "not a private or public key in PEM"),
+    "certificate": (lambda: CERTIFICATE, "RS256", "a certificate, not a key: `openssl x509"),
     "nothing": (lambda: b"", None, "not a private or public key in PEM"),
     "a beginning": (lambda: b"-----BEGIN PRIVATE KEY-----", None, "not a private or public key"),
     "something else": (lambda: b"secret" * 9, None, "not a private or public key in PEM"),
