@@ -54,7 +54,7 @@ def scopes_elsewhere(claims: Mapping[str, Any], profile: Profile) -> str:
     if not found:
         return ""
     return (
-        f"its scopes are in {found}, which {profile.name} doesn't read: the profile of this issuer, "
+        f"its scopes are in {found}, which {profile.name} doesn't read: the issuer's profile, "
         f'or scope_claims=("{found}",) in one'
     )
 

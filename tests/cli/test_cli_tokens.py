@@ -305,7 +305,7 @@ def test_scopes_in_another_claim_are_found(
     shown = run(FACTORY.token(**claims), "verify", "--toml", toml, "--path", "/admin/x")
     assert shown.failed == ["answer"]
     said = (
-        f"its scopes are in {where}, which RFC_9068 doesn't read: the profile of this issuer, "
+        f"its scopes are in {where}, which RFC_9068 doesn't read: the issuer's profile, "
         f'or scope_claims=("{where}",) in one'
     )
     assert (said in shown.seen("scope")) is (where is not None)
