@@ -80,7 +80,10 @@ class AccessToken:
 
     @property
     def scope(self) -> str:
-        """Return `scopes` as one text (RFC 6749 s3.3), in the order of the alphabet, or ""."""
+        """Return `scopes` as one text (RFC 6749 s3.3), or "": in the token's order, else sorted."""
+        given = self.claims.get("scope")
+        if type(given) is str and self.scopes == frozenset(given.split(" ")):
+            return given
         return " ".join(sorted(self.scopes))
 
     def has_scope(self, scope: str) -> bool:

@@ -7,8 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.authentication import requires
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route as Endpoint
+from starlette.testclient import TestClient
 
 from jwt_middleware import AccessToken, KeySet, Route, Settings, TrustedIssuer, profiles
+from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.jose.jwk import generate
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.testing.attack import Forge
@@ -206,6 +213,26 @@ def test_roles_of_keycloak_through_a_map_and_what_they_include() -> None:
     token = let_in(settings, one.token(), "/scoped")
     assert token.scopes == {"orders:admin", "orders:write", "orders:read"}
     assert token.scope == "orders:admin orders:read orders:write"
+
+
+def test_starlette_s_requires_reads_the_same_scopes() -> None:
+    one = ISSUERS["Keycloak"]
+    roles = profiles.KEYCLOAK.replace(
+        scope_claims=("realm_access.roles",), scope_map={"orders-admin": "orders:admin"}
+    )
+
+    @requires("orders:admin")
+    async def orders(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(" ".join(request.auth.scopes))
+
+    routes = [Endpoint("/orders", orders)]
+    application = Starlette(routes=routes)
+    application.add_middleware(JWTMiddleware, settings=settings_of(one, profile=roles))
+    client = TestClient(application)
+    bearer = {"Authorization": f"Bearer {one.token()}"}
+    assert client.get("/orders", headers=bearer).text == "orders:admin authenticated"
+    bearer = {"Authorization": f"Bearer {one.token(realm_access={'roles': []})}"}
+    assert client.get("/orders", headers=bearer).status_code == 403
 
 
 def test_an_application_s_own_rights_in_entra_are_its_roles() -> None:
