@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from ..jose.algorithms import ALGORITHMS
+from ..jose.binding import UnusableKey, each_named
 from ..jose.jwk import Key
 from ..jose.strict_json import parse_object
 from ..values.errors import ConfigurationError, KeysUnavailable
@@ -26,8 +27,6 @@ MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed
 LEASE_MARGIN = 1.0  # seconds beyond its time-out after which a fetch counts as failed
 
-# A tuple, not a set: `in` must not fail for a value that has no hash.
-_PUBLISHABLE = tuple(name for name, one in ALGORITHMS.items() if one.kty != "oct")
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})")
 _NOT_KEPT = re.compile(r"(?:^|,)\s*no-(?:store|cache)")
 
@@ -40,6 +39,7 @@ class Remote:
         url: the https URL of the JWK Set; None: found through the issuer's metadata (OpenID Connect
             Discovery, RFC 8414), which must bear exactly the issuer's name.
         algorithm: of RSA keys that don't name one: "RS256" for most issuers that leave it out.
+            Several names: each is for the keys of its type.
         timeout: seconds that one fetch takes at most, from the first octet to the last.
         lifetime: seconds between fetches, where the answer has no Cache-Control.
         stale_limit: seconds for which the keys serve beyond their lifetime while no answer comes.
@@ -53,7 +53,7 @@ class Remote:
     """
 
     url: str | None = None
-    algorithm: str | None = None
+    algorithm: str | tuple[str, ...] | None = None
     # seconds; a key endpoint that needs longer has a problem that waiting won't solve
     timeout: float = field(default=5, metadata={"minimum": 0.1, "maximum": 30})
     lifetime: float = field(
@@ -70,10 +70,7 @@ class Remote:
             problem = unusable(self.url)
             if problem:
                 raise ConfigurationError("keys.url", problem, "an https URL; http on loopback only")
-        if self.algorithm is not None and self.algorithm not in _PUBLISHABLE:
-            raise ConfigurationError(
-                "keys.algorithm", "is no algorithm of published keys", 'as in "RS256"'
-            )
+        self._check_algorithm()
         for name, one in self.__dataclass_fields__.items():
             if one.metadata:
                 _check_range(one, getattr(self, name), **one.metadata)
@@ -84,6 +81,16 @@ class Remote:
         # Load the client now. If the process forked while another thread was importing it, the
         # child would wait for the lock on that import for ever.
         self.client()
+
+    def _check_algorithm(self) -> None:
+        try:
+            names = each_named(self.algorithm)
+        except UnusableKey as error:
+            raise ConfigurationError("keys.algorithm", str(error), 'as in "RS256"') from None
+        if any(ALGORITHMS[name].kty == "oct" for name in names):
+            raise ConfigurationError(
+                "keys.algorithm", "is no algorithm of published keys", 'as in "RS256"'
+            )
 
     def limits(self) -> KeyLimits:
         """Return how long its keys serve."""

@@ -12,7 +12,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..jose.jwk import UnusableKey
+from ..jose.binding import UnusableKey
 from ..keys.key_set import KeySet
 from ..keys.key_sources import unusable
 from ..request.origins import check_origin

@@ -43,6 +43,12 @@ def pem(algorithm: str, password: bytes | None = None) -> str:
     return private.private_bytes(serialization.Encoding.PEM, format, locked).decode()
 
 
+BARE: dict[str, Any] = {
+    "keys": [
+        {name: value for name, value in generate(algorithm).to_jwk().items() if name != "alg"}
+        for algorithm in ("RS256", "Ed25519")
+    ]
+}
 PEM, RSA_PEM, LOCKED_PEM = pem("ES256"), pem("RS256"), pem("ES256", b"open sesame")
 
 
@@ -182,6 +188,8 @@ def test_none_is_a_value_where_a_field_can_be_none() -> None:
         ({"pem": PEM, "kid": "mine"}, "kid='mine' alg=ES256 private"),
         ({"pem": [RSA_PEM], "algorithm": "PS256"}, "alg=PS256 private"),
         ({"pem": LOCKED_PEM, "password": "open sesame"}, "alg=ES256 private"),
+        ({"jwks": BARE, "algorithm": "RS512"}, "alg=RS512 private"),
+        ({"jwks": BARE, "algorithm": ["PS256", "EdDSA"]}, "alg=PS256 private"),
         ({"secret": SECRET}, "alg=HS256 secret"),
         ({"secret": [SECRET + OTHER, OTHER + SECRET], "algorithm": "HS512"}, "alg=HS512 secret"),
     ],
@@ -324,6 +332,8 @@ WRONG_VARIABLES: list[tuple[dict[str, str], str, str]] = [
     ({"ROUTES": '[{"path": "/", "max_age": 1.5}]'}, "ROUTES[0].max_age", "a whole number"),
     ({"ROUTES": '[{"path": "/", "max_age": true}]'}, "ROUTES[0].max_age", "a whole number"),
     ({"ROUTES": '[{"path": "/", "methods": "GET"}]'}, "ROUTES[0].methods", "an array"),
+    ({"KEYS__PEM": PEM, "KEYS__ALGORITHM": '["ES256"]'}, "KEYS__ALGORITHM", "pem takes one"),
+    ({"KEYS__SECRET": SECRET, "KEYS__ALGORITHM": "[]"}, "KEYS__ALGORITHM", "secret takes one"),
     ({"CHECKS": '["json"]'}, "CHECKS[0]", 'must be "module:function"'),
     ({"CHECKS": '["json:nothing"]'}, "CHECKS[0]", "can't be imported: AttributeError"),
     ({"CHECKS": '["no_such_module:f"]'}, "CHECKS[0]", "can't be imported: ModuleNotFoundError"),
