@@ -15,7 +15,7 @@ from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..settings.consistency import without_metadata
-from .configured import in_memory, issuing
+from .configured import BREAKS_SETS, in_memory, issuing, published_kinds
 from .lines import Line
 
 LONG_LEEWAY = 60  # seconds, as in Envoy and Spring. Clocks that NTP sets need a tenth of it
@@ -135,6 +135,12 @@ def _private_addresses(one: AnyIssuer) -> bool:
     return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
 
 
+def _several_kinds(_: Settings, settings: Settings) -> Iterator[str]:
+    kinds = published_kinds(settings.keys.keys) if issuing(settings) else ()
+    if len(kinds) > 1:
+        yield f"{' and '.join(kinds)} keys are published: {BREAKS_SETS}"
+
+
 def _others_can_read(keys: KeySet) -> bool:
     has_secrets = any(key.is_symmetric or key.signs for key in keys.keys)
     return has_secrets and isinstance(keys.source, File) and _is_readable(keys.source.path)
@@ -242,6 +248,12 @@ RULES: tuple[Risk, ...] = (
         _each_issuer("keys.private_addresses"),
         _when(_private_addresses, "who runs the issuer can have us ask inside"),
         "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "second-kind-of-key",
+        _the_whole("keys"),
+        _several_kinds,
+        "keys of one algorithm, in general ES256; while it changes, ask who reads the set",
     ),
     Risk(
         "readable-key-file",

@@ -67,7 +67,8 @@ class KeySet:
     def generate(cls, algorithm: str = "ES256", *, kid: str | None = None) -> KeySet:
         """Make a key set of one new key. It ends with the process, unless you `save` it.
 
-        ES256 by default: short signatures, quick to make, and read by every library.
+        ES256 by default: short signatures, quick to make, and read by most libraries. "Ed25519" is
+        a name that many don't know yet; "EdDSA" makes the same kind of key under its old name.
         """
         keys = cls((usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
         keys.is_made_here = True
