@@ -15,7 +15,6 @@ from argparse import Namespace
 from asyncio import run
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from glob import escape as glob_escape
 from glob import glob
@@ -118,8 +117,8 @@ def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) ->
         return
     fetcher: _Watched | None = None
     if isinstance(source, Remote):
-        fetcher = _Watched(source.client(), settings.clock)
-        source = replace(source, fetcher=fetcher)
+        fetcher = _Watched(source.client(one.issuer), settings.clock)
+        source = source.through(fetcher)
     where = origin(one.keys)
     try:
         read, skipped = source.read(source.fetch(one.issuer, None, settings.clock()).octets)

@@ -131,8 +131,18 @@ def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
+def _remote(one: AnyIssuer) -> Remote | None:
+    return one.keys.source if isinstance(one.keys.source, Remote) else None
+
+
 def _private_addresses(one: AnyIssuer) -> bool:
-    return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
+    remote = _remote(one)
+    return remote is not None and remote.private_addresses and not remote.plain_http
+
+
+def _plain_http(one: AnyIssuer) -> bool:
+    remote = _remote(one)
+    return remote is not None and remote.plain_http
 
 
 def _several_kinds(_: Settings, settings: Settings) -> Iterator[str]:
@@ -248,6 +258,15 @@ RULES: tuple[Risk, ...] = (
         _each_issuer("keys.private_addresses"),
         _when(_private_addresses, "who runs the issuer can have us ask inside"),
         "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "plain-http",
+        _each_issuer("keys.plain_http"),
+        _when(
+            _plain_http,
+            "keys come without TLS: who is on that network can replace them, and sign any token",
+        ),
+        "https, with ca_file for an authority of your own",
     ),
     Risk(
         "second-kind-of-key",

@@ -144,6 +144,8 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(), "trusted_issuers": (partner(keys=KeySet.secret(SECRET)),)}),
     ("private-addresses", "keys.private_addresses", "ask inside", {
         "keys": KeySet.remote(private_addresses=True)}),
+    ("plain-http", "keys.plain_http", "can replace them", {
+        "keys": KeySet.remote("http://keycloak/certs", private_addresses=True, plain_http=True)}),
     ("second-kind-of-key", "keys", "ES256 and Ed25519 keys are published", {
         "refresh": refresh(), "keys": KeySet((*FACTORY.keys.keys, ED25519))}),
     ("memory-store", "refresh.store", "gone with its process", {
