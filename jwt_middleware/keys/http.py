@@ -22,9 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..values.errors import KeysUnavailable
 from ..values.loopback import is_loopback_host
-from .key_sources import Fetched, origin_of
+from .key_sources import Fetched, server_of
 
-MAX_TOKEN = 16384  # octets of `token_file`; a Kubernetes service account's has some 1200
+MAX_TOKEN_FILE = 16384  # octets of `token_file`; a Kubernetes service account's has some 1200
 
 # The metadata services of clouds publish no keys, and give credentials to every process that asks.
 # Most have link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
@@ -56,7 +56,7 @@ class HttpFetcher:
     """The standard library's HTTP client: certificates checked, no redirect, no proxy, in time.
 
     `ca_file` has the certificates of the authorities that are trusted instead of the system's. The
-    bearer token in `token_file` goes to `token_origin` alone, and never without TLS. Both files are
+    bearer token in `token_file` goes to `token_server` alone, and never without TLS. Both files are
     read at each fetch, because both are replaced while a process runs.
     """
 
@@ -66,12 +66,12 @@ class HttpFetcher:
         private_addresses: bool = False,
         ca_file: str | None = None,
         token_file: str | None = None,
-        token_origin: str = "",
+        token_server: str = "",
     ) -> None:
         self._private = private_addresses
         self._ca_file = ca_file
         self._token_file = token_file
-        self._token_origin = token_origin
+        self._token_server = token_server
 
     def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
         """Do what `Fetcher.fetch` says. Raises KeysUnavailable."""
@@ -110,7 +110,7 @@ class HttpFetcher:
             "Connection": "close",
             "User-Agent": "jwt-middleware",
         }
-        if self._token_file is None or origin_of(url) != self._token_origin:
+        if self._token_file is None or server_of(url) != self._token_server:
             return fields
         return {**fields, "Authorization": f"Bearer {_bearer_token(self._token_file)}"}
 
@@ -171,11 +171,11 @@ def _bearer_token(path: str) -> str:
     """Return the token in a file. Raises KeysUnavailable, whose text holds none of it."""
     try:
         with open(path, "rb") as opened:
-            octets = opened.read(MAX_TOKEN + 1).strip()
+            octets = opened.read(MAX_TOKEN_FILE + 1).strip()
     except (OSError, ValueError) as error:
         raise KeysUnavailable(f"token_file {path}: {_network_error(error)}") from None
     # RFC 6750 s2.1: nothing else can stand after "Bearer".
-    if len(octets) > MAX_TOKEN or not re.fullmatch(rb"[A-Za-z0-9\-._~+/]+=*", octets):
+    if len(octets) > MAX_TOKEN_FILE or not re.fullmatch(rb"[A-Za-z0-9\-._~+/]+=*", octets):
         raise KeysUnavailable(f"token_file {path}: it has no bearer token (RFC 6750 s2.1)")
     return octets.decode()
 

@@ -21,7 +21,7 @@ from ..values.errors import ConfigurationError
 from .key_sources import Skipped
 from .own_keys import limited
 
-Made = TypeVar("Made")
+Read = TypeVar("Read")
 
 MAX_PUBLISHED = 256  # keys of one issuer; the largest have a few dozen
 MAX_LOGGED = 200  # characters
@@ -159,7 +159,7 @@ def key_octets(value: Any) -> bytes:
         raise ConfigurationError("keys", "the text can't be encoded", "give octets") from None
 
 
-def usable(field: str, make: Callable[..., Made], *args: object, **options: object) -> Made:
+def usable(field: str, make: Callable[..., Read], *args: object, **options: object) -> Read:
     """Return what `make` makes of a setting, in general a key. Raises ConfigurationError."""
     try:
         return make(*args, **options)

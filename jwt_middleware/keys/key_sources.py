@@ -91,7 +91,7 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     )
 
 
-def origin_of(url: str) -> str:
+def server_of(url: str) -> str:
     """Return scheme, host and port of a URL, with the default port written out."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -28,7 +28,7 @@ from .key_sources import (
     FoundKeys,
     Skipped,
     metadata_urls,
-    origin_of,
+    server_of,
     unusable,
 )
 
@@ -172,7 +172,7 @@ class Remote:
         return FoundKeys(answer.body, self._lifetime(answer), known)
 
     def _why_no_token(self, url: str, issuer: str) -> str:
-        if self.token_file is None or origin_of(url) == origin_of(self.url or issuer):
+        if self.token_file is None or server_of(url) == server_of(self.url or issuer):
             return ""
         return "; the token goes to the issuer's host alone: give the set's url"
 
@@ -193,7 +193,7 @@ class Remote:
             private_addresses=self.private_addresses,
             ca_file=cast("str | None", self.ca_file),
             token_file=cast("str | None", self.token_file),
-            token_origin=origin_of(self.url or issuer) if self.token_file is not None else "",
+            token_server=server_of(self.url or issuer) if self.token_file is not None else "",
         )
 
     def through(self, fetcher: Fetcher) -> Remote:

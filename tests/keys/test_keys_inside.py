@@ -13,7 +13,7 @@ import pytest
 
 from jwt_middleware import ConfigurationError, KeySet, Settings, TrustedIssuer
 from jwt_middleware.keys import Fetched
-from jwt_middleware.keys.http import MAX_TOKEN, HttpFetcher
+from jwt_middleware.keys.http import MAX_TOKEN_FILE, HttpFetcher
 from jwt_middleware.keys.key_sources import unusable
 from jwt_middleware.keys.remote import Remote
 from jwt_middleware.values.errors import KeysUnavailable
@@ -266,7 +266,7 @@ def test_the_token_goes_to_the_issuers_host_alone(ca: Authority, tmp_path: Path)
 @refuses("RS-65", "RS-41")
 @pytest.mark.parametrize(
     "contents",
-    [b"", b"\n", b"two words", b"a\r\nHost: b", b"\xff", b"a\0b", b"x" * (MAX_TOKEN + 1)],
+    [b"", b"\n", b"two words", b"a\r\nHost: b", b"\xff", b"a\0b", b"x" * (MAX_TOKEN_FILE + 1)],
 )
 def test_what_is_no_token_is_not_sent(contents: bytes, ca: Authority, tmp_path: Path) -> None:
     path = tmp_path / "token"
