@@ -79,7 +79,7 @@ ERRORS: tuple[tuple[str, str], ...] = (
     (r"excludes optional|excludes scope", "RS-04"),
     (r"cookies with tokens must not travel in clear", "RS-09"),
     (r"secrets and asymmetric keys in one set", "RS-15"),
-    (r"could serve several algorithms", "RS-16"),
+    (r"could serve several algorithms|are for one type of key", "RS-16"),
     (r"doesn't go with a key of type", "RS-17"),
     (r"is not sig|neither to sign nor to verify|no key may verify", "RS-18"),
     (r"is too short|an RSA modulus of|RSA exponent|CVE-2017-15361", "RS-19"),

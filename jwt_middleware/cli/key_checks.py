@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer
 from ..jose.algorithms import ALGORITHMS
-from ..jose.jwk import NOT_FOR_SIGNATURES
+from ..jose.jwk import FOR_SOMETHING_ELSE
 from ..jose.strict_json import parse_object
 from ..keys.jwk_sets import MAX_LOGGED
 from ..keys.key_sources import Fetched, Fetcher, Skipped, Source
@@ -26,20 +25,29 @@ _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _ENCRYPTION = ("RSA1_5", "RSA-OAEP", "ECDH-ES", "dir", "A128", "A192", "A256", "PBES2")
 _ENCRYPTION_CURVES = ("X25519", "X448")
 
+_CREDENTIALS = (
+    "it wants credentials: KeySet.remote(token_file=...), or fetcher=... for others than a token"
+)
 # What to do where a fetch fails, by a text in its error. The first that is found counts.
 _WAYS_TO_KEYS = (
     (
         "private_addresses=True",
         "KeySet.remote(private_addresses=True), where that host is meant to be inside",
     ),
-    ("not https", "KeySet.remote(url), with the https URL of the key set"),
+    (
+        "not https",
+        (
+            "KeySet.remote(url), with the https URL of the key set; inside, where http is meant: "
+            "KeySet.remote(url, private_addresses=True, plain_http=True)"
+        ),
+    ),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "a CA of your own? The variable SSL_CERT_FILE names a file with its certificates",
+        "a CA of your own? KeySet.remote(ca_file=...) names a file with its certificates",
     ),
     ("answers 30", "KeySet.remote(url), with the URL where it leads: no redirect is followed"),
-    ("answers 401", "it wants credentials: KeySet.remote(fetcher=...) can send them"),
-    ("answers 403", "it wants credentials: KeySet.remote(fetcher=...) can send them"),
+    ("answers 401", _CREDENTIALS),
+    ("answers 403", _CREDENTIALS),
 )
 _ANY_WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
 _NO_METADATA = (
@@ -61,7 +69,7 @@ def key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> 
         return
     seen: list[_Answer] = []
     if isinstance(source, Remote):
-        source = replace(source, fetcher=_Watched(source.client(), settings.clock, seen))
+        source = source.through(_Watched(source.client(one.issuer), settings.clock, seen))
     where, octets = f"{origin(one.keys)} of {one.issuer!r}", b""
     try:
         octets = source.fetch(one.issuer, None, settings.clock()).octets
@@ -143,7 +151,7 @@ def _skipped(place: str, key: Skipped, octets: bytes) -> Line:
     name = key.kid or "a key without kid"
     same = [one for one in _members_in(_object_in(octets)) if _is_called(key.kid, one)]
     # Not an error: Keycloak publishes an encryption key beside its signing keys.
-    if key.problem == NOT_FOR_SIGNATURES or (same and all(map(_is_for_encryption, same))):
+    if key.problem in FOR_SOMETHING_ELSE or (same and all(map(_is_for_encryption, same))):
         return Line("-", place, f"{name} is left alone: {key.problem}")
     lacking = any(map(_lacks_algorithm, same))
     remedy = _NAME_ALGORITHM if lacking else f"its tokens are refused; {_TELL_ISSUER}"

@@ -15,7 +15,7 @@ from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..settings.consistency import without_metadata
-from .configured import in_memory, issuing
+from .configured import BREAKS_SETS, in_memory, issuing, published_kinds
 from .lines import Line
 
 LONG_LEEWAY = 60  # seconds, as in Envoy and Spring. Clocks that NTP sets need a tenth of it
@@ -141,8 +141,24 @@ def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
+def _remote(one: AnyIssuer) -> Remote | None:
+    return one.keys.source if isinstance(one.keys.source, Remote) else None
+
+
 def _private_addresses(one: AnyIssuer) -> bool:
-    return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
+    remote = _remote(one)
+    return remote is not None and remote.private_addresses and not remote.plain_http
+
+
+def _plain_http(one: AnyIssuer) -> bool:
+    remote = _remote(one)
+    return remote is not None and remote.plain_http
+
+
+def _several_kinds(_: Settings, settings: Settings) -> Iterator[str]:
+    kinds = published_kinds(settings.keys.keys) if issuing(settings) else ()
+    if len(kinds) > 1:
+        yield f"{' and '.join(kinds)} keys are published: {BREAKS_SETS}"
 
 
 def _others_can_read(keys: KeySet) -> bool:
@@ -262,6 +278,21 @@ RULES: tuple[Risk, ...] = (
         _each_issuer("keys.private_addresses"),
         _when(_private_addresses, "who runs the issuer can have us ask inside"),
         "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "plain-http",
+        _each_issuer("keys.plain_http"),
+        _when(
+            _plain_http,
+            "keys come without TLS: who is on that network can replace them, and sign any token",
+        ),
+        "https, with ca_file for an authority of your own",
+    ),
+    Risk(
+        "second-kind-of-key",
+        _the_whole("keys"),
+        _several_kinds,
+        "keys of one algorithm, in general ES256; while it changes, ask who reads the set",
     ),
     Risk(
         "readable-key-file",

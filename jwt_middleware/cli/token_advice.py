@@ -83,7 +83,7 @@ def _of_algorithm(error: OAuthError, case: Examined) -> str:
     if {name, known} == _ONE_NAME:
         return f'algorithm="{name}" beside the keys in the settings: it is another name of {known}'
     configured = getattr(case.trust.given.keys.source, "algorithm", None)
-    if configured == known and ALGORITHMS[name].kty == ALGORITHMS[known].kty:
+    if configured in (known, (known,)) and ALGORITHMS[name].kty == ALGORITHMS[known].kty:
         return f'algorithm="{name}" beside the keys in the settings, in place of "{known}"'
     return ""
 

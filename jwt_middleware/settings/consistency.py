@@ -24,10 +24,10 @@ def check_together(group: Any, rules: Together) -> None:
         check(name, group)
 
 
-def without_metadata(issuer: str) -> str:
+def without_metadata(issuer: str, *, plain_http: bool = False) -> str:
     """Return why an issuer can have no metadata, or "" if it can."""
     # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
-    return unusable(issuer) or (
+    return unusable(issuer, plain_http=plain_http) or (
         "has a query or a fragment" if "?" in issuer or "#" in issuer else ""
     )
 
@@ -125,8 +125,15 @@ OF_REFRESH: Together = (
 
 def _why_undiscoverable(one: Any) -> str:
     """Return why keys can't be found through the issuer's metadata."""
-    is_discovered = getattr(one.keys.source, "url", "") is None
-    return without_metadata(one.issuer) if is_discovered else ""
+    source: Any = one.keys.source
+    is_discovered = getattr(source, "url", "") is None
+    return without_metadata(one.issuer, plain_http=source.plain_http) if is_discovered else ""
+
+
+def _sends_token_in_clear(one: Any) -> bool:
+    source: Any = one.keys.source
+    is_discovered = getattr(source, "url", "") is None
+    return is_discovered and source.token_file is not None and one.issuer.startswith("http:")
 
 
 OF_AN_ISSUER: Together = (
@@ -135,7 +142,16 @@ OF_AN_ISSUER: Together = (
         Fault(
             _why_undiscoverable,
             "are to be found through the issuer's metadata, and the issuer {}",
-            "KeySet.remote(url) where the key set is",
+            "KeySet.remote(url) where the key set is; for an issuer inside of a private network "
+            "KeySet.remote(private_addresses=True, plain_http=True)",
+        ),
+    ),
+    (
+        "keys.token_file",
+        Fault(
+            _sends_token_in_clear,
+            "would be sent in clear: the issuer is an http URL",
+            "https, and ca_file for an authority of your own",
         ),
     ),
 )

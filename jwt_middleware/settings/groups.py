@@ -18,7 +18,7 @@ from ..request.origins import is_loopback
 from ..stores.contract import AsyncStore, Store
 from ..token.profiles import RFC_9068, Profile
 from ..values.tokens import AccessToken, Grant, Tokens
-from . import field_checks, profile_checks
+from . import field_checks, header_names, profile_checks
 from .checking import (
     check_fields,
     checked_by,
@@ -59,15 +59,15 @@ class Cookies:
 
     """
 
-    name: str = setting("refresh_token", field_checks.cookie_name)
+    name: str = setting("refresh_token", header_names.cookie_name)
     access: bool = setting(False, field_checks.true_or_false)
-    access_name: str = setting("access_token", field_checks.cookie_name)
+    access_name: str = setting("access_token", header_names.cookie_name)
     access_same_site: Literal["Strict", "Lax"] = setting(
         # SameSite=None would send the cookie from every site.
         "Strict",
         choice("Strict", "Lax", remedy="None would be an invitation"),
     )
-    header: str = setting("X-Requested-With", field_checks.own_header)
+    header: str = setting("X-Requested-With", header_names.own_header)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")

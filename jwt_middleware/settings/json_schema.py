@@ -63,6 +63,7 @@ def _of_group(cls: type, definitions: Schema) -> Schema:
 def _of_hint(hint: Any, definitions: Schema) -> Schema:
     found = [_of_one(one, definitions) for one in alternatives(hint)]
     found = [one for one in found if one != NO_FORM] or [dict(NO_FORM)]
+    found = [one for place, one in enumerate(found) if one not in found[:place]]
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 

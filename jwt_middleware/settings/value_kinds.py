@@ -29,6 +29,7 @@ from typing import (
 )
 
 from ..keys.key_set import KeySet
+from ..keys.key_sources import Fetcher
 from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation, from_location, load_keys
@@ -207,16 +208,21 @@ def _one_of(names: Iterable[str], value: str, place: Place) -> str:
     return value
 
 
-def _to_function(_: Any, value: Any, place: Place) -> Any:
-    if not isinstance(value, str):
-        return value
-    if not re.match(_FUNCTION, value):
-        raise place.wrong('must be "module:function"')
-    try:
-        return resolve_name(value)
-    except Exception as error:
-        # A module of the application runs here: it may raise anything.
-        raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
+def _to_named(form: str) -> Callable[[Any, Any, Place], Any]:
+    """Return the conversion of the name of an object in a module."""
+
+    def convert(_: Any, value: Any, place: Place) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not re.match(_FUNCTION, value):
+            raise place.wrong(f'must be "{form}"')
+        try:
+            return resolve_name(value)
+        except Exception as error:
+            # A module of the application runs here: it may raise anything.
+            raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
+
+    return convert
 
 
 def _to_frozenset(hint: Any, value: Any, place: Place) -> frozenset[Any]:
@@ -317,7 +323,22 @@ _KINDS: Mapping[Any, Kind] = {
     Callable: Kind(
         'a function or "module:function"',
         _of(str, Callable),
-        _to_function,
+        _to_named("module:function"),
+        {"type": "string", "pattern": _FUNCTION},
+        _as_text,
+    ),
+    # Relative ones count from the folder of a TOML file.
+    PathLike: Kind(
+        "a path",
+        _of(str, PathLike),
+        lambda _, value, place: place.path(value),
+        {"type": "string"},
+        _as_text,
+    ),
+    Fetcher: Kind(
+        'a Fetcher or "module:name"',
+        lambda value: isinstance(value, str) or hasattr(value, "fetch"),
+        _to_named("module:name"),
         {"type": "string", "pattern": _FUNCTION},
         _as_text,
     ),

@@ -63,6 +63,7 @@ def check(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 GUARDED = Route("/admin/*", scope="admin audit")
 PUBLIC = KeySet.from_jwks(FACTORY.keys.public_jwks())
+(ED25519,) = KeySet.generate("Ed25519").keys
 
 
 def partner(**changes: Any) -> TrustedIssuer:
@@ -81,6 +82,8 @@ GOOD: list[dict[str, Any]] = [
     {"keys": KeySet.remote(), "leeway": 60},
     {"refresh": refresh(cookies=Cookies()), "origins": ("https://shop.example",)},
     {"refresh": refresh(serve=False), "keys": PUBLIC},
+    # Nobody reads the keys of a service that issues nothing.
+    {"refresh": refresh(serve=False), "keys": KeySet((*PUBLIC.keys, ED25519))},
     {"refresh": refresh(access_lifetime=3600), "keys": KeySet.secret(SECRET)},
     {"refresh": refresh(store="sqlite:////var/lib/app/grants.db")},
     {"refresh": refresh(), "resource": Resource(identifier=API)},
@@ -152,6 +155,10 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(), "trusted_issuers": (partner(keys=KeySet.secret(SECRET)),)}),
     ("private-addresses", "keys.private_addresses", "ask inside", {
         "keys": KeySet.remote(private_addresses=True)}),
+    ("plain-http", "keys.plain_http", "can replace them", {
+        "keys": KeySet.remote("http://keycloak/certs", private_addresses=True, plain_http=True)}),
+    ("second-kind-of-key", "keys", "ES256 and Ed25519 keys are published", {
+        "refresh": refresh(), "keys": KeySet((*FACTORY.keys.keys, ED25519))}),
     ("memory-store", "refresh.store", "gone with its process", {
         "refresh": refresh(store="memory://")}),
     ("memory-store", "refresh.store", "each knows only the logins that it served", {

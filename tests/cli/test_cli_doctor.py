@@ -279,7 +279,7 @@ WAYS: dict[str, tuple[str | None, dict[str, Any], str]] = {
     "a CA of one's own": (
         f"{AT}/jwks",
         {"jwks": KeysUnavailable("SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED")},
-        "SSL_CERT_FILE",
+        "ca_file",
     ),
     "keys that are no objects": (f"{AT}/jwks", {"jwks": {"keys": [5]}}, "tell who runs the issuer"),
     "nothing": (f"{AT}/jwks", {"jwks": {"keys": []}}, "tell who runs the issuer"),

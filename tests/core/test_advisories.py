@@ -32,7 +32,8 @@ import jwt_middleware
 from jwt_middleware import ConfigurationError, KeySet, Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.jose.algorithms import Mac
-from jwt_middleware.jose.jwk import UnusableKey, from_object
+from jwt_middleware.jose.binding import UnusableKey
+from jwt_middleware.jose.jwk import from_object
 from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import b64url_encode, parse_object
 from jwt_middleware.request.credentials import bearer
