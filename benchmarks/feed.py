@@ -7,8 +7,9 @@ minute of ends has passed, which the package before this one sent again with eac
 
 Ids, octets and CPU are those of one poll. The client's CPU is this process's, the server's is that
 of all its processes; nothing else asks meanwhile. What is new is the number of grants that ended in
-the round. A poll that finds nothing, and the octets of an id in a first answer, say what octets
-would be enough. `--gate` says by its exit code whether the limits hold, `--quick` is a look.
+the round. The other tree's poll that finds nothing, and the octets of an id in a first answer, say
+what octets would be enough. `--gate` says by its exit code whether the limits hold, `--quick` is a
+look.
 
 It needs Linux: the CPU of processes comes from /proc, octets from the sockets.
 """
@@ -233,15 +234,14 @@ ENGINES = {"PostgreSQL": on_postgres, "Redis": on_redis, "SQLite": on_sqlite}
 
 
 def run(feeds: list[Feed], rate: int, rounds: int) -> float:
-    """Let grants end and the feeds be read; return the octets that a poll of ours needs."""
+    """Let grants end and the feeds be read; return the octets that would be enough for a poll."""
     clock = feeds[0].clock
     ids = {id(one): one.begin(rate * (OVERLAP + rounds)) for one in feeds}
     clock.offset += 3600  # what ended before this is older than any reader looks back
     for one in feeds:
         one.cursor, one.polls = None, []
         one.poll()
-    empty = min(feeds[0].poll().octets for _ in range(3))
-    enough = float(empty)
+    empty, enough = (float(min(one.poll().octets for _ in range(3))) for one in feeds)
     for number in range(OVERLAP + rounds):
         begun = time.monotonic()
         for one in feeds:

@@ -73,6 +73,7 @@ class LiveStore:
         self._changed = 0  # the number of the last change
         self._failed_since: float | None = None
         self._is_late = False  # the known ended grants are out of date, and that was told
+        self._is_closed = False
         self.reset()
 
     def reset(self) -> None:
@@ -83,7 +84,8 @@ class LiveStore:
         self.ended.reset()
 
     def close(self) -> None:
-        """Let the poller's thread end. A later request begins it anew."""
+        """Let the poller's thread end, and tell nothing of it. A later request begins anew."""
+        self._is_closed = True
         self._poller.close()
 
     # --- calls, and what they say of the store
@@ -95,6 +97,8 @@ class LiveStore:
         """
         forks.notice()
         number = next(self.numbers)
+        if verb != "ended":
+            self._is_closed = False
         try:
             answer = yield from ask(call, verb, args)
         except ConfigurationError:
@@ -107,6 +111,8 @@ class LiveStore:
 
     def failed(self, verb: str, error: Exception, number: int) -> StoreUnavailable:
         """Record that a call failed, and return the error for the request."""
+        if self._is_closed:  # the call was cut off by that
+            return StoreUnavailable(f"{verb}: the store was closed")
         if not isinstance(error, StoreUnavailable | TimeoutError):
             # The contract permits one error. Any other is a bug of the store, so log it.
             self._log.raised(f"store.{verb}", error)
@@ -145,6 +151,8 @@ class LiveStore:
                 self._log.tell(tuple(StoreNotice(notice=text) for text in notices))
                 if more:
                     one.finish()
+                    if self._is_closed:
+                        raise StoreUnavailable("ended: the store was closed")
         except StoreUnavailable:
             self._sync_failed()
             raise
@@ -155,6 +163,7 @@ class LiveStore:
     def join(self, arrival: float) -> Round:
         """Return the round that serves a request of `arrival`: it runs now, or has run here."""
         forks.notice()
+        self._is_closed = False
         if not self._is_quick:
             try:
                 return self._poller.join(arrival)
@@ -230,6 +239,6 @@ class LiveStore:
         self._tell_if_late(now)
 
     def _tell_if_late(self, now: float) -> None:
-        if self.ended.is_late(now) and not self._is_late:
+        if self.ended.is_late(now) and not (self._is_late or self._is_closed):
             self._is_late = True
             self._log.tell((SyncLate(seconds=now - self.ended.synced_at, passing=self._passing),))

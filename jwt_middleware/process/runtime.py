@@ -134,9 +134,9 @@ class Runtime:
             answer = await threads.call("store", None, check) if is_plain else check()
             if isawaitable(answer):
                 await answer
-        if self.live_store is not None and self.awaiting is not None:
+        if self.live_store is not None:
             # The feed's connection is made, and ends are read, before the first request comes.
-            self.awaiting.begin_sync(self.live_store, self._settings.clock())
+            self._make_awaiting().begin_sync(self.live_store, self._settings.clock())
 
     def close(self) -> None:
         """Close what is open. A later request opens it anew."""

@@ -16,6 +16,11 @@ def identifier() -> str:
     return b2a_base64(octets(16), newline=False).translate(_URL_SAFE, b"=").decode()
 
 
+def unique_name() -> str:
+    """Return a name that nobody else has, for things of this process that are no secret."""
+    return urandom(16).hex()
+
+
 def draw() -> tuple[str, str, float]:
     """Return two identifiers and a fraction by one call of the system: each is expensive."""
     drawn = octets(36)

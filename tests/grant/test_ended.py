@@ -89,6 +89,9 @@ def test_every_zero_waits_for_every_request() -> None:
     ended = synced(1000, every=0)
     assert [plan(ended, now) for now in (1000, 1000, 1000.001, 1001)] == ["wait"] * 4
     assert not ended.lets_pass(ONE, LIFE, 1000, 1000)
+    assert not ended.is_due(1001), "each has its own asked"
+    ended.failed(1002)
+    assert [ended.is_due(now) for now in (1002, 1003, 1002 + FAILING + 1)] == [False, True, False]
 
 
 def test_nothing_is_known_when_the_clock_was_set_back() -> None:
@@ -227,6 +230,7 @@ def test_pages_of_what_is_new_hold_nobody_up_who_knows_enough() -> None:
     ended.heard(("a",), None, 1011, more=True)
     assert plan(ended, 1012) == "go on"
     assert plan(ended, 1021) == "ask", "what was known is old by now"
+    assert ended.after_sync(ONE, LIFE, 1021) == "ask"
 
 
 def test_an_answer_that_broke_off_counts_as_none() -> None:
@@ -244,6 +248,7 @@ def test_only_an_answer_that_goes_back_far_enough_widens_the_reach() -> None:
     asked = ended.question()
     assert asked[0] == "cursor"
     assert plan(ended, 1001, longer) == "wait"
+    assert ended.question() == (None, longer + MARGIN)
     assert ended.after_sync(ONE, longer, 1001) == "ask"
     # It was asked before the longer token came, for what is new only.
     hear(ended, 1001, asked=("cursor", longer + MARGIN), cursor="next")

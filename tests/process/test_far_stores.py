@@ -17,7 +17,15 @@ from jwt_middleware.values.events import StoreFailed
 from tests.engines import redis
 from tests.engines.postgres import fresh_schema
 from tests.engines.proxy import Proxy
-from tests.issuing import Clock, Kind, Site
+from tests.issuing import (
+    REFRESH,
+    Clock,
+    Kind,
+    Site,
+    form_octets,
+    posted,
+    refresh_form,
+)
 from tests.world import Answer, Sent, encoded
 
 park = redis.park
@@ -126,4 +134,24 @@ def test_a_store_that_wakes_in_2_s_refuses_no_known_token(far: Far) -> None:
     Timer(2, proxy.resume).start()
     assert call(site, tokens.access_token).status == 200
     assert call(site, ended.access_token).reason == "grant_ended"
+    assert failures(site) == []
+
+
+def test_nobody_gets_a_503_during_and_after_a_mass_end(far: Far) -> None:
+    site, _, near = far
+    olds = [site.ask("issue", f"user {number}") for number in range(20)]
+    assert {call(site, one.access_token).status for one in olds} == {200}
+    wait(site, 1)  # so that the mark's time is a later one
+    assert near.end_before(None) is not None
+    begun = time.monotonic()
+    news, seen = [], set[int]()
+    while time.monotonic() < begun + LATEST + SLACK:
+        news.append(site.ask("issue", "alice"))
+        seen.update(call(site, one.access_token).status for one in olds)
+        assert {call(site, one.access_token).status for one in news[-5:]} == {200}
+        wait(site, 0.05)
+    assert seen <= {200, 401}
+    assert {call(site, one.access_token).status for one in olds} == {401}
+    refused = site.send(posted(REFRESH, form_octets(refresh_form(olds[0].refresh_token))))
+    assert (refused.status, refused.json["error"]) == (400, "invalid_grant")
     assert failures(site) == []

@@ -1,12 +1,14 @@
 """Corners of the runtime that only a fork, a cancelled task or a late answer comes to."""
 
 import asyncio
+import threading
+import time
 from typing import Any
 
 import pytest
 
 from jwt_middleware import ConfigurationError, Issuer, Refresh, StoreUnavailable
-from jwt_middleware.process import runtime
+from jwt_middleware.process import awaiting, runtime
 from jwt_middleware.process.awaiting import Awaiting
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
@@ -77,3 +79,42 @@ def test_an_answer_that_was_asked_for_before_the_failure_says_nothing_of_now() -
     assert told == ["store_failed", "store_back"]
     store.failed("end", StoreUnavailable("gone"), next(store.numbers))
     assert told == ["store_failed", "store_back", "store_failed"]
+
+
+def test_the_time_in_a_queue_that_moves_is_no_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awaiting, "EXECUTOR_THREADS", 1)
+
+    async def play() -> list[str]:
+        executors = awaiting.Executors()
+
+        async def call(number: int) -> str:
+            try:
+                await executors.call("store", 1.0, time.sleep, 0.4)
+            except TimeoutError:
+                return "late"
+            return "done"
+
+        try:
+            return await asyncio.gather(*(call(number) for number in range(5)))
+        finally:
+            executors.close()
+
+    assert asyncio.run(play()) == ["done"] * 5, "the last waits for 1.6 seconds"
+
+
+def test_a_queue_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awaiting, "EXECUTOR_THREADS", 1)
+    monkeypatch.setattr(awaiting, "MAX_HUNG", 0)
+    gate = threading.Event()
+
+    async def play() -> list[type[BaseException]]:
+        executors = awaiting.Executors()
+        calls = [executors.call("store", 0.2, gate.wait, 20) for _ in range(3)]
+        try:
+            found = await asyncio.gather(*calls, return_exceptions=True)
+            return [type(one) for one in found if isinstance(one, BaseException)]
+        finally:
+            gate.set()
+            executors.close()
+
+    assert asyncio.run(play()) == [TimeoutError] * 3

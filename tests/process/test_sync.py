@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Route, StoreUnavailable, Tokens
+from jwt_middleware import ConfigurationError, Route, StoreUnavailable, Tokens
 from jwt_middleware.process import poller
 from jwt_middleware.process.runtime import Runtime
-from jwt_middleware.stores.contract import Ended
+from jwt_middleware.stores.contract import Ended, Mark
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.values.events import StoreBack, StoreFailed, StoreNotice, SyncLate
@@ -869,6 +869,44 @@ def test_a_mass_end_is_in_force_everywhere_within_twice_sync_every(kind: Kind) -
 
 
 @opened_sites(WAITS)
+def test_a_grant_that_survived_one_mass_end_is_asked_for_after_the_next(kind: Kind) -> None:
+    with single(kind, refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        site.store._store.end_before(None)
+        live = Runtime.of(site.settings).live_store
+        assert live is not None
+        site.clock.forward(600)
+        real, later = site.store._store.is_living, Mark(site.clock(), site.clock() + 0.5)
+
+        def is_living(grant_id: str) -> bool:
+            answer: bool = real(grant_id)
+            live.ended.heard((), later, site.clock(), more=False)  # meanwhile
+            return answer
+
+        site.store._store.is_living = is_living
+        tokens = site.ask("issue", "alice")
+        site.store._store.end_before(None)
+        assert call(site, tokens).status == 200
+        del site.store._store.is_living
+        site.store.calls.clear()
+        assert call(site, tokens).status == 200
+        assert site.store.calls["is_living"] == 1, "what was said under the mark before is nothing"
+
+
+@opened_sites(WAITS[:2])
+def test_a_wrong_configuration_that_only_a_question_shows_is_raised(kind: Kind) -> None:
+    with single(kind, refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+
+        def refused(*_: Any) -> Any:
+            raise ConfigurationError("refresh.store", "is for one process")
+
+        site.store._store.ended = refused
+        with pytest.raises(ConfigurationError, match="one process"):
+            call(site, tokens)
+
+
+@opened_sites(WAITS)
 def test_where_the_store_fails_what_a_mass_end_leaves_open_is_refused(kind: Kind) -> None:
     with single(kind, refresh=LIVES_LONG) as site:
         site.ask("issue", "alice")
@@ -906,6 +944,55 @@ def test_a_process_that_reads_many_ends_answers_meanwhile(kind: Kind) -> None:
         site.store.calls.clear()
         assert call(site, tokens).status == 200
         assert site.store.calls == {}
+
+
+def test_settings_that_are_closed_while_ends_are_read_tell_of_no_failure() -> None:
+    with single(("wsgi", in_memory_that_waits), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        pages, gate = count(), Event()
+
+        def endless(_: Any, __: float) -> Ended:
+            if next(pages):
+                assert gate.wait(20)
+            return Ended((), None, more=True)
+
+        site.store._store.ended = endless
+        assert call(site, tokens).status == 200
+        live = Runtime.of(site.settings).live_store
+        assert live is not None
+        thread = live._poller._thread
+        assert thread is not None
+        site.settings.close()
+        gate.set()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert not [one for one in site.events if isinstance(one, StoreFailed | SyncLate)]
+
+
+def test_a_question_that_is_cut_off_by_the_close_is_no_failure_of_the_store() -> None:
+    with single(("wsgi", in_memory_that_waits), refresh=LIVES_LONG) as site:
+        tokens = site.ask("issue", "alice")
+        asked, gate = Event(), Event()
+
+        def cut_off(*_: Any) -> Any:
+            asked.set()
+            assert gate.wait(20)
+            raise ValueError("I/O operation on closed file")
+
+        site.store._store.ended = cut_off
+        site.clock.forward(1.5)
+        live = Runtime.of(site.settings).live_store
+        assert live is not None
+        one = live.join(site.clock())
+        assert asked.wait(20)
+        site.settings.close()
+        gate.set()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            one.done.result(20)
+        assert not [one for one in site.events if isinstance(one, StoreFailed | SyncLate)]
+        del site.store._store.ended
+        site.clock.forward(30)
+        assert call(site, tokens).status == 200
 
 
 @opened_sites(WAITS)

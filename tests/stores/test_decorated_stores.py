@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from jwt_middleware import ConfigurationError, Issuer
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.wsgi import JWTMiddleware
-from tests.process.test_runtime_issuing import Awaited, Plain, settings_with
+from tests.process.test_runtime_issuing import Awaited, Plain, calling, settings_with
+from tests.world import Application, by_asgi
 
 
 def decorated(verb: Any) -> Any:
@@ -49,6 +51,27 @@ class InTheLoop(Decorated):
     """The same, which says that it never waits."""
 
     blocking = False
+
+
+@pytest.mark.parametrize("kind", [Decorated, InTheLoop])
+def test_ended_grants_are_asked_for_where_only_the_answer_shows_that_it_is_awaited(
+    kind: type[Decorated],
+) -> None:
+    settings = settings_with(kind())
+    issuer, app = Issuer(settings), ASGIMiddleware(Application().asgi, settings)
+
+    async def play() -> list[int]:
+        tokens, other = await issuer.aissue("alice"), await issuer.aissue("bob")
+        await settings_store(settings).end(other.grant_id, "logout")
+        return [
+            (await by_asgi(app, calling(one.access_token)))[0] for one in (tokens, other, tokens)
+        ]
+
+    assert asyncio.run(play()) == [200, 401, 200]
+
+
+def settings_store(settings: Any) -> Any:
+    return Runtime.of(settings).store
 
 
 @pytest.mark.parametrize("kind", [Decorated, InTheLoop])

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg_pool import ConnectionPool
 
 from jwt_middleware.stores import PAGE, Ended
 from jwt_middleware.stores.postgres import PostgresStore
@@ -146,7 +147,88 @@ def test_a_prepared_transaction_holds_up_nothing(server: Server) -> None:
         assert found.grant_ids == ("4",)
 
 
+# --- where nothing happens
+
+
+def quiet(store: PostgresStore) -> Any:
+    """Return a cursor of a time when nothing was committed."""
+    found = store.ended(None, RETENTION)
+    for _ in range(20):  # the server itself may commit something
+        found = store.ended(found.cursor, RETENTION)
+        if isinstance(found.cursor, FeedCursor) and found.cursor.is_quiet:
+            return found.cursor
+    raise AssertionError("never quiet")
+
+
+def test_what_comes_after_a_quiet_time_is_read(server: Server) -> None:
+    with postgres(server.url()) as store:
+        begin(store, 1, 2)
+        for number in (1, 2):
+            cursor = quiet(store)
+            store.end(str(number), "logout")
+            assert store.ended(cursor, RETENTION).grant_ids == (str(number),)
+        cursor = quiet(store)
+        assert store.ended(cursor, RETENTION).mark is None
+        mark = store.end_before(None)
+        assert store.ended(cursor, RETENTION).mark == mark
+        assert store.ended(quiet(store), RETENTION).mark == mark, "also where nothing is new"
+
+
+def test_a_quiet_time_ends_with_another_snapshot_or_history() -> None:
+    first = first_cursor(answer("5:5:", 0))
+    assert not first.is_quiet
+    cursor = first.after(answer("5:5:", 1, mark="1 2"))
+    assert cursor.is_quiet
+    found = cursor.unchanged("1 00000001 3", "5:5:", (2.0, 2.1))
+    assert found == answer("5:5:", 2, mark="1 2", answered_at=2.1)
+    assert cursor.unchanged("1 00000001 3", "5:6:", (2.0, 2.1)) is None
+    assert cursor.unchanged("1 00000002 3", "5:5:", (2.0, 2.1)) is None
+    assert not cursor.after(answer("5:6:", 2)).is_quiet
+
+
 # --- the history
+
+
+def test_a_connection_of_ours_is_asked_for_its_history_once(
+    postgres_url: str, schema: str, store: PostgresStore
+) -> None:
+    def prepares_nothing(connection: Any) -> None:
+        connection.prepare_threshold = None
+
+    change = (
+        f"CREATE OR REPLACE FUNCTION {schema}.history() RETURNS text LANGUAGE sql "
+        "AS $$ SELECT 'another 1 1' $$"
+    )
+    with ConnectionPool(postgres_url, min_size=1, configure=prepares_nothing) as pool:
+        shared = PostgresStore.from_pool(pool, retention=RETENTION, schema=schema)
+        cursor = quiet(store)
+        for one in (store, shared):
+            assert one.ended(cursor, RETENTION).notices == ()
+        begin(store, 1)
+        for one in (store, shared):
+            assert one.ended(cursor, RETENTION).notices == ()
+        ask(postgres_url, change)
+        assert store.ended(cursor, RETENTION).notices == ()
+        assert len(shared.ended(cursor, RETENTION).notices) == 1, "another may answer each time"
+        store._connections.own_pool().feed.connection.close()
+        assert len(store.ended(cursor, RETENTION).notices) == 1, "a new connection"
+
+
+def test_a_session_that_turns_out_to_be_shared_is_asked_each_time(
+    postgres_url: str, schema: str, store: PostgresStore
+) -> None:
+    cursor = store.ended(None, RETENTION).cursor
+    begin(store, 1)
+    for _ in range(3):
+        store.ended(cursor, RETENTION)
+    connection = store._connections.own_pool().feed.connection
+    connection.execute("DEALLOCATE ALL")
+    store.end("1", "logout")
+    asked = f"CREATE OR REPLACE FUNCTION {schema}.history() RETURNS text LANGUAGE sql "
+    ask(postgres_url, asked + "AS $$ SELECT 'another 1 1' $$")
+    found = store.ended(cursor, RETENTION)
+    assert found.grant_ids == ("1",)
+    assert len(found.notices) == 1
 
 
 def test_a_crash_begins_the_reading_anew(server: Server) -> None:
@@ -310,7 +392,8 @@ def test_what_a_managed_server_hides_is_left_out(
 
 
 def answer(snapshot: str, at: float, **changes: Any) -> FeedAnswer:
-    fields: dict[str, Any] = {"history": "1 00000001 2 3", "grant_ids": [], "last": None}
+    fields: dict[str, Any] = {"history": "1 00000001 3 2", "grant_ids": [], "last": None}
+    fields |= {"mark": None}
     fields |= {"snapshot": snapshot, "asked_at": at, "answered_at": at + 0.1, **changes}
     return FeedAnswer(**fields)
 
@@ -341,13 +424,13 @@ def test_a_silence_brings_no_end_nearer_to_its_commit() -> None:
 @pytest.mark.parametrize(
     ("now", "words"),
     [
-        ("1 00000001 2 3", ""),
-        ("9 00000001 2 3", "in another database"),
-        ("1 00000001 9 3", "in another database"),
-        ("1 0000000A 2 9", "timeline 1, and is on 10: a standby was promoted"),
-        ("1 00000000 2 9", "is on 0: a former primary has come back"),
-        ("1 00000001 2 9", "recovered from a crash"),
-        ("1 - 2 9", "former primary"),
+        ("1 00000001 3 2", ""),
+        ("9 00000001 3 2", "in another database"),
+        ("1 00000001 3 9", "in another database"),
+        ("1 0000000A 9 2", "timeline 1, and is on 10: a standby was promoted"),
+        ("1 00000000 9 2", "is on 0: a former primary has come back"),
+        ("1 00000001 9 2", "recovered from a crash"),
+        ("1 - 9 2", "former primary"),
     ],
 )
 def test_another_history_is_named(now: str, words: str) -> None:

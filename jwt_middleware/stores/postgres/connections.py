@@ -53,6 +53,11 @@ class Psycopg(NamedTuple):
     acquire: Callable[[Any, float], Any]  # take a lock within seconds; says whether it could
 
 
+def _setting(settings: dict[str, str]) -> str:
+    """Return SQL that sets them, behind other columns."""
+    return "".join(f", set_config('{name}', '{value}', false)" for name, value in settings.items())
+
+
 def _acquire(lock: Any, seconds: float) -> bool:
     return bool(lock.acquire(timeout=max(seconds, 0)))
 
@@ -129,9 +134,13 @@ class Connections:
             "default_transaction_isolation": "read committed",
         }
         # What is set in each new session of ours.
-        self._limits = "".join(
-            f", set_config('{name}', '{value}', false)" for name, value in settings.items()
-        )
+        self._limits = _setting(settings)
+        # And in that of the feed: to plan a poll takes longer than to answer it. A plan for the
+        # values of the moment always looks cheaper than one that is kept, and that one must read in
+        # the order of an index, however few rows there were when it was made.
+        kept = {"plan_cache_mode": "force_generic_plan"}
+        kept |= {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+        self._feed_limits = self._limits + _setting(kept)
         _all_connections.add(self)
 
     # --- lending
@@ -225,7 +234,7 @@ class Connections:
     def _connect(self) -> Flow[Any]:
         connect = partial(self._kind.connection.connect, autocommit=True)
         connection = yield from ask(connect, self._conninfo)
-        Session.of(connection, self._limits)
+        Session.of(connection, self._feed_limits)
         return connection
 
     def _fetch(self, connection: Any, deadline: float, statement: Statement) -> Flow[Rows]:

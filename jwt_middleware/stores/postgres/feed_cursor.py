@@ -28,6 +28,7 @@ class FeedAnswer(NamedTuple):
 
     history: str
     snapshot: str  # what the statement saw: xmin:xmax:the numbers between that were running
+    mark: str | None  # of a mass end, as text
     grant_ids: list[str]
     last: FeedPlace | None  # the last one of a full page; None: there are no more
     asked_at: float  # monotonic seconds
@@ -42,6 +43,8 @@ class FeedCursor(NamedTuple):
     bound: int  # from which number on the next ends are looked for
     age: float  # seconds since the first answer, without the long silences
     answered_at: float  # monotonic seconds
+    mark: str | None = None  # as it was in the last answer
+    is_quiet: bool = False  # nothing at all was committed between the last two answers
     notes: tuple[tuple[float, int], ...] = ()  # at which age the server had which `xmax`
     # Between two pages: the snapshot and the bound that hold after the last one.
     goal: tuple[str, int] | None = None
@@ -56,6 +59,18 @@ class FeedCursor(NamedTuple):
             return _GONE_BACK
         return ""
 
+    def unchanged(
+        self, history: str, snapshot: str, times: tuple[float, float]
+    ) -> FeedAnswer | None:
+        """Return the answer of a server where nothing was committed since; None: it is not so.
+
+        Whatever changes, the table's oid and the mark, too, comes by a transaction, and then the
+        snapshot is another one, or the history is.
+        """
+        if snapshot != self.seen or history != self.history.rpartition(" ")[0]:
+            return None
+        return FeedAnswer(self.history, snapshot, self.mark, [], None, *times)
+
     def after(self, answer: FeedAnswer) -> FeedCursor:
         """Return the cursor behind an answer."""
         silence = min(answer.asked_at - self.answered_at, LONGEST_SILENCE)
@@ -69,7 +84,13 @@ class FeedCursor(NamedTuple):
         goal = self.goal
         if goal is None:
             goal = answer.snapshot, max((int(answer.snapshot.split(":")[0]), *over))
-        cursor = self._replace(age=age, answered_at=answer.answered_at, notes=notes)
+        cursor = self._replace(
+            age=age,
+            answered_at=answer.answered_at,
+            mark=answer.mark,
+            is_quiet=answer.snapshot == self.seen,
+            notes=notes,
+        )
         if answer.last is not None:
             return cursor._replace(goal=goal, place=answer.last)
         return cursor._replace(seen=goal[0], bound=goal[1], goal=None, place=None)
@@ -91,9 +112,9 @@ _GONE_BACK = (
 
 
 def _changed(before: list[str], now: list[str]) -> str:
-    """Return the sentence for another history; see the function `history` of the schema."""
-    server, timeline, table, _ = before
-    if server != now[0] or table != now[2]:
+    """Return the sentence for another history: the schema's `history()`, and the table's oid."""
+    server, timeline, _, table = before
+    if server != now[0] or table != now[3]:
         return (
             "The grants are in another database than before: another server, one that was restored "
             "or upgraded, or a dump that was loaded. Ends that it doesn't have are not in force; "

@@ -174,9 +174,10 @@ SCHEMA_LEVELS: Final = (
         """INSERT INTO <schema>.ends (id, ended_at) SELECT id, ended_at FROM <schema>.grants,
             (SELECT max(ended_at) AS at FROM <schema>.grants) AS last
             WHERE ended_at >= last.at - 86760 AND ended_at < last.at - 86400""",
-        # Names the history that the numbers of transactions belong to: server, timeline, table, and
-        # the last crash. A crash takes back transactions whose commit didn't wait for the disk, and
-        # gives out their numbers again; it leaves no trace but that the statistics begin anew.
+        # Names the history that the numbers of transactions belong to: server, timeline, and the
+        # last crash. None of them changes without an end of all connections. A crash gives out
+        # again the numbers of transactions that hadn't reached the disk, also of ones that were
+        # rolled back; it leaves no trace but that the statistics begin anew.
         # (Before 15 to ask for that reads a large file: there a restart stands for it.)
         # '-' is what a managed server doesn't let us see.
         """CREATE FUNCTION <schema>.history() RETURNS text LANGUAGE plpgsql AS $$
@@ -201,8 +202,7 @@ SCHEMA_LEVELS: Final = (
             IF current_setting('server_version_num')::integer >= 150000 THEN
                 crash := pg_stat_get_bgwriter_stat_reset_time();
             END IF;
-            RETURN concat_ws(' ', server, timeline, '<schema>.ends'::regclass::oid,
-                coalesce(date_part('epoch', crash)::text, '-'));
+            RETURN concat_ws(' ', server, timeline, coalesce(date_part('epoch', crash)::text, '-'));
         END $$""",
         # The following three know the mark, also where a process of a former version calls them.
         # A grant that `add_grant` stamps under the lock is later than those that it counts.

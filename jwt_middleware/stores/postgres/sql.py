@@ -14,10 +14,23 @@ _SHORTHANDS = {
     # one elsewhere. So at least one row comes back, which begins with that and with the mark. The
     # function is volatile; therefore Pgpool-II doesn't send the statement to a replica.
     "<always>": "SELECT pg_is_in_recovery(), <mark>, <row> FROM (SELECT) AS always LEFT JOIN",
-    # What `ended` returns, beside: the history that the numbers of transactions belong to, what
-    # this statement sees, the ids, and the number or time of the last one of a full page.
-    "<feed>": "SELECT pg_is_in_recovery(), <mark>, <schema>.history(), pg_current_snapshot()::text,"
-    " ARRAY(SELECT id FROM page), (SELECT place FROM page OFFSET <size> - 1 LIMIT 1)",
+    # What `ended` returns, beside: what this statement sees, which table it is, the number of the
+    # last one of a full page, the mark; and the ids, NULL for none. Each process asks once a
+    # second, mostly for nothing, and a column takes more octets than its value: so one text says
+    # all, and names are short.
+    "<feed>": "SELECT pg_is_in_recovery() AS r, concat_ws(' ', pg_current_snapshot(), "
+    "'<schema>.ends'::regclass::oid, <last>, <mark>) AS s, array_agg(id) AS i",
+    "<last>": "coalesce((array_agg(place))[<size>]::text, '-')",
+    # The history that the numbers of transactions belong to.
+    "<history>": "<schema>.history() AS h",
+    # What was committed since the cursor's snapshot, whenever it began. A number that this server
+    # has not reached yet came from another one, by a dump: it means nothing here. The subquery is
+    # worked out once, the bare parameter would be for each row.
+    "<news>": "FROM (SELECT xid AS place, id FROM <schema>.ends "
+    "WHERE (xid, id) > (%(place)s::text::xid8, %(id)s) "
+    "AND xid < pg_snapshot_xmax(pg_current_snapshot()) "
+    "AND NOT pg_visible_in_snapshot(xid, (SELECT %(seen)s::text::pg_snapshot)) "
+    "ORDER BY xid, id LIMIT <size>) AS page",
     "<size>": str(PAGE),
 }
 # All statements of the verbs. A test checks that none of them reads a whole table.
@@ -56,16 +69,18 @@ STATEMENTS: Final = {
     "ON CONFLICT (name) DO UPDATE SET value = CASE "
     "WHEN split_part(excluded.value, ' ', 1)::float8 > split_part(old.value, ' ', 1)::float8 "
     "THEN excluded.value ELSE old.value END RETURNING value, <durable>",
-    # What was committed since the cursor's snapshot, whenever it began. A number that this server
-    # has not reached yet came from another one, by a dump: it means nothing here.
-    "ended": "WITH page AS MATERIALIZED (SELECT xid::text AS place, id FROM <schema>.ends "
-    "WHERE (xid, id) > (%(place)s::text::xid8, %(id)s) "
-    "AND xid < pg_snapshot_xmax(pg_current_snapshot()) "
-    "AND NOT pg_visible_in_snapshot(xid, %(seen)s::text::pg_snapshot) "
-    "ORDER BY xid, id LIMIT <size>) <feed>",
-    "ended_lately": "WITH page AS MATERIALIZED (SELECT ended_at AS place, id FROM <schema>.ends "
+    "ended": "<feed>, <history> <news>",
+    # The same where the history is known, because it can't change while the connection lives.
+    "ended_again": "<feed> <news>",
+    # Where nothing at all was committed since the last answer: it reads no table, which is most of
+    # the work.
+    "glance": "SELECT pg_is_in_recovery() AS r, pg_current_snapshot()::text AS s, <history>",
+    "glance_again": "SELECT pg_is_in_recovery() AS r, pg_current_snapshot()::text AS s",
+    # The time of the last one comes once more as a number, because a text may have fewer digits.
+    "ended_lately": "<feed>, (array_agg(place))[<size>] AS p, <history> "
+    "FROM (SELECT ended_at AS place, id FROM <schema>.ends "
     "WHERE (ended_at, id) > (coalesce(%(place)s::float8, <now> - %(horizon)s), %(id)s) "
-    "ORDER BY ended_at, id LIMIT <size>) <feed>",
+    "ORDER BY ended_at, id LIMIT <size>) AS page",
     "admit": "INSERT INTO <schema>.admitted (key, until) VALUES (%(key)s, %(until)s) "
     "ON CONFLICT (key) DO UPDATE SET until = excluded.until WHERE admitted.until <= <now> "
     "RETURNING true",
@@ -82,7 +97,9 @@ STATEMENTS: Final = {
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
 }
 # Those that write nothing, and say first whether they were on a replica.
-READING_VERBS: Final = frozenset({"read", "grants", "page", "is_living", "ended", "ended_lately"})
+READING_VERBS: Final = frozenset(
+    {"read", "grants", "page", "is_living", "ended", "ended_lately", "glance"}
+)
 
 
 def statements(schema: str, *, is_waiting: bool) -> dict[str, str]:

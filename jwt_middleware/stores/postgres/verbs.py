@@ -119,29 +119,43 @@ class Verbs:
     def ended(self, cursor: Cursor | None, horizon: float) -> Flow[Ended]:
         """See `Store.ended`."""
         known = cast("FeedCursor | None", cursor)
-        mark, answer = yield from self._poll(known, horizon)
+        answer = yield from self._poll(known, horizon)
         notices: tuple[str, ...] = ()
         if known is not None and (notice := known.contradiction(answer)):
             notices, known = (notice,), None
-            mark, answer = yield from self._poll(known, horizon)
+            answer = yield from self._poll(known, horizon)
         then = first_cursor(answer) if known is None else known.after(answer)
-        return Ended(tuple(answer.grant_ids), then, answer.last is not None, mark, notices)
+        mark, more = _mark(answer.mark), answer.last is not None
+        return Ended(tuple(answer.grant_ids), then, more, mark, notices)
 
-    def _poll(
-        self, cursor: FeedCursor | None, horizon: float
-    ) -> Flow[tuple[Mark | None, FeedAnswer]]:
-        """Ask for the page behind a cursor: by transactions, or by time until it has read all."""
+    def _poll(self, cursor: FeedCursor | None, horizon: float) -> Flow[FeedAnswer]:
+        """Ask for the page behind a cursor: by transactions, or by time until it has read all.
+
+        Where nothing was committed between two polls, the next one first asks for that alone.
+        """
         asked_at = time.monotonic()
+        if cursor is not None and cursor.is_quiet:
+            ((_, snapshot, history),) = yield from self._ask("glance")
+            times = asked_at, time.monotonic()
+            if (answer := cursor.unchanged(history, snapshot, times)) is not None:
+                return answer
         place, grant_id = (cursor.place if cursor is not None else None) or (None, "")
         if cursor is None or cursor.seen is None:
-            answer = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
+            asked = self._ask("ended_lately", place=place, id=grant_id, horizon=float(horizon))
         else:
             place = place or str(cursor.bound)
-            answer = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
-        ((_, mark, history, snapshot, grant_ids, last),) = yield from answer
-        last = (last, grant_ids[-1]) if last is not None else None
-        then = time.monotonic()
-        return _mark(mark), FeedAnswer(history, snapshot, grant_ids, last, asked_at, then)
+            asked = self._ask("ended", place=place, id=grant_id, seen=cursor.seen)
+        ((_, text, grant_ids, *by_time, history),) = yield from asked
+        snapshot, table, last, *mark = text.split(" ", 3)
+        return FeedAnswer(
+            f"{history} {table}",
+            snapshot,
+            mark[0] if mark else None,
+            grant_ids or [],
+            None if last == "-" else (*(by_time or (last,)), grant_ids[-1]),
+            asked_at,
+            time.monotonic(),
+        )
 
     def admit(self, key: str, until: float) -> Flow[bool]:
         """See `Store.admit`."""
@@ -175,7 +189,9 @@ class Verbs:
         may lead to the primary.
         """
         params["offset"] = float(self._options.offset())
-        statement = Statement(self._options.statements[verb], params, verb in READING_VERBS)
+        texts = self._options.statements
+        again = texts.get(f"{verb}_again", "")
+        statement = Statement(texts[verb], params, verb in READING_VERBS, again)
         tries = 0
         while True:
             try:

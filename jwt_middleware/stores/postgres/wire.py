@@ -18,7 +18,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
-from uuid import uuid4
 
 import psycopg
 from psycopg import waiting
@@ -33,6 +32,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 
 from ...values.flows import Flow, ask
+from ...values.randomness import unique_name
 
 CANCELLING: Final = 0.5  # seconds for the request that a server cancel a statement
 LOOK_EVERY: Final = 0.1  # seconds between two checks of the deadline while waiting for an answer
@@ -54,6 +54,9 @@ class Statement(NamedTuple):
     # It only reads, so it needn't be cancelled when we give up. Its rows begin with whether it was
     # answered by a replica.
     reads: bool = False
+    # The same without the last column, which can't change while a session lives. It is asked where
+    # the session is ours alone, and has told that column.
+    again: str = ""
 
 
 # Returns the rows of a statement. The function knows the source of connections, and the deadline.
@@ -134,8 +137,9 @@ class Session:
     def __init__(self, limits: str = "") -> None:
         self._limits = limits
         # Unique, so that no other process's statement can have one of our names.
-        self._name = f"_jwt_middleware_{uuid4().hex}"
+        self._name = f"_jwt_middleware_{unique_name()}"
         self._known: dict[str, _Prepared] = {}
+        self._told: dict[str, Any] = {}  # the last columns, by what asks again without them
         self._prepares: bool | None = None  # None: not asked yet
 
     @staticmethod
@@ -147,10 +151,23 @@ class Session:
         return found
 
     def asked(self, connection: Any, statement: Statement) -> _Exchange:
-        """Ask; from the second time on by a prepared statement, where there can be one."""
+        """Ask, where it can be without what the session has told before."""
         if self._prepares is None:
             yield from self._greet(connection)
-        sql, params = statement.sql, statement.params
+        sql, again, params = statement.sql, statement.again, statement.params
+        told = self._told.get(again) if self._prepares else None
+        if told is not None:
+            rows = yield from self._asked(connection, again, params)
+            if self._prepares:  # else it has turned out that others share the session
+                return [(*row, told) for row in rows]
+        rows = yield from self._asked(connection, sql, params)
+        if again and self._prepares and rows[0][-1] is not None:  # a replica may not know it
+            self._told[again] = rows[0][-1]
+            self._known[again] = _Prepared(connection, again, f"{self._name}_{len(self._known)}")
+        return rows
+
+    def _asked(self, connection: Any, sql: str, params: Any) -> _Exchange:
+        """Ask; from the second time on by a prepared statement, where there can be one."""
         known = self._known.get(sql)
         if known is None:
             name = f"{self._name}_{len(self._known)}"
