@@ -39,6 +39,8 @@ class Served:
     claims: dict[str, Any]
     id_header: dict[str, Any] = field(default_factory=dict)
     id_claims: dict[str, Any] = field(default_factory=dict)  # none: it has no ID tokens
+    # Its ID tokens have all that its access tokens have: only the audience tells them apart.
+    by_audience: bool = False
     jwks_url: str = ""
     # Members of its signing key as they are published, "@" for a value that is the key's own.
     jwk: Mapping[str, Any]

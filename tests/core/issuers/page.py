@@ -14,7 +14,7 @@ from tests.core.issuers.served import API_ID, TENANT
 from tests.world import standing
 
 PAGE = Path(__file__).parents[3] / "docs" / "issuers.md"
-HEAD = "| Issuer | `issuer` | `audience` | `profile` | `keys` |"
+HEAD = "| Issuer | `issuer` | `audience` | `profile` | `keys` | Seen |"
 NAMES: dict[str, Any] = {
     "KeySet": KeySet,
     "profiles": profiles,
@@ -31,7 +31,9 @@ def rows() -> dict[str, list[str]]:
     cells = [
         [one.strip().replace(r"\|", "|") for one in re.split(r"(?<!\\)\|", li)] for li in lines
     ]
-    return {name: [cell.strip("`") for cell in others] for name, *others in cells}
+    return {
+        name: [*(cell.strip("`") for cell in others[:-1]), others[-1]] for name, *others in cells
+    }
 
 
 def profile_of(name: str) -> Profile:
@@ -42,7 +44,7 @@ def profile_of(name: str) -> Profile:
 
 def settings_of(one: Served, **changes: Any) -> Settings:
     """Return settings as the row of an issuer has them, with a route that asks for its scope."""
-    issuer, audience, _, keys = rows()[one.name]
+    issuer, audience, _, keys, _ = rows()[one.name]
     source = eval(keys, dict(NAMES)).source
     assert isinstance(source, Remote)
     given: dict[str, Any] = {

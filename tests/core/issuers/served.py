@@ -44,7 +44,7 @@ def _keycloak() -> Served:
     thumbprint = {"x5t#S256": "Z0m8jWl5B1bS2s0L0nXyN1h4y3yLkzY6m8o3wq2n4tE"}
     return Served(
         name="Keycloak",
-        seen="read: 26",
+        seen="read: tokens that users have shown, of 26",
         issuer=issuer,
         audience="orders-api",
         scope="orders:read",
@@ -86,7 +86,7 @@ def _entra(version: int) -> Served:
     jwk = dict.fromkeys(("kty", "kid", "n", "e"), "@") | {"use": "sig", "x5t": kid}
     return Served(
         name="Entra" if version == 2 else "Entra, tokens of version 1",
-        seen="read: claims of the documentation, set of 2025",
+        seen="read: documentation; a set of 2025",
         issuer=issuer,
         audience=audience,
         scope="orders.read",
@@ -162,7 +162,7 @@ def _auth0() -> Served:
     keys = f"{issuer}.well-known/jwks.json"
     return Served(
         name="Auth0",
-        seen="read: the documentation of the profile Auth0",
+        seen="read: documentation",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders:read",
@@ -198,7 +198,7 @@ def _cognito() -> Served:
     both = {**person, **TIMES, "auth_time": ..., "jti": "4c9a7d52-7b1c-4d0f-8e2c-0c7a1c2d5b0e"}
     return Served(
         name="Cognito",
-        seen="run: moto 5.2.5, without the `typ` that the real one doesn't have",
+        seen="run: moto 5.2.5; read: documentation, which has no `typ`",
         issuer=issuer,
         audience=client,
         scope="https://orders.example.com/read",
@@ -224,7 +224,7 @@ def _google() -> Served:
     keys, client = "https://www.googleapis.com/oauth2/v3/certs", "1234.apps.googleusercontent.com"
     return Served(
         name="Google",
-        seen="read: the documentation of ID tokens",
+        seen="read: tokens that users have shown",
         issuer="https://accounts.google.com",
         audience=client,
         scope="",
@@ -251,7 +251,7 @@ def _firebase() -> Served:
     keys = f"{host}/securetoken@system.gserviceaccount.com"
     return Served(
         name="Firebase",
-        seen="read: the documentation, and the emulator's claims in a run",
+        seen="run: the emulator 15.34.2, unsigned; read: documentation",
         issuer=issuer,
         audience="shop-1234",
         scope="",
@@ -279,7 +279,7 @@ def _kubernetes() -> Served:
     pod = {"name": "worker-7d9c", "uid": SESSION}
     return Served(
         name="Kubernetes",
-        seen="read: projected service account tokens, 1.32",
+        seen="read: documentation of 1.32",
         issuer=issuer,
         audience="https://orders.example.com",
         scope="jobs:run",
@@ -303,7 +303,7 @@ def _spring() -> Served:
     keys = f"{issuer}/oauth2/jwks"
     return Served(
         name="Spring Authorization Server",
-        seen="read: 1.x, `JwtGenerator`",
+        seen="read: source, `JwtGenerator`",
         issuer=issuer,
         audience="shop-web",
         scope="orders:read",
@@ -354,7 +354,7 @@ def _duende() -> Served:
     both = {"nbf": ..., **TIMES, "amr": ["pwd"], "sub": USER, "auth_time": ..., "idp": "local"}
     return Served(
         name="Duende IdentityServer",
-        seen="read: 7",
+        seen="read: tokens that users have shown",
         issuer=issuer,
         audience="orders-api",
         scope="orders.read",
@@ -381,11 +381,12 @@ def _xsuaa() -> Served:
     keys = "https://shop.authentication.eu10.hana.ondemand.com/token_keys"
     person = {"user_name": "alice@example.com", "email": "alice@example.com", "origin": "sap.ids"}
     both = {"sub": USER, "user_id": USER, "zid": TENANT, **person, "cid": "sb-orders!t123",
-            "azp": "sb-orders!t123", "grant_type": "authorization_code", "rev_sig": "9f2ca0d1",
+            "client_id": "sb-orders!t123", "azp": "sb-orders!t123", "rev_sig": "9f2ca0d1",
+            "grant_type": "authorization_code",
             **TIMES, "auth_time": ...}  # fmt: skip
     return Served(
         name="SAP XSUAA, Cloud Foundry UAA",
-        seen="read: the fixtures of SAP's library, UAA's source",
+        seen="read: source of UAA, `IdToken`; fixtures of SAP's library",
         issuer=issuer,
         audience="orders!t123",
         scope="read",
@@ -394,12 +395,12 @@ def _xsuaa() -> Served:
             **both,
             "jti": "0b7a6d5c4e3f",
             "scope": ["openid", "orders!t123.read"],
-            "client_id": "sb-orders!t123",
             "aud": ["orders!t123", "openid", "sb-orders!t123"],
             "ext_attr": {"enhancer": "XSUAA", "zdn": "shop"},
         },
         id_claims={**both, "jti": "1c8b7e6d5f4a", "scope": ["openid"], "aud": ["sb-orders!t123"],
                    "amr": ["pwd"], "email_verified": True},
+        by_audience=True,
         jwks_url=keys,
         jwk={**RSA, "value": "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"},
     )  # fmt: skip
@@ -410,7 +411,7 @@ def _hydra() -> Served:
     keys = f"{issuer}/.well-known/jwks.json"
     return Served(
         name="Ory Hydra",
-        seen="read: 2.x, access token strategy jwt",
+        seen="read: source and its issues",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders.read",
@@ -437,7 +438,7 @@ def _oidc_provider() -> Served:
     issuer = "https://op.example.com"
     return Served(
         name="oidc-provider",
-        seen="run: 9.13.3, resourceIndicators with accessTokenFormat jwt",
+        seen="run: 9.13.3, access tokens in JWT",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders.read",
@@ -457,7 +458,7 @@ def _authlib() -> Served:
     kid = "0L0XqC1YV8f8v8mC0yS7m1mYk5zM2pR9bG4wT6xUeNs"
     return Served(
         name="Authlib",
-        seen="run: 1.9.10, `JWTBearerTokenGenerator`",
+        seen="run: 1.9.10",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders.read",
@@ -515,7 +516,7 @@ def _github() -> Served:
     issuer, commit = "https://token.actions.githubusercontent.com", "3f786850e387550fdab836ed7e6dc8"
     return Served(
         name="GitHub Actions",
-        seen="read: the documentation",
+        seen="read: documentation",
         issuer=issuer,
         audience="https://deploy.example.com",
         scope="deploy",
