@@ -144,7 +144,10 @@ def _shows_audience(claims: FrozenDict, policy: Policy, now: float) -> str:
 
 def _shows_values(claims: FrozenDict, policy: Policy, now: float) -> str:
     wanted = policy.profile.claims
-    return ", ".join(f"{one} {claims[one]!r}, wanted {wanted[one]!r}" for one in wanted) or "none"
+    shown = [f"{one} {claims[one]!r}, wanted {wanted[one]!r}" for one in wanted]
+    if policy.profile.scope_is_text and "scope" in claims:
+        shown.append(f"scope {claims['scope']!r}, wanted one text (RFC 9068 s2.2.3)")
+    return ", ".join(shown) or "none"
 
 
 def _shows_time(name: str, words: str) -> Shows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from ..jose.jws import Parsed
@@ -15,7 +16,7 @@ from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.tokens import AccessToken, FrozenDict
 from .profiles import Profile
-from .scopes import ScopeReader
+from .scopes import ScopeReader, is_scope
 
 MAX_TIME = 253402300800  # seconds: the end of the year 9999; a later time is an attack or a mistake
 
@@ -107,10 +108,15 @@ def check_audience(claims: FrozenDict, policy: Policy, _: float) -> None:
 
 
 def check_values(claims: FrozenDict, policy: Policy, _: float) -> None:
-    """Check the claims that must have one exact value, of one type: True isn't 1."""
+    """Check the claims that must have one exact value, of one type, and `scope` by RFC 9068."""
     name = _wrong_value(claims, policy)
     if name is not None:
         raise InvalidToken(reasons.CLAIM_VALUE, name)
+    if policy.profile.scope_is_text:
+        # RFC 9068 s2.2.3: one text of scope tokens. Other profiles take what can be read.
+        scope = claims.get("scope", "")
+        if type(scope) is not str or not is_scope(scope):
+            _refuse_claim("scope")
 
 
 def _wrong_value(claims: FrozenDict, policy: Policy) -> str | None:
@@ -214,9 +220,14 @@ def _plainly_hold(claims: FrozenDict, policy: Policy, now: float) -> bool:
             and "nbf" not in claims
             and "cnf" not in claims
             and (not policy.values or _wrong_value(claims, policy) is None)
+            and (not policy.profile.scope_is_text or _is_known_scope(get("scope", "")))
         )
     except (KeyError, TypeError):
         return False
+
+
+# Cached, because many tokens have the same few scopes.
+_is_known_scope: Callable[[str], bool] = lru_cache(maxsize=256)(is_scope)
 
 
 IDENTIFIERS = ("sub", "jti", "client_id", "sid")

@@ -39,6 +39,8 @@ class Profile:
         scope_claims: where scopes stand: names or paths of claims, of a text with words or an array
             of texts. The first that is there counts, even if it is empty or malformed. A malformed
             one gives no scope.
+        scope_is_text: the claim `scope` must be one text by the grammar of RFC 6749 s3.3, as RFC
+            9068 s2.2.3 says: a token with another is refused, not without scopes.
         scope_union: all of these claims count, not only the first. A client's scope and a user's
             roles are different rights: together they let a client do what its user may do.
         scope_prefix: what a value must begin with to be a scope here; it is cut off. Other values
@@ -60,6 +62,7 @@ class Profile:
     subject_claims: tuple[str, ...] = ("sub",)
     client_claims: tuple[str, ...] = ("client_id",)
     scope_claims: tuple[ClaimPath, ...] = ("scope",)
+    scope_is_text: bool = False
     scope_union: bool = False
     scope_prefix: str = ""
     scope_map: Mapping[str, str] = field(default_factory=FrozenDict)
@@ -90,6 +93,7 @@ RFC_9068 = Profile(
     # "application/at+jwt" and reject tokens carrying any other value".
     types=frozenset(("at+jwt",)),
     required=frozenset(("iss", "exp", "aud", "sub", "client_id", "iat", "jti")),  # s2.2
+    scope_is_text=True,
 )
 
 # For issuers that don't follow RFC 9068. Their ID tokens look the same, so only the audience tells

@@ -203,7 +203,7 @@ def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
 def test_all_that_is_wrong_with_the_claims_is_told_at_once(run: Run, toml: str) -> None:
     token = FACTORY.token(aud="other", exp=1, sub="", scope="  ")
     assert run(token, "verify", "--toml", toml).failed == [
-        "audience", "expiration", "identifiers", "answer",
+        "audience", "values", "expiration", "identifiers", "answer",
     ]  # fmt: skip
 
 

@@ -116,6 +116,10 @@ def scopes(value: object) -> set[str]:
     return set()
 
 
+def is_scope(value: object) -> bool:
+    return value == "" or (isinstance(value, str) and scopes(value) != set())
+
+
 def good_header(header: dict[str, Any] | None) -> bool:
     if header is None or header.keys() & {"crit", "b64", "enc", "zip", "cty"}:
         return False
@@ -141,6 +145,7 @@ def good_claims(claims: dict[str, Any] | None) -> bool:
         and claims["iat"] - 30 <= NOW
         and claims.get("nbf", 0) - 30 <= NOW
         and "cnf" not in claims
+        and is_scope(claims.get("scope", ""))
     )
 
 

@@ -87,10 +87,13 @@ def test_a_bad_token_is_invalid_token_whatever_the_route_needs(token: str) -> No
 
 @refuses("RS-05")
 @pytest.mark.parametrize(
-    "scope", [ABSENT, "", "read", "write", "admin", "write  admin", "Write admin", None]
+    "scope", [ABSENT, "", "read", "write", "admin", "write  admin", "Write admin"]
 )
 def test_too_small_a_scope_is_forbidden_and_told_which_is_needed(scope: str) -> None:
     answer = WORLD.get("/write", FACTORY.token(scope=scope))
+    if scope == "write  admin":  # two spaces: no list of scopes at all
+        assert (answer.status, answer.error) == (401, "invalid_token")
+        return
     assert (answer.status, answer.error, answer.reached) == (403, "insufficient_scope", False)
     assert parameters(answer.challenge)["scope"] == "write admin"
 

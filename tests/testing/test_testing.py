@@ -49,6 +49,7 @@ REASONS = {
     "RS-34": {"audience_not_ours", "claim_malformed"},
     "RS-35": {"claim_missing", "claim_malformed"},
     "RS-36": {"claim_malformed"},
+    "RS-38": {"claim_malformed"},
     "RS-53": {"sender_constrained"},
     "RS-59": {"sender_constrained"},
 }

@@ -99,7 +99,7 @@ MALFORMED: list[Any] = [
 @pytest.mark.parametrize("name", ["scope", "scp"])
 def test_a_malformed_claim_gives_no_scope_and_no_error(name: str, value: Any) -> None:
     routes = (Route("/read", scope="read"), Route("/open", optional=True))
-    profile = RFC_9068.replace(scope_claims=(name,))
+    profile = FOREIGN.replace(scope_claims=(name,))
     world = World(FACTORY.settings(profile=profile, routes=routes))
     token = FACTORY.token(**{name: value})
     for _ in range(2):
