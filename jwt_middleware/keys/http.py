@@ -175,9 +175,10 @@ def _bearer_token(path: str) -> str:
     except (OSError, ValueError) as error:
         raise KeysUnavailable(f"token_file {path}: {_network_error(error)}") from None
     # RFC 6750 s2.1: nothing else can stand after "Bearer".
-    if len(octets) > MAX_TOKEN_FILE or not re.fullmatch(rb"[A-Za-z0-9\-._~+/]+=*", octets):
-        raise KeysUnavailable(f"token_file {path}: it has no bearer token (RFC 6750 s2.1)")
-    return octets.decode()
+    if len(octets) <= MAX_TOKEN_FILE and re.fullmatch(rb"[A-Za-z0-9\-._~+/]+=*", octets):
+        return octets.decode()
+    del octets  # error trackers send locals
+    raise KeysUnavailable(f"token_file {path}: it has no bearer token (RFC 6750 s2.1)")
 
 
 def _left(deadline: float) -> float:
