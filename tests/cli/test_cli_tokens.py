@@ -285,6 +285,11 @@ def test_what_every_profile_asks_for_the_issuer_must_add(run: Run, toml: str) ->
     assert "-> every profile asks for sub: the issuer must add it" in shown.seen("claims")
 
 
+def test_a_token_of_cognito_is_told_of_its_profile(run: Run, toml: str) -> None:
+    shown = run(FACTORY.token(aud=ABSENT, token_use="access"), "verify", "--toml", toml)
+    assert "-> profile=profiles.COGNITO" in shown.seen("claims")
+
+
 @pytest.mark.parametrize(
     ("claims", "where"),
     [
