@@ -101,8 +101,8 @@ class _SDKUser(AuthenticatedUser):
 
 
 def _for_sdk(token: AccessToken) -> SDKToken:
-    audience = token.claims["aud"]
-    if not isinstance(audience, str):
+    audience = token.claims.get("aud")
+    if isinstance(audience, tuple):
         # If there are several audiences, none is given here; `claims` has all of them.
         audience = audience[0] if len(audience) == 1 else None
     text = to_json(token.claims)
@@ -110,7 +110,7 @@ def _for_sdk(token: AccessToken) -> SDKToken:
         token=_name_by_claims(text),
         # Other issuers may leave it out; then the SDK uses issuer and subject.
         client_id=token.client_id or "",
-        scopes=token.scope.split(),
+        scopes=sorted(token.scopes),
         expires_at=int(token.expires_at),
         resource=audience,
         subject=token.subject,

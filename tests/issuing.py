@@ -51,6 +51,8 @@ KEYS = KeySet.generate("Ed25519")  # RFC 8032: signing the same twice gives the 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 REFRESH, REVOKE, KEY_SET = "/auth/refresh", "/auth/revoke", "/.well-known/jwks.json"
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
+# Members of every answer with tokens that say how long the login lasts.
+LASTS = {"refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in"}
 
 
 def form_octets(form: Form) -> bytes:

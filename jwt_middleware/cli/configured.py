@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from pkgutil import resolve_name
 from typing import Any
 
 from .. import ConfigurationError, Refresh, Settings, TrustedIssuer
+from ..jose.jwk import Key
 from . import Refusal
 from .commands import OneOf, Option, option
 
@@ -84,6 +86,15 @@ def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:
     """Return the group of settings that issues tokens, or None."""
     group = settings.refresh if isinstance(settings, Settings) else None
     return group if group is not None and group.serve else None
+
+
+# Of libraries that were run: docs/readers.md.
+BREAKS_SETS = "some readers refuse a whole set for one key of a kind that they don't know"
+
+
+def published_kinds(keys: Iterable[Key]) -> tuple[str, ...]:
+    """Return the algorithms of the keys that are published, each once."""
+    return tuple(dict.fromkeys(key.algorithm.name for key in keys if not key.is_symmetric))
 
 
 def in_memory(store: object) -> bool:

@@ -13,10 +13,8 @@ import sys
 import time
 from argparse import Namespace
 from asyncio import run
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from glob import escape as glob_escape
 from glob import glob
 from pkgutil import resolve_name
@@ -26,18 +24,17 @@ import cryptography
 import jwt
 from cryptography.exceptions import InvalidSignature
 
-from .. import ConfigurationError, KeySet, Settings, TrustedIssuer, __version__
-from ..jose.jwk import NOT_FOR_SIGNATURES, Key
-from ..keys.key_sources import Fetched, Fetcher, Skipped
-from ..keys.remote import Remote
+from .. import ConfigurationError, Settings, __version__
+from ..jose.jwk import Key
 from ..keys.signer import ExternalKey, checked
 from ..process.runtime import Runtime
 from ..stores.contract import Ended
-from ..values.errors import KeysUnavailable, StoreUnavailable
+from ..values.errors import StoreUnavailable
 from . import waited
 from .commands import Subcommand
 from .configured import AS_JSON, SOURCE, in_memory, settings_of, source_of
-from .lines import Line, origin, span, write_lines
+from .key_checks import key_lines
+from .lines import Line, write_lines
 
 STORE_ROUNDS = 5  # questions to the store, for its latency
 LATELY = 600.0  # seconds; ends in this time are counted
@@ -53,10 +50,10 @@ def _doctor(arguments: Namespace) -> int:
         yield from _installed()
         yield from _foreign(sys.path)
         yield Line("ok", "settings", f"from {source_of(arguments)}, issuer {settings.issuer!r}")
-        yield from _key_lines("keys", settings, settings)
+        yield from key_lines("keys", settings, settings)
         yield from _signer_lines(settings.keys.signer)
         for position, one in enumerate(settings.trusted_issuers):
-            yield from _key_lines(f"trusted[{position}]", one, settings)
+            yield from key_lines(f"trusted[{position}]", one, settings)
         if settings.issuer_for is not None:
             yield Line("-", "issuer_for", "only the application knows whom to try")
         yield from _store_lines(settings)
@@ -108,64 +105,7 @@ def _foreign(path: Iterable[str]) -> Iterator[Line]:
             )
 
 
-# --- keys
-
-
-def _key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iterator[Line]:
-    source = one.keys.source
-    if source is None:
-        yield Line("ok", place, f"{_names_of(one.keys)} of {one.issuer!r}, in the settings")
-        return
-    fetcher: _Watched | None = None
-    if isinstance(source, Remote):
-        fetcher = _Watched(source.client(), settings.clock)
-        source = replace(source, fetcher=fetcher)
-    where = origin(one.keys)
-    try:
-        read, skipped = source.read(source.fetch(one.issuer, None, settings.clock()).octets)
-        keys = KeySet(read)
-    except KeysUnavailable as error:
-        yield Line("FAIL", place, f"{where} of {one.issuer!r}: {error.detail}", _WAY_TO_KEYS)
-    except ConfigurationError as error:
-        yield Line(
-            "FAIL",
-            place,
-            f"{where} of {one.issuer!r} gives no key set: {error.problem}",
-            error.remedy or "tell who runs the issuer",
-        )
-    except Exception as error:  # noqa: BLE001 (the application's fetcher may raise anything)
-        yield Line(
-            "FAIL",
-            place,
-            f"{where} of {one.issuer!r}: the fetcher raised {type(error).__name__}: {error}",
-            "it is the application's own",
-        )
-    else:
-        yield Line("ok", place, f"{_names_of(keys)} of {one.issuer!r}, from {where}")
-        yield from (_skipped(place, key) for key in skipped)
-    if fetcher is not None:
-        yield from fetcher.lines(place, settings.leeway)
-
-
-def _skipped(place: str, key: Skipped) -> Line:
-    name = key.kid or "a key without kid"
-    # Not an error: Keycloak publishes an encryption key beside its signing keys.
-    if key.problem == NOT_FOR_SIGNATURES:
-        return Line("-", place, f"{name} is left alone: {key.problem}")
-    return Line(
-        "warn",
-        place,
-        f"{name} can't be used: {key.problem}",
-        "its tokens are refused; tell who runs the issuer",
-    )
-
-
-_WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
-
-
-def _names_of(keys: KeySet) -> str:
-    names = ", ".join(f"{key.kid} ({key.algorithm.name})" for key in keys.keys)
-    return f"{len(keys.keys)} keys, {names}," if len(keys.keys) > 1 else f"the key {names}"
+# --- the signer
 
 
 def _signer_lines(key: Key | None) -> Iterator[Line]:
@@ -192,56 +132,6 @@ def _signer_lines(key: Key | None) -> Iterator[Line]:
     else:
         took = time.monotonic() - started
         yield Line("ok", "signer", f"signs as {key.kid} does, in {took * 1000:.0f} ms")
-
-
-class _Watched:
-    """A fetcher that records each answer, how long it took, and the server's time."""
-
-    def __init__(self, inner: Fetcher, clock: Callable[[], float]) -> None:
-        self._inner = inner
-        self._clock = clock
-        self._seen: list[tuple[str, Fetched, float, float]] = []
-
-    def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
-        """Do what `Fetcher.fetch` says."""
-        begun, started = self._clock(), time.monotonic()
-        answer = self._inner.fetch(url, timeout=timeout, limit=limit)
-        took = time.monotonic() - started
-        self._seen.append((url, answer, begun + took / 2, took))
-        return answer
-
-    def lines(self, place: str, leeway: float) -> Iterator[Line]:
-        """Return the lines about each answer, and about the clocks."""
-        for url, answer, _, took in self._seen:
-            yield Line(
-                # Not an error: if this isn't an OpenID provider, the other metadata URL is tried
-                # next.
-                "ok" if answer.status == 200 else "-",
-                place,
-                f"{url} answers {answer.status}, {len(answer.body)} octets in "
-                f"{took * 1000:.0f} ms, Cache-Control: {answer.cache_control or 'none'}",
-            )
-        for url, answer, now, _ in self._seen[-1:]:
-            yield _clock_line(url, answer.date, now, leeway)
-
-
-def _clock_line(url: str, date: str | None, now: float, leeway: float) -> Line:
-    try:
-        # RFC 9110 s6.6.1: Date has whole seconds, cut off. On average the time is half a second
-        # later.
-        there = parsedate_to_datetime(date or "").timestamp() + 0.5
-    except ValueError:
-        return Line("-", "clock", f"{url} has no Date to compare with")
-    ahead = now - there
-    which = "ahead of" if ahead > 0 else "behind"
-    if abs(ahead) <= max(1.5, leeway / 10):
-        return Line("ok", "clock", f"as that of {url}, within {max(abs(ahead), 1):.0f} s")
-    return Line(
-        "FAIL" if abs(ahead) > leeway else "warn",
-        "clock",
-        f"this machine is {span(abs(ahead))} {which} {url}; tokens have a leeway of {leeway:g} s",
-        "set the clocks by NTP",
-    )
 
 
 # --- the store

@@ -21,6 +21,7 @@ from ..settings.settings import LONGEST_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, printable, table, timed
 from .commands import Option, Subcommand, option
+from .configured import BREAKS_SETS, published_kinds
 
 clock = wall_clock
 REFRESH_LIFE = 30 * DAY  # seconds that a derived secret is kept, if no idle limit is longer
@@ -112,6 +113,9 @@ def _rotate(arguments: Namespace) -> None:
 
     before, after = _changed(arguments, change)
     active, following, *retired = after
+    kinds = published_kinds(one.key for one in after)
+    if len(kinds) > len(published_kinds(one.key for one in before)):
+        sys.stderr.write(f"warning: {' and '.join(kinds)} keys are published now: {BREAKS_SETS}\n")
     rotate = f"`keys rotate` {_from(now + states.MAX_SET_AGE)}"
     if active.key.kid == before[0].key.kid:
         sys.stdout.write(

@@ -15,7 +15,7 @@ from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.routes import Route
 from ..settings.consistency import without_metadata
-from .configured import in_memory, issuing
+from .configured import BREAKS_SETS, in_memory, issuing, published_kinds
 from .lines import Line
 
 LONG_LEEWAY = 60  # seconds, as in Envoy and Spring. Clocks that NTP sets need a tenth of it
@@ -111,7 +111,9 @@ def _nameless(_: Settings, settings: Settings) -> Iterator[str]:
 
 def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
     # An ID token has the type JWT or no type, and the client's id as its audience.
-    if one.profile.types.isdisjoint(("", "jwt")):
+    profile = one.profile
+    tells_apart = profile.claims or not profile.required <= _IN_ID_TOKENS or profile.id_tokens
+    if profile.types.isdisjoint(("", "jwt")) or tells_apart:
         return []
     return (
         f"{name!r} looks like a client's id, and {one.profile.name} takes tokens of the type that "
@@ -121,18 +123,42 @@ def _client_as_audience(one: AnyIssuer, _: Settings) -> Iterable[str]:
     )
 
 
+# What ID tokens have, too (OpenID Connect Core s2): to require these tells no kinds apart.
+_IN_ID_TOKENS = frozenset(
+    ("iss", "sub", "aud", "exp", "iat", "jti", "auth_time", "nonce", "acr", "amr", "azp", "sid")
+)
+
+
 def _audience_with_comma(one: AnyIssuer, _: Settings) -> Iterable[str]:
     return (f"{name!r} is one name, with a comma in it" for name in one.audience if "," in name)
 
 
 def _unlimited_scopes(one: AnyIssuer, settings: Settings) -> Iterator[str]:
     guarded = [route.path for route in settings.routes if route.scope]
-    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded:
+    # A map names all that the issuer may give.
+    is_limited = one.profile.scope_map or not one.profile.scope_claims
+    if isinstance(one, TrustedIssuer) and one.scopes is None and guarded and not is_limited:
         yield f"is None: it may give the scope of {guarded[0]} to anybody"
 
 
+def _remote(one: AnyIssuer) -> Remote | None:
+    return one.keys.source if isinstance(one.keys.source, Remote) else None
+
+
 def _private_addresses(one: AnyIssuer) -> bool:
-    return isinstance(one.keys.source, Remote) and one.keys.source.private_addresses
+    remote = _remote(one)
+    return remote is not None and remote.private_addresses and not remote.plain_http
+
+
+def _plain_http(one: AnyIssuer) -> bool:
+    remote = _remote(one)
+    return remote is not None and remote.plain_http
+
+
+def _several_kinds(_: Settings, settings: Settings) -> Iterator[str]:
+    kinds = published_kinds(settings.keys.keys) if issuing(settings) else ()
+    if len(kinds) > 1:
+        yield f"{' and '.join(kinds)} keys are published: {BREAKS_SETS}"
 
 
 def _others_can_read(keys: KeySet) -> bool:
@@ -217,6 +243,16 @@ RULES: tuple[Risk, ...] = (
         "have the issuer give this service an audience of its own",
     ),
     Risk(
+        "id-tokens",
+        _each_issuer("profile"),
+        _when(
+            lambda one: one.profile.id_tokens,
+            "{0.profile.name} takes ID tokens: they say who logged in at a client, not what that "
+            "client may do here, and no log-out ends them",
+        ),
+        "take one at a login route, and issue tokens of your own",
+    ),
+    Risk(
         "audience-with-comma",
         _each_issuer("audience"),
         _audience_with_comma,
@@ -242,6 +278,21 @@ RULES: tuple[Risk, ...] = (
         _each_issuer("keys.private_addresses"),
         _when(_private_addresses, "who runs the issuer can have us ask inside"),
         "only for an issuer in the same cluster",
+    ),
+    Risk(
+        "plain-http",
+        _each_issuer("keys.plain_http"),
+        _when(
+            _plain_http,
+            "keys come without TLS: who is on that network can replace them, and sign any token",
+        ),
+        "https, with ca_file for an authority of your own",
+    ),
+    Risk(
+        "second-kind-of-key",
+        _the_whole("keys"),
+        _several_kinds,
+        "keys of one algorithm, in general ES256; while it changes, ask who reads the set",
     ),
     Risk(
         "readable-key-file",

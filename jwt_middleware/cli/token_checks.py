@@ -1,4 +1,4 @@
-"""Why a token is refused: the middleware's checks, one after the other, and what to do.
+"""Why a token is refused: the middleware's checks, one after the other.
 
 Each check is the middleware's own. This module has their order, and the texts about them.
 """
@@ -14,13 +14,14 @@ from ..jose import jws
 from ..jose.jws import Parsed
 from ..process.runtime import Runtime
 from ..token import claims as rules
-from ..token.claims import IDENTIFIERS, Policy, accept, check_type, time_of
+from ..token.claims import IDENTIFIERS, Policy, accept, check_type, missing_claims, time_of
 from ..token.profiles import Profile
 from ..values import reasons
 from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.tokens import FrozenDict
 from . import waited
 from .lines import Line, moment, origin
+from .token_advice import Examined, advice, scopes_elsewhere
 
 Shows: TypeAlias = Callable[
     [FrozenDict, Policy, float], str
@@ -34,14 +35,16 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
     are shown at once.
     """
     now = settings.clock()
-    what = "form"
+    what, case = "form", Examined(text, settings)
     shows: Callable[[], str] = str  # returns what is shown beside the error
     try:
         parsed = jws.parse(text)
+        case = case._replace(parsed=parsed)
         algorithm, kid = parsed.header.algorithm, parsed.header.kid
         yield Line("ok", what, f"{len(text)} octets, alg {algorithm}, kid {kid or 'none'}")
         what, shows = "issuer", lambda: _shows_trusted(parsed, settings)
         trust, where = await _issuer(parsed, settings, now)
+        case = case._replace(trust=trust)
         policy, place = trust.policy, origin(trust.given.keys)
         yield Line("ok", what, where)
         what, shows = "type", lambda: _shows_type(parsed, policy.profile)
@@ -55,17 +58,19 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         jws.check_signature(parsed, key)
         yield Line("ok", what, f"by {key.kid}")
         what, shows = "claims", lambda: f"{policy.profile.name} requires it"
-        yield Line("ok", what, _required(parsed.claims, policy.profile))
+        yield Line("ok", what, _required(parsed.claims, policy))
     except OAuthError as error:
-        yield _failed_line(what, error, shows())
+        yield _failed_line(what, error, shows(), case)
         for rest in TOKEN_CHECKS[TOKEN_CHECKS.index(what) + 1 :]:
             yield Line("-", rest, "not looked at")
         return
-    for line in _claims_and_checks(parsed, policy, now):
+    for line in _claims_and_checks(parsed, policy, now, case):
         yield line
 
 
-def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[Line]:
+def _claims_and_checks(
+    parsed: Parsed, policy: Policy, now: float, case: Examined
+) -> Iterator[Line]:
     has_failed = False
     for name, shows in _SHOWS.items():
         shown = shows(parsed.claims, policy, now)
@@ -74,7 +79,8 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
             yield Line("ok", name, shown)
         except InvalidToken as error:
             has_failed = True
-            yield _failed_line(name, error, shown)
+            yield _failed_line(name, error, shown, case)
+    yield _scope_line(parsed.claims, policy)
     # The application's own checks run only for a token that passed all others.
     if has_failed:
         yield Line("-", "checks", "not looked at")
@@ -83,11 +89,11 @@ def _claims_and_checks(parsed: Parsed, policy: Policy, now: float) -> Iterator[L
         accept(parsed, policy, now)
         yield Line("ok", "checks", f"{len(policy.checks)} of the application's own")
     except InvalidToken as error:
-        yield _failed_line("checks", error, "")
+        yield _failed_line("checks", error, "", case)
 
 
-def _failed_line(what: str, error: OAuthError, shown: str) -> Line:
-    return Line("FAIL", what, f"{error}: {shown}" if shown else f"{error}", ADVICE[error.reason])
+def _failed_line(what: str, error: OAuthError, shown: str, case: Examined) -> Line:
+    return Line("FAIL", what, f"{error}: {shown}" if shown else f"{error}", advice(error, case))
 
 
 async def _issuer(parsed: Parsed, settings: Settings, now: float) -> tuple[Trust, str]:
@@ -121,18 +127,27 @@ def _shows_keys(trust: Trust, kid: str | None) -> str:
     return f"it says kid {kid or 'none'}; from {origin(trust.given.keys)} there are {known}"
 
 
-def _required(claims: FrozenDict, profile: Profile) -> str:
-    missing = profile.required.difference(claims)
+def _required(claims: FrozenDict, policy: Policy) -> str:
+    missing = missing_claims(claims, policy)
     if missing:
-        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(sorted(missing)))
-    return ", ".join(sorted(profile.required))
+        raise InvalidToken(reasons.CLAIM_MISSING, ", ".join(missing))
+    return ", ".join(sorted({*policy.required, *map(" or ".join, policy.one_of)}))
 
 
 def _shows_audience(claims: FrozenDict, policy: Policy, now: float) -> str:
-    given = claims["aud"]
+    given = claims[policy.audience_claim]
     names = given if isinstance(given, tuple) else (given,)
     ours = ", ".join(repr(one) for one in sorted(policy.audience))
-    return f"for {', '.join(map(repr, names)) or 'nobody'}; this service is {ours}"
+    where = "" if policy.audience_claim == "aud" else f" by {policy.audience_claim}"
+    return f"for {', '.join(map(repr, names)) or 'nobody'}{where}; this service is {ours}"
+
+
+def _shows_values(claims: FrozenDict, policy: Policy, now: float) -> str:
+    wanted = policy.profile.claims
+    shown = [f"{one} {claims[one]!r}, wanted {wanted[one]!r}" for one in wanted]
+    if policy.profile.scope_is_text and "scope" in claims:
+        shown.append(f"scope {claims['scope']!r}, wanted one text (RFC 9068 s2.2.3)")
+    return ", ".join(shown) or "none"
 
 
 def _shows_time(name: str, words: str) -> Shows:
@@ -146,15 +161,22 @@ def _shows_time(name: str, words: str) -> Shows:
 
 
 def _shows_identifiers(claims: FrozenDict, policy: Policy, now: float) -> str:
-    return ", ".join(f"{one} {claims[one]!r}" for one in IDENTIFIERS if one in claims)
+    names = (*IDENTIFIERS, *policy.more_identifiers)
+    return ", ".join(f"{one} {claims[one]!r}" for one in names if one in claims)
 
 
-def _shows_scope(claims: FrozenDict, policy: Policy, now: float) -> str:
-    if "scope" not in claims:
-        return "none"
-    given, limit = claims["scope"], policy.scopes
+def _scope_line(claims: FrozenDict, policy: Policy) -> Line:
+    """Show what gives scopes. A token is never refused for its scope alone."""
+    reader, limit = policy.reader, policy.scopes
+    found = " ".join(sorted(reader.read(claims))) or "none"
+    given = ", ".join(f"{name} {value!r}" for name, value in reader.sources(claims))
     some = "" if limit is None else f"; this issuer may give {' '.join(sorted(limit)) or 'none'}"
-    return f"{given!r}{some}"
+    seen = f"{found}; from {given}{some}" if given else f"{found}{some}"
+    if not given and (elsewhere := scopes_elsewhere(claims, policy.profile)):
+        seen = f"none: {elsewhere}"
+    if found == "none" and any(value not in ("", ()) for _, value in reader.sources(claims)):
+        return Line("warn", "scope", seen, "see `scope_claims` and what follows it in Profile")
+    return Line("ok", "scope", seen)
 
 
 def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
@@ -163,54 +185,17 @@ def _shows_sender(claims: FrozenDict, policy: Policy, now: float) -> str:
 
 _SHOWS: Mapping[str, Shows] = {
     "audience": _shows_audience,
+    "values": _shows_values,
     "expiration": _shows_time("exp", "ends"),
     "not_before": _shows_time("nbf", "begins"),
     "issued_at": _shows_time("iat", "issued"),
     "identifiers": _shows_identifiers,
-    "scope": _shows_scope,
     "sender": _shows_sender,
 }
 
 TOKEN_CHECKS: tuple[str, ...] = (
     *("form", "issuer", "type", "key", "signature", "claims"),
     *_SHOWS,
+    "scope",
     "checks",
 )
-
-# What to do about each reason; docs/errors.md says more.
-ADVICE: Mapping[str, str] = {
-    reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
-    reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
-    "one, no quotes around it, and of a JSON answer only what `access_token` has",
-    reasons.ENCODING: "damaged, or forged",
-    reasons.NOT_JSON: "damaged, or forged",
-    reasons.HEADER_UNSUPPORTED: "have the issuer give signed tokens, neither encrypted nor nested",
-    reasons.ALGORITHM: "the issuer changed it: load its new keys; or somebody tries something",
-    reasons.KEY_ID: "the issuer's header is broken, or forged",
-    reasons.KEY_UNKNOWN: "a token from another environment, or a new key: look at the issuer's set",
-    reasons.KEY_USE: 'mend the key set: its key_ops need "verify"',
-    reasons.TYPE: "an ID token? Or an issuer that needs profile=profiles.FOREIGN",
-    reasons.SIGNATURE: "somebody else's key under this kid, or a changed token: compare the sets",
-    reasons.CLAIM_MISSING: "mend the issuer, or profile=profiles.FOREIGN",
-    reasons.CLAIM_MALFORMED: "a bug of the issuer: numbers as text, control characters",
-    reasons.ISSUER: "compare letter by letter (a slash at the end, http), or add a TrustedIssuer",
-    reasons.AUDIENCE: "the client must ask for this service, or `audience` is set wrong",
-    reasons.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",
-    reasons.NOT_YET_VALID: "clocks differ: jwt-middleware doctor compares them",
-    reasons.ISSUED_IN_FUTURE: "clocks differ: jwt-middleware doctor compares them",
-    reasons.SENDER_CONSTRAINED: "have the issuer give bearer tokens: proofs aren't supported yet",
-    reasons.CHECK_REFUSED: "your own rule, in `checks`",
-    reasons.CHECK_FAILED: "a bug in your own `checks`",
-    reasons.USER_HOOK: "a bug in TrustedIssuer(user=...)",
-    reasons.KEYS: "jwt-middleware doctor fetches them, and says why not",
-    reasons.ISSUER_HOOK: "mend `issuer_for`",
-    reasons.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",
-    reasons.STORE: "jwt-middleware doctor tries the store",
-    reasons.LIFE: "have Issuer make the tokens: none of its own lives longer than a day",
-    reasons.SYNC: "jwt-middleware doctor tries the store",
-    reasons.SCOPE: "the client must ask for that scope, or the user may not do this",
-    reasons.AUTHENTICATION_AGE: "log in anew; where it never helps: the issuer sends no auth_time",
-    reasons.AUTHENTICATION_CONTEXT: "log in as the route asks; or the issuer sends no such acr",
-    reasons.PATH_ODD: "servers read this path in different ways: mend the client",
-    reasons.CREDENTIALS_MALFORMED: "white space or other characters in the middle of the token",
-}

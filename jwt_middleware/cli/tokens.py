@@ -20,6 +20,7 @@ from .. import Settings
 from ..jose import jws
 from ..process.runtime import Runtime
 from ..token.claims import time_of
+from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.events import Refused
 from ..values.flows import arun
@@ -29,7 +30,8 @@ from . import Refusal, printable
 from .commands import Subcommand, option
 from .configured import AS_JSON, SOURCE, in_memory, settings_of
 from .lines import Line, moment, write_lines
-from .token_checks import ADVICE, examine
+from .token_advice import ADVICE
+from .token_checks import examine
 
 MAX_INPUT = 1 << 16  # characters; the middleware takes 8192 octets
 _BEARER = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
@@ -72,9 +74,11 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
     # Made first: it raises ConfigurationError for settings that the ASGI middleware refuses.
     core = Runtime.of(settings).core(asynchronous=True)
     lines = [line async for line in examine(text, settings)]
+    scopes = "".join(line.seen for line in lines if line.what == "scope")
+    elsewhere = scopes.removeprefix("none: ") if scopes.startswith("none: its") else ""
     header = {"authorization": f"Bearer {text}"}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
-    answered = _answered(settings, request, await arun(core.decide(request)))
+    answered = _answered(settings, request, await arun(core.decide(request)), elsewhere)
     if any(line.state == "FAIL" for line in lines):
         # The line of the failed check has the remedy already.
         answered = [line._replace(remedy="") for line in answered]
@@ -82,7 +86,9 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
     return [*lines, *answered]
 
 
-def _answered(settings: Settings, request: Request, step: Forward | Reply) -> list[Line]:
+def _answered(
+    settings: Settings, request: Request, step: Forward | Reply, elsewhere: str
+) -> list[Line]:
     """Return the lines about the grant, and about the answer to a request with this token."""
     where = f"{request.method} {request.path}"
     if isinstance(step, Forward):
@@ -113,7 +119,10 @@ def _answered(settings: Settings, request: Request, step: Forward | Reply) -> li
     last = refused[-1]
     seen = f"{where} is answered {last.status}, {last.reason}"
     seen += f": {last.detail}" if last.detail else ""
-    return [Line("FAIL", "answer", seen, ADVICE.get(last.reason, "see docs/errors.md"))]
+    remedy = ADVICE.get(reasons.Reason(last.reason), "see docs/errors.md")
+    if last.reason == reasons.SCOPE and elsewhere:
+        remedy = elsewhere
+    return [Line("FAIL", "answer", seen, remedy)]
 
 
 def _grant_line(settings: Settings, token: AccessToken) -> list[Line]:

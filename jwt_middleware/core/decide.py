@@ -15,7 +15,7 @@ from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_sender
-from ..request.credentials import Credentials, in_header
+from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
@@ -85,6 +85,8 @@ class Core:
         header = cookies.header if cookies is not None else ""
         self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
         self._access_cookie = self._cookie_reader(settings.issuer, header)
+        named = settings.credentials_header.lower()
+        self._came = partial(in_named_header, name=named) if named else in_header
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -107,8 +109,9 @@ class Core:
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
         self.warm = warm_path(
-            # Where a cookie may carry a token, too, the header alone can't decide.
-            self._get if self._access_cookie is None else know_nothing,
+            # Where a token may come in a cookie or another field, too, Authorization alone can't
+            # decide.
+            self._get if self._access_cookie is None and not named else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._routes,
@@ -153,7 +156,7 @@ class Core:
             check_own_origin(request, self._known_origins)
         if rule.public:
             return ANONYMOUS
-        came = in_header(request)
+        came = self._came(request)
         if self._access_cookie is not None:
             came = self._access_cookie.choose(came, request)
         if came is None:

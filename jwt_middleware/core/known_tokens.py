@@ -50,7 +50,9 @@ def slimmed(token: AccessToken) -> AccessToken:
         value = members.get(name)
         if type(value) is str:
             members[name] = _shared(value)
-    return AccessToken(FrozenDict(members), token.own, token.scopes)
+    return AccessToken(
+        FrozenDict(members), token.own, token.scopes, token.subject_claim, token.client_claim
+    )
 
 
 class Entry(Forward):

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import cast
 
-from ..request.body_parameters import MAX_BODY, check_length, parameters
+from ..request.body_parameters import MAX_BODY, check_length, faulty, parameters
 from ..request.cookies import Jars, check_once, check_same_site
 from ..request.credentials import basic
 from ..request.documents import Document, other_method
-from ..request.origins import Origins
+from ..request.origins import Anyone, Origins
 from ..settings.groups import Cookies
 from ..settings.settings import timer
-from ..token.claims import is_scope
 from ..token.refresh import RefreshToken
+from ..token.scopes import is_scope
 from ..values import reasons
 from ..values.errors import (
     InvalidGrant,
@@ -35,6 +35,10 @@ JSON_TYPE = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
 NO_STORE: Headers = (("cache-control", "no-store"), ("pragma", "no-cache"))
 MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
+# Keys are public. A page that checks tokens itself reads them, whose origin isn't known beforehand.
+_ANYONE = Anyone()
+_TWO_TOKENS = "A refresh token came in the body, and another one in a cookie"
+_TWO_CLIENTS = "The parameter client_id and the Authorization field name different clients"
 # The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
 # replaced.)
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
@@ -95,7 +99,8 @@ class Endpoints:
 
     def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
         """Return the extra header fields of a refusal by an endpoint."""
-        return self._origins.headers(request) + error.clears
+        readers = _ANYONE if request.path == self._issuing.group.jwks_path else self._origins
+        return readers.headers(request) + error.clears
 
     # --- refresh
 
@@ -113,12 +118,12 @@ class Endpoints:
         by_cookie = bool(cookies) and text is None
         client_id = found.get("client_id") if by_cookie else _client_id(request, found)
         if grant_type is None and (found or not cookies):
-            raise InvalidRequest(reasons.PARAMETER, "grant_type")
+            raise _nothing_came(found, self._jars)
         if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
         scope = found.get("scope") or ""
         if text is None and not cookies:
-            raise InvalidRequest(reasons.PARAMETER, "refresh_token")
+            raise faulty("refresh_token", "is missing")
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
@@ -126,7 +131,7 @@ class Endpoints:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
             return (yield from self._exchange_cookies(request, held, asked))
         if cookies and self._issuing.read(cookies, asked.now)[0]:
-            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE, description=_TWO_TOKENS)
         try:
             token = self._issuing.check(text, asked.now)
         except InvalidGrant:
@@ -208,7 +213,7 @@ class Endpoints:
         found = yield from self._read(request)
         text, now = found.token("token"), self._timed.time()
         if text is None and self._jars is None:
-            raise InvalidRequest(reasons.PARAMETER, "token")
+            raise faulty("token", "is missing")
         if text is None:
             texts = [Hidden(value) for _, value in held.refresh]
             yield from self._issuing.find_lacking_key(texts, now)
@@ -266,7 +271,7 @@ class Endpoints:
     def _publish_keys(self, request: Request) -> Flow[Reply]:
         signing = self._issuing.signing()
         if self._published is None or self._published[0] != signing.generation:
-            document = Document(signing.key_set.public_jwks(), self._origins)
+            document = Document(signing.key_set.public_jwks(), _ANYONE)
             self._published = signing.generation, document
         yield from ()  # a flow as the others are, with nothing to ask
         return Reply(self._published[1].answer(request))
@@ -313,8 +318,27 @@ def _client_id(request: Request, found: Parameters) -> str | None:
     named, field = found.get("client_id"), request.header("authorization")
     authenticated = basic(field) if field is not None else None
     if named is not None and authenticated not in (None, named):
-        raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id")
+        raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id", description=_TWO_CLIENTS)
     return named or authenticated
+
+
+def _nothing_came(found: Parameters, jars: Jars | None) -> InvalidRequest:
+    """Return the error for a refresh without `grant_type`."""
+    error = faulty("grant_type", "is missing")
+    if not found and jars is not None:
+        # A page sends no parameters in cookie mode: it is the cookie that it lacks.
+        error.description = "The request has neither a refresh cookie nor parameters"
+    return error
+
+
+_NUMBERS = frozenset(
+    (
+        "expires_in",
+        "refresh_token_expires_in",
+        "refresh_token_timeout",
+        "authorization_expires_in",
+    )
+)
 
 
 @lru_cache  # there are few sets of members
@@ -322,5 +346,5 @@ def _template(names: tuple[str, ...]) -> str:
     """Return the JSON text of an object with these members, with `%` in place of the values."""
     # No value needs an escape: tokens are base64url and dots, and a scope has neither quotes nor
     # backslashes (RFC 6749 s3.3). To escape would cost a tenth of a signature.
-    pairs = [f'"{name}":%d' if name == "expires_in" else f'"{name}":"%s"' for name in names]
+    pairs = [f'"{name}":%d' if name in _NUMBERS else f'"{name}":"%s"' for name in names]
     return "{" + ",".join(pairs) + "}"

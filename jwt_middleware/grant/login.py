@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..stores.contract import new_grant_id
 from ..token import access
-from ..token.claims import is_scope
+from ..token.scopes import is_scope
 from ..values.errors import Unavailable
 from ..values.events import Event, Issued
 from ..values.flows import Flow, ask

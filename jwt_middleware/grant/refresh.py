@@ -15,7 +15,14 @@ from typing import Literal, NamedTuple
 from ..token import access
 from ..token.refresh import RefreshKeys, RefreshToken
 from ..values import reasons
-from ..values.errors import EndGrant, InvalidGrant, InvalidScope, StoreUnavailable, Unavailable
+from ..values.errors import (
+    EndGrant,
+    InvalidGrant,
+    InvalidScope,
+    OtherClient,
+    StoreUnavailable,
+    Unavailable,
+)
 from ..values.events import Ahead, KeyMismatch, Refreshed, Restored, Reused, Revoked
 from ..values.flows import Flow, ask
 from ..values.tokens import Grant, Hidden, Tokens
@@ -63,7 +70,7 @@ def exchange(
     """
     if asked.client_id is not None and asked.client_id != token.client_id:
         # RFC 6749 s6: "the refresh token is bound to the client to which it was issued".
-        raise InvalidGrant(reasons.CLIENT).of(token.grant_id)
+        raise OtherClient().of(token.grant_id)
     scope = _narrowed(asked.scope, token) if asked.scope else ""
     signing = issuing.signing()
     agent = signing.refresh.agent(asked.user_agent)

@@ -47,6 +47,7 @@ class Signing:
     __slots__ = (
         "_cookies",
         "_external",
+        "_idle",
         "_jars",
         "_lifetime",
         "_ports",
@@ -75,6 +76,7 @@ class Signing:
         self._external = key if isinstance(key, ExternalKey) else None
         self._wording = access.beginning(settings.issuer, tuple(settings.audience))
         self._lifetime = group.access_lifetime
+        self._idle = group.idle_limit
         self._cookies = group.cookies
         self._jars = jars
         self._ports = ports
@@ -120,11 +122,20 @@ class Signing:
             else refresh.mint(self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent)
         )
         # RFC 6749 s5.1: seconds from now, rounded down, so that the token isn't used after its end.
+        # The last two are of draft-ietf-oauth-refresh-token-expiration-03 (of July 2026, a working
+        # group's document); `refresh_token_expires_in` says to clients of today what
+        # `refresh_token_timeout` says. A refresh moves the idle limit, also where it is kept: the
+        # record of its use may be missing for a gate, which the rotation rule adds to the limit.
+        left = max(int(int(grant.expires_at) - now), 0)
+        unused = min(int(grant.idle_limit or self._idle), left)
         members: dict[str, Any] = {
             "access_token": made.access_token,
             "token_type": "Bearer",
             "expires_in": max(int(made.expires_at - now), 0),
             "refresh_token": refresh_token,
+            "refresh_token_expires_in": unused,
+            "refresh_token_timeout": unused,
+            "authorization_expires_in": left,
         }
         if scope:
             members["scope"] = scope

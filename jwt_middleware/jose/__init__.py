@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jwt
 
-OLDEST = (2, 10, 1)
+OLDEST = (2, 14)
 
 # A module `jwt` without a version is another distribution than PyJWT, with the same module name.
 _version = getattr(jwt, "__version__", "unknown")

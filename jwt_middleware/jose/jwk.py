@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
 
-from .algorithms import ALGORITHMS, BY_CURVE, Algorithm, Mac, verifier
+from .algorithms import Algorithm, Mac, verifier
+from .binding import Names, UnusableKey, algorithm_called, bind, natural, second_name
 from .strict_json import b64url_decode, b64url_encode, to_json
 from .weak_keys import is_of_small_order, weak_modulus
 
@@ -41,10 +42,9 @@ _PYJWT_READERS: Mapping[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OK
 
 _SIGN_AND_VERIFY = frozenset(("sign", "verify"))
 NOT_FOR_SIGNATURES = "its `use` is not sig (RFC 7517 s4.2)"
-
-
-class UnusableKey(ValueError):
-    """The key can't or must not be used. The message says why, and holds no part of the key."""
+NO_OPERATION = "its key_ops allow neither to sign nor to verify (RFC 7517 s4.3)"
+# Nothing is wrong with such a key of another issuer.
+FOR_SOMETHING_ELSE = (NOT_FOR_SIGNATURES, NO_OPERATION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +54,9 @@ class Key:
     `public` is None for a secret, `private` is None where this process only verifies. What signs
     and what verifies is chosen when the key is made: `sign(message)` returns a signature, where
     there is a private part; `verify(message, signature)` says whether it is this key's.
+
+    `second_name` is another name of the same algorithm that tokens may have, and `beside` are the
+    issuer's keys with this `kid` for other algorithms, which only a published set may have.
     """
 
     kid: str
@@ -61,6 +64,8 @@ class Key:
     public: PublicKey | None
     private: PrivateKey | bytes | None
     operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
+    second_name: str | None = None
+    beside: tuple[Key, ...] = field(default=(), repr=False)
     sign: Callable[[bytes], bytes] = field(init=False)
     verify: Callable[[bytes, bytes], bool] = field(init=False)
 
@@ -94,6 +99,17 @@ class Key:
         """Say whether this key may verify."""
         return "verify" in self.operations
 
+    def of_this_kid(self, algorithm: str) -> Key | None:
+        """Return the key with this `kid` that is for an algorithm, by either of its names."""
+        return next(
+            (
+                one
+                for one in (self, *self.beside)
+                if algorithm in (one.algorithm.name, one.second_name)
+            ),
+            None,
+        )
+
     def public_jwk(self) -> dict[str, str]:
         """Return the public part as a JWK, with `kid`, `alg` and `use` (RFC 7517 s4)."""
         if self.is_symmetric:
@@ -110,8 +126,8 @@ class Key:
     def _jwk_of(self, part: object) -> dict[str, str]:
         return _jwk_members(part) | {"kid": self.kid, "alg": self.algorithm.name, "use": "sig"}
 
-    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
-        return from_jwk, (self.to_jwk(),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(from_jwk, algorithm=self.second_name), (self.to_jwk(),)
 
 
 def thumbprint(members: Mapping[str, Any]) -> str:
@@ -132,8 +148,11 @@ def is_private(jwk: Mapping[str, Any]) -> bool:
     return any(name in jwk for name in ("k", *_PRIVATE_MEMBERS)) or jwk.get("kty") == "oct"
 
 
-def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
+def from_jwk(jwk: Mapping[str, Any], *, algorithm: Names = None) -> Key:
     """Read one JWK. `algorithm` is used for a key without `alg` (which is optional).
+
+    Of several names, each type of key takes its own. Where one is a name of the key's own
+    algorithm, tokens may have its other name, too.
 
     Raises:
         UnusableKey: with the reason; the message holds no part of the key.
@@ -147,15 +166,15 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
     # Before `alg` is read: an encryption key has an unknown `alg`, but `use` is the better reason.
     operations = _check_use(jwk)
     curve = jwk.get("crv")
-    name = jwk["alg"] if "alg" in jwk else _natural(kty, curve, algorithm)
-    bound = _bind(name, kty, curve)
+    name = jwk["alg"] if "alg" in jwk else natural(kty, curve, algorithm)
+    bound = bind(name, kty, curve)
     kid = _checked_kid(jwk["kid"]) if "kid" in jwk else thumbprint(jwk)
     if kty == "oct":
         key = from_secret(_octets_member(jwk, "k"), bound.name, kid=kid)
     else:
         for name in (*_PUBLIC_MEMBERS[kty], *_PRIVATE_MEMBERS):
             if name in jwk and name not in ("kty", "crv"):
-                _octets_member(jwk, name)
+                _check_length(name, len(_octets_member(jwk, name)), curve)
         try:
             read = _PYJWT_READERS[kty].from_jwk(dict(jwk))
         except (InvalidKeyError, ValueError, TypeError, KeyError):
@@ -166,9 +185,9 @@ def from_jwk(jwk: Mapping[str, Any], *, algorithm: str | None = None) -> Key:
             # A private key with another key's public part would make signatures that can't be
             # verified.
             raise UnusableKey("its public part doesn't belong to its private part")
-    key = replace(key, operations=operations)
+    key = replace(key, operations=operations, second_name=second_name(bound, algorithm))
     if not key.signs and not key.verifies:
-        raise UnusableKey("its key_ops allow neither to sign nor to verify (RFC 7517 s4.3)")
+        raise UnusableKey(NO_OPERATION)
     return key
 
 
@@ -186,7 +205,7 @@ def from_object(key: object, algorithm: str | None = None, *, kid: str | None = 
     except InvalidKeyError:
         raise UnusableKey("a key on this curve is not supported") from None
     kty, curve = members["kty"], members.get("crv")
-    bound = _bind(algorithm or _natural(kty, curve, None), kty, curve)
+    bound = bind(algorithm or natural(kty, curve, None), kty, curve)
     if isinstance(public, rsa.RSAPublicKey):
         _check_rsa(public, bound)
     elif isinstance(public, ed25519.Ed25519PublicKey) and is_of_small_order(
@@ -204,6 +223,10 @@ def from_pem(
     password: bytes | None = None,
 ) -> Key:
     """Read a private or a public key in PEM (PKCS #8, SubjectPublicKeyInfo, or the older forms)."""
+    if b"-----BEGIN CERTIFICATE-----" in pem and b"KEY-----" not in pem:
+        raise UnusableKey(
+            "a certificate, not a key: `openssl x509 -pubkey -noout -in FILE` prints its key"
+        )
     try:
         key = (
             serialization.load_pem_private_key(pem, password)
@@ -214,12 +237,13 @@ def from_pem(
         raise UnusableKey("it is encrypted and no password was given, or the reverse") from None
     except Exception:  # noqa: BLE001  (OpenSSL's reasons vary by version, and may quote the input)
         raise UnusableKey("not a private or public key in PEM, or the password is wrong") from None
-    return from_object(key, algorithm, kid=kid)
+    found = from_object(key, algorithm, kid=kid)
+    return replace(found, second_name=second_name(found.algorithm, algorithm))
 
 
 def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key:
     """Bind a secret to an HMAC algorithm, after checking that it is long and not a phrase."""
-    bound = _bind(algorithm, "oct", None)
+    bound = bind(algorithm, "oct", None)
     if len(secret) * 8 < bound.bits:
         raise UnusableKey(
             f"a secret of {len(secret)} octets is too short: {bound.name} needs at least "
@@ -236,7 +260,7 @@ def from_secret(secret: bytes, algorithm: str, *, kid: str | None = None) -> Key
 
 def generate(algorithm: Any, *, kid: str | None = None, secret: bytes = b"") -> Key:
     """Make a new key for `algorithm`; `secret` is the randomness of an HMAC key."""
-    bound = _algorithm_called(algorithm)
+    bound = algorithm_called(algorithm)
     if bound.kty == "oct":
         return from_secret(secret, algorithm, kid=kid)
     return from_object(_GENERATORS[bound.crv or "RSA"](), algorithm, kid=kid)
@@ -277,41 +301,6 @@ def _kid_or_thumbprint(kid: object, members: Mapping[str, Any]) -> str:
     return thumbprint(members) if kid is None else _checked_kid(kid)
 
 
-def _bind(name: object, kty: str, curve: object) -> Algorithm:
-    """Return the algorithm called `name`, if it goes with the type and the curve."""
-    bound = _algorithm_called(name)
-    # RFC 8725 s3.1: "each key MUST be used with exactly one algorithm, and this MUST be checked".
-    if not _fits(bound, kty, curve):
-        raise UnusableKey(
-            f"{bound.name} doesn't go with a key of type {kty} {curve or ''}".rstrip()
-        )
-    return bound
-
-
-def _natural(kty: str, curve: object, fallback: str | None) -> str:
-    """Return the algorithm of a key without `alg`: the fallback if it fits, else the curve's."""
-    if fallback is not None and _fits(_algorithm_called(fallback), kty, curve):
-        return fallback
-    if isinstance(curve, str) and curve in BY_CURVE:
-        return BY_CURVE[curve]
-    if curve is not None:
-        raise UnusableKey(f"curve {curve!r} is not supported")
-    raise UnusableKey(
-        f"a key of type {kty} without `alg` could serve several algorithms: name one, "
-        'algorithm="..." (RFC 8725 s3.1)'
-    )
-
-
-def _fits(algorithm: Algorithm, kty: str, curve: object) -> bool:
-    return algorithm.kty == kty and algorithm.crv in (None, curve)
-
-
-def _algorithm_called(name: object) -> Algorithm:
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        raise UnusableKey(f"algorithm {name!r} is not supported: one of {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
-
-
 def _check_use(jwk: Mapping[str, Any]) -> frozenset[str]:
     """Check `use` and `key_ops` (RFC 7517 s4.2, s4.3); return what the key may do."""
     if jwk.get("use") not in (None, "sig"):
@@ -343,6 +332,20 @@ def _octets_member(jwk: Mapping[str, Any], name: str) -> bytes:
         return b64url_decode(text.encode())
     except ValueError:
         raise UnusableKey(f"member {name!r} must be canonical base64url") from None
+
+
+# RFC 7518 s6.2.1.2: "The length of this octet string MUST be the full size of a coordinate for the
+# curve"; RFC 8037 s2.
+_COORDINATES: Mapping[object, int] = {"P-256": 32, "P-384": 48, "P-521": 66, "Ed25519": 32}
+
+
+def _check_length(name: str, length: int, curve: object) -> None:
+    size = _COORDINATES.get(curve, length)
+    if name in ("x", "y") and length != size:
+        raise UnusableKey(
+            f"member {name!r} has {length} octets, and a coordinate on {curve} has {size}, zeros "
+            "in front included (RFC 7518 s6.2.1.2)"
+        )
 
 
 def _check_rsa(key: rsa.RSAPublicKey, algorithm: Algorithm) -> None:

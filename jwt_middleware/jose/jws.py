@@ -101,9 +101,13 @@ def read_header(members: FrozenDict) -> Header:
 def check_signature(parsed: Parsed, key: Key) -> None:
     """Check the signature, and that the algorithm is the key's. Raises InvalidToken."""
     # RFC 8725 s3.1: the caller's algorithm, never the token's. A key is bound to one, so that this
-    # comparison is the whole allow-list: it refuses `none` and every other algorithm.
+    # comparison is the whole allow-list: it refuses `none` and every other algorithm. A published
+    # set may have a key of the same `kid` for the token's algorithm; that one is bound, too.
     if parsed.header.algorithm != key.algorithm.name:
-        raise InvalidToken(reasons.ALGORITHM)
+        other = key.of_this_kid(parsed.header.algorithm)
+        if other is None:
+            raise InvalidToken(reasons.ALGORITHM)
+        key = other
     if "verify" not in key.operations:
         raise InvalidToken(reasons.KEY_USE)
     if not key.verify(parsed.signing_input, parsed.signature):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
+from collections import Counter
 from collections.abc import Callable
 from json import JSONDecoder, JSONEncoder, encoder
 from math import isfinite
@@ -79,6 +80,14 @@ to_json: Callable[[Any], str] = _encoder.encode
 quote: Callable[[str], str] = cast("Any", encoder).encode_basestring
 
 
+class MemberTwice(ValueError):
+    """A member name comes twice in one object: `name`, which whoever sent the text has chosen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("a member name comes twice")
+        self.name = name
+
+
 def parse_object(octets: bytes) -> FrozenDict:
     """Return the JSON object whose text is `octets`, read-only, or raise ValueError.
 
@@ -110,7 +119,7 @@ def _object_of(pairs: _Pairs, within: int) -> FrozenDict:
     # RFC 7519 s4: "JWT parsers MUST either reject JWTs with duplicate Claim Names or use a JSON
     # parser that returns only the lexically last duplicate member name". We reject.
     if len(members) != len(pairs):
-        raise ValueError("a member name comes twice")
+        raise MemberTwice(Counter(name for name, _ in pairs).most_common(1)[0][0])
     if within:
         # From the end: nested values are mostly in the applications' claims, which come last.
         for name, member in reversed(pairs):

@@ -11,6 +11,7 @@ from math import inf
 from time import monotonic, sleep
 from typing import Any
 
+from ..jose.binding import Names
 from ..jose.jwk import Key
 from ..values.errors import ConfigurationError, KeysUnavailable
 from ..values.randomness import octets
@@ -169,7 +170,7 @@ class File:
     """
 
     path: str
-    algorithm: str | None = None
+    algorithm: Names = None
 
     def limits(self) -> KeyLimits:
         """Return how long its keys serve: for ever, while no newer file can be read."""
@@ -193,6 +194,6 @@ class File:
         return configured_keys(octets, self.algorithm), ()
 
 
-def file_source(path: str | os.PathLike[str], algorithm: str | None) -> File:
+def file_source(path: str | os.PathLike[str], algorithm: Names) -> File:
     """Return the file as a source. A relative path is made absolute now."""
     return File(os.path.abspath(path), algorithm)

@@ -1,12 +1,14 @@
 """One GET with the standard library's HTTP client: bounded in octets and in time.
 
 Certificates are checked. No redirect is followed, no proxy is used, and no connection is made to
-addresses that can't have a key set. This module is loaded only where this client fetches a set.
+addresses that can't have a key set. Without TLS, where that is allowed, only private addresses are
+asked. This module is loaded only where this client fetches a set.
 """
 
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401  (`getaddrinfo` needs it; see `Remote.__post_init__`)
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..values.errors import KeysUnavailable
 from ..values.loopback import is_loopback_host
-from .key_sources import Fetched
+from .key_sources import Fetched, server_of
+
+MAX_TOKEN_FILE = 16384  # octets of `token_file`; a Kubernetes service account's has some 1200
 
 # The metadata services of clouds publish no keys, and give credentials to every process that asks.
 # Most have link-local addresses; these are the others: of AWS, Google, Oracle, Alibaba and Azure.
@@ -49,10 +53,25 @@ _ISATAP = (b"\0\0\x5e\xfe", b"\2\0\x5e\xfe")
 
 
 class HttpFetcher:
-    """The standard library's HTTP client: certificates checked, no redirect, no proxy, in time."""
+    """The standard library's HTTP client: certificates checked, no redirect, no proxy, in time.
 
-    def __init__(self, *, private_addresses: bool = False) -> None:
+    `ca_file` has the certificates of the authorities that are trusted instead of the system's. The
+    bearer token in `token_file` goes to `token_server` alone, and never without TLS. Both files are
+    read at each fetch, because both are replaced while a process runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        private_addresses: bool = False,
+        ca_file: str | None = None,
+        token_file: str | None = None,
+        token_server: str = "",
+    ) -> None:
         self._private = private_addresses
+        self._ca_file = ca_file
+        self._token_file = token_file
+        self._token_server = token_server
 
     def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
         """Do what `Fetcher.fetch` says. Raises KeysUnavailable."""
@@ -70,13 +89,9 @@ class HttpFetcher:
         with closing(self._connect(parts, deadline)) as connected:
             connection = HTTPConnection(parts.netloc)
             connection.sock = cast("Any", _Wire(connected, deadline))
-            headers = {
-                "Accept": "application/jwk-set+json, application/json",
-                "Connection": "close",
-                "User-Agent": "jwt-middleware",
-            }
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers=headers)
+            # The fields aren't kept as a local: error trackers send locals.
+            connection.request("GET", target, headers=self._fields(url))
             response = connection.getresponse()
             body = response.read(limit + 1)
             if len(body) > limit:
@@ -88,7 +103,19 @@ class HttpFetcher:
                 response.getheader("date"),
             )
 
+    def _fields(self, url: str) -> dict[str, str]:
+        """Return the fields of the request. Raises KeysUnavailable."""
+        fields = {
+            "Accept": "application/jwk-set+json, application/json",
+            "Connection": "close",
+            "User-Agent": "jwt-middleware",
+        }
+        if self._token_file is None or server_of(url) != self._token_server:
+            return fields
+        return {**fields, "Authorization": f"Bearer {_bearer_token(self._token_file)}"}
+
     def _connect(self, parts: SplitResult, deadline: float) -> socket.socket:
+        context = _context(self._ca_file) if parts.scheme == "https" else None
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -104,7 +131,9 @@ class HttpFetcher:
                 connected.settimeout(_left(deadline) / (len(found) - tried))
                 connected.connect(address)
                 connected.settimeout(_left(deadline))
-                return self._secured(parts, connected, host)
+                if context is None:
+                    return connected
+                return context.wrap_socket(connected, server_hostname=host)
             except OSError as error:
                 connected.close()
                 problem = error
@@ -117,19 +146,39 @@ class HttpFetcher:
                 raise KeysUnavailable(f"{parts.hostname} is not this machine")
         elif any(_has_no_keys(one) for one in meant):
             raise KeysUnavailable(f"{parts.hostname} has an address where no keys can be")
-        elif not self._private and any(not one.is_global or one in _LOCAL for one in meant):
+        elif not self._private and any(map(_is_private, meant)):
             raise KeysUnavailable(
                 f"{parts.hostname} has a private address; private_addresses=True allows it"
             )
+        elif parts.scheme != "https" and not all(map(_is_private, meant)):
+            # On the way to a public address, anybody could replace the keys.
+            raise KeysUnavailable(f"{parts.hostname} has a public address: that needs https")
 
-    def _secured(self, parts: SplitResult, connected: socket.socket, host: str) -> socket.socket:
-        if parts.scheme != "https":
-            return connected
-        context = ssl.create_default_context()
-        # RFC 9525 s2: the common name must not be used as a host name.
-        context.hostname_checks_common_name = False
-        context.set_alpn_protocols(["http/1.1"])
-        return context.wrap_socket(connected, server_hostname=host)
+
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    """Return what checks the server's certificate. Raises KeysUnavailable."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise KeysUnavailable(f"ca_file {ca_file}: {_network_error(error)}") from None
+    # RFC 9525 s2: the common name must not be used as a host name.
+    context.hostname_checks_common_name = False
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _bearer_token(path: str) -> str:
+    """Return the token in a file. Raises KeysUnavailable, whose text holds none of it."""
+    try:
+        with open(path, "rb") as opened:
+            octets = opened.read(MAX_TOKEN_FILE + 1).strip()
+    except (OSError, ValueError) as error:
+        raise KeysUnavailable(f"token_file {path}: {_network_error(error)}") from None
+    # RFC 6750 s2.1: nothing else can stand after "Bearer".
+    if len(octets) <= MAX_TOKEN_FILE and re.fullmatch(rb"[A-Za-z0-9\-._~+/]+=*", octets):
+        return octets.decode()
+    del octets  # error trackers send locals
+    raise KeysUnavailable(f"token_file {path}: it has no bearer token (RFC 6750 s2.1)")
 
 
 def _left(deadline: float) -> float:
@@ -143,6 +192,10 @@ def _network_error(error: BaseException) -> str:
     """Return the text of a network error, in one short line."""
     text = str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error)
     return " ".join(text.split())[:200]
+
+
+def _is_private(address: IPv4Address | IPv6Address) -> bool:
+    return not address.is_global or address in _LOCAL
 
 
 def _has_no_keys(address: IPv4Address | IPv6Address) -> bool:

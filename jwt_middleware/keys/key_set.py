@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..jose import jwk
+from ..jose.binding import Names
 from ..jose.jwk import Key
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidToken
@@ -42,9 +43,14 @@ class KeySet:
             raise ConfigurationError(
                 "keys", "the key set is empty", "KeySet.generate() makes a key"
             )
-        by_kid: dict[str | None, Key] = {key.kid: key for key in self.keys}
-        if len(by_kid) != len(self.keys):
-            raise ConfigurationError("keys", "two keys have the same kid", "give each key its own")
+        by_kid: dict[str | None, Key] = {}
+        for key in self.keys:
+            # A published set may have one `kid` for keys of several algorithms; each knows the
+            # others.
+            if by_kid.setdefault(key.kid, key) is not key and not key.beside:
+                raise ConfigurationError(
+                    "keys", "two keys have the same kid", "give each key its own"
+                )
         if len(self.keys) == 1:
             # RFC 7515 s4.1.4: `kid` is optional. With several keys, trying each of them would let a
             # token choose the algorithm.
@@ -61,7 +67,8 @@ class KeySet:
     def generate(cls, algorithm: str = "ES256", *, kid: str | None = None) -> KeySet:
         """Make a key set of one new key. It ends with the process, unless you `save` it.
 
-        ES256 by default: short signatures, quick to make, and read by every library.
+        ES256 by default: short signatures, quick to make, and read by most libraries. "Ed25519" is
+        a name that many don't know yet; "EdDSA" makes the same kind of key under its old name.
         """
         keys = cls((usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
         keys.is_made_here = True
@@ -90,10 +97,10 @@ class KeySet:
         )
 
     @classmethod
-    def from_jwks(
-        cls, jwks: Mapping[str, Any] | str | bytes, *, algorithm: str | None = None
-    ) -> KeySet:
+    def from_jwks(cls, jwks: Mapping[str, Any] | str | bytes, *, algorithm: Names = None) -> KeySet:
         """Read a JWK Set (RFC 7517 s5). `algorithm` is for its RSA keys and secrets without `alg`.
+
+        Several names are for keys of several types: ("RS256", "Ed25519").
 
         A key that can't be used is an error, because it was configured on purpose. Where keys have
         a `state`, as in the files of `jwt-middleware keys`, only the active one signs.
@@ -101,7 +108,7 @@ class KeySet:
         return cls(configured_keys(jwks, algorithm))
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, algorithm: str | None = None) -> KeySet:
+    def load(cls, path: str | PathLike[str], *, algorithm: Names = None) -> KeySet:
         """Read a JWK Set file, such as `save` writes, and read it again when it is replaced.
 
         A key whose `state` is next or retired verifies and doesn't sign: see `keys.own_keys`.

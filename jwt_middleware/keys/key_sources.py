@@ -91,8 +91,18 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     )
 
 
-def unusable(url: object) -> str:
-    """Return why keys can't be fetched from a URL, or "" if they can."""
+def server_of(url: str) -> str:
+    """Return scheme, host and port of a URL, with the default port written out."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def unusable(url: object, *, plain_http: bool = False) -> str:
+    """Return why keys can't be fetched from a URL, or "" if they can.
+
+    `plain_http` is for an issuer inside: the fetcher then takes private addresses alone.
+    """
     if not isinstance(url, str) or len(url) > MAX_URL or not _URL.fullmatch(url):
         return "is no absolute URL without user, password and fragment"
     try:
@@ -102,7 +112,7 @@ def unusable(url: object) -> str:
         return "is no URL"
     if not parts.hostname or port == 0:
         return "has no host, or no port"
-    if parts.scheme != "https" and not is_loopback_host(parts.hostname):
+    if parts.scheme != "https" and not plain_http and not is_loopback_host(parts.hostname):
         # Without TLS, an attacker on the network can replace the keys, and then sign any token.
         return "is not https, and its host is not this machine"
     return ""

@@ -324,8 +324,13 @@ class LiveKeys:
 
 def _lacking(some: KeySet, others: KeySet) -> tuple[str, ...]:
     """Return the names in `others` that `some` lacks, or has for another key."""
-    known = {key.kid: _verifying(key) for key in some.keys}
-    return tuple(sorted(key.kid for key in others.keys if known.get(key.kid) != _verifying(key)))
+    known = {(key.kid, key.algorithm.name): _verifying(key) for key in some.keys}
+    lacking = {
+        key.kid
+        for key in others.keys
+        if known.get((key.kid, key.algorithm.name)) != _verifying(key)
+    }
+    return tuple(sorted(lacking))
 
 
 def _verifying(key: Key) -> Mapping[str, object]:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from json import dumps
 from typing import Any
 
-from ..jose.jwk import Key, UnusableKey, is_foreign
+from ..jose.binding import UnusableKey
+from ..jose.jwk import Key, is_foreign
 from ..values.errors import ConfigurationError
 
 LATEST = 1 << 37  # seconds: the year 6325; a later `since` is a mistake

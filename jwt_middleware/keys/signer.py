@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.utils import der_to_raw_signature
 
 from ..jose import jwk
-from ..jose.jwk import Key, UnusableKey
+from ..jose.binding import UnusableKey
+from ..jose.jwk import Key
 
 
 class Signer(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..jose.strict_json import parse_object
+from ..jose.strict_json import MemberTwice, parse_object
 from ..values import reasons
 from ..values.errors import InvalidRequest, TooLarge
 
@@ -15,6 +16,22 @@ MAX_FIELDS = 32
 MAX_LENGTH_DIGITS = 16  # of a Content-Length
 
 FORM_TYPE, JSON_TYPE = "application/x-www-form-urlencoded", "application/json"
+_UNREADABLE = "The body of the request can't be read"
+_OTHER_TYPE = f"The body of the request must be {FORM_TYPE} or {JSON_TYPE}"
+
+# Parameters that may be named in an answer and in a log. Any other name is the sender's own text,
+# which could be a token.
+_KNOWN = frozenset(
+    ("grant_type", "refresh_token", "client_id", "client_secret", "scope", "token", "sid")
+) | {"token_type_hint", "resource"}
+
+
+def faulty(name: str, fault: str) -> InvalidRequest:
+    """Return the error for a parameter, with words such as "is missing"."""
+    if name not in _KNOWN:
+        return InvalidRequest(reasons.PARAMETER, fault, description=f"A parameter {fault}")
+    told = f"{name} {fault}"
+    return InvalidRequest(reasons.PARAMETER, told, description=f"The parameter {told}")
 
 
 def check_length(content_length: str | None, most: int = MAX_BODY) -> None:
@@ -34,7 +51,7 @@ def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
         return {}
     read = _BODY_READERS.get((content_type or "").partition(";")[0].strip(" \t").lower())
     if read is None:
-        raise InvalidRequest(reasons.CONTENT_TYPE)
+        raise InvalidRequest(reasons.CONTENT_TYPE, description=_OTHER_TYPE)
     found = read(body)
     if "" not in found.values():
         return found
@@ -46,11 +63,11 @@ def _form_parameters(body: bytes) -> dict[str, str]:
     try:
         pairs = _form_pairs(body.decode("ascii"))
     except ValueError:
-        raise InvalidRequest(reasons.BODY) from None
+        raise InvalidRequest(reasons.BODY, description=_UNREADABLE) from None
     found = dict(pairs)
     # RFC 6749 s3.2: "parameters MUST NOT be included more than once".
     if len(found) != len(pairs):
-        raise InvalidRequest(reasons.PARAMETER)
+        raise faulty(Counter(name for name, _ in pairs).most_common(1)[0][0], "comes twice")
     return found
 
 
@@ -76,10 +93,15 @@ def _form_pairs(text: str) -> list[tuple[str, str]]:
 def _json_parameters(body: bytes) -> dict[str, str]:
     try:
         found = parse_object(body)
+    except MemberTwice as error:
+        raise faulty(error.name, "comes twice") from None
     except ValueError:
-        raise InvalidRequest(reasons.BODY) from None
-    if len(found) > MAX_FIELDS or not all(type(value) is str for value in found.values()):
-        raise InvalidRequest(reasons.PARAMETER)
+        raise InvalidRequest(reasons.BODY, description=_UNREADABLE) from None
+    if len(found) > MAX_FIELDS:
+        raise InvalidRequest(reasons.BODY, description=_UNREADABLE)
+    for name, value in found.items():
+        if type(value) is not str:
+            raise faulty(name, "isn't text")
     return dict(found)
 
 

@@ -1,4 +1,4 @@
-"""Take the access token out of the `Authorization` header (RFC 6750 s2.1)."""
+"""Take the access token out of the `Authorization` header (RFC 6750 s2.1), or of a gateway's."""
 
 from __future__ import annotations
 
@@ -52,6 +52,28 @@ def in_header(request: Request) -> Credentials | None:
     # commonest spelling is cached, or one token could fill the cache in a thousand spellings.
     name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
     return Credentials(text, given if given == name else name)
+
+
+def in_named_header(request: Request, *, name: str) -> Credentials | None:
+    """Return the token of the field called `name`, which has the token alone, without a scheme.
+
+    Without that field the token may be in Authorization, as always. Raises as `bearer` does.
+    """
+    token = (request.header(name) or "").strip(" \t")
+    if not token:
+        return in_header(request)
+    # RFC 6750 s2: "Clients MUST NOT use more than one method to transmit the token in each
+    # request". Whatever the other field has, it must not be left open who is asking.
+    if request.header("authorization") is not None:
+        raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+    if len(token) > MAX_TOKEN:
+        raise InvalidToken(reasons.TOO_LONG)
+    if not _is_b64token(token):
+        if "," in token:
+            raise InvalidRequest(reasons.CREDENTIALS_TWICE)
+        detail = "its base64url is padded (RFC 7515 s2)" if "=" in token else ""
+        raise InvalidRequest(reasons.CREDENTIALS_MALFORMED, detail)
+    return Credentials(token, f"Bearer {token}")
 
 
 def bearer(authorization: str | None) -> str | None:

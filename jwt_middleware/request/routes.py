@@ -13,7 +13,7 @@ from posixpath import normpath
 from typing import TypeAlias, cast
 from urllib.parse import unquote
 
-from ..token.claims import is_scope, is_scope_token
+from ..token.scopes import is_scope, is_scope_token
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidRequest
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ..keys.key_sources import unusable
 from ..keys.signer import ExternalKey
 from ..request.origins import is_loopback
+from ..token.profiles import RFC_9068
 from ..token.refresh import from_text
 from .checking import Fault
 
@@ -23,10 +24,10 @@ def check_together(group: Any, rules: Together) -> None:
         check(name, group)
 
 
-def without_metadata(issuer: str) -> str:
+def without_metadata(issuer: str, *, plain_http: bool = False) -> str:
     """Return why an issuer can have no metadata, or "" if it can."""
     # RFC 8414 s2: "a URL that uses the "https" scheme and has no query or fragment components".
-    return unusable(issuer) or (
+    return unusable(issuer, plain_http=plain_http) or (
         "has a query or a fragment" if "?" in issuer or "#" in issuer else ""
     )
 
@@ -124,8 +125,15 @@ OF_REFRESH: Together = (
 
 def _why_undiscoverable(one: Any) -> str:
     """Return why keys can't be found through the issuer's metadata."""
-    is_discovered = getattr(one.keys.source, "url", "") is None
-    return without_metadata(one.issuer) if is_discovered else ""
+    source: Any = one.keys.source
+    is_discovered = getattr(source, "url", "") is None
+    return without_metadata(one.issuer, plain_http=source.plain_http) if is_discovered else ""
+
+
+def _sends_token_in_clear(one: Any) -> bool:
+    source: Any = one.keys.source
+    is_discovered = getattr(source, "url", "") is None
+    return is_discovered and source.token_file is not None and one.issuer.startswith("http:")
 
 
 OF_AN_ISSUER: Together = (
@@ -134,7 +142,16 @@ OF_AN_ISSUER: Together = (
         Fault(
             _why_undiscoverable,
             "are to be found through the issuer's metadata, and the issuer {}",
-            "KeySet.remote(url) where the key set is",
+            "KeySet.remote(url) where the key set is; for an issuer inside of a private network "
+            "KeySet.remote(private_addresses=True, plain_http=True)",
+        ),
+    ),
+    (
+        "keys.token_file",
+        Fault(
+            _sends_token_in_clear,
+            "would be sent in clear: the issuer is an http URL",
+            "https, and ca_file for an authority of your own",
         ),
     ),
 )
@@ -173,6 +190,15 @@ _SIGNS_BOTH = (
     "give it one of its own, or leave it out to derive one",
 )
 
+
+def _not_as_issued(profile: Any) -> str:
+    """Return the field by which a profile would refuse, or misread, the tokens that we issue."""
+    fields = ("types", "audience_claim", "subject_claims", "client_claims", "scope_claims")
+    differ = [one for one in fields if getattr(profile, one) != getattr(RFC_9068, one)]
+    # More may be required: claims of the application's own.
+    return "".join(differ[:1]) or ("" if profile.required >= RFC_9068.required else "required")
+
+
 OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     (
         "keys",
@@ -197,9 +223,9 @@ OF_ISSUING: Together = (  # where `Settings.refresh` is a group
     (
         "profile",
         Fault(
-            lambda settings: settings.profile.name != "RFC_9068",
-            "what we issue follows RFC 9068",
-            "leave the profile out, or `refresh`",
+            lambda settings: _not_as_issued(settings.profile),
+            "what we issue follows RFC 9068, and `{}` of {value.profile.name} doesn't",
+            "leave the profile out, or change only what its scopes mean; or leave out `refresh`",
         ),
     ),
     (

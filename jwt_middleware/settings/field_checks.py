@@ -12,16 +12,16 @@ from inspect import iscoroutinefunction
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..jose.jwk import UnusableKey
+from ..jose.binding import UnusableKey
 from ..keys.key_set import KeySet
 from ..keys.key_sources import unusable
 from ..request.origins import check_origin
 from ..request.refusals import QUOTABLE
 from ..request.routes import Route, Routes
 from ..stores.contract import STORE_VERBS
-from ..token.claims import MAX_TIME, is_scope
-from ..token.profiles import Profile
+from ..token.claims import MAX_TIME
 from ..token.refresh import from_text
+from ..token.scopes import is_scope_token
 from ..values.errors import ConfigurationError
 from .checking import Fault, FieldCheck, each, in_turn, is_a, listed, optional
 
@@ -64,9 +64,9 @@ audiences = in_turn(
 )
 
 
+# One scope token of RFC 6749 s3.3: visible ASCII without quotes.
 def _is_no_word(value: Any) -> bool:
-    """Say whether a value isn't one scope token of RFC 6749 s3.3: visible ASCII without quotes."""
-    return not isinstance(value, str) or not value or " " in value or not is_scope(value)
+    return not is_scope_token(value)
 
 
 scopes = each(Fault(_is_no_word, "has one that is no scope (RFC 6749 s3.3)", '("read",)'))
@@ -181,48 +181,6 @@ def secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
     return tuple(found)
 
 
-# -- Profiles.
-
-# Other checks read these claims, and rely on their presence. Without `exp` and `aud` a token would
-# be good for ever, and for every service (RFC 9068 s2.2, RFC 8725 s3.9).
-_NEEDED = frozenset(("iss", "sub", "aud", "exp"))
-# RFC 8725 s3.12: "Use Mutually Exclusive Validation Rules for Different Kinds of JWTs".
-_OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
-
-
-def _is_text_set(value: Any) -> bool:
-    return isinstance(value, frozenset) and all(isinstance(one, str) for one in value)
-
-
-profile = in_turn(
-    is_a(Profile, "must be a Profile", "profiles.RFC_9068 or profiles.FOREIGN"),
-    Fault(
-        lambda value: [
-            name for name in ("types", "required") if not _is_text_set(getattr(value, name))
-        ],
-        "`{0[0]}` of {value.name} must be a frozenset of text",
-        'frozenset(("iss",))',
-    ),
-    Fault(
-        lambda value: ", ".join(sorted(_NEEDED - value.required)),
-        "{value.name} doesn't require {}",
-        "add to `required`, as profiles.FOREIGN has it",
-    ),
-    Fault(
-        lambda value: (
-            not value.types
-            or any(one != one.lower().removeprefix("application/") for one in value.types)
-        ),
-        "the types of {value.name} match no token",
-        'lower-case and without "application/", as in "at+jwt"',
-    ),
-    Fault(
-        lambda value: ", ".join(sorted(_OTHER_KINDS.intersection(value.types))),
-        "{} is another kind of token (RFC 8725 s3.12)",
-        "an access token's type is at+jwt, or JWT, or absent",
-    ),
-)
-
 # -- Functions of the application's.
 
 function = in_turn(
@@ -325,52 +283,5 @@ store = in_turn(
         ),
         "has verbs that are awaited, and others that aren't",
         "choose one kind",
-    ),
-)
-
-# -- Cookies and their header.
-
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110 s5.6.2
-# No `_`, because servers drop such a header or read `_` as `-`; and nothing else that a WSGI
-# environment can't tell apart.
-_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-_OWN_HEADER = "use one of your own, such as X-Requested-With"
-# Headers that pages of other sites can cause, too: the Fetch standard's safelisted and forbidden
-# request headers, others that browsers add by themselves, and those that proxies add. This is a
-# text, not a compiled pattern, because most services have no cookies: `re` compiles it at first
-# use.
-_AUTOMATIC = (
-    r"(?i)accept(-.*)?|access-control-.*|authorization|b3|cache-control|cf-.*|connection|content-.*|"
-    r"cookie2?|date|device-memory|dnt|downlink|dpr|ect|expect|fastly-.*|forwarded|from|host|if-.*|"
-    r"keep-alive|last-event-id|origin|pragma|priority|proxy-.*|purpose|range|referer|rtt|save-data|"
-    r"sec-.*|set-cookie|te|trace(parent|state)|trailer|transfer-encoding|true-client-ip|"
-    r"upgrade(-.*)?|user-agent|via|viewport-width|width|"
-    r"x-(amz|amzn|arr|azure|b3|client|cloud|cluster|correlation|envoy|forwarded|http|original|real|"
-    r"request|scheme|ssl)(-.*)?"
-)
-cookie_name = in_turn(
-    Fault(
-        lambda value: not isinstance(value, str) or not _COOKIE_NAME.fullmatch(value),
-        "must be a token of RFC 9110 s5.6.2",
-        "letters, digits, - and _",
-    ),
-    # RFC 6265bis s4.1.3: these prefixes set rules for a cookie. We add the prefix ourselves; case
-    # doesn't count.
-    Fault(
-        lambda value: value.lower().startswith(("__secure-", "__host-", "__http-")),
-        "has the prefix already, which is put in front of it",
-        "leave it out",
-    ),
-)
-own_header = in_turn(
-    Fault(
-        lambda value: not isinstance(value, str) or not _HEADER_NAME.fullmatch(value),
-        "must be the name of a header: letters, digits and -",
-        _OWN_HEADER,
-    ),
-    Fault(
-        lambda value: re.fullmatch(_AUTOMATIC, value),
-        "{value!r} comes from other sites, too: from a form, or by itself",
-        _OWN_HEADER,
     ),
 )

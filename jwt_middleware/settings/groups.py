@@ -18,7 +18,7 @@ from ..request.origins import is_loopback
 from ..stores.contract import AsyncStore, Store
 from ..token.profiles import RFC_9068, Profile
 from ..values.tokens import AccessToken, Grant, Tokens
-from . import field_checks
+from . import field_checks, header_names, profile_checks
 from .checking import (
     check_fields,
     checked_by,
@@ -59,15 +59,15 @@ class Cookies:
 
     """
 
-    name: str = setting("refresh_token", field_checks.cookie_name)
+    name: str = setting("refresh_token", header_names.cookie_name)
     access: bool = setting(False, field_checks.true_or_false)
-    access_name: str = setting("access_token", field_checks.cookie_name)
+    access_name: str = setting("access_token", header_names.cookie_name)
     access_same_site: Literal["Strict", "Lax"] = setting(
         # SameSite=None would send the cookie from every site.
         "Strict",
         choice("Strict", "Lax", remedy="None would be an invitation"),
     )
-    header: str = setting("X-Requested-With", field_checks.own_header)
+    header: str = setting("X-Requested-With", header_names.own_header)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")
@@ -307,7 +307,7 @@ class TrustedIssuer:
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
     audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
-    profile: Profile = setting(RFC_9068, field_checks.profile)
+    profile: Profile = setting(RFC_9068, profile_checks.profile)
     scopes: tuple[str, ...] | None = setting(None, optional(field_checks.scopes))
     user: Callable[[AccessToken], str | None] | None = setting(
         None, optional(field_checks.function)

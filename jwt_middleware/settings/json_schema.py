@@ -7,13 +7,16 @@ from dataclasses import MISSING, is_dataclass
 from inspect import cleandoc
 from typing import Any, TypeAlias, get_args
 
-from ..token.profiles import Profile
+from ..token.profiles import FOREIGN, PROFILES, Profile
 from .key_locations import WAYS, KeyLocation
 from .value_kinds import (
     ARRAY,
+    BASE,
     CHOICE,
     KEY_SET,
     NO_FORM,
+    PROFILE,
+    SET,
     alternatives,
     fields_of,
     kind_for,
@@ -60,6 +63,7 @@ def _of_group(cls: type, definitions: Schema) -> Schema:
 def _of_hint(hint: Any, definitions: Schema) -> Schema:
     found = [_of_one(one, definitions) for one in alternatives(hint)]
     found = [one for one in found if one != NO_FORM] or [dict(NO_FORM)]
+    found = [one for place, one in enumerate(found) if one not in found[:place]]
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
@@ -69,8 +73,14 @@ def _of_one(hint: Any, definitions: Schema) -> Schema:
         return dict(kind.schema)
     if kind is CHOICE:
         return {"enum": list(get_args(hint))}
-    if kind is ARRAY:
+    if kind in (ARRAY, SET):
         return {"type": "array", "items": _of_hint(get_args(hint)[0], definitions)}
+    if kind is PROFILE:
+        names: Schema = {"enum": list(PROFILES)}
+        table = _reference(Profile, definitions)
+        base = names | {"description": "the one that it differs from", "default": FOREIGN.name}
+        definitions[Profile.__name__]["properties"].setdefault(BASE, base)
+        return {"anyOf": [names, table]}
     if kind is KEY_SET:
         path = {"type": "string", "description": _descriptions(KeyLocation).get("file", "")}
         exactly_one = {"oneOf": [{"required": [way]} for way in WAYS]}
@@ -92,8 +102,8 @@ def _descriptions(cls: type) -> dict[str, str]:
 
 def _plain(value: Any) -> Any:
     """Return a default as a document would write it."""
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+    if isinstance(value, tuple | frozenset):
+        return [_plain(one) for one in (value if isinstance(value, tuple) else sorted(value))]
     if isinstance(value, Profile):
         return value.name
     if is_dataclass(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from ..keys import file
 from ..keys.key_set import KeySet
@@ -25,7 +25,7 @@ class KeyLocation:
         pem: private or public keys in PEM.
         secret: secrets for HMAC, the first to sign, all to verify; for one service on its own.
         algorithm: of the keys that don't name one: RSA keys, and secrets (default for these:
-            HS256).
+            HS256). In a set, several names are for keys of several types.
         kid: the name of the key in `pem`, if that isn't its thumbprint (RFC 7638).
         password: the password of an encrypted `pem`.
 
@@ -36,7 +36,7 @@ class KeyLocation:
     jwks: Mapping[str, Any] | str | None = None
     pem: str | tuple[str, ...] | None = None
     secret: str | tuple[str, ...] | None = None
-    algorithm: str | None = None
+    algorithm: str | tuple[str, ...] | None = None
     kid: str | None = None
     password: str | None = None
 
@@ -54,12 +54,12 @@ WAYS: Mapping[str, Callable[[Any, KeyLocation], KeySet]] = {
     "jwks": lambda jwks, said: KeySet.from_jwks(jwks, algorithm=said.algorithm),
     "pem": lambda pem, said: KeySet.pem(
         *_several(pem),
-        algorithm=said.algorithm,
+        algorithm=cast("str | None", said.algorithm),
         kid=said.kid,
         password=None if said.password is None else said.password.encode(),
     ),
     "secret": lambda secret, said: KeySet.secret(
-        *_several(secret), algorithm=said.algorithm or "HS256"
+        *_several(secret), algorithm=cast("str", said.algorithm or "HS256")
     ),
 }
 
@@ -73,6 +73,8 @@ def from_location(said: KeyLocation, place: Place) -> KeySet:
     for only in ("kid", "password"):
         if given != ["pem"] and getattr(said, only) is not None:
             raise place.field(only).wrong("goes with pem only", "leave it out")
+    if given[0] in ("pem", "secret") and isinstance(said.algorithm, tuple):
+        raise place.field("algorithm").wrong(f"has several names, and {given[0]} takes one")
     return load_keys(given[0], said, place.field(given[0]))
 
 

@@ -15,7 +15,7 @@ from ..request.routes import Route
 from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
 from ..values.events import Event
-from . import field_checks
+from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Refresh, Resource, TokenCache, TrustedIssuer
@@ -71,6 +71,8 @@ class Settings:
         routes: the rules for paths. A path without a rule needs a valid token.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
+        credentials_header: another header field in which a gateway hands the token on, alone,
+            without a scheme. A request with it and with Authorization is refused. "": none.
         realm: the `realm` of challenges (RFC 9110 s11.5).
         origins: exact origins whose scripts may read our refusals (CORS). The application's answers
             are never touched. Their preflights reach the application without a token, and any
@@ -111,7 +113,7 @@ class Settings:
         ),
     )
     routes: tuple[Route, ...] = setting((), field_checks.routes)
-    profile: Profile = setting(RFC_9068, field_checks.profile)
+    profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
         30,
@@ -120,6 +122,7 @@ class Settings:
         "more would accept tokens long after their end",
         "set the clocks by NTP",
     )
+    credentials_header: str = setting("", optional(header_names.credentials_header, ""))
     realm: str = setting("api", field_checks.realm)
     origins: tuple[str, ...] = setting((), field_checks.origins)
     problem_details: bool = setting(False, field_checks.true_or_false)

@@ -29,13 +29,15 @@ from typing import (
 )
 
 from ..keys.key_set import KeySet
-from ..token.profiles import PROFILES, Profile
+from ..keys.key_sources import Fetcher
+from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation, from_location, load_keys
 from .places import Place, Variable
 
 Built = TypeVar("Built")
 
+BASE = "base"  # in a table for a profile: the name of the one that it differs from
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,14 +76,7 @@ def convert(hint: Any, value: Any, place: Place) -> Any:
 def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
     """Make a dataclass of a mapping. Raises ConfigurationError in the words of the source."""
     known = {field.name: (field, hint) for field, hint in fields_of(cls)}
-    for name in data:
-        if name not in known:
-            raise place.field(str(name)).wrong("no such setting", suggestion(str(name), known))
-    values = {
-        name: convert(hint, data[name], place.field(name))
-        for name, (_, hint) in known.items()
-        if name in data
-    }
+    values = _values(known, data, place)
     for name, (field, _) in known.items():
         if name not in data and field.default is field.default_factory is MISSING:
             raise place.field(name).wrong("is missing", "set it: it has no default")
@@ -90,6 +85,20 @@ def build(cls: type[Built], data: Mapping[Any, Any], place: Place) -> Built:
     except ConfigurationError as error:
         place = _place_of(error.field, known, place)
         raise place.wrong(error.problem, error.remedy) from None
+
+
+def _values(
+    known: Mapping[str, tuple[Any, Any]], data: Mapping[Any, Any], place: Place
+) -> dict[str, Any]:
+    """Return the values of the fields that are given. Raises ConfigurationError."""
+    for name in data:
+        if name not in known:
+            raise place.field(str(name)).wrong("no such setting", suggestion(str(name), known))
+    return {
+        name: convert(hint, data[name], place.field(name))
+        for name, (_, hint) in known.items()
+        if name in data
+    }
 
 
 def suggestion(name: str, known: Mapping[str, Any], prefix: str = "") -> str:
@@ -199,16 +208,37 @@ def _one_of(names: Iterable[str], value: str, place: Place) -> str:
     return value
 
 
-def _to_function(_: Any, value: Any, place: Place) -> Any:
-    if not isinstance(value, str):
+def _to_named(form: str) -> Callable[[Any, Any, Place], Any]:
+    """Return the conversion of the name of an object in a module."""
+
+    def convert(_: Any, value: Any, place: Place) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not re.match(_FUNCTION, value):
+            raise place.wrong(f'must be "{form}"')
+        try:
+            return resolve_name(value)
+        except Exception as error:
+            # A module of the application runs here: it may raise anything.
+            raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
+
+    return convert
+
+
+def _to_frozenset(hint: Any, value: Any, place: Place) -> frozenset[Any]:
+    return frozenset(_to_tuple(hint, value, place))
+
+
+def _to_profile(_: Any, value: Any, place: Place) -> Profile:
+    """Return a profile by its name, or one with some fields changed: {"base": "KEYCLOAK", ...}."""
+    if isinstance(value, Profile):
         return value
-    if not re.match(_FUNCTION, value):
-        raise place.wrong('must be "module:function"')
-    try:
-        return resolve_name(value)
-    except Exception as error:
-        # A module of the application runs here: it may raise anything.
-        raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
+    if isinstance(value, str):
+        return PROFILES[_one_of(PROFILES, value, place)]
+    known = {BASE: (None, str)} | {field.name: (field, hint) for field, hint in fields_of(Profile)}
+    values = _values(known, value, place)
+    base = _one_of(PROFILES, values.pop(BASE, FOREIGN.name), place.field(BASE))
+    return PROFILES[base].replace(**values)
 
 
 def _to_key_set(_: Any, value: Any, place: Place) -> KeySet:
@@ -250,6 +280,14 @@ KEY_SET = Kind(
     opener="{",
 )
 ARRAY = Kind("an array", _of(list, tuple), _to_tuple, opener="[")
+SET = Kind("an array", _of(list, tuple, frozenset), _to_frozenset, opener="[")
+PROFILE = Kind(
+    "a profile, its name or a table",
+    _of(str, Mapping, Profile),
+    _to_profile,
+    read=_as_text,
+    opener="{",
+)
 CHOICE = Kind(
     "text",
     _of(str),
@@ -279,25 +317,33 @@ _KINDS: Mapping[Any, Kind] = {
     # TOML has dates; elsewhere they are text, whose form the field checks.
     date: Kind("a date", _of(date), schema=NO_FORM),
     tuple: ARRAY,
+    frozenset: SET,
     Mapping: Kind("a table", _of(Mapping), schema={"type": "object"}, opener="{"),
     Literal: CHOICE,
     Callable: Kind(
         'a function or "module:function"',
         _of(str, Callable),
-        _to_function,
+        _to_named("module:function"),
+        {"type": "string", "pattern": _FUNCTION},
+        _as_text,
+    ),
+    # Relative ones count from the folder of a TOML file.
+    PathLike: Kind(
+        "a path",
+        _of(str, PathLike),
+        lambda _, value, place: place.path(value),
+        {"type": "string"},
+        _as_text,
+    ),
+    Fetcher: Kind(
+        'a Fetcher or "module:name"',
+        lambda value: isinstance(value, str) or hasattr(value, "fetch"),
+        _to_named("module:name"),
         {"type": "string", "pattern": _FUNCTION},
         _as_text,
     ),
     KeySet: KEY_SET,
-    Profile: Kind(
-        "a profile or its name",
-        _of(str, Profile),
-        lambda _, value, place: (
-            value if isinstance(value, Profile) else PROFILES[_one_of(PROFILES, value, place)]
-        ),
-        {"enum": list(PROFILES)},
-        _as_text,
-    ),
+    Profile: PROFILE,
 }
 
 

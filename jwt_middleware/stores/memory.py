@@ -69,15 +69,18 @@ class MemoryStore:
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """See `Store.advance`."""
         with self._locked():
-            grant = self._row(grant_id)
+            grant, now = self._grants.get(grant_id), self._clock()
+            if grant is not None and self._mark is not None:
+                grant = self._mark.applied(grant)
             if (
                 grant is None
                 or source == target
                 or grant.generation != source
-                or not self._is_current(grant)
+                or grant.ended_at is not None
+                or now >= grant.expires_at
             ):
                 return Advanced(False, grant)
-            grant = grant.rotated(target, parent, self._clock())
+            grant = grant.rotated(target, parent, now)
             self._grants[grant_id] = grant
             return Advanced(True, grant)
 

@@ -65,6 +65,12 @@ class InvalidRequest(OAuthError):
     status, error = 400, "invalid_request"
     description = "The request is malformed, or carries credentials more than once"
 
+    def __init__(self, reason: Reason, detail: str = "", *, description: str = "") -> None:
+        super().__init__(reason, detail)
+        if description:
+            # One of a few: an answer is made once for each. So never a name that the client sent.
+            self.description = description
+
 
 class MissingCredentials(OAuthError):
     """The request came without credentials: a challenge without an error code (RFC 6750 s3.1)."""
@@ -144,10 +150,22 @@ class CrossSite(OAuthError):
 
 
 class InvalidGrant(OAuthError):
-    """The refresh token buys nothing (RFC 6749 s5.2). All causes give one and the same answer."""
+    """The refresh token buys nothing (RFC 6749 s5.2). All causes but one give the same answer."""
 
     status, error = 400, "invalid_grant"
     description = "The refresh token is expired, revoked, used up or was issued to another client"
+
+
+class OtherClient(InvalidGrant):
+    """The token was issued to another client (RFC 6749 s5.2): a mistake in a client's settings.
+
+    It is told to those who hold an authentic token, which opens as much without a `client_id`.
+    """
+
+    description = "The refresh token was issued to another client: client_id names a wrong one"
+
+    def __init__(self) -> None:
+        super().__init__(reasons.CLIENT, "client_id")
 
 
 class InvalidClient(OAuthError):

@@ -26,6 +26,7 @@ SIGNATURE = Reason("signature_invalid")
 
 CLAIM_MISSING = Reason("claim_missing")
 CLAIM_MALFORMED = Reason("claim_malformed")
+CLAIM_VALUE = Reason("claim_not_allowed")
 ISSUER = Reason("issuer_not_trusted")
 AUDIENCE = Reason("audience_not_ours")
 EXPIRED = Reason("expired")

@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+NO_SCOPES: frozenset[str] = frozenset()
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -57,7 +58,10 @@ class AccessToken:
 
     claims: FrozenDict  # all of them, as signed
     own: bool = True  # made by our own issuer: `sub` is a user of ours, `sid` is a grant of ours
-    scopes: frozenset[str] | None = None  # the ones that its issuer may give; None: all
+    # What it permits here, wherever its profile finds it. What `claims` says may be more, or other.
+    scopes: frozenset[str] = NO_SCOPES
+    subject_claim: str = "sub"
+    client_claim: str = "client_id"
 
     @property
     def issuer(self) -> str:
@@ -67,26 +71,32 @@ class AccessToken:
 
     @property
     def subject(self) -> str:
-        """Return the claim `sub`: a user of the issuer, or a client that acts for itself."""
-        subject: str = self.claims["sub"]
+        """Return the claim `sub`: a user of the issuer, or a client that acts for itself.
+
+        A profile may name another claim (`Profile.subject_claims`).
+        """
+        subject: str = self.claims[self.subject_claim]
         return subject
 
     @property
     def scope(self) -> str:
-        """Return the scope: words separated by spaces, compared by case (RFC 6749 s3.3), or "".
+        """Return `scopes` as one text (RFC 6749 s3.3), or "": in the token's order, else sorted."""
+        given = self.claims.get("scope")
+        if type(given) is str and self.scopes == frozenset(given.split(" ")):
+            return given
+        return " ".join(sorted(self.scopes))
 
-        For another issuer's token, only the part that this issuer may give; `claims["scope"]` has
-        all.
+    def has_scope(self, scope: str) -> bool:
+        """Say whether the token has this scope, or all of several separated by one space.
+
+        "" is no scope: no token has it.
         """
-        scope: str = self.claims.get("scope", "")
-        if self.scopes is None:
-            return scope
-        return " ".join(one for one in scope.split(" ") if one in self.scopes)
+        return self.scopes.issuperset(scope.split(" "))
 
     @property
     def client_id(self) -> str | None:
         """Return the client; None if another issuer's token doesn't name it."""
-        return self.claims.get("client_id")
+        return self.claims.get(self.client_claim)
 
     @property
     def grant_id(self) -> str | None:
@@ -214,10 +224,9 @@ class Auth:
 
 # There are few different scopes: thousands of cached tokens share the objects made from them.
 @lru_cache(maxsize=256)
-def _scopes_of(scope: str) -> tuple[Auth, frozenset[str]]:
-    """Return a token's scopes as Starlette reads them, and as the issuer gave them."""
-    words = scope.split()
-    return Auth((*words, "authenticated")), frozenset(words)
+def _auth_of(scopes: frozenset[str]) -> Auth:
+    """Return a token's scopes as Starlette reads them."""
+    return Auth((*sorted(scopes), "authenticated"))
 
 
 def octets_of_grant(grant_id: str) -> bytes:
@@ -250,9 +259,8 @@ class Forward:
         self.grant_octets = b"" if self.grant_id is None else octets_of_grant(self.grant_id)
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
-        self.auth, self.scopes = (
-            (Auth(()), frozenset()) if token is None else _scopes_of(token.scope)
-        )
+        self.scopes = NO_SCOPES if token is None else token.scopes
+        self.auth = Auth(()) if token is None else _auth_of(token.scopes)
 
 
 NOBODY = User(is_authenticated=False, display_name="")

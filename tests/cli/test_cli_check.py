@@ -63,6 +63,7 @@ def check(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 GUARDED = Route("/admin/*", scope="admin audit")
 PUBLIC = KeySet.from_jwks(FACTORY.keys.public_jwks())
+(ED25519,) = KeySet.generate("Ed25519").keys
 
 
 def partner(**changes: Any) -> TrustedIssuer:
@@ -81,12 +82,20 @@ GOOD: list[dict[str, Any]] = [
     {"keys": KeySet.remote(), "leeway": 60},
     {"refresh": refresh(cookies=Cookies()), "origins": ("https://shop.example",)},
     {"refresh": refresh(serve=False), "keys": PUBLIC},
+    # Nobody reads the keys of a service that issues nothing.
+    {"refresh": refresh(serve=False), "keys": KeySet((*PUBLIC.keys, ED25519))},
     {"refresh": refresh(access_lifetime=3600), "keys": KeySet.secret(SECRET)},
     {"refresh": refresh(store="sqlite:////var/lib/app/grants.db")},
     {"refresh": refresh(), "resource": Resource(identifier=API)},
     {"profile": profiles.FOREIGN, "audience": "api://1234"},
     {"trusted_issuers": (partner(profile=profiles.FOREIGN),)},
     {"trusted_issuers": (partner(scopes=("read",)),), "routes": (GUARDED,)},
+    {"profile": profiles.COGNITO, "audience": "1h57kf5cpq17m0eml12EXAMPLE"},
+    {"profile": profiles.ENTRA, "audience": "6e74172b-be56-4843-9ff4-e66a39bb12e3"},
+    {
+        "trusted_issuers": (partner(profile=profiles.KEYCLOAK.replace(scope_map={"a": "admin"})),),
+        "routes": (GUARDED,),
+    },
     {"routes": (GUARDED, Route("/admin/logs", scope="audit admin logs"))},
     {"routes": (Route("/open/*", public=True), Route("/notes", scope="write"))},
     # One path, two methods: each says what it needs.
@@ -133,6 +142,11 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
     ("id-token-audience", r"trusted_issuers\[1\].audience", "'app'", {
         "trusted_issuers": (partner(), partner(
             issuer="https://b.example", profile=profiles.FOREIGN, audience="app"))}),
+    ("id-tokens", "profile", "GOOGLE_ID_TOKEN takes ID tokens", {
+        "profile": profiles.GOOGLE_ID_TOKEN, "audience": "1.apps.googleusercontent.com"}),
+    ("id-tokens", r"trusted_issuers\[0\].profile", "FIREBASE_ID_TOKEN takes ID tokens", {
+        "trusted_issuers": (partner(profile=profiles.FIREBASE_ID_TOKEN, audience="shop"),),
+        "routes": (GUARDED,)}),  # they give no scope
     ("audience-with-comma", "audience", "'urn:a,urn:b' is one name", {"audience": "urn:a,urn:b"}),
     ("unlimited-scopes", r"trusted_issuers\[0\].scopes", "the scope of /admin/", {
         "trusted_issuers": (partner(),), "routes": (GUARDED,)}),
@@ -141,6 +155,10 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(), "trusted_issuers": (partner(keys=KeySet.secret(SECRET)),)}),
     ("private-addresses", "keys.private_addresses", "ask inside", {
         "keys": KeySet.remote(private_addresses=True)}),
+    ("plain-http", "keys.plain_http", "can replace them", {
+        "keys": KeySet.remote("http://keycloak/certs", private_addresses=True, plain_http=True)}),
+    ("second-kind-of-key", "keys", "ES256 and Ed25519 keys are published", {
+        "refresh": refresh(), "keys": KeySet((*FACTORY.keys.keys, ED25519))}),
     ("memory-store", "refresh.store", "gone with its process", {
         "refresh": refresh(store="memory://")}),
     ("memory-store", "refresh.store", "each knows only the logins that it served", {

@@ -21,6 +21,7 @@ from jwt_middleware.cli.__main__ import main
 from jwt_middleware.keys import Fetched
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
+from jwt_middleware.values.errors import KeysUnavailable
 from tests.issuing import AwaitedStore, Clock
 
 FACTORY = TokenFactory()
@@ -198,6 +199,149 @@ def test_nobody_there_is_told(run: Run) -> None:
     assert (shown.status, shown.one("keys")[0]) == (1, "FAIL")
     assert "ConnectionRefusedError" in shown.one("keys")[1]
     assert shown.about("clock") == []
+
+
+class Published:
+    """A fetcher that has what an issuer publishes, by the end of the URL."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
+        for name, answer in self.answers.items():
+            if url.endswith(name):
+                status, body = answer if isinstance(answer, tuple) else (200, answer)
+                if isinstance(body, KeysUnavailable):
+                    raise body
+                octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+                return Fetched(status, octets)
+        return Fetched(404, b"not here")
+
+
+RSA = TokenFactory(algorithm="RS256").key.public_jwk()
+UNNAMED = {name: one for name, one in RSA.items() if name != "alg"}
+ES = FACTORY.key.public_jwk()
+NAME_IT = 'algorithm="RS256" beside the keys in the settings'
+AT = "https://issuer.example"
+TENANT = "https://login.example/{tenantid}/v2.0"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+WAYS: dict[str, tuple[str | None, dict[str, Any], str]] = {
+    # the URL in the settings, what is published, the way that is named
+    "no alg": (f"{AT}/jwks", {"jwks": {"keys": [UNNAMED]}}, NAME_IT),
+    "use and no alg": (f"{AT}/jwks", {"jwks": {"keys": [{**UNNAMED, "use": "sig"}]}}, NAME_IT),
+    "no alg, by metadata": (
+        None,
+        {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}, "jwks": {"keys": [UNNAMED]}},
+        NAME_IT,
+    ),
+    "another name": (
+        None,
+        {"configuration": {"issuer": f"{AT}/", "jwks_uri": f"{AT}/jwks"}},
+        (
+            f"its document says '{AT}/', the settings '{AT}': issuer='{AT}/' where its tokens say "
+            f"that in `iss`, else KeySet.remote('{AT}/jwks')"
+        ),
+    ),
+    "another name alone": (
+        None,
+        {"server": {"issuer": "http://localhost:9229/pool"}},
+        "else KeySet.remote(url)",
+    ),
+    "many tenants": (
+        None,
+        {"configuration": {"issuer": TENANT, "jwks_uri": f"{AT}/keys"}},
+        f"for many tenants ('{TENANT}'): name one, or KeySet.remote('{AT}/keys') and `issuer_for`",
+    ),
+    "no name": (None, {"configuration": {"jwks_uri": f"{AT}/jwks"}}, "it publishes no metadata"),
+    "two 404s": (None, {}, 'it publishes no metadata: KeySet.remote("https://..."), with the URL'),
+    "two pages": (None, {"configuration": b"<html>", "server": b"x"}, "it publishes no metadata"),
+    "an http set": (
+        None,
+        {"configuration": {"issuer": AT, "jwks_uri": "http://issuer.example/jwks"}},
+        "KeySet.remote(url), with the https URL",
+    ),
+    "404": (f"{AT}/jwks", {}, "can this machine reach it?"),
+    "metadata": (
+        f"{AT}/configuration",
+        {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}},
+        f"that is the issuer's metadata: KeySet.remote('{AT}/jwks')",
+    ),
+    "certificates": (f"{AT}/x509", {"x509": {"kid": CERTIFICATE}}, "these are certificates"),
+    "a certificate": (f"{AT}/x509", {"x509": CERTIFICATE.encode()}, "openssl x509 -pubkey -noout"),
+    "a redirect": (f"{AT}/jwks", {"jwks": (302, b"")}, "with the URL where it leads"),
+    "closed": (f"{AT}/jwks", {"jwks": (401, b"")}, "it wants credentials"),
+    "forbidden": (f"{AT}/jwks", {"jwks": (403, b"")}, "it wants credentials"),
+    "private": (
+        f"{AT}/jwks",
+        {"jwks": KeysUnavailable("x has a private address; private_addresses=True allows it")},
+        "KeySet.remote(private_addresses=True)",
+    ),
+    "a CA of one's own": (
+        f"{AT}/jwks",
+        {"jwks": KeysUnavailable("SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED")},
+        "ca_file",
+    ),
+    "keys that are no objects": (f"{AT}/jwks", {"jwks": {"keys": [5]}}, "tell who runs the issuer"),
+    "nothing": (f"{AT}/jwks", {"jwks": {"keys": []}}, "tell who runs the issuer"),
+    "for encryption alone": (
+        f"{AT}/jwks",
+        {"jwks": {"keys": [{**UNNAMED, "use": "enc"}]}},
+        "tell who runs the issuer",
+    ),
+}
+
+
+@pytest.mark.parametrize(("url", "published", "way"), WAYS.values(), ids=WAYS)
+def test_the_setting_that_mends_it_is_named(
+    url: str | None, published: dict[str, Any], way: str, run: Run
+) -> None:
+    keys = KeySet.remote(url, fetcher=Published(**published))
+    shown = run(trusted_issuers=(TrustedIssuer(issuer=AT, audience="api", keys=keys),))
+    assert shown.status == 1
+    (found,) = (seen for state, seen in shown.about("trusted[0]") if state == "FAIL")
+    assert f"-> {way}" in found or way in found.partition("-> ")[2]
+
+
+def test_with_the_setting_it_is_well(run: Run) -> None:
+    keys = KeySet.remote(
+        f"{AT}/jwks", algorithm="RS256", fetcher=Published(jwks={"keys": [UNNAMED]})
+    )
+    assert run(keys=keys).status == 0
+
+
+NOBODY_NEEDS: dict[str, dict[str, Any]] = {
+    "use": {**RSA, "use": "enc", "alg": "RSA-OAEP"},
+    "its algorithm": {**UNNAMED, "alg": "RSA-OAEP-256"},
+    "its curve": {"kty": "OKP", "crv": "X25519", "x": ES["x"]},
+    "agreement": {**ES, "alg": "ECDH-ES+A128KW"},
+}
+
+
+@pytest.mark.parametrize("more", NOBODY_NEEDS.values(), ids=NOBODY_NEEDS)
+@pytest.mark.parametrize("kid", ["enc", None, "k" * 250])
+def test_keys_that_nobody_needs_are_no_fault(kid: str | None, more: Any, run: Run) -> None:
+    more = {name: one for name, one in more.items() if name not in ("kid", "use")} | (
+        {"use": "enc"} if more.get("use") == "enc" else {}
+    )
+    more |= {"kid": kid} if kid else {}
+    shown = run(
+        keys=KeySet.remote(
+            f"{AT}/jwks", fetcher=Published(jwks={"keys": [ES, more, {"kty": "EC", "kid": "odd"}]})
+        )
+    )
+    assert [state for state, seen in shown.about("keys") if "is left alone" in seen] == ["-"]
+    # The key without members can't be used, and may have been meant for signatures.
+    assert shown.status == 1
+    shown = run(keys=KeySet.remote(f"{AT}/jwks", fetcher=Published(jwks={"keys": [ES, more]})))
+    assert shown.status == 0
+
+
+def test_a_key_without_alg_beside_others_names_the_setting(run: Run) -> None:
+    keys = KeySet.remote(f"{AT}/jwks", fetcher=Published(jwks={"keys": [ES, UNNAMED]}))
+    shown = run(keys=keys)
+    (warned,) = (seen for state, seen in shown.about("keys") if state == "warn")
+    assert f"-> {NAME_IT}" in warned
+    assert shown.status == 1
 
 
 class Broken:

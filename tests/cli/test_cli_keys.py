@@ -210,8 +210,10 @@ def test_the_next_key_can_be_of_another_algorithm(operator: Operator, clock: Clo
     operator.does("new")
     clock.forward(HOUR)
     operator.does("rotate --algorithm Ed25519")
+    assert "warning: ES256 and Ed25519 keys are published now" in operator.warnings
     clock.forward(HOUR)
     operator.does("rotate")
+    assert operator.warnings == ""
     assert [key.algorithm.name for key in KeySet.load(operator.path).keys] == [
         *("Ed25519", "Ed25519", "ES256", "ES256")
     ]

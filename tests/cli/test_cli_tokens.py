@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 
 from jwt_middleware import AccessToken, Issuer, KeySet, Refresh, Settings, TrustedIssuer
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.cli.token_checks import ADVICE, TOKEN_CHECKS
+from jwt_middleware.cli.token_advice import ADVICE
+from jwt_middleware.cli.token_checks import TOKEN_CHECKS
 from jwt_middleware.testing import ABSENT, TokenFactory
 from jwt_middleware.token.claims import CLAIM_CHECKS
 from jwt_middleware.values import reasons
@@ -119,7 +121,7 @@ def test_a_good_token_passes_every_check_in_the_order_of_the_core(run: Run, toml
 def test_every_rule_of_the_claims_has_its_line() -> None:
     names = list(CLAIM_CHECKS)
     first = ["form", "issuer", "type", "key", "signature", "claims"]
-    assert [*first, *names[1:], "checks"] == NAMES
+    assert [*first, *names[1:], "scope", "checks"] == NAMES
     assert names[0] == "issuer"
 
 
@@ -154,9 +156,19 @@ BAD: list[tuple[str, str, str, Any]] = [
     ("issued_at", "issued_in_future", "issued 2.*Z, in (1 d|2[0-4] h)", {"iat": ago(-90000)}),
     ("identifiers", "claim_malformed: sub", "sub ''", {"sub": ""}),
     ("identifiers", "claim_malformed: sub", r"sub 'a\\x1b\[2J'", {"sub": "a\x1b[2J"}),
-    ("scope", "claim_malformed: scope", "'a  b'", {"scope": "a  b"}),
     ("sender", "sender_constrained", r"bound to a key \(cnf\)", {"cnf": {"jkt": "x"}}),
 ]  # fmt: skip
+
+
+# Where the token says more than its reason: by what is seen.
+WAYS = {
+    "it says 'https://login.example/'; trusted are 'https:": (
+        "issuer='https://login.example/' in place of 'https://login.example', if that is the same"
+    ),
+    r"typ 'JWT'; RFC_9068 has at\+jwt": "profile=profiles.FOREIGN, unless it is an ID token",
+    "typ 'none'": "profile=profiles.FOREIGN, unless it is an ID token",
+    "RFC_9068 requires it": "profile=profiles.FOREIGN, which asks for aud, exp, iss, sub only",
+}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +189,7 @@ def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
     line = shown.seen(what)
     assert line.startswith(reason)
     assert re.search(seen, line)
-    assert f"-> {ADVICE[reason.partition(':')[0]]}" in line
+    assert f"-> {WAYS.get(seen) or ADVICE[reason.partition(':')[0]]}" in line
     # The core says the same, and needs no second advice.
     answer = shown.seen("answer")
     assert re.match(rf"GET / is answered 401, {reason.partition(':')[0]}", answer)
@@ -189,10 +201,120 @@ def test_what_is_wrong_is_named_with_what_was_seen_and_the_way_out(
 
 
 def test_all_that_is_wrong_with_the_claims_is_told_at_once(run: Run, toml: str) -> None:
-    token = FACTORY.token(aud="other", exp=1, scope="  ")
+    token = FACTORY.token(aud="other", exp=1, sub="", scope="  ")
     assert run(token, "verify", "--toml", toml).failed == [
-        "audience", "expiration", "scope", "answer",
+        "audience", "values", "expiration", "identifiers", "answer",
     ]  # fmt: skip
+
+
+def encoded(members: Any) -> str:
+    return urlsafe_b64encode(json.dumps(members).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("signature", ["", "x", "AA"])
+def test_an_unsigned_token_is_called_so(signature: str, run: Run, toml: str) -> None:
+    claims = {"iss": FACTORY.issuer, "aud": FACTORY.audience, "sub": "alice", "exp": 1 << 40}
+    for profile in ({}, {"typ": "at+jwt", "client_id": "x", "jti": "y", "iat": 1}):
+        header = {"alg": "none", "typ": "at+jwt"}
+        text = f"{encoded(header)}.{encoded(claims | profile)}.{signature}"
+        shown = run(text, "verify", "--toml", toml)
+        assert shown.status == 1
+        assert "it is unsigned (alg none)" in shown.out
+        assert "TokenFactory" in shown.out
+
+
+def test_a_name_of_no_algorithm_is_no_setting(run: Run, toml: str) -> None:
+    for name, what in (("none2", "signature"), (5, "form")):
+        shown = run(FACTORY.token(header={"alg": name}), "verify", "--toml", toml)
+        assert ADVICE[reasons.ALGORITHM] in shown.seen(what)
+
+
+def test_a_header_that_is_no_object_is_not_called_unsigned(run: Run, toml: str) -> None:
+    for text in (f"{encoded([])}.e30.", "A.e30.", f"{encoded({'alg': 'none'})}.e30.e30.x"):
+        assert "unsigned" not in run(text, "verify", "--toml", toml).out
+
+
+@pytest.mark.parametrize(
+    ("token", "configured", "way"),
+    [
+        ("EdDSA", {}, 'algorithm="EdDSA" beside the keys in the settings: it is another name of '),
+        ("RS256", {"algorithm": "PS256"}, 'algorithm="RS256" beside the keys in the settings, in '),
+        ("RS256", {"alg": "PS256"}, "the issuer changed it"),
+        ("ES256", {"algorithm": "PS256"}, "the issuer changed it"),
+    ],
+    ids=["two names", "configured", "named by the issuer", "another type"],
+)
+def test_the_setting_of_the_algorithm_is_named(
+    token: str,
+    configured: dict[str, str],
+    way: str,
+    run: Run,
+    given: Callable[..., Settings],
+    tmp_path: Path,
+) -> None:
+    at = TokenFactory(algorithm="EdDSA" if token == "EdDSA" else "RS256")
+    jwk = {name: one for name, one in at.key.public_jwk().items() if name != "alg"}
+    if "alg" in configured:
+        jwk["alg"] = configured["alg"]
+    (tmp_path / "issuer.json").write_text(json.dumps({"keys": [jwk]}))
+    algorithm = configured.get("algorithm")
+    given(keys=KeySet.load(tmp_path / "issuer.json", algorithm=algorithm))
+    shown = run(at.token(header={"alg": token}), "verify", *HERE)
+    assert shown.failed == ["signature", "answer"]
+    assert f"-> {way}" in shown.seen("signature")
+
+
+def test_an_unknown_key_has_no_algorithm(run: Run, given: Callable[..., Settings]) -> None:
+    given(keys=KeySet((FACTORY.key, *KeySet.generate().keys)))
+    shown = run(FACTORY.token(header={"kid": ABSENT}), "verify", *HERE)
+    assert ADVICE[reasons.KEY_UNKNOWN] in shown.seen("key")
+
+
+def test_a_refresh_token_is_called_so(
+    run: Run, given: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = given(refresh=Refresh(store=f"sqlite:///{tmp_path}/grants.db"))
+    shown = run(Issuer(settings).issue("alice").refresh_token, "verify", *HERE)
+    assert "a refresh token: send the access token" in shown.seen("type")
+    shown = run(FACTORY.token(header={"typ": "logout+jwt"}), "verify", *HERE)
+    assert ADVICE[reasons.TYPE] in shown.seen("type")
+
+
+def test_what_every_profile_asks_for_the_issuer_must_add(run: Run, toml: str) -> None:
+    shown = run(FACTORY.token(sub=ABSENT, jti=ABSENT), "verify", "--toml", toml)
+    assert "-> every profile asks for sub: the issuer must add it" in shown.seen("claims")
+
+
+def test_a_token_of_cognito_is_told_of_its_profile(run: Run, toml: str) -> None:
+    shown = run(FACTORY.token(aud=ABSENT, token_use="access"), "verify", "--toml", toml)
+    assert "-> profile=profiles.COGNITO" in shown.seen("claims")
+
+
+@pytest.mark.parametrize(
+    ("claims", "where"),
+    [
+        ({"scp": "admin"}, "scp"),
+        ({"scp": ["admin"]}, "scp"),
+        ({"permissions": ["admin"], "roles": ["x"]}, "permissions"),
+        ({"cognito:groups": ["admin"]}, "cognito:groups"),
+        ({"realm_access": {"roles": ["admin"]}}, "realm_access.roles"),
+        ({"realm_access": "x"}, None),
+        ({"scp": []}, None),
+        ({"scp": "admin", "scope": "read"}, None),
+    ],
+    ids=str,
+)
+def test_scopes_in_another_claim_are_found(
+    claims: dict[str, Any], where: str | None, run: Run, toml: str
+) -> None:
+    shown = run(FACTORY.token(**claims), "verify", "--toml", toml, "--path", "/admin/x")
+    assert shown.failed == ["answer"]
+    said = (
+        f"its scopes are in {where}, which RFC_9068 doesn't read: the issuer's profile, "
+        f'or scope_claims=("{where}",) in one'
+    )
+    assert (said in shown.seen("scope")) is (where is not None)
+    assert f"-> {ADVICE[reasons.SCOPE] if where is None else said}" in shown.seen("answer")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +378,7 @@ def test_another_issuer_has_its_own_rules(run: Run, given: Callable[..., Setting
     assert shown.status == 0
     assert shown.seen("issuer").endswith("in trusted_issuers")
     assert shown.seen("key").endswith("from the settings")
-    assert shown.seen("scope") == "'read admin'; this issuer may give list read"
+    assert shown.seen("scope") == "read; from scope 'read admin'; this issuer may give list read"
     assert shown.seen("answer").endswith("as a request of no user")
     given(trusted_issuers=(partner(scopes=()),))
     assert "may give none" in run(PARTNER.token(scope="x"), "verify", *HERE).seen("scope")
@@ -316,7 +438,8 @@ def test_keys_that_are_published_are_fetched(run: Run, given: Callable[..., Sett
     assert shown.failed == ["key", "answer"]
     assert shown.seen("key").startswith(f"keys_unavailable: the keys of {url}: it says kid ")
     assert "from the issuer's metadata there are none" in shown.seen("key")
-    assert "jwt-middleware doctor" in shown.seen("key")
+    assert "-> can this machine reach it?" in shown.seen("key")
+    assert "jwt-middleware doctor shows what it answers" in shown.seen("key")
     assert "is answered 503, keys_unavailable" in shown.seen("answer")
 
 

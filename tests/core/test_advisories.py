@@ -32,7 +32,8 @@ import jwt_middleware
 from jwt_middleware import ConfigurationError, KeySet, Route
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.jose.algorithms import Mac
-from jwt_middleware.jose.jwk import UnusableKey, from_object
+from jwt_middleware.jose.binding import UnusableKey
+from jwt_middleware.jose.jwk import from_object
 from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import b64url_encode, parse_object
 from jwt_middleware.request.credentials import bearer
@@ -198,13 +199,21 @@ def test_an_empty_key_or_an_unset_variable_is_an_error_at_the_start(make: Any) -
         make()
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512"])
+# Of the curves (FIPS 186-4 D.1.2): the oldest cryptography that is supported doesn't know them.
+ORDERS = {
+    "ES256": "FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551",
+    "ES384": "F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973",
+    "ES512": "1" + "F" * 65 + "A51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409",
+}
+
+
+@pytest.mark.parametrize("algorithm", ORDERS)
 def test_cve_2022_21449_a_signature_of_zeros_is_none(algorithm: str) -> None:
     factory = TokenFactory(algorithm=algorithm)
     world = World(factory.settings())
     message = factory.token().rpartition(".")[0]
     half = len(factory.key.sign(b"")) // 2
-    order = factory.key.public.curve.group_order  # type: ignore[union-attr]
+    order = int(ORDERS[algorithm], 16)
     ends = (b"\0" * half, order.to_bytes(half), (1).to_bytes(half), b"\xff" * half)
     for zeros in (r + s for r in ends for s in ends):
         assert reason(join(message.encode(), zeros), world) == "signature_invalid"

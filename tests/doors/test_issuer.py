@@ -44,6 +44,7 @@ from tests.issuing import (
     HOUR,
     ISSUER,
     KEYS,
+    LASTS,
     MINUTE,
     Clock,
     Kind,
@@ -74,7 +75,10 @@ def grants(world: World, subject: str = "alice") -> tuple[Grant, ...]:
 
 def test_a_login_gives_the_members_of_rfc_6749(world: World) -> None:
     tokens = world.login(scope="read write")
-    assert list(tokens) == ["access_token", "token_type", "expires_in", "refresh_token", "scope"]
+    assert list(tokens) == [
+        *("access_token", "token_type", "expires_in", "refresh_token"),
+        *("refresh_token_expires_in", "refresh_token_timeout", "authorization_expires_in", "scope"),
+    ]
     assert (tokens["token_type"], tokens["scope"]) == ("Bearer", "read write")
     assert type(tokens["expires_in"]) is int
     assert tokens["access_token"] == tokens.access_token
@@ -615,7 +619,7 @@ def test_flask_sends_tokens_as_they_are(site: Site) -> None:
     assert (set(found), found["scope"]) == (EXPECTED, "read")
 
 
-EXPECTED = {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
+EXPECTED = {"access_token", "token_type", "expires_in", "refresh_token", "scope", *LASTS}
 
 
 def test_fastapi_sends_tokens_as_they_are() -> None:

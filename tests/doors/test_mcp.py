@@ -405,7 +405,16 @@ async def carried_by(app: Any, scope: dict[str, Any]) -> None:
     await app(scope, None, None)
 
 
-def sdk_token(**claims: Any) -> SDKToken:
+MAPPED = profiles.COGNITO.replace(
+    name="MAPPED",
+    types=frozenset(("at+jwt",)),
+    scope_claims=("groups",),
+    scope_map={"editors": "notes:write"},
+    scope_implies={"notes:write": "notes:read"},
+)
+
+
+def sdk_token(*, settings: Settings | None = None, **claims: Any) -> SDKToken:
     """Return what a request with such a token shows to the SDK."""
     found: list[SDKToken] = []
 
@@ -418,7 +427,8 @@ def sdk_token(**claims: Any) -> SDKToken:
 
     headers = [(b"authorization", f"Bearer {FACTORY.token(**claims)}".encode())]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
-    outer = JWTMiddleware(MCPMiddleware(app), FACTORY.settings(profile=profiles.FOREIGN))
+    settings = settings or FACTORY.settings(profile=profiles.FOREIGN)
+    outer = JWTMiddleware(MCPMiddleware(app), settings)
     asyncio.run(carried_by(outer, scope))
     assert get_access_token() is None
     (token,) = found
@@ -434,6 +444,14 @@ def test_a_token_that_says_little_and_one_that_names_several_resources() -> None
     assert several.resource is None
     assert several.claims is not None
     assert several.claims["aud"] == ["https://other.example", FACTORY.audience]
+
+
+def test_the_sdk_s_scopes_are_the_effective_ones_and_no_aud_is_no_resource() -> None:
+    settings = FACTORY.settings(profile=MAPPED, audience="app")
+    claims: dict[str, Any] = {"token_use": "access", "client_id": "app", "aud": ABSENT}
+    token = sdk_token(settings=settings, **claims, groups=["editors", "admins"], scope="admin")
+    assert token.scopes == ["notes:read", "notes:write"]
+    assert (token.resource, token.client_id) == (None, "app")
 
 
 def test_its_text_is_no_token_and_no_other_tokens_name() -> None:

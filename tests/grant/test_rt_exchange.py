@@ -2,7 +2,8 @@
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from jwt_middleware import (
     ConfigurationError,
+    Cookies,
     EndGrant,
     Grant,
     KeySet,
@@ -21,8 +23,10 @@ from jwt_middleware.jose.jwk import Key, from_secret
 from jwt_middleware.testing import ABSENT
 from jwt_middleware.testing.mint import json_octets, present, seal
 from jwt_middleware.token.refresh import RefreshKeys, check, derive, from_text, mint
+from jwt_middleware.values.events import Refused
 from tests.issuing import (
     AUDIENCE,
+    DAY,
     DOORS,
     FAULTY,
     FORM,
@@ -30,6 +34,7 @@ from tests.issuing import (
     ISSUER,
     JSON,
     KEYS,
+    LASTS,
     MINUTE,
     REFRESH,
     REVOKE,
@@ -183,6 +188,7 @@ def test_the_answer_is_the_rfcs_and_no_cache_keeps_it(world: World) -> None:
         "expires_in",
         "refresh_token",
         "scope",
+        *LASTS,
     }
     assert (answer.json["token_type"], answer.json["scope"]) == ("Bearer", scope)
     # RFC 6749 s5.1; up to 5 % of the lifetime are taken off at random.
@@ -266,20 +272,152 @@ def test_an_error_is_one_of_the_rfcs(
 
 @refuses("RT-03")
 def test_every_useless_refresh_token_gets_the_same_answer(world: World) -> None:
-    ended, idle, foreign = world.login(), world.login(), world.login()
+    ended, idle = world.login(), world.login()
     world.each(lambda site: site.ask("revoke", ended.grant_id))
     answers = [
         world.refresh("x"),
         world.refresh(ended.refresh_token),
-        world.refresh(foreign.refresh_token, client_id="another"),
-        world.refresh(foreign.access_token),
+        world.refresh(idle.access_token),
     ]
     world.clock.forward(8 * 24 * HOUR)
     answers.append(world.refresh(idle.refresh_token))
-    assert len({answer.reason for answer in answers}) == 4
+    assert len({answer.reason for answer in answers}) == 3
     assert {(answer.status, answer.headers, answer.body) for answer in answers} == {
         (400, answers[0].headers, answers[0].body)
     }
+
+
+@accepts("RT-03")
+def test_a_client_that_names_another_hears_it(world: World) -> None:
+    tokens, ended = world.login(client_id="mobile"), world.login(client_id="mobile")
+    world.each(lambda site: site.ask("revoke", ended.grant_id))
+    # Said before the store is asked: it says nothing about the grant.
+    answers = [world.refresh(one.refresh_token, client_id="web") for one in (tokens, ended)]
+    for answer in answers:
+        assert refused(answer) == BAD_GRANT
+        assert "client_id" in answer.json["error_description"]
+        told = world.events[-1]
+        assert isinstance(told, Refused)
+        assert (told.reason, told.detail) == ("client_mismatch", "client_id")
+    assert answers[0].body == answers[1].body
+    assert world.refresh(tokens.refresh_token, client_id="mobile").status == 200
+
+
+MALFORMED: dict[str, tuple[str, str, str]] = {  # content type, body, what is said
+    "no-grant-type": (FORM, "refresh_token=x", "The parameter grant_type is missing"),
+    "no-token": (FORM, "grant_type=refresh_token", "The parameter refresh_token is missing"),
+    "nothing": (FORM, "", "The parameter grant_type is missing"),
+    "token-twice": (
+        FORM,
+        "grant_type=refresh_token&refresh_token=x&refresh_token=y",
+        "The parameter refresh_token comes twice",
+    ),
+    "scope-twice": (FORM, "scope=a&x=1&scope=b&y=2", "The parameter scope comes twice"),
+    "json-twice": (JSON, '{"scope":"a","scope":"b"}', "The parameter scope comes twice"),
+    "no-text": (JSON, '{"x":"1","scope":["a"]}', "The parameter scope isn't text"),
+    # The sender's own words are never repeated.
+    "unknown-twice": (FORM, "evil=1&evil=2", "A parameter comes twice"),
+    "unknown-json-twice": (JSON, '{"evil":"1","evil":"2"}', "A parameter comes twice"),
+    "unknown-no-text": (JSON, '{"evil":1}', "A parameter isn't text"),
+    "no-form": (FORM, "a=%ff", "The body of the request can't be read"),
+    "no-json": (JSON, "a=1", "The body of the request can't be read"),
+    "too-many": (
+        JSON,
+        json.dumps({str(one): "x" for one in range(40)}),
+        "The body of the request can't be read",
+    ),
+    "text": ("text/plain", "a=1", f"The body of the request must be {FORM} or {JSON}"),
+}
+
+
+@refuses("RT-01", "RT-03")
+@pytest.mark.parametrize(("kind", "body", "said"), MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_request_hears_what_is_wrong(
+    doors: World, kind: str, body: str, said: str
+) -> None:
+    answer = doors.post_octets(REFRESH, body.encode(), kind)
+    assert refused(answer) == BAD_REQUEST
+    assert answer.json["error_description"] == said
+    told = doors.events[-1]
+    assert isinstance(told, Refused)
+    assert "evil" not in told.detail
+    if told.reason == "parameter_malformed":
+        assert told.detail == said.removeprefix("The parameter ").removeprefix("A parameter ")
+
+
+@refuses("RT-03")
+def test_a_revocation_without_a_token_hears_it(doors: World) -> None:
+    answer = doors.post(REVOKE, {"client_id": "x"})
+    assert refused(answer) == BAD_REQUEST
+    assert answer.json["error_description"] == "The parameter token is missing"
+
+
+# --- RT-02: how long the login lasts
+
+
+WEEK, MONTH = 7 * DAY, 30 * DAY
+
+
+def lasts(found: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the seconds to the end of the refresh token, if it isn't used, and of the grant."""
+    assert found.keys() >= LASTS
+    assert {type(found[name]) for name in LASTS} == {int}
+    assert found["refresh_token_expires_in"] == found["refresh_token_timeout"]
+    return found["refresh_token_timeout"], found["authorization_expires_in"]
+
+
+@accepts("RT-02")
+def test_every_answer_says_how_long_the_login_lasts(world: World) -> None:
+    # The example of draft-ietf-oauth-refresh-token-expiration: a week, within a month.
+    found: Mapping[str, Any] = world.login()
+    assert lasts(found) == (WEEK, MONTH)
+    for days, expected in ((7, (WEEK, 23 * DAY)), (7, (WEEK, 16 * DAY)), (7, (WEEK, 9 * DAY))):
+        world.clock.forward(days * DAY)
+        found = world.renewed(found["refresh_token"])
+        assert lasts(found) == expected
+    world.clock.forward(7 * DAY)
+    found = world.renewed(found["refresh_token"])
+    assert lasts(found) == (2 * DAY, 2 * DAY)
+    world.clock.forward(30)
+    kept = world.renewed(found["refresh_token"])
+    assert kept["refresh_token"] == found["refresh_token"]
+    assert lasts(kept) == (2 * DAY - 30, 2 * DAY - 30)
+    world.clock.forward(2 * DAY - 31)
+    assert lasts(world.renewed(kept["refresh_token"])) == (1, 1)
+    world.clock.forward(1)
+    assert refused(world.refresh(kept["refresh_token"])) == BAD_GRANT
+
+
+@accepts("RT-02", "RT-28")
+def test_a_token_serves_for_as_long_as_is_said(world: World) -> None:
+    first = world.login()
+    world.clock.forward(59)
+    kept = world.renewed(first.refresh_token)
+    assert kept["refresh_token"] == first.refresh_token
+    world.clock.forward(lasts(kept)[0])
+    found = world.renewed(first.refresh_token)
+    world.clock.forward(30)
+    repeated = world.renewed(first.refresh_token)
+    assert repeated["refresh_token"] != found["refresh_token"]
+    world.clock.forward(lasts(repeated)[0])
+    assert world.refresh(repeated["refresh_token"]).status == 200
+
+
+def test_a_row_with_an_idle_limit_of_its_own_counts_by_it(doors: World) -> None:
+    tokens = doors.login()
+
+    def shorten(site: Site) -> None:
+        row = site.store._grants[tokens.grant_id]
+        site.store._grants[tokens.grant_id] = replace(row, idle_limit=600.5)
+
+    doors.each(shorten)
+    assert lasts(doors.renewed(tokens.refresh_token)) == (600, MONTH)
+
+
+@accepts("RT-02", "RT-20")
+def test_in_cookie_mode_it_is_said_too() -> None:
+    with opened(DOORS, refresh={"cookies": Cookies(access=True)}) as world:
+        assert lasts(world.login()) == (WEEK, MONTH)
 
 
 # --- RT-04: scope and client

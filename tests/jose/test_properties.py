@@ -107,11 +107,17 @@ def is_audience(value: object) -> bool:
     return value == AUDIENCE
 
 
+def scopes(value: object) -> set[str]:
+    word = r"[\x21\x23-\x5b\x5d-\x7e]+"
+    if isinstance(value, list):
+        return {one for one in value if isinstance(one, str) and re.fullmatch(word, one)}
+    if isinstance(value, str) and re.fullmatch(f"{word}( {word})*", value):
+        return set(value.split(" "))
+    return set()
+
+
 def is_scope(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    tokens = value.split(" ") if value else []
-    return all(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", token) for token in tokens)
+    return value == "" or (isinstance(value, str) and scopes(value) != set())
 
 
 def good_header(header: dict[str, Any] | None) -> bool:
@@ -138,8 +144,8 @@ def good_claims(claims: dict[str, Any] | None) -> bool:
         and claims["exp"] + 30 > NOW
         and claims["iat"] - 30 <= NOW
         and claims.get("nbf", 0) - 30 <= NOW
-        and is_scope(claims.get("scope", ""))
         and "cnf" not in claims
+        and is_scope(claims.get("scope", ""))
     )
 
 
@@ -150,6 +156,11 @@ def check(token: str, header: bytes, payload: bytes) -> bool:
     assert answer.reached is expected, answer.reason
     if not expected:
         assert (answer.status, answer.error) == (401, "invalid_token")
+        return False
+    claims = strict_object(payload)
+    assert answer.token is not None
+    assert claims is not None
+    assert answer.token.scopes == scopes(claims.get("scope"))
     return expected
 
 

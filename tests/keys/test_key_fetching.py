@@ -30,7 +30,7 @@ from tests.waiting import until
 NAME = "keys.example"
 
 
-def fetched(url: str, *, timeout: float = 5, limit: int = MAX_SET, **options: bool) -> Any:
+def fetched(url: str, *, timeout: float = 5, limit: int = MAX_SET, **options: Any) -> Any:
     return HttpFetcher(**options).fetch(url, timeout=timeout, limit=limit)
 
 

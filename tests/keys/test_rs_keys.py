@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jwt_middleware import ConfigurationError, KeySet
 from jwt_middleware.jose.algorithms import ALGORITHMS
-from jwt_middleware.jose.jwk import Key, UnusableKey, from_jwk, from_object
+from jwt_middleware.jose.binding import UnusableKey
+from jwt_middleware.jose.jwk import Key, from_jwk, from_object
 from jwt_middleware.jose.jws import join
 from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.testing import TokenFactory
@@ -470,7 +471,9 @@ def test_ed25519_goes_by_its_own_name_and_by_the_old_one_where_that_is_configure
 
 @refuses("RS-29")
 @pytest.mark.parametrize(("configured", "sent"), [("Ed25519", "EdDSA"), ("EdDSA", "Ed25519")])
-def test_the_other_name_is_another_algorithm(configured: str, sent: str) -> None:
+def test_in_a_set_that_names_one_the_other_name_is_another_algorithm(
+    configured: str, sent: str
+) -> None:
     keys = read(private("Ed25519", alg=configured))
     assert answer_of(keys, keys.keys[0], alg=sent) == "algorithm_not_allowed"
 

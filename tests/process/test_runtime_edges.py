@@ -118,3 +118,9 @@ def test_a_queue_that_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) 
             executors.close()
 
     assert asyncio.run(play()) == [TimeoutError] * 3
+
+
+def test_settings_without_a_store_have_nothing_to_check() -> None:
+    runtime_of_none = Runtime.of(FACTORY.settings())
+    asyncio.run(runtime_of_none.acheck())
+    assert runtime_of_none.awaiting is None

@@ -33,6 +33,7 @@ from tests.issuing import (
     FAULTY,
     HOUR,
     KEYS,
+    LASTS,
     REFRESH,
     REVOKE,
     Site,
@@ -189,8 +190,8 @@ def test_a_session_in_cookies(browser: Browser, page: Page) -> None:
     answer = browser.refresh(page)
     assert answer.status == 200
     # Scripts see nothing of what the cookies carry.
-    assert set(answer.json) == {"token_type", "expires_in", "scope", "sid"}
-    assert set(first) == {"token_type", "expires_in", "scope", "sid"}
+    assert set(answer.json) == {"token_type", "expires_in", "scope", "sid", *LASTS}
+    assert set(first) == {"token_type", "expires_in", "scope", "sid", *LASTS}
     assert answer.json["sid"] == first["sid"] == first.grant_id
     assert answer.header("cache-control") == "no-store"
     (refresh, access) = answer.cookies
@@ -210,7 +211,7 @@ def test_the_access_token_is_in_the_body_where_it_has_no_cookie() -> None:
         browser.login()
         world.clock.forward(HOUR)
         answer = browser.refresh()
-        assert set(answer.json) == {"access_token", "token_type", "expires_in", "sid"}
+        assert set(answer.json) == {"access_token", "token_type", "expires_in", "sid", *LASTS}
         assert len(answer.cookies) == 1
         assert world.call(answer.json["access_token"]).user == "alice"
 
@@ -545,6 +546,8 @@ def test_an_odd_cookie_header_is_none(world: World, cookie: str) -> None:
     sent: list[Any] = [*OWN_PAGE, ("Cookie", cookie.encode("latin-1"))]
     answer = world.send("POST", REFRESH, headers=sent)
     assert (answer.status, answer.reason) == (400, "parameter_malformed")
+    said = "The request has neither a refresh cookie nor parameters"
+    assert answer.json["error_description"] == said
     assert world.send("POST", REVOKE, headers=sent).status == 200
     assert world.get(headers=[("Cookie", cookie.encode("latin-1"))]).reason == "credentials_missing"
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from jwt_middleware import ConfigurationError, KeySet, Route, Settings, profiles
 from jwt_middleware.jose.jwk import generate
+from jwt_middleware.keys import Fetched
+from jwt_middleware.keys.remote import Remote
 from jwt_middleware.settings import loading as sources
 from jwt_middleware.settings.json_schema import json_schema
 from jwt_middleware.token.claims import TokenCheck
@@ -43,6 +45,12 @@ def pem(algorithm: str, password: bytes | None = None) -> str:
     return private.private_bytes(serialization.Encoding.PEM, format, locked).decode()
 
 
+BARE: dict[str, Any] = {
+    "keys": [
+        {name: value for name, value in generate(algorithm).to_jwk().items() if name != "alg"}
+        for algorithm in ("RS256", "Ed25519")
+    ]
+}
 PEM, RSA_PEM, LOCKED_PEM = pem("ES256"), pem("RS256"), pem("ES256", b"open sesame")
 
 
@@ -84,6 +92,7 @@ def test_the_three_sources_mean_the_same(folder: Path) -> None:
         profile = "FOREIGN"
         leeway = 12.5
         realm = "shop"
+        credentials_header = "X-Token"
         origins = ["https://app.example"]
         problem_details = true
         checks = ["tests.settings.test_sources:check"]
@@ -114,6 +123,7 @@ def test_the_three_sources_mean_the_same(folder: Path) -> None:
         profile=profiles.FOREIGN,
         leeway=12.5,
         realm="shop",
+        credentials_header="X-Token",
         origins=("https://app.example",),
         problem_details=True,
         checks=(check,),
@@ -132,6 +142,7 @@ def test_the_three_sources_mean_the_same(folder: Path) -> None:
         PROFILE="FOREIGN",
         LEEWAY="12.5",
         REALM="shop",
+        CREDENTIALS_HEADER="X-Token",
         ORIGINS='["https://app.example"]',
         PROBLEM_DETAILS="True",
         CHECKS='["tests.settings.test_sources:check"]',
@@ -169,6 +180,76 @@ def test_none_is_a_value_where_a_field_can_be_none() -> None:
         from_mapping(realm=None)
 
 
+PROFILE: dict[str, Any] = {
+    "base": "KEYCLOAK",
+    "required": ["iss", "exp", "aud", "sub", "jti"],
+    "claims": {"typ": "Bearer", "version": 2, "internal": True},
+    "subject_claims": ["sub", "client_id"],
+    "scope_claims": ["scope", ["resource_access", "my.client", "roles"]],
+    "scope_union": True,
+    "scope_map": {"orders-admin": "orders:write orders:read"},
+    "scope_implies": {"orders:write": "orders:read"},
+}
+
+
+def test_a_profile_means_the_same_in_every_source(folder: Path) -> None:
+    by_hand = profiles.KEYCLOAK.replace(
+        required=profiles.KEYCLOAK.required | {"jti"},
+        claims={"typ": "Bearer", "version": 2, "internal": True},
+        subject_claims=("sub", "client_id"),
+        scope_claims=("scope", ("resource_access", "my.client", "roles")),
+        scope_union=True,
+        scope_map={"orders-admin": "orders:write orders:read"},
+        scope_implies={"orders:write": "orders:read"},
+    )
+    (folder / "app.toml").write_text(
+        """
+        [jwt_middleware]
+        issuer = "https://login.example"
+        audience = "api"
+        keys = "keys.json"
+
+        [jwt_middleware.profile]
+        base = "KEYCLOAK"
+        required = ["iss", "exp", "aud", "sub", "jti"]
+        claims = { typ = "Bearer", version = 2, internal = true }
+        subject_claims = ["sub", "client_id"]
+        scope_claims = ["scope", ["resource_access", "my.client", "roles"]]
+        scope_union = true
+        scope_map = { orders-admin = "orders:write orders:read" }
+        scope_implies = { "orders:write" = "orders:read" }
+        """,
+        "utf-8",
+    )
+    members = {
+        f"PROFILE__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in PROFILE.items()
+    }
+    for settings in (
+        Settings.from_toml("app.toml"),
+        from_env(KEYS="keys.json", PROFILE=json.dumps(PROFILE)),
+        from_env(KEYS="keys.json", **members),
+        from_mapping(profile=PROFILE),
+        from_mapping(profile=by_hand),
+    ):
+        assert settings.profile == by_hand
+    trusted = {**BASE, "issuer": "https://t.example", "keys": {"jwks": JWKS}, "profile": PROFILE}
+    assert from_mapping(trusted_issuers=[trusted]).trusted_issuers[0].profile == by_hand
+
+
+@pytest.mark.parametrize("name", profiles.PROFILES)
+def test_every_profile_has_a_name_in_every_source(folder: Path, name: str) -> None:
+    assert from_env(KEYS="keys.json", PROFILE=name).profile is profiles.PROFILES[name]
+    assert from_env(KEYS="keys.json", PROFILE__BASE=name).profile == profiles.PROFILES[name]
+    assert from_mapping(profile={"base": name}).profile == profiles.PROFILES[name]
+    assert getattr(profiles, name).name == name
+
+
+def test_a_profile_without_a_base_begins_with_foreign() -> None:
+    made = from_mapping(profile={"name": "MINE", "scope_claims": ["scp"]}).profile
+    assert made == profiles.FOREIGN.replace(name="MINE", scope_claims=("scp",))
+
+
 # -- Keys
 
 
@@ -182,6 +263,8 @@ def test_none_is_a_value_where_a_field_can_be_none() -> None:
         ({"pem": PEM, "kid": "mine"}, "kid='mine' alg=ES256 private"),
         ({"pem": [RSA_PEM], "algorithm": "PS256"}, "alg=PS256 private"),
         ({"pem": LOCKED_PEM, "password": "open sesame"}, "alg=ES256 private"),
+        ({"jwks": BARE, "algorithm": "RS512"}, "alg=RS512 private"),
+        ({"jwks": BARE, "algorithm": ["PS256", "EdDSA"]}, "alg=PS256 private"),
         ({"secret": SECRET}, "alg=HS256 secret"),
         ({"secret": [SECRET + OTHER, OTHER + SECRET], "algorithm": "HS512"}, "alg=HS512 secret"),
     ],
@@ -233,6 +316,71 @@ def test_paths_in_a_toml_file_count_from_its_folder(folder: Path) -> None:
     for text in (plain, table):
         (folder / "etc" / "app.toml").write_text(f"[jwt_middleware]\n{text}", "utf-8")
         assert kids(Settings.from_toml(folder / "etc" / "app.toml")) == ["one"]
+
+
+class Proxied:
+    """A fetcher of the application's, which a name leads to."""
+
+    def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
+        raise NotImplementedError
+
+
+FETCHER = Proxied()
+INSIDE: dict[str, Any] = {
+    "url": "http://keycloak/certs",
+    "private_addresses": True,
+    "plain_http": True,
+}
+
+
+def test_keys_from_inside_mean_the_same_in_every_source(folder: Path) -> None:
+    by_hand = Remote(**INSIDE, algorithm=("RS256", "EdDSA"))
+    (folder / "app.toml").write_text(
+        """
+        [jwt_middleware]
+        issuer = "https://login.example"
+        audience = "api"
+
+        [jwt_middleware.keys.remote]
+        url = "http://keycloak/certs"
+        private_addresses = true
+        plain_http = true
+        algorithm = ["RS256", "EdDSA"]
+        """,
+        "utf-8",
+    )
+    by_variables = from_env(
+        KEYS__REMOTE__URL=INSIDE["url"],
+        KEYS__REMOTE__PRIVATE_ADDRESSES="true",
+        KEYS__REMOTE__PLAIN_HTTP="true",
+        KEYS__REMOTE__ALGORITHM='["RS256", "EdDSA"]',
+    )
+    by_mapping = from_mapping(keys={"remote": INSIDE | {"algorithm": ["RS256", "EdDSA"]}})
+    for settings in (Settings.from_toml("app.toml"), by_variables, by_mapping):
+        assert settings.keys.source == by_hand
+
+
+def test_the_files_of_a_remote_set_count_from_the_folder_of_a_toml_file(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    text = 'issuer = "https://x.example"\naudience = "api"\n[jwt_middleware.keys.remote]\n'
+    files = 'ca_file = "ca.crt"\ntoken_file = "/run/token"\n'
+    (folder / "etc" / "app.toml").write_text(f"[jwt_middleware]\n{text}{files}", "utf-8")
+    by_toml = Settings.from_toml(folder / "etc" / "app.toml").keys.source
+    paths = {"CA_FILE": str(folder / "etc" / "ca.crt"), "TOKEN_FILE": "/run/token"}
+    named = {f"KEYS__REMOTE__{name}": path for name, path in paths.items()}
+    assert by_toml == from_env(**named).keys.source
+    assert by_toml == Remote(ca_file=folder / "etc" / "ca.crt", token_file=Path("/run/token"))
+
+
+def test_a_fetcher_may_be_named(folder: Path) -> None:
+    name = "tests.settings.test_sources:FETCHER"
+    for keys in (
+        from_env(KEYS__REMOTE__FETCHER=name).keys,
+        from_mapping(keys={"remote": {"fetcher": name}}).keys,
+        from_mapping(keys={"remote": {"fetcher": FETCHER}}).keys,
+    ):
+        assert isinstance(keys.source, Remote)
+        assert keys.source.fetcher is FETCHER
 
 
 def test_a_table_may_stand_inside_others_or_be_the_file(folder: Path) -> None:
@@ -311,6 +459,14 @@ WRONG_VARIABLES: list[tuple[dict[str, str], str, str]] = [
     ({"PROBLEM_DETAILS": "yes"}, "PROBLEM_DETAILS", "must be true or false"),
     ({"PROBLEM_DETAILS": "1"}, "PROBLEM_DETAILS", "must be true or false"),
     ({"PROFILE": "rfc9068"}, "PROFILE", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE": '{"base": "MINE"}'}, "PROFILE.base", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE__BASE": "keycloak"}, "PROFILE__BASE", "must be one of RFC_9068, FOREIGN"),
+    ({"PROFILE__SCOPE_CLAIMS": "scp"}, "PROFILE__SCOPE_CLAIMS", "must be an array, in JSON"),
+    ({"PROFILE__REQUIRED": '["iss", 5]'}, "PROFILE__REQUIRED[1]", "must be text"),
+    ({"PROFILE__SCOPE_MAP": "[]"}, "PROFILE__SCOPE_MAP", "must be a table"),
+    ({"PROFILE": '{"scope_claim": ["scp"]}'}, "PROFILE.scope_claim", "no such setting"),
+    ({"PROFILE__REQUIRED": '["iss"]'}, "PROFILE", "doesn't require aud, exp, sub"),
+    ({"PROFILE": "FOREIGN", "PROFILE__BASE": "OKTA"}, "PROFILE__BASE", "excludes JWT_MIDDLEWARE_P"),
     ({"ORIGINS": "https://app.example"}, "ORIGINS", "must be an array, in JSON"),
     ({"ORIGINS": '["http://app.example"]'}, "ORIGINS", "in clear"),
     ({"ROUTES": "/login"}, "ROUTES", "must be an array, in JSON"),
@@ -324,6 +480,17 @@ WRONG_VARIABLES: list[tuple[dict[str, str], str, str]] = [
     ({"ROUTES": '[{"path": "/", "max_age": 1.5}]'}, "ROUTES[0].max_age", "a whole number"),
     ({"ROUTES": '[{"path": "/", "max_age": true}]'}, "ROUTES[0].max_age", "a whole number"),
     ({"ROUTES": '[{"path": "/", "methods": "GET"}]'}, "ROUTES[0].methods", "an array"),
+    ({"KEYS__PEM": PEM, "KEYS__ALGORITHM": '["ES256"]'}, "KEYS__ALGORITHM", "pem takes one"),
+    ({"KEYS__SECRET": SECRET, "KEYS__ALGORITHM": "[]"}, "KEYS__ALGORITHM", "secret takes one"),
+    ({"KEYS__REMOTE__FETCHER": "json"}, "KEYS__REMOTE__FETCHER", 'must be "module:name"'),
+    ({"KEYS__REMOTE__FETCHER": "json:dumps"}, "KEYS__REMOTE__FETCHER", "no object with a method"),
+    (
+        {"KEYS__REMOTE__FETCHER": "tests.settings.test_sources:Proxied"},
+        "KEYS__REMOTE__FETCHER",
+        "no object with a method",
+    ),
+    ({"KEYS__REMOTE__PLAIN_HTTP": "true"}, "KEYS__REMOTE__PLAIN_HTTP", "private addresses"),
+    ({"KEYS__REMOTE__CA_FILE": ""}, "KEYS__REMOTE__CA_FILE", "is empty"),
     ({"CHECKS": '["json"]'}, "CHECKS[0]", 'must be "module:function"'),
     ({"CHECKS": '["json:nothing"]'}, "CHECKS[0]", "can't be imported: AttributeError"),
     ({"CHECKS": '["no_such_module:f"]'}, "CHECKS[0]", "can't be imported: ModuleNotFoundError"),
@@ -666,6 +833,8 @@ FULL: dict[str, Any] = {
     [
         FULL,
         BASE | {"keys": {"jwks": JWKS}},
+        FULL | {"profile": PROFILE},
+        FULL | {"profile": {"base": "ENTRA"}},
         BASE | {"keys": {"secret": SECRET, "algorithm": "HS256"}, "audience": ["a", "b"]},
     ],
 )
@@ -682,6 +851,10 @@ def test_what_is_taken_fits_the_schema(document: dict[str, Any]) -> None:
         FULL | {"leeway": "30"},
         FULL | {"leewy": 30},
         FULL | {"profile": "rfc9068"},
+        FULL | {"profile": {"base": "keycloak"}},
+        FULL | {"profile": {"scope_claim": ["scp"]}},
+        FULL | {"profile": {"scope_claims": "scp"}},
+        FULL | {"profile": {"scope_union": 1}},
         FULL | {"problem_details": "true"},
         FULL | {"routes": [{"public": True}]},
         FULL | {"routes": [{"path": "/a", "pubic": True}]},
