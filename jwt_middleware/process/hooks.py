@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from ..keys.freshness import JOINED
 from ..keys.signer import ExternalKey, checked
 from ..keys.waits import new_future
 from ..values import forks, reasons
-from ..values.errors import EndGrant, InvalidToken, OAuthError, Unavailable
+from ..values.errors import ConfigurationError, EndGrant, InvalidToken, OAuthError, Unavailable
 from ..values.flows import Flow, ask
 from ..values.tokens import Hidden
 from .event_log import EventLog
@@ -28,6 +28,7 @@ from .event_log import EventLog
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+SYNC_KIND = "give its sync kind"  # of a store
 CALL_LIMIT = 10.0  # seconds, where calls can be given up; every store's own time-out is shorter
 STRANGERS = "strangers"  # the threads for calls about unknown names
 
@@ -169,3 +170,20 @@ class Hooks:
 def is_async(call: Callable[..., Any]) -> bool:
     """Say whether a function, or an object that is called, is written with `async def`."""
     return iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)
+
+
+def unawaited(answer: Any, subject: str) -> Any:
+    """Return an answer of the store, unless it must be awaited. Raises ConfigurationError."""
+    if isawaitable(answer):
+        getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
+        raise asynchronous("refresh.store", subject, SYNC_KIND)
+    return answer
+
+
+def asynchronous(field: str, subject: str, remedy: str) -> ConfigurationError:
+    """Return the error for what is asynchronous where nothing can await it."""
+    return ConfigurationError(
+        field,
+        f"{subject} asynchronous, and a WSGI door can't await",
+        f"{remedy}; in asynchronous code the door of ASGI, and await issuer.aissue(...)",
+    )

@@ -24,7 +24,7 @@ from ..values.errors import ConfigurationError, StoreUnavailable
 from ..values.events import StoreBack, StoreFailed, StoreNotice, SyncLate
 from ..values.flows import Flow, ask, run
 from .event_log import EventLog
-from .hooks import is_async
+from .hooks import is_async, unawaited
 from .poller import Poller, Round
 
 SHORTER = 10  # times, that a request waits less for a sync where it can go on without it
@@ -226,12 +226,9 @@ class LiveStore:
 
     def _call_plain(self, verb: str, args: tuple[Any, ...]) -> Any:
         answer = getattr(self.plain, verb)(*args)
-        if isawaitable(answer):
-            # A decorated verb, whose answer alone shows it. Nothing has been done then.
-            self.is_awaited = True
-            getattr(answer, "close", dict)()
-            raise ConfigurationError("refresh.store", "must be awaited")
-        return answer
+        # Only its answer shows that a decorated verb is async. Nothing has been done then.
+        self.is_awaited = isawaitable(answer)
+        return unawaited(answer, f"{verb} is")
 
     def _sync_failed(self) -> None:
         now = self._clock()

@@ -127,7 +127,6 @@ class Poller:
                     return
                 one = self._running = self._next
                 self._next = None
-                one.begun = monotonic()
             self._ask(one)
             with self._changed:
                 if self._running is one:

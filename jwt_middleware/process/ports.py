@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,13 @@ from ..keys.signer import ExternalKey
 from ..keys.waits import result_within
 from ..settings.settings import Settings
 from ..stores.contract import STORE_VERBS
-from ..values.errors import ConfigurationError
 from ..values.flows import Flow, run
 from ..values.tokens import Hidden
-from .hooks import Hooks, is_async
+from .hooks import SYNC_KIND, Hooks, asynchronous, is_async, unawaited
 from .live_store import LiveStore
 
 if TYPE_CHECKING:
     from .awaiting import Awaiting
-
-_SYNC_KIND = "give its sync kind"  # of a store
 
 
 class Waiting:
@@ -83,25 +79,9 @@ def check_waits(settings: Settings, store: Any) -> None:
     sign = signer.signer.sign if group is not None and isinstance(signer, ExternalKey) else None
     for field, call, subject, remedy in (
         ("issuer_for", settings.issuer_for, "is", "use def"),
-        ("refresh.store", getattr(store, "advance", None), "is", _SYNC_KIND),
+        ("refresh.store", getattr(store, "advance", None), "is", SYNC_KIND),
         ("refresh.claims_for", group.claims_for if group is not None else None, "is", "use def"),
         ("keys", sign, "their signer is", "use def"),
     ):
         if call is not None and is_async(call):
-            raise _asynchronous(field, subject, remedy)
-
-
-def unawaited(answer: Any, subject: str) -> Any:
-    """Return an answer of the store, unless it must be awaited. Raises ConfigurationError."""
-    if isawaitable(answer):
-        getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
-        raise _asynchronous("refresh.store", subject, _SYNC_KIND)
-    return answer
-
-
-def _asynchronous(field: str, subject: str, remedy: str) -> ConfigurationError:
-    return ConfigurationError(
-        field,
-        f"{subject} asynchronous, and a WSGI door can't await",
-        f"{remedy}; in asynchronous code the door of ASGI, and await issuer.aissue(...)",
-    )
+            raise asynchronous(field, subject, remedy)

@@ -17,9 +17,9 @@ from ..values.errors import ConfigurationError
 from ..values.flows import Carry
 from .current_token import CURRENT
 from .event_log import EventLog
-from .hooks import Hooks
+from .hooks import Hooks, unawaited
 from .live_store import LiveStore
-from .ports import Waiting, check_waits, ports, unawaited
+from .ports import Waiting, check_waits, ports
 from .several_workers import check_workers
 
 if TYPE_CHECKING:

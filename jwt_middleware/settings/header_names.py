@@ -24,6 +24,16 @@ _AUTOMATIC = (
     r"x-(amz|amzn|arr|azure|b3|client|cloud|cluster|correlation|envoy|forwarded|http|original|real|"
     r"request|scheme|ssl)(-.*)?"
 )
+
+
+def _header_name(remedy: str) -> Fault:
+    return Fault(
+        lambda value: not isinstance(value, str) or not _HEADER_NAME.fullmatch(value),
+        "must be the name of a header: letters, digits and -",
+        remedy,
+    )
+
+
 cookie_name = in_turn(
     Fault(
         lambda value: not isinstance(value, str) or not _COOKIE_NAME.fullmatch(value),
@@ -44,11 +54,7 @@ _TAKEN = (
     r"sec-.*|set-cookie|te|trailer|transfer-encoding|upgrade"
 )
 credentials_header = in_turn(
-    Fault(
-        lambda value: not isinstance(value, str) or not _HEADER_NAME.fullmatch(value),
-        "must be the name of a header: letters, digits and -",
-        "as in Cf-Access-Jwt-Assertion",
-    ),
+    _header_name("as in Cf-Access-Jwt-Assertion"),
     Fault(
         lambda value: re.fullmatch(_TAKEN, value),
         "{value!r} has a meaning of its own; a token in Authorization is always taken",
@@ -56,11 +62,7 @@ credentials_header = in_turn(
     ),
 )
 own_header = in_turn(
-    Fault(
-        lambda value: not isinstance(value, str) or not _HEADER_NAME.fullmatch(value),
-        "must be the name of a header: letters, digits and -",
-        _OWN_HEADER,
-    ),
+    _header_name(_OWN_HEADER),
     Fault(
         lambda value: re.fullmatch(_AUTOMATIC, value),
         "{value!r} comes from other sites, too: from a form, or by itself",

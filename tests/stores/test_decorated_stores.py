@@ -14,7 +14,7 @@ from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.wsgi import JWTMiddleware
 from tests.process.test_runtime_issuing import Awaited, Plain, calling, settings_with
-from tests.world import Application, by_asgi
+from tests.world import Application, by_asgi, by_wsgi
 
 
 def decorated(verb: Any) -> Any:
@@ -123,3 +123,18 @@ class EndsLater(Awaited):
 
 def test_a_close_that_nobody_can_await_is_let_go() -> None:
     settings_with(EndsLater()).close()
+
+
+def test_where_nobody_can_await_ended_grants_the_way_out_is_told() -> None:
+    class EndedLater(Plain):
+        def ended(self, *args: Any) -> Any:
+            async def later() -> Any:
+                return args
+
+            return later()
+
+    settings = settings_with(EndedLater())
+    tokens = Issuer(settings).issue("alice")
+    app = JWTMiddleware(Application().wsgi, settings)
+    with pytest.raises(ConfigurationError, match=r"ended is asynchronous.*sync kind"):
+        by_wsgi(app, calling(tokens.access_token))
