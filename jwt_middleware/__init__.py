@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .keys.key_set import KeySet
 from .process.current_token import current_token
-from .request.routes import Route
-from .settings.groups import Cookies, Former, Refresh, Resource, TokenCache, TrustedIssuer
+from .request.route import Route
+from .settings.groups import Resource, TokenCache, TrustedIssuer
+from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.settings import Settings
 from .token import profiles
 from .values.errors import (

@@ -18,7 +18,7 @@ from ..jose import jws
 from ..jose.jwk import Key
 from ..keys.file import File
 from ..process.runtime import Runtime
-from ..settings.groups import DAY
+from ..settings.issuing_groups import DAY
 from ..settings.refresh_secrets import former_secrets, present_secrets, refresh_keys
 from ..stores.contract import new_grant_id
 from ..token import access, claims, refresh

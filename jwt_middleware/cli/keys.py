@@ -16,7 +16,7 @@ from ..keys import file
 from ..keys import own_keys as states
 from ..keys.key_set import KeySet
 from ..keys.own_keys import FileKey, KeyStage
-from ..settings.groups import DAY, Refresh
+from ..settings.issuing_groups import DAY, Refresh
 from ..settings.settings import LONGEST_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, printable, table, timed

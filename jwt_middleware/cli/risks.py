@@ -13,7 +13,7 @@ from ..keys.file import File
 from ..keys.remote import Remote
 from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
-from ..request.routes import Route
+from ..request.route import Route
 from ..settings.consistency import without_metadata
 from .configured import BREAKS_SETS, in_memory, issuing, published_kinds
 from .lines import Line

@@ -13,7 +13,8 @@ from ..keys.key_sources import metadata_urls
 from ..request.documents import Document
 from ..request.origins import Anyone
 from ..settings.consistency import without_metadata
-from ..settings.groups import Refresh, Resource, TrustedIssuer
+from ..settings.groups import Resource, TrustedIssuer
+from ..settings.issuing_groups import Refresh
 from ..settings.settings import Settings
 
 

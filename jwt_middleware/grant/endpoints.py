@@ -11,7 +11,7 @@ from ..request.cookies import Jars, check_once, check_same_site
 from ..request.credentials import basic
 from ..request.documents import Document, other_method
 from ..request.origins import Anyone, Origins
-from ..settings.groups import Cookies
+from ..settings.issuing_groups import Cookies
 from ..settings.settings import timer
 from ..token.refresh import RefreshToken
 from ..token.scopes import is_scope

@@ -8,7 +8,7 @@ from functools import partial
 
 from ..keys.live_keys import LiveKeys
 from ..request.cookies import Jars
-from ..settings.groups import Refresh
+from ..settings.issuing_groups import Refresh
 from ..settings.refresh_secrets import follows_keys
 from ..settings.settings import Settings
 from ..token import refresh

@@ -9,7 +9,7 @@ from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..keys.signer import ExternalKey
 from ..request.cookies import Jars
-from ..settings.groups import Refresh
+from ..settings.issuing_groups import Refresh
 from ..settings.refresh_secrets import refresh_keys
 from ..settings.settings import Settings
 from ..token import access, refresh

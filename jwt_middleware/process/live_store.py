@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from ..grant.ended_grants import LONGEST, EndedGrants
-from ..settings.groups import Refresh
+from ..settings.issuing_groups import Refresh
 from ..stores.contract import Ended
 from ..stores.opening import open_store
 from ..values import forks

@@ -17,7 +17,8 @@ from ..keys.key_set import KeySet
 from ..keys.key_sources import unusable
 from ..request.origins import check_origin
 from ..request.refusals import QUOTABLE
-from ..request.routes import Route, Routes
+from ..request.route import Route
+from ..request.routes import Routes
 from ..stores.contract import STORE_VERBS
 from ..token.claims import MAX_TIME
 from ..token.refresh import from_text

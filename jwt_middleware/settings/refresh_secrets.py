@@ -8,7 +8,7 @@ from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..keys.key_sources import Source
 from ..token.refresh import FormerKey, RefreshKeys, derive, from_text
-from .groups import Former, Refresh
+from .issuing_groups import Former, Refresh
 
 
 def refresh_keys(

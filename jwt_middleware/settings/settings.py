@@ -11,14 +11,15 @@ from typing import Any, cast
 
 from ..keys.key_set import KeySet
 from ..request.origins import origin_of
-from ..request.routes import Route
+from ..request.route import Route
 from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
 from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
-from .groups import Refresh, Resource, TokenCache, TrustedIssuer
+from .groups import Resource, TokenCache, TrustedIssuer
+from .issuing_groups import Refresh
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end

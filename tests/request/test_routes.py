@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jwt_middleware import ConfigurationError, Route
-from jwt_middleware.request.routes import MAX_PATH, RouteRule, Routes, below_root
+from jwt_middleware.request.route import MAX_PATH
+from jwt_middleware.request.routes import RouteRule, Routes, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import InvalidRequest
