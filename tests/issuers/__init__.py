@@ -1,7 +1,7 @@
 """Issuers that other people wrote, each in a process of its own on loopback, and tokens of them.
 
 Those of Python stand in an environment of their own, those of npm in a folder beside this file; the
-Makefile knows how they come there. Glewlwyd is Debian's.
+Makefile knows how they come there. Glewlwyd and LemonLDAP::NG are Debian's.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from jwt_middleware.keys import Fetched
-from tests.processes import HOST, ROOT, free_port
+from tests.processes import HOST, ROOT, free_port, started, wait_open
 from tests.waiting import PATIENCE
 
 HERE = Path(__file__).parent
@@ -138,8 +140,37 @@ class Program:
             self._process.kill()
 
 
-def answer_of(front: Front, url: str, **form: str) -> Any:
-    """Return what a token endpoint answers to the client."""
-    answer = front.client.post(url, data=form, auth=(CLIENT, SECRET))
+@contextmanager
+def serving(
+    command: Sequence[str], port: int, log: Path, inside: str = "http", **variables: str
+) -> Generator[Front]:
+    """Run a server that needs no telling, and give what stands before it."""
+    process, front = started(command, port, log, **variables), Front(port, inside)
+    try:
+        wait_open(port, process, log)
+        yield front
+    finally:
+        front.close()
+        process.terminate()
+        process.wait()
+
+
+def key_pair() -> tuple[str, str]:
+    """Return an RSA key and its public part in PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private.decode(), public.decode()
+
+
+def answer_of(front: Front, url: str, *, client: str = CLIENT, **form: str) -> Any:
+    """Return what a token endpoint answers to a client."""
+    answer = front.client.post(url, data=form, auth=(client, SECRET))
     assert answer.status_code == 200, answer.text
     return answer.json()

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.core.issuers.served import ISSUERS
-from tests.issuers import CLIENT, SECRET, Front, Real, answer_of
-from tests.processes import HOST, free_port, started, wait_open
+from tests.issuers import CLIENT, SECRET, Front, Real, answer_of, key_pair, serving
+from tests.processes import HOST, free_port
 
 HOME = "https://glewlwyd.example.com"
 SCHEMA = Path("/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3")  # with an administrator
@@ -55,23 +53,15 @@ def _configure(front: Front) -> None:
         assert answer.status_code == 200, f"{what}: {answer.text}"
 
     post("auth", username="admin", password="password")  # as the schema makes it
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    private, public = key_pair()
     flows = dict.fromkeys(("code", "id-token", "password", "client", "refresh"), True)
     flows |= dict.fromkeys(("token", "none"), False)
     parameters = {
         "iss": ISSUERS["Glewlwyd"].issuer,
         "jwt-type": "rsa",
         "jwt-key-size": "256",
-        "key": private.decode(),
-        "cert": public.decode(),
+        "key": private,
+        "cert": public,
         "access-token-duration": 3600,
         "refresh-token-duration": 86400,
         "code-duration": 600,
@@ -110,11 +100,8 @@ def glewlwyd(folder: Path) -> Generator[Real]:
     (folder / "glewlwyd.conf").write_text(
         CONFIGURATION.format(port=port, host=HOST, home=HOME, modules=MODULES, database=database)
     )
-    process = started((program, "-c", str(folder / "glewlwyd.conf")), port, log)
-    front = Front(port)
     token = f"{ISSUERS['Glewlwyd'].issuer}/token"
-    try:
-        wait_open(port, process, log)
+    with serving((program, "-c", str(folder / "glewlwyd.conf")), port, log) as front:
         _configure(front)
         clients = [
             answer_of(front, token, grant_type="client_credentials", scope=scope)
@@ -129,7 +116,3 @@ def glewlwyd(folder: Path) -> Generator[Real]:
             for_another=clients[1]["access_token"],
             id_token=answer_of(front, token, grant_type="password", **user)["id_token"],
         )
-    finally:
-        front.close()
-        process.terminate()
-        process.wait()

@@ -22,13 +22,21 @@ from tests.issuers import (
     answer_of,
     npm_version,
     python_version,
+    serving,
 )
 from tests.issuers.glewlwyd import glewlwyd
+from tests.issuers.lemonldap import lemonldap
 from tests.oidc import Form
-from tests.processes import free_port, started, wait_open
+from tests.processes import free_port
 
 OTHER = "https://other.example.com"
 PASSWORD = "Correct-horse-1"
+COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com"
+AMAZON = {
+    "Content-Type": "application/x-amz-json-1.1",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=any/20261130/eu-central-1/cognito-idp/"
+    "aws4_request, SignedHeaders=host, Signature=any",
+}
 
 
 def _code(front: Front, url: str, **asked: str) -> str:
@@ -147,55 +155,39 @@ def _authlib(folder: Path) -> Generator[Real]:
 @contextmanager
 def _moto(folder: Path) -> Generator[Real]:
     """Give moto's Cognito, with one pool and two clients."""
-    host, port, log = "https://cognito-idp.eu-central-1.amazonaws.com", free_port(), folder / "log"
-    process = started((str(PYTHON), "-m", "moto.server", "-s", "-p", "{port}"), port, log)
-    front = Front(port, inside="https")
+    command, port = (str(PYTHON), "-m", "moto.server", "-s", "-p", "{port}"), free_port()
+    with serving(command, port, folder / "log", "https") as front:
 
-    def asked(verb: str, **body: Any) -> Any:
-        signed = "AWS4-HMAC-SHA256 Credential=any/20261130/eu-central-1/cognito-idp/aws4_request"
-        fields = {
-            "X-Amz-Target": f"AWSCognitoIdentityProviderService.{verb}",
-            "Content-Type": "application/x-amz-json-1.1",
-            "Authorization": f"{signed}, SignedHeaders=host, Signature=any",
-        }
-        answer = front.client.post(f"{host}/", content=json.dumps(body), headers=fields)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        def asked(verb: str, **body: Any) -> Any:
+            fields = AMAZON | {"X-Amz-Target": f"AWSCognitoIdentityProviderService.{verb}"}
+            answer = front.client.post(f"{COGNITO}/", content=json.dumps(body), headers=fields)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
 
-    def client(pool: str) -> str:
-        flows = ["ALLOW_USER_PASSWORD_AUTH"]
-        made = asked(
-            "CreateUserPoolClient", UserPoolId=pool, ClientName="web", ExplicitAuthFlows=flows
-        )
-        return str(made["UserPoolClient"]["ClientId"])
-
-    def logged_in(client: str) -> Any:
-        given = {"USERNAME": "alice", "PASSWORD": PASSWORD}
-        flow = {"AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": given}
-        return asked("InitiateAuth", ClientId=client, **flow)["AuthenticationResult"]
-
-    try:
-        wait_open(port, process, log)
         pool = asked("CreateUserPool", PoolName="shop")["UserPool"]["Id"]
         user = {"UserPoolId": pool, "Username": "alice"}
-        email = [
-            {"Name": "email", "Value": "alice@example.com"},
-            {"Name": "email_verified", "Value": "true"},
-        ]
-        asked("AdminCreateUser", **user, UserAttributes=email)
+        asked("AdminCreateUser", **user)
         asked("AdminSetUserPassword", **user, Password=PASSWORD, Permanent=True)
         asked("CreateGroup", UserPoolId=pool, GroupName="admins")
         asked("AdminAddUserToGroup", **user, GroupName="admins")
-        ours = client(pool)
-        tokens = logged_in(ours)
+        app = {"UserPoolId": pool, "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH"]}
+        clients, tokens = list[str](), list[Any]()
+        for name in ("ours", "another"):
+            made = asked("CreateUserPoolClient", **app, ClientName=name)
+            clients.append(made["UserPoolClient"]["ClientId"])
+            given = {"USERNAME": "alice", "PASSWORD": PASSWORD}
+            flow = {"AuthFlow": "USER_PASSWORD_AUTH", "AuthParameters": given}
+            login = asked("InitiateAuth", ClientId=clients[-1], **flow)
+            tokens.append(login["AuthenticationResult"])
         yield Real(
             version=f"moto {python_version('moto')}",
             front=front,
-            access=tokens["AccessToken"],
-            for_another=logged_in(client(pool))["AccessToken"],
-            id_token=tokens["IdToken"],
+            access=tokens[0]["AccessToken"],
+            for_another=tokens[1]["AccessToken"],
+            id_token=tokens[0]["IdToken"],
             scope="aws.cognito.signin.user.admin",
-            given={"issuer": f"{host}/{pool}", "audience": ours},
+            given={"issuer": f"{COGNITO}/{pool}", "audience": clients[0]},
+            # Cognito's own have them, by its documentation.
             differs={
                 "header": {"typ: str"},
                 "claims": {"event_id: str", "version: int"},
@@ -208,10 +200,6 @@ def _moto(folder: Path) -> Generator[Real]:
                 },
             },
         )
-    finally:
-        front.close()
-        process.terminate()
-        process.wait()
 
 
 OPENINGS: dict[str, Opening] = {
@@ -221,4 +209,5 @@ OPENINGS: dict[str, Opening] = {
     "Authlib": _authlib,
     "Cognito": _moto,
     "Glewlwyd": glewlwyd,
+    "LemonLDAP::NG": lemonldap,
 }

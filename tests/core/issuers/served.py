@@ -517,7 +517,7 @@ def _lemon() -> Served:
     issuer = "https://auth.example.org"
     return Served(
         name="LemonLDAP::NG",
-        seen="run once: 2.16.1 of Debian 12",
+        seen="run: LemonLDAP::NG 2.16.1, Debian's",
         issuer=issuer,
         audience="shop-web",
         scope="orders.read",
