@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 import time
 from base64 import urlsafe_b64decode
@@ -23,10 +24,11 @@ import pytest
 from jwt_middleware import KeySet, Settings, profiles
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.keys.key_sources import metadata_urls
+from jwt_middleware.testing import TokenFactory
 from tests.core.issuers import Served
-from tests.core.issuers.page import rows, settings_of
+from tests.core.issuers.page import PAGE, rows, settings_of
 from tests.core.issuers.served import ISSUERS
-from tests.issuers import CLIENT, SECRET, Program, Real, answer_of, install
+from tests.issuers import CLIENT, HERE, PYTHON, SECRET, Program, Real, answer_of, install
 from tests.issuers.running import OPENINGS, OTHER
 from tests.rules import accepts, refuses
 from tests.world import Answer, World
@@ -200,24 +202,31 @@ def ways_to_set_it_wrong(case: Case) -> Generator[Wrong]:
         yield Wrong({"keys": lost}, "key", "KeySet.remote(")
 
 
-def test_the_command_names_what_is_set_wrong(
-    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def verify(settings: Settings) -> tuple[int, str]:
+Verify = Callable[[Settings, str], list[tuple[str, str]]]
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verify:
+    """Run the command; return the checks that fail, each with what to do."""
+
+    def verify(settings: Settings, token: str) -> list[tuple[str, str]]:
         monkeypatch.setattr(sys.modules[__name__], "made", settings)
-        monkeypatch.setattr(sys, "stdin", io.StringIO(case.real.access))
+        monkeypatch.setattr(sys, "stdin", io.StringIO(token))
         status = main(["token", "verify", "--settings", f"{__name__}:make"])
         settings.close()
-        return status, capsys.readouterr().out
+        failed = re.findall(r"^FAIL +(\S+) .*\n +-> (.*)", capsys.readouterr().out, re.MULTILINE)
+        assert (status == 0) is (failed == [])
+        return failed
 
-    status, said = verify(case.settings())
-    assert status == 0, said
+    return verify
+
+
+def test_the_command_names_what_is_set_wrong(case: Case, verify: Verify) -> None:
+    assert verify(case.settings(), case.real.access) == []
     for wrong in ways_to_set_it_wrong(case):
-        status, said = verify(case.settings(**wrong.changes))
-        failed = re.findall(r"^FAIL +(\S+) .*\n +-> (.*)", said, re.MULTILINE)
-        assert status != 0
-        assert [check for check, _ in failed] == [wrong.check], said
-        assert wrong.said in failed[0][1]
+        ((check, what_to_do),) = verify(case.settings(**wrong.changes), case.real.access)
+        assert check == wrong.check
+        assert wrong.said in what_to_do
 
 
 # --- what can't be used
@@ -234,3 +243,41 @@ def test_a_mock_server_without_a_hook_makes_tokens_for_nobody(tmp_path: Path) ->
             answer = ask(token)
     assert parts(token)[1].keys() == {"iss", "iat", "exp", "nbf", "scope"}
     assert (answer.status, answer.reason) == (401, "claim_missing")
+
+
+def made_by(name: str) -> str:
+    """Return a token of one that isn't usable, which the page must name with its version."""
+    said = json.loads(subprocess.check_output([PYTHON, HERE / "unusable.py", name]))
+    assert f"(run: {name} {said['version']})" in PAGE.read_text("utf-8")
+    token: str = said["access_token"]
+    return token
+
+
+def test_tokens_of_django_oauth_toolkit_are_opaque(verify: Verify) -> None:
+    token, settings = made_by("django-oauth-toolkit"), TokenFactory().settings()
+    assert "." not in token
+    with asking(settings) as ask:
+        answer = ask(token)
+    assert (answer.status, answer.reason) == (401, "token_segments")
+    ((check, what_to_do),) = verify(settings, token)
+    assert check == "form"
+    assert "no opaque" in what_to_do
+
+
+@refuses("RS-35")
+def test_tokens_that_fastmcp_makes_have_no_subject(verify: Verify) -> None:
+    token = made_by("fastmcp")
+    claims = parts(token)[1]
+    assert "sub" not in claims
+    settings = Settings(
+        issuer=claims["iss"],
+        audience=claims["aud"],
+        profile=profiles.FOREIGN,
+        keys=KeySet.secret(SECRET),
+    )
+    with asking(settings) as ask:
+        answer = ask(token)
+    assert (answer.status, answer.reason) == (401, "claim_missing")
+    ((check, what_to_do),) = verify(settings, token)
+    assert check == "claims"
+    assert "sub: the issuer must add it" in what_to_do
