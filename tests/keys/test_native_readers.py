@@ -18,7 +18,15 @@ import pytest
 
 from tests.keys.native import Issuer, Reader, Refused
 from tests.keys.native.programs import command, program
-from tests.keys.native.servers import ENVOY, envoy, haproxy, mod_auth_openidc, mod_oauth2, njs
+from tests.keys.native.servers import (
+    ENVOY,
+    dovecot,
+    envoy,
+    haproxy,
+    mod_auth_openidc,
+    mod_oauth2,
+    njs,
+)
 from tests.keys.test_readers import COLUMNS, PAGE
 
 pytestmark = pytest.mark.long
@@ -69,6 +77,7 @@ ROWS = {
     "rnbyc": row(RNBYC, "rnbyc"),
     "libjwt": row(program("libjwt.c"), "libjwt-dev", "gcc"),
     "cpp-jwt": row(program("cpp_jwt.cpp"), "libcpp-jwt-dev", "libssl-dev", "g++"),
+    "Dovecot": row(dovecot, "dovecot-imapd", "dovecot-core"),
     "ruby-jwt": ruby("ruby-jwt"),
     "json-jwt": ruby("json-jwt"),
     "Crypt::JWT": perl("Crypt::JWT", "libcrypt-jwt-perl"),
@@ -97,7 +106,7 @@ ROWS = {
 # These are given a set; the others get the one key of a token.
 OF_SETS = ROWS.keys() - {
     *("libcjose", "libjwt", "cpp-jwt", "Mojo::JWT", "golang-jwt", "dgrijalva/jwt-go", "jose2go"),
-    *("HAProxy", "njs"),
+    *("HAProxy", "njs", "Dovecot"),
 }
 
 
@@ -179,6 +188,7 @@ def test_a_row_says_what_its_reader_does(name: str) -> None:
 
 
 WORDS = {"libjwt": ("EINVAL", os.strerror(errno.EINVAL)), "cpp-jwt": ("type mismatch",) * 2}
+WORDS |= {"Dovecot": ("Cannot find 'typ' field",) * 2}
 
 
 @readers(WORDS)

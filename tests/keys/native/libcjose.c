@@ -7,15 +7,14 @@ static const char *verified(const char *token, const cjose_jwk_t *key, const cha
   cjose_err error = {0};
   uint8_t *octets;
   size_t length;
-  static char subject[1024];
+  static char claims[8192]; /* as text: it has no reader of JSON */
   *fault = "";
   cjose_jws_t *jws = cjose_jws_import(token, strlen(token), &error);
   const char *found = NULL;
   if (jws && cjose_jws_verify(jws, key, &error) &&
       cjose_jws_get_plaintext(jws, &octets, &length, &error)) {
-    /* The claims as text: it has no reader of JSON. */
-    snprintf(subject, sizeof subject, "%.*s", (int)length, (const char *)octets);
-    found = subject;
+    snprintf(claims, sizeof claims, "%.*s", (int)length, (const char *)octets);
+    found = claims;
   } else {
     *fault = error.message ? error.message : "no message";
   }

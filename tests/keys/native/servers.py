@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
+import socket
 import string
 import subprocess
+from base64 import b64encode
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
+from getpass import getuser
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +22,7 @@ from tests.waiting import PATIENCE
 from . import HERE, JWKS, METADATA, Issuer, Reader, Refused, Verdicts
 
 APACHE, HAPROXY, NGINX = "/usr/sbin/apache2", "/usr/sbin/haproxy", "/usr/sbin/nginx"
+DOVECOT = "/usr/sbin/dovecot"
 ENVOY = str(ROOT / ".venv-matrix" / "bin" / "envoy")
 
 
@@ -163,3 +168,39 @@ def envoy(*, local: bool = False) -> Reader:
                 return _verdicts(issuer, port)
 
     return read
+
+
+def dovecot(issuer: Issuer) -> Verdicts:
+    """Log in by IMAP, each time with a token."""
+    port = free_port()
+    with issuer.folder() as folder:
+        keys = folder / "keys" / "default" / issuer.algorithm
+        keys.mkdir(parents=True)
+        secret = b64encode(issuer.secret).decode() if issuer.key.is_symmetric else ""
+        (keys / issuer.key.kid).write_text(secret or issuer.pem())
+        for name in ("run", "home", "mail"):
+            (folder / name).mkdir()
+        user = "www-data" if AS_ITS_USER else getuser()
+        text = _filled("dovecot.conf", folder=folder, port=port, user=user)
+        (folder / "dovecot.conf").write_text(text)
+        text = _filled("dovecot-oauth2.conf", folder=folder, issuer=issuer.factory.issuer)
+        (folder / "oauth2.conf").write_text(text)
+        words = DOVECOT, "-F", "-c", str(folder / "dovecot.conf")
+        with _running(words, port, folder):
+            found = {name: _logged_in(port, token) for name, token in issuer.tokens().items()}
+        log = (folder / "dovecot.log").read_text()
+        issuer.heard += re.findall(r"Local validation failed: (.*)", log)
+        return found
+
+
+def _logged_in(port: int, token: str) -> str | None:
+    text = b64encode(f"n,a=alice,\1auth=Bearer {token}\1\1".encode())
+    with socket.create_connection((HOST, port), PATIENCE) as line, line.makefile("rb") as lines:
+        lines.readline()  # its greeting
+        line.sendall(b"a AUTHENTICATE OAUTHBEARER " + text + b"\r\n")
+        answer = lines.readline()
+        if answer.startswith(b"+"):  # why not; this is acknowledged
+            line.sendall(b"AQ==\r\n")
+            answer = lines.readline()
+    assert answer.startswith((b"* CAPABILITY", b"a OK", b"a NO")), answer
+    return None if answer.startswith(b"a NO") else "alice"
