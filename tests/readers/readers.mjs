@@ -181,7 +181,7 @@ const readers = {
 
   async 'fastify-jwt-jwks' (one, token) {
     const place = one.secret ? { secret: one.secret } : { jwksUrl: one.jwksUri }
-    // `allowedIss` and `allowedAud` are those of @fastify/jwt, where there is a secret alone.
+    // `issuer` belongs to the URL; where there is a secret alone, `allowedIss` is @fastify/jwt's.
     const more = { issuer: one.issuer, audience: one.audience, allowedIss: one.issuer }
     return askFastify(
       (fastify) => fastify.register(require('fastify-jwt-jwks'), { ...place, ...more }),

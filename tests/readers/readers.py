@@ -41,7 +41,7 @@ class Case(NamedTuple):
         """Return the key set as it is published; a secret is handed over."""
         if self.secret is not None:
             return self.jwks
-        with urllib.request.urlopen(self.jwks_uri) as answer:  # noqa: S310
+        with urllib.request.urlopen(self.jwks_uri) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
 
@@ -60,7 +60,7 @@ def needs(value: str | None) -> str:
 
 
 def authlib_jose(case: Case, token: str, _: bool) -> Any:
-    from authlib.jose import JsonWebKey, jwt
+    from authlib.jose import JsonWebKey, jwt  # type: ignore[import-untyped]
 
     keys = JsonWebKey.import_key_set(case.fetched())
     wanted = {"iss": {"value": case.issuer}, "aud": {"value": case.audience}}
@@ -71,12 +71,12 @@ def authlib_jose(case: Case, token: str, _: bool) -> Any:
 
 def authlib_validator(case: Case, token: str, setting: bool) -> Any:
     from authlib.jose import JsonWebKey
-    from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+    from authlib.oauth2.rfc9068 import JWTBearerTokenValidator  # type: ignore[import-untyped]
     from joserfc.jwk import KeySet
 
-    class Validator(JWTBearerTokenValidator):  # type: ignore[misc]
+    class Validator(JWTBearerTokenValidator):
         def get_jwks(self) -> Any:
-            found = case.fetched()
+            found: Any = case.fetched()
             return KeySet.import_key_set(found) if setting else JsonWebKey.import_key_set(found)
 
     validator = Validator(case.issuer, case.audience)
@@ -135,13 +135,13 @@ def flask_jwt_extended(case: Case, token: str, setting: bool) -> Any:
     JWTManager(app)
 
     @app.get("/")
-    @jwt_required()  # type: ignore[untyped-decorator]
+    @jwt_required()
     def read() -> Any:
         return {"sub": get_jwt_identity()}
 
     answer = app.test_client().get("/", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200, answer.text
-    return answer.json["sub"]  # type: ignore[index]
+    return answer.get_json()["sub"]
 
 
 def simplejwt(case: Case, token: str, setting: bool) -> Any:
@@ -157,7 +157,7 @@ def simplejwt(case: Case, token: str, setting: bool) -> Any:
         jwk_url=None if case.secret else case.jwks_uri,
     )
 
-    class Token(AccessToken):  # type: ignore[misc]
+    class Token(AccessToken):
         def get_token_backend(self) -> Any:
             return backend
 
