@@ -24,6 +24,9 @@ _OPENID_SCOPES = {"openid", "profile", "email", "address", "phone", "offline_acc
 # Values by which issuers tell their kinds of tokens apart: Keycloak in `typ`, Cognito in
 # `token_use`, our own in the header.
 _KINDS: Mapping[tuple[str, str], str] = {
+    ("typ", "Bearer"): "",
+    ("token_use", "access"): "",
+    ("header typ", "at+jwt"): "",
     ("typ", "ID"): ID_TOKEN,
     ("token_use", "id"): ID_TOKEN,
     ("typ", "Refresh"): REFRESH_TOKEN,
@@ -88,7 +91,7 @@ def other_kind(parsed: Parsed, profile: Profile) -> str:
     if profile.id_tokens or (preset is not None and preset.id_tokens):
         return ""  # there, an ID token is what is wanted
     header = str(parsed.header.members.get("typ", "")).lower().removeprefix("application/")
-    said = {"header typ": header, "typ": claims.get("typ"), "token_use": claims.get("token_use")}
+    said = {"typ": claims.get("typ"), "token_use": claims.get("token_use"), "header typ": header}
     for name, value in said.items():
         kind = _KINDS.get((name, value)) if isinstance(value, str) else None
         if kind is not None:

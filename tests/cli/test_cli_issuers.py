@@ -506,6 +506,14 @@ def test_where_id_tokens_are_wanted_they_are_not_warned_of(name: str, verify: Ve
         assert shown.lines["type"][0] == "ok"
 
 
+@pytest.mark.parametrize("name", ["Keycloak", "Cognito", "oidc-provider"])
+def test_a_token_that_says_what_it_is_is_believed(name: str, verify: Verify) -> None:
+    """What ID tokens have, too, doesn't make one of it."""
+    one = ISSUERS[name]
+    shown, _ = verify(settings_of(one), one.token(nonce="x", azp="shop-web"), "/")
+    assert (shown.status, shown.lines["type"][0]) == (0, "ok")
+
+
 # --- where no setting helps, and the issuer is to be told
 
 
@@ -552,6 +560,20 @@ def test_a_scope_that_the_client_must_ask_for(verify: Verify) -> None:
         one = ISSUERS[name]
         _, remedy = verify(settings_of(one), one.token(), "/admin")
         assert remedy == "the client must ask for that scope, or the user may not do this"
+
+
+def test_an_issuer_that_the_application_names_is_advised_on_too(verify: Verify) -> None:
+    one = ISSUERS["Okta"]
+    row = settings_of(one)
+    fields = {name: getattr(row, name) for name in ("issuer", "audience", "keys")}
+    tenant = TrustedIssuer(**fields, profile=FOREIGN)
+    settings = row.replace(
+        issuer="https://login.example.com",
+        keys=KeySet([named_key("ES256", "ours")]),
+        issuer_for=lambda name: tenant if name == one.issuer else None,
+    )
+    _, remedy = verify(settings, one.token(), "/scoped")
+    assert remedy.endswith("which FOREIGN doesn't read: profile=profiles.OKTA")
 
 
 # --- doctor
