@@ -16,7 +16,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks tools)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite libraries uwsgi matrix setup format map lock clean bench bench-gate
+.PHONY: help demo test check long suite libraries issuers readers uwsgi matrix setup format map lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -82,6 +82,32 @@ tests/libraries/node_modules/.stamp: tests/libraries/package-lock.json
 	cd tests/libraries && npm ci --silent --ignore-scripts
 	@touch $@
 
+# Issuers that other people wrote, likewise.
+ISSUERS := .venv-issuers
+issuers: $(ISSUERS)/.stamp tests/issuers/node_modules/.stamp
+
+$(ISSUERS)/.stamp: requirements/issuers.txt | $(UV)
+	@test -x $(ISSUERS)/bin/python || $(PYTHON) -m venv --without-pip $(ISSUERS)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(ISSUERS)/bin/python requirements/issuers.txt
+	@touch $@
+
+tests/issuers/node_modules/.stamp: tests/issuers/package-lock.json
+	cd tests/issuers && npm ci --silent --ignore-scripts
+	@touch $@
+
+# Libraries that verify tokens: the long tests of docs/readers.md ask for them.
+READERS := .venv-readers
+readers: $(READERS)/.stamp tests/readers/node_modules/.stamp
+
+$(READERS)/.stamp: requirements/readers.txt | $(UV)
+	@test -x $(READERS)/bin/python || $(PYTHON) -m venv --without-pip $(READERS)
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(READERS)/bin/python requirements/readers.txt
+	@touch $@
+
+tests/readers/node_modules/.stamp: tests/readers/package-lock.json
+	cd tests/readers && npm ci --silent --ignore-scripts
+	@touch $@
+
 # Compiled here, so it wants a compiler, and the headers of the same Python as the tests.
 UWSGI := .venv-uwsgi
 uwsgi: $(UWSGI)/.stamp
@@ -145,11 +171,13 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/dev.txt pyproject.toml --group dev
 	$(COMPILE) requirements/bench.txt pyproject.toml --group bench
 	$(COMPILE) requirements/libraries.txt --group libraries
+	$(COMPILE) requirements/issuers.txt --group issuers
+	$(COMPILE) requirements/readers.txt --group readers
 	$(COMPILE) requirements/uwsgi.txt --group uwsgi
 	$(COMPILE) requirements/matrix.txt pyproject.toml --group matrix
 	$(COMPILE) requirements/engines.txt --group other-engines --no-deps
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/libraries/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

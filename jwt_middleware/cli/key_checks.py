@@ -6,16 +6,19 @@ Keys are fetched as the middleware fetches them, and what came is looked at once
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from .. import ConfigurationError, KeySet, Settings, TrustedIssuer
 from ..jose.algorithms import ALGORITHMS
+from ..jose.binding import each_named
 from ..jose.jwk import FOR_SOMETHING_ELSE
 from ..jose.strict_json import parse_object
 from ..keys.jwk_sets import MAX_LOGGED
-from ..keys.key_sources import Fetched, Fetcher, Skipped, Source
+from ..keys.key_sources import Fetched, Fetcher, Skipped, Source, metadata_urls
 from ..keys.remote import Remote
 from ..values.errors import KeysUnavailable
 from .lines import Line, origin, span
@@ -49,7 +52,7 @@ _WAYS_TO_KEYS = (
     ("answers 401", _CREDENTIALS),
     ("answers 403", _CREDENTIALS),
 )
-_ANY_WAY_TO_KEYS = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
+_ANY_WAY = "can this machine reach it? A proxy isn't asked, and a redirect isn't followed"
 _NO_METADATA = (
     'it publishes no metadata: KeySet.remote("https://..."), with the URL of its key set, which '
     "its documentation names"
@@ -59,6 +62,10 @@ _NAME_ALGORITHM = (
     "keys name none"
 )
 _TELL_ISSUER = "tell who runs the issuer"
+_NO_SET_THERE = (
+    'no key set is there: KeySet.remote("https://..."), with the URL that the issuer\'s '
+    "documentation names"
+)
 
 
 def key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> Iterator[Line]:
@@ -79,7 +86,7 @@ def key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> 
         remedy = _way_to_keys(error.detail, one.issuer, source, seen)
         yield Line("FAIL", place, f"{where}: {error.detail}", remedy)
     except ConfigurationError as error:
-        remedy = _way_to_read(octets, source, error)
+        remedy = _way_to_read(octets, one.issuer, source, error)
         yield Line("FAIL", place, f"{where} gives no key set: {error.problem}", remedy)
     except Exception as error:  # noqa: BLE001 (the application's fetcher may raise anything)
         raised = f"the fetcher raised {type(error).__name__}: {error}"
@@ -87,7 +94,7 @@ def key_lines(place: str, one: Settings | TrustedIssuer, settings: Settings) -> 
     else:
         found = f"{_names_of(keys)} of {one.issuer!r}, from {origin(one.keys)}"
         yield Line("ok", place, found)
-        yield from (_skipped(place, key, octets) for key in skipped)
+        yield from (_skipped(place, key, octets, source) for key in skipped)
     yield from (_answer_line(place, answer) for answer in seen)
     if seen:
         yield _clock_line(seen[-1], settings.leeway)
@@ -112,7 +119,22 @@ def _way_to_keys(detail: str, issuer: str, source: Source, seen: Sequence[_Answe
     for text, remedy in _WAYS_TO_KEYS:
         if text in detail:
             return remedy
-    return _NO_METADATA if metadata and seen else _ANY_WAY_TO_KEYS
+    if metadata and seen:
+        return _NO_METADATA if seen[-1].url in metadata_urls(issuer) else _NO_SET_THERE
+    return other_place(issuer, source) or (_NO_SET_THERE if "answers 4" in detail else _ANY_WAY)
+
+
+def other_place(issuer: str, source: Source | None) -> str:
+    """Return the setting for the set that an issuer's metadata name, if it is another one."""
+    if not isinstance(source, Remote) or source.url is None:
+        return ""
+    # A token for the key server goes to the configured host alone, whatever the metadata name.
+    bound = source.through(source.client(issuer))
+    with suppress(Exception):  # the application's fetcher may raise anything
+        place = bound.discovered(issuer)
+        if place != source.url and replace(bound, url=place).fetch(issuer, None, 0).octets:
+            return f"KeySet.remote({place!r}), where the issuer's metadata say that its keys are"
+    return ""
 
 
 def _way_to_another_name(named: str, issuer: str, place: object) -> str:
@@ -130,30 +152,31 @@ def _way_to_another_name(named: str, issuer: str, place: object) -> str:
 # --- what the set holds
 
 
-def _way_to_read(octets: bytes, source: Source, error: ConfigurationError) -> str:
+def _way_to_read(octets: bytes, issuer: str, source: Source, error: ConfigurationError) -> str:
     """Return the setting by which a set can be read, or whom to tell."""
     if _CERTIFICATE in octets:
+        other = other_place(issuer, source) or "the issuer has a JWK Set at another URL"
         return (
-            "these are certificates: the issuer has a JWK Set at another URL; of one in a file "
-            "`openssl x509 -pubkey -noout` makes the key, for KeySet.pem"
+            f"these are certificates: {other}; of one in a file `openssl x509 -pubkey -noout` "
+            "makes the key, for KeySet.pem"
         )
     document = _object_in(octets)
     place = document.get("jwks_uri")
     if isinstance(place, str):
         return f"that is the issuer's metadata: KeySet.remote({place!r})"
-    if any(map(_lacks_algorithm, _members_in(document))):
+    if _lacks_algorithm(_members_in(document), source):
         return _NAME_ALGORITHM
     return error.remedy or _TELL_ISSUER
 
 
-def _skipped(place: str, key: Skipped, octets: bytes) -> Line:
+def _skipped(place: str, key: Skipped, octets: bytes, source: Source) -> Line:
     """Return the line about a key that can't be used, beside others that can."""
     name = key.kid or "a key without kid"
     same = [one for one in _members_in(_object_in(octets)) if _is_called(key.kid, one)]
     # Not an error: Keycloak publishes an encryption key beside its signing keys.
     if key.problem in FOR_SOMETHING_ELSE or (same and all(map(_is_for_encryption, same))):
         return Line("-", place, f"{name} is left alone: {key.problem}")
-    lacking = any(map(_lacks_algorithm, same))
+    lacking = _lacks_algorithm(same, source)
     remedy = _NAME_ALGORITHM if lacking else f"its tokens are refused; {_TELL_ISSUER}"
     return Line("warn", place, f"{name} can't be used: {key.problem}", remedy)
 
@@ -175,8 +198,15 @@ def _is_called(kid: str, member: Mapping[str, Any]) -> bool:
     return (named[:MAX_LOGGED] if isinstance(named, str) else "") == kid
 
 
-def _lacks_algorithm(member: Mapping[str, Any]) -> bool:
-    return member.get("kty") == "RSA" and "alg" not in member and not _is_for_encryption(member)
+def _lacks_algorithm(members: Iterable[Mapping[str, Any]], source: Source) -> bool:
+    """Say whether RSA keys name no algorithm, and the settings name none for them either."""
+    configured = each_named(getattr(source, "algorithm", None))
+    if any(ALGORITHMS[name].kty == "RSA" for name in configured):
+        return False
+    return any(
+        one.get("kty") == "RSA" and "alg" not in one and not _is_for_encryption(one)
+        for one in members
+    )
 
 
 def _is_for_encryption(member: Mapping[str, Any]) -> bool:

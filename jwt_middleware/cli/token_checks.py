@@ -21,7 +21,8 @@ from ..values.errors import InvalidToken, OAuthError, Unavailable
 from ..values.tokens import FrozenDict
 from . import waited
 from .lines import Line, moment, origin
-from .token_advice import Examined, advice, scopes_elsewhere
+from .token_advice import Examined, advice, scopes_elsewhere, telling_apart
+from .token_kinds import fits, other_kind
 
 Shows: TypeAlias = Callable[
     [FrozenDict, Policy, float], str
@@ -49,7 +50,7 @@ async def examine(text: str, settings: Settings) -> AsyncIterator[Line]:
         yield Line("ok", what, where)
         what, shows = "type", lambda: _shows_type(parsed, policy.profile)
         check_type(parsed, policy.profile)
-        yield Line("ok", what, shows())
+        yield _type_line(parsed, policy.profile, shows())
         what, shows = "key", lambda: _shows_keys(trust, kid)
         key = trust.keys.find(kid, now)
         yield Line("ok", what, f"{key.kid}, {key.algorithm.name}, from {place}")
@@ -120,6 +121,14 @@ def _shows_trusted(parsed: Parsed, settings: Settings) -> str:
 def _shows_type(parsed: Parsed, profile: Profile) -> str:
     wanted = " or ".join(one or "none" for one in sorted(profile.types))
     return f"typ {parsed.header.members.get('typ', 'none')!r}; {profile.name} has {wanted}"
+
+
+def _type_line(parsed: Parsed, profile: Profile, shown: str) -> Line:
+    """Warn of a type that tokens of another kind have, too: the token looks like one of them."""
+    kind = other_kind(parsed, profile)
+    if kind and fits(parsed, profile):
+        return Line("warn", "type", f"{shown}; but it looks like {kind}", telling_apart(parsed))
+    return Line("ok", "type", shown)
 
 
 def _shows_keys(trust: Trust, kid: str | None) -> str:

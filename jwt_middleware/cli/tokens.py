@@ -14,9 +14,10 @@ from argparse import Namespace
 from base64 import urlsafe_b64decode
 from contextlib import nullcontext
 from time import time
-from typing import Any
+from typing import Any, cast
 
 from .. import Settings
+from ..core.trusted_issuers import Trust
 from ..jose import jws
 from ..process.runtime import Runtime
 from ..token.claims import time_of
@@ -30,7 +31,7 @@ from . import Refusal, printable
 from .commands import Subcommand, option
 from .configured import AS_JSON, SOURCE, in_memory, settings_of
 from .lines import Line, moment, write_lines
-from .token_advice import ADVICE
+from .token_advice import ADVICE, of_scope
 from .token_checks import examine
 
 MAX_INPUT = 1 << 16  # characters; the middleware takes 8192 octets
@@ -74,11 +75,9 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
     # Made first: it raises ConfigurationError for settings that the ASGI middleware refuses.
     core = Runtime.of(settings).core(asynchronous=True)
     lines = [line async for line in examine(text, settings)]
-    scopes = "".join(line.seen for line in lines if line.what == "scope")
-    elsewhere = scopes.removeprefix("none: ") if scopes.startswith("none: its") else ""
     header = {"authorization": f"Bearer {text}"}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
-    answered = _answered(settings, request, await arun(core.decide(request)), elsewhere)
+    answered = _answered(settings, request, await arun(core.decide(request)), text)
     if any(line.state == "FAIL" for line in lines):
         # The line of the failed check has the remedy already.
         answered = [line._replace(remedy="") for line in answered]
@@ -86,9 +85,7 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
     return [*lines, *answered]
 
 
-def _answered(
-    settings: Settings, request: Request, step: Forward | Reply, elsewhere: str
-) -> list[Line]:
+def _answered(settings: Settings, request: Request, step: Forward | Reply, text: str) -> list[Line]:
     """Return the lines about the grant, and about the answer to a request with this token."""
     where = f"{request.method} {request.path}"
     if isinstance(step, Forward):
@@ -120,8 +117,11 @@ def _answered(
     seen = f"{where} is answered {last.status}, {last.reason}"
     seen += f": {last.detail}" if last.detail else ""
     remedy = ADVICE.get(reasons.Reason(last.reason), "see docs/errors.md")
-    if last.reason == reasons.SCOPE and elsewhere:
-        remedy = elsewhere
+    if last.reason == reasons.SCOPE:
+        # The token is good, and so its issuer is known.
+        claims = jws.parse(text).claims
+        trust = Runtime.of(settings).issuers.find(claims["iss"], settings.clock())
+        remedy = of_scope(last.detail, claims, cast("Trust", trust).policy) or remedy
     return [Line("FAIL", "answer", seen, remedy)]
 
 

@@ -71,6 +71,9 @@ def _of_issuer(settings: Settings, group: Refresh) -> dict[str, Any]:
         "grant_types_supported": ("refresh_token",),
         "token_endpoint_auth_methods_supported": ("none",),
         "revocation_endpoint_auth_methods_supported": ("none",),
+        # draft-ietf-oauth-refresh-token-expiration-03 s8: "SHOULD be declared". Each answer with
+        # tokens says both times.
+        "refresh_token_expiration_types_supported": ("authorization", "token_timeout"),
     }
     if settings.keys.public_jwks()["keys"]:
         members["jwks_uri"] = f"{root}{group.jwks_path}"

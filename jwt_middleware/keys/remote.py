@@ -171,6 +171,13 @@ class Remote:
             raise KeysUnavailable(f"{url} answers {answer.status}{self._why_no_token(url, issuer)}")
         return FoundKeys(answer.body, self._lifetime(answer), known)
 
+    def discovered(self, issuer: str) -> str:
+        """Return where the issuer's metadata say that its keys are. Raises KeysUnavailable."""
+        problem = unusable(issuer, plain_http=self.plain_http)
+        if problem:
+            raise KeysUnavailable(f"{issuer} {problem}")
+        return self._discover(issuer, monotonic() + self.timeout)
+
     def _why_no_token(self, url: str, issuer: str) -> str:
         if self.token_file is None or server_of(url) == server_of(self.url or issuer):
             return ""

@@ -81,9 +81,13 @@ class ScopeReader:
         self._name = self._paths[0][0] if [*map(len, self._paths)] == [1] else None
         self._union = profile.scope_union
         self._prefix = profile.scope_prefix
-        self._map = {theirs: ours.split() for theirs, ours in profile.scope_map.items()}
         self._limit = limit
         self._included = with_included(profile.scope_implies)
+        # What each of their values gives in the end. Prepared, because the first token with other
+        # values waits for it.
+        self._map = {
+            theirs: self._effective(ours.split()) for theirs, ours in profile.scope_map.items()
+        }
 
     def read(self, claims: FrozenDict) -> frozenset[str]:
         """Return the scopes that a token with these claims has here."""
@@ -106,21 +110,33 @@ class ScopeReader:
 
     def _find(self, claims: FrozenDict) -> Any:
         """Return the claim that counts, or all of them in a `_Several`."""
-        there = (found for path in self._paths if (found := _at(claims, path)) is not _ABSENT)
-        return _Several(there) if self._union else next(there, "")
+        found: Any
+        if self._union:
+            there = (_at(claims, path) for path in self._paths)
+            return _Several(found for found in there if found is not _ABSENT)
+        for path in self._paths:
+            found = _at(claims, path)
+            if found is not _ABSENT:
+                return found
+        return ""
 
     def scopes_of(self, found: Any) -> frozenset[str]:
         """Return the scopes that a claim gives, or several claims."""
+        values: Iterable[str]
         if type(found) is _Several:
-            values = {one for claim in found for one in values_of(claim)}
+            values = [one for claim in found for one in values_of(claim)]
         else:
-            values = set(values_of(found))
+            values = values_of(found)
         if self._prefix:
             size = len(self._prefix)
-            values = {one[size:] for one in values if one.startswith(self._prefix)}
+            values = [one[size:] for one in values if one.startswith(self._prefix)]
         if self._map:  # their values may be any text, such as the name of a group
-            values = {ours for one in values for ours in self._map.get(one, ())}
-        scopes = frozenset(one for one in values if _WORD.fullmatch(one))
+            return NO_SCOPES.union(*[self._map[one] for one in values if one in self._map])
+        return self._effective(values)
+
+    def _effective(self, ours: Iterable[str]) -> frozenset[str]:
+        """Return those of our scopes that the issuer may give, and what they include."""
+        scopes = frozenset(one for one in ours if _WORD.fullmatch(one))
         if self._limit is not None:
             scopes &= self._limit
         if self._included:
@@ -137,9 +153,9 @@ class _Several(tuple[Any, ...]):
 def _at(claims: FrozenDict, path: tuple[str, ...]) -> Any:
     found: Any = claims
     for step in path:
-        if type(found) is not FrozenDict or step not in found:
+        if type(found) is not FrozenDict:
             return _ABSENT
-        found = found[step]
+        found = found.get(step, _ABSENT)
     return found
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from jwt_middleware import KeySet, Refresh, Settings, StoreUnavailable, TrustedIssuer, __version__
-from jwt_middleware.cli import doctor
+from jwt_middleware.cli import doctor, key_checks
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.keys import Fetched
+from jwt_middleware.keys.http import HttpFetcher
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import KeysUnavailable
@@ -219,6 +220,7 @@ class Published:
 
 
 RSA = TokenFactory(algorithm="RS256").key.public_jwk()
+OTHER = TokenFactory(algorithm="RS256").key.public_jwk() | {"kid": RSA["kid"]}
 UNNAMED = {name: one for name, one in RSA.items() if name != "alg"}
 ES = FACTORY.key.public_jwk()
 NAME_IT = 'algorithm="RS256" beside the keys in the settings'
@@ -260,7 +262,28 @@ WAYS: dict[str, tuple[str | None, dict[str, Any], str]] = {
         {"configuration": {"issuer": AT, "jwks_uri": "http://issuer.example/jwks"}},
         "KeySet.remote(url), with the https URL",
     ),
-    "404": (f"{AT}/jwks", {}, "can this machine reach it?"),
+    "404": (f"{AT}/jwks", {}, 'no key set is there: KeySet.remote("https://...")'),
+    "404, and metadata": (
+        f"{AT}/old",
+        {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}, "jwks": {"keys": [RSA]}},
+        f"KeySet.remote('{AT}/jwks'), where the issuer's metadata say that its keys are",
+    ),
+    "404 at both": (
+        f"{AT}/old",
+        {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}},
+        "no key set is there",
+    ),
+    "404 where the metadata lead": (
+        None,
+        {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}},
+        "no key set is there",
+    ),
+    "500": (f"{AT}/jwks", {"jwks": (500, b"")}, "can this machine reach it?"),
+    "two keys of one kid": (
+        f"{AT}/jwks",
+        {"jwks": {"keys": [RSA, OTHER]}},
+        "tell who runs the issuer",
+    ),
     "metadata": (
         f"{AT}/configuration",
         {"configuration": {"issuer": AT, "jwks_uri": f"{AT}/jwks"}},
@@ -300,6 +323,36 @@ def test_the_setting_that_mends_it_is_named(
     assert shown.status == 1
     (found,) = (seen for state, seen in shown.about("trusted[0]") if state == "FAIL")
     assert f"-> {way}" in found or way in found.partition("-> ")[2]
+
+
+def test_an_issuer_whose_name_is_no_url_has_no_metadata(run: Run) -> None:
+    keys = KeySet.remote(f"{AT}/jwks", fetcher=Published())
+    shown = run(trusted_issuers=(TrustedIssuer(issuer="partner", audience="api", keys=keys),))
+    assert "-> no key set is there" in shown.about("trusted[0]")[0][1]
+
+
+def test_a_token_for_the_key_server_goes_to_no_other_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metadata may name any place for the keys, and so may whoever answers in their stead."""
+    (tmp_path / "token").write_text("secret-of-the-key-server")
+    sent: list[tuple[str, str]] = []
+
+    def fetch(self: HttpFetcher, url: str, *, timeout: float, limit: int) -> Fetched:
+        sent.append((url, self._token_server))
+        return Published(
+            configuration={"issuer": AT, "jwks_uri": "https://other.example/jwks"},
+            **{"other.example/jwks": {"keys": [RSA]}},
+        ).fetch(url, timeout=timeout, limit=limit)
+
+    monkeypatch.setattr(HttpFetcher, "fetch", fetch)
+    source = KeySet.remote("https://keys.example/old", token_file=tmp_path / "token").source
+    assert "https://other.example/jwks" in key_checks.other_place(AT, source)
+    assert {url for url, _ in sent} == {
+        f"{AT}/.well-known/openid-configuration",
+        "https://other.example/jwks",
+    }
+    assert {server for _, server in sent} == {"https://keys.example:443"}
 
 
 def test_with_the_setting_it_is_well(run: Run) -> None:

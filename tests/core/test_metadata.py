@@ -498,6 +498,7 @@ def test_the_issuer_says_where_its_endpoints_are(issuer: str, path: str) -> None
             "grant_types_supported": ["refresh_token"],
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
+            "refresh_token_expiration_types_supported": ["authorization", "token_timeout"],
         }
         assert one.send("POST", path).status == 405
 

@@ -25,6 +25,7 @@ from jwt_middleware.token.profiles import PROFILES
 from tests.core.issuers import Served
 from tests.core.issuers.page import profile_of, rows, settings_of
 from tests.core.issuers.served import ISSUERS
+from tests.issuers.running import OPENINGS
 from tests.rules import accepts, refuses
 from tests.world import NOW, World, standing
 
@@ -62,6 +63,10 @@ def test_the_page_has_a_row_for_each_and_each_preset_is_in_a_row() -> None:
         name: one.seen for name, one in ISSUERS.items()
     }
     assert {profile_of(name).name for name in rows()} == PROFILES.keys()
+
+
+def test_the_rows_that_say_run_are_those_that_the_long_tests_run() -> None:
+    assert {name for name, cells in rows().items() if cells[-1].startswith("run: ")} == {*OPENINGS}
 
 
 @pytest.mark.parametrize("one", ALL)

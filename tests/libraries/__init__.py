@@ -49,6 +49,17 @@ def install() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def version_of(language: str, library: str) -> str:
+    """Return the version that is installed."""
+    if language == "npm":
+        about = HERE / "node_modules" / library / "package.json"
+        found: str = json.loads(about.read_text("utf-8"))["version"]
+        return found
+    name = library.lower().replace("-", "_")
+    (one,) = PYTHON.parent.parent.glob(f"lib/python*/site-packages/{name}-*.dist-info")
+    return one.name.removeprefix(f"{name}-").removesuffix(".dist-info")
+
+
 class Held(NamedTuple):
     """The tokens that a client holds; None: it shows nobody."""
 
@@ -115,6 +126,7 @@ class Site:
         self.clock.now = time.time()  # clients have a clock, too
         self.is_known = True  # the user; else no login succeeds
         self.loses_an_answer = False  # the next one to a token request
+        self.is_away = False  # the store: token requests are answered 503
         self.asked: list[str] = []  # the grant types of token requests
         self._events: list[Event] = []
         self.settings = Settings(
@@ -138,6 +150,10 @@ class Site:
         if self.loses_an_answer:
             self.loses_an_answer = False
             self._lose_an_answer()
+        if self.is_away:
+            problem = {"error": "temporarily_unavailable"}
+            away = JSONResponse(problem, 503, {"Retry-After": "1", "Cache-Control": "no-store"})
+            return await away(scope, receive, send)
         if sent["grant_type"] == "password":
             answer = await self._login()
             return await answer(scope, receive, send)

@@ -14,15 +14,33 @@ const tokenEndpoint = base + tokenPath
 const clientId = 'web'
 const options = { client: { id: clientId, secret: '' }, auth: { tokenHost: base, tokenPath } }
 
+// Whoever doesn't need the setting that the page names is no reason to name it.
+const fails = async (call) => {
+  let found
+  try {
+    found = await call()
+  } catch {
+    return
+  }
+  throw new Error('it works without the setting: ' + inspect(found))
+}
+
 // Each takes the tokens of the login, and returns a function that refreshes once.
 const libraries = {
   async 'openid-client' (held) {
     const client = await import('openid-client')
-    const config = await client.discovery(new URL(base), clientId, undefined, client.None(), {
-      algorithm: 'oauth2', execute: [client.allowInsecureRequests]
-    })
+    const discovered = (place, options) => client.discovery(
+      new URL(place), clientId, undefined, client.None(),
+      { ...options, execute: [client.allowInsecureRequests] })
+    await fails(() => discovered(base))
+    // Two ways to the same; each serves one refresh in two.
+    const configs = [
+      await discovered(base, { algorithm: 'oauth2' }),
+      await discovered(base + '/.well-known/oauth-authorization-server')
+    ]
     return async () => {
-      held = await client.refreshTokenGrant(config, held.refresh_token)
+      configs.reverse()
+      held = await client.refreshTokenGrant(configs[0], held.refresh_token)
       return held
     }
   },
@@ -31,8 +49,10 @@ const libraries = {
     const oauth = await import('oauth4webapi')
     const insecure = { [oauth.allowInsecureRequests]: true }
     const issuer = new URL(base)
-    const found = await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...insecure })
-    const server = await oauth.processDiscoveryResponse(issuer, found)
+    const discovered = async (options) => oauth.processDiscoveryResponse(
+      issuer, await oauth.discoveryRequest(issuer, { ...options, ...insecure }))
+    await fails(discovered)
+    const server = await discovered({ algorithm: 'oauth2' })
     const client = { client_id: clientId }
     return async () => {
       const answer = await oauth.refreshTokenGrantRequest(
@@ -121,6 +141,98 @@ const libraries = {
       held = { access_token: tokens.accessToken(), refresh_token: tokens.refreshToken() }
       return held
     }
+  },
+
+  async '@badgateway/oauth2-client' (held) {
+    const { OAuth2Client } = await import('@badgateway/oauth2-client')
+    // It finds the endpoint by our metadata, whose path it is not told.
+    const client = new OAuth2Client({ server: base, clientId })
+    let token = { accessToken: held.access_token, refreshToken: held.refresh_token, expiresAt: null }
+    return async () => {
+      token = await client.refreshToken(token)
+      return { access_token: token.accessToken, refresh_token: token.refreshToken }
+    }
+  },
+
+  async 'client-oauth2' (held) {
+    const ClientOAuth2 = (await import('client-oauth2')).default
+    const client = new ClientOAuth2({ clientId, clientSecret: '', accessTokenUri: tokenEndpoint })
+    let token = client.createToken(held)
+    return async () => {
+      token = await token.refresh()
+      return { access_token: token.accessToken, refresh_token: token.refreshToken }
+    }
+  },
+
+  async 'google-auth-library' (held) {
+    const { OAuth2Client } = await import('google-auth-library')
+    const client = new OAuth2Client({
+      clientId, clientSecret: '', endpoints: { oauth2TokenUrl: tokenEndpoint }
+    })
+    client.setCredentials({ refresh_token: held.refresh_token })
+    return async () => {
+      await client.refreshAccessToken()
+      return client.credentials
+    }
+  },
+
+  async '@bity/oauth2-auth-code-pkce' (held) {
+    // It is made for browsers.
+    const kept = new Map()
+    globalThis.localStorage = {
+      getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => kept.set(name, value)
+    }
+    globalThis.location = new URL(base)
+    const { OAuth2AuthCodePKCE } = (await import('@bity/oauth2-auth-code-pkce')).default
+    localStorage.setItem('oauth2authcodepkce-state', JSON.stringify({
+      accessToken: { value: held.access_token, expiry: new Date().toString() },
+      refreshToken: { value: held.refresh_token }
+    }))
+    const client = new OAuth2AuthCodePKCE({
+      clientId,
+      authorizationUrl: base + '/login',
+      tokenUrl: tokenEndpoint,
+      redirectUrl: base + '/callback',
+      scopes: ['read'],
+      onAccessTokenExpiry: (refresh) => refresh(),
+      onInvalidGrant () {}
+    })
+    return async () => {
+      await client.exchangeRefreshTokenForAccessToken()
+      const { accessToken, refreshToken } = JSON.parse(localStorage.getItem('oauth2authcodepkce-state'))
+      return { access_token: accessToken.value, refresh_token: refreshToken.value }
+    }
+  },
+
+  async '@modelcontextprotocol/sdk' (held) {
+    const { discoverAuthorizationServerMetadata, refreshAuthorization } =
+      await import('@modelcontextprotocol/sdk/client/auth.js')
+    // It refuses our document, which has no authorization endpoint.
+    await fails(() => discoverAuthorizationServerMetadata(base))
+    const found = await fetch(base + '/.well-known/oauth-authorization-server')
+    const metadata = { ...await found.json(), authorization_endpoint: base + '/login' }
+    return async () => {
+      held = await refreshAuthorization(base, {
+        metadata, clientInformation: { client_id: clientId }, refreshToken: held.refresh_token
+      })
+      return held
+    }
+  },
+
+  async 'oidc-client-ts' (held) {
+    const {
+      UserManager, User, WebStorageStateStore, InMemoryWebStorage, MetadataService, OidcClientSettingsStore
+    } = await import('oidc-client-ts')
+    const settings = { authority: base, client_id: clientId, redirect_uri: base + '/callback', scope: 'read' }
+    await fails(() => new MetadataService(new OidcClientSettingsStore(settings)).getTokenEndpoint())
+    const manager = new UserManager({
+      ...settings,
+      metadata: { issuer: base, token_endpoint: tokenEndpoint, authorization_endpoint: base + '/login' },
+      userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
+      stateStore: new WebStorageStateStore({ store: new InMemoryWebStorage() })
+    })
+    await manager.storeUser(new User({ ...held, profile: { sub: 'alice' } }))
+    return () => manager.signinSilent()
   },
 
   async 'axios-auth-refresh' (held) {

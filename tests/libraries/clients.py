@@ -12,9 +12,12 @@ This runs in an environment of its own, which has the libraries and nothing else
 
 import asyncio
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 Held = dict[str, Any]
 Refresh = Callable[[], Held]
@@ -28,7 +31,13 @@ def requests_oauth2client(base: str, held: Held) -> Refresh:
     from requests_oauth2client import BearerToken, OAuth2AccessTokenAuth, OAuth2Client
 
     # It takes http for tests only.
-    client = OAuth2Client(f"{base}/auth/refresh", client_id=CLIENT, testing=True)
+    def found(**place: str) -> OAuth2Client:
+        return OAuth2Client.from_discovery_endpoint(**place, client_id=CLIENT, testing=True)
+
+    # By `issuer` alone it looks for OpenID's document.
+    with suppress(ValueError):
+        raise AssertionError(found(issuer=base))
+    client = found(url=f"{base}/.well-known/oauth-authorization-server")
     auth = OAuth2AccessTokenAuth(client, BearerToken(**held), leeway=EARLY)
 
     def refresh() -> Held:
@@ -115,6 +124,142 @@ def rauth(base: str, held: Held) -> Refresh:
     return refresh
 
 
+def requests_oauthlib(base: str, held: Held) -> Refresh:
+    from requests_oauthlib import OAuth2Session
+
+    def updated(token: Held) -> None:
+        nonlocal held
+        held = token
+
+    session = OAuth2Session(
+        CLIENT, token=held, auto_refresh_url=f"{base}/auth/refresh", token_updater=updated
+    )
+
+    def refresh() -> Held:
+        session.token = held | {"expires_at": 1}
+        session.get(base)
+        return held
+
+    return refresh
+
+
+def aiohttp_oauthlib(base: str, held: Held) -> Refresh:
+    from aiohttp_oauthlib import OAuth2Session
+
+    async def once() -> None:
+        nonlocal held
+        async with OAuth2Session(CLIENT, token=held) as session:
+            held = dict(await session.refresh_token(f"{base}/auth/refresh"))
+
+    def refresh() -> Held:
+        asyncio.run(once())
+        return held
+
+    return refresh
+
+
+def authlib(base: str, held: Held) -> Refresh:
+    from authlib.integrations.requests_client import (  # type: ignore[import-untyped]
+        OAuth2Session,
+    )
+
+    # It refreshes by itself, `leeway` seconds before the end.
+    session: Any = OAuth2Session(
+        CLIENT,
+        token=held | {"expires_at": int(time.time()) + EARLY // 2},
+        token_endpoint=f"{base}/auth/refresh",
+        leeway=EARLY,
+    )
+
+    def refresh() -> Held:
+        session.get(base).raise_for_status()
+        return dict(session.token)
+
+    return refresh
+
+
+def google_auth(base: str, held: Held) -> Refresh:
+    from google.auth.transport.requests import Request
+    from google.oauth2.credentials import Credentials
+
+    credentials = Credentials(
+        held["access_token"],
+        refresh_token=held["refresh_token"],
+        token_uri=f"{base}/auth/refresh",
+        client_id=CLIENT,
+        client_secret="",
+    )
+
+    def refresh() -> Held:
+        credentials.refresh(Request())
+        return {
+            "access_token": credentials.token,
+            "refresh_token": credentials.refresh_token,
+        }
+
+    return refresh
+
+
+def social_auth_core(base: str, held: Held) -> Refresh:
+    from social_core.backends.oauth import BaseOAuth2
+    from social_core.storage import BaseStorage, UserMixin
+    from social_core.strategy import BaseStrategy
+
+    class Ours(BaseOAuth2):
+        name = "ours"
+        ACCESS_TOKEN_URL = f"{base}/auth/refresh"
+        EXTRA_DATA: ClassVar[list[Any]] = [("refresh_token", "refresh_token", True)]
+
+    class Strategy(BaseStrategy):
+        def get_setting(self, name: str) -> Any:
+            return {"SOCIAL_AUTH_OURS_KEY": CLIENT, "SOCIAL_AUTH_OURS_SECRET": ""}[name]
+
+        def get_request_data(self, merge: bool = True) -> Any:
+            return {}
+
+        def build_absolute_uri(self, path: str | None = None) -> str:
+            return f"{base}{path}"
+
+        def get_backend(self, name: str, *args: Any, **kwargs: Any) -> Any:
+            return Ours(self)
+
+    class User(UserMixin):
+        provider, uid, user = "ours", "alice", None
+
+        def __init__(self) -> None:
+            self.extra_data = dict(held)
+
+        def save(self) -> None: ...
+
+    user = User()
+
+    def refresh() -> Held:
+        user.refresh_token(Strategy(BaseStorage()))
+        return dict(user.extra_data)
+
+    return refresh
+
+
+def oauth2_client(base: str, held: Held) -> Refresh:
+    from oauth2_client.credentials_manager import CredentialManager, ServiceInformation
+
+    # Without a secret it sends client_id in the body; with one, Basic.
+    service = ServiceInformation(None, f"{base}/auth/refresh", CLIENT, None, ["read"])
+    manager = CredentialManager(service)
+    manager.refresh_token = held["refresh_token"]
+
+    def refresh() -> Held:
+        manager.init_with_token(manager.refresh_token)
+        # It shows its access token in requests only.
+        sent = manager.get(base).request
+        return {
+            "access_token": sent.headers["authorization"].removeprefix("Bearer "),
+            "refresh_token": manager.refresh_token,
+        }
+
+    return refresh
+
+
 LIBRARIES = {
     "requests-oauth2client": requests_oauth2client,
     "httpx-auth": httpx_auth,
@@ -122,10 +267,17 @@ LIBRARIES = {
     "httpx-oauth": httpx_oauth,
     "aioauth-client": aioauth_client,
     "rauth": rauth,
+    "requests-oauthlib": requests_oauthlib,
+    "aiohttp-oauthlib": aiohttp_oauthlib,
+    "Authlib": authlib,
+    "google-auth": google_auth,
+    "social-auth-core": social_auth_core,
+    "oauth2-client": oauth2_client,
 }
 
 
 def main(library: str, base: str) -> None:
+    os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"  # else it refuses http, on loopback, too
     refresh: Refresh | None = None
     for line in sys.stdin:
         try:

@@ -38,7 +38,7 @@ from websockets.sync.client import connect
 
 from jwt_middleware import Issuer, Tokens
 from jwt_middleware.testing import TokenFactory
-from tests.processes import HOST, ROOT, free_port, on, started, wait_open
+from tests.processes import AS_ITS_USER, HOST, ROOT, free_port, on, started, wait_open
 from tests.rules import accepts, refuses
 from tests.servers.matrix_settings import AUDIENCE, COOKIES, ISSUER, settings_with
 from tests.waiting import PATIENCE
@@ -107,9 +107,8 @@ MOD_WSGI = Path(
     "/usr/lib/apache2/modules", f"mod_wsgi.so-{sys.version_info[0]}.{sys.version_info[1]}"
 )
 CONFIG = ROOT / "tests" / "servers" / "mod_wsgi.conf"
-# It serves as nobody's administrator. Its Python is the system's.
-AS_ITS_USER = ("/usr/bin/setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups")
-APACHE = (*(AS_ITS_USER if os.geteuid() == 0 else ()), "/usr/sbin/apache2")
+# Its Python is the system's.
+APACHE = (*AS_ITS_USER, "/usr/sbin/apache2")
 
 # Where two fields of one name are joined by a comma, as WSGI servers do.
 comma = partial(Place, cookies=BY_COMMA)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jwt_middleware import KeySet, Route, Settings, profiles
+from jwt_middleware.keys import Fetcher
 from jwt_middleware.keys.remote import Remote
 from jwt_middleware.token.profiles import Profile
 from tests.core.issuers import Served
@@ -42,8 +43,11 @@ def profile_of(name: str) -> Profile:
     return made
 
 
-def settings_of(one: Served, **changes: Any) -> Settings:
-    """Return settings as the row of an issuer has them, with a route that asks for its scope."""
+def settings_of(one: Served, fetcher: Fetcher | None = None, **changes: Any) -> Settings:
+    """Return settings as the row of an issuer has them, with a route that asks for its scope.
+
+    The issuer's server, or the `fetcher`, stands in for the network.
+    """
     issuer, audience, _, keys, _ = rows()[one.name]
     source = eval(keys, dict(NAMES)).source
     assert isinstance(source, Remote)
@@ -51,8 +55,7 @@ def settings_of(one: Served, **changes: Any) -> Settings:
         "issuer": issuer.replace("TENANT", TENANT),
         "audience": audience.replace("API_ID", API_ID),
         "profile": profile_of(one.name),
-        # The issuer's server stands in for the network.
-        "keys": KeySet.remote(source.url, algorithm=source.algorithm, fetcher=one),
+        "keys": KeySet.remote(source.url, algorithm=source.algorithm, fetcher=fetcher or one),
         "routes": (Route("/scoped", scope=one.scope or "any"), Route("/admin", scope="admin")),
         "clock": standing,
     }

@@ -18,6 +18,7 @@ TIMES: Members = {"iat": ..., "exp": ...}
 USER = "b0c3a1de-2f6a-4f0e-9b55-0d9c3f1f8a11"
 SESSION = "6f9a3f0a-71c0-4d1c-8f83-3c3d1f0b7f6e"
 HASH = "Xk3nJ0cH2mQ1cN0fP7pXzA"
+OF_KEY = "0L0XqC1YV8f8v8mC0yS7m1mYk5zM2pR9bG4wT6xUeNs"  # where a kid is a thumbprint
 TENANT = "8f1de2a5-7c0b-4b0e-9c0f-1d2c3b4a5968"
 API_ID, APP_ID = "6e74172b-be56-4843-9ff4-e66a39bb12e3", "2d4d11a2-f814-46a7-890a-274a72a7309e"
 
@@ -198,7 +199,7 @@ def _cognito() -> Served:
     both = {**person, **TIMES, "auth_time": ..., "jti": "4c9a7d52-7b1c-4d0f-8e2c-0c7a1c2d5b0e"}
     return Served(
         name="Cognito",
-        seen="run: moto 5.2.5; read: documentation, which has no `typ`",
+        seen="run: moto 5.2.5, which stands in for it; read: documentation",
         issuer=issuer,
         audience=client,
         scope="https://orders.example.com/read",
@@ -251,7 +252,7 @@ def _firebase() -> Served:
     keys = f"{host}/securetoken@system.gserviceaccount.com"
     return Served(
         name="Firebase",
-        seen="run: the emulator 15.34.2, unsigned; read: documentation",
+        seen="run once: the emulator 15.34.2, unsigned; read: documentation",
         issuer=issuer,
         audience="shop-1234",
         scope="",
@@ -337,7 +338,7 @@ def _better_auth() -> Served:
     dates = {"createdAt": "2026-11-30T10:00:00.000Z", "updatedAt": "2026-11-30T10:00:00.000Z"}
     return Served(
         name="better-auth",
-        seen="run: 1.7.25, the jwt plugin",
+        seen="run: better-auth 1.7.25, the jwt plugin",
         issuer=issuer,
         audience=issuer,
         scope="",
@@ -438,15 +439,15 @@ def _oidc_provider() -> Served:
     issuer = "https://op.example.com"
     return Served(
         name="oidc-provider",
-        seen="run: 9.13.3, access tokens in JWT",
+        seen="run: oidc-provider 9.13.3, access tokens in JWT",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders.read",
-        header={"alg": "RS256", "typ": "at+jwt", "kid": "keystore-CHANGE-ME"},
+        header={"alg": "RS256", "typ": "at+jwt", "kid": OF_KEY},
         claims={"jti": HASH, "sub": "shop-web", **TIMES, "scope": "orders.read",
                 "client_id": "shop-web", "aud": "https://api.example.com"},
-        id_header={**JWT, "kid": "keystore-CHANGE-ME"},
-        id_claims={"sub": "alice", "at_hash": HASH, "aud": "shop-web", **TIMES},
+        id_header={"alg": "RS256", "kid": OF_KEY},
+        id_claims={"sub": "alice", "aud": "shop-web", **TIMES},
         jwks_url=f"{issuer}/jwks",
         jwk={**BARE_RSA, "use": "sig"},
         metadata=metadata(issuer, f"{issuer}/jwks"),
@@ -455,17 +456,16 @@ def _oidc_provider() -> Served:
 
 def _authlib() -> Served:
     issuer = "https://login.example.com"
-    kid = "0L0XqC1YV8f8v8mC0yS7m1mYk5zM2pR9bG4wT6xUeNs"
     return Served(
         name="Authlib",
-        seen="run: 1.9.10",
+        seen="run: Authlib 1.9.10",
         issuer=issuer,
         audience="https://api.example.com",
         scope="orders.read",
-        header={"typ": "at+jwt", "alg": "RS256", "kid": kid},
+        header={"typ": "at+jwt", "alg": "RS256", "kid": OF_KEY},
         claims={**TIMES, "client_id": "shop-web", "jti": "pK3vX8zQ1mN5bT7y", "sub": "1",
                 "scope": "orders.read", "aud": ["https://api.example.com"]},
-        id_header={**JWT, "kid": kid},
+        id_header={**JWT, "kid": OF_KEY},
         id_claims={**TIMES, "aud": ["shop-web"], "auth_time": ..., "sub": "1", "at_hash": HASH},
         jwks_url=f"{issuer}/jwks.json",
         jwk=BARE_RSA,
@@ -477,7 +477,7 @@ def _glewlwyd() -> Served:
     kid = "l7Q0VqJ5cWn4kYt2bXr9mZ8sHd1fGp3uEo6iAaCvBwT"
     return Served(
         name="Glewlwyd",
-        seen="run: 2.7.5 of Debian 12",
+        seen="run: Glewlwyd 2.7.5, Debian's",
         issuer=issuer,
         audience="api.read",
         scope="api.read",
@@ -493,11 +493,31 @@ def _glewlwyd() -> Served:
     )  # fmt: skip
 
 
+def _mock_server() -> Served:
+    issuer = "https://mock.example.com"
+    kid = "5b1f0c7e9a3d48266e2b7c90d4f1a8537b6e0d2c94f8a1653c7e9b0d2f4a68c1e3b5d7f9a1c4"
+    both = {**TIMES, "nbf": ..., "sub": "shop-web"}
+    return Served(
+        name="oauth2-mock-server, with a hook",
+        seen="run: oauth2-mock-server 9.3.0",
+        issuer=issuer,
+        audience="https://api.example.com",
+        scope="orders.read",
+        header={**JWT, "kid": kid},
+        claims={**both, "aud": "https://api.example.com", "scope": "orders.read"},
+        id_claims={**both, "aud": "shop-web"},
+        by_audience=True,
+        jwks_url=f"{issuer}/jwks",
+        jwk={name: value for name, value in RSA.items() if name != "use"},
+        metadata=metadata(issuer, f"{issuer}/jwks"),
+    )
+
+
 def _lemon() -> Served:
     issuer = "https://auth.example.org"
     return Served(
         name="LemonLDAP::NG",
-        seen="run: 2.16.1 of Debian 12",
+        seen="run: LemonLDAP::NG 2.16.1, Debian's",
         issuer=issuer,
         audience="shop-web",
         scope="orders.read",
@@ -544,6 +564,6 @@ ISSUERS = {
     for one in (
         *(_keycloak(), _entra(2), _entra(1), _okta(), _auth0(), _cognito(), _spring()),
         *(_duende(), _hydra(), _xsuaa(), _oidc_provider(), _authlib(), _glewlwyd(), _lemon()),
-        *(_kubernetes(), _better_auth(), _github(), _google(), _firebase()),
+        *(_kubernetes(), _better_auth(), _github(), _google(), _firebase(), _mock_server()),
     )
 }
