@@ -224,8 +224,8 @@ def _of_audience(error: OAuthError, case: Examined) -> str:
         if names and trust.policy.audience.isdisjoint(names):
             listed = " or ".join(map(repr, names))
             return (
-                f"audience={listed}, if that is a name of this service; else the client must ask "
-                "for a token for this service"
+                f"audience={listed}, if that is a name of this service, and the token no ID token; "
+                "else the client must ask for a token for this service"
             )
     return ""
 

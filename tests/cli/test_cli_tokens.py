@@ -168,7 +168,7 @@ WAYS = {
     r"typ 'JWT'; RFC_9068 has at\+jwt": "profile=profiles.FOREIGN, unless it is an ID token",
     "typ 'none'": "profile=profiles.FOREIGN, unless it is an ID token",
     "for 'https://other'; this service is 'https://api.example'": (
-        "audience='https://other', if that is a name of this service; else the client must ask"
+        "audience='https://other', if that is a name of this service, and the token no ID"
     ),
     "RFC_9068 requires it": "profile=profiles.FOREIGN, which asks for aud, exp, iss, sub only, if",
 }
