@@ -186,10 +186,13 @@ class Wrong(NamedTuple):
 def ways_to_set_it_wrong(case: Case) -> Generator[Wrong]:
     right = case.settings()
     slash = right.issuer.rstrip("/") + "/" if not right.issuer.endswith("/") else right.issuer[:-1]
-    yield Wrong({"audience": OTHER}, "audience", "`audience` is set wrong")
+    ours = case.real.given.get("audience", case.served.audience)
+    named = f"audience={ours!r}, if that is a name of this service"
+    yield Wrong({"audience": OTHER}, "audience", named)
     yield Wrong({"issuer": slash}, "issuer", f"issuer={right.issuer!r} in place of {slash!r}")
     if case.served.name in FOREIGN_ROWS:
-        yield Wrong({"profile": profiles.RFC_9068}, "type", "profile=profiles.FOREIGN")
+        wrong = {"profile": profiles.RFC_9068}
+        yield Wrong(wrong, "type", f"profile=profiles.{right.profile.name}")
     if case.served.name == "Cognito":
         wrong = {"profile": profiles.FOREIGN}
         yield Wrong(wrong, "claims", "profile=profiles.COGNITO")
@@ -265,7 +268,7 @@ def test_tokens_of_django_oauth_toolkit_are_opaque(verify: Verify) -> None:
 
 
 @refuses("RS-35")
-def test_tokens_that_fastmcp_makes_have_no_subject(verify: Verify) -> None:
+def test_tokens_that_fastmcp_makes_have_no_subject_but_a_client(verify: Verify) -> None:
     token = made_by("fastmcp")
     claims = parts(token)[1]
     assert "sub" not in claims
@@ -280,4 +283,7 @@ def test_tokens_that_fastmcp_makes_have_no_subject(verify: Verify) -> None:
     assert (answer.status, answer.reason) == (401, "claim_missing")
     ((check, what_to_do),) = verify(settings, token)
     assert check == "claims"
-    assert "sub: the issuer must add it" in what_to_do
+    named = "profile=profiles.FOREIGN.replace(subject_claims=('sub', 'client_id'))"
+    assert named in what_to_do
+    profile = profiles.FOREIGN.replace(subject_claims=("sub", "client_id"))
+    assert verify(settings.replace(profile=profile), token) == []
