@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .process.application_kind import check_kind
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .request.routes import below_root
@@ -39,6 +40,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: ASGIApplication, settings: Settings) -> None:
+        check_kind(app, takes=3)
         _check_root(app)
         self.app = app
         self._runtime = Runtime.of(settings)

@@ -7,6 +7,7 @@ from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .process.application_kind import check_kind
 from .process.current_token import current_token
 from .process.request_bodies import Body
 from .process.runtime import Runtime
@@ -36,6 +37,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        check_kind(app, takes=2)
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)

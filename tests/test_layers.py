@@ -32,7 +32,8 @@ LAYERS: tuple[set[str], ...] = (
     {"grant"},
     {"core"},
     {"process"},
-    {"asgi", "wsgi", "issuer", "mcp", "events", "__init__"},
+    {"events", "profiles"},
+    {"asgi", "wsgi", "issuer", "mcp", "__init__"},
     {"cli", "testing"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

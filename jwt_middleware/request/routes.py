@@ -43,7 +43,7 @@ class RouteRule:
         self.scope = route.scope
         self.scopes = frozenset(route.scope.split())
         self.max_age = route.max_age
-        self.acr_values = route.acr_values
+        self.acr_values = tuple(route.acr_values)
 
 
 _ByMethod: TypeAlias = dict[str | None, RouteRule]  # None: any method
@@ -196,7 +196,7 @@ def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Ro
     return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)
 
 
-def _with_head(methods: tuple[str, ...]) -> tuple[str | None, ...]:
+def _with_head(methods: Iterable[str]) -> tuple[str | None, ...]:
     if not methods:
         return (None,)
     # RFC 9110 s9.3.2: HEAD is GET without the content; frameworks route it to the same endpoint.
