@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 # So jose, token and request take narrow values and never meet Settings. The doors stand beside each
 # other, with the package itself, which re-exports what a user imports: it may name the issuer, a
 # door, but lazily. What is made for tests and the command line stand above all.
+BRIDGES = {"falcon", "fastapi", "flask", "litestar", "quart", "starlette"}
 LAYERS: tuple[set[str], ...] = (
     {"values"},
     {"jose"},
@@ -32,8 +33,8 @@ LAYERS: tuple[set[str], ...] = (
     {"grant"},
     {"core"},
     {"process"},
-    {"events", "profiles"},
-    {"asgi", "wsgi", "issuer", "mcp", "__init__"},
+    {"events", "profiles", "mcp", *BRIDGES},
+    {"asgi", "wsgi", "issuer", "__init__"},
     {"cli", "testing"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
@@ -171,7 +172,7 @@ def test_only_the_edges_wait_read_or_write(path: Path) -> None:
 @each_module
 def test_only_the_doors_know_a_framework(path: Path) -> None:
     room = room_of(module_of(path))
-    if HEIGHT[room] >= HEIGHT["asgi"] and room != "__init__":
+    if HEIGHT[room] >= HEIGHT["flask"] and room not in ("__init__", "events", "profiles"):
         return
     allowed = THIRD_PARTY | {PACKAGE} | (DRIVERS if room == "stores" else set())
     for item in imports(path):

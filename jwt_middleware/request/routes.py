@@ -25,6 +25,7 @@ class RouteRule:
         "max_age",
         "optional",
         "own_origin",
+        "path",
         "public",
         "restricts",
         "scope",
@@ -32,6 +33,7 @@ class RouteRule:
     )
 
     def __init__(self, route: Route) -> None:
+        self.path = route.path
         # Whether the rule asks for more than a token and its scope.
         self.is_special = (
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
@@ -77,6 +79,7 @@ class Routes:
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
         self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
+        self._otherwise.path = ""
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
