@@ -38,7 +38,7 @@ DOCS = tuple(
 _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
-class Refused(HTTPException):
+class DependencyRefused(HTTPException):
     """A request that a dependency refuses. `describe` makes it the middleware's own answer."""
 
     def __init__(self, refused: requests.Response) -> None:
@@ -55,10 +55,10 @@ class TokenDependency(SecurityBase):
         self._step_up = max_age, acr_values
 
     async def __call__(self, connection: HTTPConnection, wanted: SecurityScopes) -> AccessToken:
-        """Return the request's token. Raises Refused."""
+        """Return the request's token. Raises DependencyRefused."""
         refused = refusal(connection.scope, _rule(wanted.scope_str, *self._step_up))
         if refused is not None:
-            raise Refused(refused)
+            raise DependencyRefused(refused)
         token: AccessToken = connection.scope["jwt_middleware.token"]
         return token
 
@@ -108,7 +108,7 @@ def describe(app: FastAPI, settings: Settings, *, token_url: str = "") -> None:
             "": the button asks for a token.
 
     """
-    app.add_exception_handler(Refused, _answer)
+    app.add_exception_handler(DependencyRefused, _answer)
     described = partial(_described, settings, token_url, app.openapi)
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 

@@ -3,7 +3,7 @@
 @post("/orders", guards=[require(scope="orders:write")])
 async def order() -> None: ...
 
-app = JWTMiddleware(Litestar([order], exception_handlers={Refused: answer}), settings)
+app = JWTMiddleware(Litestar([order], exception_handlers={GuardRefused: answer}), settings)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .values.arrays import Several
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
-class Refused(HTTPException):
+class GuardRefused(HTTPException):
     """A request that a guard refuses. `answer` turns it into the middleware's own answer.
 
     Without that, Litestar writes the body in its own form, with the same status and header fields.
@@ -34,8 +34,8 @@ class Refused(HTTPException):
         self.refused = refused
 
 
-def answer(_: Request[Any, Any, Any], error: Refused) -> Response[bytes]:
-    """Return the middleware's own answer: `exception_handlers={Refused: answer}`."""
+def answer(_: Request[Any, Any, Any], error: GuardRefused) -> Response[bytes]:
+    """Return the middleware's own answer: `exception_handlers={GuardRefused: answer}`."""
     refused = error.refused
     headers = dict(refused.headers)
     return Response(
@@ -53,7 +53,7 @@ def require(*, scope: str = "", max_age: int | None = None, acr_values: Several[
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         refused = refusal(connection.scope, rule)  # type: ignore[arg-type]
         if refused is not None:
-            raise Refused(refused)
+            raise GuardRefused(refused)
 
     setattr(guard, RULE, rule)
     return guard

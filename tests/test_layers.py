@@ -21,7 +21,6 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 # So jose, token and request take narrow values and never meet Settings. The doors stand beside each
 # other, with the package itself, which re-exports what a user imports: it may name the issuer, a
 # door, but lazily. What is made for tests and the command line stand above all.
-BRIDGES = {"falcon", "fastapi", "flask", "litestar", "quart", "starlette"}
 LAYERS: tuple[set[str], ...] = (
     {"values"},
     {"jose"},
@@ -33,7 +32,8 @@ LAYERS: tuple[set[str], ...] = (
     {"grant"},
     {"core"},
     {"process"},
-    {"events", "profiles", "mcp", *BRIDGES},
+    # What re-exports names, and the bridges to frameworks.
+    {"events", "profiles", "mcp", "falcon", "fastapi", "flask", "litestar", "quart", "starlette"},
     {"asgi", "wsgi", "issuer", "__init__"},
     {"cli", "testing"},
 )

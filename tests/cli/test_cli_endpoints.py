@@ -116,7 +116,8 @@ async def static() -> None: ...
 @litestar.websocket("/socket")
 async def socket(socket: litestar.WebSocket) -> None: ...
 
-app = litestar.Litestar([view, orders, login, staff, static, socket], openapi_config=None)
+handlers = [view, orders, login, staff, static, socket]
+app = litestar.Litestar(handlers, openapi_config=None, logging_config=None)
 """
 FALCON = """
 import falcon

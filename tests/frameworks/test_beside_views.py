@@ -27,8 +27,7 @@ from jwt_middleware.events import Event, Refused
 from jwt_middleware.falcon import require as require_in_falcon
 from jwt_middleware.fastapi import CurrentToken, RequireScope, access_token, describe
 from jwt_middleware.flask import require as require_in_flask
-from jwt_middleware.litestar import Refused as RefusedByGuard
-from jwt_middleware.litestar import answer
+from jwt_middleware.litestar import GuardRefused, answer
 from jwt_middleware.litestar import require as require_in_litestar
 from jwt_middleware.quart import require as require_in_quart
 from jwt_middleware.starlette import require as require_in_starlette
@@ -147,7 +146,10 @@ def of_litestar() -> Any:
         return "in"
 
     return litestar.Litestar(
-        [handler, fresh], exception_handlers={RefusedByGuard: answer}, openapi_config=None
+        [handler, fresh],
+        exception_handlers={GuardRefused: answer},
+        openapi_config=None,
+        logging_config=None,
     )
 
 
@@ -384,6 +386,8 @@ def test_a_guard_without_the_handler_answers_in_litestars_form() -> None:
     async def plain() -> str:
         return "in"
 
-    refused = get_of_asgi(litestar.Litestar([plain]))("/plain", headers=bearer("read"))
+    refused = get_of_asgi(litestar.Litestar([plain], logging_config=None))(
+        "/plain", headers=bearer("read")
+    )
     assert refused.status_code == 403
     assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
