@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import profiles
 from .keys.key_set import KeySet
-from .process.current_token import current_token
+from .process.current_token import current_token, required_token
 from .request.route import Route
 from .settings.groups import Resource, TokenCache, TrustedIssuer
 from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.settings import Settings
-from .token import profiles
 from .values.errors import (
     ConfigurationError,
     EndGrant,
@@ -47,6 +47,7 @@ __all__ = [
     "Unavailable",
     "current_token",
     "profiles",
+    "required_token",
 ]
 __version__ = "0.1.0"
 
@@ -61,3 +62,8 @@ def __getattr__(name: str) -> Any:
 
         return Issuer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What `help` and completion show: `Issuer`, too, before it was asked for.
+    return sorted({*globals(), *__all__})

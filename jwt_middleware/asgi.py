@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .process.application_kind import check_kind
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
+from .process.view_rules import DOOR
 from .request.routes import below_root
 from .settings.settings import Settings
 from .values.errors import ConfigurationError
@@ -17,6 +19,7 @@ from .values.tokens import Forward, Hidden
 
 if TYPE_CHECKING:
     from .request.cookies import Jars
+    from .request.routes import RouteRule
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -39,6 +42,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: ASGIApplication, settings: Settings) -> None:
+        check_kind(app, takes=3)
         _check_root(app)
         self.app = app
         self._runtime = Runtime.of(settings)
@@ -74,6 +78,7 @@ class JWTMiddleware:
         scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
+        scope[DOOR] = self
         try:
             state = scope["state"]
         except KeyError:
@@ -85,6 +90,15 @@ class JWTMiddleware:
             await app(scope, receive, send)
         finally:
             current.reset(before)
+
+    def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
+        """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
+        request = _ASGIRequest(found, _no_message)
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule)
+        if step is None:
+            return None
+        self._runtime.tell(step.events)
+        return step.response
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request has been answered."""
@@ -178,6 +192,11 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
         await send(message)
 
     return watched_receive, watched_send
+
+
+async def _no_message() -> Message:
+    """Stand for `receive` where nothing is read of a body."""
+    return {"type": "http.disconnect"}
 
 
 class _ASGIRequest(Request):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from http.client import responses
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from .process.application_kind import check_kind
 from .process.current_token import current_token
 from .process.request_bodies import Body
 from .process.runtime import Runtime
+from .process.view_rules import DOOR
 from .settings.settings import Settings
 from .values.flows import run
-from .values.requests import Reply, Request
+from .values.requests import Reply, Request, Response
 from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
     from .request.cookies import Jars
+    from .request.routes import RouteRule
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -36,6 +39,7 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        check_kind(app, takes=2)
         self.app = app
         self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
@@ -73,6 +77,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
+        environ[DOOR] = self
         # Both are always overwritten: a server in front, or a client's header, may have set them.
         if user:
             environ["REMOTE_USER"] = user
@@ -93,6 +98,15 @@ class JWTMiddleware:
         if token is None and current.get() is None:
             return body
         return _Body(body, token, current)
+
+    def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
+        """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
+        request = _WSGIRequest(cast("Environ", found))
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule)
+        if step is None:
+            return None
+        self._runtime.tell(step.events)
+        return step.response
 
 
 def _without_cookies(

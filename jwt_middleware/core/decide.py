@@ -39,7 +39,6 @@ from ..values.tokens import (
     NOBODY,
     AccessToken,
     Forward,
-    FrozenDict,
     Hidden,
     User,
 )
@@ -173,7 +172,7 @@ class Core:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
         if rule.scopes or rule.is_special:
-            _authorize(rule, entry, now, self._leeway)
+            _authorize(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self._check_ended(self._ended, entry, entry.grant_id, now)
         return entry
@@ -260,14 +259,31 @@ class Core:
             raise InvalidToken(reasons.KEY_UNKNOWN)
         return self._issuers.accept(parsed, trust, key, now).token
 
-    def refuse(self, request: Request, error: OAuthError) -> Reply:
-        """Turn an error into an answer. This is the only place that does."""
+    def refuse_view(
+        self, request: Request, token: AccessToken | None, rule: RouteRule
+    ) -> Reply | None:
+        """Check a rule that stands beside a view, for a request that was let in. None: it holds."""
+        try:
+            _authorize(rule, token, self._timed.time(), self._leeway)
+        except OAuthError as error:
+            return self.refuse(request, error, rule)
+        return None
+
+    def refuse(self, request: Request, error: OAuthError, beside: RouteRule | None = None) -> Reply:
+        """Turn an error into an answer. This is the only place that does.
+
+        `beside` is the rule that the view has itself.
+        """
         if self._hear is not None:
             self._hear(error)
         ours = self._ours(request)
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
-        scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
+        scope = ""
+        if is_challenged:
+            scope = self._routes.find(request.method, request.path).scope
+            if beside is not None:
+                scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
         response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
@@ -326,14 +342,16 @@ def _foreign_user(token: AccessToken, trust: Trust) -> User:
     return User(True, name)
 
 
-def _authorize(rule: RouteRule, forward: Forward, now: float, leeway: float) -> None:
-    """Check what the route asks for beyond a valid token. Raises OAuthError."""
+def _authorize(rule: RouteRule, token: AccessToken | None, now: float, leeway: float) -> None:
+    """Check what a rule asks for, of a token that is valid. Raises OAuthError."""
+    if token is None:
+        raise MissingCredentials
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(forward.scopes):
+    if rule.scopes and not rule.scopes.issubset(token.scopes):
         raise InsufficientScope(rule.scope)
     if rule.max_age is None and not rule.acr_values:
         return
-    claims = forward.token.claims if forward.token is not None else FrozenDict()
+    claims = token.claims
     if rule.max_age is not None:
         # RFC 9470 s4: at most max_age since `auth_time`. A token without it is refused.
         authenticated = time_of(claims, "auth_time")

@@ -219,7 +219,7 @@ class Issuers:
             audience=frozenset(given.audience),
             profile=given.profile,
             leeway=self._settings.leeway,
-            checks=self._settings.checks,
+            checks=tuple(self._settings.checks),
             own=is_own,
             scopes=None if scopes is None else frozenset(scopes),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from ..token.scopes import is_scope, is_scope_token
+from ..values.arrays import Several
 from ..values.errors import ConfigurationError
 
 # Paths that every framework reads in the same way. `%` isn't among them: a decoded path that still
@@ -47,13 +48,13 @@ class Route:
     """
 
     path: str = field(kw_only=False)
-    methods: tuple[str, ...] = ()
+    methods: Several[str] = ()
     public: bool = False
     optional: bool = False
     own_origin: bool = False
     scope: str = ""
     max_age: int | None = None  # seconds
-    acr_values: tuple[str, ...] = ()
+    acr_values: Several[str] = ()
 
     def __post_init__(self) -> None:
         self._check_types()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..keys.key_set import KeySet
 from ..token.profiles import RFC_9068, Profile
+from ..values.arrays import Several
 from ..values.tokens import AccessToken
 from . import field_checks, profile_checks
 from .checking import check_fields, checked_by, count, each, optional, setting
@@ -65,10 +66,10 @@ class TrustedIssuer:
     """
 
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
-    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    audience: str | Several[str] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
     profile: Profile = setting(RFC_9068, profile_checks.profile)
-    scopes: tuple[str, ...] | None = setting(None, optional(field_checks.scopes))
+    scopes: Several[str] | None = setting(None, optional(field_checks.scopes))
     user: Callable[[AccessToken], str | None] | None = setting(
         None, optional(field_checks.function)
     )
@@ -103,10 +104,10 @@ class Resource:
     """
 
     identifier: str = field(metadata=checked_by(field_checks.resource_url))
-    authorization_servers: tuple[str, ...] | None = setting(
+    authorization_servers: Several[str] | None = setting(
         None, optional(each(field_checks.https_url))
     )
-    scopes_supported: tuple[str, ...] = setting((), field_checks.scopes)
+    scopes_supported: Several[str] = setting((), field_checks.scopes)
     name: str = setting("", field_checks.readable)
     documentation: str = setting("", optional(field_checks.https_url, ""))
     policy_uri: str = setting("", optional(field_checks.https_url, ""))

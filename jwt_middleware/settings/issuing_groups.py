@@ -16,6 +16,7 @@ from ..keys.key_set import KeySet
 from ..request.cookies import Jar, Jars
 from ..request.origins import is_loopback
 from ..stores.contract import AsyncStore, Store
+from ..values.arrays import Several
 from ..values.tokens import Grant, Tokens
 from . import field_checks, header_names
 from .checking import (
@@ -144,7 +145,7 @@ class Former:
     """
 
     until: str | float | date = field(metadata=checked_by(field_checks.since_1970))
-    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
+    secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
     keys: KeySet | None = setting(None, optional(field_checks.key_set))
     issuer: str = setting("", optional(field_checks.exact_name, ""))
 
@@ -208,8 +209,8 @@ class Refresh:
     # Not in the repr: a URL may hold the password of an engine.
     store: str | Store | AsyncStore = field(repr=False, metadata=checked_by(field_checks.store))
     serve: bool = setting(True, field_checks.true_or_false)
-    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
-    former: tuple[Former, ...] = setting(
+    secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
+    former: Several[Former] = setting(
         (), each(is_a(Former, "{} is no Former", 'Former(until="2030-01-31", secret=...)'))
     )
     cookies: Cookies | None = setting(

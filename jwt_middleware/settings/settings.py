@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from os import PathLike
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,8 @@ from ..request.origins import origin_of
 from ..request.route import Route
 from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
+from ..values.arrays import Several
+from ..values.errors import ConfigurationError
 from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
@@ -39,6 +41,24 @@ def timer(clock: Callable[[], float]) -> Any:
     That saves one function call for each request with a known token, a thirtieth of its cost.
     """
     return time if clock is wall_clock else SimpleNamespace(time=clock)
+
+
+def _replaced(group: Any, changes: Mapping[str, Any], above: str = "") -> Any:
+    """Return a copy of a group with these fields changed, those of its own groups, too."""
+    values = {name: value for name, value in changes.items() if "__" not in name}
+    inside: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        first, _, rest = name.partition("__")
+        if rest:
+            inside.setdefault(first, {})[rest] = value
+    for name, changed in inside.items():
+        part = values.get(name, getattr(group, name, None))
+        if not is_dataclass(part):
+            raise ConfigurationError(
+                above + name, "is no group here, so that it has no fields", "give the whole group"
+            )
+        values[name] = _replaced(part, changed, f"{above}{name}.")
+    return replace(group, **values)
 
 
 def _loading() -> Any:
@@ -92,9 +112,9 @@ class Settings:
     """
 
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
-    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    audience: str | Several[str] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
-    trusted_issuers: tuple[TrustedIssuer, ...] = setting(
+    trusted_issuers: Several[TrustedIssuer] = setting(
         (), each(is_a(TrustedIssuer, "{} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"))
     )
     issuer_for: Callable[[str], Any] | None = setting(
@@ -113,7 +133,7 @@ class Settings:
             )
         ),
     )
-    routes: tuple[Route, ...] = setting((), field_checks.routes)
+    routes: Several[Route] = setting((), field_checks.routes)
     profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
@@ -125,9 +145,9 @@ class Settings:
     )
     credentials_header: str = setting("", optional(header_names.credentials_header, ""))
     realm: str = setting("api", field_checks.realm)
-    origins: tuple[str, ...] = setting((), field_checks.origins)
+    origins: Several[str] = setting((), field_checks.origins)
     problem_details: bool = setting(False, field_checks.true_or_false)
-    checks: tuple[TokenCheck, ...] = setting((), each(field_checks.function))
+    checks: Several[TokenCheck] = setting((), each(field_checks.function))
     token_cache: TokenCache = field(
         default_factory=TokenCache,
         metadata=checked_by(
@@ -234,8 +254,15 @@ class Settings:
         return json_schema(cls)
 
     def replace(self, **changes: Any) -> Settings:
-        """Return a copy with these fields changed, checked again."""
-        return replace(self, **changes)
+        """Return a copy with these fields changed, checked again.
+
+        `__` leads into a group, as in variables: `replace(refresh__cookies__access=True)`.
+
+        Raises:
+            ConfigurationError: for a wrong value, and where a group is None.
+
+        """
+        return cast("Settings", _replaced(self, changes))
 
     def __getstate__(self) -> dict[str, Any]:
         # Fields only: the live side (`process/runtime.py`) is an attribute, too, and belongs to

@@ -31,8 +31,7 @@ class TokenFactory:
     Raises:
         ConfigurationError: for an algorithm that isn't supported.
 
-    To test with settings of your own, let them trust the factory:
-    `settings.replace(issuer=factory.issuer, audience=factory.audience, keys=factory.keys)`.
+    To test with settings of your own: `TokenFactory.like(settings)`.
 
     """
 
@@ -50,6 +49,30 @@ class TokenFactory:
         self.issuer = issuer
         self.audience = audience
         self.clock = clock
+        self._like: Settings | None = None
+
+    @classmethod
+    def like(
+        cls,
+        settings: Settings,
+        *,
+        algorithm: str = "ES256",
+        clock: Callable[[], float] = wall_clock,
+    ) -> TokenFactory:
+        """Return a factory for settings of your own; your application gets its `settings()`.
+
+        They are yours but for the keys and the clock, which are the factory's, and for the store: a
+        URL becomes "memory://". So tests need no network, no key file and no database.
+        """
+        audience = settings.audience
+        made = cls(
+            algorithm=algorithm,
+            issuer=settings.issuer,
+            audience=audience if isinstance(audience, str) else audience[0],
+            clock=clock,
+        )
+        made._like = settings
+        return made
 
     @property
     def key(self) -> Key:
@@ -59,10 +82,14 @@ class TokenFactory:
     def settings(self, **overrides: Any) -> Settings:
         """Return settings that accept this factory's tokens; a keyword sets any other field.
 
+        After `like`, a keyword may also set a field of a group, as in `Settings.replace`.
+
         Raises:
             ConfigurationError: for a wrong or unsafe value, as from `Settings`.
 
         """
+        if self._like is not None:
+            return self._settings_like(self._like).replace(**overrides)
         mine: dict[str, Any] = {
             "issuer": self.issuer,
             "audience": self.audience,
@@ -70,6 +97,12 @@ class TokenFactory:
             "clock": self.clock,
         }
         return Settings(**(mine | overrides))
+
+    def _settings_like(self, mine: Settings) -> Settings:
+        changes: dict[str, Any] = {"keys": self.keys, "clock": self.clock}
+        if mine.refresh is not None and isinstance(mine.refresh.store, str):
+            changes["refresh__store"] = "memory://"
+        return mine.replace(**changes)
 
     def claims(self, **claims: Any) -> dict[str, Any]:
         """Return the claims of a token that is good for 600 seconds (RFC 9068 s2.2).

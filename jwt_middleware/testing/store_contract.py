@@ -43,6 +43,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from ..stores.contract import END_BEFORE, PAGE, AsyncStore, Cursor, Ended, Store, new_grant_id
 from ..values.randomness import identifier
 from ..values.tokens import FrozenDict, Grant, bare_grant
+from .clock import Clock
 
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
@@ -56,20 +57,6 @@ R = TypeVar("R")
 
 class ContractBroken(AssertionError):
     """A store didn't do what the contract says."""
-
-
-class Clock:
-    """Time that runs and can be set, forward and back."""
-
-    offset: float = 0.0  # seconds
-
-    def __call__(self) -> float:
-        """Return seconds since 1970-01-01 UTC."""
-        return time.time() + self.offset
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.offset += seconds
 
 
 AnyStore: TypeAlias = Store | AsyncStore

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 NO_SCOPES: frozenset[str] = frozenset()
 T_co = TypeVar("T_co", covariant=True)
+Model = TypeVar("Model")
 
 
 class Hidden(Generic[T_co]):
@@ -92,6 +93,22 @@ class AccessToken:
         "" is no scope: no token has it.
         """
         return self.scopes.issuperset(scope.split(" "))
+
+    def claims_as(self, model: type[Model]) -> Model:
+        """Return the claims as an object of your class, to whose fields they belong by name.
+
+        Args:
+            model: a dataclass, a pydantic model or a msgspec Struct. The values must be what the
+                annotations say; claims without a field are left out, unless the model refuses them.
+
+        Raises:
+            ValueError: a claim is missing, or isn't what its annotation says.
+            TypeError: a class of another kind, or with annotations that can't be checked.
+
+        """
+        from .claims_models import claims_as_model  # few applications need it
+
+        return claims_as_model(model, self.claims)
 
     @property
     def client_id(self) -> str | None:

@@ -87,7 +87,7 @@ async def test_the_scope_is_copied_and_ours_stands_in_the_copy_only(
     await call(app, scope)
     assert scope == before
     assert inside.scope is not scope
-    ours = {"jwt_middleware.token", "user", "auth", "state"}
+    ours = {"jwt_middleware.token", "jwt_middleware.door", "user", "auth", "state"}
     assert inside.scope.keys() - scope.keys() == ours
     assert {name: inside.scope[name] for name in before} == before
     assert inside.scope["jwt_middleware.token"].subject == "alice"

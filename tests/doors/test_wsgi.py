@@ -80,7 +80,7 @@ def answering(body: Any) -> JWTMiddleware:
 # What is handed on
 
 
-def read(given: Environ, *, routes: tuple[Route, ...] = SETTINGS.routes) -> Environ | None:
+def read(given: Environ, *, routes: Iterable[Route] = SETTINGS.routes) -> Environ | None:
     """Return the environment that the application saw, or None where it wasn't called."""
     seen: list[Environ] = []
 

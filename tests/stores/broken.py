@@ -8,7 +8,8 @@ from typing import Any
 
 from jwt_middleware.stores import END_BEFORE, Advanced, Cursor, Ended, Mark, Page
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.testing.store_contract import RETENTION, Clock
+from jwt_middleware.testing import Clock
+from jwt_middleware.testing.store_contract import RETENTION
 from jwt_middleware.values.tokens import Grant, bare_grant
 
 
