@@ -10,7 +10,7 @@ credentials, so that two tokens can't be confused.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol, TypeAlias, cast
@@ -134,7 +134,7 @@ WarmPath: TypeAlias = Callable[[str, str, str | bytes], Entry | None]
 def warm_path(
     get: Callable[[str | bytes], Entry | None],
     timed: Any,
-    ours: Collection[str] = (),
+    ours: Container[str] = (),
     routes: Routes | None = None,
     lets_pass: Callable[[bytes, float, float, float], bool] | None = None,
 ) -> WarmPath:
@@ -143,7 +143,7 @@ def warm_path(
     Args:
         get: returns the entry of credentials.
         timed: an object whose method `time` is the clock.
-        ours: the paths that we answer ourselves.
+        ours: says by `in` whether we answer a path ourselves.
         routes: the rules; None: a token is all that there is to look at.
         lets_pass: takes a grant's octets, a token's life and issue, and the time; says whether the
             grant is known to live. None: there are no grants.

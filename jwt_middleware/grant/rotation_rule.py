@@ -123,13 +123,13 @@ def gate(idle: float) -> float:
 
 def is_use_due(row: Grant, now: float, limits: Limits) -> bool:
     """Say whether a served refresh must be recorded: the last record is old."""
-    return now - row.used_at >= gate(row.idle_limit or limits.idle)
+    return now - row.used_at >= gate(_idle_limit(row, limits))
 
 
 def is_over(row: Grant, now: float, limits: Limits) -> bool:
     """Say whether no refresh token of a grant can be good any more, because none was used."""
     # The latest one was made at most a gate after the last use that is recorded.
-    idle = row.idle_limit or limits.idle
+    idle = _idle_limit(row, limits)
     return now > row.used_at + idle + 2 * gate(idle)
 
 
@@ -137,8 +137,12 @@ def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> 
     # A rotation is always recorded, any other refresh at most once per gate. So the last record may
     # be older than the last use by one gate, which is added to the limit. The token's own time
     # counts, too: it was made by a refresh, whose record a failover may have lost.
-    idle = row.idle_limit or limits.idle
+    idle = _idle_limit(row, limits)
     return now > max(row.used_at, presented.issued_at) + idle + gate(idle)
+
+
+def _idle_limit(row: Grant, limits: Limits) -> float:
+    return row.idle_limit or limits.idle
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:
