@@ -178,19 +178,21 @@ def test_past_the_rows_own_limit_the_first_question_writes_nothing(limit: float 
 
 @given(
     limit=st.none() | st.integers(60, 400 * 86400),
-    used=st.integers(0, 400 * 86400),
     later=st.integers(0, 3600),
-    age=st.integers(0, 900 * 86400),
+    beyond=st.integers(-3600, 3 * 3600),
 )
 def test_a_login_is_over_only_where_no_token_of_it_can_be_served(
-    limit: int | None, used: int, later: int, age: int
+    limit: int | None, later: int, beyond: int
 ) -> None:
     """A list of logins may show one that is over, and never lacks one that isn't."""
-    row = replace(ROW, rotated_at=NOW - used, idle_limit=limit, expires_at=NOW + 900 * 86400)
-    issued_at = row.used_at + min(later, gate(limit or IDLE))  # else its use was recorded
-    token = Presented(row.generation, "any", issued_at, idle=limit)
-    if is_over(row, NOW + age, LIMITS):
-        assert Store(row, NOW + age).exchange(token) is Outcome.GONE
+    idle = limit or IDLE
+    row = replace(ROW, rotated_at=NOW, idle_limit=limit, expires_at=NOW + 900 * 86400)
+    last, now = gate(idle), NOW + idle + beyond  # what is later than `last` was recorded
+    for issued_at in (NOW + min(later, last), NOW + last):
+        token = Presented(row.generation, "any", issued_at, idle=limit)
+        if is_over(row, now, LIMITS):
+            assert Store(row, now).exchange(token) is Outcome.GONE
+    assert is_over(row, now, LIMITS) is (now > NOW + last + idle + last)
 
 
 @refuses("RT-12")

@@ -195,6 +195,17 @@ def test_another_users_login_is_as_one_that_does_not_exist(world: World) -> None
 
 
 @refuses("RT-31")
+def test_what_can_be_no_id_does_not_reach_the_store() -> None:
+    """A store may be unable to take a NUL or half a pair, and would be called unavailable."""
+    with opened(FAULTY, refresh=ON) as world:
+        mine = world.login()
+        world.each(lambda site: site.store.fails.add("advance"))
+        for text in ("\0", "é", "a/b", "x" * 65, ""):
+            assert end(world, text, mine.access_token).status == 404
+        assert end(world, "x" * 64, mine.access_token).status == 503
+
+
+@refuses("RT-31")
 @pytest.mark.parametrize("path", [SESSIONS, f"{SESSIONS}/an-id", OTHERS])
 def test_who_is_no_user_with_a_login_here_is_refused(doors: World, path: str) -> None:
     tokens = doors.login()
