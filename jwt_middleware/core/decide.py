@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
-from ..grant.sessions import Sessions, with_sessions
+from ..grant.sessions import Sessions
 from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
@@ -117,14 +117,11 @@ class Core:
             # decide.
             self._get if self._access_cookie is None and not named else know_nothing,
             self._timed,
-            self._own_paths(),
+            {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
+            self._sessions.path if self._sessions is not None else "",
             self._routes,
             ended.lets_pass if ended is not None else None,
         )
-
-    def _own_paths(self) -> Container[str]:
-        endpoints = self._endpoints.paths if self._endpoints is not None else {}
-        return with_sessions({**self._documents, **endpoints}, self._sessions)
 
     def _cookie_reader(self, issuer: str, header: str) -> AccessCookie | None:
         if self.jars is None or self.jars.access is None:

@@ -10,8 +10,7 @@ the logins of that token's subject alone. Another's id is answered as one that d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
-from typing import Any
+from collections.abc import Callable
 
 from ..jose.strict_json import to_json
 from ..request.cookies import Jars
@@ -127,20 +126,3 @@ def _shown(grant: Grant, own_id: str) -> dict[str, object]:
         "current": grant.id == own_id,
         "client_id": grant.client_id,
     }
-
-
-class _OwnPaths:
-    __slots__ = ("_exact", "_prefix")
-
-    def __init__(self, exact: Collection[str], prefix: str) -> None:
-        self._exact = exact
-        self._prefix = prefix
-
-    def __contains__(self, path: Any) -> bool:
-        # Also a longer segment than `sessions`, for speed: `Core.decide` looks again.
-        return path in self._exact or path.startswith(self._prefix)
-
-
-def with_sessions(paths: Collection[str], sessions: Sessions | None) -> Container[str]:
-    """Return paths of ours, and with them all those that `sessions` may answer."""
-    return paths if sessions is None else _OwnPaths(paths, sessions.path)

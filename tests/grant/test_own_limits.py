@@ -109,8 +109,8 @@ def test_the_label_is_in_the_grant_and_in_no_token() -> None:
 
 
 def test_no_label_is_none_also_if_it_is_empty(doors: World) -> None:
-    for given in ({}, {"label": None}, {"label": ""}):
-        assert doors.row(doors.login(**given).grant_id).label is None
+    for given in (doors.login(), doors.login(label=None), doors.login(label="")):
+        assert doors.row(given.grant_id).label is None
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
