@@ -14,6 +14,10 @@ from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
 from .values.tokens import Grant, Held, Tokens
 
+# The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
+# end.
+_ANYBODY: Any = ...
+
 
 class Issuer:
     """Begin and end grants. Each verb has a twin with `a` in front, for asynchronous code.
@@ -125,7 +129,7 @@ class Issuer:
         )
         return await self._arun(self._begin(self._aissuing(), held, login))
 
-    def revoke(self, grant_id: str, *, subject: str | None = None, reason: str = "revoked") -> bool:
+    def revoke(self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
 
         With `subject`, another user's grant isn't touched, and the answer is False. So give it
@@ -139,7 +143,7 @@ class Issuer:
         return run(self._end(self._issuing(), grant_id, subject, reason))
 
     async def arevoke(
-        self, grant_id: str, *, subject: str | None = None, reason: str = "revoked"
+        self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked"
     ) -> bool:
         """Do what `revoke` does, in asynchronous code."""
         return await self._arun(self._end(self._aissuing(), grant_id, subject, reason))
@@ -189,10 +193,10 @@ class Issuer:
             tokens.cookies += issuing.jars.cleared(held, begun.replaced)
         return tokens
 
-    def _end(self, issuing: Issuing, grant_id: str, subject: str | None, reason: str) -> Flow[bool]:
+    def _end(self, issuing: Issuing, grant_id: str, subject: str, reason: str) -> Flow[bool]:
         _check_text("grant_id", grant_id)
         now = self._settings.clock()
-        if subject is None:
+        if subject is _ANYBODY:
             events = yield from issuing.end_each((grant_id,), reason, now)
         else:
             _check_text("subject", subject)

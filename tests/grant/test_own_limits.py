@@ -280,8 +280,10 @@ def test_a_subject_that_is_no_text_is_an_error(doors: World) -> None:
     tokens = doors.login()
 
     def revoke(site: Site) -> None:
-        with pytest.raises(ValueError, match="subject: must be text, not int"):
-            site.ask("revoke", tokens.grant_id, subject=5)
+        for given in (5, None):
+            with pytest.raises(ValueError, match=r"subject: must be text, not (int|NoneType)"):
+                site.ask("revoke", tokens.grant_id, subject=given)
+        assert site.ask("revoke", tokens.grant_id, subject="") is False
 
     doors.each(revoke)
     assert doors.is_alive(tokens.grant_id)
