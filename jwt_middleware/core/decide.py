@@ -11,6 +11,7 @@ from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
+from ..grant.sessions import Sessions
 from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
@@ -96,14 +97,17 @@ class Core:
         self._documents: dict[str, Document] = documents(settings)
         self.issuing: Issuing | None = None
         self._endpoints: Endpoints | None = None
-        if settings.refresh is not None and settings.refresh.serve and ended is not None:
-            own_keys = self._issuers.own.keys
-            self.issuing = Issuing(
-                settings, settings.refresh, self._ports, ended, own_keys, self.jars
-            )
+        self._sessions: Sessions | None = None
+        group, own_keys = settings.refresh, self._issuers.own.keys
+        if group is not None and group.serve and ended is not None:
+            self.issuing = Issuing(settings, group, self._ports, ended, own_keys, self.jars)
             self._endpoints = Endpoints(
                 self.issuing, self._origins, self._known_origins, self.verify
             )
+            if group.sessions:
+                self._sessions = Sessions(
+                    self.issuing, self._origins, self._authenticate, self.jars
+                )
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
@@ -113,6 +117,7 @@ class Core:
             self._get if self._access_cookie is None and not named else know_nothing,
             self._timed,
             {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
+            self._sessions.path if self._sessions is not None else "",
             self._routes,
             ended.lets_pass if ended is not None else None,
         )
@@ -155,9 +160,7 @@ class Core:
             check_own_origin(request, self._known_origins)
         if rule.public:
             return ANONYMOUS
-        came = self._came(request)
-        if self._access_cookie is not None:
-            came = self._access_cookie.choose(came, request)
+        came = self._credentials(request)
         if came is None:
             # An optional route accepts a missing token, never a bad one. A preflight never carries
             # credentials. It reaches the application only if its origin is configured, because an
@@ -165,13 +168,28 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
+        return (yield from self._admit(came, rule))
+
+    def _authenticate(self, request: Request) -> Flow[Forward]:
+        """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
+        came = self._credentials(request)
+        if came is None:
+            raise MissingCredentials
+        return (yield from self._admit(came, None))
+
+    def _credentials(self, request: Request) -> Credentials | None:
+        came = self._came(request)
+        return came if self._access_cookie is None else self._access_cookie.choose(came, request)
+
+    def _admit(self, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
+        """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
         entry = None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
         if entry is None:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
-        if rule.scopes or rule.is_special:
+        if rule is not None and (rule.scopes or rule.is_special):
             _authorize(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self._check_ended(self._ended, entry, entry.grant_id, now)
@@ -277,6 +295,7 @@ class Core:
         if self._hear is not None:
             self._hear(error)
         ours = self._ours(request)
+        at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
         scope = ""
@@ -284,7 +303,7 @@ class Core:
             scope = self._routes.find(request.method, request.path).scope
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
-        response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
+        response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -301,12 +320,14 @@ class Core:
         )
         return Reply(Response(response.status, headers, body), (*error.events, event))
 
-    def _ours(self, request: Request) -> Document | Endpoints | None:
+    def _ours(self, request: Request) -> Document | Endpoints | Sessions | None:
         """Return our own resource for a request; None: it is for the application."""
         if request.is_websocket:
             return None
         if self._endpoints is not None and request.path in self._endpoints.paths:
             return self._endpoints
+        if self._sessions is not None and request.path in self._sessions:
+            return self._sessions
         return self._documents.get(request.path)
 
 

@@ -169,8 +169,7 @@ class Endpoints:
             # The cookie of a kept token isn't set anew: if the answer came late, it would replace a
             # newer token.
             is_kept = granted.tokens.refresh_token == text.value
-            idle = None if is_kept else int(self._issuing.group.idle_limit)
-            carried = cookies.carry(granted.tokens, jars, idle)
+            carried = cookies.carry(granted.tokens, jars, is_kept=is_kept)
             more = carried.cookies + jars.cleared(held, gone)
             return Reply(self._json(request, carried, more), (granted.event,))
         refused = cast("InvalidGrant", refusal)

@@ -47,9 +47,10 @@ class Jar:
                 "database"
             )
 
-    def set(self, grant_id: str, value: str, max_age: int) -> tuple[str, str]:
-        """Return the Set-Cookie field; `max_age` is in seconds."""
-        return "set-cookie", f"{self.name(grant_id)}={value}; Max-Age={max_age}; {self.attributes}"
+    def set(self, grant_id: str, value: str, max_age: int | None) -> tuple[str, str]:
+        """Return the Set-Cookie field; `max_age` is in seconds, None: until the browser closes."""
+        lasts = "" if max_age is None else f"Max-Age={max_age}; "
+        return "set-cookie", f"{self.name(grant_id)}={value}; {lasts}{self.attributes}"
 
     def clear(self, name: str) -> tuple[str, str]:
         """Return the Set-Cookie field that removes a cookie."""

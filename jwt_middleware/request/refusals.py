@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..jose.strict_json import to_json
-from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
+from ..values.errors import InvalidClient, NotAllowed, NotFound, OAuthError, Unavailable
 from ..values.requests import Headers, Response
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
@@ -17,6 +17,7 @@ _TITLES = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "Not Found",
     405: "Method Not Allowed",
     413: "Content Too Large",
     503: "Service Unavailable",
@@ -73,7 +74,7 @@ class Refusals:
         pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
         if isinstance(error, Unavailable):
             return (("retry-after", str(error.retry_after)), *pragma)
-        if isinstance(error, NotAllowed):
+        if isinstance(error, NotAllowed | NotFound):  # another token wouldn't help
             return (*error.parameters, *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask

@@ -67,6 +67,26 @@ OF_FORMER: Together = (
     ),
 )
 
+# Of each grant: by the settings' limits, or by limits of its own.
+OF_LIMITS: Together = (
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.idle_limit > group.absolute_limit,
+            "is longer than absolute_limit, which no rotation moves",
+            "make it shorter, or absolute_limit longer",
+        ),
+    ),
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.access_lifetime + group.settle > group.idle_limit,
+            "is shorter than access_lifetime and settle: honest clients would be logged out",
+            "make it at least twice access_lifetime",
+        ),
+    ),
+)
+
 OF_REFRESH: Together = (
     (
         "refresh.serve",
@@ -87,29 +107,25 @@ OF_REFRESH: Together = (
         ),
     ),
     (
+        "refresh.sessions",
+        Fault(
+            lambda group: group.sessions and not group.serve,
+            "is on, and a service with serve=False has no endpoints",
+            "leave one of the two out",
+        ),
+    ),
+    (
         "refresh.jwks_path",
         Fault(
-            lambda group: group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke"),
+            lambda group: (
+                group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke")
+                or (group.sessions and f"{group.jwks_path}/".startswith(f"{group.path}/sessions/"))
+            ),
             "is another endpoint's path",
             "give it one of its own",
         ),
     ),
-    (
-        "refresh.idle_limit",
-        Fault(
-            lambda group: group.idle_limit > group.absolute_limit,
-            "is longer than absolute_limit, which no rotation moves",
-            "make it shorter, or absolute_limit longer",
-        ),
-    ),
-    (
-        "refresh.idle_limit",
-        Fault(
-            lambda group: group.access_lifetime + group.settle > group.idle_limit,
-            "is shorter than access_lifetime and settle: honest clients would be logged out",
-            "make it at least twice access_lifetime",
-        ),
-    ),
+    *OF_LIMITS,
     (
         "refresh.sync_limit",
         Fault(

@@ -98,17 +98,20 @@ class Cookies:
         if jars.access is not None:
             jars.access.check_size(tokens.access_token)
 
-    def carry(self, tokens: Tokens, jars: Jars, idle: int | None) -> Tokens:
+    def carry(self, tokens: Tokens, jars: Jars, *, is_kept: bool = False) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry.
 
-        `idle` is how long the browser keeps the refresh cookie, in seconds; None: the browser has
-        the cookie already.
+        `is_kept`: the browser has the refresh cookie already. It keeps cookies for as long as the
+        tokens serve; those of a session until it is closed.
         """
         grant_id, access, cookies = tokens.grant_id, jars.access, []
-        if idle is not None:
+        idle, life = tokens["refresh_token_timeout"], tokens["expires_in"]
+        if tokens.is_session:
+            idle = life = None
+        if not is_kept:
             cookies.append(jars.refresh.set(grant_id, tokens.refresh_token, idle))
         if access is not None:
-            cookies.append(access.set(grant_id, tokens.access_token, tokens["expires_in"]))
+            cookies.append(access.set(grant_id, tokens.access_token, life))
         hidden = ("refresh_token",) if access is None else ("refresh_token", "access_token")
         members = {name: value for name, value in tokens.items() if name not in hidden}
         return Tokens(
@@ -116,6 +119,7 @@ class Cookies:
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
             grant_id=grant_id,
+            is_session=tokens.is_session,
             cookies=tuple(cookies),
         )
 
@@ -178,10 +182,11 @@ class Refresh:
         former: what signed them before a change, each until a date, so that the change logs no user
             out.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
-        claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
-            the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
+        claims_for: called with the `Grant` at every login and refresh: returns the application's
+            claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
-        path: where the endpoints `/refresh` and `/revoke` are.
+        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions`.
+        sessions: mount `/sessions`, where users see and end their own logins ("your devices").
         jwks_path: where the key set is, when tokens are signed asymmetrically.
         metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
             is a URL. False where something else does that.
@@ -221,6 +226,7 @@ class Refresh:
     )
     client_id: str = setting("first-party", field_checks.client_name)
     path: str = setting("/auth", field_checks.endpoint_path)
+    sessions: bool = setting(False, field_checks.true_or_false)
     jwks_path: str = setting("/.well-known/jwks.json", field_checks.endpoint_path)
     metadata: bool = setting(True, field_checks.true_or_false)
     public_url: str = setting("", field_checks.root_url)

@@ -245,6 +245,23 @@ def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> Non
 
 
 @_case
+def _each_grant_lasts_as_long_as_it_says(store: Store, clock: Clock) -> None:
+    """Grants of one subject end each at its own time: none keeps another alive, or ends it."""
+    subject = identifier()
+    long, short, middle = (
+        _added(store, clock, subject=subject, life=life) for life in (13 * MONTH, 100.0, MONTH)
+    )
+    for left, over in (((middle, long), short), ((long,), middle)):
+        clock.advance(over.expires_at - clock() + SKEW + 1)
+        _expect(_ids(store.grants(subject)), _ids(left), "living, the newest first")
+        _expect(store.advance(over.id, 1, 2, None).advanced, False, "what is over advanced")
+        for grant in left:
+            _same_row(_row_or_none(store, grant), grant)
+    clock.advance(12 * MONTH - 3 * SKEW - 3)
+    _rotated(store, clock, long)
+
+
+@_case
 def _advance_of_nothing_returns_nothing(store: Store, clock: Clock) -> None:
     """For an id that doesn't exist `advance` returns no row, and makes none."""
     for target in (1, 2, 1):

@@ -115,6 +115,26 @@ class InsufficientAuthentication(OAuthError):
             self.parameters += (("max_age", str(max_age)),)
 
 
+class NoLogin(OAuthError):
+    """The token is good, but belongs to no user's login here, which the endpoint is about."""
+
+    status, error = 403, "insufficient_scope"
+    description = "This endpoint needs an access token that a user got by a login here"
+
+    def __init__(self) -> None:
+        super().__init__(reasons.NO_LOGIN)
+
+
+class NotFound(OAuthError):
+    """The user has no login of this id, whether another user has or nobody (RFC 9110 s15.5.5)."""
+
+    status, error = 404, "not_found"
+    description = "You have no login of this id"
+
+    def __init__(self) -> None:
+        super().__init__(reasons.NO_SESSION)
+
+
 class NotAllowed(OAuthError):
     """The endpoint doesn't know this method (RFC 9110 s15.5.6)."""
 

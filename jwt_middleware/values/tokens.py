@@ -144,7 +144,8 @@ class AccessToken:
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
-    Times are seconds since 1970-01-01 UTC. Nothing in it works as a token.
+    Times are seconds since 1970-01-01 UTC. Nothing in it works as a token. A list of a user's
+    devices needs `id`, `label`, `created_at` (the login), `used_at` and `expires_at`.
     """
 
     id: str  # a letter and 128 random bits; travels as the claim `sid`
@@ -160,10 +161,18 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
-    last_used_at: float | None = None  # the last recorded use without a rotation
-    label: str | None = field(default=None, repr=False)  # what its user calls it
+    last_used_at: float | None = None  # the last recorded use without a rotation; see `used_at`
+    label: str | None = field(default=None, repr=False)  # what its user calls it: a device, say
     idle_limit: float | None = None  # seconds; None: that of the settings
     is_session: bool = False  # the client drops its tokens when it is closed
+
+    @property
+    def used_at(self) -> float:
+        """Return the time of the last refresh that was recorded, or of the login.
+
+        A later one may be missing for an hour, or for a tenth of the idle limit if that is less.
+        """
+        return max(self.rotated_at, self.last_used_at or 0.0)
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as it is after a rotation."""
@@ -316,7 +325,7 @@ class Tokens(FrozenDict):
     tells a page which login this answer is about.
     """
 
-    __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
+    __slots__ = ("access_token", "cookies", "grant_id", "is_session", "refresh_token")
 
     def __init__(
         self,
@@ -325,12 +334,14 @@ class Tokens(FrozenDict):
         access_token: str,
         refresh_token: str,
         grant_id: str,
+        is_session: bool = False,
         cookies: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(members)
         self.access_token = access_token
         self.refresh_token = refresh_token
         self.grant_id = grant_id
+        self.is_session = is_session  # the cookies go when the browser is closed
         self.cookies = cookies
 
     def __repr__(self) -> str:

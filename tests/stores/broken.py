@@ -282,6 +282,14 @@ class KeepsNoLabel(Broken):
         return super().add(replace(grant, label=None), limit)
 
 
+class KeepsASubjectAlive(Broken):
+    """As with one key for all grants of a subject, that expires with the last."""
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        ends = [one.expires_at for one in self.grants(grant.subject)]
+        return super().add(replace(grant, expires_at=max(ends, default=grant.expires_at)), limit)
+
+
 class IgnoresTheHorizon(Broken):
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
         return super().ended(cursor, self._retention)
@@ -576,6 +584,7 @@ FAULTS: dict[type[Broken], str] = {
     RecordsAReadAsAUse: "advance_to_the_same_generation_reads",
     LosesTheUseByARotation: "use_stays_whatever_comes_after",
     KeepsNoLabel: "what_a_login_brings_of_its_own_stays",
+    KeepsASubjectAlive: "each_grant_lasts_as_long_as_it_says",
     IgnoresTheHorizon: "ended_begins_with_the_horizon",
     EndsAgain: "end_is_for_ever",
     EndsAtUnknownTimes: "end_is_for_ever",
