@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
@@ -17,6 +18,7 @@ from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
+from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
@@ -84,7 +86,11 @@ class Core:
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
         self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
-        self._access_cookie = self._cookie_reader(settings.issuer, header)
+        forms = cookies is not None and cookies.forms
+        check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
+        self._access_cookie = self._cookie_reader(settings.issuer, check)
+        self._pages = self._pages_of(settings, check)
+        self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
         self._came = partial(in_named_header, name=named) if named else in_header
         resource = settings.resource
@@ -103,7 +109,7 @@ class Core:
                 settings, settings.refresh, self._ports, ended, own_keys, self.jars
             )
             self._endpoints = Endpoints(
-                self.issuing, self._origins, self._known_origins, self.verify
+                self.issuing, self._origins, self._known_origins, self.verify, self._pages
             )
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
@@ -118,7 +124,21 @@ class Core:
             ended.lets_pass if ended is not None else None,
         )
 
-    def _cookie_reader(self, issuer: str, header: str) -> AccessCookie | None:
+    def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
+        group = settings.refresh
+        if not settings.login_url or group is None or self.jars is None:
+            return None
+        continue_path = f"{group.path}/continue"
+        return Pages(
+            login_url=settings.login_url,
+            continue_path=continue_path,
+            is_endpoint=lambda path: self._at(path) is not None,
+            root=urlsplit(group.public_url).path,
+            jars=self.jars,
+            check=check,
+        )
+
+    def _cookie_reader(self, issuer: str, check: Callable[[Request], None]) -> AccessCookie | None:
         if self.jars is None or self.jars.access is None:
             return None
         own_keys, cache = self._issuers.own.keys, self._cache
@@ -126,7 +146,7 @@ class Core:
         return AccessCookie(
             self.jars,
             self.jars.access,
-            check=partial(check_sender, header=header, origins=self._known_origins),
+            check=check,
             issuer=issuer,
             has_key=lambda kid: kid in own_keys.fresh.keys,
             has_ended=ended.__contains__,
@@ -155,8 +175,10 @@ class Core:
         ):
             check_own_origin(request, self._known_origins)
         if rule.public:
+            if self._pages is not None:
+                self._pages.check_login(request)
             return ANONYMOUS
-        came = self._came(request)
+        by_header = came = self._came(request)
         if self._access_cookie is not None:
             came = self._access_cookie.choose(came, request)
         if came is None:
@@ -166,6 +188,19 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
+        if not (rule.optional and self._has_pages and by_header is None):
+            return (yield from self._admit(came, rule))
+        try:
+            return (yield from self._admit(came, rule))
+        except InvalidToken as error:
+            # The token was good once. Pages with forms have no script that would refresh it, and
+            # this one is for those who aren't logged in, too.
+            if error.reason not in (reasons.EXPIRED, reasons.GRANT_ENDED):
+                raise
+            return ANONYMOUS
+
+    def _admit(self, came: Credentials, rule: RouteRule) -> Flow[Forward]:
+        """Return the decision about a token under a rule that reads one. Raises OAuthError."""
         entry = None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
@@ -268,7 +303,9 @@ class Core:
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
         scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
-        response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
+        response = self._pages.instead(request, error) if self._pages is not None else None
+        if response is None:
+            response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -277,7 +314,7 @@ class Core:
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
             reason=error.reason,
-            status=error.status,
+            status=response.status,
             method=_told(request.method),
             path=_told(request.path),
             detail=error.detail,
@@ -287,11 +324,12 @@ class Core:
 
     def _ours(self, request: Request) -> Document | Endpoints | None:
         """Return our own resource for a request; None: it is for the application."""
-        if request.is_websocket:
-            return None
-        if self._endpoints is not None and request.path in self._endpoints.paths:
+        return None if request.is_websocket else self._at(request.path)
+
+    def _at(self, path: str) -> Document | Endpoints | None:
+        if self._endpoints is not None and path in self._endpoints.paths:
             return self._endpoints
-        return self._documents.get(request.path)
+        return self._documents.get(path)
 
 
 # A token that somebody put into a URL by mistake must not reach a log: it is cut out.

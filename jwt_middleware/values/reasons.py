@@ -58,6 +58,8 @@ METHOD = Reason("method_not_allowed")
 COOKIE_TWICE = Reason("cookie_twice")
 COOKIE_MISNAMED = Reason("cookie_misnamed")
 CROSS_SITE = Reason("cross_site")
+NAVIGATION = Reason("navigation_only")
+NEXT = Reason("next_not_local")
 
 UNAVAILABLE = Reason("unavailable")
 STORE = Reason("store_unavailable")
