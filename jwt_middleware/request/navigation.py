@@ -40,6 +40,12 @@ VARY = (
     "vary",
     "Accept, Authorization, Cookie, Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site, Sec-Purpose",
 )
+_REDIRECT: Headers = (
+    ("content-type", "text/plain"),
+    ("content-length", "0"),
+    ("cache-control", "no-store"),
+    VARY,
+)
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>One moment</title>'
     '<meta http-equiv="refresh" content="0;url={url}"><p><a href="{url}">Continue</a></p></html>'
@@ -208,8 +214,7 @@ class Pages:
 
 def redirect(status: int, location: str, more: Headers = ()) -> Response:
     """Return a redirect that no cache keeps."""
-    headers = (("location", location), ("content-length", "0"), ("cache-control", "no-store"), VARY)
-    return Response(status, headers + more, b"")
+    return Response(status, (("location", location), *_REDIRECT, *more), b"")
 
 
 def _quoted(text: str) -> str:
