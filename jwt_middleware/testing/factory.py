@@ -12,6 +12,7 @@ from ..settings.settings import Settings, wall_clock
 from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
+from .page_attacks import page_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 
@@ -113,10 +114,14 @@ class TokenFactory:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
         return {"Authorization": f"Bearer {self.token(header=header, **claims)}"}
 
-    def attacks(self) -> tuple[Attack, ...]:
+    def attacks(self, settings: Settings | None = None) -> tuple[Attack, ...]:
         """Return hostile requests, each spoilt in one way and otherwise good.
 
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
-        tokens in the Authorization header; `Attack` says what to expect.
+        tokens in the Authorization header; `Attack` says what to expect. With `settings`, which
+        trust this factory, there are those on pages with forms, too, where such are served: each
+        has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie field.
         """
-        return tuple(catalogue(self.key, self.header(), self.claims()))
+        forge = Forge(self.key, self.header(), self.claims())
+        more = () if settings is None else page_attacks(forge, settings)
+        return (*catalogue(self.key, self.header(), self.claims()), *more)
