@@ -82,8 +82,8 @@ def is_local(text: str) -> bool:
     return (
         len(text) <= MAX_NEXT
         and _NEXT.fullmatch(text) is not None
-        and not is_odd(path)
-        and not is_odd(unquote(path))  # the application may redirect to what it has decoded
+        # Decoded, as the application will see it: it may redirect to what it has seen.
+        and not is_odd(unquote(path))
     )
 
 

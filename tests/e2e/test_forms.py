@@ -413,7 +413,7 @@ def test_a_form_of_another_site_changes_nothing(
 
 @refuses("RT-27", "RT-32")
 def test_another_site_plants_no_login(site: Site, page: Page) -> None:
-    site.module.USERS["mallory"] = ""  # type: ignore[attr-defined]
+    site.module.USERS["mallory"] = ""
     page.goto(f"{site.elsewhere}/form?{site.url}/login?next=/notes")
     page.get_by_role("button").click()
     page.wait_for_url(f"{site.url}/login?next=/notes")

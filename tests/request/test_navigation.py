@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from jwt_middleware import AccessToken, Cookies, Route, Tokens, current_token
 from jwt_middleware.process.current_token import CURRENT
-from jwt_middleware.request.navigation import MAX_NEXT, is_ahead, is_local, is_navigation
+from jwt_middleware.request.navigation import (
+    MAX_NEXT,
+    Pages,
+    is_ahead,
+    is_local,
+    is_navigation,
+)
+from jwt_middleware.values.errors import InvalidRequest
 from jwt_middleware.values.events import Reused
 from jwt_middleware.values.requests import Request
 from tests.browser import Browser, access_name, refresh_name
@@ -230,7 +237,7 @@ def test_other_methods_are_refused_as_ever(world: World) -> None:
 )
 def test_next_is_the_address_as_the_browser_has_it(path: str, query: str, expected: str) -> None:
     # Without scopes in the rules, no path is refused because it is odd.
-    settings = SETTINGS | {"routes": ROUTES[:1]}
+    settings: dict[str, Any] = SETTINGS | {"routes": ROUTES[:1]}
     with opened(DOORS[:1], **settings) as world:
         answer = world.send("GET", path, headers=load(), query=query)
         assert goes_to(answer) == (303, "/login", expected)
@@ -241,7 +248,7 @@ def test_next_is_the_address_as_the_browser_has_it(path: str, query: str, expect
     "path", ["//evil.example/a", "/\\evil.example", "/a/../b", "/a;b", "/a\x01"]
 )
 def test_an_odd_path_is_no_next(path: str) -> None:
-    settings = SETTINGS | {"routes": ROUTES[:1]}
+    settings: dict[str, Any] = SETTINGS | {"routes": ROUTES[:1]}
     with opened(DOORS, **settings) as world:
         assert goes_to(world.send("GET", path, headers=load())) == (303, "/login", "/")
     with opened(DOORS, **SETTINGS) as world:  # where a rule asks for a scope
@@ -273,10 +280,27 @@ def test_a_root_that_the_server_does_not_say_is_that_of_the_public_url() -> None
         assert goes_to(answer) == (303, "/shop/login", "/shop/notes")
 
 
+def test_a_plain_request_has_a_place_too() -> None:
+    pages = Pages(
+        login_url="/login",
+        continue_path=CONTINUE,
+        is_endpoint={CONTINUE}.__contains__,
+        root="",
+        jars=Cookies(access=True).jars(ISSUER),
+        check=lambda _: None,
+    )
+    request = Request("GET", "/login", {}.get, place=("/shop", "next=/shop/auth/continue"))
+    with pytest.raises(InvalidRequest, match="next_not_local"):
+        pages.check_login(request)
+    response = pages.to_login(request, "/shop/a?b=c")
+    assert ("location", "/shop/login?next=/shop/a%3Fb%3Dc") in response.headers
+
+
 @refuses("RT-32")
 @pytest.mark.parametrize("root", ["//evil.example", "/\\evil.example", "/a b", "/.."])
 def test_a_root_that_a_client_may_have_named_is_not_repeated(root: str) -> None:
-    with opened(DOORS[1:], **(SETTINGS | {"routes": ROUTES[:1]})) as world:
+    settings: dict[str, Any] = SETTINGS | {"routes": ROUTES[:1]}
+    with opened(DOORS[1:], **settings) as world:
         status, path, next_ = goes_to(world.send("GET", "/notes", headers=load(), root=root))
         assert (status, path, next_) == (303, "/login", "/notes")
 
@@ -636,6 +660,12 @@ def test_the_login_page_sees_no_other(world: World, query: str) -> None:
         assert (answer.status, answer.reason) == (400, "next_not_local")
 
 
+def test_on_other_public_pages_next_is_the_applications() -> None:
+    settings: dict[str, Any] = SETTINGS | {"routes": (*ROUTES, Route("/open", public=True))}
+    with opened(DOORS, **settings) as world:
+        assert world.send("GET", "/open", headers=load(), query="next=//x.example").reached
+
+
 @refuses("RT-32", "RT-27")
 def test_another_site_does_not_log_in(world: World) -> None:
     answer = world.send("POST", "/login", headers=load("cross-site", Origin=EVIL))
@@ -666,7 +696,7 @@ def test_without_a_login_page_there_is_no_such_endpoint() -> None:
 @accepts("RT-32")
 @pytest.mark.parametrize("only", ["login_url", "forms"])
 def test_an_old_login_counts_as_none_on_an_optional_route(only: str) -> None:
-    settings = SETTINGS | {
+    settings: dict[str, Any] = SETTINGS | {
         "login_url": "/login" if only == "login_url" else "",
         "refresh": {"cookies": Cookies(access=True, forms=only == "forms")},
     }
@@ -706,7 +736,7 @@ def test_a_forged_one_never_does(browser: Browser) -> None:
 
 
 def test_without_pages_nothing_has_changed_there() -> None:
-    settings = {"routes": ROUTES, "refresh": {"cookies": Cookies(access=True)}}
+    settings: dict[str, Any] = {"routes": ROUTES, "refresh": {"cookies": Cookies(access=True)}}
     with opened(DOORS, **settings) as world:
         browser = Browser(world)
         browser.login()
