@@ -163,7 +163,21 @@ class Core:
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
         except OAuthError as error:
+            if self._has_pages and self._is_old_login(request, error):
+                return ANONYMOUS
             return self.refuse(request, error)
+
+    def _is_old_login(self, request: Request, error: OAuthError) -> bool:
+        """Say whether a cookie that was good once came to a route that is for everyone."""
+        # Pages with forms have no script that would refresh the token. In a header it is a
+        # client's, which is told.
+        return (
+            isinstance(error, InvalidToken)
+            and error.reason in (reasons.EXPIRED, reasons.GRANT_ENDED)
+            and self._ours(request) is None
+            and self._routes.find(request.method, request.path).optional
+            and self._came(request) is None
+        )
 
     def _let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
@@ -178,7 +192,7 @@ class Core:
             if self._pages is not None:
                 self._pages.check_login(request)
             return ANONYMOUS
-        by_header = came = self._came(request)
+        came = self._came(request)
         if self._access_cookie is not None:
             came = self._access_cookie.choose(came, request)
         if came is None:
@@ -188,19 +202,6 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        if not (rule.optional and self._has_pages and by_header is None):
-            return (yield from self._admit(came, rule))
-        try:
-            return (yield from self._admit(came, rule))
-        except InvalidToken as error:
-            # The token was good once. Pages with forms have no script that would refresh it, and
-            # this one is for those who aren't logged in, too.
-            if error.reason not in (reasons.EXPIRED, reasons.GRANT_ENDED):
-                raise
-            return ANONYMOUS
-
-    def _admit(self, came: Credentials, rule: RouteRule) -> Flow[Forward]:
-        """Return the decision about a token under a rule that reads one. Raises OAuthError."""
         entry = None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jwt_middleware import AccessToken, Cookies, Route, Tokens, current_token
+from jwt_middleware import AccessToken, Cookies, Grant, Route, Tokens, current_token
 from jwt_middleware.process.current_token import CURRENT
 from jwt_middleware.request.navigation import (
     MAX_NEXT,
@@ -289,7 +289,7 @@ def test_a_plain_request_has_a_place_too() -> None:
         jars=Cookies(access=True).jars(ISSUER),
         check=lambda _: None,
     )
-    request = Request("GET", "/login", {}.get, place=("/shop", "next=/shop/auth/continue"))
+    request = Request("GET", "/login", lambda _: None, place=("/shop", "next=/shop/auth/continue"))
     with pytest.raises(InvalidRequest, match="next_not_local"):
         pages.check_login(request)
     response = pages.to_login(request, "/shop/a?b=c")
@@ -743,6 +743,28 @@ def test_without_pages_nothing_has_changed_there() -> None:
         lapse(browser)
         answer = browser.request("GET", "/home", load())
         assert (answer.status, answer.reason) == (401, "expired")
+
+
+@refuses("RT-32")
+def test_an_endpoint_below_an_optional_route_is_no_application() -> None:
+    def claims_for(_: Grant) -> dict[str, Any]:
+        world.clock.forward(hook_takes)
+        return {}
+
+    hook_takes = 0
+    group = SETTINGS["refresh"] | {"claims_for": claims_for}
+    settings: dict[str, Any] = SETTINGS | {
+        "routes": (*ROUTES, Route("/auth/*", optional=True)),
+        "refresh": group,
+    }
+    with opened(DOORS, **settings) as world:
+        browser = Browser(world)
+        browser.login()
+        lapse(browser)
+        hook_takes = HOUR  # the new token has expired before it is checked
+        answer = continues(browser)
+        assert goes_to(answer) == (303, "/login", "/notes")
+        assert answer.reason == "expired"
 
 
 # --- a log-out
