@@ -495,7 +495,7 @@ def test_there_is_advice_for_whatever_a_request_with_a_token_can_meet() -> None:
         *(reasons.MISSING, reasons.CREDENTIALS_TWICE, reasons.KEY_MISMATCH, reasons.CLIENT),
         *(reasons.SCOPE_WIDENED, reasons.CLIENT_AUTHENTICATION, reasons.TOKEN_TYPE),
         *(reasons.PARAMETER, reasons.CONTENT_TYPE, reasons.METHOD, reasons.UNAVAILABLE),
-        reasons.CLAIMS_HOOK,
+        *(reasons.CLAIMS_HOOK, reasons.NAVIGATION, reasons.NEXT),
     }
     assert REASONS - others == set(ADVICE)
 
