@@ -200,7 +200,7 @@ async def _no_message() -> Message:
 
 
 class _ASGIRequest(Request):
-    __slots__ = ("_headers", "_receive")
+    __slots__ = ("_headers", "_receive", "_scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.is_websocket = scope["type"] == "websocket"
@@ -220,6 +220,7 @@ class _ASGIRequest(Request):
         self.credentials = credentials[0] if len(credentials) == 1 else None
         self.is_body_asked_for = False
         self._receive = receive
+        self._scope = scope
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")
@@ -227,6 +228,10 @@ class _ASGIRequest(Request):
         if not found:
             return None
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
+
+    def place(self) -> tuple[str, str]:
+        query: bytes = self._scope.get("query_string") or b""
+        return self._scope.get("root_path") or "", query.decode("latin-1")
 
     def body(self, limit: int) -> Awaitable[Hidden[bytes]]:
         self.is_body_asked_for = True

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from .grant.issuing import Issuing
 from .grant.login import Login, begin
+from .process.current_token import current_token
 from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
-from .values.tokens import Grant, Held, Tokens
+from .values.tokens import Grant, Held, Tokens, add_cookies
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.
@@ -42,6 +43,8 @@ class Issuer:
             )
         self._settings = settings
         self._runtime = Runtime.of(settings)
+        cookies = settings.refresh.cookies
+        self._jars = cookies.jars(settings.issuer) if cookies is not None else None
 
     def issue(
         self,
@@ -169,6 +172,25 @@ class Issuer:
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
         """Do what `grants` does, in asynchronous code."""
         return await self._arun(self._living(self._aissuing(), subject))
+
+    def clear_cookies(self, response: Any, grant_id: str | None = None) -> None:
+        """Add the Set-Cookie fields that remove a login's cookies: for a log-out by a form.
+
+        `response` is one of Flask, Starlette, FastAPI, Django or the like, as for
+        `Tokens.set_cookies`. Without `grant_id` the login is the request's own, that of
+        `current_token()`. It doesn't end: `revoke` it first, because a copy of a cookie stays good.
+
+        Raises:
+            ValueError: there is no such login, say on a public route, where no token is read.
+
+        """
+        if grant_id is None:
+            token = current_token()
+            grant_id = token.grant_id if token is not None else None
+        _check_text("grant_id", grant_id)
+        found = (self._jars.refresh, self._jars.access) if self._jars is not None else ()
+        name = cast("str", grant_id)
+        add_cookies(response, tuple(jar.clear(jar.name(name)) for jar in found if jar is not None))
 
     # --- the flows, and what they need for each kind of caller
 

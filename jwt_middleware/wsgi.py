@@ -172,6 +172,9 @@ class _WSGIRequest(Request):
         value: str | None = self._environ.get(key if key in _PLAIN else f"HTTP_{key}")
         return value or None if key in _PLAIN else value
 
+    def place(self) -> tuple[str, str]:
+        return self._environ.get("SCRIPT_NAME") or "", self._environ.get("QUERY_STRING") or ""
+
     def body(self, limit: int) -> Hidden[bytes]:
         self.is_body_asked_for = True
         return Body(self._environ).read(limit)

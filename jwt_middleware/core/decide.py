@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.endpoints import Endpoints
@@ -18,6 +19,7 @@ from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
+from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
@@ -84,7 +86,11 @@ class Core:
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
         self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
-        self._access_cookie = self._cookie_reader(settings.issuer, header)
+        forms = cookies is not None and cookies.forms
+        check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
+        self._access_cookie = self._cookie_reader(settings.issuer, check)
+        self._pages = self._pages_of(settings, check)
+        self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
         self._came = partial(in_named_header, name=named) if named else in_header
         resource = settings.resource
@@ -102,7 +108,7 @@ class Core:
         if group is not None and group.serve and ended is not None:
             self.issuing = Issuing(settings, group, self._ports, ended, own_keys, self.jars)
             self._endpoints = Endpoints(
-                self.issuing, self._origins, self._known_origins, self.verify
+                self.issuing, self._origins, self._known_origins, self.verify, self._pages
             )
             if group.sessions:
                 self._sessions = Sessions(
@@ -122,7 +128,21 @@ class Core:
             ended.lets_pass if ended is not None else None,
         )
 
-    def _cookie_reader(self, issuer: str, header: str) -> AccessCookie | None:
+    def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
+        group = settings.refresh
+        if not settings.login_url or group is None or self.jars is None:
+            return None
+        continue_path = f"{group.path}/continue"
+        return Pages(
+            login_url=settings.login_url,
+            continue_path=continue_path,
+            is_endpoint=lambda path: self._at(path) is not None,
+            root=urlsplit(group.public_url).path,
+            jars=self.jars,
+            check=check,
+        )
+
+    def _cookie_reader(self, issuer: str, check: Callable[[Request], None]) -> AccessCookie | None:
         if self.jars is None or self.jars.access is None:
             return None
         own_keys, cache = self._issuers.own.keys, self._cache
@@ -130,7 +150,7 @@ class Core:
         return AccessCookie(
             self.jars,
             self.jars.access,
-            check=partial(check_sender, header=header, origins=self._known_origins),
+            check=check,
             issuer=issuer,
             has_key=lambda kid: kid in own_keys.fresh.keys,
             has_ended=ended.__contains__,
@@ -147,7 +167,21 @@ class Core:
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
         except OAuthError as error:
+            if self._has_pages and self._is_old_login(request, error):
+                return ANONYMOUS
             return self.refuse(request, error)
+
+    def _is_old_login(self, request: Request, error: OAuthError) -> bool:
+        """Say whether a cookie that was good once came to a route that is for everyone."""
+        # Pages with forms have no script that would refresh the token. In a header it is a
+        # client's, which is told.
+        return (
+            isinstance(error, InvalidToken)
+            and error.reason in (reasons.EXPIRED, reasons.GRANT_ENDED)
+            and self._ours(request) is None
+            and self._routes.find(request.method, request.path).optional
+            and self._came(request) is None
+        )
 
     def _let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
@@ -159,6 +193,8 @@ class Core:
         ):
             check_own_origin(request, self._known_origins)
         if rule.public:
+            if self._pages is not None:
+                self._pages.check_login(request)
             return ANONYMOUS
         came = self._credentials(request)
         if came is None:
@@ -303,7 +339,9 @@ class Core:
             scope = self._routes.find(request.method, request.path).scope
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
-        response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
+        response = self._pages.instead(request, error) if self._pages is not None else None
+        if response is None:
+            response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -312,7 +350,7 @@ class Core:
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
             reason=error.reason,
-            status=error.status,
+            status=response.status,
             method=_told(request.method),
             path=_told(request.path),
             detail=error.detail,
@@ -322,13 +360,14 @@ class Core:
 
     def _ours(self, request: Request) -> Document | Endpoints | Sessions | None:
         """Return our own resource for a request; None: it is for the application."""
-        if request.is_websocket:
-            return None
-        if self._endpoints is not None and request.path in self._endpoints.paths:
+        return None if request.is_websocket else self._at(request.path)
+
+    def _at(self, path: str) -> Document | Endpoints | Sessions | None:
+        if self._endpoints is not None and path in self._endpoints.paths:
             return self._endpoints
-        if self._sessions is not None and request.path in self._sessions:
+        if self._sessions is not None and path in self._sessions:
             return self._sessions
-        return self._documents.get(request.path)
+        return self._documents.get(path)
 
 
 # A token that somebody put into a URL by mistake must not reach a log: it is cut out.

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ..keys.key_sources import unusable
 from ..keys.signer import ExternalKey
 from ..request.origins import is_loopback
+from ..request.routes import Routes
 from ..token.profiles import RFC_9068
 from ..token.refresh import from_text
 from .checking import Fault
@@ -41,6 +42,14 @@ OF_COOKIES: Together = (
             lambda group: group.name == group.access_name,
             "is the refresh cookie's name, too",
             "give each its own",
+        ),
+    ),
+    (
+        "refresh.cookies.forms",
+        Fault(
+            lambda group: group.forms and not group.access,
+            "is for forms, which send no Authorization field: the access token must be in a cookie",
+            "Cookies(access=True, forms=True)",
         ),
     ),
 )
@@ -185,6 +194,69 @@ OF_SETTINGS: Together = (
     (
         "trusted_issuers",
         Fault(_named_twice, "has {!r} twice, or it is `issuer`", "name each once"),
+    ),
+)
+
+
+def _has_no_pages(settings: Any) -> bool:
+    group = settings.refresh
+    return group is None or not (group.serve and group.cookies and group.cookies.access)
+
+
+def _endpoints(group: Any) -> tuple[str, ...]:
+    named = ("refresh", "revoke", "continue")
+    return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
+
+
+def _plants_logins(settings: Any) -> bool:
+    """Say whether other sites' forms reach the login page."""
+    rule = Routes(settings.routes).find("POST", settings.login_url)
+    return (rule.public or rule.optional) and not rule.own_origin
+
+
+OF_PAGES: Together = (  # where `Settings.login_url` is a path
+    (
+        "login_url",
+        Fault(
+            _has_no_pages,
+            "is for page loads, which bring their access token in a cookie of ours",
+            'refresh=Refresh(store="...", cookies=Cookies(access=True, forms=True))',
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            lambda settings: settings.login_url in _endpoints(settings.refresh),
+            "is an endpoint of ours, which sends page loads to it",
+            "the path of the application's own login page",
+        ),
+    ),
+    (
+        "refresh.jwks_path",
+        Fault(
+            lambda settings: settings.refresh.jwks_path == f"{settings.refresh.path}/continue",
+            "is another endpoint's path",
+            "give it one of its own",
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            lambda settings: (
+                not Routes(settings.routes).find("GET", settings.login_url).public
+                and settings.login_url
+            ),
+            "isn't public, so that the way to it would lead to it",
+            'routes=(Route("{}", public=True, own_origin=True), ...)',
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            _plants_logins,
+            "takes forms of other sites, which could log the user in as somebody else",
+            "own_origin=True in its Route",
+        ),
     ),
 )
 

@@ -43,6 +43,7 @@ class Cookies:
     The refresh token is always in a cookie, the access token only with `access=True`. Unless its
     method is safe, a request that relies on a cookie must carry the `header`, and come from our own
     origin or one of `Settings.origins`. A WebSocket handshake must only come from such an origin.
+    With `forms` a form of our own pages needs no header.
 
     Args:
         name: the refresh cookie's name is `__Host-`, then this, then characters of the grant's id.
@@ -53,6 +54,8 @@ class Cookies:
             from another site.
         header: a header field that our scripts send, and that forms and browsers by themselves
             don't.
+        forms: whether a POST needs no `header` where the browser says that it comes from this very
+            origin (`Sec-Fetch-Site: same-origin`), for pages with HTML forms.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -68,6 +71,7 @@ class Cookies:
         choice("Strict", "Lax", remedy="None would be an invitation"),
     )
     header: str = setting("X-Requested-With", header_names.own_header)
+    forms: bool = setting(False, field_checks.true_or_false)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")

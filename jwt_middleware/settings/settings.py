@@ -19,7 +19,7 @@ from ..values.errors import ConfigurationError
 from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
-from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
+from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Resource, TokenCache, TrustedIssuer
 from .issuing_groups import Refresh
 from .refresh_secrets import former_secrets, present_secrets
@@ -90,6 +90,9 @@ class Settings:
         resource: publish what clients must know to get a token for this service, and name the place
             in every challenge.
         routes: the rules for paths. A path without a rule needs a valid token.
+        login_url: the path of the login page, for pages whose tokens are in cookies: a page load
+            without a valid token goes there (303), with `next`, if the refresh cookie can't help.
+            A script's request is refused as ever (401). "": all are refused.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         credentials_header: another header field in which a gateway hands the token on, alone,
@@ -134,6 +137,7 @@ class Settings:
         ),
     )
     routes: Several[Route] = setting((), field_checks.routes)
+    login_url: str = setting("", field_checks.login_url)
     profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
@@ -162,6 +166,8 @@ class Settings:
         check_together(self, OF_SETTINGS)
         if self.refresh is not None:
             check_together(self, OF_ISSUING)
+        if self.login_url:
+            check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
 

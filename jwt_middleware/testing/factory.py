@@ -12,6 +12,7 @@ from ..settings.settings import Settings, wall_clock
 from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
+from .page_attacks import page_attacks
 from .session_attacks import session_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
@@ -154,9 +155,12 @@ class TokenFactory:
 
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
         tokens in the Authorization header; `Attack` says what to expect. With `settings`, which
-        trust this factory, there are those on the endpoints that they have: each has a `method`
-        and a `path`. `grant_id` may be a login of another user than "alice", which must survive.
+        trust this factory, there are those on the endpoints and on the pages with forms that they
+        have, too: each has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie
+        field. `grant_id` may be a login of another user than "alice", which must survive.
         """
         forge = Forge(self.key, self.header(), self.claims())
-        more = () if settings is None else session_attacks(forge, settings, grant_id)
+        more: tuple[Attack, ...] = ()
+        if settings is not None:
+            more = (*session_attacks(forge, settings, grant_id), *page_attacks(forge, settings))
         return (*catalogue(self.key, self.header(), self.claims()), *more)

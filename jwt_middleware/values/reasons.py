@@ -60,6 +60,8 @@ NO_SESSION = Reason("session_not_found")
 COOKIE_TWICE = Reason("cookie_twice")
 COOKIE_MISNAMED = Reason("cookie_misnamed")
 CROSS_SITE = Reason("cross_site")
+NAVIGATION = Reason("navigation_only")
+NEXT = Reason("next_not_local")
 
 UNAVAILABLE = Reason("unavailable")
 STORE = Reason("store_unavailable")

@@ -355,12 +355,17 @@ class Tokens(FrozenDict):
 
         Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
         """
-        headers = response.headers
-        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
-        # headers have one field of a name, so that its cookies are kept apart.
-        add = getattr(headers, "add", None) or getattr(headers, "append", None)
-        for name, value in self.cookies:
-            if add is None:
-                response.cookies.load(value)
-            else:
-                add(name, value)
+        add_cookies(response, self.cookies)
+
+
+def add_cookies(response: Any, cookies: tuple[tuple[str, str], ...]) -> None:
+    """Add Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like."""
+    headers = response.headers
+    # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
+    # headers have one field of a name, so that its cookies are kept apart.
+    add = getattr(headers, "add", None) or getattr(headers, "append", None)
+    for name, value in cookies:
+        if add is None:
+            response.cookies.load(value)
+        else:
+            add(name, value)
