@@ -118,13 +118,12 @@ class Pages:
 
     def instead(self, request: Request, error: OAuthError) -> Response | None:
         """Return the answer to a page load in place of a refusal; None: refuse it."""
-        is_back = request.path == self.continue_path
-        if not is_navigation(request) or not (
-            error.status == 401 or isinstance(error, InvalidGrant)
-        ):
+        if not is_navigation(request):
             return None
-        if is_back:
+        if request.path == self.continue_path and isinstance(error, InvalidGrant | InvalidToken):
             return self.to_login(request, self.asked(request)[0])
+        if error.status != 401 or self.is_endpoint(request.path):
+            return None
         is_form = request.method == "POST"
         if request.method not in ("GET", "HEAD") and not (is_form and self._is_ours(request)):
             return None

@@ -682,6 +682,17 @@ def test_other_methods_are_not_known(browser: Browser) -> None:
     assert (answer.status, answer.header("allow")) == (204, "GET, POST, OPTIONS")
 
 
+@refuses("RT-32")
+def test_the_other_endpoints_answer_a_form_as_ever(browser: Browser) -> None:
+    browser.login()
+    browser.world.revoke_all("alice")
+    answer = browser.request("POST", "/auth/refresh", OWN_FORM)
+    assert (answer.status, answer.reason) == (400, "grant_ended")
+    basic = (*OWN_FORM, ("Authorization", "Basic eDp5"))
+    answer = browser.request("POST", "/auth/refresh", basic, "grant_type=refresh_token&a=b")
+    assert (answer.status, answer.header("location")) == (401, None)
+
+
 def test_without_a_login_page_there_is_no_such_endpoint() -> None:
     settings = {name: value for name, value in SETTINGS.items() if name != "login_url"}
     with opened(DOORS, **settings) as world:
