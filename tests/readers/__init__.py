@@ -10,11 +10,12 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -39,7 +40,16 @@ MIXED = tuple(
     f"{one} {where} {other}" for one in READ for where in ("before", "after") for other in BESIDE
 )
 
-Case = dict[str, Any]
+
+class Case(NamedTuple):
+    """What a reader is told of one key set, and what makes its tokens.
+
+    The readers are processes of their own, with the machine's clock, and the last one starts long
+    after the cases were made. So each gets new tokens.
+    """
+
+    told: dict[str, Any]
+    tokens: Callable[[], dict[str, str]]
 
 
 def install() -> None:
@@ -96,7 +106,7 @@ def _case(name: str, factory: TokenFactory, keys: KeySet) -> Case:
     if not key.is_symmetric and len(keys.keys) == 1:
         public: Any = key.public
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    return {
+    told = {
         "name": name,
         "algorithm": key.algorithm.name,
         "issuer": factory.issuer,
@@ -104,25 +114,35 @@ def _case(name: str, factory: TokenFactory, keys: KeySet) -> Case:
         "jwks": published(factory) if key.is_symmetric else dict(keys.public_jwks()),
         "pem": pem,
         "secret": bytes(key.private).decode() if key.is_symmetric else None,  # type: ignore[arg-type]
-        "tokens": {
-            "ours": factory.token(),
-            "of typ JWT": factory.token(header={"typ": "JWT"}),
-            "with an array in aud": factory.token(aud=["https://other.example", factory.audience]),
-            "of another key": forger.token(header={"kid": key.kid}),
-            "of another audience": factory.token(aud="https://other.example"),
-            "of another issuer": factory.token(iss="https://other.example"),
-            "too old": factory.token(iat=1_700_000_000, exp=1_700_000_600),
-        },
+    }
+    return Case(told, lambda: _tokens(factory, forger))
+
+
+def _tokens(factory: TokenFactory, forger: TokenFactory) -> dict[str, str]:
+    life: dict[str, Any] = {
+        "exp": int(time.time()) + 3600
+    }  # a reader of a busy machine takes minutes
+    return {
+        "ours": factory.token(**life),
+        "of typ JWT": factory.token(header={"typ": "JWT"}, **life),
+        "with an array in aud": factory.token(
+            aud=["https://other.example", factory.audience], **life
+        ),
+        "of another key": forger.token(header={"kid": factory.key.kid}, **life),
+        "of another audience": factory.token(aud="https://other.example", **life),
+        "of another issuer": factory.token(iss="https://other.example", **life),
+        "too old": factory.token(iat=1_700_000_000, exp=1_700_000_600),
     }
 
 
 def read(language: str, reader: str, cases: list[Case]) -> Any:
     """Let a library read all tokens; return its version, and what it says of each token."""
+    told = [case.told | {"tokens": case.tokens()} for case in cases]
     done = subprocess.run(
         [*PROGRAMS[language], reader],
         cwd=HERE,
         env=os.environ | {"NO_PROXY": "*"},
-        input=json.dumps(cases),
+        input=json.dumps(told),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
