@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .keys.key_set import KeySet
 from .process.current_token import current_token
 from .request.route import Route
-from .settings.groups import Resource, TokenCache, TrustedIssuer
+from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.settings import Settings
 from .token import profiles
@@ -45,6 +45,7 @@ __all__ = [
     "Tokens",
     "TrustedIssuer",
     "Unavailable",
+    "WebSockets",
     "current_token",
     "profiles",
 ]

@@ -7,29 +7,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..grant.ended_grants import LONGEST, EndedGrants, Plan
+from ..grant.ended_grants import EndedGrants
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
 from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
-from ..request.cookies import check_own_origin, check_sender
+from ..request.cookies import check_own_origin, check_request_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
+from ..request.subprotocol import in_subprotocol
 from ..settings.settings import Settings, timer
 from ..token.claims import check_type, time_of
 from ..values import reasons
 from ..values.errors import (
+    CrossSite,
     InsufficientAuthentication,
     InsufficientScope,
     InvalidToken,
     MissingCredentials,
     OAuthError,
-    Unavailable,
 )
 from ..values.events import Refused
 from ..values.flows import Flow, ask
@@ -45,7 +46,11 @@ from ..values.tokens import (
 )
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
+from .open_tokens import OpenTokens
 from .trusted_issuers import Issuers, Trust
+
+OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
+TRY_AGAIN_LATER = 1013  # registered with IANA
 
 
 class Core:
@@ -72,6 +77,7 @@ class Core:
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
+        self.open_tokens = OpenTokens(settings, self._ports, ended)
         self._issuers = issuers or Issuers(settings)
         self._cache = cache
         self._hear = hear
@@ -87,6 +93,9 @@ class Core:
         self._access_cookie = self._cookie_reader(settings.issuer, header)
         named = settings.credentials_header.lower()
         self._came = partial(in_named_header, name=named) if named else in_header
+        self._websockets = settings.websockets
+        if self._websockets.subprotocol:
+            self._came = partial(in_subprotocol, otherwise=self._came)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -138,14 +147,14 @@ class Core:
         try:
             ours = self._ours(request)
             if ours is None:
-                return (yield from self._let_in(request))
+                return (yield from self.let_in(request))
             if isinstance(ours, Document):
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
         except OAuthError as error:
             return self.refuse(request, error)
 
-    def _let_in(self, request: Request) -> Flow[Forward]:
+    def let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
         if (
@@ -175,7 +184,7 @@ class Core:
         if rule.scopes or rule.is_special:
             _authorize(rule, entry, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
-            yield from self._check_ended(self._ended, entry, entry.grant_id, now)
+            yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -193,60 +202,17 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
+        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust), life)
         entry.keys, entry.generation, entry.seen = fresh, generation, False
-        entry.start, entry.life = float(max(start, trust.since)), life
+        entry.start = float(max(start, trust.since))
         entry.end = float(min(end, trust.until))
-        if entry.grant_id is not None:
-            entry.issued = float(token.claims.get("iat", 0))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
         return entry
 
-    def _check_ended(
-        self, ended: EndedGrants, entry: Entry, grant_id: str, now: float
-    ) -> Flow[None]:
-        """Check that a grant hasn't ended, after a question to the store if one is needed."""
-        life, octets, issued = entry.life, entry.grant_octets, entry.issued
-        if life > LONGEST:
-            # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
-            # long.
-            raise InvalidToken(reasons.LIFE).of(grant_id)
-        # An end is for ever: the store needn't be asked.
-        if not (ended.has(octets) or ended.is_marked(issued, now)):
-            try:
-                plan = yield from self._synced(ended, octets, life, issued, now)
-                if plan == "ask":
-                    yield from self._ask_for_grant(ended, octets, grant_id)
-                    plan = "go on"
-            except Unavailable:
-                plan = ended.without_sync(now, octets, life, issued)
-            if plan != "go on":
-                raise Unavailable(reasons.SYNC).of(grant_id)
-        if ended.has(octets) or ended.is_marked(issued, now):
-            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
-
-    def _synced(
-        self, ended: EndedGrants, octets: bytes, life: float, issued: float, now: float
-    ) -> Flow[Plan]:
-        """Return what to do when the store was asked, if that was due. Raises StoreUnavailable."""
-        plan = ended.plan(now, octets, life, issued)
-        if plan == "wait":
-            yield from ask(self._ports.sync, now)
-            return ended.after_sync(octets, life, issued)
-        if ended.is_due(now):
-            yield from ask(self._ports.begin_sync, now)
-            if plan == "refuse":
-                plan = ended.plan(now, octets, life, issued)  # it may have been answered at once
-        return plan
-
-    def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:
-        """Ask the store for one grant. Raises StoreUnavailable."""
-        mark = ended.mark
-        if not (yield from ask(self._ports.store.is_living, grant_id)):
-            ended.add((grant_id,), self._timed.time())
-        elif ended.mark == mark:
-            ended.survived(octets)
+    def keeps(self, method: str, path: str) -> bool:
+        """Say whether connections of a request stay open, whatever becomes of their token."""
+        return self._routes.find(method, path, unchecked=True).keeps
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
@@ -283,7 +249,23 @@ class Core:
             detail=error.detail,
             grant_id=error.grant_id,
         )
-        return Reply(Response(response.status, headers, body), (*error.events, event))
+        answer = Response(response.status, headers, body)
+        return Reply(answer, (*error.events, event), self._close_code(request, error))
+
+    def _close_code(self, request: Request, error: OAuthError) -> int | None:
+        """Return the code that tells a page why its websocket isn't let in; None: don't tell."""
+        if not (request.is_websocket and self._websockets.explain):
+            return None
+        if self._access_cookie is not None:
+            # Another site's page must not learn whether the browser has a cookie of ours.
+            try:
+                check_request_origin(request, self._known_origins)
+            except CrossSite:
+                return None
+        if isinstance(error, InsufficientScope | InsufficientAuthentication):
+            return OTHER_TOKEN_NEEDED
+        by_status = {401: self._websockets.close_code, 503: TRY_AGAIN_LATER}
+        return by_status.get(error.status)
 
     def _ours(self, request: Request) -> Document | Endpoints | None:
         """Return our own resource for a request; None: it is for the application."""

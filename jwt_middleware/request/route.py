@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Literal, cast
 
 from ..token.scopes import is_scope, is_scope_token
 from ..values.errors import ConfigurationError
@@ -37,6 +37,8 @@ class Route:
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+        connections: "end": a websocket, or a response that is still streamed, is ended when its
+            token no longer holds; "keep": it stays.
 
     The most specific rule wins: the longer path, then the exact one, then the one that names the
     method. A rule without any option says that a valid token is needed, say below a public prefix.
@@ -54,6 +56,7 @@ class Route:
     scope: str = ""
     max_age: int | None = None  # seconds
     acr_values: tuple[str, ...] = ()
+    connections: Literal["end", "keep"] = "end"
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -98,6 +101,18 @@ class Route:
                 "public" if self.public else "optional",
                 "excludes scope, max_age and acr_values",
                 "make two rules, for two paths or two methods",
+            ),
+            (
+                self.connections not in ("end", "keep"),
+                "connections",
+                'must be "end" or "keep"',
+                '"end": when the token no longer holds',
+            ),
+            (
+                self.public and self.connections == "keep",
+                "connections",
+                "excludes public: without a token nothing is ended, and nothing has to be kept",
+                "leave it out",
             ),
             (
                 self.permits and not CANONICAL.fullmatch(self.path),
