@@ -202,10 +202,12 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust), life)
+        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
         entry.keys, entry.generation, entry.seen = fresh, generation, False
-        entry.start = float(max(start, trust.since))
+        entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
+        if entry.grant_id is not None:
+            entry.issued = float(token.claims.get("iat", 0))
         if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
             self._cache.put(came.name, entry)
         return entry

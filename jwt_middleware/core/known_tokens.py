@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 from ..request.routes import Routes
 from ..values.errors import InvalidRequest
-from ..values.tokens import AccessToken, Forward, FrozenDict, User
+from ..values.tokens import AccessToken, Forward, FrozenDict
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and take the room of ten
 MAX_ROUNDS = 64  # entries passed over for one new one, to bound the time of a request
@@ -73,12 +73,6 @@ class Entry(Forward):
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
     issued: float  # where it has a grant: the token's `iat`
-
-    def __init__(self, token: AccessToken, user: User | None, life: float) -> None:
-        super().__init__(token, user)
-        self.life = life
-        if self.grant_id is not None:
-            self.issued = float(token.claims.get("iat", 0))
 
     @property
     def verified(self) -> AccessToken:

@@ -31,7 +31,10 @@ class OpenTokens:
 
     def entry_of(self, token: AccessToken) -> Entry:
         """Return what `check_open` takes, of a token that was verified at any time."""
-        return Entry(token, NOBODY, lifetime(token.claims, self._leeway)[2])
+        entry = Entry(token, NOBODY)
+        entry.life = lifetime(token.claims, self._leeway)[2]
+        entry.issued = float(token.claims.get("iat", 0))
+        return entry
 
     def check_open(self, entry: Entry, *, has_end: bool = True) -> Flow[None]:
         """Check that a verified token still opens what it has opened.

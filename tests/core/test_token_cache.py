@@ -466,7 +466,7 @@ def entry(subject: str = "alice") -> Entry:
 
 
 def made_entry(token: AccessToken, start: float, end: float, keys: Any) -> Entry:
-    kept = Entry(token, User(True, "alice"), 600.0)
+    kept = Entry(token, User(True, "alice"))
     kept.start, kept.end, kept.keys, kept.generation = start, end, keys, 1
     kept.life, kept.seen = 60.0, False
     return kept
