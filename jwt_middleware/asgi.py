@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from .core.known_tokens import Entry
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
+from .request import subprotocol
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.errors import ConfigurationError
+from .values.errors import ConfigurationError, ConnectionCut, InvalidToken
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
-from .values.tokens import Forward, Hidden
+from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
+    from .process.connection import Connection
     from .request.cookies import Jars
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -47,31 +50,29 @@ class JWTMiddleware:
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
+        self._connections = self._runtime.open_connections()
+        self._takes_subprotocol = settings.websockets.subprotocol
         self._is_asked_again = self._runtime.check_workers()
         self._runtime.check_place()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Exceptions of the application pass unchanged."""
         step: Forward | None = None
-        if scope["type"] == "http":
+        kind = scope["type"]
+        path = ""
+        if kind == "http":
             path, root, warm = scope["path"], scope.get("root_path"), self._warm
             if root or not path:
                 path = below_root(path, root or "")
             # Not kept as a local: error trackers send locals.
             step = warm(scope["method"], path, _credentials(scope["headers"]))
         if step is None:
-            if scope["type"] == "lifespan":
-                await _check_asyncio(receive, send)
-                if self._runtime.store is not None or self._is_asked_again:
-                    receive, send = _watched(self._runtime, receive, send)
-                await self.app(scope, receive, send)
-                return
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
         # A copy, so that nothing of this request is seen outside. The state is copied with its
         # contents.
-        scope = {**scope}
+        scope = {**scope, "jwt_middleware.connection": None}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
         try:
@@ -79,15 +80,70 @@ class JWTMiddleware:
         except KeyError:
             state = scope["state"] = {}
         state["jwt"] = token
+        if kind == "websocket":
+            send = self._socket(scope, step, send)
+        elif token is not None:
+            send = self._watching(scope, cast("Entry", step), path, send)
         app, current = self._inside, self._current
         before = current.set(token)
+        connection: Connection | None
         try:
             await app(scope, receive, send)
+        except BaseException as error:
+            connection = scope.get("jwt_middleware.connection")
+            if connection is None or not connection.took(error):
+                raise
         finally:
             current.reset(before)
+            connection = scope.get("jwt_middleware.connection")
+            if connection is not None:
+                connection.forget()
+        if connection is not None:
+            connection.check_whole()
+
+    def _watching(self, scope: Scope, entry: Entry, path: str, send: Send) -> Send:
+        """Return the `send` of an application: it notices a response that is streamed."""
+        connections = self._connections
+        loop = connections.running_loop()
+        if loop is None:  # driven by hand, as in measurements
+            return send
+        # Asked now, because frameworks stream in tasks of their own.
+        task = connections.current_task(loop)
+        start: Message | None = None
+        connection: Connection | None = None
+
+        def watched(message: Message) -> Awaitable[None]:
+            # Not async: that would make one more coroutine for each message.
+            nonlocal start, connection
+            if connection is None:
+                if message.get("more_body"):
+                    headers = () if start is None else start.get("headers", ())
+                    connection = connections.begin(scope, entry, path, task, headers)
+                elif start is None:
+                    start = message
+            elif connection.reason is not None:
+                raise ConnectionCut(connection.reason)
+            elif not message.get("more_body"):
+                connection.forget()
+            return send(message)
+
+        return watched
+
+    def _socket(self, scope: Scope, step: Forward, send: Send) -> Send:
+        """Watch a websocket that was let in; return the `send` of the application."""
+        if step.token is not None:
+            path = _path(scope)
+            self._connections.watch_socket(scope, cast("Entry", step), path, send)
+        return _without_subprotocol(scope, send) if self._takes_subprotocol else send
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
-        """Let the core decide. None: the request has been answered."""
+        """Let the core decide. None: the request, or the lifespan, has been served."""
+        if scope["type"] == "lifespan":
+            await _check_asyncio(receive, send)
+            if self._runtime.store is not None or self._is_asked_again:
+                receive, send = _watched(self._runtime, receive, send)
+            await self.app(scope, receive, send)
+            return None
         request = _ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self._runtime.carry)
         if not isinstance(step, Reply):
@@ -95,8 +151,50 @@ class JWTMiddleware:
         self._runtime.tell(step.events)
         if not request.is_body_asked_for:
             await AsyncBody(receive).drain(request, step.response.status)
-        await _answer(scope, receive, send, step.response)
+        if step.close_code is not None:
+            await _explain(scope, receive, send, step)
+        else:
+            await _answer(scope, receive, send, step.response)
         return None
+
+
+async def renew(scope: Scope, text: str) -> AccessToken:
+    """Let a websocket go on with a fresh access token, and return that: what follows is its own.
+
+    It is checked as that of a handshake at the same path, and must be of the same subject and
+    grant. The scope and `current_token()` have the fresh token from then on.
+
+    Args:
+        scope: that of the websocket.
+        text: the token, as a message of the client has brought it.
+
+    Raises:
+        OAuthError: the token isn't good for this connection, which goes on with the one it has.
+        ConnectionCut: the connection has ended meanwhile.
+        RuntimeError: this scope isn't that of a websocket which came with a token.
+
+    """
+    connection: Connection | None = scope.get("jwt_middleware.connection")
+    if connection is None or not connection.is_websocket:
+        raise RuntimeError("renew() needs the scope of a websocket that came with a token")
+    credentials = Hidden(b"Bearer " + text.encode("utf-8", "surrogatepass"))
+    del text  # error trackers send locals
+    token: AccessToken = await connection.renew(credentials, scope)
+    return token
+
+
+async def is_current(token: AccessToken, settings: Settings) -> bool:
+    """Say whether an access token that was verified before still holds, in any process.
+
+    It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
+    of a queue. Raises Unavailable: that isn't known at the moment.
+    """
+    tokens = Runtime.of(settings).core(asynchronous=True).open_tokens
+    try:
+        await arun(tokens.check_open(tokens.entry_of(token)))
+    except InvalidToken:
+        return False
+    return True
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -125,6 +223,27 @@ def _take_cookies(jars: Jars, scope: Scope) -> None:
         left = "; ".join(filter(None, map(jars.without_refresh, cookies)))
         others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
         scope["headers"] = others + ([(b"cookie", left.encode("latin-1"))] if left else [])
+
+
+def _without_subprotocol(scope: Scope, send: Send) -> Send:
+    """Take the token out of a handshake; return a `send` that answers `bearer` if it must."""
+    name = subprotocol.FIELD.encode()
+    fields = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    offered = subprotocol.split(",".join(fields))
+    if subprotocol.MARK not in offered:
+        return send
+    left = subprotocol.others(offered)
+    others = [(key, value) for key, value in scope["headers"] if key != name]
+    scope["headers"] = others + ([(name, ", ".join(left).encode("latin-1"))] if left else [])
+    scope["subprotocols"] = left
+
+    def answering(message: Message) -> Awaitable[None]:
+        # A browser closes a websocket whose server has chosen none of its subprotocols.
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message = {**message, "subprotocol": subprotocol.MARK}
+        return send(message)
+
+    return answering
 
 
 def _check_root(app: Any) -> None:
@@ -180,6 +299,12 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
+def _path(scope: Scope) -> str:
+    # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
+    path, root = scope["path"], scope.get("root_path")
+    return below_root(path, root or "") if root or not path else path
+
+
 class _ASGIRequest(Request):
     __slots__ = ("_headers", "_receive")
 
@@ -193,9 +318,7 @@ class _ASGIRequest(Request):
             )
         # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so.
         self.method = "GET" if self.is_websocket else scope["method"]
-        # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-        path, root = scope["path"], scope.get("root_path")
-        self.path = below_root(path, root or "") if root or not path else path
+        self.path = _path(scope)
         self._headers = scope["headers"]
         credentials = [value for name, value in self._headers if name == b"authorization"]
         self.credentials = credentials[0] if len(credentials) == 1 else None
@@ -212,6 +335,16 @@ class _ASGIRequest(Request):
     def body(self, limit: int) -> Awaitable[Hidden[bytes]]:
         self.is_body_asked_for = True
         return AsyncBody(self._receive).read(limit)
+
+
+async def _explain(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
+    """Accept a websocket and close it, because a page sees nothing of a refused handshake."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    request = _ASGIRequest(scope, receive)
+    chosen = subprotocol.shown(subprotocol.split(request.header(subprotocol.FIELD) or ""))
+    await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
+    await send({"type": "websocket.close", "code": reply.close_code, "reason": ""})
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

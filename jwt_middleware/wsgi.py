@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.client import responses
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .process.current_token import current_token
 from .process.request_bodies import Body
 from .process.runtime import Runtime
+from .process.watched_body import Watch
 from .settings.settings import Settings
+from .values.errors import InvalidToken
 from .values.flows import run
 from .values.requests import Reply, Request
 from .values.tokens import AccessToken, Forward, Hidden
@@ -18,6 +20,7 @@ from .values.tokens import AccessToken, Forward, Hidden
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
+    from .core.known_tokens import Entry
     from .request.cookies import Jars
 
 Environ: TypeAlias = dict[str, Any]
@@ -82,7 +85,10 @@ class JWTMiddleware:
             environ["AUTH_TYPE"] = "Bearer"
         else:
             environ.pop("AUTH_TYPE", None)
-        app, current = self._inside, self._current
+        app, current, method = self._inside, self._current, environ["REQUEST_METHOD"]
+        fields: list[Any] = []
+        if token is not None:
+            start_response = _noting(start_response, fields)
         before = current.set(token)
         try:
             body: Iterable[bytes] = app(environ, start_response)
@@ -90,9 +96,44 @@ class JWTMiddleware:
             current.reset(before)
         if isinstance(body, _WHOLE) or _is_file(body, environ):
             return body
-        if token is None and current.get() is None:
-            return body
-        return _Body(body, token, current)
+        if token is None:
+            return body if current.get() is None else _Body(body, token, current)
+        # The path as it came: applications that are mounted change the environment.
+        watch = partial(self._watch, method, path, cast("Entry", step), fields)
+        return _Body(body, token, current, watch)
+
+    def _watch(
+        self, method: str, raw: str | None, entry: Entry, fields: list[Any]
+    ) -> Callable[[], None] | None:
+        """Return what is called before each chunk of a streamed response, if anything."""
+        path = _path(raw)
+        if self._core.keeps(method, path):
+            return None
+        return Watch(self._runtime, self._core, entry, path, fields).look
+
+
+def is_current(token: AccessToken, settings: Settings) -> bool:
+    """Say whether an access token that was verified before still holds, in any process.
+
+    It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
+    of a queue. Raises Unavailable: that isn't known at the moment.
+    """
+    tokens = Runtime.of(settings).core(asynchronous=False).open_tokens
+    try:
+        run(tokens.check_open(tokens.entry_of(token)))
+    except InvalidToken:
+        return False
+    return True
+
+
+def _noting(start_response: StartResponse, fields: list[Any]) -> StartResponse:
+    """Return a `start_response` that notes the fields of the response."""
+
+    def start(status: str, headers: Any, *exc_info: Any) -> Any:
+        fields.append(headers)
+        return start_response(status, headers, *exc_info)
+
+    return start
 
 
 def _without_cookies(
@@ -135,18 +176,21 @@ def inside_asgi(app: WSGIApplication) -> WSGIApplication:
     return handing_on
 
 
+def _path(raw: str | None) -> str:
+    # RFC 3986 s6.2.3: an empty path is "/". A mounted application gets it for its root.
+    path = raw or "/"
+    if not path.isascii():
+        # PEP 3333: the octets of a path come decoded as Latin-1. If they aren't UTF-8, frameworks
+        # read them in different ways: U+FFFD takes their place, which makes the path odd.
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+    return path
+
+
 class _WSGIRequest(Request):
     __slots__ = ("_environ",)
 
     def __init__(self, environ: Environ) -> None:
-        # RFC 3986 s6.2.3: an empty path is "/". A mounted application gets it for its root.
-        path: str = environ.get("PATH_INFO", "") or "/"
-        if not path.isascii():
-            # PEP 3333: the octets of a path come decoded as Latin-1. If they aren't UTF-8,
-            # frameworks read them in different ways: U+FFFD takes their place, which makes the path
-            # odd.
-            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        self.path = path
+        self.path = _path(environ.get("PATH_INFO"))
         self.method = environ["REQUEST_METHOD"]
         self.credentials = environ.get("HTTP_AUTHORIZATION")
         self.is_websocket = False
@@ -170,16 +214,29 @@ def _is_file(body: Iterable[bytes], environ: Environ) -> bool:
 
 
 class _Body:
-    """The application's body: `current_token()` holds while a chunk is made, not between chunks."""
+    """The application's body: `current_token()` holds while a chunk is made, not between chunks.
 
-    __slots__ = ("_body", "_chunks", "_current", "_token")
+    With more than one chunk it is a stream, which ends by an error when its token no longer holds.
+
+    Args:
+        body: the application's.
+        token: that of the request.
+        current: the context variable.
+        watch: returns what looks at the token before each further chunk, or None.
+
+    """
+
+    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watch")
 
     def __init__(
         self,
         body: Iterable[bytes],
         token: AccessToken | None,
         current: ContextVar[AccessToken | None],
+        watch: Callable[[], Callable[[], None] | None] | None = None,
     ) -> None:
+        self._watch = watch
+        self._look: Callable[[], None] | None = None
         self._body = body
         self._chunks: Iterator[bytes] | None = None
         self._token = token
@@ -193,9 +250,16 @@ class _Body:
         try:
             if self._chunks is None:
                 self._chunks = iter(self._body)
-            return next(self._chunks)
+                return next(self._chunks)
+            chunk = next(self._chunks)
         finally:
             self._current.reset(before)
+        if self._watch is not None:
+            self._look = self._watch()
+            self._watch = None
+        if self._look is not None:
+            self._look()
+        return chunk
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from ..grant.ended_grants import EndedGrants
 from ..grant.endpoints import Endpoints
@@ -32,8 +32,9 @@ from ..values.errors import (
     MissingCredentials,
     OAuthError,
 )
-from ..values.events import Refused
+from ..values.events import ConnectionEnded, Refused
 from ..values.flows import Flow, ask
+from ..values.reasons import Reason
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import (
     ANONYMOUS,
@@ -285,6 +286,14 @@ MAX_TOLD = 512  # characters of what a client sent, in an event
 
 def _told(text: str) -> str:
     return _TOKEN.sub("[token]", text[:MAX_TOLD])
+
+
+def ended_event(
+    entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
+) -> ConnectionEnded:
+    """Return the event that a connection was ended."""
+    kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
+    return ConnectionEnded(reason=reason, kind=kind, path=_told(path), grant_id=entry.grant_id)
 
 
 def _issuer_of(parsed: Parsed) -> Any:

@@ -12,6 +12,25 @@ from ..values.flows import Flow, ask
 from ..values.tokens import NOBODY, AccessToken
 from .known_tokens import Entry
 
+LONGEST_PAUSE, SHORTEST_PAUSE = 1.0, 0.05  # seconds
+
+
+def is_event_stream(headers: object) -> bool:
+    """Say whether a response with these fields, of names and values, is `text/event-stream`.
+
+    The fields of an iterator have been read by the server: they count as those of an event stream.
+    """
+    if not isinstance(headers, list | tuple):
+        return True
+    for name, value in headers:
+        if _octets(name).lower() == b"content-type":
+            return _octets(value).strip().lower().startswith(b"text/event-stream")
+    return False
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else bytes(text)
+
 
 class OpenTokens:
     """Checks of tokens that were verified, just now or at any time before.
@@ -24,10 +43,17 @@ class OpenTokens:
     """
 
     def __init__(self, settings: Settings, ports: Ports, ended: EndedGrants | None) -> None:
+        self.ended = ended
+        self.timed = timer(settings.clock)
+        every = settings.refresh.sync_every if settings.refresh is not None else 0
+        # Seconds between two looks at what is open. 0, that every request asks, is no time here.
+        self.pause = max(min(every or LONGEST_PAUSE, LONGEST_PAUSE), SHORTEST_PAUSE)
         self._ports = ports
-        self._ended = ended
-        self._timed = timer(settings.clock)
         self._leeway = settings.leeway
+
+    def end_of(self, token: AccessToken) -> float:
+        """Return when a token has expired, by `Settings.clock`."""
+        return token.expires_at + self._leeway
 
     def entry_of(self, token: AccessToken) -> Entry:
         """Return what `check_open` takes, of a token that was verified at any time."""
@@ -44,12 +70,12 @@ class OpenTokens:
             Unavailable: that isn't known at the moment.
 
         """
-        token, now = entry.verified, self._timed.time()
+        token, now = entry.verified, self.timed.time()
         # RFC 7519 s4.1.4: "on or after which the JWT MUST NOT be accepted".
-        if has_end and now >= token.expires_at + self._leeway:
+        if has_end and now >= self.end_of(token):
             raise InvalidToken(reasons.EXPIRED)
-        if self._ended is not None and entry.grant_id is not None:
-            yield from self.check_ended(self._ended, entry, entry.grant_id, now)
+        if self.ended is not None and entry.grant_id is not None:
+            yield from self.check_ended(self.ended, entry, entry.grant_id, now)
 
     def check_ended(
         self, ended: EndedGrants, entry: Entry, grant_id: str, now: float
@@ -92,6 +118,6 @@ class OpenTokens:
         """Ask the store for one grant. Raises StoreUnavailable."""
         mark = ended.mark
         if not (yield from ask(self._ports.store.is_living, grant_id)):
-            ended.add((grant_id,), self._timed.time())
+            ended.add((grant_id,), self.timed.time())
         elif ended.mark == mark:
             ended.survived(octets)

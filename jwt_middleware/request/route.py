@@ -103,18 +103,6 @@ class Route:
                 "make two rules, for two paths or two methods",
             ),
             (
-                self.connections not in ("end", "keep"),
-                "connections",
-                'must be "end" or "keep"',
-                '"end": when the token no longer holds',
-            ),
-            (
-                self.public and self.connections == "keep",
-                "connections",
-                "excludes public: without a token nothing is ended, and nothing has to be kept",
-                "leave it out",
-            ),
-            (
                 self.permits and not CANONICAL.fullmatch(self.path),
                 "path",
                 f"{self.path!r} can't be public or optional: not every server reads it in one way",
@@ -143,6 +131,12 @@ class Route:
         for name in ("public", "optional", "own_origin"):
             if not isinstance(getattr(self, name), bool):
                 raise self._wrong(name, "must be True or False", "a text is neither")
+        if self.connections not in ("end", "keep") or (self.public and self.connections == "keep"):
+            raise self._wrong(
+                "connections",
+                'must be "end" or "keep"; on a public route, which reads no token, "end"',
+                "leave it out",
+            )
 
     def _check_path(self) -> None:
         path: object = self.path

@@ -16,7 +16,7 @@ from .credentials import Credentials, is_b64token
 
 FIELD = "sec-websocket-protocol"
 MARK = "bearer"  # RFC 6455 s4.1: subprotocols are compared exactly
-MAX_NAME = 64  # characters; no token is so short
+LONGEST_NAME = 64  # characters; no token is so short
 
 
 def split(value: str) -> list[str]:
@@ -38,7 +38,7 @@ def shown(offered: list[str]) -> str | None:
 
     A browser takes no answer that names none of those it has offered.
     """
-    names = [name for name in others(offered) if len(name) <= MAX_NAME]
+    names = [name for name in others(offered) if len(name) <= LONGEST_NAME]
     return MARK if MARK in offered else next(iter(names), None)
 
 
