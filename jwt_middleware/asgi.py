@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .core.known_tokens import Entry
@@ -50,7 +51,8 @@ class JWTMiddleware:
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
-        self._connections = self._runtime.open_connections()
+        connections = self._connections = self._runtime.open_connections()
+        self._running_loop, self._current_task = connections.running_loop, connections.current_task
         self._takes_subprotocol = settings.websockets.subprotocol
         self._is_asked_again = self._runtime.check_workers()
         self._runtime.check_place()
@@ -72,7 +74,7 @@ class JWTMiddleware:
                 return
         # A copy, so that nothing of this request is seen outside. The state is copied with its
         # contents.
-        scope = {**scope, "jwt_middleware.connection": None}
+        scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
         try:
@@ -80,61 +82,40 @@ class JWTMiddleware:
         except KeyError:
             state = scope["state"] = {}
         state["jwt"] = token
+        watched: list[Any] | None = None
         if kind == "websocket":
-            send = self._socket(scope, step, send)
-        elif token is not None:
-            send = self._watching(scope, cast("Entry", step), path, send)
+            send, watched = self._socket(scope, step, send)
+        elif token is not None and (loop := self._running_loop()) is not None:
+            # The task is asked for now, because frameworks stream in tasks of their own.
+            task = self._current_task(loop)
+            watched = [None, send, None, self._connections, step, task, scope["method"], path]
+            send = MethodType(_send_watched, watched)
         app, current = self._inside, self._current
         before = current.set(token)
-        connection: Connection | None
         try:
             await app(scope, receive, send)
         except BaseException as error:
-            connection = scope.get("jwt_middleware.connection")
-            if connection is None or not connection.took(error):
+            if watched is None or watched[0] is None or not watched[0].took(error):
                 raise
         finally:
             current.reset(before)
-            connection = scope.get("jwt_middleware.connection")
-            if connection is not None:
-                connection.forget()
-        if connection is not None:
-            connection.check_whole()
+            if watched is not None and watched[0] is not None:
+                watched[0].forget()
+        if watched is not None and watched[0] is not None:
+            watched[0].check_whole()
 
-    def _watching(self, scope: Scope, entry: Entry, path: str, send: Send) -> Send:
-        """Return the `send` of an application: it notices a response that is streamed."""
-        connections = self._connections
-        loop = connections.running_loop()
-        if loop is None:  # driven by hand, as in measurements
-            return send
-        # Asked now, because frameworks stream in tasks of their own.
-        task = connections.current_task(loop)
-        start: Message | None = None
-        connection: Connection | None = None
-
-        def watched(message: Message) -> Awaitable[None]:
-            # Not async: that would make one more coroutine for each message.
-            nonlocal start, connection
-            if connection is None:
-                if message.get("more_body"):
-                    headers = () if start is None else start.get("headers", ())
-                    connection = connections.begin(scope, entry, path, task, headers)
-                elif start is None:
-                    start = message
-            elif connection.reason is not None:
-                raise ConnectionCut(connection.reason)
-            elif not message.get("more_body"):
-                connection.forget()
-            return send(message)
-
-        return watched
-
-    def _socket(self, scope: Scope, step: Forward, send: Send) -> Send:
-        """Watch a websocket that was let in; return the `send` of the application."""
-        if step.token is not None:
+    def _socket(self, scope: Scope, step: Forward, send: Send) -> tuple[Send, list[Any]]:
+        """Watch a websocket that was let in; return the `send` of the application, and it."""
+        if step.token is None:
+            connection = None
+        else:
             path = _path(scope)
-            self._connections.watch_socket(scope, cast("Entry", step), path, send)
-        return _without_subprotocol(scope, send) if self._takes_subprotocol else send
+            connection = self._connections.watch_socket(cast("Entry", step), path, send)
+        # What an outer middleware has put there is another one's.
+        scope["jwt_middleware.connection"] = connection
+        if self._takes_subprotocol:
+            send = _without_subprotocol(scope, send)
+        return send, [connection]
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request, or the lifespan, has been served."""
@@ -156,6 +137,29 @@ class JWTMiddleware:
         else:
             await _answer(scope, receive, send, step.response)
         return None
+
+
+def _send_watched(watched: list[Any], message: Message) -> Awaitable[None]:
+    """Send a message of the application, and notice a response that is streamed.
+
+    `watched` has the connection, if there is one; the server's `send`; what reads the first
+    message; and what makes a connection. It shows no header field: error trackers send locals. This
+    isn't async, because that would make one more coroutine for each message; and a class or a
+    closure would take longer to make.
+    """
+    if watched[2] is None:
+        watched[2] = message.get
+    elif watched[0] is None:
+        if message.get("more_body"):
+            _, _, start, connections, *request = watched
+            is_start = start("type") == "http.response.start"
+            watched[0] = connections.begin(*request, start("headers", ()) if is_start else None)
+    elif watched[0].reason is not None:
+        raise ConnectionCut(watched[0].reason)
+    elif not message.get("more_body"):
+        watched[0].forget()
+    sent: Awaitable[None] = watched[1](message)
+    return sent
 
 
 async def renew(scope: Scope, text: str) -> AccessToken:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.client import responses
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .process.current_token import current_token
 from .process.request_bodies import Body
@@ -85,10 +86,12 @@ class JWTMiddleware:
             environ["AUTH_TYPE"] = "Bearer"
         else:
             environ.pop("AUTH_TYPE", None)
-        app, current, method = self._inside, self._current, environ["REQUEST_METHOD"]
-        fields: list[Any] = []
+        app, current = self._inside, self._current
+        watched: list[Any] | None = None
         if token is not None:
-            start_response = _noting(start_response, fields)
+            # The path as it came: applications that are mounted change the environment.
+            watched = [start_response, (), self, step, environ["REQUEST_METHOD"], path]
+            start_response = MethodType(_start_watched, watched)
         before = current.set(token)
         try:
             body: Iterable[bytes] = app(environ, start_response)
@@ -96,16 +99,14 @@ class JWTMiddleware:
             current.reset(before)
         if isinstance(body, _WHOLE) or _is_file(body, environ):
             return body
-        if token is None:
-            return body if current.get() is None else _Body(body, token, current)
-        # The path as it came: applications that are mounted change the environment.
-        watch = partial(self._watch, method, path, cast("Entry", step), fields)
-        return _Body(body, token, current, watch)
+        if token is None and current.get() is None:
+            return body
+        return _Body(body, token, current, watched)
 
-    def _watch(
-        self, method: str, raw: str | None, entry: Entry, fields: list[Any]
+    def watch(
+        self, fields: Any, entry: Entry, method: str, raw: str | None
     ) -> Callable[[], None] | None:
-        """Return what is called before each chunk of a streamed response, if anything."""
+        """Return what looks at the token before each chunk of a streamed response, if anything."""
         path = _path(raw)
         if self._core.keeps(method, path):
             return None
@@ -126,14 +127,12 @@ def is_current(token: AccessToken, settings: Settings) -> bool:
     return True
 
 
-def _noting(start_response: StartResponse, fields: list[Any]) -> StartResponse:
-    """Return a `start_response` that notes the fields of the response."""
-
-    def start(status: str, headers: Any, *exc_info: Any) -> Any:
-        fields.append(headers)
-        return start_response(status, headers, *exc_info)
-
-    return start
+def _start_watched(watched: list[Any], status: str, headers: Any, exc_info: Any = None) -> Any:
+    """Start a response, and keep its fields as an iterator, whose `repr` doesn't show them."""
+    watched[1] = iter(headers)
+    if exc_info is None:
+        return watched[0](status, headers)
+    return watched[0](status, headers, exc_info)
 
 
 def _without_cookies(
@@ -222,20 +221,20 @@ class _Body:
         body: the application's.
         token: that of the request.
         current: the context variable.
-        watch: returns what looks at the token before each further chunk, or None.
+        watched: of a request with a token: the fields of the response, and what watches it.
 
     """
 
-    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watch")
+    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watched")
 
     def __init__(
         self,
         body: Iterable[bytes],
         token: AccessToken | None,
         current: ContextVar[AccessToken | None],
-        watch: Callable[[], Callable[[], None] | None] | None = None,
+        watched: list[Any] | None,
     ) -> None:
-        self._watch = watch
+        self._watched = watched
         self._look: Callable[[], None] | None = None
         self._body = body
         self._chunks: Iterator[bytes] | None = None
@@ -254,9 +253,9 @@ class _Body:
             chunk = next(self._chunks)
         finally:
             self._current.reset(before)
-        if self._watch is not None:
-            self._look = self._watch()
-            self._watch = None
+        if self._watched is not None:
+            _, fields, door, *request = self._watched
+            self._look, self._watched = door.watch(fields, *request), None
         if self._look is not None:
             self._look()
         return chunk

@@ -40,7 +40,6 @@ from ..values.tokens import Hidden
 from .connection import Connection
 from .live_store import LiveStore
 
-_Scope: TypeAlias = MutableMapping[str, Any]
 _Message: TypeAlias = MutableMapping[str, Any]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 
@@ -124,24 +123,24 @@ class OpenConnections:
 
     # --- what the door calls
 
-    def watch_socket(self, scope: _Scope, entry: Entry, path: str, send: _Send) -> None:
+    def watch_socket(self, entry: Entry, path: str, send: _Send) -> Connection:
         """Watch a websocket from its handshake on. The application keeps the server's `send`."""
         task = cast("Task[Any]", self.current_task())
-        one = scope["jwt_middleware.connection"] = Connection(self.here(), entry, path, task, send)
+        one = Connection(self.here(), entry, path, task, send)
         one.end = self.tokens.end_of(entry.verified)
         if not self.core.keeps("GET", path):
             self.here().add(one)
+        return one
 
     def begin(
-        self, scope: _Scope, entry: Entry, path: str, task: Task[Any] | None, headers: object
+        self, entry: Entry, task: Task[Any], method: str, path: str, headers: object
     ) -> Connection:
         """Watch a response whose first chunk, but not the last, is on its way."""
-        one = Connection(self.here(), entry, path, cast("Task[Any]", task))
+        one = Connection(self.here(), entry, path, task)
         if is_event_stream(headers):
             one.end = self.tokens.end_of(entry.verified)
         has_grant = self.tokens.ended is not None and entry.grant_id is not None
-        if (one.end < inf or has_grant) and not self.core.keeps(scope["method"], path):
-            scope["jwt_middleware.connection"] = one
+        if (one.end < inf or has_grant) and not self.core.keeps(method, path):
             self.here().add(one)
         return one
 

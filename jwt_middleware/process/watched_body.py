@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
-from typing import Any
 
 from ..core.decide import Core, ended_event
 from ..core.known_tokens import Entry
@@ -22,21 +22,26 @@ class Watch:
         core: its sync kind.
         entry: the decision about the token.
         path: of the request.
-        fields: those of the response, as often as the application has given them.
+        fields: those of the response.
 
     """
 
     __slots__ = ("_end", "_entry", "_looked_at", "_path", "_runtime", "_tokens")
 
     def __init__(
-        self, runtime: Runtime, core: Core, entry: Entry, path: str, fields: list[Any]
+        self,
+        runtime: Runtime,
+        core: Core,
+        entry: Entry,
+        path: str,
+        fields: Iterable[tuple[str, str]],
     ) -> None:
         self._runtime = runtime
         self._tokens = core.open_tokens
         self._entry = entry
         self._path = path
         self._looked_at = -inf
-        is_events = any(map(is_event_stream, fields))
+        is_events = is_event_stream(tuple(fields))
         self._end = self._tokens.end_of(entry.verified) if is_events else inf
 
     def look(self) -> None:
