@@ -46,6 +46,7 @@ _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 # Seconds that an application has to end by itself when its websocket was closed, and again after it
 # was cancelled.
 GRACE = 5.0
+CLOSE_WAIT = 0.3  # seconds for a websocket's close; then the application is cancelled at once
 SHORTEST_PAUSE = 0.05  # seconds, where the clock stands still, too
 MOST_GONE = 64  # connections that have gone and may stay in the heap
 
@@ -214,9 +215,15 @@ class _OfLoop:
         if one.is_websocket:
             code = TRY_AGAIN_LATER if reason == reasons.SYNC else shared.close_code
             one.closing = self._loop.create_task(one.close(code))
+            self._loop.call_later(CLOSE_WAIT, self._hurry, one)
         else:
             one.cancel()
         shared.tell((ended_event(one.entry, reason, one.path, is_websocket=one.is_websocket),))
+
+    def _hurry(self, one: Connection) -> None:
+        # granian sends nothing while its application waits to receive; or the client doesn't read.
+        if one in self._ending and one.closing is not None and not one.closing.done():
+            one.cancel()
 
     # --- news
 
