@@ -17,6 +17,7 @@ from .settings.settings import Settings
 from .token import profiles
 from .values.errors import (
     ConfigurationError,
+    ConnectionCut,
     EndGrant,
     KeysUnavailable,
     StoreUnavailable,
@@ -28,6 +29,7 @@ from .values.tokens import AccessToken, Grant, Tokens
 __all__ = [
     "AccessToken",
     "ConfigurationError",
+    "ConnectionCut",
     "Cookies",
     "EndGrant",
     "Event",

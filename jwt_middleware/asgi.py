@@ -53,6 +53,7 @@ class JWTMiddleware:
         self._current = self._runtime.current
         connections = self._connections = self._runtime.open_connections()
         self._running_loop, self._current_task = connections.running_loop, connections.current_task
+        connections.mark_as_async(_send_watched)
         self._takes_subprotocol = settings.websockets.subprotocol
         self._is_asked_again = self._runtime.check_workers()
         self._runtime.check_place()
@@ -102,7 +103,7 @@ class JWTMiddleware:
             if watched is not None and watched[0] is not None:
                 watched[0].forget()
         if watched is not None and watched[0] is not None:
-            watched[0].check_whole()
+            await watched[0].finish(watched[1])
 
     def _socket(self, scope: Scope, step: Forward, send: Send) -> tuple[Send, list[Any]]:
         """Watch a websocket that was let in; return the `send` of the application, and it."""
@@ -115,7 +116,7 @@ class JWTMiddleware:
         scope["jwt_middleware.connection"] = connection
         if self._takes_subprotocol:
             send = _without_subprotocol(scope, send)
-        return send, [connection]
+        return send, [connection, send]
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request, or the lifespan, has been served."""
@@ -145,21 +146,27 @@ def _send_watched(watched: list[Any], message: Message) -> Awaitable[None]:
     `watched` has the connection, if there is one; the server's `send`; what reads the first
     message; and what makes a connection. It shows no header field: error trackers send locals. This
     isn't async, because that would make one more coroutine for each message; and a class or a
-    closure would take longer to make.
+    closure would take longer to make. It may run in another thread than the event loop's (asgiref).
     """
     if watched[2] is None:
         watched[2] = message.get
-    elif watched[0] is None:
-        if message.get("more_body"):
-            _, _, start, connections, *request = watched
-            is_start = start("type") == "http.response.start"
-            watched[0] = connections.begin(*request, start("headers", ()) if is_start else None)
+    elif watched[0] is not None or message.get("more_body"):
+        return _send_streamed(watched, message)
+    sent: Awaitable[None] = watched[1](message)
+    return sent
+
+
+async def _send_streamed(watched: list[Any], message: Message) -> None:
+    """Send a message of a response that is streamed. Raises ConnectionCut after its end."""
+    if watched[0] is None:
+        _, _, first, connections, *request = watched
+        is_start = first("type") == "http.response.start"
+        watched[0] = connections.begin(*request, first("headers", ()) if is_start else None)
     elif watched[0].reason is not None:
         raise ConnectionCut(watched[0].reason)
     elif not message.get("more_body"):
         watched[0].forget()
-    sent: Awaitable[None] = watched[1](message)
-    return sent
+    await watched[1](message)
 
 
 async def renew(scope: Scope, text: str) -> AccessToken:

@@ -6,7 +6,8 @@ like a whole one. This module loads asyncio.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Task
+import inspect
+from asyncio import CancelledError, Task, coroutines, timeout
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from math import inf
@@ -19,8 +20,20 @@ from ..values.tokens import AccessToken, Hidden
 from .current_token import CURRENT
 from .event_log import logger
 
+SPOIL_LIMIT = 5.0  # seconds, where the client doesn't read
+
 _Message: TypeAlias = MutableMapping[str, Any]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+
+
+def mark_as_async(function: Callable[..., Any]) -> None:
+    """Mark a function that returns an awaitable: asgiref warns of a `send` that isn't marked."""
+    getattr(inspect, "markcoroutinefunction", _mark_for_asyncio)(function)
+
+
+def _mark_for_asyncio(function: Any) -> None:
+    # Python 3.11 has no public way. asgiref and asyncio look for this attribute.
+    function._is_coroutine = getattr(coroutines, "_is_coroutine", None)
 
 
 class Home(Protocol):
@@ -103,12 +116,26 @@ class Connection:
         logger().debug("the application raised %s after its connection ended", name, exc_info=error)
         return True
 
-    def check_whole(self) -> None:
+    async def finish(self, send: _Send) -> None:
         """Raise ConnectionCut where the server would otherwise complete a response that was cut."""
-        if self.reason is not None:
-            self._uncancel()
-            if not self.is_websocket:
-                raise ConnectionCut(self.reason)
+        if self.reason is None:
+            return
+        self._uncancel()
+        if self.is_websocket:
+            return
+        # A middleware around this one may take the end of the call for the end of the response, and
+        # complete it: Starlette's BaseHTTPMiddleware does. It fails by a message that it doesn't
+        # know, as servers do; without its assertions (python -O) by a body that isn't octets.
+        with suppress(Exception):
+            async with timeout(SPOIL_LIMIT):
+                await send(
+                    {
+                        "type": "jwt_middleware.connection_ended",
+                        "body": str(self.reason),
+                        "more_body": True,
+                    }
+                )
+        raise ConnectionCut(self.reason)
 
     async def renew(self, credentials: Hidden[bytes], scope: MutableMapping[str, Any]) -> Any:
         """Go on with another token, in the scope too. Raises OAuthError and ConnectionCut."""

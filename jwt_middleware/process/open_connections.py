@@ -37,7 +37,7 @@ from ..values.flows import arun
 from ..values.reasons import Reason
 from ..values.requests import Request
 from ..values.tokens import Hidden
-from .connection import Connection
+from .connection import Connection, mark_as_async
 from .live_store import LiveStore
 
 _Message: TypeAlias = MutableMapping[str, Any]
@@ -67,6 +67,7 @@ class OpenConnections:
         self.tokens = core.open_tokens
         # For the door, which doesn't load asyncio.
         self.running_loop, self.current_task = _get_running_loop, current_task
+        self.mark_as_async = mark_as_async
         self.close_code = settings.websockets.close_code
         self._store = store
         self._begin_sync = begin_sync
@@ -141,7 +142,8 @@ class OpenConnections:
         if is_event_stream(headers):
             one.end = self.tokens.end_of(entry.verified)
         has_grant = self.tokens.ended is not None and entry.grant_id is not None
-        if (one.end < inf or has_grant) and not self.core.keeps(method, path):
+        is_watched = (one.end < inf or has_grant) and not self.core.keeps(method, path)
+        if is_watched and not task.done():  # it is, where a forgotten task goes on to send
             self.here().add(one)
         return one
 

@@ -55,7 +55,8 @@ def begun(site: Any, app: Any, token: str, path: str = "/feed") -> Iterator[byte
 
 @refuses("RS-67")
 def test_an_event_stream_ends_at_its_next_chunk_when_its_token_has_expired() -> None:
-    site, closed = Site(), []
+    closed: list[str] = []
+    site = Site()
     chunks: Any = begun(site, streaming(EVENTS, closed), site.issuer.issue("alice").access_token)
     assert next(chunks) == b"1"
     site.clock.forward(LIFE + LEEWAY)

@@ -26,11 +26,16 @@ settings = Settings(
     issuer="https://login.example",
     audience="https://api.example",
     keys=KeySet.generate("Ed25519"),
-    routes=(Route("/login", public=True), Route("/end/*", public=True)),
+    routes=(
+        Route("/login", public=True),
+        Route("/end/*", public=True),
+        Route("/running", public=True),
+    ),
     refresh=Refresh(store="memory://"),
 )
 issuer = Issuer(settings)
 after = asyncio.Event()
+running: list[WebSocket] = []
 
 
 async def login(request: Request) -> Response:
@@ -100,6 +105,10 @@ async def ran(request: Request) -> Response:
     return PlainTextResponse("ran")
 
 
+async def count(request: Request) -> Response:
+    return PlainTextResponse(str(len(running)))
+
+
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     async for text in websocket.iter_text():
@@ -109,9 +118,13 @@ async def echo(websocket: WebSocket) -> None:
 async def pushing(websocket: WebSocket) -> None:
     """Send, and never receive."""
     await websocket.accept()
-    while True:
-        await websocket.send_text("tick")
-        await asyncio.sleep(0.1)
+    running.append(websocket)
+    try:
+        while True:
+            await websocket.send_text("tick")
+            await asyncio.sleep(0.1)
+    finally:
+        running.remove(websocket)
 
 
 async def pondering(websocket: WebSocket) -> None:
@@ -131,6 +144,7 @@ inner = Starlette(
         At("/end/{grant}", end),
         At("/background", background),
         At("/ran", ran),
+        At("/running", count),
         Mount("/base", routes=ways, middleware=[Middleware(BaseHTTPMiddleware, dispatch=passing)]),
         Mount("/gzip", routes=ways, middleware=[Middleware(GZipMiddleware)]),
         Mount("/plain", Plain()),
@@ -140,7 +154,7 @@ inner = Starlette(
         *ways,
     ]
 )
-inner.add_middleware(JWTMiddleware, settings=settings)  # type: ignore[arg-type]
+inner.add_middleware(JWTMiddleware, settings=settings)
 # One that stands outside, as those of trackers and log writers do.
 app = BaseHTTPMiddleware(inner, dispatch=passing) if os.environ.get("TEST_OUTSIDE") else inner
 
