@@ -12,11 +12,12 @@ from . import profiles
 from .keys.key_set import KeySet
 from .process.current_token import current_token, required_token
 from .request.route import Route
-from .settings.groups import Resource, TokenCache, TrustedIssuer
+from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.settings import Settings
 from .values.errors import (
     ConfigurationError,
+    ConnectionCut,
     EndGrant,
     KeysUnavailable,
     StoreUnavailable,
@@ -28,6 +29,7 @@ from .values.tokens import AccessToken, Grant, Tokens
 __all__ = [
     "AccessToken",
     "ConfigurationError",
+    "ConnectionCut",
     "Cookies",
     "EndGrant",
     "Event",
@@ -45,6 +47,7 @@ __all__ = [
     "Tokens",
     "TrustedIssuer",
     "Unavailable",
+    "WebSockets",
     "current_token",
     "profiles",
     "required_token",

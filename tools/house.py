@@ -30,7 +30,7 @@ LIMITS = {
     "public names in two modules": 0,
 }
 # An application imports these from one of several modules: the same name on purpose.
-SAME_NAMES = {"JWTMiddleware", "require"}
+SAME_NAMES = {"JWTMiddleware", "is_current", "require"}
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Known: TypeAlias = dict[str, tuple[Path, ast.Module]]  # by a module's dotted name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..grant.ended_grants import LONGEST, EndedGrants, Plan
+from ..grant.ended_grants import EndedGrants
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
@@ -16,38 +16,43 @@ from ..grant.sessions import Sessions
 from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
-from ..request.cookies import check_own_origin, check_sender
+from ..request.cookies import check_own_origin, check_request_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
 from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals
 from ..request.routes import RouteRule, Routes
+from ..request.subprotocol import in_subprotocol
 from ..settings.settings import Settings, timer
-from ..token.claims import check_type, time_of
+from ..token.claims import check_type
 from ..values import reasons
 from ..values.errors import (
+    CrossSite,
     InsufficientAuthentication,
     InsufficientScope,
     InvalidToken,
     MissingCredentials,
     OAuthError,
-    Unavailable,
 )
-from ..values.events import Refused
+from ..values.events import ConnectionEnded, Refused
 from ..values.flows import Flow, ask
+from ..values.reasons import Reason
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import (
     ANONYMOUS,
-    NOBODY,
     AccessToken,
     Forward,
     Hidden,
-    User,
 )
+from .demands import check_demands
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
-from .trusted_issuers import Issuers, Trust
+from .open_tokens import OpenTokens
+from .trusted_issuers import Issuers, foreign_user
+
+OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
+TRY_AGAIN_LATER = 1013  # registered with IANA
 
 
 class Core:
@@ -74,6 +79,7 @@ class Core:
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
+        self.open_tokens = OpenTokens(settings, self._ports, ended)
         self._issuers = issuers or Issuers(settings)
         self._cache = cache
         self._hear = hear
@@ -92,7 +98,8 @@ class Core:
         self._pages = self._pages_of(settings, check)
         self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
-        self._came = partial(in_named_header, name=named) if named else in_header
+        self._websockets = settings.websockets
+        self._came = self._header_reader(named)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -101,19 +108,8 @@ class Core:
         )
         # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document] = documents(settings)
-        self.issuing: Issuing | None = None
-        self._endpoints: Endpoints | None = None
-        self._sessions: Sessions | None = None
-        group, own_keys = settings.refresh, self._issuers.own.keys
-        if group is not None and group.serve and ended is not None:
-            self.issuing = Issuing(settings, group, self._ports, ended, own_keys, self.jars)
-            self._endpoints = Endpoints(
-                self.issuing, self._origins, self._known_origins, self.verify, self._pages
-            )
-            if group.sessions:
-                self._sessions = Sessions(
-                    self.issuing, self._origins, self._authenticate, self.jars
-                )
+        self.issuing = self._issuing_of(settings)
+        self._endpoints, self._sessions = self._endpoints_of(self.issuing)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
@@ -127,6 +123,26 @@ class Core:
             self._routes,
             ended.lets_pass if ended is not None else None,
         )
+
+    def _issuing_of(self, settings: Settings) -> Issuing | None:
+        group, ended, own_keys = settings.refresh, self._ended, self._issuers.own.keys
+        if group is None or not group.serve or ended is None:
+            return None
+        return Issuing(settings, group, self._ports, ended, own_keys, self.jars)
+
+    def _endpoints_of(self, issuing: Issuing | None) -> tuple[Endpoints | None, Sessions | None]:
+        if issuing is None:
+            return None, None
+        endpoints = Endpoints(issuing, self._origins, self._known_origins, self.verify, self._pages)
+        if not issuing.group.sessions:
+            return endpoints, None
+        return endpoints, Sessions(issuing, self._origins, self._authenticate, self.jars)
+
+    def _header_reader(self, named: str) -> Callable[[Request], Credentials | None]:
+        reader = partial(in_named_header, name=named) if named else in_header
+        if self._websockets.subprotocol:
+            return partial(in_subprotocol, otherwise=reader)
+        return reader
 
     def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
         group = settings.refresh
@@ -162,7 +178,7 @@ class Core:
         try:
             ours = self._ours(request)
             if ours is None:
-                return (yield from self._let_in(request))
+                return (yield from self.let_in(request))
             if isinstance(ours, Document):
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
@@ -183,7 +199,7 @@ class Core:
             and self._came(request) is None
         )
 
-    def _let_in(self, request: Request) -> Flow[Forward]:
+    def let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
         if (
@@ -226,9 +242,9 @@ class Core:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
         if rule is not None and (rule.scopes or rule.is_special):
-            _authorize(rule, entry.token, now, self._leeway)
+            check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
-            yield from self._check_ended(self._ended, entry, entry.grant_id, now)
+            yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -246,7 +262,7 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
+        entry = Entry(token, None if trust.policy.own else foreign_user(token, trust))
         entry.keys, entry.generation, entry.seen = fresh, generation, False
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
@@ -256,50 +272,9 @@ class Core:
             self._cache.put(came.name, entry)
         return entry
 
-    def _check_ended(
-        self, ended: EndedGrants, entry: Entry, grant_id: str, now: float
-    ) -> Flow[None]:
-        """Check that a grant hasn't ended, after a question to the store if one is needed."""
-        life, octets, issued = entry.life, entry.grant_octets, entry.issued
-        if life > LONGEST:
-            # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
-            # long.
-            raise InvalidToken(reasons.LIFE).of(grant_id)
-        # An end is for ever: the store needn't be asked.
-        if not (ended.has(octets) or ended.is_marked(issued, now)):
-            try:
-                plan = yield from self._synced(ended, octets, life, issued, now)
-                if plan == "ask":
-                    yield from self._ask_for_grant(ended, octets, grant_id)
-                    plan = "go on"
-            except Unavailable:
-                plan = ended.without_sync(now, octets, life, issued)
-            if plan != "go on":
-                raise Unavailable(reasons.SYNC).of(grant_id)
-        if ended.has(octets) or ended.is_marked(issued, now):
-            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
-
-    def _synced(
-        self, ended: EndedGrants, octets: bytes, life: float, issued: float, now: float
-    ) -> Flow[Plan]:
-        """Return what to do when the store was asked, if that was due. Raises StoreUnavailable."""
-        plan = ended.plan(now, octets, life, issued)
-        if plan == "wait":
-            yield from ask(self._ports.sync, now)
-            return ended.after_sync(octets, life, issued)
-        if ended.is_due(now):
-            yield from ask(self._ports.begin_sync, now)
-            if plan == "refuse":
-                plan = ended.plan(now, octets, life, issued)  # it may have been answered at once
-        return plan
-
-    def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:
-        """Ask the store for one grant. Raises StoreUnavailable."""
-        mark = ended.mark
-        if not (yield from ask(self._ports.store.is_living, grant_id)):
-            ended.add((grant_id,), self._timed.time())
-        elif ended.mark == mark:
-            ended.survived(octets)
+    def keeps(self, method: str, path: str) -> bool:
+        """Say whether connections of a request stay open, whatever becomes of their token."""
+        return self._routes.find(method, path, unchecked=True).keeps
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
@@ -318,7 +293,7 @@ class Core:
     ) -> Reply | None:
         """Check a rule that stands beside a view, for a request that was let in. None: it holds."""
         try:
-            _authorize(rule, token, self._timed.time(), self._leeway)
+            check_demands(rule, token, self._timed.time(), self._leeway)
         except OAuthError as error:
             return self.refuse(request, error, rule)
         return None
@@ -356,7 +331,23 @@ class Core:
             detail=error.detail,
             grant_id=error.grant_id,
         )
-        return Reply(Response(response.status, headers, body), (*error.events, event))
+        answer = Response(response.status, headers, body)
+        return Reply(answer, (*error.events, event), self._close_code(request, error))
+
+    def _close_code(self, request: Request, error: OAuthError) -> int | None:
+        """Return the code that tells a page why its websocket isn't let in; None: don't tell."""
+        if not (request.is_websocket and self._websockets.explain):
+            return None
+        if self._access_cookie is not None:
+            # Another site's page must not learn whether the browser has a cookie of ours.
+            try:
+                check_request_origin(request, self._known_origins)
+            except CrossSite:
+                return None
+        if isinstance(error, InsufficientScope | InsufficientAuthentication):
+            return OTHER_TOKEN_NEEDED
+        by_status = {401: self._websockets.close_code, 503: TRY_AGAIN_LATER}
+        return by_status.get(error.status)
 
     def _ours(self, request: Request) -> Document | Endpoints | Sessions | None:
         """Return our own resource for a request; None: it is for the application."""
@@ -379,49 +370,16 @@ def _told(text: str) -> str:
     return _TOKEN.sub("[token]", text[:MAX_TOLD])
 
 
+def ended_event(
+    entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
+) -> ConnectionEnded:
+    """Return the event that a connection was ended."""
+    kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
+    return ConnectionEnded(reason=reason, kind=kind, path=_told(path), grant_id=entry.grant_id)
+
+
 def _issuer_of(parsed: Parsed) -> Any:
     try:
         return parsed.claims["iss"]
     except KeyError:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss") from None
-
-
-def _foreign_user(token: AccessToken, trust: Trust) -> User:
-    """Return the user of another issuer's token: none, unless the settings name one."""
-    if trust.user is None or token.is_client:
-        return NOBODY
-    try:
-        name: Any = trust.user(token)
-    except Exception as error:
-        # As with `checks`: a function that fails lets nobody in.
-        raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
-    if name is None:
-        return NOBODY
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise InvalidToken(reasons.USER_HOOK, "not a name")
-    return User(True, name)
-
-
-def _authorize(rule: RouteRule, token: AccessToken | None, now: float, leeway: float) -> None:
-    """Check what a rule asks for, of a token that is valid. Raises OAuthError."""
-    if token is None:
-        raise MissingCredentials
-    # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(token.scopes):
-        raise InsufficientScope(rule.scope)
-    if rule.max_age is None and not rule.acr_values:
-        return
-    claims = token.claims
-    if rule.max_age is not None:
-        # RFC 9470 s4: at most max_age since `auth_time`. A token without it is refused.
-        authenticated = time_of(claims, "auth_time")
-        if authenticated is None or not (
-            authenticated - leeway <= now <= authenticated + rule.max_age + leeway
-        ):
-            raise InsufficientAuthentication(
-                reasons.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
-            )
-    if rule.acr_values and claims.get("acr") not in rule.acr_values:
-        raise InsufficientAuthentication(
-            reasons.AUTHENTICATION_CONTEXT, max_age=rule.max_age, acr_values=rule.acr_values
-        )

@@ -74,6 +74,11 @@ class Entry(Forward):
     seen: bool  # whether it was found since it was put into the cache
     issued: float  # where it has a grant: the token's `iat`
 
+    @property
+    def verified(self) -> AccessToken:
+        """Return the token, which is there."""
+        return cast("AccessToken", self.token)
+
 
 class Cache:
     """At most `size` entries, by credentials. Old ones make room, unless they were seen meanwhile.

@@ -40,3 +40,15 @@ def check_kind(app: Any, *, takes: int) -> None:
         f"and this is the {_OTHER_DOOR[takes]} door",
         f"from jwt_middleware.{kind.lower()} import JWTMiddleware",
     )
+
+
+def check_root(app: Any) -> None:
+    # Starlette and FastAPI add this root to the scope after us: their router would see another path
+    # than our rules. In Flask and Quart the same attribute is a folder.
+    root = getattr(app, "root_path", "")
+    if isinstance(root, str) and root and not hasattr(app, "import_name"):
+        raise ConfigurationError(
+            "app",
+            f"has root_path={root!r}, which changes the path after the rules have seen it",
+            "give the root to the server (--root-path), or use app.add_middleware",
+        )

@@ -22,6 +22,7 @@ class RouteRule:
     __slots__ = (
         "acr_values",
         "is_special",
+        "keeps",
         "max_age",
         "optional",
         "own_origin",
@@ -38,6 +39,7 @@ class RouteRule:
         self.is_special = (
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
         )
+        self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
         self.restricts = route.restricts
         self.public = route.public

@@ -44,6 +44,33 @@ class TokenCache:
         check_fields(self, "token_cache.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class WebSockets:
+    """How a websocket gets its token where a page can't send headers, and how it is ended.
+
+    Args:
+        subprotocol: also read the token from Sec-WebSocket-Protocol, behind the word `bearer`:
+            `new WebSocket(url, ["bearer", token])`. Neither is shown to the application.
+        explain: tell a page why it isn't let in, which a refused handshake doesn't: accept the
+            websocket, and close it at once with `close_code`, or with 4403 where another token
+            would be needed, or with 1013 where the token can't be checked at the moment.
+        close_code: the code with which a websocket is closed whose token no longer holds.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    subprotocol: bool = setting(False, field_checks.true_or_false)
+    explain: bool = setting(False, field_checks.true_or_false)
+    close_code: int = count(
+        "as a close code", 4401, 3000, 4999, "RFC 6455 s7.4.2 leaves these to applications"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "websockets.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrustedIssuer:
     """Another issuer whose access tokens are accepted. Its keys verify only its own tokens.

@@ -20,7 +20,7 @@ from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
-from .groups import Resource, TokenCache, TrustedIssuer
+from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
 from .refresh_secrets import former_secrets, present_secrets
 
@@ -105,6 +105,7 @@ class Settings:
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
         token_cache: how many verified tokens are kept, and how.
+        websockets: how a page sends its token, and how a websocket is ended.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
         clock: a function that returns the seconds since 1970-01-01 UTC.
@@ -156,6 +157,12 @@ class Settings:
         default_factory=TokenCache,
         metadata=checked_by(
             is_a(TokenCache, "must be a TokenCache group, not {}", "TokenCache(entries=0): none")
+        ),
+    )
+    websockets: WebSockets = field(
+        default_factory=WebSockets,
+        metadata=checked_by(
+            is_a(WebSockets, "must be a WebSockets group, not {}", "WebSockets(subprotocol=True)")
         ),
     )
     on_event: Callable[[Event], None] | None = setting(None, optional(field_checks.function))

@@ -216,6 +216,22 @@ class UnsupportedTokenType(OAuthError):
     description = "A token of this kind can't be revoked"
 
 
+class ConnectionCut(OSError):
+    """This connection was ended on purpose, because its token no longer holds.
+
+    For the server, which must not let a cut response look complete. It is an OSError, as that of a
+    server whose client has gone: frameworks expect one of `send`. `reason` is that of the event
+    `connection_ended`.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(f"jwt_middleware ended this connection on purpose: {reason}")
+
+    def __reduce__(self) -> tuple[type[ConnectionCut], tuple[Reason]]:
+        return type(self), (self.reason,)
+
+
 class EndGrant(Exception):
     """For `claims_for` to raise: the grant is to end, for a reason such as "user deactivated"."""
 

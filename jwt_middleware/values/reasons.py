@@ -37,6 +37,7 @@ CHECK_REFUSED = Reason("check_refused")
 CHECK_FAILED = Reason("check_failed")
 USER_HOOK = Reason("user_hook_failed")
 
+OTHER_LOGIN = Reason("renewed_by_another_login")
 GRANT_ENDED = Reason("grant_ended")
 LIFE = Reason("life_too_long")
 GRANT_REFUSED = Reason("grant_refused")

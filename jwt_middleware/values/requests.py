@@ -94,3 +94,4 @@ class Reply:
 
     response: Response
     events: tuple[Event, ...] = ()
+    close_code: int | None = None  # accept the websocket, and close it with this
