@@ -21,7 +21,7 @@ FOR_TESTS = f"{PACKAGE}.testing"
 LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
-    "statements": 13_370,
+    "statements": 14_040,
     "long files": 0,
     "long functions": 0,
     "cycles of imports": 0,
@@ -30,7 +30,8 @@ LIMITS = {
     "public names in two modules": 0,
 }
 OF_BOTH_DOORS = {
-    "JWTMiddleware"
+    "JWTMiddleware",
+    "is_current",
 }  # an application imports it from either module: the same name on purpose
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
