@@ -7,7 +7,6 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from .core.known_tokens import Entry
 from .process.application_kind import check_kind, check_root
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
@@ -21,6 +20,7 @@ from .values.requests import Reply, Request, Response
 from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
+    from .core.known_tokens import Entry
     from .process.connection import Connection
     from .request.cookies import Jars
     from .request.routes import RouteRule

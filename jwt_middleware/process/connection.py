@@ -11,7 +11,7 @@ from asyncio import CancelledError, Task, coroutines, timeout
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from math import inf
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from ..core.known_tokens import Entry
 from ..values.errors import ConnectionCut
@@ -82,11 +82,9 @@ class Connection:
 
     async def close(self, code: int) -> None:
         """Close the websocket, or refuse its handshake. Does nothing if it is closed already."""
-        if self._send is not None:
-            with suppress(Exception):
-                await self._send(
-                    {"type": "websocket.close", "code": code, "reason": str(self.reason)}
-                )
+        message = {"type": "websocket.close", "code": code, "reason": str(self.reason)}
+        with suppress(Exception):
+            await cast("_Send", self._send)(message)
 
     def cancel(self) -> None:
         """Cancel the application's call."""

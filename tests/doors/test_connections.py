@@ -294,6 +294,53 @@ async def test_a_server_that_refuses_the_close_changes_nothing() -> None:
     assert await one.over() is None
 
 
+async def test_a_close_that_does_not_get_through_cancels_the_application() -> None:
+    site = Site()
+    tokens = await site.login()
+    freed = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await echo(scope, receive, send)
+        finally:
+            freed.set()
+
+    one = socket(door(site, waiting), tokens.access_token)
+
+    async def only_then(message: Any) -> None:  # as granian does
+        await freed.wait()
+        one.sent.append(message)
+
+    await until(lambda: one.sent)
+    (connection,) = Runtime.of(site.settings).open_connections().here()._of_grants()
+    connection._send = only_then
+    await site.issuer.arevoke(tokens.grant_id)
+    assert await one.over() is None
+    await until(lambda: one.code == 4401)
+
+
+async def test_an_application_has_time_to_end_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_connections, "CLOSE_WAIT", 0.02)
+    site = Site()
+    tokens = await site.login()
+    saved = asyncio.Event()
+
+    async def saves(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        await saved.wait()
+
+    one = socket(door(site, saves), tokens.access_token)
+    await until(lambda: one.sent)
+    await site.issuer.arevoke(tokens.grant_id)
+    await until(lambda: one.code == 4401)
+    await looks()
+    assert one.task.cancelling() == 0
+    saved.set()
+    assert await one.over() is None
+
+
 async def test_a_client_that_leaves_at_the_same_moment() -> None:
     site = Site()
     tokens = await site.login()

@@ -209,6 +209,23 @@ def test_a_token_is_not_current_when_its_grant_has_ended(tmp_path: Any) -> None:
     there.settings.close()
 
 
+def test_a_token_without_a_grant_is_current_until_it_expires() -> None:
+    factory, now = TokenFactory(), 1_800_000_000.0
+    settings = factory.settings(clock=lambda: now)
+    seen: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ["jwt_middleware.token"])
+        return [b""]
+
+    token = factory.token(exp=now + LIFE, iat=now)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
+    JWTMiddleware(app, settings)(environ, lambda *_: None)
+    assert is_current(seen[0], settings)
+    now += LIFE + LEEWAY
+    assert not is_current(seen[0], settings)
+
+
 def test_whether_a_token_is_current_may_not_be_known() -> None:
     site = Site(FaultyStore)
     token = _verified(site)

@@ -332,6 +332,18 @@ async def test_a_websocket_goes_on_with_no_other_token() -> None:
 
 
 @refuses("RS-67")
+async def test_a_websocket_goes_on_with_no_other_user() -> None:
+    # Without grants only the subject tells two logins apart.
+    now = FACTORY.clock()
+    settings = FACTORY.settings(clock=lambda: now)
+    one = socket(JWTMiddleware(Renewing(), settings), FACTORY.token(sub="alice", iat=now))
+    await until(lambda: one.sent)
+    assert await renewed(one, FACTORY.token(sub="bob", iat=now)) == "InvalidToken"
+    assert await renewed(one, FACTORY.token(sub="alice", iat=now)) == "authenticated"
+    await one.close()
+
+
+@refuses("RS-67")
 async def test_an_expired_token_and_a_smaller_scope_renew_nothing() -> None:
     site = Site(routes=(Route("/ws", scope="write"),))
     tokens = await site.login(scope="read write")
