@@ -148,6 +148,8 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/uwsgi.txt --group uwsgi
 	$(COMPILE) requirements/matrix.txt pyproject.toml --group matrix
 	$(COMPILE) requirements/engines.txt --group other-engines --no-deps
+	$(COMPILE) requirements/django-oldest.txt --group django-oldest
+	$(subst 3.11,3.12,$(COMPILE)) requirements/django-newest.txt --group django-newest
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave

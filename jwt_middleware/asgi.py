@@ -10,7 +10,7 @@ from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.errors import ConfigurationError
+from .values.errors import ConfigurationError, OAuthError
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
 from .values.tokens import Forward, Hidden
@@ -46,6 +46,8 @@ class JWTMiddleware:
         self._warm = self._core.warm
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
+        if self._runtime.has_inner_door:
+            self._inside = partial(_marked, self._inside, self._runtime)
         self._current = self._runtime.current
         self._is_asked_again = self._runtime.check_workers()
         self._runtime.check_place()
@@ -86,6 +88,12 @@ class JWTMiddleware:
         finally:
             current.reset(before)
 
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: OAuthError) -> None:
+        """Answer a connection that can't be served, though its token is good."""
+        reply = self._core.refuse(_ASGIRequest(scope, receive), error)
+        self._runtime.tell(reply.events)
+        await _answer(scope, receive, send, reply.response)
+
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request has been answered."""
         request = _ASGIRequest(scope, receive)
@@ -125,6 +133,14 @@ def _take_cookies(jars: Jars, scope: Scope) -> None:
         left = "; ".join(filter(None, map(jars.without_refresh, cookies)))
         others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
         scope["headers"] = others + ([(b"cookie", left.encode("latin-1"))] if left else [])
+
+
+def _marked(
+    app: ASGIApplication, runtime: Runtime, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[Any]:
+    """Call the application, and tell the middleware in it that ours has let this request in."""
+    scope["jwt_middleware.door"] = runtime
+    return app(scope, receive, send)
 
 
 def _check_root(app: Any) -> None:

@@ -42,6 +42,8 @@ class JWTMiddleware:
         self._warm = self._core.warm
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
+        if self._runtime.has_inner_door:
+            self._inside = partial(_marked, self._inside, self._runtime)
         self._current = self._runtime.current
         try:
             self._runtime.check_workers()
@@ -111,6 +113,14 @@ def _take_cookies(jars: Jars, environ: Environ) -> None:
         environ["HTTP_COOKIE"] = left
     elif cookies:
         del environ["HTTP_COOKIE"]
+
+
+def _marked(
+    app: WSGIApplication, runtime: Runtime, environ: Environ, start_response: StartResponse
+) -> Any:
+    """Call the application, and tell the middleware in it that ours has let this request in."""
+    environ["jwt_middleware.door"] = runtime
+    return app(environ, start_response)
 
 
 def inside_asgi(app: WSGIApplication) -> WSGIApplication:

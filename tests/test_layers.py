@@ -33,6 +33,7 @@ LAYERS: tuple[set[str], ...] = (
     {"core"},
     {"process"},
     {"asgi", "wsgi", "issuer", "mcp", "events", "__init__"},
+    {"django"},
     {"cli", "testing"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -21,11 +21,11 @@ FOR_TESTS = f"{PACKAGE}.testing"
 LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
-    "statements": 13_370,
+    "statements": 13_960,
     "long files": 0,
     "long functions": 0,
     "cycles of imports": 0,
-    "imports inside functions": 25,
+    "imports inside functions": 30,
     "names in two modules": 30,
     "public names in two modules": 0,
 }

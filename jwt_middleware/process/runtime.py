@@ -52,6 +52,9 @@ class Runtime:
                 group, self._log, clock=settings.clock, leeway=settings.leeway
             )
             self.store, self.astore, self.ended = live.plain, live.awaited, live.ended
+        # Whether a middleware inside a framework has the same settings: then ours outside marks
+        # what it has let in.
+        self.has_inner_door = False
         self.awaiting: Awaiting | None = None
         self._cores: dict[bool, Core] = {}
         _runtimes.add(self)
