@@ -11,6 +11,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from ..process.runtime import Runtime
+from ..request.cookies import SAFE_METHODS
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.flows import arun, run
@@ -135,12 +136,11 @@ class JWTMiddleware:
         jars = self._core.jars
         if jars is not None and meta.get(DOOR) is not self._runtime:
             take_refresh_cookies(jars, request)
-        if token is not None:
-            # Django's own name for it; REST framework looks at it, too.
+        if token is not None and request.method not in SAFE_METHODS:
+            # Django's own name for it; REST framework looks at it, too. For a method that is safe
+            # our check of the sender wasn't made: code below may make another method of it.
             request._dont_enforce_csrf_checks = True
-        elif hasattr(request, "user"):
-            return None
-        if self._users is None:
+        if self._users is None or (token is None and hasattr(request, "user")):
             return None
         return _give_user(request, self._users, step)
 
