@@ -1,11 +1,12 @@
 """The views of the tests' project: what they see of a request, as JSON."""
 
+import io
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
@@ -101,6 +102,10 @@ def cookies(request: Any) -> HttpResponse:
     )
 
 
+def file(request: Any) -> FileResponse:
+    return FileResponse(io.BytesIO(b"a file"))
+
+
 def broken(request: Any) -> HttpResponse:
     token = request.jwt  # in a local, as views have it
     raise LookupError(f"a fault of the view's own, {token}")
@@ -121,5 +126,6 @@ urlpatterns = [
     path("login", login),
     path("cookies", cookies),
     path("broken", broken),
+    path("file", file),
     path("site/admin/", admin.site.urls),
 ]
