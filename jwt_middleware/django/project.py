@@ -12,13 +12,14 @@ from django.utils.module_loading import import_string
 from ..issuer import Issuer
 from ..settings.settings import Settings
 from ..values.errors import ConfigurationError
+from ..values.tokens import Hidden
 
 NAME = "JWT_MIDDLEWARE"
 
 _making = Lock()
 # What was made of mappings, by their identity, each with its mapping, so that no other one gets its
 # place in memory. All middlewares of a process must share one Settings: its store may be in memory.
-_made: dict[int, tuple[object, Settings]] = {}
+_made: dict[int, tuple[Hidden[Any], Settings]] = {}
 
 
 def jwt_settings() -> Settings:
@@ -31,14 +32,16 @@ def jwt_settings() -> Settings:
         ConfigurationError: it is missing, can't be imported, or is none of these.
 
     """
-    given = getattr(project_settings, NAME, None)
-    if isinstance(given, str):
-        given = _imported(given)
-    if isinstance(given, Settings):
-        return given
-    if isinstance(given, Mapping):
+    # Hidden: a mapping may hold secrets, and error trackers send locals.
+    given = Hidden(getattr(project_settings, NAME, None))
+    if isinstance(given.value, str):
+        given = Hidden(_imported(given.value))
+    if isinstance(given.value, Settings):
+        return given.value
+    if isinstance(given.value, Mapping):
         return _of_mapping(given)
-    what = "is missing" if given is None else f"must not be {type(given).__name__}"
+    kind = type(given.value).__name__
+    what = "is missing" if given.value is None else f"must not be {kind}"
     raise ConfigurationError(
         NAME, what, "in Django's settings: a Settings, a dotted path to one, or a mapping"
     )
@@ -63,8 +66,9 @@ def _imported(path: str) -> Any:
         ) from error
 
 
-def _of_mapping(given: Mapping[str, Any]) -> Settings:
+def _of_mapping(given: Hidden[Mapping[str, Any]]) -> Settings:
+    name = id(given.value)
     with _making:
-        if id(given) not in _made:
-            _made[id(given)] = given, Settings.from_mapping(given)
-        return _made[id(given)][1]
+        if name not in _made:
+            _made[name] = given, Settings.from_mapping(given.value)
+        return _made[name][1]

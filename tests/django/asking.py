@@ -12,7 +12,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import AsyncClient, Client, override_settings
 
-from jwt_middleware import Settings
 from tests.django.project import JWT
 from tests.wrapped import FACTORY
 
@@ -81,7 +80,7 @@ class Asking:
 
 @contextmanager
 def asking(
-    kind: str, settings: Settings = JWT, options: dict[str, Any] | None = None, **changed: Any
+    kind: str, settings: Any = JWT, options: dict[str, Any] | None = None, **changed: Any
 ) -> Iterator[Asking]:
     """Give a client of the project with other settings."""
     with override_settings(JWT_MIDDLEWARE=settings, **changed):

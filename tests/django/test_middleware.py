@@ -457,6 +457,6 @@ def test_a_known_token_is_decided_about_without_a_flow(
 
 
 def test_the_user_needs_djangos_middleware_above() -> None:
-    with override_settings(MIDDLEWARE=[OURS, AUTHENTICATION]):
-        with pytest.raises(ConfigurationError, match="AuthenticationMiddleware stands below ours"):
-            Asking("wsgi").get("/me")
+    below = pytest.raises(ConfigurationError, match="AuthenticationMiddleware stands below ours")
+    with override_settings(MIDDLEWARE=[OURS, AUTHENTICATION]), below:
+        Asking("wsgi").get("/me")

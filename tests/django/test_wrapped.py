@@ -1,47 +1,33 @@
-"""Django, wrapped as a whole, as in wsgi.py and asgi.py; its own RemoteUserMiddleware logs in."""
+"""Django, wrapped as a whole, as in wsgi.py and asgi.py: alone, and with our middleware inside."""
 
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import Iterator
 from typing import Any
 
-import django
 import pytest
 from channels.auth import AuthMiddlewareStack
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.conf import settings as django_settings
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth import get_user_model
 from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIRequest
-from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.test import override_settings
 from django.urls import path
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from werkzeug.test import Client
 
-from jwt_middleware import Route, Settings, current_token
+from jwt_middleware import Cookies, Issuer, Refresh, Route, Settings, current_token
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.core.decide import Core
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.django import urls
+from tests.django.asking import bearer, both, tables
+from tests.django.project import JWT, MIDDLEWARE
 from tests.wrapped import FACTORY, SETTINGS, Promises, report
 
-django_settings.configure(
-    ALLOWED_HOSTS=["*"],
-    AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.RemoteUserBackend"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "see users()"}},
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.auth.middleware.RemoteUserMiddleware",
-    ],
-    ROOT_URLCONF=__name__,
-    SECRET_KEY="signs the sessions of one run of the tests",
-    SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    USE_TZ=True,
-)
-django.setup()
 CALLS: list[str] = []
 
 
@@ -51,49 +37,26 @@ def view(request: HttpRequest) -> HttpResponse:
     return JsonResponse(report(handed_over["jwt_middleware.token"]))
 
 
-@login_required
-def account(request: Any) -> HttpResponse:
-    return JsonResponse({"user": request.user.get_username(), "type": request.META["AUTH_TYPE"]})
-
-
-def shop(request: Any) -> HttpResponse:
-    return JsonResponse({"anonymous": request.user.is_anonymous})
-
-
-def stream(request: HttpRequest) -> StreamingHttpResponse:
-    def chunks() -> Iterator[str]:
-        for _ in range(2):
-            token = current_token()
-            yield f"{token.subject if token else None} "
-
-    return StreamingHttpResponse(chunks())
-
-
-async def astream(request: HttpRequest) -> StreamingHttpResponse:
-    async def chunks() -> AsyncIterator[str]:
-        for _ in range(2):
-            token = current_token()
-            yield f"{token.subject if token else None} "
-
-    return StreamingHttpResponse(chunks())
-
-
 urlpatterns = [
     *(path(name, view) for name in ("me", "open", "admin/users")),
-    path("account", account),
-    path("shop", shop),
-    path("stream", stream),
-    path("astream", astream),
+    path("stream", urls.stream),
+    path("astream", urls.astream),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _outside_alone() -> Iterator[None]:
+    with override_settings(MIDDLEWARE=[], ROOT_URLCONF=__name__):
+        yield
 
 
 def wsgi_client(settings: Settings = SETTINGS) -> Client:
     app: Any = get_wsgi_application()
-    return Client(WSGIMiddleware(app, settings))
+    return Client(WSGIMiddleware(app, settings), use_cookies=False)
 
 
-def asgi_client() -> TestClient:
-    return TestClient(ASGIMiddleware(get_asgi_application(), SETTINGS))
+def asgi_client(settings: Settings = SETTINGS) -> TestClient:
+    return TestClient(ASGIMiddleware(get_asgi_application(), settings))
 
 
 @pytest.fixture
@@ -102,14 +65,6 @@ def calls() -> list[str]:
     return CALLS
 
 
-@pytest.fixture(scope="module")
-def users(tmp_path_factory: pytest.TempPathFactory) -> None:
-    connection.settings_dict["NAME"] = str(tmp_path_factory.mktemp("django") / "users.db")
-    call_command("migrate", verbosity=0)
-    connection.close()
-
-
-@pytest.mark.usefixtures("users")
 class TestWSGI(Promises):
     @pytest.fixture
     def client(self) -> Client:
@@ -122,34 +77,6 @@ class TestASGI(Promises):
         return asgi_client()
 
 
-@pytest.mark.usefixtures("users")
-def test_remote_user_logs_in_for_the_request_that_carries_the_token() -> None:
-    client = wsgi_client(SETTINGS.replace(routes=(Route("/shop", optional=True),)))
-
-    def whose(**claims: Any) -> Any:
-        return client.get("/account", headers=FACTORY.bearer(**claims)).json
-
-    assert whose() == {"user": "alice", "type": "Bearer"}
-    assert client.get("/shop", headers=FACTORY.bearer()).json == {"anonymous": False}
-    # Django keeps a session in a cookie. It doesn't outlive the token, nor outweigh another one's.
-    assert client.get_cookie("sessionid") is not None
-    assert whose(sub="bob") == {"user": "bob", "type": "Bearer"}
-    assert client.get("/shop").json == {"anonymous": True}
-    # A client that speaks for itself isn't the user of the same name.
-    machine = FACTORY.bearer(sub="alice", client_id="alice")
-    assert client.get("/shop", headers=machine).json == {"anonymous": True}
-
-
-@pytest.mark.usefixtures("users")
-def test_remote_user_beyond_ascii_comes_as_pep_3333_hands_all_strings_on() -> None:
-    client = wsgi_client()
-    seen = client.get("/account", headers=FACTORY.bearer(sub="Žofie")).json
-    assert seen is not None
-    # As behind every server: Django takes it as it is. `token.subject` has no such form.
-    assert seen["user"].encode("latin-1").decode() == "Žofie"
-
-
-@pytest.mark.usefixtures("users")
 def test_the_token_is_current_in_a_stream_of_either_kind() -> None:
     headers = FACTORY.bearer()
     assert wsgi_client().get("/stream", headers=headers).text == "alice alice "
@@ -157,9 +84,91 @@ def test_the_token_is_current_in_a_stream_of_either_kind() -> None:
     assert current_token() is None
 
 
-# --- Channels
+# --- with ours in MIDDLEWARE, too
 
 
+def client_of(kind: str, settings: Settings) -> Any:
+    return wsgi_client(settings) if kind == "wsgi" else asgi_client(settings)
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the paths that are decided about from now on, each time."""
+    found: list[str] = []
+    decide = Core.decide
+
+    def noted(core: Core, request: Any) -> Any:
+        found.append(request.path)
+        return decide(core, request)
+
+    monkeypatch.setattr(Core, "decide", noted)
+    return found
+
+
+INSIDE = {"MIDDLEWARE": MIDDLEWARE, "ROOT_URLCONF": "tests.django.urls"}
+
+
+@pytest.fixture
+def user() -> Iterator[Any]:
+    tables()
+    one = get_user_model().objects.create_user("Žofie")
+    yield one
+    one.delete()
+
+
+@both
+def test_both_with_the_same_settings_check_once(kind: str, user: Any, decided: list[str]) -> None:
+    settings = JWT.replace(refresh=Refresh(store="memory://", cookies=Cookies()))
+    with override_settings(JWT_MIDDLEWARE=settings, **INSIDE):
+        client = client_of(kind, settings)
+        headers = bearer(user.pk)
+        for path_asked in ("/me", "/user", "/cookies"):  # a new token, and then a known one
+            assert client.get(path_asked, headers=headers).status_code == 200
+        assert client.get("/me").status_code == 401
+        assert client.get("/site/user").status_code == 200
+        assert decided == ["/me", "/me", "/site/user"]
+
+
+@both
+def test_both_give_the_tokens_user(kind: str, user: Any) -> None:
+    with override_settings(JWT_MIDDLEWARE=JWT, JWT_MIDDLEWARE_USER_FIELD="username", **INSIDE):
+        client = client_of(kind, JWT)
+        assert json.loads(client.get("/user", headers=bearer("Žofie")).text)["pk"] == user.pk
+        assert client.get("/user", headers=bearer("nobody")).status_code == 401
+        machine = bearer("Žofie", client_id="Žofie")
+        for found in (
+            client.get("/user", headers=machine),
+            client.get("/site/user", headers=bearer("Žofie")),
+        ):
+            assert json.loads(found.text)["in"] is False
+
+
+@both
+def test_both_hand_on_what_the_browser_holds(kind: str) -> None:
+    settings = JWT.replace(refresh=Refresh(store="memory://", cookies=Cookies()))
+    with override_settings(JWT_MIDDLEWARE=settings, **INSIDE):
+        client = client_of(kind, settings)
+        first = client.post("/login?sub=7")
+        cookie = {"Cookie": first.headers["Set-Cookie"].partition(";")[0] + "; theme=dark"}
+        seen = client.get("/cookies", headers=bearer(7) | cookie)
+        assert json.loads(seen.text)["cookies"] == ["theme"]
+        second = client.post("/login?sub=7", headers=cookie)
+        (living,) = Issuer(settings).grants("7")
+        assert living.id == json.loads(second.text)["sid"]
+
+
+@both
+def test_both_with_other_settings_check_each_by_its_own(kind: str) -> None:
+    inner = JWT.replace(routes=(Route("/me", scope="inner"),))
+    outer = JWT.replace(routes=(Route("/me", scope="outer"),))
+    with override_settings(JWT_MIDDLEWARE=inner, **INSIDE):
+        client = client_of(kind, outer)
+        for scope, status in (("outer", 403), ("inner", 403), ("inner outer", 200)):
+            answer = client.get("/me", headers=bearer(1, scope=scope))
+            assert answer.status_code == status, scope
+
+
+# --- Channels, wrapped as a whole
 class Chat(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         await self.accept()
