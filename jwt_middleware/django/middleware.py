@@ -148,7 +148,8 @@ class JWTMiddleware:
 
     def _finished(self, request: Any, step: Forward, user: TokenUser | None, response: Any) -> Any:
         """Return the application's answer, or a challenge if it asked for a user who is refused."""
-        if user is not None and user.is_refused:
+        # Django's error reports ask for the user, too: a fault of the view stays a fault.
+        if user is not None and user.is_refused and response.status_code < 500:
             error = InvalidToken(reasons.USER_REFUSED)
             error.grant_id = step.grant_id
             return self._answered(self._core.refuse(DjangoRequest(request), error))

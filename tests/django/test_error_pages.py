@@ -9,7 +9,7 @@ from django.views.debug import SafeExceptionReporterFilter, get_default_exceptio
 
 from jwt_middleware import Cookies, Refresh
 from jwt_middleware.django import jwt_issuer
-from tests.django.asking import Asking, asking, bearer, both
+from tests.django.asking import Asking, asking, bearer, both, tables
 from tests.django.project import JWT
 
 SECRET = secrets.token_urlsafe(64)
@@ -61,6 +61,13 @@ def test_a_debug_page_holds_no_token_and_no_secret(kind: str, accept: str) -> No
         page = fails(ask, Accept=accept)
         assert len(held) == 2
         assert all(one not in page for one in held)
+
+
+@both
+def test_the_page_stays_where_it_is_the_first_to_ask_for_a_user_who_is_refused(kind: str) -> None:
+    tables()
+    with asking(kind, DEBUG=True) as ask:
+        assert "unable to retrieve" in fails(ask, Accept="text/html", **bearer("nobody"))
 
 
 @both

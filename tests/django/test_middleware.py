@@ -58,7 +58,7 @@ def ask(request: pytest.FixtureRequest) -> Asking:
 class TestPromises(Promises):
     @pytest.fixture(params=["wsgi", "asgi"])
     def client(self, request: pytest.FixtureRequest) -> Iterator[Asking]:
-        with asking(request.param, SETTINGS) as one:
+        with asking(request.param, SETTINGS.replace()) as one:
             yield one
 
     @pytest.fixture
