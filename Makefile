@@ -42,6 +42,18 @@ long: $(STAMP) uwsgi matrix  ## what takes longer than CI should: long tests, ot
 	@tools/interpreters $(BIN)/python | while read -r version python; do \
 		$(MAKE) suite PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
 
+# The versions at both ends, over the packages of an environment that has all else; the newest Django wants
+# Python 3.12. Django's own tests of its test client come with its source.
+django: $(STAMP)  ## the tests of Django's door, and Django's own, on the oldest and the newest Django, and on ours
+	@$(MAKE) one-django DJANGO=oldest
+	@tools/interpreters $(BIN)/python | grep -v '^3\.11 ' | tail -1 | while read -r version python; do \
+		$(MAKE) one-django DJANGO=newest PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
+
+one-django: $(STAMP)
+	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/django-$(DJANGO) \
+		-r requirements/django-$(DJANGO).txt
+	PYTHONPATH=$(CURDIR)/$(VENV)/django-$(DJANGO) $(BIN)/pytest -q -n auto --dist loadgroup tests/django tests/request/test_routes_frameworks.py $(ARGS)
+
 suite: $(STAMP)
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 

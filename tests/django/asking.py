@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import call_command
-from django.db import connection
+from django.db import connections
 from django.test import AsyncClient, Client, override_settings
 
 from tests.django.project import JWT
@@ -27,7 +28,7 @@ def tables() -> None:
     """Make the project's tables, once a process."""
     if not is_made:
         call_command("migrate", verbosity=0)
-        connection.close()
+        connections.close_all()
         is_made.append(True)
 
 
@@ -65,6 +66,8 @@ class Asking:
             body = b"".join([chunk async for chunk in got.streaming_content])
         else:
             body = got.getvalue()
+        # Django's thread would keep its connection, which Python 3.13 warns of.
+        await sync_to_async(connections.close_all)()
         return self._answer(got, got.asgi_request, body)
 
     @staticmethod

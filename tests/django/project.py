@@ -42,6 +42,9 @@ JWT = FACTORY.settings(
     refresh=Refresh(store="memory://", cookies=Cookies()),
 )
 
+# Before 6.1 there is no such setting, and later there will be no mail without.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 if not settings.configured:
     settings.configure(
         ALLOWED_HOSTS=["testserver", "localhost", "api.example"],
@@ -65,6 +68,7 @@ if not settings.configured:
         ],
         JWT_MIDDLEWARE=JWT,
         MIDDLEWARE=MIDDLEWARE,
+        **({"MAILERS": MAILERS} if django.VERSION >= (6, 1) else {}),
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         REST_FRAMEWORK={
             "DEFAULT_AUTHENTICATION_CLASSES": ["jwt_middleware.django.rest.JWTAuthentication"],

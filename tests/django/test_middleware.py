@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.sessions.models import Session
 from django.db.backends.utils import CursorWrapper
 from django.test import override_settings
 
@@ -83,7 +83,6 @@ def test_the_user_is_looked_up_when_first_asked_for(
     assert "auth_user" in queries[0]
     assert not answer.cookies
     assert "Cookie" not in answer.headers.get("Vary", "")
-    assert not Session.objects.exists()
 
 
 def test_a_sync_view_of_an_async_server_has_its_user(alice: Any) -> None:
@@ -399,7 +398,9 @@ def test_a_slash_is_appended_for_who_may_come_in(kind: str) -> None:
 @pytest.mark.parametrize("forced", [None, "/api"])
 def test_rules_are_about_the_path_below_the_root(kind: str, forced: str | None) -> None:
     root = {"SCRIPT_NAME" if kind == "wsgi" else "root_path": "/api"} if forced is None else {}
-    prefix = "" if kind == "wsgi" else "/api"
+    # Before 5.0 Django's path under ASGI doesn't know of the setting.
+    is_cut = kind == "asgi" and (forced is None or django.VERSION >= (5,))
+    prefix = "/api" if is_cut else ""
     with asking(kind, options=root, FORCE_SCRIPT_NAME=forced) as ask:
         assert ask.get(f"{prefix}/open").status_code == 200
         assert ask.get(f"{prefix}/admin/users").status_code == 401
