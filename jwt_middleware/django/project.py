@@ -33,7 +33,7 @@ def jwt_settings() -> Settings:
 
     """
     # Hidden: a mapping may hold secrets, and error trackers send locals.
-    given = Hidden(getattr(project_settings, NAME, None))
+    given: Hidden[Any] = Hidden(getattr(project_settings, NAME, None))
     if isinstance(given.value, str):
         given = Hidden(_imported(given.value))
     if isinstance(given.value, Settings):

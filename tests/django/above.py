@@ -16,7 +16,7 @@ def reads_all(get_response: Any) -> Any:
         assert request.headers is not None
         return get_response(request)
 
-    if iscoroutinefunction(get_response):
+    if iscoroutinefunction(get_response):  # pyright: ignore[reportDeprecated]
         markcoroutinefunction(middleware)
     return middleware
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,8 @@ is_made: list[bool] = []
 
 def bearer(subject: object, **claims: Any) -> dict[str, str]:
     """Return the headers of a token of the project's issuer."""
-    return FACTORY.bearer(**{"iss": JWT.issuer, "sub": str(subject), **claims})
+    own: dict[str, Any] = {"iss": JWT.issuer, "sub": str(subject)}
+    return FACTORY.bearer(**(own | claims))
 
 
 def tables() -> None:
@@ -84,7 +85,7 @@ class Asking:
 @contextmanager
 def asking(
     kind: str, settings: Any = JWT, options: dict[str, Any] | None = None, **changed: Any
-) -> Iterator[Asking]:
+) -> Generator[Asking]:
     """Give a client of the project with other settings."""
     with override_settings(JWT_MIDDLEWARE=settings, **changed):
         yield Asking(kind, **(options or {}))

@@ -8,6 +8,7 @@ import atexit
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import django
 from django.conf import settings
@@ -43,7 +44,8 @@ JWT = FACTORY.settings(
 )
 
 # Before 6.1 there is no such setting, and later there will be no mail without.
-MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+VERSION: Any = django.VERSION
+MAILERS: Any = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 if not settings.configured:
     settings.configure(
@@ -68,7 +70,7 @@ if not settings.configured:
         ],
         JWT_MIDDLEWARE=JWT,
         MIDDLEWARE=MIDDLEWARE,
-        **({"MAILERS": MAILERS} if django.VERSION >= (6, 1) else {}),
+        **({"MAILERS": MAILERS} if VERSION >= (6, 1) else {}),
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         REST_FRAMEWORK={
             "DEFAULT_AUTHENTICATION_CLASSES": ["jwt_middleware.django.rest.JWTAuthentication"],

@@ -103,7 +103,7 @@ URLS: dict[bool, tuple[Any, ...]] = {}
 @sync_and_async_middleware
 def routed(get_response: Any) -> Any:
     """Let Django resolve these paths, and not those of the tests' project."""
-    is_async = iscoroutinefunction(get_response)
+    is_async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated]
 
     def middleware(request: Any) -> Any:
         request.urlconf = URLS[is_async]
@@ -147,7 +147,7 @@ def _view(names: dict[str, str], *, is_async: bool) -> Any:
         if name is None:
             return HttpResponseNotAllowed(names)
         reached.append(name)
-        return HttpResponse(name)
+        return HttpResponse(name.encode())
 
     async def aserve(request: Any, **parameters: str) -> HttpResponse:
         return serve(request, **parameters)

@@ -31,7 +31,8 @@ class Chat(AsyncJsonWebsocketConsumer):
         await self.close()
 
 
-SOCKETS = URLRouter([path(name, Chat.as_asgi()) for name in ("chat", "open", "site/chat")])
+PATHS: Any = [path(name, Chat.as_asgi()) for name in ("chat", "open")]
+SOCKETS = URLRouter(PATHS)
 NOBODY = {"user": "", "in": False, "pk": None}
 
 
@@ -50,7 +51,7 @@ def alice() -> Iterator[Any]:
 def client(inner: Any = SOCKETS, outside: Any = None, **changes: Any) -> TestClient:
     with override_settings(JWT_MIDDLEWARE=JWT.replace(**changes)):
         door: Any = JWTAuthMiddleware(inner)
-    app = ProtocolTypeRouter({"websocket": outside(door) if outside else door})
+    app: Any = ProtocolTypeRouter({"websocket": outside(door) if outside else door})
     return TestClient(app, base_url="https://testserver")
 
 
@@ -130,7 +131,8 @@ def test_a_project_without_users_has_the_tokens_own() -> None:
             await self.send_json(scope["user"].display_name)
             await self.close()
 
+    paths: Any = [path("chat", Seen.as_asgi())]
     no_users = {"remove": ["django.contrib.auth", "django.contrib.admin"]}
     with modify_settings(INSTALLED_APPS=no_users):
-        one = client(URLRouter([path("chat", Seen.as_asgi())]))
+        one = client(URLRouter(paths))
     assert first_words(one, "/chat", bearer("alice")) == "alice"

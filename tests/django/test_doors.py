@@ -39,12 +39,14 @@ def plain(sent: Sent) -> Raw:
     return by_wsgi(WSGIMiddleware(app, SETTINGS), sent)
 
 
-def through(kind: str, sent: Sent, settings: Settings = SETTINGS, **more: Any) -> Raw:
-    """Send a request to Django, as a server does."""
+def through(
+    kind: str, sent: Sent, settings: Settings = SETTINGS, more: dict[str, Any] | None = None
+) -> Raw:
+    """Send a request to Django, as a server does; `more` goes into the scope or environment."""
     with override_settings(JWT_MIDDLEWARE=settings, MIDDLEWARE=[OURS]):
         if kind == "wsgi":
-            return by_wsgi(WSGIHandler(), sent, **more)
-        return asyncio.run(_by_asgi(sent, more))
+            return by_wsgi(WSGIHandler(), sent, **(more or {}))
+        return asyncio.run(_by_asgi(sent, more or {}))
 
 
 async def _by_asgi(sent: Sent, more: dict[str, Any]) -> Raw:
@@ -142,8 +144,8 @@ def test_cookies_in_several_fields_are_all_read(joined: list[bytes]) -> None:
 def test_what_came_in_under_our_names_is_not_ours(kind: str) -> None:
     for door in ("forged", None):
         more = {"jwt_middleware.door": door, "jwt_middleware.token": "forged"}
-        assert through(kind, request("GET", "/me", {}), **more)[0] == 401
-        status, _, body = through(kind, request("GET", "/me", bearer("alice")), **more)
+        assert through(kind, request("GET", "/me", {}), more=more)[0] == 401
+        status, _, body = through(kind, request("GET", "/me", bearer("alice")), more=more)
         assert status == 200
         assert b'"subject": "alice"' in body
 
@@ -161,7 +163,7 @@ def test_a_body_of_unknown_length_is_read_where_it_has_an_end(kind: str) -> None
 def test_a_refused_body_is_read_to_its_end() -> None:
     body = BytesIO(b"x" * 5000)
     sent = request("POST", "/me", {"Content-Length": "5000"})
-    status, *_ = through("wsgi", sent, **{"wsgi.input": body})
+    status, *_ = through("wsgi", sent, more={"wsgi.input": body})
     assert (status, body.tell()) == (401, 5000)
 
 

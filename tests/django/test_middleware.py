@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import django
 import pytest
 from django.contrib.auth import get_user_model
 from django.db.backends.utils import CursorWrapper
@@ -16,9 +15,9 @@ from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import Refused
 from tests.django import urls
 from tests.django.asking import Asking, asking, bearer, both, tables
-from tests.django.project import AUTHENTICATION, JWT, MIDDLEWARE, OURS
+from tests.django.project import AUTHENTICATION, JWT, MIDDLEWARE, OURS, VERSION
 from tests.rules import accepts, refuses
-from tests.wrapped import SETTINGS, Promises
+from tests.wrapped import FACTORY, SETTINGS, Promises
 
 INVALID = 'Bearer realm="api", error="invalid_token"'
 PASSWORD = "correct horse battery staple"
@@ -139,7 +138,7 @@ def test_a_refused_user_is_refused_whoever_asked(kind: str, alice: Any) -> None:
 @both
 @refuses("RS-37")
 def test_other_subjects_are_nobody(kind: str, alice: Any) -> None:
-    other = TokenFactory(issuer="https://other.example", audience=JWT.audience)
+    other = TokenFactory(issuer="https://other.example", audience=FACTORY.audience)
     settings = JWT.replace(
         trusted_issuers=(
             TrustedIssuer(issuer=other.issuer, keys=other.keys, audience=other.audience),
@@ -161,7 +160,7 @@ def test_other_subjects_are_nobody(kind: str, alice: Any) -> None:
 @both
 @accepts("RS-37")
 def test_another_issuers_user_is_whom_the_settings_name(kind: str, alice: Any) -> None:
-    other = TokenFactory(issuer="https://other.example", audience=JWT.audience)
+    other = TokenFactory(issuer="https://other.example", audience=FACTORY.audience)
     trusted = TrustedIssuer(
         issuer=other.issuer,
         keys=other.keys,
@@ -399,7 +398,7 @@ def test_a_slash_is_appended_for_who_may_come_in(kind: str) -> None:
 def test_rules_are_about_the_path_below_the_root(kind: str, forced: str | None) -> None:
     root = {"SCRIPT_NAME" if kind == "wsgi" else "root_path": "/api"} if forced is None else {}
     # Before 5.0 Django's path under ASGI doesn't know of the setting.
-    is_cut = kind == "asgi" and (forced is None or django.VERSION >= (5,))
+    is_cut = kind == "asgi" and (forced is None or VERSION >= (5,))
     prefix = "/api" if is_cut else ""
     with asking(kind, options=root, FORCE_SCRIPT_NAME=forced) as ask:
         assert ask.get(f"{prefix}/open").status_code == 200

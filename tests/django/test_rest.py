@@ -27,7 +27,7 @@ from tests.django.project import JWT, MIDDLEWARE, OURS
 
 
 class MayWrite(BasePermission):
-    def has_permission(self, request: Any, view: Any) -> bool:
+    def has_permission(self, request: Any, view: Any) -> Any:
         return request.auth is not None and request.auth.has_scope("write")
 
 
@@ -99,14 +99,14 @@ def alice() -> Iterator[Any]:
     get_user_model().objects.all().delete()
 
 
-def client(**headers: str) -> APIClient:
+def client(**headers: str) -> Any:
     """Return a client of its own kind; it checks CSRF, which tokens don't need."""
-    one = APIClient(enforce_csrf_checks=True)
+    one: Any = APIClient(enforce_csrf_checks=True)
     one.credentials(**{f"HTTP_{name.upper()}": value for name, value in headers.items()})
     return one
 
 
-def as_user(subject: Any, **claims: Any) -> APIClient:
+def as_user(subject: Any, **claims: Any) -> Any:
     return client(**bearer(subject, **claims))
 
 
@@ -162,7 +162,7 @@ def test_users_are_throttled_each_for_himself(alice: Any) -> None:
 
 
 def test_its_clients_own_ways_in_stay_behind_ours(alice: Any) -> None:
-    forced = APIClient()
+    forced: Any = APIClient()
     forced.force_authenticate(alice)
     assert forced.get("/private").status_code == 401
     assert forced.get("/site/private").json() == {"user": "alice"}

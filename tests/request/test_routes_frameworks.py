@@ -195,15 +195,17 @@ class Framework(NamedTuple):
     seen: Seen
 
 
+def django(kind: routed.WSGI | routed.ASGI) -> Framework:
+    return Framework(
+        routed.app(ENDPOINTS, kind, None), routed.app(ENDPOINTS, kind, SETTINGS), kind.seen
+    )
+
+
 FRAMEWORKS = {
     "starlette": Framework(starlette(guarded=False), starlette(guarded=True), as_it_came),
     "flask": Framework(flask(guarded=False), flask(guarded=True), apart),
-    **{
-        name: Framework(
-            routed.app(ENDPOINTS, kind, None), routed.app(ENDPOINTS, kind, SETTINGS), kind.seen
-        )
-        for name, kind in {"django": routed.WSGI(), "django-asgi": routed.ASGI()}.items()
-    },
+    "django": django(routed.WSGI()),
+    "django-asgi": django(routed.ASGI()),
 }
 frameworks = pytest.mark.parametrize(
     ("bare", "guarded", "seen"), FRAMEWORKS.values(), ids=FRAMEWORKS
