@@ -9,6 +9,7 @@ from django.views.debug import get_default_exception_reporter_filter
 
 from ..settings.settings import Settings
 from .project import NAME
+from .requests import meta_name
 
 
 def hiding_filter(settings: Settings) -> Any:
@@ -23,6 +24,6 @@ def hiding_filter(settings: Settings) -> Any:
         return filtering
     names = ["HTTP_AUTHORIZATION", f"{NAME}$"]
     if settings.credentials_header:
-        names.append(f"HTTP_{settings.credentials_header.upper().replace('-', '_')}$")
+        names.append(f"{meta_name(settings.credentials_header)}$")
     pattern = re.compile("|".join((hidden.pattern, *names)), hidden.flags)
     return type("HidingFilter", (type(filtering),), {"hidden_settings": pattern})()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction  # as Django's own
+from django.conf import settings as project_settings
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
@@ -26,6 +27,7 @@ from .requests import (
     DjangoRequest,
     credential_fields,
     let_in_outside,
+    meta_name,
     take_refresh_cookies,
 )
 from .responses import django_response, keep_current
@@ -38,8 +40,9 @@ class JWTMiddleware:
     It stands below Django's `AuthenticationMiddleware`. Views read `request.jwt` (an `AccessToken`,
     or None on public routes). With a token `request.user` and `await request.auser()` are Django's
     user whose primary key is the subject, looked up when first asked for; no session is read or
-    written, and Django's CSRF check is left out: other sites' pages can't send a token, and where
-    it is in a cookie, our own check was made. Without a token Django's own user and check stay.
+    written, and Django's CSRF check is left out: other sites' pages can't send the Authorization
+    field, and where the token is in a cookie, our own check was made. Without a token Django's own
+    user and check stay, and for a token that a gateway adds the check stays, too.
 
     Raises:
         ConfigurationError: when the project's settings are wrong, or the order of `MIDDLEWARE`.
@@ -61,6 +64,8 @@ class JWTMiddleware:
         self._current = self._runtime.current
         self._users = UserTable.of_project()
         self._error_filter = hiding_filter(settings)
+        self._gateway_field = meta_name(settings.credentials_header)
+        self._keeps_csrf_check = getattr(project_settings, "JWT_MIDDLEWARE_CSRF_CHECK", False)
         self._vary = credential_fields(settings)
         self._varies_always = any(route.optional for route in settings.routes)
         self._start()
@@ -136,13 +141,18 @@ class JWTMiddleware:
         jars = self._core.jars
         if jars is not None and meta.get(DOOR) is not self._runtime:
             take_refresh_cookies(jars, request)
-        if token is not None and request.method not in SAFE_METHODS:
-            # Django's own name for it; REST framework looks at it, too. For a method that is safe
-            # our check of the sender wasn't made: code below may make another method of it.
+        if token is not None and not self._keeps_csrf_check and self._is_sent_on_purpose(request):
+            # Django's own name for it; REST framework looks at it, too.
             request._dont_enforce_csrf_checks = True
         if self._users is None or (token is None and hasattr(request, "user")):
             return None
         return _give_user(request, self._users, step)
+
+    def _is_sent_on_purpose(self, request: Any) -> bool:
+        """Say whether no page of another site can have sent this request with its token."""
+        # For a method that is safe our check of a cookie's sender isn't made, and code below may
+        # make another method of it. A gateway adds the token to whatever a browser sends.
+        return request.method not in SAFE_METHODS and not request.META.get(self._gateway_field)
 
     # --- the way out
 

@@ -20,6 +20,12 @@ DOOR = "jwt_middleware.door"  # there is the runtime of our middleware around th
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 
 
+def meta_name(field: str) -> str:
+    """Return the name of a header field in `request.META`."""
+    key = field.upper().replace("-", "_")
+    return key if key in _PLAIN else f"HTTP_{key}"
+
+
 class DjangoRequest(Request):
     """A request as Django has read it. The path is the one that Django resolves."""
 
@@ -38,8 +44,8 @@ class DjangoRequest(Request):
         if name == "cookie" and isinstance(self._request, ASGIRequest):
             # Before 6.0 Django joins several fields by a comma, which isn't read.
             return _cookies_of(self._request.scope)
-        key = name.upper().replace("-", "_")
-        value: str | None = self._request.META.get(key if key in _PLAIN else f"HTTP_{key}")
+        key = meta_name(name)
+        value: str | None = self._request.META.get(key)
         return value or None if key in _PLAIN else value
 
     def body(self, limit: int) -> Hidden[bytes]:
@@ -91,10 +97,8 @@ def take_refresh_cookies(jars: Jars, request: Any) -> None:
     meta["HTTP_COOKIE"] = left
     if is_asgi:
         fields = [(name, value) for name, value in request.scope["headers"] if name != b"cookie"]
-        request.scope = {
-            **request.scope,
-            "headers": [*fields, (b"cookie", left.encode("latin-1"))],
-        }
+        kept = [(b"cookie", left.encode("latin-1"))] if left else []
+        request.scope = {**request.scope, "headers": fields + kept}
     # What a middleware above ours has read is made anew from what is left.
     for made in ("COOKIES", "headers"):
         vars(request).pop(made, None)

@@ -116,6 +116,11 @@ def test_a_store_that_can_not_be_is_named_at_the_start(kind: str, tmp_path: Any)
         Asking(kind).get("/me")
 
 
+def test_without_drf_spectacular_its_extension_is_not_loaded() -> None:
+    with modify_settings(INSTALLED_APPS={"remove": ["drf_spectacular"]}):
+        assert found() == []
+
+
 @both
 def test_a_project_without_users_is_served(kind: str) -> None:
     no_users = {"remove": ["django.contrib.auth", "django.contrib.admin"]}
