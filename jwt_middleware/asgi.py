@@ -14,7 +14,7 @@ from .process.view_rules import DOOR
 from .request import subprotocol
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.errors import ConfigurationError, ConnectionCut, InvalidToken
+from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
 from .values.tokens import AccessToken, Forward, Hidden
@@ -49,7 +49,7 @@ class JWTMiddleware:
         check_kind(app, takes=3)
         check_root(app)
         self.app = app
-        self._runtime = Runtime.of(settings)
+        self.runtime = self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=True)
         self._warm = self._core.warm
         jars = self._core.jars
@@ -131,6 +131,12 @@ class JWTMiddleware:
             return None
         self._runtime.tell(step.events)
         return step.response
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: OAuthError) -> None:
+        """Answer a connection that can't be served, though its token is good."""
+        reply = self._core.refuse(_ASGIRequest(scope, receive), error)
+        self._runtime.tell(reply.events)
+        await _answer(scope, receive, send, reply.response)
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request, or the lifespan, has been served."""

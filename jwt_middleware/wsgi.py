@@ -45,7 +45,7 @@ class JWTMiddleware:
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         check_kind(app, takes=2)
         self.app = app
-        self._runtime = Runtime.of(settings)
+        self.runtime = self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
         self._warm = self._core.warm
         jars = self._core.jars

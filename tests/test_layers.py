@@ -35,6 +35,8 @@ LAYERS: tuple[set[str], ...] = (
     # What re-exports names, and the bridges to frameworks.
     {"events", "profiles", "mcp", "falcon", "fastapi", "flask", "litestar", "quart", "starlette"},
     {"asgi", "wsgi", "issuer", "__init__"},
+    # A door made of the others.
+    {"django"},
     {"cli", "testing"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

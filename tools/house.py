@@ -21,16 +21,16 @@ FOR_TESTS = f"{PACKAGE}.testing"
 LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
-    "statements": 16_000,
+    "statements": 16_250,
     "long files": 0,
     "long functions": 0,
     "cycles of imports": 0,
-    "imports inside functions": 29,
+    "imports inside functions": 34,
     "names in two modules": 30,
     "public names in two modules": 0,
 }
 # An application imports these from one of several modules: the same name on purpose.
-SAME_NAMES = {"JWTMiddleware", "is_current", "require"}
+SAME_NAMES = {"JWTMiddleware", "is_current", "jwt_settings", "require"}
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Known: TypeAlias = dict[str, tuple[Path, ast.Module]]  # by a module's dotted name

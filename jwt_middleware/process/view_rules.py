@@ -13,13 +13,16 @@ from ..request.route import Route
 from ..request.routes import RouteRule
 from ..values.arrays import Several
 from ..values.requests import Response
+from .runtime import Runtime
 
 DOOR = "jwt_middleware.door"  # where a middleware says who it is, in scopes and environments
 RULE = "jwt_middleware_rule"  # the attribute by which `jwt-middleware check` finds a view's rule
 
 
 class Door(Protocol):
-    """A middleware, as rules beside views know it."""
+    """A middleware, as rules beside views and a middleware inside know it."""
+
+    runtime: Runtime
 
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a rule refuses, and tell its events."""

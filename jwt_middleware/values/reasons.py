@@ -36,6 +36,7 @@ SENDER_CONSTRAINED = Reason("sender_constrained")
 CHECK_REFUSED = Reason("check_refused")
 CHECK_FAILED = Reason("check_failed")
 USER_HOOK = Reason("user_hook_failed")
+USER_REFUSED = Reason("user_refused")  # Django: there is none, or it isn't active
 
 OTHER_LOGIN = Reason("renewed_by_another_login")
 GRANT_ENDED = Reason("grant_ended")
