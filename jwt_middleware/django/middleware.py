@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import Task, current_task
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction  # as Django's own
 from django.conf import settings as project_settings
@@ -11,7 +12,9 @@ from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
+from ..core.known_tokens import Entry
 from ..process.runtime import Runtime
+from ..process.watched_body import Watch
 from ..request.cookies import SAFE_METHODS
 from ..values import reasons
 from ..values.errors import InvalidToken
@@ -163,12 +166,27 @@ class JWTMiddleware:
             error.grant_id = step.grant_id
             return self._answered(self._core.refuse(DjangoRequest(request), error))
         if step.token is not None and response.streaming:
-            keep_current(response, step.token, self._current)
+            watch = self._watch(request, step, response)
+            keep_current(response, step.token, self._current, watch)
         if step.token is not None or self._varies_always:
             # Django's cache keeps one answer for all users, unless it is told what makes them
             # differ. Caches outside keep none: RFC 9111 s3.5.
             patch_vary_headers(response, self._vary)
         return response
+
+    def _watch(self, request: Any, step: Forward, response: Any) -> Callable[[], Any] | None:
+        """Return what watches a streamed body; None: nothing does, or our middleware outside."""
+        method, path = request.method or "", request.path_info or "/"
+        if not isinstance(step, Entry) or self._core.keeps(method, path):
+            return None
+        fields = tuple(response.items())
+        if not self._is_async:
+            return lambda: Watch(self._runtime, self._core, step, path, fields).look
+        if not response.is_async:
+            return None  # Django reads such a body whole, before anything is sent
+        return lambda: self._runtime.open_connections().begin(
+            step, cast("Task[Any]", current_task()), method, path, fields
+        )
 
     def _answered(self, reply: Reply) -> HttpResponse:
         """Return a reply of ours as Django's response."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse
 
+from ..values.errors import ConnectionCut
 from ..values.requests import Response
 from ..values.tokens import AccessToken
+
+if TYPE_CHECKING:
+    from ..process.connection import Connection
 
 Current = ContextVar[AccessToken | None]
 
@@ -26,18 +31,28 @@ def django_response(ours: Response) -> HttpResponse:
     return made
 
 
-def keep_current(response: Any, token: AccessToken, current: Current) -> None:
-    """Let `current_token()` hold while a chunk of a streamed body is made, not between chunks."""
+def keep_current(response: Any, token: AccessToken, current: Current, watch: Any = None) -> None:
+    """Let `current_token()` hold while a chunk of a streamed body is made, not between chunks.
+
+    `watch` is called when the body begins. Under WSGI it returns what looks before each chunk
+    whether the token still holds; under ASGI it returns the connection, which ends by itself.
+    """
     if getattr(response, "file_to_stream", None) is not None:
         return  # a server sends it faster if it gets Django's own wrapper of a file
-    if response.is_async:
-        response.streaming_content = _achunks(response.streaming_content, token, current)
-    else:
-        response.streaming_content = _chunks(response.streaming_content, token, current)
+    chunks = _achunks if response.is_async else _chunks
+    response.streaming_content = chunks(response.streaming_content, token, current, watch)
 
 
-def _chunks(body: Iterator[bytes], token: AccessToken, current: Current) -> Iterator[bytes]:
+def _chunks(
+    body: Iterator[bytes],
+    token: AccessToken,
+    current: Current,
+    watch: Callable[[], Callable[[], None]] | None,
+) -> Iterator[bytes]:
+    look = watch() if watch is not None else None
     while True:
+        if look is not None:
+            look()
         before = current.set(token)
         try:
             chunk = next(body, None)
@@ -49,14 +64,27 @@ def _chunks(body: Iterator[bytes], token: AccessToken, current: Current) -> Iter
 
 
 async def _achunks(
-    body: AsyncIterator[bytes], token: AccessToken, current: Current
+    body: AsyncIterator[bytes],
+    token: AccessToken,
+    current: Current,
+    watch: Callable[[], Connection] | None,
 ) -> AsyncIterator[bytes]:
-    while True:
-        before = current.set(token)
-        try:
-            chunk = await anext(body, None)
-        finally:
-            current.reset(before)
-        if chunk is None:
-            return
-        yield chunk
+    connection = watch() if watch is not None else None
+    try:
+        while True:
+            before = current.set(token)
+            try:
+                chunk = await anext(body, None)
+            finally:
+                current.reset(before)
+            if chunk is None:
+                return
+            yield chunk
+    except CancelledError as error:
+        reason = connection.reason if connection is not None else None
+        if connection is None or reason is None or not connection.took(error):
+            raise
+        raise ConnectionCut(reason) from None
+    finally:
+        if connection is not None:
+            connection.forget()
