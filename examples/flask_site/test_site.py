@@ -116,7 +116,8 @@ def test_pages_are_not_kept_and_stand_in_no_frame(browser: Browser) -> None:
     answer = browser.client.get("/login")
     assert answer.headers["Cache-Control"] == "no-store"
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
-    assert "no-store" not in browser.client.get("/static/style.css").headers["Cache-Control"]
+    with browser.client.get("/static/style.css") as style:
+        assert "no-store" not in style.headers["Cache-Control"]
 
 
 def test_a_page_and_a_form_go_on_after_the_tokens_end(browser: Browser, jwt_clock: Clock) -> None:
