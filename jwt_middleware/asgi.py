@@ -163,12 +163,13 @@ class JWTMiddleware:
 def _send_watched(watched: list[Any], message: Message) -> Awaitable[None]:
     """Send a message of the application, and notice a response that is streamed.
 
-    `watched` has the connection, if there is one; the server's `send`; what reads the first
-    message; and what makes a connection. It shows no header field: error trackers send locals. This
-    isn't async, because that would make one more coroutine for each message; and a class or a
+    `watched` has the connection, if there is one; the server's `send`; what reads the start of the
+    response; and what makes a connection. It shows no header field: error trackers send locals.
+
+    This isn't async, because that would make one more coroutine for each message; and a class or a
     closure would take longer to make. It may run in another thread than the event loop's (asgiref).
     """
-    if watched[2] is None:
+    if "status" in message:  # the start of the response
         watched[2] = message.get
     elif watched[0] is not None or message.get("more_body"):
         return _send_streamed(watched, message)
@@ -179,9 +180,9 @@ def _send_watched(watched: list[Any], message: Message) -> Awaitable[None]:
 async def _send_streamed(watched: list[Any], message: Message) -> None:
     """Send a message of a response that is streamed. Raises ConnectionCut after its end."""
     if watched[0] is None:
-        _, _, first, connections, *request = watched
-        is_start = first("type") == "http.response.start"
-        watched[0] = connections.begin(*request, first("headers", ()) if is_start else None)
+        _, _, start, connections, *request = watched
+        headers = () if start is None else start("headers", ())
+        watched[0] = connections.begin(*request, headers)
     elif watched[0].reason is not None:
         raise ConnectionCut(watched[0].reason)
     elif not message.get("more_body"):
@@ -222,7 +223,7 @@ async def is_current(token: AccessToken, settings: Settings) -> bool:
     """
     tokens = Runtime.of(settings).core(asynchronous=True).open_tokens
     try:
-        await arun(tokens.check_open(tokens.entry_of(token)))
+        await arun(tokens.check_current(token))
     except InvalidToken:
         return False
     return True

@@ -135,7 +135,7 @@ def is_current(token: AccessToken, settings: Settings) -> bool:
     """
     tokens = Runtime.of(settings).core(asynchronous=False).open_tokens
     try:
-        run(tokens.check_open(tokens.entry_of(token)))
+        run(tokens.check_current(token))
     except InvalidToken:
         return False
     return True

@@ -50,17 +50,20 @@ class OpenTokens:
         self.pause = max(min(every or LONGEST_PAUSE, LONGEST_PAUSE), SHORTEST_PAUSE)
         self._ports = ports
         self._leeway = settings.leeway
+        self._issuer = settings.issuer
 
     def end_of(self, token: AccessToken) -> float:
         """Return when a token has expired, by `Settings.clock`."""
         return token.expires_at + self._leeway
 
-    def entry_of(self, token: AccessToken) -> Entry:
-        """Return what `check_open` takes, of a token that was verified at any time."""
+    def check_current(self, token: AccessToken) -> Flow[None]:
+        """Check a token that was verified at any time, in any process. Raises as `check_open`."""
+        if token.own and token.issuer != self._issuer:  # the settings are another issuer's
+            raise InvalidToken(reasons.ISSUER)
         entry = Entry(token, NOBODY)
         entry.life = lifetime(token.claims, self._leeway)[2]
         entry.issued = float(token.claims.get("iat", 0))
-        return entry
+        yield from self.check_open(entry)
 
     def check_open(self, entry: Entry, *, has_end: bool = True) -> Flow[None]:
         """Check that a verified token still opens what it has opened.

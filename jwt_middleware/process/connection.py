@@ -57,7 +57,7 @@ class Connection:
     )
 
     def __init__(
-        self, home: Home, entry: Entry, path: str, task: Task[Any], send: _Send | None = None
+        self, home: Home, entry: Entry, path: str, task: Task[Any] | None, send: _Send | None = None
     ) -> None:
         self.entry = entry
         self.path = path
@@ -87,7 +87,9 @@ class Connection:
             await cast("_Send", self._send)(message)
 
     def cancel(self) -> None:
-        """Cancel the application's call."""
+        """Cancel the application's call, where an event loop's task runs it."""
+        if self._task is None:
+            return
         if not self._cancels:
             self._before = self._task.cancelling()
         self._cancels += 1
@@ -98,7 +100,7 @@ class Connection:
         # As asyncio.timeout does: the server's own cancellation stays in force.
         left, has_cancelled = self._before, self._cancels > 0
         for _ in range(self._cancels):
-            left = self._task.uncancel()
+            left = cast("Task[Any]", self._task).uncancel()
         self._cancels = 0
         return has_cancelled and left <= self._before
 

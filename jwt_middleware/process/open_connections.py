@@ -21,6 +21,7 @@ from asyncio import (
 )
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
+from contextvars import Context
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -127,15 +128,14 @@ class OpenConnections:
 
     def watch_socket(self, entry: Entry, path: str, send: _Send) -> Connection:
         """Watch a websocket from its handshake on. The application keeps the server's `send`."""
-        task = cast("Task[Any]", self.current_task())
-        one = Connection(self.here(), entry, path, task, send)
+        one = Connection(self.here(), entry, path, self.current_task(), send)
         one.end = self.tokens.end_of(entry.verified)
         if not self.core.keeps("GET", path):
             self.here().add(one)
         return one
 
     def begin(
-        self, entry: Entry, task: Task[Any], method: str, path: str, headers: object
+        self, entry: Entry, task: Task[Any] | None, method: str, path: str, headers: object
     ) -> Connection:
         """Watch a response whose first chunk, but not the last, is on its way."""
         one = Connection(self.here(), entry, path, task)
@@ -143,7 +143,8 @@ class OpenConnections:
             one.end = self.tokens.end_of(entry.verified)
         has_grant = self.tokens.ended is not None and entry.grant_id is not None
         is_watched = (one.end < inf or has_grant) and not self.core.keeps(method, path)
-        if is_watched and not task.done():  # it is, where a forgotten task goes on to send
+        # It is done where a task that the application has forgotten goes on to send.
+        if is_watched and not (task is not None and task.done()):
             self.here().add(one)
         return one
 
@@ -154,6 +155,8 @@ class _OfLoop:
     def __init__(self, shared: OpenConnections, loop: AbstractEventLoop) -> None:
         self.shared = shared
         self._loop = loop
+        # Empty: what runs here belongs to no request, and must not keep the context of one.
+        self._context = Context()
         self._timer: TimerHandle | None = None
         self._open = 0
         self._by_grant: dict[bytes, list[Connection]] = {}
@@ -179,7 +182,7 @@ class _OfLoop:
                 self._unsure.add(one)
                 self._ask()
         if self._timer is None:
-            self._timer = self._loop.call_later(tokens.pause, self._look)
+            self._wake(tokens.pause)
 
     async def renew(self, one: Connection, credentials: Hidden[bytes]) -> Entry:
         """Let a websocket go on with its next token. Raises OAuthError and ConnectionCut."""
@@ -216,8 +219,8 @@ class _OfLoop:
         shared = self.shared
         if one.is_websocket:
             code = TRY_AGAIN_LATER if reason == reasons.SYNC else shared.close_code
-            one.closing = self._loop.create_task(one.close(code))
-            self._loop.call_later(CLOSE_WAIT, self._hurry, one)
+            one.closing = self._loop.create_task(one.close(code), context=self._context)
+            self._loop.call_later(CLOSE_WAIT, self._hurry, one, context=self._context)
         else:
             one.cancel()
         shared.tell((ended_event(one.entry, reason, one.path, is_websocket=one.is_websocket),))
@@ -234,7 +237,7 @@ class _OfLoop:
         found = [one for one in octets if one in self._by_grant]
         if found or not octets:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._heard, found)
+                self._loop.call_soon_threadsafe(self._heard, found, context=self._context)
 
     def _heard(self, octets: Collection[bytes]) -> None:
         for one in octets:
@@ -249,7 +252,7 @@ class _OfLoop:
 
     def _ask(self) -> None:
         if self._unsure and (self._asking is None or self._asking.done()):
-            self._asking = self._loop.create_task(self._asked())
+            self._asking = self._loop.create_task(self._asked(), context=self._context)
 
     async def _asked(self) -> None:
         """Find out which grants live, one by one; go on at the next look if nobody answers."""
@@ -293,9 +296,12 @@ class _OfLoop:
             # Also after a fault of the application's clock.
             self._timer = None
             if self._open or self._ending:
-                self._timer = self._loop.call_later(pause, self._look)
+                self._wake(pause)
             else:
                 shared.drop(self._loop)
+
+    def _wake(self, pause: float) -> None:
+        self._timer = self._loop.call_later(pause, self._look, context=self._context)
 
     def _cancel_late(self) -> None:
         moment = self._loop.time()

@@ -160,7 +160,7 @@ async def test_send_returns_what_the_servers_own_returns(inside: Inside) -> None
     watched: Any = inside.send
     assert [watched(message) for message in messages] == answers
     assert all(one is other for one, other in zip(sent, messages, strict=True))
-    assert iscoroutinefunction(inside.send)  # pyright: ignore[reportDeprecated]  # as asgiref asks
+    assert iscoroutinefunction(inside.send)  # pyright: ignore[reportDeprecated]  (asgiref asks)
 
 
 async def test_the_first_parameter_is_called_app(inside: Inside) -> None:

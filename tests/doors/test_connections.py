@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import ConfigurationError, Route, Settings, WebSockets
+from jwt_middleware import (
+    ConfigurationError,
+    Issuer,
+    Route,
+    Settings,
+    WebSockets,
+    current_token,
+)
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.process import open_connections
 from jwt_middleware.process.runtime import Runtime
@@ -689,17 +696,68 @@ async def test_the_fields_that_a_server_has_used_up_are_those_of_an_event_stream
     assert isinstance(await one.over(), ConnectionCut)
 
 
-async def test_what_comes_before_the_start_does_not_hide_an_event_stream() -> None:
+@pytest.mark.parametrize(("headers", "ends"), [(EVENTS, True), (FILE, False)])
+async def test_what_comes_before_the_start_changes_nothing(headers: Any, ends: bool) -> None:
     site = Site()
 
     async def hints(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.early_hint", "links": [b"</a>"]})
-        await streaming(EVENTS)(scope, receive, send)
+        await streaming(headers)(scope, receive, send)
 
     one = get(door(site, hints), (await site.login()).access_token)
     await until(lambda: len(one.sent) == 3)
     site.clock.forward(LIFE + LEEWAY)
+    if ends:
+        assert isinstance(await one.over(), ConnectionCut)
+    else:
+        await looks()
+        assert not one.task.done()
+        await one.close()
+
+
+async def test_chunks_without_a_start_are_the_servers_to_refuse() -> None:
+    site = Site()
+
+    async def headless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+
+    one = get(door(site, headless), (await site.login()).access_token)
+    assert await one.over() is None
+
+
+async def test_what_is_told_belongs_to_no_request() -> None:
+    seen: list[Any] = []
+    site = Site()
+    settings = site.settings.replace(on_event=lambda event: seen.append(current_token()))
+    issuer = Issuer(settings)
+    tokens = await issuer.aissue("alice")
+    one = socket(JWTMiddleware(echo, settings), tokens.access_token)
+    await until(lambda: one.sent)
+    site.clock.forward(LIFE + LEEWAY)
+    assert await one.over() is None
+    assert seen == [None, None]  # the login and the end
+
+
+async def test_a_call_that_no_task_runs_is_refused_what_it_sends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    tokens = await site.login()
+    ended = asyncio.Event()
+
+    async def rest(scope: Any, send: Any) -> None:
+        await ended.wait()
+        await send({"type": "http.response.body", "body": b"last"})
+
+    app = door(site, streaming(FILE, rest))
+    app._current_task = lambda loop=None: None
+    one = get(app, tokens.access_token)
+    await until(lambda: len(one.sent) == 2)
+    await site.issuer.arevoke(tokens.grant_id)
+    await until(lambda: site.ended)
+    ended.set()
     assert isinstance(await one.over(), ConnectionCut)
+    assert one.kinds == ["start", "body"]
 
 
 async def test_two_middlewares_around_one_application() -> None:

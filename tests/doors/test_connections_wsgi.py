@@ -222,6 +222,8 @@ def test_a_token_without_a_grant_is_current_until_it_expires() -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
     JWTMiddleware(app, settings)(environ, lambda *_: None)
     assert is_current(seen[0], settings)
+    other = settings.replace(issuer="https://other.example")
+    assert not is_current(seen[0], other)  # these settings can't know
     now += LIFE + LEEWAY
     assert not is_current(seen[0], settings)
 
