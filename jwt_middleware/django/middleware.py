@@ -167,7 +167,7 @@ class JWTMiddleware:
             return self._answered(self._core.refuse(DjangoRequest(request), error))
         if step.token is not None and response.streaming:
             watch = self._watch(request, step, response)
-            keep_current(response, step.token, self._current, watch)
+            keep_current(response, step.token, self._current, watch, request._stream)
         if step.token is not None or self._varies_always:
             # Django's cache keeps one answer for all users, unless it is told what makes them
             # differ. Caches outside keep none: RFC 9111 s3.5.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.http import HttpResponse
 
 from ..values.errors import ConnectionCut
@@ -31,16 +32,27 @@ def django_response(ours: Response) -> HttpResponse:
     return made
 
 
-def keep_current(response: Any, token: AccessToken, current: Current, watch: Any = None) -> None:
+def keep_current(
+    response: Any, token: AccessToken, current: Current, watch: Any, body: Any
+) -> None:
     """Let `current_token()` hold while a chunk of a streamed body is made, not between chunks.
 
     `watch` is called when the body begins. Under WSGI it returns what looks before each chunk
     whether the token still holds; under ASGI it returns the connection, which ends by itself.
+    `body` is the request's, which Django doesn't close after an error of a stream.
     """
     if getattr(response, "file_to_stream", None) is not None:
         return  # a server sends it faster if it gets Django's own wrapper of a file
-    chunks = _achunks if response.is_async else _chunks
-    response.streaming_content = chunks(response.streaming_content, token, current, watch)
+    chunks = response.streaming_content
+    if response.is_async:
+
+        async def close() -> None:
+            await sync_to_async(response.close)()
+            body.close()
+
+        response.streaming_content = _achunks(chunks, token, current, watch, close)
+    else:
+        response.streaming_content = _chunks(chunks, token, current, watch)
 
 
 def _chunks(
@@ -68,6 +80,7 @@ async def _achunks(
     token: AccessToken,
     current: Current,
     watch: Callable[[], Connection] | None,
+    close: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[bytes]:
     connection = watch() if watch is not None else None
     try:
@@ -84,6 +97,7 @@ async def _achunks(
         reason = connection.reason if connection is not None else None
         if connection is None or reason is None or not connection.took(error):
             raise
+        await close()
         raise ConnectionCut(reason) from None
     finally:
         if connection is not None:

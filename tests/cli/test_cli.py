@@ -31,6 +31,7 @@ from jwt_middleware.cli.demo.words import in_words
 from jwt_middleware.values import reasons
 from jwt_middleware.values.events import (
     Ahead,
+    ConnectionEnded,
     Issued,
     KeyMismatch,
     KeysBack,
@@ -448,6 +449,7 @@ ONE_OF_EACH: dict[str, Event] = {
     "Wrong key": KeyMismatch(grant_id="g"),
     "Revoked": Revoked(grant_ids=("g", "h"), reason="logout"),
     "Refused with 503": Refused(reason=reasons.STORE, status=503, method="GET", path="/api/me"),
+    "Connection ended": ConnectionEnded(reason="expired", kind="websocket", path="/chat"),
     "Store failed": StoreFailed(verb="advance", detail="full"),
     "Store back": StoreBack(seconds=3.2),
     "Store noticed": StoreNotice(notice="its history is another one"),

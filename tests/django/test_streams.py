@@ -133,6 +133,7 @@ def test_under_asgi_a_stream_goes_on_while_its_login_lives() -> None:
         assert (await talk.receive_output(30))["body"] == b"1 "
         last = await talk.receive_output(30)
         assert (last.get("body", b""), last.get("more_body", False)) == (b"", False)
+        await talk.wait(30)
 
     asyncio.run(run())
 
