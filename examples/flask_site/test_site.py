@@ -215,6 +215,26 @@ def test_an_admin_begins_and_ends_with_a_login(browser: Browser, app: Flask) -> 
     assert alice.send("/admin/nobody/role", role="reader")[0] == 404
 
 
+def test_a_role_stays_where_logins_cant_be_ended(
+    app: Flask, browser: Browser, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no route to the engine")
+
+    browser.log_in("alice")
+    with monkeypatch.context() as patch:
+        patch.setattr(issuer, "revoke_all", away)
+        assert browser.send(f"/admin/{id_of('bob')}/role", role="admin")[0] == 503
+    assert browser.load("/admin")[1].count("<option selected>admin") == 1
+
+
+def test_an_admin_needs_the_fresh_role_too(browser: Browser, jwt_clock: Clock) -> None:
+    browser.log_in("alice")
+    role_of("alice", "reader")  # by hand, in the database
+    jwt_clock.advance(700)
+    assert browser.load("/admin")[0] == 403
+
+
 def test_an_admin_logs_a_user_out_everywhere(app: Flask, issuer: Issuer) -> None:
     alice, bobs = Browser(app), [Browser(app), Browser(app, EDGE)]
     alice.log_in("alice")

@@ -76,6 +76,8 @@ def ask(method: str, path: str, headers: dict[str, str], body: bytes | None) -> 
                 is_json = error.headers.get_content_type() == "application/json"
                 return error.code, json.loads(error.read()) if is_json else {}
             time.sleep(min(float(error.headers.get("Retry-After", 1)), 60))
+        except OSError as error:
+            sys.exit(f"No answer from {URL} ({error}): try again later")
     raise AssertionError("the last try returns")
 
 

@@ -208,6 +208,17 @@ def test_a_busy_server_is_asked_again(
     assert program("list") == "\n"  # the login is still there
 
 
+def test_a_server_that_is_away_ends_no_login(
+    program: Said, jwt_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("login", "alice")
+    jwt_clock.advance(700)
+    with monkeypatch.context() as patch:
+        patch.setattr(notes, "URL", "http://127.0.0.1:1")
+        assert program("list").startswith("No answer from")
+    assert program("list") == "\n"
+
+
 def test_attacks_are_refused(app: Flask, settings: Settings, jwt_factory: TokenFactory) -> None:
     client = app.test_client(use_cookies=False)
     for attack in jwt_factory.attacks(settings):
