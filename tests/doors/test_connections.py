@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.process import open_connections
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
+from jwt_middleware.values import reasons
 from jwt_middleware.values.errors import ConnectionCut
 from tests.issuing import AwaitedStore, FaultyStore
 from tests.rules import accepts, refuses
@@ -791,3 +793,9 @@ async def test_what_is_sent_after_the_call_is_not_watched() -> None:
     await tasks[0]
     assert one.kinds == ["start", "body"]
     assert not Runtime.of(site.settings).open_connections().here()._by_grant
+
+
+def test_the_error_can_be_pickled() -> None:
+    error = ConnectionCut(reasons.EXPIRED)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.reason) == (str(error), "expired")
