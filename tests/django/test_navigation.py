@@ -80,6 +80,17 @@ def test_an_expired_page_load_is_continued(browser: Asking, alice: Any) -> None:
 
 
 @accepts("RT-32")
+def test_a_test_client_follows_our_redirects(alice: Any) -> None:
+    with asking("wsgi", PAGES.replace(refresh__store="memory://")) as browser:
+        logged_in(browser, alice)
+        CLOCK[0] += 700
+        got = browser.client.get("/user", headers=LOAD, secure=True, follow=True)
+        assert got.json()["user"] == "alice"
+        there = "/auth/continue?next=/user"
+        assert got.redirect_chain == [(there, 303), ("/user", 303)]
+
+
+@accepts("RT-32")
 def test_an_expired_form_comes_back(browser: Asking, alice: Any) -> None:
     logged_in(browser, alice)
     CLOCK[0] += 700
