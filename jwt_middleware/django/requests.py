@@ -50,6 +50,13 @@ class DjangoRequest(Request):
         value: str | None = self._request.META.get(key)
         return value or None if key in _PLAIN else value
 
+    def place(self) -> tuple[str, str]:
+        meta = self._request.META
+        query: str = meta.get("QUERY_STRING") or ""
+        if isinstance(self._request, ASGIRequest):
+            query = query.encode().decode("latin-1")  # Django has read the octets as UTF-8
+        return meta["SCRIPT_NAME"], query
+
     def body(self, limit: int) -> Hidden[bytes]:
         self.is_body_asked_for = True
         return Body(self._environ()).read(limit)

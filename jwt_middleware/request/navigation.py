@@ -134,8 +134,11 @@ class Pages:
         if request.method not in ("GET", "HEAD") and not (is_form and self._is_ours(request)):
             return None
         # Another token helps in place of none, or of a bad one; for a stronger or a newer login
-        # the user is needed.
-        is_curable = isinstance(error, MissingCredentials | InvalidToken)
+        # the user is needed, and a user who is refused would be again, round and round.
+        is_curable = (
+            isinstance(error, MissingCredentials | InvalidToken)
+            and error.reason is not reasons.USER_REFUSED
+        )
         has_cookie = bool(self.jars.held(request.header("cookie")).refresh)
         next_ = self._here(request)
         if is_curable and (has_cookie or (lacks_strict_cookies(request) and not is_form)):

@@ -24,6 +24,8 @@ from django.contrib.auth import get_user_model
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from mysite.asgi import application
 from jwt_middleware.django import jwt_issuer
+import mysite.pages
+from mysite.roles import claims_for
 
 client = TestClient(application)
 try:
@@ -34,6 +36,7 @@ else:
     raise AssertionError("a socket without a token")
 user = get_user_model().objects.get(username="alice")
 token = jwt_issuer().issue(str(user.pk)).access_token
+assert claims_for(jwt_issuer().grants(str(user.pk))[0]) == {"roles": []}
 with client.websocket_connect("/chat", headers={"Authorization": f"Bearer {token}"}) as socket:
     assert socket.receive_json() == {"hello": "alice"}
 """
