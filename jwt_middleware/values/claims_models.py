@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 _Model = TypeVar("_Model")
 _Reader = Callable[[Any], Any]  # takes a JSON value, returns it as annotated; raises ValueError
 
-_ARRAYS: Mapping[Any, Callable[[Any], Any]] = {
+_ARRAY_KINDS: Mapping[Any, Callable[[Any], Any]] = {
     list: list,
     tuple: tuple,
     set: set,
@@ -94,9 +94,9 @@ def _reader(hint: Any, name: str) -> _Reader:
         return _first_of([_reader(one, name) for one in arguments], name)
     if origin is Literal:
         return _exact_value(arguments, name)
-    if hint in _ARRAYS or (origin in _ARRAYS and arguments[1:] in ((), (...,))):
+    if hint in _ARRAY_KINDS or (origin in _ARRAY_KINDS and arguments[1:] in ((), (...,))):
         each = _reader(arguments[0], name) if arguments else _reader(Any, name)
-        return _array(_ARRAYS[origin or hint], each, name)
+        return _array(_ARRAY_KINDS[origin or hint], each, name)
     if hint is dict or (origin is dict and arguments[0] is str):
         return _object(_reader(arguments[1], name) if arguments else _reader(Any, name), name)
     if is_dataclass(hint):
