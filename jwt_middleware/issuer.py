@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from .core.decide import Core
-from .grant.endpoints import Endpoints
 from .grant.issuing import Issuing
 from .grant.login import Login, begin
 from .process.current_token import current_token
@@ -15,8 +13,7 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
-from .values.requests import Headers
-from .values.tokens import NOTHING_HELD, Grant, Held, Hidden, Tokens, add_cookies
+from .values.tokens import Grant, Held, Tokens, add_cookies
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.
@@ -195,33 +192,6 @@ class Issuer:
         name = cast("str", grant_id)
         add_cookies(response, tuple(jar.clear(jar.name(name)) for jar in found if jar is not None))
 
-    def log_out(self, response: Any, held: Held | None = None) -> tuple[str, ...]:
-        """End the request's login, and every other whose cookie it brought; return their ids.
-
-        The fields that remove their cookies are added to `response`, as by `clear_cookies`. Let the
-        route be `public` with `own_origin`: then it works when the access token has expired, too.
-
-        Args:
-            response: one of Flask, Starlette, FastAPI, Django or the like.
-            held: `environ["jwt_middleware.held"]` or `scope["jwt_middleware.held"]`. Two tabs may
-                have logged in at once: then the browser has two logins.
-
-        Raises:
-            StoreUnavailable: then some may have ended; to repeat is safe.
-
-        """
-        core = self._runtime.core(asynchronous=False)
-        ids, cookies = run(self._log_out(core, held or NOTHING_HELD))
-        add_cookies(response, cookies)
-        return ids
-
-    async def alog_out(self, response: Any, held: Held | None = None) -> tuple[str, ...]:
-        """Do what `log_out` does, in asynchronous code."""
-        core = self._runtime.core(asynchronous=True)
-        ids, cookies = await self._arun(self._log_out(core, held or NOTHING_HELD))
-        add_cookies(response, cookies)
-        return ids
-
     # --- the flows, and what they need for each kind of caller
 
     def _issuing(self) -> Issuing:
@@ -262,23 +232,6 @@ class Issuer:
         if ended:
             yield from ask(self._runtime.tell, (Revoked(grant_ids=ended, reason=reason),))
         return ended
-
-    def _log_out(self, core: Core, held: Held) -> Flow[tuple[tuple[str, ...], Headers]]:
-        issuing, token = cast("Issuing", core.issuing), current_token()
-        now = self._settings.clock()
-        ids: tuple[str, ...] = ()
-        if token is not None and token.grant_id is not None:
-            ids = (token.grant_id,)
-        cleared: Headers = ()
-        if core.jars is not None:
-            texts = [Hidden(value) for _, value in held.refresh]
-            yield from issuing.find_lacking_key(texts, now)
-            came, over = cast("Endpoints", core.endpoints).grants_of(held, now)
-            ids = tuple(dict.fromkeys(ids + came))
-            cleared = core.jars.cleared(held, ids + over)
-        events = yield from issuing.end_each(ids, "logout", now)
-        yield from ask(self._runtime.tell, events)
-        return ids, cleared
 
     def _living(self, issuing: Issuing, subject: str) -> Flow[tuple[Grant, ...]]:
         _check_text("subject", subject)

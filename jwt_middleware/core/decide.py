@@ -109,7 +109,7 @@ class Core:
         # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document] = documents(settings)
         self.issuing = self._issuing_of(settings)
-        self.endpoints, self._sessions = self._endpoints_of(self.issuing)
+        self._endpoints, self._sessions = self._endpoints_of(self.issuing)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
@@ -118,7 +118,7 @@ class Core:
             # decide.
             self._get if self._access_cookie is None and not named else know_nothing,
             self._timed,
-            {**self._documents, **(self.endpoints.paths if self.endpoints is not None else {})},
+            {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
             self._sessions.path if self._sessions is not None else "",
             self._routes,
             ended.lets_pass if ended is not None else None,
@@ -317,8 +317,6 @@ class Core:
         response = self._pages.instead(request, error) if self._pages is not None else None
         if response is None:
             response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
-            if self._pages is not None and ours is None:
-                response = self._pages.readable(request, error, response)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
@@ -356,8 +354,8 @@ class Core:
         return None if request.is_websocket else self._at(request.path)
 
     def _at(self, path: str) -> Document | Endpoints | Sessions | None:
-        if self.endpoints is not None and path in self.endpoints.paths:
-            return self.endpoints
+        if self._endpoints is not None and path in self._endpoints.paths:
+            return self._endpoints
         if self._sessions is not None and path in self._sessions:
             return self._sessions
         return self._documents.get(path)

@@ -238,8 +238,7 @@ class Endpoints:
         if text is None:
             texts = [Hidden(value) for _, value in held.refresh]
             yield from self._issuing.find_lacking_key(texts, now)
-            named, client_id = found.get("sid"), found.get("client_id")
-            grant_ids, over = self.grants_of(held, now, named=named, client_id=client_id)
+            grant_ids, over = self._logged_out(held, found, now)
         else:
             client_id = _client_id(request, found)
             yield from self._issuing.find_lacking_key((text,), now)
@@ -256,11 +255,12 @@ class Endpoints:
         events = yield from self._issuing.end_each(grant_ids, "logout", now)
         return Reply(self._json(request, {}, cleared), events)
 
-    def grants_of(
-        self, held: Held, now: float, *, named: str | None = None, client_id: str | None = None
+    def _logged_out(
+        self, held: Held, found: Parameters, now: float
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the grants whose cookies came, or the `named` one of them; and those over."""
+        """Return the grant named by `sid`, else all whose cookie came; and those that are over."""
         jars, _ = self._both()
+        named, client_id = found.get("sid"), found.get("client_id")
         living, over = self._of_cookies(held, now)
         owners: list[RefreshToken | AccessToken] = [token for _, token in living]
         # If the refresh cookie is gone, because it has expired, the access cookie names the login.

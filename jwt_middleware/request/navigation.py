@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 from ..values import reasons
 from ..values.errors import (
@@ -24,7 +24,6 @@ from ..values.errors import (
 from ..values.requests import Headers, Request, Response
 from .body_parameters import MAX_FIELDS
 from .cookies import Jars
-from .refusals import TITLES
 from .route import is_odd
 from .routes import below_root
 
@@ -50,11 +49,6 @@ _REDIRECT: Headers = (
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>One moment</title>'
     '<meta http-equiv="refresh" content="0;url={url}"><p><a href="{url}">Continue</a></p></html>'
-)
-
-_REFUSAL = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    "<h1>{title}</h1><p>{text}</p></html>"
 )
 
 
@@ -144,12 +138,7 @@ class Pages:
         return self.to_login(request, next_)
 
     def to_login(self, request: Request, next_: str) -> Response:
-        """Return the redirect to the login page, which leads to `next_` afterwards.
-
-        After a form that can't be sent again, it leads to the page on which the form stood.
-        """
-        if request.method == "POST":
-            next_ = self._page_of_form(request) or next_
+        """Return the redirect to the login page, which leads to `next_` afterwards."""
         return redirect(303, f"{self._root(request)}{self.login_url}?next={_quoted(next_)}")
 
     def back(self, request: Request, next_: str, cookies: Headers) -> Response:
@@ -161,8 +150,18 @@ class Pages:
         # A redirect would still be another site's request. What a page of ours loads is our own.
         url = escape(self._with_next(request, next_) + "&again=1")
         body = _PAGE.format(url=url).encode()
-        more = (("referrer-policy", "same-origin"), ("cache-control", "no-store"), VARY)
-        return Response(200, (*_html(body), *more), body)
+        return Response(
+            200,
+            (
+                ("content-type", "text/html; charset=utf-8"),
+                ("content-length", str(len(body))),
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+                ("referrer-policy", "same-origin"),
+                ("cache-control", "no-store"),
+                VARY,
+            ),
+            body,
+        )
 
     def asked(self, request: Request) -> tuple[str, bool]:
         """Return `next`, and whether this is the second round. Raises InvalidRequest."""
@@ -208,38 +207,8 @@ class Pages:
         whole = f"{path}?{quote(query, safe=_QUERY_SAFE, encoding='latin-1')}" if query else path
         return next(filter(is_local, (whole, path)), root + "/")
 
-    def _page_of_form(self, request: Request) -> str | None:
-        """Return the page that has sent a form, if the browser says it and `next` may lead there.
-
-        It is one of this host: a form of another site comes no further than a refusal.
-        """
-        parts = urlsplit(request.header("referer") or "")
-        page = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        try:
-            return self._checked(request, page)
-        except InvalidRequest:
-            return None
-
-    def readable(self, request: Request, error: OAuthError, refusal: Response) -> Response:
-        """Return a refusal of a page load as a page, with the same status and header fields."""
-        if not is_navigation(request):
-            return refusal
-        title = TITLES[error.status]
-        body = _REFUSAL.format(title=title, text=escape(error.description)).encode()
-        made = ("content-type", "content-length")
-        kept = tuple(one for one in refusal.headers if one[0] not in made)
-        return Response(refusal.status, (*_html(body), *kept, VARY), body)
-
     def _with_next(self, request: Request, next_: str) -> str:
         return f"{self._root(request)}{self.continue_path}?next={_quoted(next_)}"
-
-
-def _html(body: bytes) -> Headers:
-    return (
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-length", str(len(body))),
-        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-    )
 
 
 def redirect(status: int, location: str, more: Headers = ()) -> Response:

@@ -13,7 +13,7 @@ from ..values.requests import Headers, Response
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 _UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
 
-TITLES = {
+_TITLES = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -53,7 +53,7 @@ class Refusals:
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
             content_type = "application/problem+json"
-            body = {"type": "about:blank", "title": TITLES[error.status], "status": error.status}
+            body = {"type": "about:blank", "title": _TITLES[error.status], "status": error.status}
             body |= {"detail": error.description, **code}
         else:
             content_type = "application/json"

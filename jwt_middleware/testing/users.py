@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from ..process.current_token import CURRENT
 from ..settings.settings import Settings
 from ..token.scopes import is_scope
 from ..values.tokens import AccessToken, FrozenDict, Tokens
-
-_PAGE = {
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Site": "same-origin",
-}
 
 
 @contextmanager
@@ -55,21 +49,11 @@ def as_user(
         CURRENT.reset(before)
 
 
-def as_browser(
-    tokens: Tokens | None,
-    settings: Settings,
-    *,
-    by: Literal["script", "load", "form"] = "script",
-) -> dict[str, str]:
-    """Return the header fields with which a browser comes back after a login.
+def as_browser(tokens: Tokens, settings: Settings) -> dict[str, str]:
+    """Return the header fields with which a browser comes back after this login.
 
-    For any test client: `client.post("/orders", headers=as_browser(tokens, settings))`.
-
-    Args:
-        tokens: those of the login, whose cookies come; None: nobody is logged in.
-        settings: those of the application.
-        by: what sends the request: a script of ours, with the field that `Cookies.header` names;
-            the load of a page; or a form on a page of ours.
+    These are its cookies and, where the settings ask for one, the field that scripts of ours send
+    (`Cookies.header`). For any test client: `client.post("/orders", headers=as_browser(...))`.
 
     Raises:
         ValueError: these settings put no token into cookies.
@@ -78,13 +62,8 @@ def as_browser(
     group = settings.refresh.cookies if settings.refresh is not None else None
     if group is None:
         raise ValueError("settings: no cookies are set: Refresh(cookies=Cookies(access=True))")
-    fields = {group.header: "test"} if by == "script" else dict(_PAGE)
-    if by == "form":
-        fields["Origin"] = min(settings.own_origins)
-    if tokens is not None:
-        pairs = [value.partition(";")[0] for _, value in tokens.cookies]
-        fields["Cookie"] = "; ".join(pairs)
-    return fields
+    pairs = [value.partition(";")[0] for _, value in tokens.cookies]
+    return {"Cookie": "; ".join(pairs), group.header: "test"}
 
 
 def _frozen(value: Any) -> Any:
