@@ -25,7 +25,6 @@ def make_settings() -> Settings:
         login_url="/login",  # a page load without a valid token goes there
         routes=(
             Route("/login", public=True, own_origin=True),
-            Route("/logout", public=True, own_origin=True),  # also when the token has expired
             Route("/static/*", public=True),
             Route("/", optional=True),  # for those who are logged in, and for others
         ),  # all other paths: for those who are logged in; admin.py asks for more

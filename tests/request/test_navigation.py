@@ -415,46 +415,6 @@ def test_a_scope_too_small_is_refused_and_a_stale_login_logs_in_anew(browser: Br
     assert goes_to(browser.request("GET", "/vault", load())) == (303, "/login", "/vault")
 
 
-def test_a_refused_page_load_is_a_page(browser: Browser) -> None:
-    browser.login()
-    refused = browser.request("GET", "/admin/x", load())
-    assert (refused.status, refused.header("content-type")) == (403, "text/html; charset=utf-8")
-    assert refused.body.startswith(b"<!doctype html>")
-    assert b"lacks a scope" in refused.body
-    assert refused.header("content-length") == str(len(refused.body))
-    assert 'scope="admin"' in (refused.header("www-authenticate") or "")
-    assert refused.header("cache-control") == "no-store"
-    by_script = browser.request("GET", "/admin/x", SCRIPT)
-    assert (by_script.status, by_script.header("content-type")) == (403, "application/json")
-
-
-@pytest.mark.parametrize(
-    ("page", "expected"),
-    [
-        (f"{ISSUER}/notes?page=2", "/notes?page=2"),
-        (f"{ISSUER}/notes", "/notes"),
-        (f"{ISSUER}/auth/refresh", "/notes/7/end"),  # no page to come back to
-        (f"{ISSUER}//evil.example", "/notes/7/end"),
-        ("about:client", "/notes/7/end"),
-        ("", "/notes/7/end"),
-    ],
-)
-def test_after_a_form_of_an_ended_login_comes_the_page_on_which_it_stood(
-    browser: Browser, page: str, expected: str
-) -> None:
-    """Its own address may take forms only."""
-    sent = (*OWN_FORM, ("Referer", page)) if page else OWN_FORM
-    assert goes_to(browser.request("POST", "/notes/7/end", sent)) == (303, "/login", expected)
-    browser.login()
-    browser.world.revoke_all("alice")
-    answer = browser.request("POST", "/notes/7/end", sent)
-    assert goes_to(answer) == (307, CONTINUE, "/notes/7/end")
-    answer = browser.world.send(
-        "POST", CONTINUE, headers=browser.sent(sent), query="next=/notes/7/end"
-    )
-    assert goes_to(answer) == (303, "/login", expected)
-
-
 @refuses("RT-32")
 def test_a_forged_cookie_goes_to_the_login_page_and_never_further(world: World) -> None:
     browser = Browser(world)

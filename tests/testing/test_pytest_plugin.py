@@ -133,21 +133,6 @@ def test_a_browser_comes_back_with_its_cookies() -> None:
             as_browser(Issuer(settings).issue("alice"), without)
 
 
-def test_a_browser_may_load_a_page_and_send_a_form() -> None:
-    settings = TokenFactory().settings(
-        login_url="/login",
-        routes=[Route("/login", public=True, own_origin=True)],
-        refresh=Refresh(store="memory://", cookies=Cookies(access=True, forms=True)),
-    )
-    client = Client(JWTMiddleware(Response(b"in"), settings), use_cookies=False)
-    tokens = Issuer(settings).issue("alice")
-    assert client.get("/", headers=as_browser(tokens, settings, by="load")).data == b"in"
-    assert client.post("/", headers=as_browser(tokens, settings, by="form")).data == b"in"
-    nobody = client.get("/notes", headers=as_browser(None, settings, by="load"))
-    assert (nobody.status_code, nobody.location) == (303, "/login?next=/notes")
-    assert client.get("/notes", headers=as_browser(None, settings)).status_code == 401
-
-
 def test_pytest_finds_the_fixtures_by_itself(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "def test_it(jwt_factory, jwt_clock, jwt_settings):\n"
