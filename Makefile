@@ -204,5 +204,5 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/swagger/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

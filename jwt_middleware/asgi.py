@@ -83,11 +83,7 @@ class JWTMiddleware:
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
         scope[DOOR] = self
-        try:
-            state = scope["state"]
-        except KeyError:
-            state = scope["state"] = {}
-        state["jwt"] = token
+        scope.setdefault("state", {})["jwt"] = token
         watched: list[Any] | None = None
         if kind == "websocket":
             send, watched = self._socket(scope, step, send)
@@ -96,6 +92,8 @@ class JWTMiddleware:
             task = self._current_task(loop)
             watched = [None, send, None, self._connections, step, task, scope["method"], path]
             send = MethodType(_send_watched, watched)
+            if "extensions" in scope:
+                self._connections.withhold(scope, path)
         app, current = self._inside, self._current
         before = current.set(token)
         try:

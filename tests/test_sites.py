@@ -1,6 +1,6 @@
 """The sites of examples/: their own tests pass anywhere, and they start as their pages say.
 
-In a browser: tests/e2e/test_sites.py.
+In a browser: tests/e2e/test_sites.py. The one in FastAPI: test_fastapi_site.py, here and there.
 """
 
 from __future__ import annotations
@@ -40,9 +40,14 @@ OTHERS = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with the sites alone, as somebody copies them."""
+    return copied(tmp_path)
+
+
+def copied(folder: Path) -> Path:
+    """Copy the sites into a folder, and return it."""
     for site in SITES:
-        shutil.copytree(site, tmp_path / site.name, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+        shutil.copytree(site, folder / site.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def alone() -> dict[str, str]:
@@ -52,7 +57,7 @@ def alone() -> dict[str, str]:
 
 
 def test_there_are_these_sites() -> None:
-    assert NAMES == ["flask_site", "native_and_browser", "starlette_site"]
+    assert NAMES == ["fastapi_site", "flask_site", "native_and_browser", "starlette_site"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,15 +82,16 @@ Meet = Callable[[], httpx2.Client]
 
 
 @contextmanager
-def started(name: str, folder: Path, *, other: bool = False) -> Generator[Meet]:
-    """Start a site as its page says; give what makes browsers for it."""
+def started(name: str, folder: Path, *, other: bool = False, by: str = "") -> Generator[Meet]:
+    """Start a site as its page says, or by another command; give what makes browsers for it."""
     *before, serve = lines(name)
     for line in before:
         # The password is asked for; nobody sits at a terminal here.
         asked = f"{line} --password wonderland" if "add-user" in line else line
         subprocess.run(asked, shell=True, cwd=folder, env=alone(), check=True, timeout=PATIENCE)
     port = free_port()
-    command = OTHERS[name].format(port=port) if other else serve.replace("8000", str(port))
+    named = by or (OTHERS[name] if other else serve.replace("8000", "{port}"))
+    command = named.format(port=port)
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     with (
         log.open("wb") as said,

@@ -49,6 +49,8 @@ _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 GRACE = 5.0
 CLOSE_WAIT = 0.3  # seconds for a websocket's close; then the application is cancelled at once
 SHORTEST_PAUSE = 0.05  # seconds, where the clock stands still, too
+# Extensions of ASGI by which an application hands a whole file to the server.
+FILE_SENDING = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 MOST_GONE = 64  # connections that have gone and may stay in the heap
 
 
@@ -133,6 +135,15 @@ class OpenConnections:
         if not self.core.keeps("GET", path):
             self.here().add(one)
         return one
+
+    def withhold(self, scope: MutableMapping[str, Any], path: str) -> None:
+        """Let the application send its files itself: what a server sends alone can't be ended."""
+        offered = scope["extensions"]
+        if not offered or FILE_SENDING.isdisjoint(offered) or self._store is None:
+            return
+        if not self.core.keeps(scope["method"], path):
+            left = [name for name in offered if name not in FILE_SENDING]
+            scope["extensions"] = {name: offered[name] for name in left}
 
     def begin(
         self, entry: Entry, task: Task[Any] | None, method: str, path: str, headers: object

@@ -413,6 +413,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_nothing_inline() -> None:
 def test_the_example_client_is_the_one_that_the_demo_runs() -> None:
     client = (FOLDER / "jwt-client.js").read_bytes()
     assert (EXAMPLE / "jwt-client.js").read_bytes() == client
+    copied = EXAMPLE.parent / "fastapi_site" / "static" / "jwt-client.js"
+    assert copied.read_bytes() == client
 
 
 def test_a_browser_that_goes_away_is_no_news(

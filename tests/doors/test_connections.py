@@ -435,6 +435,55 @@ async def test_a_route_may_keep_its_connections() -> None:
     assert site.ended == [("grant_ended", "websocket")]
 
 
+OFFERED: dict[str, Any] = {"http.response.pathsend": {}, "http.response.debug": {"a": 1}}
+
+
+@refuses("RS-67")
+@pytest.mark.parametrize(
+    ("path", "offered", "seen"),
+    [
+        ("/file", OFFERED, {"http.response.debug": {"a": 1}}),
+        ("/file", {"http.response.debug": {}}, {"http.response.debug": {}}),
+        ("/file", {}, {}),
+        ("/file", None, None),
+        ("/kept/file", OFFERED, OFFERED),
+        ("/public", OFFERED, OFFERED),
+    ],
+)
+async def test_no_server_is_handed_a_file_that_it_would_send_to_the_end(
+    path: str, offered: Any, seen: Any
+) -> None:
+    site = Site(routes=(Route("/kept/*", connections="keep"), Route("/public", public=True)))
+    given = dict(offered) if offered is not None else None
+    found: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope["extensions"])
+        await streaming(FILE, _whole)(scope, receive, send)
+
+    one = get(door(site, app), (await site.login()).access_token, path, extensions=given)
+    assert await one.over() is None
+    assert found == [seen]
+    assert given == offered  # that of the server stays as it is
+
+
+async def test_where_no_grants_end_a_server_may_send_files() -> None:
+    factory = TokenFactory()
+    found: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope["extensions"])
+        await streaming(FILE, _whole)(scope, receive, send)
+
+    one = get(JWTMiddleware(app, factory.settings()), factory.token(), extensions=OFFERED)
+    assert await one.over() is None
+    assert found == [OFFERED]
+
+
+async def _whole(scope: Any, send: Any) -> None:
+    await send({"type": "http.response.body", "body": b"last"})
+
+
 @pytest.mark.parametrize("given", [{"connections": "close"}, {"connections": "keep", "public": 1}])
 def test_connections_end_or_are_kept(given: Any) -> None:
     given = {"public": bool(given.get("public")), "connections": given["connections"]}
