@@ -19,15 +19,16 @@ SCOPE = "notes:read notes:write"  # what a browser's tokens are good for
 
 def begin(request: Any, user: Any, scope: str) -> Tokens:
     """Begin a login of a user whose password was right."""
-    user_logged_in.send(sender=type(user), request=request, user=user)  # sets `last_login`
-    device = request.headers.get("User-Agent", "")
-    return jwt_issuer().issue(
+    agent = request.headers.get("User-Agent", "")
+    tokens = jwt_issuer().issue(
         str(user.pk),
         scope=scope,
         replaces=request.META.get("jwt_middleware.held"),  # earlier logins of this browser end
-        user_agent=device,
-        label=device[:200] or None,
+        user_agent=agent,
+        label="".join(filter(str.isprintable, agent))[:200] or None,
     )
+    user_logged_in.send(sender=type(user), request=request, user=user)  # sets `last_login`
+    return tokens
 
 
 @never_cache

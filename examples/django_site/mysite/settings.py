@@ -52,6 +52,7 @@ TEMPLATES = [
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 STATIC_URL = "/static/"
 USE_TZ = True
 
