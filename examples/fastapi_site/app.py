@@ -63,7 +63,7 @@ def login(
     tokens = issuer.issue(
         form.username,
         scope=" ".join(sorted(allowed & set(form.scopes or allowed))),
-        label=request.headers.get("User-Agent", "")[:200],
+        label="".join(filter(str.isprintable, request.headers.get("User-Agent", "")))[:200],
         replaces=request.scope["jwt_middleware.held"],  # earlier logins of this browser end
     )
     response.headers["Cache-Control"] = "no-store"
@@ -98,5 +98,7 @@ async def me(token: CurrentToken) -> dict[str, Any]:
 @router.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Give the page. Its policy lets only scripts of this site run."""
-    headers = {"Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"}
+    headers = {
+        "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    }
     return FileResponse(HERE / "static" / "index.html", headers=headers)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastapi import APIRouter, Request, WebSocket, WebSocketDisconnect
@@ -67,8 +67,10 @@ async def chat(websocket: WebSocket, token: CurrentToken) -> None:
 
 
 async def pour(websocket: WebSocket, lines: asyncio.Queue[str]) -> None:
-    while True:
-        await websocket.send_json({"line": await lines.get()})
+    """Send the lines until the client has gone."""
+    with suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await websocket.send_json({"line": await lines.get()})
 
 
 async def renewed(websocket: WebSocket, text: str) -> AccessToken | None:

@@ -56,6 +56,13 @@ def test_a_wrong_password_is_no_login(client: TestClient, name: str) -> None:
     assert (answer.status_code, dict(answer.cookies)) == (400, {})
 
 
+def test_a_strange_browser_logs_in_too(client: TestClient) -> None:
+    client.headers["User-Agent"] = "A\tbrowser" + "x" * 300
+    alice = log_in(client, "alice")
+    (session,) = client.get("/auth/sessions", headers=alice).json()["sessions"]
+    assert session["label"].startswith("Abrowserx")
+
+
 def test_another_site_logs_nobody_in(client: TestClient) -> None:
     form = {"username": "bob", "password": "bob's password"}
     answer = client.post("/login", data=form, headers={"Sec-Fetch-Site": "cross-site"})
