@@ -82,7 +82,7 @@ class JWTMiddleware:
         scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
-        scope[DOOR] = self
+        scope[DOOR] = self, path
         scope.setdefault("state", {})["jwt"] = token
         watched: list[Any] | None = None
         if kind == "websocket":
@@ -124,7 +124,10 @@ class JWTMiddleware:
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
         request = _ASGIRequest(found, _no_message)
-        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule)
+        # The path that the rules have seen: a router that mounts changes the scope.
+        request.path = found[DOOR][1] or request.path
+        held = found.get("jwt_middleware.held")
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
         if step is None:
             return None
         self._runtime.tell(step.events)

@@ -88,7 +88,8 @@ def RequireScope(  # noqa: N802  (it reads like a class, as FastAPI's `Depends` 
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
 
     Raises:
-        ConfigurationError: for a scope that no token can have.
+        ConfigurationError: for a scope that no token can have, and a wrong `max_age`; at once.
+        RuntimeError: at a request, where no middleware of ours is around the application.
 
     """
     view_rule(scope, max_age, acr_values)  # checks them now, not at the first request

@@ -33,7 +33,8 @@ def require(
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
 
     Raises:
-        ConfigurationError: for a scope that no token can have.
+        ConfigurationError: for a scope that no token can have, and a wrong `max_age`; at once.
+        RuntimeError: at a request, where no middleware of ours is around the application.
 
     """
     rule = view_rule(scope, max_age, acr_values)

@@ -16,7 +16,7 @@ from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
 from .values.requests import Headers
-from .values.tokens import NOTHING_HELD, Grant, Held, Hidden, Tokens, add_cookies
+from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.
@@ -169,7 +169,13 @@ class Issuer:
         return await self._arun(self._end_all(self._aissuing(), subject, reason))
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
-        """Return a user's living grants, the newest first: one per device or browser."""
+        """Return a user's living grants, the newest first: one per device or browser.
+
+        Raises:
+            ValueError: the subject is no text.
+            StoreUnavailable: the store doesn't answer.
+
+        """
         return run(self._living(self._issuing(), subject))
 
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
@@ -204,21 +210,22 @@ class Issuer:
         Args:
             response: one of Flask, Starlette, FastAPI, Django or the like.
             held: `environ["jwt_middleware.held"]` or `scope["jwt_middleware.held"]`. Two tabs may
-                have logged in at once: then the browser has two logins.
+                have logged in at once: then the browser has two logins. Needed with cookies.
 
         Raises:
+            ValueError: tokens are in cookies, and `held` isn't given.
             StoreUnavailable: then some may have ended; to repeat is safe.
 
         """
         core = self._runtime.core(asynchronous=False)
-        ids, cookies = run(self._log_out(core, held or NOTHING_HELD))
+        ids, cookies = run(self._log_out(core, held))
         add_cookies(response, cookies)
         return ids
 
     async def alog_out(self, response: Any, held: Held | None = None) -> tuple[str, ...]:
         """Do what `log_out` does, in asynchronous code."""
         core = self._runtime.core(asynchronous=True)
-        ids, cookies = await self._arun(self._log_out(core, held or NOTHING_HELD))
+        ids, cookies = await self._arun(self._log_out(core, held))
         add_cookies(response, cookies)
         return ids
 
@@ -263,7 +270,7 @@ class Issuer:
             yield from ask(self._runtime.tell, (Revoked(grant_ids=ended, reason=reason),))
         return ended
 
-    def _log_out(self, core: Core, held: Held) -> Flow[tuple[tuple[str, ...], Headers]]:
+    def _log_out(self, core: Core, held: Held | None) -> Flow[tuple[tuple[str, ...], Headers]]:
         issuing, token = cast("Issuing", core.issuing), current_token()
         now = self._settings.clock()
         ids: tuple[str, ...] = ()
@@ -271,6 +278,11 @@ class Issuer:
             ids = (token.grant_id,)
         cleared: Headers = ()
         if core.jars is not None:
+            if held is None:
+                raise ValueError(
+                    'held: give the cookies of the request, environ["jwt_middleware.held"] or '
+                    'scope["jwt_middleware.held"]'
+                )
             texts = [Hidden(value) for _, value in held.refresh]
             yield from issuing.find_lacking_key(texts, now)
             came, over = cast("Endpoints", core.endpoints).grants_of(held, now)

@@ -47,7 +47,21 @@ def answer(_: Request[Any, Any, Any], error: GuardRefused) -> Response[bytes]:
 
 
 def require(*, scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()) -> Guard:
-    """Return a guard that refuses requests; as `jwt_middleware.flask.require`."""
+    """Return a guard that refuses requests, as the middleware would (RFC 6750 s3.1).
+
+    The rule of the route (`Settings.routes`) holds, too.
+
+    Args:
+        scope: all of these, separated by one space, are needed; "": any valid token.
+        max_age: seconds since the user authenticated (RFC 9470 s4).
+        acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+
+    Raises:
+        ConfigurationError: for a scope that no token can have, and a wrong `max_age`; at once.
+        RuntimeError: at a request, where no middleware of ours is around the application.
+        GuardRefused: by the guard, for a request that is refused.
+
+    """
     rule = view_rule(scope, max_age, acr_values)
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

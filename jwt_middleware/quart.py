@@ -24,7 +24,17 @@ def require(
 ) -> Callable[[Callable[..., Any]], Callable[..., Awaitable[Any]]]:
     """Refuse a request, or a WebSocket's handshake, before its view is called.
 
-    As `jwt_middleware.flask.require` does.
+    The rule of the route (`Settings.routes`) holds, too.
+
+    Args:
+        scope: all of these, separated by one space, are needed; "": any valid token.
+        max_age: seconds since the user authenticated (RFC 9470 s4).
+        acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+
+    Raises:
+        ConfigurationError: for a scope that no token can have, and a wrong `max_age`; at once.
+        RuntimeError: at a request, where no middleware of ours is around the application.
+
     """
     rule = view_rule(scope, max_age, acr_values)
 

@@ -81,7 +81,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
-        environ[DOOR] = self
+        environ[DOOR] = self, path
         # Both are always overwritten: a server in front, or a client's header, may have set them.
         if user:
             environ["REMOTE_USER"] = user
@@ -111,7 +111,10 @@ class JWTMiddleware:
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
         request = _WSGIRequest(cast("Environ", found))
-        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule)
+        # The path that the rules have seen: applications that are mounted change the environment.
+        request.path = _path(found[DOOR][1])
+        held = found.get("jwt_middleware.held")
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
         if step is None:
             return None
         self._runtime.tell(step.events)

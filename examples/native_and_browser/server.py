@@ -39,6 +39,7 @@ def make_settings() -> Settings:
         login_url="/login",  # for page loads; what a program asks for is answered 401
         routes=(
             Route("/login", public=True, own_origin=True),
+            Route("/logout", public=True, own_origin=True),  # also when the token has expired
             Route("/api/login", public=True, own_origin=True),
         ),
         refresh=Refresh(store="sqlite:///grants.db", cookies=Cookies(access=True, forms=True)),
@@ -138,9 +139,9 @@ def serve_the_browser(app: Flask, issuer: Issuer, notes: dict[str, list[str]]) -
 
     @app.post("/logout")
     def log_out() -> Response:
-        issuer.revoke(required_token().grant_id or "")
         response = redirect("/login", code=303)
-        issuer.clear_cookies(response)
+        # Ends every login that this browser holds: two tabs may have logged in at once.
+        issuer.log_out(response, request.environ["jwt_middleware.held"])
         return response
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
 from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
-from ..request.refusals import Refusals
+from ..request.refusals import Refusals, told, with_one_vary
 from ..request.routes import RouteRule, Routes
 from ..request.subprotocol import in_subprotocol
 from ..settings.settings import Settings, timer
@@ -41,8 +40,10 @@ from ..values.reasons import Reason
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import (
     ANONYMOUS,
+    NOTHING_HELD,
     AccessToken,
     Forward,
+    Held,
     Hidden,
 )
 from .demands import check_demands
@@ -136,7 +137,9 @@ class Core:
         endpoints = Endpoints(issuing, self._origins, self._known_origins, self.verify, self._pages)
         if not issuing.group.sessions:
             return endpoints, None
-        return endpoints, Sessions(issuing, self._origins, self._authenticate, self.jars)
+        return endpoints, Sessions(
+            issuing, self._origins, self._authenticate, self.jars, self._known_origins
+        )
 
     def _header_reader(self, named: str) -> Callable[[Request], Credentials | None]:
         reader = partial(in_named_header, name=named) if named else in_header
@@ -208,9 +211,9 @@ class Core:
             and (rule.own_origin or self._routes.logs_in(request.method, request.path))
         ):
             check_own_origin(request, self._known_origins)
+        if self._pages is not None and (rule.public or rule.optional):
+            self._pages.check_login(request)
         if rule.public:
-            if self._pages is not None:
-                self._pages.check_login(request)
             return ANONYMOUS
         came = self._credentials(request)
         if came is None:
@@ -289,16 +292,27 @@ class Core:
         return self._issuers.accept(parsed, trust, key, now).token
 
     def refuse_view(
-        self, request: Request, token: AccessToken | None, rule: RouteRule
+        self, request: Request, token: AccessToken | None, rule: RouteRule, held: Held | None
     ) -> Reply | None:
-        """Check a rule that stands beside a view, for a request that was let in. None: it holds."""
+        """Check a rule that stands beside a view, for a request that was let in. None: it holds.
+
+        `held` are the cookies that the application doesn't see.
+        """
         try:
             check_demands(rule, token, self._timed.time(), self._leeway)
         except OAuthError as error:
-            return self.refuse(request, error, rule)
+            # On a public route no token is read: a new one would be refused as well, without end.
+            is_public = self._routes.find(request.method, request.path, unchecked=True).public
+            return self.refuse(request, error, rule, NOTHING_HELD if is_public else held)
         return None
 
-    def refuse(self, request: Request, error: OAuthError, beside: RouteRule | None = None) -> Reply:
+    def refuse(
+        self,
+        request: Request,
+        error: OAuthError,
+        beside: RouteRule | None = None,
+        held: Held | None = None,
+    ) -> Reply:
         """Turn an error into an answer. This is the only place that does.
 
         `beside` is the rule that the view has itself.
@@ -314,7 +328,7 @@ class Core:
             scope = self._routes.find(request.method, request.path).scope
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
-        response = self._pages.instead(request, error) if self._pages is not None else None
+        response = self._pages.instead(request, error, held) if self._pages is not None else None
         if response is None:
             response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
             if self._pages is not None and ours is None:
@@ -322,14 +336,14 @@ class Core:
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
-        headers = response.headers + more
+        headers = with_one_vary(response.headers + more)
         # RFC 9110 s9.3.2: the same header fields as for GET, and no content.
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
             reason=error.reason,
             status=response.status,
-            method=_told(request.method),
-            path=_told(request.path),
+            method=told(request.method),
+            path=told(request.path),
             detail=error.detail,
             grant_id=error.grant_id,
         )
@@ -363,21 +377,12 @@ class Core:
         return self._documents.get(path)
 
 
-# A token that somebody put into a URL by mistake must not reach a log: it is cut out.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
-MAX_TOLD = 512  # characters of what a client sent, in an event
-
-
-def _told(text: str) -> str:
-    return _TOKEN.sub("[token]", text[:MAX_TOLD])
-
-
 def ended_event(
     entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
 ) -> ConnectionEnded:
     """Return the event that a connection was ended."""
     kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
-    return ConnectionEnded(reason=reason, kind=kind, path=_told(path), grant_id=entry.grant_id)
+    return ConnectionEnded(reason=reason, kind=kind, path=told(path), grant_id=entry.grant_id)
 
 
 def _issuer_of(parsed: Parsed) -> Any:

@@ -26,6 +26,9 @@ _ABOVE = {
     "django.contrib.auth.middleware.AuthenticationMiddleware": (
         "it would put the session's user in the place of the token's"
     ),
+    # It keeps an answer before ours has said what that depends on. CacheMiddleware is both, and has
+    # no good place.
+    "django.middleware.cache.UpdateCacheMiddleware": "it would keep one user's answer for all",
 }
 _BELOW = {
     "django.middleware.cache.FetchFromCacheMiddleware": (
@@ -69,7 +72,9 @@ def check_project(app_configs: Any = None, **options: Any) -> Found:
                 id="jwt_middleware.W002",
             )
         )
-    if not found and apps.is_installed("channels"):
+    # Without settings there is nothing to look for.
+    has_settings = not any(one.id == "jwt_middleware.E001" for one in found)
+    if has_settings and apps.is_installed("channels"):
         found += _check_sockets()
     return found
 

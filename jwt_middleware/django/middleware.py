@@ -28,10 +28,10 @@ from .requests import (
     TOKEN,
     DjangoRequest,
     credential_fields,
+    is_inside,
     let_in_outside,
     meta_name,
     take_refresh_cookies,
-    was_let_in,
 )
 from .responses import django_response, keep_current
 from .users import TokenUser, UserRefused, UserTable, nobody
@@ -141,7 +141,7 @@ class JWTMiddleware:
         request.jwt = meta[TOKEN] = token
         request.exception_reporter_filter = self._error_filter
         jars = self._core.jars
-        if jars is not None and not was_let_in(meta, self._runtime):
+        if jars is not None and not is_inside(meta, self._runtime):
             take_refresh_cookies(jars, request)
         if token is not None and not self._keeps_csrf_check and self._is_sent_on_purpose(request):
             # Django's own name for it; REST framework looks at it, too.

@@ -78,9 +78,10 @@ class DjangoRequest(Request):
         }
 
 
-def was_let_in(found: Mapping[str, Any], runtime: Runtime) -> bool:
-    """Say whether our own middleware around the application, of the same settings, let this in."""
-    return getattr(found.get(DOOR), "runtime", None) is runtime
+def is_inside(found: Mapping[str, Any], runtime: Runtime) -> bool:
+    """Say whether our own middleware of the same settings stands around the application."""
+    passed = found.get(DOOR)
+    return isinstance(passed, tuple) and getattr(passed[0], "runtime", None) is runtime
 
 
 def let_in_outside(request: Any, runtime: Runtime) -> Forward | None:
@@ -90,7 +91,8 @@ def let_in_outside(request: Any, runtime: Runtime) -> Forward | None:
     """
     meta = request.META
     given = request.scope if isinstance(request, ASGIRequest) else meta
-    if not was_let_in(given, runtime):
+    # A project that is mounted resolves another path than the middleware outside has decided on.
+    if not is_inside(given, runtime) or (given[DOOR][1] or "/") != _as_outside(request, given):
         return None
     if given is meta:
         name = meta.get("REMOTE_USER", "").encode("latin-1").decode()
@@ -98,6 +100,12 @@ def let_in_outside(request: Any, runtime: Runtime) -> Forward | None:
         name = given["user"].display_name
         meta[DOOR], meta[HELD] = given[DOOR], given.get(HELD)
     return Forward(given[TOKEN], User(is_authenticated=bool(name), display_name=name))
+
+
+def _as_outside(request: Any, given: Mapping[str, Any]) -> str:
+    """Return the path that Django resolves, as our middleware outside writes it."""
+    path: str = request.path_info or "/"
+    return path if isinstance(request, ASGIRequest) else path.encode().decode("latin-1")
 
 
 def take_refresh_cookies(jars: Jars, request: Any) -> None:

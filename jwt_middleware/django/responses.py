@@ -23,7 +23,7 @@ Current = ContextVar[AccessToken | None]
 def django_response(ours: Response) -> HttpResponse:
     """Return an answer of ours as Django sends it."""
     # Django's test client reads the `url` of a redirect. The Location is set below, like the rest.
-    is_redirect = 300 <= ours.status < 400
+    is_redirect = any(name == "location" for name, _ in ours.headers)
     made = HttpResponseRedirect("/") if is_redirect else HttpResponse(ours.body)
     made.status_code = ours.status
     del made["Content-Type"]  # a preflight's answer has none

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..jose.strict_json import to_json
-from ..request.cookies import Jars
+from ..request.cookies import Jars, check_own_origin
 from ..request.documents import other_method
 from ..request.origins import Origins
 from ..settings.settings import timer
@@ -38,7 +38,9 @@ class Sessions:
         origins: Origins,
         authenticate: Callable[[Request], Flow[Forward]],
         jars: Jars | None,
+        known_origins: frozenset[str],
     ) -> None:
+        self._known_origins = known_origins
         self._issuing = issuing
         self._origins = origins
         self._authenticate = authenticate
@@ -63,6 +65,8 @@ class Sessions:
             methods = ("POST",)
         if request.method not in methods:
             return Reply(other_method(request, self._origins, *methods))
+        # A gateway adds a token to whatever a browser sends, another site's form, too.
+        check_own_origin(request, self._known_origins)
         forward = yield from self._authenticate(request)
         token, grant_id = forward.token, forward.grant_id
         # A client that acts for itself, and another issuer's user, have no logins here.

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from ..request.route import Route
 from ..request.routes import RouteRule
 from ..values.arrays import Several
+from ..values.errors import ConfigurationError
 from ..values.requests import Response
 from .runtime import Runtime
 
-DOOR = "jwt_middleware.door"  # where a middleware says who it is, in scopes and environments
+# Where a middleware says who it is, and for which path it has decided.
+DOOR = "jwt_middleware.door"
 RULE = "jwt_middleware_rule"  # the attribute by which `jwt-middleware check` finds a view's rule
 
 
@@ -32,8 +34,12 @@ class Door(Protocol):
 def view_rule(
     scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()
 ) -> RouteRule:
-    """Return the rule of a view. Raises ConfigurationError, as `Route` does."""
-    return RouteRule(Route("/", scope=scope, max_age=max_age, acr_values=acr_values))
+    """Return the rule of a view. Raises ConfigurationError for a value that no rule can have."""
+    try:
+        return RouteRule(Route("/", scope=scope, max_age=max_age, acr_values=acr_values))
+    except ConfigurationError as error:
+        field = error.field.rpartition(".")[2]
+        raise ConfigurationError(f"require({field}=...)", error.problem, error.remedy) from None
 
 
 def refusal(found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
@@ -47,10 +53,10 @@ def refusal(found: MutableMapping[str, Any], rule: RouteRule) -> Response | None
         RuntimeError: the request has passed no middleware of ours.
 
     """
-    door: Door | None = found.get(DOOR)
-    if door is None:
+    passed: tuple[Door, str | None] | None = found.get(DOOR)
+    if passed is None:
         raise RuntimeError(
             "a view asks for a token, and no JWTMiddleware is around the application: "
             "put it there (asgi.JWTMiddleware or wsgi.JWTMiddleware)"
         )
-    return door.refusal(found, rule)
+    return passed[0].refusal(found, rule)

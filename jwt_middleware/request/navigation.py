@@ -22,6 +22,7 @@ from ..values.errors import (
     OAuthError,
 )
 from ..values.requests import Headers, Request, Response
+from ..values.tokens import Held
 from .body_parameters import MAX_FIELDS
 from .cookies import Jars
 from .refusals import TITLES
@@ -122,8 +123,13 @@ class Pages:
     jars: Jars
     check: Callable[[Request], None]
 
-    def instead(self, request: Request, error: OAuthError) -> Response | None:
-        """Return the answer to a page load in place of a refusal; None: refuse it."""
+    def instead(
+        self, request: Request, error: OAuthError, held: Held | None = None
+    ) -> Response | None:
+        """Return the answer to a page load in place of a refusal; None: refuse it.
+
+        `held` are the cookies, where they have been taken out of the request already.
+        """
         if not is_navigation(request):
             return None
         if request.path == self.continue_path and isinstance(error, InvalidGrant | InvalidToken):
@@ -139,7 +145,8 @@ class Pages:
             isinstance(error, MissingCredentials | InvalidToken)
             and error.reason is not reasons.USER_REFUSED
         )
-        has_cookie = bool(self.jars.held(request.header("cookie")).refresh)
+        found = held if held is not None else self.jars.held(request.header("cookie"))
+        has_cookie = bool(found.refresh)
         next_ = self._here(request)
         if is_curable and (has_cookie or (lacks_strict_cookies(request) and not is_form)):
             # 307: the browser sends the form once more, there and then here (RFC 9110 s15.4.8).
@@ -177,7 +184,8 @@ class Pages:
 
     def check_login(self, request: Request) -> None:
         """Check the `next` that the login page may go on to. Raises InvalidRequest."""
-        if request.path != self.login_url:
+        # With and without a last slash: some frameworks serve both alike.
+        if request.path.rstrip("/") != self.login_url.rstrip("/"):
             return
         given = [value for name, value in _pairs(request) if name == "next"]
         if len(given) > 1:
@@ -216,11 +224,11 @@ class Pages:
 
         It is one of this host: a form of another site comes no further than a refusal.
         """
-        parts = urlsplit(request.header("referer") or "")
-        page = f"{parts.path}?{parts.query}" if parts.query else parts.path
         try:
+            parts = urlsplit(request.header("referer") or "")
+            page = f"{parts.path}?{parts.query}" if parts.query else parts.path
             return self._checked(request, page)
-        except InvalidRequest:
+        except (InvalidRequest, ValueError):  # of `urlsplit`, for what is no URL
             return None
 
     def readable(self, request: Request, error: OAuthError, refusal: Response) -> Response:

@@ -111,3 +111,21 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name}={quoted_string(value)}" for name, value in parameters)
+
+
+def with_one_vary(headers: Headers) -> Headers:
+    """Return fields with all that an answer depends on in one: some frameworks keep only one."""
+    told = [value for name, value in headers if name == "vary"]
+    if len(told) < 2:
+        return headers
+    return (*(one for one in headers if one[0] != "vary"), ("vary", ", ".join(told)))
+
+
+# A token that somebody put into a URL by mistake must not reach a log: it is cut out.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+MAX_TOLD = 512  # characters of what a client sent, in an event
+
+
+def told(text: str) -> str:
+    """Return what a client sent, as an event may have it: cut, and without a token."""
+    return _TOKEN.sub("[token]", text[:MAX_TOLD])

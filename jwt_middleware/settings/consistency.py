@@ -208,6 +208,12 @@ def _endpoints(group: Any) -> tuple[str, ...]:
     return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
 
 
+def _is_endpoint(group: Any, path: str) -> bool:
+    sessions = f"{group.path}/sessions"
+    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
+    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+
+
 def _plants_logins(settings: Any) -> bool:
     """Say whether other sites' forms reach the login page."""
     rule = Routes(settings.routes).find("POST", settings.login_url)
@@ -226,7 +232,7 @@ OF_PAGES: Together = (  # where `Settings.login_url` is a path
     (
         "login_url",
         Fault(
-            lambda settings: settings.login_url in _endpoints(settings.refresh),
+            lambda settings: _is_endpoint(settings.refresh, settings.login_url),
             "is an endpoint of ours, which sends page loads to it",
             "the path of the application's own login page",
         ),

@@ -52,7 +52,9 @@ def _replaced(group: Any, changes: Mapping[str, Any], above: str = "") -> Any:
         if rest:
             inside.setdefault(first, {})[rest] = value
     for name, changed in inside.items():
-        part = values.get(name, getattr(group, name, None))
+        part = values[name] if name in values else getattr(group, name, group)
+        if part is group:
+            raise TypeError(f"{above}{name}: no such field")
         if not is_dataclass(part):
             raise ConfigurationError(
                 above + name, "is no group here, so that it has no fields", "give the whole group"
@@ -273,6 +275,7 @@ class Settings:
 
         Raises:
             ConfigurationError: for a wrong value, and where a group is None.
+            TypeError: for a field that doesn't exist.
 
         """
         return cast("Settings", _replaced(self, changes))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 
-@dataclass
+@dataclass(eq=False)
 class Clock:
     """Time that runs and can be set, forward and back: `Settings(clock=Clock())`."""
 

@@ -9,6 +9,8 @@ from typing import Any
 from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
+from ..token.profiles import RFC_9068, Profile
+from ..values.errors import ConfigurationError
 from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
@@ -65,6 +67,9 @@ class TokenFactory:
 
         They are yours but for the keys and the clock, which are the factory's, and for the store: a
         URL becomes "memory://". So tests need no network, no key file and no database.
+
+        Tokens look as RFC 9068 has them. A profile of another issuer's needs the claims of that
+        issuer: `factory.token(header={"typ": "JWT"}, scp="read", ...)`.
         """
         audience = settings.audience
         made = cls(
@@ -159,8 +164,27 @@ class TokenFactory:
         have, too: each has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie
         field. `grant_id` may be a login of another user than "alice", which must survive.
         """
+        if self._like is not None and not _reads_ours(self._like.profile):
+            raise ConfigurationError(
+                "profile",
+                "reads no token of this factory, so that attacks would be refused because of it "
+                "alone, and show nothing",
+                "TokenFactory.like(settings.replace(profile=profiles.RFC_9068))",
+            )
         forge = Forge(self.key, self.header(), self.claims())
         more: tuple[Attack, ...] = ()
         if settings is not None:
             more = (*session_attacks(forge, settings, grant_id), *page_attacks(forge, settings))
         return (*catalogue(self.key, self.header(), self.claims()), *more)
+
+
+def _reads_ours(profile: Profile) -> bool:
+    """Say whether a profile takes tokens as RFC 9068 has them, and asks for no more."""
+    return (
+        "at+jwt" in profile.types
+        and profile.required <= RFC_9068.required
+        and "sub" in profile.subject_claims
+        and "client_id" in profile.client_claims
+        and not profile.claims
+        and profile.audience_claim == "aud"
+    )

@@ -161,6 +161,21 @@ def test_sockets_that_ask_for_no_token_are_named() -> None:
         assert asgi(app) == ["E005"]
 
 
+@pytest.mark.parametrize("cache", ["UpdateCacheMiddleware", "CacheMiddleware"])
+def test_a_cache_that_would_keep_one_users_answer_for_all_is_named(cache: str) -> None:
+    name = f"django.middleware.cache.{cache}"
+    assert found(MIDDLEWARE=[*MIDDLEWARE, name]) == ["E002"]
+    if cache == "UpdateCacheMiddleware":
+        assert found(MIDDLEWARE=[name, *MIDDLEWARE]) == []
+
+
+def test_another_finding_hides_no_open_socket() -> None:
+    app = ProtocolTypeRouter({"websocket": SOCKETS})
+    without_ours = [one for one in MIDDLEWARE if one != OURS]
+    with override_settings(MIDDLEWARE=without_ours):
+        assert set(asgi(app)) == {"W001", "E005"}
+
+
 def test_sockets_behind_a_middleware_of_ours_are_right() -> None:
     http, door = get_asgi_application(), JWTAuthMiddleware(SOCKETS)
     for app in (

@@ -17,6 +17,7 @@ from django.test import override_settings
 from django.urls import path
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from jwt_middleware import Cookies, Issuer, Refresh, Route, Settings, current_token
@@ -201,3 +202,34 @@ def test_a_public_socket_of_channels_has_nobody() -> None:
     client = channels(SETTINGS.replace(routes=(Route("/open", public=True),)))
     with client.websocket_connect("/open") as socket:
         assert socket.receive_json() == {"user": "", "in": False, "sub": None}
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_mounted_project_goes_by_the_path_that_it_resolves(outer: bool) -> None:
+    """The middleware outside has decided on another path: that opens nothing inside."""
+    mine = FACTORY.settings(
+        routes=(
+            Route("/admin/*", scope="admin"),
+            Route("/app/open/*", public=True),
+            Route("/app/both", public=True),
+            Route("/both", public=True),
+        )
+    )
+    with override_settings(MIDDLEWARE=["jwt_middleware.django.JWTMiddleware"], JWT_MIDDLEWARE=mine):
+        inside: Any = get_wsgi_application()
+        mounted: Any = DispatcherMiddleware(lambda *_: [], {"/app": inside})
+        door: Any = WSGIMiddleware(mounted, mine) if outer else mounted
+        client = Client(door, use_cookies=False)
+        assert client.get("/app/admin/users", headers=FACTORY.bearer()).status_code == 403
+        good = FACTORY.bearer(scope="admin")
+        assert client.get("/app/admin/users", headers=good).status_code == 200
+        assert client.get("/app/open/me").status_code == 401
+
+
+def test_what_is_not_modified_leads_nowhere() -> None:
+    with override_settings(MIDDLEWARE=["jwt_middleware.django.JWTMiddleware"], JWT_MIDDLEWARE=JWT):
+        app: Any = get_wsgi_application()
+        client: Any = Client(app)
+        etag = client.get("/.well-known/jwks.json").headers["ETag"]
+        again = client.get("/.well-known/jwks.json", headers={"If-None-Match": etag})
+        assert (again.status_code, again.headers.get("Location")) == (304, None)

@@ -105,7 +105,9 @@ def test_nothing_that_is_no_login_ends(log_out: Callable[..., tuple[str, ...]]) 
     ):
         assert log_out(issuer, answer(), found) == ()
     with as_user("alice"):  # a token of no grant
-        assert log_out(issuer, answer()) == ()
+        assert log_out(issuer, answer(), Held((), ())) == ()
+    with pytest.raises(ValueError, match="held: give the cookies"):
+        log_out(issuer, answer())
     assert [grant.id for grant in issuer.grants("alice")] == [tokens.grant_id]
 
 

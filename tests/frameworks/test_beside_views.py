@@ -16,13 +16,23 @@ import quart
 import starlette.applications
 import starlette.endpoints
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, WebSocketRoute
 from starlette.routing import Route as Path
-from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from jwt_middleware import AccessToken, ConfigurationError, Route, asgi, wsgi
+from jwt_middleware import (
+    AccessToken,
+    ConfigurationError,
+    Cookies,
+    Issuer,
+    Refresh,
+    Route,
+    asgi,
+    wsgi,
+)
 from jwt_middleware.events import Event, Refused
 from jwt_middleware.falcon import require as require_in_falcon
 from jwt_middleware.fastapi import CurrentToken, RequireScope, access_token, describe
@@ -31,7 +41,7 @@ from jwt_middleware.litestar import GuardRefused, answer
 from jwt_middleware.litestar import require as require_in_litestar
 from jwt_middleware.quart import require as require_in_quart
 from jwt_middleware.starlette import require as require_in_starlette
-from jwt_middleware.testing import TokenFactory
+from jwt_middleware.testing import TokenFactory, as_browser
 
 FACTORY = TokenFactory()
 EVENTS: list[Event] = []
@@ -282,6 +292,57 @@ def test_an_endpoint_without_the_request_is_told() -> None:
 
     with pytest.raises(TypeError, match="RequireScope"):
         asyncio.run(endpoint())
+
+
+# --- paths that a router has cut, and pages
+
+
+def test_below_a_mount_the_refusal_is_about_the_whole_path() -> None:
+    @require_in_starlette(scope="write")
+    async def endpoint(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("in")
+
+    inner = starlette.applications.Starlette(routes=[Path("/rule", endpoint), Path("/z", endpoint)])
+    outer = starlette.applications.Starlette(routes=[Mount("/m", inner)])
+    get = get_of_asgi(outer)
+    for path in ("/m/rule", "/m/z"):
+        refused = get(path, headers=bearer("read"))
+        assert refused.status_code == 403
+        # The rule of /rule is about another path.
+        assert 'scope="write"' in refused.headers["WWW-Authenticate"], path
+    app = flask.Flask("shop")
+    app.add_url_rule("/rule", "rule", require_in_flask(scope="more")(lambda: "in"))
+    mounted: Any = DispatcherMiddleware(flask.Flask("root"), {"/m": app})
+    refused = get_of_wsgi(mounted)("/m/rule", headers=bearer("read"))
+    assert 'scope="more"' in refused.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("route", [{"optional": True}, {"public": True}], ids=str)
+def test_a_page_whose_login_lives_is_continued(route: dict[str, Any]) -> None:
+    """The application sees no refresh cookie; the view's refusal knows of it all the same."""
+    mine = FACTORY.settings(
+        routes=[Route("/login", public=True, own_origin=True), Route("/x", **route)],
+        login_url="/login",
+        refresh=Refresh(store="memory://", cookies=Cookies(access=True, forms=True)),
+    )
+    tokens = Issuer(mine).issue("alice")
+    fields = as_browser(tokens, mine, by="load")
+    only = [one for one in fields["Cookie"].split("; ") if "refresh" in one]
+
+    @require_in_starlette()
+    async def endpoint(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("in")
+
+    app = starlette.applications.Starlette(routes=[Path("/x", endpoint)])
+    view = flask.Flask("shop")
+    view.add_url_rule("/x", "x", require_in_flask()(lambda: "in"))
+    by_asgi: Any = TestClient(asgi.JWTMiddleware(app, mine), follow_redirects=False)
+    by_wsgi = Client(wsgi.JWTMiddleware(view, mine), use_cookies=False)
+    for client in (by_asgi, by_wsgi):
+        answer = client.get("/x", headers=fields | {"Cookie": only[0]})
+        assert answer.status_code == 303
+        to = "/auth/continue" if "optional" in route else "/login"
+        assert answer.headers["Location"] == f"{to}?next=/x"
 
 
 # --- WebSockets

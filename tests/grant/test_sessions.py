@@ -462,3 +462,19 @@ def test_without_the_endpoints_there_are_no_attacks_on_them() -> None:
     assert attacks("an-id", FACTORY.settings()) == ()
     with opened(DOORS[:1], keys=KEYS) as world:
         assert attacks("an-id", world.sites[0].settings) == ()
+
+
+@refuses("RT-31")
+def test_another_sites_form_behind_a_gateway_ends_nothing() -> None:
+    """The gateway adds the user's token to whatever the browser sends."""
+    with opened(DOORS, refresh=ON, credentials_header="X-Access-Token") as world:
+        mine, other = world.login(), world.login()
+        token = ("X-Access-Token", mine.access_token)
+        evil = [token, ("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")]
+        answer = world.send("POST", OTHERS, headers=evil)
+        assert (answer.status, answer.reason) == (403, "cross_site")
+        own = [token, ("Sec-Fetch-Site", "same-origin")]
+        assert len(world.send("GET", SESSIONS, headers=own).json["sessions"]) == 2
+        assert world.send("POST", OTHERS, headers=own).status == 204
+        (left,) = world.send("GET", SESSIONS, headers=own).json["sessions"]
+        assert (left["id"], other.grant_id != mine.grant_id) == (mine.grant_id, True)

@@ -436,6 +436,7 @@ def test_a_refused_page_load_is_a_page(browser: Browser) -> None:
         (f"{ISSUER}/auth/refresh", "/notes/7/end"),  # no page to come back to
         (f"{ISSUER}//evil.example", "/notes/7/end"),
         ("about:client", "/notes/7/end"),
+        ("http://[x/", "/notes/7/end"),
         ("", "/notes/7/end"),
     ],
 )
@@ -453,6 +454,26 @@ def test_after_a_form_of_an_ended_login_comes_the_page_on_which_it_stood(
         "POST", CONTINUE, headers=browser.sent(sent), query="next=/notes/7/end"
     )
     assert goes_to(answer) == (303, "/login", expected)
+
+
+@refuses("RT-32")
+@pytest.mark.parametrize("wide", [{"public": True}, {"optional": True}], ids=str)
+def test_the_login_page_checks_next_with_a_last_slash_too(wide: dict[str, Any]) -> None:
+    """Flask and others serve both spellings, and a wider rule may open the other one."""
+    routes = (Route("/login", public=True, own_origin=True), Route("/*", **wide))
+    changed: dict[str, Any] = SETTINGS | {"routes": routes}
+    with opened(DOORS, **changed) as world:
+        for path in ("/login", "/login/"):
+            answer = world.send("GET", path, headers=list(load()), query="next=//evil.example")
+            assert (answer.status, answer.reason) == (400, "next_not_local"), path
+            assert world.send("GET", path, headers=list(load()), query="next=/notes").reached
+
+
+def test_what_an_answer_depends_on_stands_in_one_field() -> None:
+    with opened(DOORS, **SETTINGS, origins=("https://shop.example",)) as world:
+        answer = world.send("GET", "/notes", headers=list(load()))
+        (vary,) = [value for name, value in answer.headers if name == "vary"]
+        assert {"Origin", "Cookie", "Sec-Fetch-Mode"} <= set(vary.split(", "))
 
 
 @refuses("RT-32")

@@ -92,6 +92,29 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         },
         "login_url: is an endpoint of ours",
     ),
+    "the-sessions": (
+        {
+            "login_url": "/auth/sessions",
+            "routes": (Route("/auth/*", public=True, own_origin=True),),
+            "refresh": Refresh(store="memory://", cookies=COOKIES, sessions=True),
+        },
+        "login_url: is an endpoint of ours",
+    ),
+    "below-the-sessions": (
+        {
+            "login_url": "/auth/sessions/x",
+            "routes": (Route("/auth/*", public=True, own_origin=True),),
+            "refresh": Refresh(store="memory://", cookies=COOKIES, sessions=True),
+        },
+        "login_url: is an endpoint of ours",
+    ),
+    "the-metadata": (
+        {
+            "login_url": "/.well-known/oauth-authorization-server",
+            "routes": (Route("/.well-known/*", public=True, own_origin=True),),
+        },
+        "login_url: is an endpoint of ours",
+    ),
     "keys-at-the-endpoint": (
         {"refresh": Refresh(store="memory://", cookies=COOKIES, jwks_path="/auth/continue")},
         "refresh.jwks_path: is another endpoint's path",

@@ -58,7 +58,7 @@ def test_a_wrong_change_names_its_field() -> None:
         issuing().replace(refresh__former__until=900)
     with pytest.raises(ConfigurationError, match=r"refresh\.idle_limit: must be 60 to"):
         issuing().replace(refresh__idle_limit=1)
-    with pytest.raises(ConfigurationError, match="nothing: is no group here"):
+    with pytest.raises(TypeError, match="nothing: no such field"):
         issuing().replace(nothing__idle_limit=1)
     with pytest.raises(TypeError, match="nothing"):
         issuing().replace(refresh__nothing=1)

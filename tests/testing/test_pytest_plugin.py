@@ -11,7 +11,17 @@ import pytest
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Route, Settings, current_token
+from jwt_middleware import (
+    ConfigurationError,
+    Cookies,
+    Issuer,
+    KeySet,
+    Refresh,
+    Route,
+    Settings,
+    current_token,
+    profiles,
+)
 from jwt_middleware.testing import Attack, Clock, TokenFactory, as_browser, as_user
 from jwt_middleware.testing.pytest_plugin import (
     jwt_attack,
@@ -95,6 +105,20 @@ VERBS = (
     *("add", "advance", "use", "end", "end_subject", "end_before", "is_living"),
     *("grants", "ended", "admit", "purge"),
 )
+
+
+@pytest.mark.parametrize("name", ["KEYCLOAK", "COGNITO", "OKTA"])
+def test_attacks_for_a_profile_that_refuses_everything_are_refused(name: str) -> None:
+    mine = MINE.replace(profile=getattr(profiles, name))
+    with pytest.raises(ConfigurationError, match="profile: reads no token of this factory"):
+        TokenFactory.like(mine).attacks()
+    assert TokenFactory.like(mine.replace(profile=profiles.RFC_9068)).attacks()
+    assert TokenFactory.like(mine.replace(profile=profiles.FOREIGN)).attacks()
+
+
+def test_a_clock_is_itself_and_no_other() -> None:
+    assert Clock() != Clock()
+    assert len({Clock(), Clock()}) == 2
 
 
 def test_code_may_run_as_a_user() -> None:

@@ -65,6 +65,7 @@ JWT_MIDDLEWARE = Settings(
     login_url="/login",  # a page load without a valid token goes there, and comes back
     routes=(
         Route("/login", public=True, own_origin=True),
+        Route("/logout", public=True, own_origin=True),  # also when the token has expired
         Route("/api/login", public=True, own_origin=True),
         Route("/", optional=True),  # for those who are logged in, and for others
         Route("/admin", public=True),  # the admin has its own login and session
