@@ -123,7 +123,7 @@ class JWTMiddleware:
 
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
-        request = _ASGIRequest(found, _no_message)
+        request = _ASGIRequest(found, cast("Receive", None))  # nothing is read of its body
         # The path that the rules have seen: a router that mounts changes the scope.
         request.path = found[DOOR][1] or request.path
         held = found.get("jwt_middleware.held")
@@ -318,11 +318,6 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
         await send(message)
 
     return watched_receive, watched_send
-
-
-async def _no_message() -> Message:
-    """Stand for `receive` where nothing is read of a body."""
-    return {"type": "http.disconnect"}
 
 
 def _path(scope: Scope) -> str:

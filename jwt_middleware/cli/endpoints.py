@@ -207,7 +207,7 @@ def _of_django(_: Any) -> Iterator[Endpoint]:
 def _of_patterns(patterns: Iterable[Any], root: str) -> Iterator[Endpoint]:
     for one in patterns:
         text = str(one.pattern)
-        if hasattr(one.pattern, "_regex"):  # re_path
+        if type(one.pattern).__name__ == "RegexPattern":  # of re_path
             text = _GROUP.sub("<x>", text.removeprefix("^").removesuffix("$").replace("\\", ""))
         path = root + text
         if hasattr(one, "url_patterns"):
