@@ -16,7 +16,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks tools)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite libraries issuers readers uwsgi matrix setup format map lock clean bench bench-gate
+.PHONY: help demo test check long suite django one-django own-django libraries issuers readers uwsgi matrix setup format map lock clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -41,6 +41,28 @@ long: $(STAMP) uwsgi matrix  ## what takes longer than CI should: long tests, ot
 	PYTHONPATH=$(CURDIR)/$(VENV)/floor $(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 	@tools/interpreters $(BIN)/python | while read -r version python; do \
 		$(MAKE) suite PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
+	$(MAKE) django
+
+# The versions at both ends, over the packages of an environment that has all else; the newest Django wants
+# Python 3.12. Django's own tests come with its source, which pip fetches.
+django: $(STAMP)  ## the tests of Django's door, and of Django's own, on the oldest Django, ours and the newest
+	@$(MAKE) own-django LOCK=$(LOCK)
+	@$(MAKE) one-django DJANGO=oldest
+	@tools/interpreters $(BIN)/python | grep -v '^3\.11 ' | tail -1 | while read -r version python; do \
+		$(MAKE) one-django DJANGO=newest PYTHON="$$python" VENV=".venv-$$version" < /dev/null || exit 1; done
+
+one-django: $(STAMP)
+	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/django-$(DJANGO) \
+		-r requirements/django-$(DJANGO).txt
+	PYTHONPATH=$(CURDIR)/$(VENV)/django-$(DJANGO) $(BIN)/pytest -q -n auto --dist loadgroup \
+		tests/django tests/request/test_routes_frameworks.py $(ARGS)
+	PYTHONPATH=$(CURDIR)/$(VENV)/django-$(DJANGO) $(MAKE) own-django LOCK=requirements/django-$(DJANGO).txt
+
+own-django: $(STAMP)
+	$(UV) pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(VENV)/django-source \
+		-r requirements/django-source.txt
+	PYTHONPATH=$(PYTHONPATH):$(CURDIR)/$(VENV)/django-source $(BIN)/python -m tests.django.own_suite \
+		$(LOCK) $(VENV)/django-source
 
 suite: $(STAMP)
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
@@ -176,8 +198,11 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(COMPILE) requirements/uwsgi.txt --group uwsgi
 	$(COMPILE) requirements/matrix.txt pyproject.toml --group matrix
 	$(COMPILE) requirements/engines.txt --group other-engines --no-deps
+	$(COMPILE) requirements/django-oldest.txt --group django-oldest
+	$(subst 3.11,3.12,$(COMPILE)) requirements/django-newest.txt --group django-newest
+	$(COMPILE) requirements/django-source.txt --group django-source
 	$(COMPILE) requirements/uv.txt --group uv
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/swagger/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

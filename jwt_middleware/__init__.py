@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import profiles
 from .keys.key_set import KeySet
-from .process.current_token import current_token
+from .process.current_token import current_token, required_token
 from .request.route import Route
-from .settings.groups import Resource, TokenCache, TrustedIssuer
+from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.settings import Settings
-from .token import profiles
 from .values.errors import (
     ConfigurationError,
+    ConnectionCut,
     EndGrant,
     KeysUnavailable,
     StoreUnavailable,
@@ -28,6 +29,7 @@ from .values.tokens import AccessToken, Grant, Tokens
 __all__ = [
     "AccessToken",
     "ConfigurationError",
+    "ConnectionCut",
     "Cookies",
     "EndGrant",
     "Event",
@@ -45,8 +47,10 @@ __all__ = [
     "Tokens",
     "TrustedIssuer",
     "Unavailable",
+    "WebSockets",
     "current_token",
     "profiles",
+    "required_token",
 ]
 __version__ = "0.1.0"
 
@@ -61,3 +65,8 @@ def __getattr__(name: str) -> Any:
 
         return Issuer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What `help` and completion show: `Issuer`, too, before it was asked for.
+    return sorted({*globals(), *__all__})

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from .process.application_kind import check_kind, check_root
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
+from .process.view_rules import DOOR
+from .request import subprotocol
 from .request.routes import below_root
 from .settings.settings import Settings
-from .values.errors import ConfigurationError
+from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
-from .values.tokens import Forward, Hidden
+from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
+    from .core.known_tokens import Entry
+    from .process.connection import Connection
     from .request.cookies import Jars
+    from .request.routes import RouteRule
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -39,33 +46,34 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: ASGIApplication, settings: Settings) -> None:
-        _check_root(app)
+        check_kind(app, takes=3)
+        check_root(app)
         self.app = app
-        self._runtime = Runtime.of(settings)
+        self.runtime = self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=True)
         self._warm = self._core.warm
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
         self._current = self._runtime.current
+        connections = self._connections = self._runtime.open_connections()
+        self._running_loop, self._current_task = connections.running_loop, connections.current_task
+        connections.mark_as_async(_send_watched)
+        self._takes_subprotocol = settings.websockets.subprotocol
         self._is_asked_again = self._runtime.check_workers()
         self._runtime.check_place()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Exceptions of the application pass unchanged."""
         step: Forward | None = None
-        if scope["type"] == "http":
+        kind = scope["type"]
+        path = ""
+        if kind == "http":
             path, root, warm = scope["path"], scope.get("root_path"), self._warm
             if root or not path:
                 path = below_root(path, root or "")
             # Not kept as a local: error trackers send locals.
             step = warm(scope["method"], path, _credentials(scope["headers"]))
         if step is None:
-            if scope["type"] == "lifespan":
-                await _check_asyncio(receive, send)
-                if self._runtime.store is not None or self._is_asked_again:
-                    receive, send = _watched(self._runtime, receive, send)
-                await self.app(scope, receive, send)
-                return
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
@@ -74,20 +82,71 @@ class JWTMiddleware:
         scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
-        try:
-            state = scope["state"]
-        except KeyError:
-            state = scope["state"] = {}
-        state["jwt"] = token
+        scope[DOOR] = self, path
+        scope.setdefault("state", {})["jwt"] = token
+        watched: list[Any] | None = None
+        if kind == "websocket":
+            send, watched = self._socket(scope, step, send)
+        elif token is not None and (loop := self._running_loop()) is not None:
+            # The task is asked for now, because frameworks stream in tasks of their own.
+            task = self._current_task(loop)
+            watched = [None, send, None, self._connections, step, task, scope["method"], path]
+            send = MethodType(_send_watched, watched)
+            if "extensions" in scope:
+                self._connections.withhold(scope, path)
         app, current = self._inside, self._current
         before = current.set(token)
         try:
             await app(scope, receive, send)
+        except BaseException as error:
+            if watched is None or watched[0] is None or not watched[0].took(error):
+                raise
         finally:
             current.reset(before)
+            if watched is not None and watched[0] is not None:
+                watched[0].forget()
+        if watched is not None and watched[0] is not None:
+            await watched[0].finish(watched[1])
+
+    def _socket(self, scope: Scope, step: Forward, send: Send) -> tuple[Send, list[Any]]:
+        """Watch a websocket that was let in; return the `send` of the application, and it."""
+        if step.token is None:
+            connection = None
+        else:
+            path = _path(scope)
+            connection = self._connections.watch_socket(cast("Entry", step), path, send)
+        # What an outer middleware has put there is another one's.
+        scope["jwt_middleware.connection"] = connection
+        if self._takes_subprotocol:
+            send = _without_subprotocol(scope, send)
+        return send, [connection, send]
+
+    def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
+        """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
+        request = _ASGIRequest(found, cast("Receive", None))  # nothing is read of its body
+        # The path that the rules have seen: a router that mounts changes the scope.
+        request.path = found[DOOR][1] or request.path
+        held = found.get("jwt_middleware.held")
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
+        if step is None:
+            return None
+        self._runtime.tell(step.events)
+        return step.response
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send, error: OAuthError) -> None:
+        """Answer a connection that can't be served, though its token is good."""
+        reply = self._core.refuse(_ASGIRequest(scope, receive), error)
+        self._runtime.tell(reply.events)
+        await _answer(scope, receive, send, reply.response)
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
-        """Let the core decide. None: the request has been answered."""
+        """Let the core decide. None: the request, or the lifespan, has been served."""
+        if scope["type"] == "lifespan":
+            await _check_asyncio(receive, send)
+            if self._runtime.store is not None or self._is_asked_again:
+                receive, send = _watched(self._runtime, receive, send)
+            await self.app(scope, receive, send)
+            return None
         request = _ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self._runtime.carry)
         if not isinstance(step, Reply):
@@ -95,8 +154,80 @@ class JWTMiddleware:
         self._runtime.tell(step.events)
         if not request.is_body_asked_for:
             await AsyncBody(receive).drain(request, step.response.status)
-        await _answer(scope, receive, send, step.response)
+        if step.close_code is not None:
+            await _explain(scope, receive, send, step)
+        else:
+            await _answer(scope, receive, send, step.response)
         return None
+
+
+def _send_watched(watched: list[Any], message: Message) -> Awaitable[None]:
+    """Send a message of the application, and notice a response that is streamed.
+
+    `watched` has the connection, if there is one; the server's `send`; what reads the start of the
+    response; and what makes a connection. It shows no header field: error trackers send locals.
+
+    This isn't async, because that would make one more coroutine for each message; and a class or a
+    closure would take longer to make. It may run in another thread than the event loop's (asgiref).
+    """
+    if "status" in message:  # the start of the response
+        watched[2] = message.get
+    elif watched[0] is not None or message.get("more_body"):
+        return _send_streamed(watched, message)
+    sent: Awaitable[None] = watched[1](message)
+    return sent
+
+
+async def _send_streamed(watched: list[Any], message: Message) -> None:
+    """Send a message of a response that is streamed. Raises ConnectionCut after its end."""
+    if watched[0] is None:
+        _, _, start, connections, *request = watched
+        headers = () if start is None else start("headers", ())
+        watched[0] = connections.begin(*request, headers)
+    elif watched[0].reason is not None:
+        raise ConnectionCut(watched[0].reason)
+    elif not message.get("more_body"):
+        watched[0].forget()
+    await watched[1](message)
+
+
+async def renew(scope: Scope, text: str) -> AccessToken:
+    """Let a websocket go on with a fresh access token, and return that: what follows is its own.
+
+    It is checked as that of a handshake at the same path, and must be of the same subject and
+    grant. The scope and `current_token()` have the fresh token from then on.
+
+    Args:
+        scope: that of the websocket.
+        text: the token, as a message of the client has brought it.
+
+    Raises:
+        OAuthError: the token isn't good for this connection, which goes on with the one it has.
+        ConnectionCut: the connection has ended meanwhile.
+        RuntimeError: this scope isn't that of a websocket which came with a token.
+
+    """
+    connection: Connection | None = scope.get("jwt_middleware.connection")
+    if connection is None or not connection.is_websocket:
+        raise RuntimeError("renew() needs the scope of a websocket that came with a token")
+    credentials = Hidden(b"Bearer " + text.encode("utf-8", "surrogatepass"))
+    del text  # error trackers send locals
+    token: AccessToken = await connection.renew(credentials, scope)
+    return token
+
+
+async def is_current(token: AccessToken, settings: Settings) -> bool:
+    """Say whether an access token that was verified before still holds, in any process.
+
+    It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
+    of a queue. Raises Unavailable: that isn't known at the moment.
+    """
+    tokens = Runtime.of(settings).core(asynchronous=True).open_tokens
+    try:
+        await arun(tokens.check_current(token))
+    except InvalidToken:
+        return False
+    return True
 
 
 def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -127,16 +258,25 @@ def _take_cookies(jars: Jars, scope: Scope) -> None:
         scope["headers"] = others + ([(b"cookie", left.encode("latin-1"))] if left else [])
 
 
-def _check_root(app: Any) -> None:
-    # Starlette and FastAPI add this root to the scope after us: their router would see another path
-    # than our rules. In Flask and Quart the same attribute is a folder.
-    root = getattr(app, "root_path", "")
-    if isinstance(root, str) and root and not hasattr(app, "import_name"):
-        raise ConfigurationError(
-            "app",
-            f"has root_path={root!r}, which changes the path after the rules have seen it",
-            "give the root to the server (--root-path), or use app.add_middleware",
-        )
+def _without_subprotocol(scope: Scope, send: Send) -> Send:
+    """Take the token out of a handshake; return a `send` that answers `bearer` if it must."""
+    name = subprotocol.FIELD.encode()
+    fields = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    offered = subprotocol.split(",".join(fields))
+    if subprotocol.MARK not in offered:
+        return send
+    left = subprotocol.others(offered)
+    others = [(key, value) for key, value in scope["headers"] if key != name]
+    scope["headers"] = others + ([(name, ", ".join(left).encode("latin-1"))] if left else [])
+    scope["subprotocols"] = left
+
+    def answering(message: Message) -> Awaitable[None]:
+        # A browser closes a websocket whose server has chosen none of its subprotocols.
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message = {**message, "subprotocol": subprotocol.MARK}
+        return send(message)
+
+    return answering
 
 
 async def _check_asyncio(receive: Receive, send: Send) -> None:
@@ -180,8 +320,14 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
+def _path(scope: Scope) -> str:
+    # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
+    path, root = scope["path"], scope.get("root_path")
+    return below_root(path, root or "") if root or not path else path
+
+
 class _ASGIRequest(Request):
-    __slots__ = ("_headers", "_receive")
+    __slots__ = ("_headers", "_receive", "_scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.is_websocket = scope["type"] == "websocket"
@@ -193,14 +339,13 @@ class _ASGIRequest(Request):
             )
         # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so.
         self.method = "GET" if self.is_websocket else scope["method"]
-        # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-        path, root = scope["path"], scope.get("root_path")
-        self.path = below_root(path, root or "") if root or not path else path
+        self.path = _path(scope)
         self._headers = scope["headers"]
         credentials = [value for name, value in self._headers if name == b"authorization"]
         self.credentials = credentials[0] if len(credentials) == 1 else None
         self.is_body_asked_for = False
         self._receive = receive
+        self._scope = scope
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")
@@ -209,9 +354,23 @@ class _ASGIRequest(Request):
             return None
         return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
 
+    def place(self) -> tuple[str, str]:
+        query: bytes = self._scope.get("query_string") or b""
+        return self._scope.get("root_path") or "", query.decode("latin-1")
+
     def body(self, limit: int) -> Awaitable[Hidden[bytes]]:
         self.is_body_asked_for = True
         return AsyncBody(self._receive).read(limit)
+
+
+async def _explain(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
+    """Accept a websocket and close it, because a page sees nothing of a refused handshake."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    request = _ASGIRequest(scope, receive)
+    chosen = subprotocol.shown(subprotocol.split(request.header(subprotocol.FIELD) or ""))
+    await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
+    await send({"type": "websocket.close", "code": reply.close_code, "reason": ""})
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

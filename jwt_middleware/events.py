@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .values.events import (
     Ahead,
+    ConnectionEnded,
     Event,
     Issued,
     KeyMismatch,
@@ -24,6 +25,7 @@ from .values.events import (
 
 __all__ = [
     "Ahead",
+    "ConnectionEnded",
     "Event",
     "Issued",
     "KeyMismatch",

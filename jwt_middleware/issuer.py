@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from .core.decide import Core
+from .grant.endpoints import Endpoints
 from .grant.issuing import Issuing
-from .grant.login import begin
+from .grant.login import Login, begin
+from .process.current_token import current_token
 from .process.runtime import Runtime
 from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
-from .values.tokens import Grant, Held, Tokens
+from .values.requests import Headers
+from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
+
+# The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
+# end.
+_ANYBODY: Any = ...
 
 
 class Issuer:
@@ -38,6 +46,8 @@ class Issuer:
             )
         self._settings = settings
         self._runtime = Runtime.of(settings)
+        cookies = settings.refresh.cookies
+        self._jars = cookies.jars(settings.issuer) if cookies is not None else None
 
     def issue(
         self,
@@ -48,6 +58,10 @@ class Issuer:
         client_id: str | None = None,
         replaces: Held | str | None = None,
         user_agent: str | None = None,
+        label: str | None = None,
+        idle_limit: float | None = None,
+        absolute_limit: float | None = None,
+        session: bool = False,
     ) -> Tokens:
         """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
 
@@ -55,15 +69,21 @@ class Issuer:
             subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
             scope: what the tokens allow, as words separated by spaces; a refresh can only narrow
                 it.
-            claims: the application's own, such as roles. None: `Refresh.claims_for` is asked.
+            claims: the application's own, which every access token has. With `Refresh.claims_for`:
+                facts about this login, which the hook finds in `grant.claims` and must return, too.
             client_id: the client; `Refresh.client_id` for the application's own.
             replaces: the tokens that the browser still holds of earlier logins, which end now.
                 Where tokens are in cookies: `environ["jwt_middleware.held"]` or
                 `scope["jwt_middleware.held"]`; elsewhere a refresh token.
             user_agent: the request's, so that events can say when a token is used by another one.
+            label: what the user knows this device by, at most 200 characters; in no token.
+            idle_limit: seconds, in place of `Refresh.idle_limit`, within the same bounds.
+            absolute_limit: seconds, in place of `Refresh.absolute_limit`.
+            session: the cookies go when the browser is closed.
 
         Raises:
-            ValueError: for a claim that the issuer sets itself, and for tokens over 8 KiB.
+            ValueError: for a value that can't be, such as a claim that the issuer sets itself, and
+                for tokens over 8 KiB.
             Unavailable: when `claims_for` or an external signer fails.
             StoreUnavailable: when the grant can't be stored; then there is none. A kind of
                 Unavailable.
@@ -72,9 +92,18 @@ class Issuer:
         """
         held = _held(replaces)
         del replaces  # error trackers send the locals of frames
-        return run(
-            self._begin(self._issuing(), held, subject, scope, claims, client_id, user_agent)
+        login = Login(
+            subject,
+            scope=scope,
+            claims=claims,
+            client_id=client_id,
+            user_agent=user_agent,
+            label=label,
+            idle_limit=idle_limit,
+            absolute_limit=absolute_limit,
+            session=session,
         )
+        return run(self._begin(self._issuing(), held, login))
 
     async def aissue(
         self,
@@ -85,27 +114,45 @@ class Issuer:
         client_id: str | None = None,
         replaces: Held | str | None = None,
         user_agent: str | None = None,
+        label: str | None = None,
+        idle_limit: float | None = None,
+        absolute_limit: float | None = None,
+        session: bool = False,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
         held = _held(replaces)
         del replaces  # as above
-        return await self._arun(
-            self._begin(self._aissuing(), held, subject, scope, claims, client_id, user_agent)
+        login = Login(
+            subject,
+            scope=scope,
+            claims=claims,
+            client_id=client_id,
+            user_agent=user_agent,
+            label=label,
+            idle_limit=idle_limit,
+            absolute_limit=absolute_limit,
+            session=session,
         )
+        return await self._arun(self._begin(self._aissuing(), held, login))
 
-    def revoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
+    def revoke(self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
 
+        With `subject`, another user's grant isn't touched, and the answer is False. So give it
+        wherever the id comes from a request.
+
         Raises:
-            ValueError: the id is no text.
+            ValueError: the id or the subject is no text.
             StoreUnavailable: then it may have ended; to repeat is safe.
 
         """
-        return run(self._end(self._issuing(), grant_id, reason))
+        return run(self._end(self._issuing(), grant_id, subject, reason))
 
-    async def arevoke(self, grant_id: str, *, reason: str = "revoked") -> bool:
+    async def arevoke(
+        self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked"
+    ) -> bool:
         """Do what `revoke` does, in asynchronous code."""
-        return await self._arun(self._end(self._aissuing(), grant_id, reason))
+        return await self._arun(self._end(self._aissuing(), grant_id, subject, reason))
 
     def revoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """End all grants of a user, say after a change of password; return their ids.
@@ -122,12 +169,65 @@ class Issuer:
         return await self._arun(self._end_all(self._aissuing(), subject, reason))
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
-        """Return a user's living grants, the newest first: one per device or browser."""
+        """Return a user's living grants, the newest first: one per device or browser.
+
+        Raises:
+            ValueError: the subject is no text.
+            StoreUnavailable: the store doesn't answer.
+
+        """
         return run(self._living(self._issuing(), subject))
 
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
         """Do what `grants` does, in asynchronous code."""
         return await self._arun(self._living(self._aissuing(), subject))
+
+    def clear_cookies(self, response: Any, grant_id: str | None = None) -> None:
+        """Add the Set-Cookie fields that remove a login's cookies: for a log-out by a form.
+
+        `response` is one of Flask, Starlette, FastAPI, Django or the like, as for
+        `Tokens.set_cookies`. Without `grant_id` the login is the request's own, that of
+        `current_token()`. It doesn't end: `revoke` it first, because a copy of a cookie stays good.
+
+        Raises:
+            ValueError: there is no such login, say on a public route, where no token is read.
+
+        """
+        if grant_id is None:
+            token = current_token()
+            grant_id = token.grant_id if token is not None else None
+        _check_text("grant_id", grant_id)
+        found = (self._jars.refresh, self._jars.access) if self._jars is not None else ()
+        name = cast("str", grant_id)
+        add_cookies(response, tuple(jar.clear(jar.name(name)) for jar in found if jar is not None))
+
+    def log_out(self, response: Any, held: Held | None = None) -> tuple[str, ...]:
+        """End the request's login, and every other whose cookie it brought; return their ids.
+
+        The fields that remove their cookies are added to `response`, as by `clear_cookies`. Let the
+        route be `public` with `own_origin`: then it works when the access token has expired, too.
+
+        Args:
+            response: one of Flask, Starlette, FastAPI, Django or the like.
+            held: `environ["jwt_middleware.held"]` or `scope["jwt_middleware.held"]`. Two tabs may
+                have logged in at once: then the browser has two logins. Needed with cookies.
+
+        Raises:
+            ValueError: tokens are in cookies, and `held` isn't given.
+            StoreUnavailable: then some may have ended; to repeat is safe.
+
+        """
+        core = self._runtime.core(asynchronous=False)
+        ids, cookies = run(self._log_out(core, held))
+        add_cookies(response, cookies)
+        return ids
+
+    async def alog_out(self, response: Any, held: Held | None = None) -> tuple[str, ...]:
+        """Do what `log_out` does, in asynchronous code."""
+        core = self._runtime.core(asynchronous=True)
+        ids, cookies = await self._arun(self._log_out(core, held))
+        add_cookies(response, cookies)
+        return ids
 
     # --- the flows, and what they need for each kind of caller
 
@@ -141,38 +241,25 @@ class Issuer:
     async def _arun(self, flow: Flow[T]) -> T:
         return await arun(flow, self._runtime.carry)
 
-    def _begin(
-        self,
-        issuing: Issuing,
-        held: Held | None,
-        subject: str,
-        scope: str,
-        claims: Mapping[str, Any] | None,
-        client_id: str | None,
-        user_agent: str | None,
-    ) -> Flow[Tokens]:
-        begun = yield from begin(
-            issuing,
-            subject=subject,
-            scope=scope,
-            claims=claims,
-            client_id=client_id,
-            replaces=held,
-            user_agent=user_agent,
-            now=self._settings.clock(),
-        )
+    def _begin(self, issuing: Issuing, held: Held | None, login: Login) -> Flow[Tokens]:
+        begun = yield from begin(issuing, login, held, self._settings.clock())
         yield from ask(self._runtime.tell, begun.events)
         cookies, tokens = issuing.group.cookies, begun.tokens.value
         if cookies is None or issuing.jars is None:
             return tokens
-        tokens = cookies.carry(tokens, issuing.jars, int(issuing.group.idle_limit))
+        tokens = cookies.carry(tokens, issuing.jars)
         if held is not None:
             tokens.cookies += issuing.jars.cleared(held, begun.replaced)
         return tokens
 
-    def _end(self, issuing: Issuing, grant_id: str, reason: str) -> Flow[bool]:
+    def _end(self, issuing: Issuing, grant_id: str, subject: str, reason: str) -> Flow[bool]:
         _check_text("grant_id", grant_id)
-        events = yield from issuing.end_each((grant_id,), reason, self._settings.clock())
+        now = self._settings.clock()
+        if subject is _ANYBODY:
+            events = yield from issuing.end_each((grant_id,), reason, now)
+        else:
+            _check_text("subject", subject)
+            events = yield from issuing.end_own(grant_id, subject, reason, now)
         yield from ask(self._runtime.tell, events)
         return bool(events)
 
@@ -182,6 +269,28 @@ class Issuer:
         if ended:
             yield from ask(self._runtime.tell, (Revoked(grant_ids=ended, reason=reason),))
         return ended
+
+    def _log_out(self, core: Core, held: Held | None) -> Flow[tuple[tuple[str, ...], Headers]]:
+        issuing, token = cast("Issuing", core.issuing), current_token()
+        now = self._settings.clock()
+        ids: tuple[str, ...] = ()
+        if token is not None and token.grant_id is not None:
+            ids = (token.grant_id,)
+        cleared: Headers = ()
+        if core.jars is not None:
+            if held is None:
+                raise ValueError(
+                    'held: give the cookies of the request, environ["jwt_middleware.held"] or '
+                    'scope["jwt_middleware.held"]'
+                )
+            texts = [Hidden(value) for _, value in held.refresh]
+            yield from issuing.find_lacking_key(texts, now)
+            came, over = cast("Endpoints", core.endpoints).grants_of(held, now)
+            ids = tuple(dict.fromkeys(ids + came))
+            cleared = core.jars.cleared(held, ids + over)
+        events = yield from issuing.end_each(ids, "logout", now)
+        yield from ask(self._runtime.tell, events)
+        return ids, cleared
 
     def _living(self, issuing: Issuing, subject: str) -> Flow[tuple[Grant, ...]]:
         _check_text("subject", subject)

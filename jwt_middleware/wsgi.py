@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from functools import partial
 from http.client import responses
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import MethodType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from .process.application_kind import check_kind
 from .process.current_token import current_token
 from .process.request_bodies import Body
 from .process.runtime import Runtime
+from .process.view_rules import DOOR
+from .process.watched_body import Watch
 from .settings.settings import Settings
+from .values.errors import InvalidToken
 from .values.flows import run
-from .values.requests import Reply, Request
+from .values.requests import Reply, Request, Response
 from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
 
+    from .core.known_tokens import Entry
     from .request.cookies import Jars
+    from .request.routes import RouteRule
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -36,8 +43,9 @@ class JWTMiddleware:
     """
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
+        check_kind(app, takes=2)
         self.app = app
-        self._runtime = Runtime.of(settings)
+        self.runtime = self._runtime = Runtime.of(settings)
         self._core = self._runtime.core(asynchronous=False)
         self._warm = self._core.warm
         jars = self._core.jars
@@ -73,6 +81,7 @@ class JWTMiddleware:
             step = answer
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
+        environ[DOOR] = self, path
         # Both are always overwritten: a server in front, or a client's header, may have set them.
         if user:
             environ["REMOTE_USER"] = user
@@ -83,6 +92,11 @@ class JWTMiddleware:
         else:
             environ.pop("AUTH_TYPE", None)
         app, current = self._inside, self._current
+        watched: list[Any] | None = None
+        if token is not None:
+            # The path as it came: applications that are mounted change the environment.
+            watched = [start_response, (), self, step, environ["REQUEST_METHOD"], path]
+            start_response = MethodType(_start_watched, watched)
         before = current.set(token)
         try:
             body: Iterable[bytes] = app(environ, start_response)
@@ -92,7 +106,50 @@ class JWTMiddleware:
             return body
         if token is None and current.get() is None:
             return body
-        return _Body(body, token, current)
+        return _Body(body, token, current, watched)
+
+    def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
+        """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
+        request = _WSGIRequest(cast("Environ", found))
+        # The path that the rules have seen: applications that are mounted change the environment.
+        request.path = _path(found[DOOR][1])
+        held = found.get("jwt_middleware.held")
+        step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
+        if step is None:
+            return None
+        self._runtime.tell(step.events)
+        return step.response
+
+    def watch(
+        self, fields: Any, entry: Entry, method: str, raw: str | None
+    ) -> Callable[[], None] | None:
+        """Return what looks at the token before each chunk of a streamed response, if anything."""
+        path = _path(raw)
+        if self._core.keeps(method, path):
+            return None
+        return Watch(self._runtime, self._core, entry, path, fields).look
+
+
+def is_current(token: AccessToken, settings: Settings) -> bool:
+    """Say whether an access token that was verified before still holds, in any process.
+
+    It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
+    of a queue. Raises Unavailable: that isn't known at the moment.
+    """
+    tokens = Runtime.of(settings).core(asynchronous=False).open_tokens
+    try:
+        run(tokens.check_current(token))
+    except InvalidToken:
+        return False
+    return True
+
+
+def _start_watched(watched: list[Any], status: str, headers: Any, exc_info: Any = None) -> Any:
+    """Start a response, and keep its fields as an iterator, whose `repr` doesn't show them."""
+    watched[1] = iter(headers)
+    if exc_info is None:
+        return watched[0](status, headers)
+    return watched[0](status, headers, exc_info)
 
 
 def _without_cookies(
@@ -135,18 +192,21 @@ def inside_asgi(app: WSGIApplication) -> WSGIApplication:
     return handing_on
 
 
+def _path(raw: str | None) -> str:
+    # RFC 3986 s6.2.3: an empty path is "/". A mounted application gets it for its root.
+    path = raw or "/"
+    if not path.isascii():
+        # PEP 3333: the octets of a path come decoded as Latin-1. If they aren't UTF-8, frameworks
+        # read them in different ways: U+FFFD takes their place, which makes the path odd.
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")
+    return path
+
+
 class _WSGIRequest(Request):
     __slots__ = ("_environ",)
 
     def __init__(self, environ: Environ) -> None:
-        # RFC 3986 s6.2.3: an empty path is "/". A mounted application gets it for its root.
-        path: str = environ.get("PATH_INFO", "") or "/"
-        if not path.isascii():
-            # PEP 3333: the octets of a path come decoded as Latin-1. If they aren't UTF-8,
-            # frameworks read them in different ways: U+FFFD takes their place, which makes the path
-            # odd.
-            path = path.encode("latin-1", "replace").decode("utf-8", "replace")
-        self.path = path
+        self.path = _path(environ.get("PATH_INFO"))
         self.method = environ["REQUEST_METHOD"]
         self.credentials = environ.get("HTTP_AUTHORIZATION")
         self.is_websocket = False
@@ -157,6 +217,9 @@ class _WSGIRequest(Request):
         key = name.upper().replace("-", "_")
         value: str | None = self._environ.get(key if key in _PLAIN else f"HTTP_{key}")
         return value or None if key in _PLAIN else value
+
+    def place(self) -> tuple[str, str]:
+        return self._environ.get("SCRIPT_NAME") or "", self._environ.get("QUERY_STRING") or ""
 
     def body(self, limit: int) -> Hidden[bytes]:
         self.is_body_asked_for = True
@@ -170,16 +233,29 @@ def _is_file(body: Iterable[bytes], environ: Environ) -> bool:
 
 
 class _Body:
-    """The application's body: `current_token()` holds while a chunk is made, not between chunks."""
+    """The application's body: `current_token()` holds while a chunk is made, not between chunks.
 
-    __slots__ = ("_body", "_chunks", "_current", "_token")
+    With more than one chunk it is a stream, which ends by an error when its token no longer holds.
+
+    Args:
+        body: the application's.
+        token: that of the request.
+        current: the context variable.
+        watched: of a request with a token: the fields of the response, and what watches it.
+
+    """
+
+    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watched")
 
     def __init__(
         self,
         body: Iterable[bytes],
         token: AccessToken | None,
         current: ContextVar[AccessToken | None],
+        watched: list[Any] | None,
     ) -> None:
+        self._watched = watched
+        self._look: Callable[[], None] | None = None
         self._body = body
         self._chunks: Iterator[bytes] | None = None
         self._token = token
@@ -193,9 +269,16 @@ class _Body:
         try:
             if self._chunks is None:
                 self._chunks = iter(self._body)
-            return next(self._chunks)
+                return next(self._chunks)
+            chunk = next(self._chunks)
         finally:
             self._current.reset(before)
+        if self._watched is not None:
+            _, fields, door, *request = self._watched
+            self._look, self._watched = door.watch(fields, *request), None
+        if self._look is not None:
+            self._look()
+        return chunk
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)

@@ -136,6 +136,7 @@ def pytest_collection_finish() -> None:
 
     A module that a test of NOT_COVERING was the first to need would count as never loaded.
     """
+    import_module("tests.django.project")  # parts of the bridges to Django can't be loaded without
     for module in walk_packages(jwt_middleware.__path__, "jwt_middleware."):
         if not module.name.endswith("__main__"):  # it runs
             import_module(module.name)

@@ -42,7 +42,7 @@ Records = Callable[[Outcome | None, Grant, float, Limits], bool]
 def records(outcome: Outcome | None, row: Grant, now: float, limits: Limits) -> bool:
     """Say whether a use is recorded, after the decision; None: the row was only read."""
     idle = row.idle_limit or limits.idle
-    return outcome in SERVED and now - rotation.last_use(row) >= rotation.gate(idle)
+    return outcome in SERVED and now - row.used_at >= rotation.gate(idle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,9 @@ class Model:
         """Present the client's token, and carry out what the rule says."""
         world, limits = self.world, self.rule.limits
         issued_at = self.now - state.issued * world.tick
-        presented = Presented(state.generation, str(state.jti), issued_at, world.bound, key)
+        presented = Presented(
+            state.generation, str(state.jti), issued_at, world.bound, key, world.idle_limit
+        )
         decision: Outcome | Swap = self.rule.first(presented, self.now, limits)
         while isinstance(decision, Swap):
             swap, row = decision, state.row

@@ -17,11 +17,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def asgi(make: Callable[[str], Any], *, lifespan: Any = "off") -> Generator[str]:
+def asgi(make: Callable[[str], Any], *, lifespan: Any = "off", ws: Any = "none") -> Generator[str]:
     """Serve the ASGI application that `make` returns for its URL; give the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        config = uvicorn.Config(make(url), log_level="warning", lifespan=lifespan, ws="none")
+        config = uvicorn.Config(make(url), log_level="warning", lifespan=lifespan, ws=ws)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings
+from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings, WebSockets
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.keys.remote import Remote
 from jwt_middleware.request.body_parameters import MAX_BODY
@@ -46,6 +46,7 @@ def rows(name: str, heading: str = "") -> list[list[str]]:
         (Refresh, "Refresh", "JWT_MIDDLEWARE_REFRESH__"),
         (Cookies, "Cookies", "JWT_MIDDLEWARE_REFRESH__COOKIES__"),
         (Resource, "Resource", "JWT_MIDDLEWARE_RESOURCE__"),
+        (WebSockets, "WebSockets", "JWT_MIDDLEWARE_WEBSOCKETS__"),
     ],
 )
 def test_settings_has_every_field_with_its_variable_and_default(

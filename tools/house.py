@@ -21,17 +21,16 @@ FOR_TESTS = f"{PACKAGE}.testing"
 LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
-    "statements": 13_580,
+    "statements": 16_350,
     "long files": 0,
     "long functions": 0,
     "cycles of imports": 0,
-    "imports inside functions": 25,
+    "imports inside functions": 34,
     "names in two modules": 30,
     "public names in two modules": 0,
 }
-OF_BOTH_DOORS = {
-    "JWTMiddleware"
-}  # an application imports it from either module: the same name on purpose
+# An application imports these from one of several modules: the same name on purpose.
+SAME_NAMES = {"JWTMiddleware", "is_current", "jwt_settings", "require"}
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Known: TypeAlias = dict[str, tuple[Path, ast.Module]]  # by a module's dotted name
@@ -182,7 +181,7 @@ def measures(known: Known) -> dict[str, int | list[str]]:
         "public names in two modules": [
             f"{name}: {', '.join(homes)}"
             for name, homes in shared.items()
-            if not name.startswith("_") and name not in OF_BOTH_DOORS
+            if not name.startswith("_") and name not in SAME_NAMES
         ],
     }
 

@@ -187,17 +187,19 @@ export class JWTClient extends EventTarget {
   }
 
   /**
-   * Send a login to the application, and keep the tokens that it answers with. Without them, after
-   * a first step of two say, the answer changes nothing. Throws LoginChanged when somebody else has
-   * logged in since it was sent, and CookiesBlocked; the login that was answered is ended then.
+   * Send a login to the application, as JSON, or as it is if it is a URLSearchParams or FormData;
+   * and keep the tokens that it answers with. Without them, after a first step of two say, the
+   * answer changes nothing. Throws LoginChanged when somebody else has logged in since it was sent,
+   * and CookiesBlocked; the login that was answered is ended then.
    */
   login(path, credentials) {
     return this.#alone(async () => {
       const before = this.#store.login;
       const sentAt = Date.now();
+      const isForm = credentials instanceof URLSearchParams || credentials instanceof FormData;
       const answer = await this.#ask(path, {
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(credentials),
+        headers: isForm ? {} : { "Content-Type": "application/json" },
+        body: isForm ? credentials : JSON.stringify(credentials),
       });
       const members = answer.ok ? parse(await answer.clone().text()) : null;
       if (!this.#isLogin(members)) return answer;

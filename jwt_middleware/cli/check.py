@@ -11,12 +11,14 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from inspect import isfunction
 
 from .. import ConfigurationError, Settings
 from ..process.runtime import Runtime
 from .changes import changes
 from .commands import Subcommand, option
-from .configured import AS_JSON, SOURCE, imported, settings_of, source_of
+from .configured import AS_JSON, SOURCE, imported, imported_object, settings_of, source_of
+from .endpoints import endpoint_lines
 from .lines import Line, write_lines
 from .risks import risks
 
@@ -34,6 +36,9 @@ def _check(arguments: Namespace) -> int:
         write_lines([Line("FAIL", error.field, seen, error.remedy)], as_json=arguments.json)
         return 2
     lines = list(risks(settings))
+    if arguments.app is not None:
+        app = imported_object(arguments.app, "--app", call=isfunction)
+        lines += endpoint_lines(app, settings)
     if old is not None:
         lines += changes(old, settings, _spelling(arguments))
     nothing = Line("ok", "settings", f"nothing to say about {source_of(arguments)}")
@@ -115,6 +120,12 @@ CHECK_COMMAND = Subcommand(
         AS_JSON,
         option(
             "--door", choices=("asgi", "wsgi"), help="check that it starts behind this one, too"
+        ),
+        option(
+            "--app",
+            metavar="MODULE:NAME",
+            help="list the endpoints of this application, or of what this function makes, each "
+            "with the rule that covers it, and the rules that cover none",
         ),
         option(
             "--against",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pkgutil import resolve_name
 from typing import Any
 
@@ -63,13 +63,23 @@ def source_of(arguments: Namespace) -> str:
 
 def imported(name: str, option: str = "--settings") -> Settings:
     """Return the settings of an application's module. Raises ConfigurationError or Refusal."""
+    found = imported_object(name, option, call=lambda one: not isinstance(one, Settings))
+    if not isinstance(found, Settings):
+        raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
+    return found
+
+
+def imported_object(name: str, option: str, call: Callable[[Any], bool]) -> Any:
+    """Return an object of an application's module; `call` says which is a function that makes it.
+
+    Raises ConfigurationError or Refusal.
+    """
     if ":" not in name:
         raise Refusal(f"{option} {name}: is no MODULE:NAME, like shop.config:settings")
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = resolve_name(name)
-        if callable(found):
-            found = found()
+        return found() if callable(found) and call(found) else found
     except ConfigurationError:
         raise
     except Exception as error:
@@ -77,9 +87,6 @@ def imported(name: str, option: str = "--settings") -> Settings:
         raise Refusal(f"{option} {name}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
-    if not isinstance(found, Settings):
-        raise Refusal(f"{option} {name}: is {type(found).__name__}, not Settings")
-    return found
 
 
 def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:

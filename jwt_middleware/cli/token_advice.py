@@ -310,6 +310,7 @@ ADVICE: Mapping[str, str] = {
     reasons.CHECK_REFUSED: "your own rule, in `checks`",
     reasons.CHECK_FAILED: "a bug in your own `checks`",
     reasons.USER_HOOK: "a bug in TrustedIssuer(user=...)",
+    reasons.USER_REFUSED: "Django has no such user, or it isn't active",
     reasons.KEYS: "jwt-middleware doctor fetches them, and says why not",
     reasons.ISSUER_HOOK: "mend `issuer_for`",
     reasons.GRANT_ENDED: "logged out, or a copied refresh token was found: log in anew",

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from ..grant.ended_grants import LONGEST, EndedGrants, Plan
+from ..grant.ended_grants import EndedGrants
 from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
+from ..grant.sessions import Sessions
 from ..jose import jws
 from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
-from ..request.cookies import check_own_origin, check_sender
+from ..request.cookies import check_own_origin, check_request_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
 from ..request.documents import Document
+from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
-from ..request.refusals import Refusals
+from ..request.refusals import Refusals, told, with_one_vary
 from ..request.routes import RouteRule, Routes
+from ..request.subprotocol import in_subprotocol
 from ..settings.settings import Settings, timer
-from ..token.claims import check_type, time_of
+from ..token.claims import check_type
 from ..values import reasons
 from ..values.errors import (
+    CrossSite,
     InsufficientAuthentication,
     InsufficientScope,
     InvalidToken,
     MissingCredentials,
     OAuthError,
-    Unavailable,
 )
-from ..values.events import Refused
+from ..values.events import ConnectionEnded, Refused
 from ..values.flows import Flow, ask
+from ..values.reasons import Reason
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import (
     ANONYMOUS,
-    NOBODY,
+    NOTHING_HELD,
     AccessToken,
     Forward,
-    FrozenDict,
+    Held,
     Hidden,
-    User,
 )
+from .demands import check_demands
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
-from .trusted_issuers import Issuers, Trust
+from .open_tokens import OpenTokens
+from .trusted_issuers import Issuers, foreign_user
+
+OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
+TRY_AGAIN_LATER = 1013  # registered with IANA
 
 
 class Core:
@@ -72,6 +80,7 @@ class Core:
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
+        self.open_tokens = OpenTokens(settings, self._ports, ended)
         self._issuers = issuers or Issuers(settings)
         self._cache = cache
         self._hear = hear
@@ -84,9 +93,14 @@ class Core:
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
         self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
-        self._access_cookie = self._cookie_reader(settings.issuer, header)
+        forms = cookies is not None and cookies.forms
+        check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
+        self._access_cookie = self._cookie_reader(settings.issuer, check)
+        self._pages = self._pages_of(settings, check)
+        self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
-        self._came = partial(in_named_header, name=named) if named else in_header
+        self._websockets = settings.websockets
+        self._came = self._header_reader(named)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -95,16 +109,8 @@ class Core:
         )
         # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document] = documents(settings)
-        self.issuing: Issuing | None = None
-        self._endpoints: Endpoints | None = None
-        if settings.refresh is not None and settings.refresh.serve and ended is not None:
-            own_keys = self._issuers.own.keys
-            self.issuing = Issuing(
-                settings, settings.refresh, self._ports, ended, own_keys, self.jars
-            )
-            self._endpoints = Endpoints(
-                self.issuing, self._origins, self._known_origins, self.verify
-            )
+        self.issuing = self._issuing_of(settings)
+        self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
@@ -113,12 +119,49 @@ class Core:
             # decide.
             self._get if self._access_cookie is None and not named else know_nothing,
             self._timed,
-            {**self._documents, **(self._endpoints.paths if self._endpoints is not None else {})},
+            {**self._documents, **(self.endpoints.paths if self.endpoints is not None else {})},
+            self._sessions.path if self._sessions is not None else "",
             self._routes,
             ended.lets_pass if ended is not None else None,
         )
 
-    def _cookie_reader(self, issuer: str, header: str) -> AccessCookie | None:
+    def _issuing_of(self, settings: Settings) -> Issuing | None:
+        group, ended, own_keys = settings.refresh, self._ended, self._issuers.own.keys
+        if group is None or not group.serve or ended is None:
+            return None
+        return Issuing(settings, group, self._ports, ended, own_keys, self.jars)
+
+    def _endpoints_of(self, issuing: Issuing | None) -> tuple[Endpoints | None, Sessions | None]:
+        if issuing is None:
+            return None, None
+        endpoints = Endpoints(issuing, self._origins, self._known_origins, self.verify, self._pages)
+        if not issuing.group.sessions:
+            return endpoints, None
+        return endpoints, Sessions(
+            issuing, self._origins, self._authenticate, self.jars, self._known_origins
+        )
+
+    def _header_reader(self, named: str) -> Callable[[Request], Credentials | None]:
+        reader = partial(in_named_header, name=named) if named else in_header
+        if self._websockets.subprotocol:
+            return partial(in_subprotocol, otherwise=reader)
+        return reader
+
+    def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
+        group = settings.refresh
+        if not settings.login_url or group is None or self.jars is None:
+            return None
+        continue_path = f"{group.path}/continue"
+        return Pages(
+            login_url=settings.login_url,
+            continue_path=continue_path,
+            is_endpoint=lambda path: self._at(path) is not None,
+            root=urlsplit(group.public_url).path,
+            jars=self.jars,
+            check=check,
+        )
+
+    def _cookie_reader(self, issuer: str, check: Callable[[Request], None]) -> AccessCookie | None:
         if self.jars is None or self.jars.access is None:
             return None
         own_keys, cache = self._issuers.own.keys, self._cache
@@ -126,7 +169,7 @@ class Core:
         return AccessCookie(
             self.jars,
             self.jars.access,
-            check=partial(check_sender, header=header, origins=self._known_origins),
+            check=check,
             issuer=issuer,
             has_key=lambda kid: kid in own_keys.fresh.keys,
             has_ended=ended.__contains__,
@@ -138,14 +181,28 @@ class Core:
         try:
             ours = self._ours(request)
             if ours is None:
-                return (yield from self._let_in(request))
+                return (yield from self.let_in(request))
             if isinstance(ours, Document):
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
         except OAuthError as error:
+            if self._has_pages and self._is_old_login(request, error):
+                return ANONYMOUS
             return self.refuse(request, error)
 
-    def _let_in(self, request: Request) -> Flow[Forward]:
+    def _is_old_login(self, request: Request, error: OAuthError) -> bool:
+        """Say whether a cookie that was good once came to a route that is for everyone."""
+        # Pages with forms have no script that would refresh the token. In a header it is a
+        # client's, which is told.
+        return (
+            isinstance(error, InvalidToken)
+            and error.reason in (reasons.EXPIRED, reasons.GRANT_ENDED)
+            and self._ours(request) is None
+            and self._routes.find(request.method, request.path).optional
+            and self._came(request) is None
+        )
+
+    def let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
         if (
@@ -154,11 +211,11 @@ class Core:
             and (rule.own_origin or self._routes.logs_in(request.method, request.path))
         ):
             check_own_origin(request, self._known_origins)
+        if self._pages is not None and (rule.public or rule.optional):
+            self._pages.check_login(request)
         if rule.public:
             return ANONYMOUS
-        came = self._came(request)
-        if self._access_cookie is not None:
-            came = self._access_cookie.choose(came, request)
+        came = self._credentials(request)
         if came is None:
             # An optional route accepts a missing token, never a bad one. A preflight never carries
             # credentials. It reaches the application only if its origin is configured, because an
@@ -166,16 +223,31 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
+        return (yield from self._admit(came, rule))
+
+    def _authenticate(self, request: Request) -> Flow[Forward]:
+        """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
+        came = self._credentials(request)
+        if came is None:
+            raise MissingCredentials
+        return (yield from self._admit(came, None))
+
+    def _credentials(self, request: Request) -> Credentials | None:
+        came = self._came(request)
+        return came if self._access_cookie is None else self._access_cookie.choose(came, request)
+
+    def _admit(self, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
+        """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
         entry = None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
         if entry is None:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
-        if rule.scopes or rule.is_special:
-            _authorize(rule, entry, now, self._leeway)
+        if rule is not None and (rule.scopes or rule.is_special):
+            check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
-            yield from self._check_ended(self._ended, entry, entry.grant_id, now)
+            yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -193,7 +265,7 @@ class Core:
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
-        entry = Entry(token, None if trust.policy.own else _foreign_user(token, trust))
+        entry = Entry(token, None if trust.policy.own else foreign_user(token, trust))
         entry.keys, entry.generation, entry.seen = fresh, generation, False
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
@@ -203,50 +275,9 @@ class Core:
             self._cache.put(came.name, entry)
         return entry
 
-    def _check_ended(
-        self, ended: EndedGrants, entry: Entry, grant_id: str, now: float
-    ) -> Flow[None]:
-        """Check that a grant hasn't ended, after a question to the store if one is needed."""
-        life, octets, issued = entry.life, entry.grant_octets, entry.issued
-        if life > LONGEST:
-            # Our `Issuer` doesn't make tokens that live so long, and stores don't keep ends for so
-            # long.
-            raise InvalidToken(reasons.LIFE).of(grant_id)
-        # An end is for ever: the store needn't be asked.
-        if not (ended.has(octets) or ended.is_marked(issued, now)):
-            try:
-                plan = yield from self._synced(ended, octets, life, issued, now)
-                if plan == "ask":
-                    yield from self._ask_for_grant(ended, octets, grant_id)
-                    plan = "go on"
-            except Unavailable:
-                plan = ended.without_sync(now, octets, life, issued)
-            if plan != "go on":
-                raise Unavailable(reasons.SYNC).of(grant_id)
-        if ended.has(octets) or ended.is_marked(issued, now):
-            raise InvalidToken(reasons.GRANT_ENDED).of(grant_id)
-
-    def _synced(
-        self, ended: EndedGrants, octets: bytes, life: float, issued: float, now: float
-    ) -> Flow[Plan]:
-        """Return what to do when the store was asked, if that was due. Raises StoreUnavailable."""
-        plan = ended.plan(now, octets, life, issued)
-        if plan == "wait":
-            yield from ask(self._ports.sync, now)
-            return ended.after_sync(octets, life, issued)
-        if ended.is_due(now):
-            yield from ask(self._ports.begin_sync, now)
-            if plan == "refuse":
-                plan = ended.plan(now, octets, life, issued)  # it may have been answered at once
-        return plan
-
-    def _ask_for_grant(self, ended: EndedGrants, octets: bytes, grant_id: str) -> Flow[None]:
-        """Ask the store for one grant. Raises StoreUnavailable."""
-        mark = ended.mark
-        if not (yield from ask(self._ports.store.is_living, grant_id)):
-            ended.add((grant_id,), self._timed.time())
-        elif ended.mark == mark:
-            ended.survived(octets)
+    def keeps(self, method: str, path: str) -> bool:
+        """Say whether connections of a request stay open, whatever becomes of their token."""
+        return self._routes.find(method, path, unchecked=True).keeps
 
     def verify(self, text: Hidden[str], now: float) -> AccessToken:
         """Return the access token that a text is, as far as is known now. Raises InvalidToken."""
@@ -260,47 +291,98 @@ class Core:
             raise InvalidToken(reasons.KEY_UNKNOWN)
         return self._issuers.accept(parsed, trust, key, now).token
 
-    def refuse(self, request: Request, error: OAuthError) -> Reply:
-        """Turn an error into an answer. This is the only place that does."""
+    def refuse_view(
+        self, request: Request, token: AccessToken | None, rule: RouteRule, held: Held | None
+    ) -> Reply | None:
+        """Check a rule that stands beside a view, for a request that was let in. None: it holds.
+
+        `held` are the cookies that the application doesn't see.
+        """
+        try:
+            check_demands(rule, token, self._timed.time(), self._leeway)
+        except OAuthError as error:
+            # On a public route no token is read: a new one would be refused as well, without end.
+            is_public = self._routes.find(request.method, request.path, unchecked=True).public
+            return self.refuse(request, error, rule, NOTHING_HELD if is_public else held)
+        return None
+
+    def refuse(
+        self,
+        request: Request,
+        error: OAuthError,
+        beside: RouteRule | None = None,
+        held: Held | None = None,
+    ) -> Reply:
+        """Turn an error into an answer. This is the only place that does.
+
+        `beside` is the rule that the view has itself.
+        """
         if self._hear is not None:
             self._hear(error)
         ours = self._ours(request)
+        at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
-        scope = self._routes.find(request.method, request.path).scope if is_challenged else ""
-        response = self._refusals.answer(error, at_resource=ours is None, scope=scope)
+        scope = ""
+        if is_challenged:
+            scope = self._routes.find(request.method, request.path).scope
+            if beside is not None:
+                scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
+        response = self._pages.instead(request, error, held) if self._pages is not None else None
+        if response is None:
+            response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
+            if self._pages is not None and ours is None:
+                response = self._pages.readable(request, error, response)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
-        headers = response.headers + more
+        headers = with_one_vary(response.headers + more)
         # RFC 9110 s9.3.2: the same header fields as for GET, and no content.
         body = b"" if request.method == "HEAD" else response.body
         event = Refused(
             reason=error.reason,
-            status=error.status,
-            method=_told(request.method),
-            path=_told(request.path),
+            status=response.status,
+            method=told(request.method),
+            path=told(request.path),
             detail=error.detail,
             grant_id=error.grant_id,
         )
-        return Reply(Response(response.status, headers, body), (*error.events, event))
+        answer = Response(response.status, headers, body)
+        return Reply(answer, (*error.events, event), self._close_code(request, error))
 
-    def _ours(self, request: Request) -> Document | Endpoints | None:
-        """Return our own resource for a request; None: it is for the application."""
-        if request.is_websocket:
+    def _close_code(self, request: Request, error: OAuthError) -> int | None:
+        """Return the code that tells a page why its websocket isn't let in; None: don't tell."""
+        if not (request.is_websocket and self._websockets.explain):
             return None
-        if self._endpoints is not None and request.path in self._endpoints.paths:
-            return self._endpoints
-        return self._documents.get(request.path)
+        if self._access_cookie is not None:
+            # Another site's page must not learn whether the browser has a cookie of ours.
+            try:
+                check_request_origin(request, self._known_origins)
+            except CrossSite:
+                return None
+        if isinstance(error, InsufficientScope | InsufficientAuthentication):
+            return OTHER_TOKEN_NEEDED
+        by_status = {401: self._websockets.close_code, 503: TRY_AGAIN_LATER}
+        return by_status.get(error.status)
+
+    def _ours(self, request: Request) -> Document | Endpoints | Sessions | None:
+        """Return our own resource for a request; None: it is for the application."""
+        return None if request.is_websocket else self._at(request.path)
+
+    def _at(self, path: str) -> Document | Endpoints | Sessions | None:
+        if self.endpoints is not None and path in self.endpoints.paths:
+            return self.endpoints
+        if self._sessions is not None and path in self._sessions:
+            return self._sessions
+        return self._documents.get(path)
 
 
-# A token that somebody put into a URL by mistake must not reach a log: it is cut out.
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
-MAX_TOLD = 512  # characters of what a client sent, in an event
-
-
-def _told(text: str) -> str:
-    return _TOKEN.sub("[token]", text[:MAX_TOLD])
+def ended_event(
+    entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
+) -> ConnectionEnded:
+    """Return the event that a connection was ended."""
+    kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
+    return ConnectionEnded(reason=reason, kind=kind, path=told(path), grant_id=entry.grant_id)
 
 
 def _issuer_of(parsed: Parsed) -> Any:
@@ -308,42 +390,3 @@ def _issuer_of(parsed: Parsed) -> Any:
         return parsed.claims["iss"]
     except KeyError:
         raise InvalidToken(reasons.CLAIM_MISSING, "iss") from None
-
-
-def _foreign_user(token: AccessToken, trust: Trust) -> User:
-    """Return the user of another issuer's token: none, unless the settings name one."""
-    if trust.user is None or token.is_client:
-        return NOBODY
-    try:
-        name: Any = trust.user(token)
-    except Exception as error:
-        # As with `checks`: a function that fails lets nobody in.
-        raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
-    if name is None:
-        return NOBODY
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise InvalidToken(reasons.USER_HOOK, "not a name")
-    return User(True, name)
-
-
-def _authorize(rule: RouteRule, forward: Forward, now: float, leeway: float) -> None:
-    """Check what the route asks for beyond a valid token. Raises OAuthError."""
-    # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
-    if rule.scopes and not rule.scopes.issubset(forward.scopes):
-        raise InsufficientScope(rule.scope)
-    if rule.max_age is None and not rule.acr_values:
-        return
-    claims = forward.token.claims if forward.token is not None else FrozenDict()
-    if rule.max_age is not None:
-        # RFC 9470 s4: at most max_age since `auth_time`. A token without it is refused.
-        authenticated = time_of(claims, "auth_time")
-        if authenticated is None or not (
-            authenticated - leeway <= now <= authenticated + rule.max_age + leeway
-        ):
-            raise InsufficientAuthentication(
-                reasons.AUTHENTICATION_AGE, max_age=rule.max_age, acr_values=rule.acr_values
-            )
-    if rule.acr_values and claims.get("acr") not in rule.acr_values:
-        raise InsufficientAuthentication(
-            reasons.AUTHENTICATION_CONTEXT, max_age=rule.max_age, acr_values=rule.acr_values
-        )

@@ -74,6 +74,11 @@ class Entry(Forward):
     seen: bool  # whether it was found since it was put into the cache
     issued: float  # where it has a grant: the token's `iat`
 
+    @property
+    def verified(self) -> AccessToken:
+        """Return the token, which is there."""
+        return cast("AccessToken", self.token)
+
 
 class Cache:
     """At most `size` entries, by credentials. Old ones make room, unless they were seen meanwhile.
@@ -135,6 +140,7 @@ def warm_path(
     get: Callable[[str | bytes], Entry | None],
     timed: Any,
     ours: Collection[str] = (),
+    below: str = "",
     routes: Routes | None = None,
     lets_pass: Callable[[bytes, float, float, float], bool] | None = None,
 ) -> WarmPath:
@@ -144,6 +150,7 @@ def warm_path(
         get: returns the entry of credentials.
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
+        below: how other paths begin that we may answer ourselves; "": there are none.
         routes: the rules; None: a token is all that there is to look at.
         lets_pass: takes a grant's octets, a token's life and issue, and the time; says whether the
             grant is known to live. None: there are no grants.
@@ -167,7 +174,7 @@ def warm_path(
             return None
         if not (keys.since <= now and now < keys.due and keys.generation == entry.generation):
             return None
-        if has_ours and path in ours:
+        if has_ours and (path in ours or (below and path.startswith(below))):
             return None
         if find is not None:
             try:

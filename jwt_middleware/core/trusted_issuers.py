@@ -24,6 +24,7 @@ from ..settings.settings import Settings
 from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
+from ..values.tokens import NOBODY, AccessToken, User
 
 # Issuers that the application named, about 5 KiB each: the least used is removed. Issuers without a
 # good token so far are counted apart: strangers can make up names, and would push out the others.
@@ -219,7 +220,7 @@ class Issuers:
             audience=frozenset(given.audience),
             profile=given.profile,
             leeway=self._settings.leeway,
-            checks=self._settings.checks,
+            checks=tuple(self._settings.checks),
             own=is_own,
             scopes=None if scopes is None else frozenset(scopes),
         )
@@ -232,3 +233,19 @@ def _trim(kept: OrderedDict[Any, Any], size: int) -> None:
 
 def _is_same(before: KeySet, after: KeySet) -> bool:
     return before is after or (before.source is not None and before.source == after.source)
+
+
+def foreign_user(token: AccessToken, trust: Trust) -> User:
+    """Return the user of another issuer's token: none, unless the settings name one."""
+    if trust.user is None or token.is_client:
+        return NOBODY
+    try:
+        name: Any = trust.user(token)
+    except Exception as error:
+        # As with `checks`: a function that fails lets nobody in.
+        raise InvalidToken(reasons.USER_HOOK, type(error).__name__) from error
+    if name is None:
+        return NOBODY
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise InvalidToken(reasons.USER_HOOK, "not a name")
+    return User(True, name)

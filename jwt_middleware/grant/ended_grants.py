@@ -20,7 +20,7 @@ In between the store is asked for the grant, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Literal, TypeAlias
 
@@ -73,6 +73,7 @@ class EndedGrants:
         "_survivors",
         "_turned_at",
         "cursor",
+        "hear",
         "mark",
         "marked_until",
         "reach",
@@ -92,6 +93,8 @@ class EndedGrants:
         self._recent: set[bytes] = set()
         self._former: set[bytes] = set()
         self._turned_at = -inf
+        # Called with the octets of grants that were added, and without any when a new mark came.
+        self.hear: Callable[[Collection[bytes]], None] | None = None
         self.mark: Mark | None = None
         self.marked_until = -inf  # a token that was issued before that must be looked at
         self._survivors: set[bytes] = set()  # grants that the mark is known not to have ended
@@ -135,7 +138,10 @@ class EndedGrants:
         if not -OVERTAKEN <= now - self._turned_at <= self._life + self._margin:
             # Also after a clock was set back: what was learnt before is kept for as long again.
             self._former, self._recent, self._turned_at = self._recent, set(), now
-        self._recent.update(map(octets_of_grant, grant_ids))
+        octets = [octets_of_grant(one) for one in grant_ids]
+        self._recent.update(octets)
+        if octets and self.hear is not None:
+            self.hear(octets)
 
     def survived(self, octets: bytes) -> None:
         """Record that the store has said, under the present mark, that a grant lives."""
@@ -150,6 +156,14 @@ class EndedGrants:
         if not self._every:  # every request waits for its own, unless the store fails
             return self._is_failing(now)
         return not 0 <= now - self.synced_at <= self._every
+
+    def is_due_for_open(self, now: float) -> bool:
+        """Say whether a sync should begin for connections that are open, though nobody asks."""
+        return self.is_due(now) or not (self._every or self.is_resting(now))
+
+    def refuses_open(self, now: float) -> bool:
+        """Say whether connections end because the store hasn't answered for too long."""
+        return self._is_failing(now) and self.is_late(now) and not self._open
 
     def plan(self, now: float, octets: bytes, life: float, issued: float) -> Plan:
         """Say what a request does at `now`, with a token of this life and `iat`, of a grant."""
@@ -225,6 +239,8 @@ class EndedGrants:
             self._survivors = set()
             self.marked_until = mark.made_at + self._margin
             self.mark = mark
+            if self.hear is not None:
+                self.hear(())
         self._is_loading = more
 
     def succeeded(self, started: float, asked: tuple[Cursor | None, float], cursor: Cursor) -> None:

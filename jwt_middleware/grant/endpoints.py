@@ -1,4 +1,7 @@
-"""The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5)."""
+"""The endpoints: refresh (RFC 6749 s6), revocation (RFC 7009), key set (RFC 7517 s5).
+
+One more, for page loads, is in `continuing`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from ..request.body_parameters import MAX_BODY, check_length, faulty, parameters
 from ..request.cookies import Jars, check_once, check_same_site
 from ..request.credentials import basic
 from ..request.documents import Document, other_method
+from ..request.navigation import Pages
 from ..request.origins import Anyone, Origins
 from ..settings.issuing_groups import Cookies
 from ..settings.settings import timer
@@ -28,6 +32,7 @@ from ..values.errors import (
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
+from .continuing import Continuing, Exchanged
 from .issuing import Issuing
 from .refresh import Asked, exchange
 
@@ -74,6 +79,7 @@ class Endpoints:
         origins: Origins,
         known_origins: frozenset[str],
         verify: Callable[[Hidden[str], float], AccessToken],
+        pages: Pages | None = None,
     ) -> None:
         group = issuing.group
         self._issuing = issuing
@@ -86,6 +92,13 @@ class Endpoints:
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
+        if pages is not None:
+            self.paths[pages.continue_path] = Continuing(
+                pages,
+                origins,
+                self._continue,
+                lambda text: verify(text, self._timed.time()),
+            ).answer
         # Secrets are never published. A key set that is reloaded stays of its kind, public keys or
         # secrets.
         if issuing.settings.keys.public_jwks()["keys"]:
@@ -129,7 +142,8 @@ class Endpoints:
         asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
-            return (yield from self._exchange_cookies(request, held, asked))
+            tokens, cleared, event = yield from self._exchange_cookies(held, asked)
+            return Reply(self._json(request, tokens, tokens.cookies + cleared), (event,))
         if cookies and self._issuing.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE, description=_TWO_TOKENS)
         try:
@@ -140,7 +154,16 @@ class Endpoints:
         granted = yield from exchange(self._issuing, text, token, asked)
         return Reply(self._json(request, granted.tokens, ()), (granted.event,))
 
-    def _exchange_cookies(self, request: Request, held: Held, asked: Asked) -> Flow[Reply]:
+    def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
+        """Exchange cookies for a page load, which asks for nothing but the page."""
+        now = self._timed.time()
+        yield from self._issuing.find_lacking_key(
+            [Hidden(value) for _, value in held.refresh if value], now
+        )
+        asked = Asked("", None, request.header("user-agent"), now)
+        return (yield from self._exchange_cookies(held, asked))
+
+    def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
         """Exchange the newest of the browser's cookies whose grant lives."""
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
@@ -169,10 +192,8 @@ class Endpoints:
             # The cookie of a kept token isn't set anew: if the answer came late, it would replace a
             # newer token.
             is_kept = granted.tokens.refresh_token == text.value
-            idle = None if is_kept else int(self._issuing.group.idle_limit)
-            carried = cookies.carry(granted.tokens, jars, idle)
-            more = carried.cookies + jars.cleared(held, gone)
-            return Reply(self._json(request, carried, more), (granted.event,))
+            carried = cookies.carry(granted.tokens, jars, is_kept=is_kept)
+            return Exchanged(carried, jars.cleared(held, gone), granted.event)
         refused = cast("InvalidGrant", refusal)
         if refused.reason in _ENDS and refused.grant_id is not None:
             gone.append(refused.grant_id)
@@ -217,7 +238,8 @@ class Endpoints:
         if text is None:
             texts = [Hidden(value) for _, value in held.refresh]
             yield from self._issuing.find_lacking_key(texts, now)
-            grant_ids, over = self._logged_out(held, found, now)
+            named, client_id = found.get("sid"), found.get("client_id")
+            grant_ids, over = self.grants_of(held, now, named=named, client_id=client_id)
         else:
             client_id = _client_id(request, found)
             yield from self._issuing.find_lacking_key((text,), now)
@@ -234,12 +256,11 @@ class Endpoints:
         events = yield from self._issuing.end_each(grant_ids, "logout", now)
         return Reply(self._json(request, {}, cleared), events)
 
-    def _logged_out(
-        self, held: Held, found: Parameters, now: float
+    def grants_of(
+        self, held: Held, now: float, *, named: str | None = None, client_id: str | None = None
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the grant named by `sid`, else all whose cookie came; and those that are over."""
+        """Return the grants whose cookies came, or the `named` one of them; and those over."""
         jars, _ = self._both()
-        named, client_id = found.get("sid"), found.get("client_id")
         living, over = self._of_cookies(held, now)
         owners: list[RefreshToken | AccessToken] = [token for _, token in living]
         # If the refresh cookie is gone, because it has expired, the access cookie names the login.
@@ -290,7 +311,7 @@ class Endpoints:
     def _check_page(self, request: Request) -> None:
         """Check that a page of ours made a request with cookies. Raises CrossSite."""
         _, cookies = self._both()
-        check_same_site(request, cookies.header, self._known_origins)
+        check_same_site(request, cookies.header, self._known_origins, forms=cookies.forms)
 
     def _read(self, request: Request) -> Flow[Parameters]:
         length = request.header("content-length")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,8 @@ from .ended_grants import EndedGrants
 from .ports import Ports
 from .rotation_rule import Limits
 from .signing import Signing
+
+GRANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # as `new_grant_id` makes it, and longer
 
 
 class Issuing:
@@ -133,6 +136,21 @@ class Issuing:
             was_alive = yield from self.end(grant_id, reason, now)
             ended += (grant_id,) if was_alive else ()
         return (Revoked(grant_ids=ended, reason=reason),) if ended else ()
+
+    def end_own(
+        self, grant_id: str, subject: str, reason: str, now: float
+    ) -> Flow[tuple[Revoked, ...]]:
+        """End a grant if it is this subject's, and return the events; none: it wasn't, or is over.
+
+        The id may come from a client: what can be no id isn't shown to the store.
+        """
+        if not GRANT_ID.fullmatch(grant_id):
+            return ()
+        # With source = target this only reads.
+        _, row = yield from ask(self.ports.store.advance, grant_id, 0, 0, None)
+        if row is None or row.subject != subject or now >= row.expires_at:
+            return ()
+        return (yield from self.end_each((grant_id,), reason, now))
 
     def end_subject(self, subject: str, reason: str, now: float) -> Flow[tuple[str, ...]]:
         """End all grants of a subject, and return their ids."""

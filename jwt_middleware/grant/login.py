@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from typing import Any, NamedTuple, cast
 
+from ..settings.consistency import OF_LIMITS
+from ..settings.issuing_groups import Refresh
 from ..stores.contract import new_grant_id
 from ..token import access
 from ..token.scopes import is_scope
-from ..values.errors import Unavailable
+from ..values.errors import ConfigurationError, Unavailable
 from ..values.events import Event, Issued
 from ..values.flows import Flow, ask
 from ..values.tokens import Grant, Held, Hidden, Tokens
@@ -23,6 +26,28 @@ LOGINS_A_PURGE = 100
 LOGINS_WHILE_BEHIND = 10
 BEHIND = 400  # rows that one purge removed: there are surely more
 
+MOST_LABEL = 200  # characters: a line of a list of devices
+# No control characters, which change what a terminal or a log shows, and no halves of UTF-16 pairs,
+# which no store can write.
+_LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
+_CHECKS = {one.name: one.metadata["check"] for one in fields(Refresh)}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What the application says about a login: `Issuer.issue` explains it."""
+
+    subject: str = field(repr=False)
+    _: KW_ONLY
+    scope: str
+    claims: Mapping[str, Any] | None = field(repr=False)
+    client_id: str | None
+    user_agent: str | None = field(repr=False)
+    label: str | None = field(repr=False)
+    idle_limit: float | None
+    absolute_limit: float | None
+    session: bool
+
 
 class Begun(NamedTuple):
     """A login's tokens, the grants that it ended or found ended, and the events to report."""
@@ -32,47 +57,34 @@ class Begun(NamedTuple):
     events: tuple[Event, ...]
 
 
-def begin(
-    issuing: Issuing,
-    *,
-    subject: str,
-    scope: str,
-    claims: Mapping[str, Any] | None,
-    client_id: str | None,
-    replaces: Held | None,
-    user_agent: str | None,
-    now: float,
-) -> Flow[Begun]:
+class _Lasts(NamedTuple):
+    idle_limit: float
+    absolute_limit: float
+    access_lifetime: float
+    settle: float
+
+
+def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> Flow[Begun]:
     """Begin a grant for a login that has been checked.
 
     Raises:
-        ValueError: for a claim that can't stand in a token, and for tokens that are too large.
+        ValueError: for what can't stand in a token or a row, for a limit out of its bounds, for
+            tokens that are too large, and for a claim that the first refresh would drop.
         EndGrant: `claims_for` refuses.
         Unavailable: the store, a hook or the signer doesn't answer.
 
     """
-    subject = _checked_subject(subject)
-    grant = Grant(
-        id=new_grant_id(subject),
-        subject=subject,
-        client_id=_checked_client(client_id or issuing.group.client_id, subject),
-        scope=_checked_scope(scope),
-        claims=access.own_claims(claims or {}),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=now + issuing.group.absolute_limit,
-    )
+    grant = _grant_of(issuing.group, login, now)
     yield from issuing.renew_keys(now)
     signing = issuing.signing()
-    if claims is None and issuing.ports.claims_for is not None:
-        fresh = yield from ask(issuing.ports.claims_for, grant)
-        grant = replace(grant, claims=access.own_claims(fresh))
+    fresh = grant
+    if issuing.ports.claims_for is not None:
+        fresh = yield from _with_claims(issuing, grant)
+        # The row keeps what the login itself gave, which the hook finds there at each refresh.
+        grant = fresh if login.claims is None else grant
     # Made before the store is asked, so that too large a token fails before anything has changed.
-    made = yield from signing.access_token(grant, grant.scope, now)
-    agent = signing.refresh.agent(user_agent)
+    made = yield from signing.access_token(fresh, grant.scope, now)
+    agent = signing.refresh.agent(login.user_agent)
     tokens = Hidden(signing.tokens(grant, made, grant.scope, now, agent=agent))
     # Ended in the store, not only removed from the browser: a late answer about them may bring
     # their cookie back, and a thief may have a copy of it.
@@ -85,6 +97,43 @@ def begin(
     yield from _purge_sometimes(issuing, now)
     issued = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)
     return Begun(tokens, ids + over, (*events, issued))
+
+
+def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
+    subject = _checked_subject(login.subject)
+    if type(login.session) is not bool:
+        raise ValueError("session: must be True or False")
+    return Grant(
+        id=new_grant_id(subject),
+        subject=subject,
+        client_id=_checked_client(login.client_id or group.client_id, subject),
+        scope=_checked_scope(login.scope),
+        claims=access.own_claims(login.claims or {}),
+        bound_key=None,
+        generation=1,
+        parent=None,
+        rotated_at=now,
+        created_at=now,
+        expires_at=now + _checked_limits(group, login.idle_limit, login.absolute_limit),
+        label=_checked_label(login.label),
+        idle_limit=None if login.idle_limit is None else float(login.idle_limit),
+        is_session=login.session,
+    )
+
+
+def _with_claims(issuing: Issuing, grant: Grant) -> Flow[Grant]:
+    """Return the grant with the claims of the application's hook. Raises ValueError, EndGrant."""
+    found = yield from ask(cast("Any", issuing.ports.claims_for), grant)
+    fresh = access.own_claims(found)
+    # At each refresh the hook's answer is the whole. Were it more here, a claim of the login would
+    # be in its first token alone.
+    lost = grant.claims.keys() - fresh.keys()
+    if lost:
+        raise ValueError(
+            f"claims: {min(lost)!r} isn't in what claims_for returns, so that the first refresh "
+            f"would drop it: return it there, too, as grant.claims.get({min(lost)!r})"
+        )
+    return replace(grant, claims=fresh)
 
 
 def _purge_sometimes(issuing: Issuing, now: float) -> Flow[None]:
@@ -121,3 +170,35 @@ def _checked_scope(scope: Any) -> str:
             'scope: must be words separated by one space (RFC 6749 s3.3), such as "read write"'
         )
     return scope
+
+
+def _checked_label(label: Any) -> str | None:
+    if label is None:
+        return None
+    if not isinstance(label, str) or len(label) > MOST_LABEL or not _LABEL.fullmatch(label):
+        raise ValueError(
+            f"label: must be text of at most {MOST_LABEL} characters, without control characters: "
+            f"label[:{MOST_LABEL}]"
+        )
+    return label or None
+
+
+def _checked_limits(group: Refresh, idle: Any, absolute: Any) -> float:
+    """Return the absolute limit of a login that may have limits of its own. Raises ValueError."""
+    own = {"idle_limit": idle, "absolute_limit": absolute}
+    given = {name: value for name, value in own.items() if value is not None}
+    if not given:
+        return group.absolute_limit
+    try:
+        for name, value in given.items():
+            _CHECKS[name](name, value)
+        end: float = given.get("absolute_limit", group.absolute_limit)
+        # Where only the absolute limit is given, it may be shorter than the settings' idle limit:
+        # then the login ends before it can be idle for so long.
+        rest: float = given.get("idle_limit", min(group.idle_limit, end))
+        lasts = _Lasts(rest, end, group.access_lifetime, group.settle)
+        for _, check in OF_LIMITS:
+            check("idle_limit" if idle is not None else "absolute_limit", lasts)
+    except ConfigurationError as error:
+        raise ValueError(f"{error.field}: {error.problem} ({error.remedy})") from None
+    return end

@@ -113,7 +113,11 @@ def _advance(
     Raises InvalidGrant if the token can't be exchanged.
     """
     presented = Presented(
-        token.generation, token.jti, token.issued_at, bound=token.bound_key is not None
+        token.generation,
+        token.jti,
+        token.issued_at,
+        bound=token.bound_key is not None,
+        idle=token.idle,
     )
     swap = first(presented, now, issuing.limits)
     for _ in range(SWAPS):

@@ -40,6 +40,7 @@ class Presented(NamedTuple):
     issued_at: float
     bound: bool = False  # the token is bound to a key
     key: str | None = None
+    idle: float | None = None  # the row's own idle limit, which the token says; None: it has none
 
 
 class Swap(NamedTuple):
@@ -66,10 +67,12 @@ class Outcome(Enum):
 def first(presented: Presented, now: float, limits: Limits) -> Swap:
     """Return the first swap to ask for: a rotation, unless the token is too young for one."""
     generation = presented.generation
+    # A token that is older than the idle limit only reads the row, because the grant may be over,
+    # and a rotation would record a use. So the token itself must say which limit its row has.
     if (
         presented.bound
         or _is_young(presented, now, limits)
-        or now > presented.issued_at + limits.idle
+        or now > presented.issued_at + (presented.idle or limits.idle)
     ):
         return Swap(generation, generation, None)
     return Swap(generation, generation + 1, presented.jti)
@@ -113,11 +116,6 @@ def decide(
     return Outcome.AHEAD if ahead > 0 else Outcome.REUSED
 
 
-def last_use(row: Grant) -> float:
-    """Return the time of the grant's last refresh that was recorded."""
-    return max(row.rotated_at, row.last_used_at or 0.0)
-
-
 def gate(idle: float) -> float:
     """Return the seconds for which a use isn't recorded again."""
     return min(GATE, idle / 10)
@@ -125,15 +123,26 @@ def gate(idle: float) -> float:
 
 def is_use_due(row: Grant, now: float, limits: Limits) -> bool:
     """Say whether a served refresh must be recorded: the last record is old."""
-    return now - last_use(row) >= gate(row.idle_limit or limits.idle)
+    return now - row.used_at >= gate(_idle_limit(row, limits))
+
+
+def is_over(row: Grant, now: float, limits: Limits) -> bool:
+    """Say whether no refresh token of a grant can be good any more, because none was used."""
+    # The latest one was made at most a gate after the last use that is recorded.
+    idle = _idle_limit(row, limits)
+    return now > row.used_at + idle + 2 * gate(idle)
 
 
 def _is_unused(presented: Presented, row: Grant, now: float, limits: Limits) -> bool:
     # A rotation is always recorded, any other refresh at most once per gate. So the last record may
     # be older than the last use by one gate, which is added to the limit. The token's own time
     # counts, too: it was made by a refresh, whose record a failover may have lost.
-    idle = row.idle_limit or limits.idle
-    return now > max(last_use(row), presented.issued_at) + idle + gate(idle)
+    idle = _idle_limit(row, limits)
+    return now > max(row.used_at, presented.issued_at) + idle + gate(idle)
+
+
+def _idle_limit(row: Grant, limits: Limits) -> float:
+    return row.idle_limit or limits.idle
 
 
 def _is_young(presented: Presented, now: float, limits: Limits) -> bool:

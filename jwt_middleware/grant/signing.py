@@ -144,6 +144,7 @@ class Signing:
             access_token=made.access_token,
             refresh_token=refresh_token,
             grant_id=grant.id,
+            is_session=grant.is_session,
         )
         if self._cookies is not None and self._jars is not None:
             self._cookies.check_sizes(tokens, self._jars)

@@ -31,6 +31,7 @@ _WORDS: dict[str, tuple[int, str]] = {
     "ahead": (ERROR, "a token of grant %(grant_id)s is %(gap)s generations ahead of the store"),
     "key_mismatch": (WARNING, "a token of grant %(grant_id)s came without the key it is bound to"),
     "revoked": (INFO, "ended on purpose (%(reason)s): %(grant_ids)s"),
+    "connection_ended": (INFO, "a %(kind)s at %(path)s was ended: %(reason)s"),
     "store_failed": (ERROR, "the store stopped answering: %(verb)s: %(detail)s"),
     "store_back": (WARNING, "the store answers again, after %(seconds).1f s"),
     "sync_late": (

@@ -83,6 +83,11 @@ class LiveStore:
         self._poller.reset()
         self.ended.reset()
 
+    @property
+    def is_closed(self) -> bool:
+        """Say whether it was closed, and no request has come since."""
+        return self._is_closed
+
     def close(self) -> None:
         """Let the poller's thread end, and tell nothing of it. A later request begins anew."""
         self._is_closed = True

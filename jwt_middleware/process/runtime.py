@@ -24,6 +24,7 @@ from .several_workers import check_workers
 
 if TYPE_CHECKING:
     from .awaiting import Awaiting
+    from .open_connections import OpenConnections
 
 _making = Lock()  # of runtimes and their cores
 _runtimes: WeakSet[Runtime] = WeakSet()
@@ -53,6 +54,7 @@ class Runtime:
             )
             self.store, self.astore, self.ended = live.plain, live.awaited, live.ended
         self.awaiting: Awaiting | None = None
+        self.connections: OpenConnections | None = None
         self._cores: dict[bool, Core] = {}
         _runtimes.add(self)
 
@@ -74,7 +76,8 @@ class Runtime:
 
     def reset(self) -> None:
         """Begin with nothing open, with new locks: a forked child must not use its parent's."""
-        for part in (self.issuers, self.hooks, self.live_store, self.awaiting):
+        parts = self.issuers, self.hooks, self.live_store, self.awaiting, self.connections
+        for part in parts:
             if part is not None:
                 part.reset()
 
@@ -97,6 +100,20 @@ class Runtime:
                     lambda error: self._log.refusal(error, has_let_in=self.issuers.has_let_in),
                 )
             return self._cores[asynchronous]
+
+    def open_connections(self) -> OpenConnections:
+        """Return the open connections of the async kind."""
+        # Not at the top, as in `_make_awaiting`.
+        from .open_connections import OpenConnections
+
+        core = self.core(asynchronous=True)
+        with _making:
+            if self.connections is None:
+                begin_sync = self._make_awaiting().begin_sync
+                self.connections = OpenConnections(
+                    core, self._settings, self.live_store, begin_sync, self.tell
+                )
+            return self.connections
 
     def _make_awaiting(self) -> Awaiting:
         # Not at the top: it loads asyncio, which a WSGI process doesn't need.

@@ -35,6 +35,9 @@ _ON_THE_STACK: dict[str, tuple[str, ...] | int] = {
     "uvicorn.server": 1,
     "waitress.runner": 1,
     "flask.cli": 1,
+    "django.core.management.commands.runserver": 1,
+    "django.test.client": 1,
+    "django.test.testcases": 1,  # its live server
 }
 # The same, in modules that a server adds to the interpreter; both are documented.
 _IN_MODULES = (("uwsgi", "numproc"), ("mod_wsgi", "maximum_processes"))

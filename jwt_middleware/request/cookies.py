@@ -47,9 +47,10 @@ class Jar:
                 "database"
             )
 
-    def set(self, grant_id: str, value: str, max_age: int) -> tuple[str, str]:
-        """Return the Set-Cookie field; `max_age` is in seconds."""
-        return "set-cookie", f"{self.name(grant_id)}={value}; Max-Age={max_age}; {self.attributes}"
+    def set(self, grant_id: str, value: str, max_age: int | None) -> tuple[str, str]:
+        """Return the Set-Cookie field; `max_age` is in seconds, None: until the browser closes."""
+        lasts = "" if max_age is None else f"Max-Age={max_age}; "
+        return "set-cookie", f"{self.name(grant_id)}={value}; {lasts}{self.attributes}"
 
     def clear(self, name: str) -> tuple[str, str]:
         """Return the Set-Cookie field that removes a cookie."""
@@ -138,27 +139,42 @@ def check_once(pairs: Iterable[tuple[str, str]]) -> None:
         raise InvalidRequest(reasons.COOKIE_TWICE)
 
 
-def check_sender(request: Request, header: str, origins: frozenset[str]) -> None:
+def check_sender(
+    request: Request, header: str, origins: frozenset[str], *, forms: bool = False
+) -> None:
     """Check that no other site caused a request whose token is in a cookie. Raises CrossSite."""
     # A browser sends the cookie with requests that other sites cause, too. A WebSocket handshake is
     # a GET after which a client can write; under WSGI only a header shows that it isn't a plain
     # GET.
     if request.method not in SAFE_METHODS:
-        check_same_site(request, header, origins)
+        check_same_site(request, header, origins, forms=forms)
     elif request.is_websocket or "websocket" in (request.header("upgrade") or "").lower():
         check_request_origin(request, origins)
 
 
-def check_same_site(request: Request, header: str, origins: frozenset[str]) -> None:
+def check_same_site(
+    request: Request, header: str, origins: frozenset[str], *, forms: bool = False
+) -> None:
     """Check that a request with cookies comes from a page of ours. Raises CrossSite.
 
     `header` is one that no form can send: another origin's script needs a preflight for it, which
     only `origins` pass. `Origin` and `Sec-Fetch-Site` are set by browsers and can't be set by
-    scripts.
+    scripts. With `forms`, a POST that a browser says comes from this origin needs no `header`.
     """
+    if forms and request.header(header.lower()) is None and _is_own_post(request):
+        # A page with the policy `no-referrer` sends the Origin "null" (Fetch standard). So does a
+        # sandboxed frame, but that is never same-origin.
+        if request.header("origin") not in (*origins, "null"):
+            raise CrossSite(reasons.CROSS_SITE, "origin")
+        return
     if request.header(header.lower()) is None:
         raise CrossSite(reasons.CROSS_SITE, "header", header=header)
     check_request_origin(request, origins)
+
+
+def _is_own_post(request: Request) -> bool:
+    """Say whether a browser says that a page of this very origin has sent a form."""
+    return request.method == "POST" and request.header("sec-fetch-site") == "same-origin"
 
 
 def check_own_origin(request: Request, origins: frozenset[str]) -> None:

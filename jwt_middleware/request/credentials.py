@@ -68,7 +68,7 @@ def in_named_header(request: Request, *, name: str) -> Credentials | None:
         raise InvalidRequest(reasons.CREDENTIALS_TWICE)
     if len(token) > MAX_TOKEN:
         raise InvalidToken(reasons.TOO_LONG)
-    if not _is_b64token(token):
+    if not is_b64token(token):
         if "," in token:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         detail = "its base64url is padded (RFC 7515 s2)" if "=" in token else ""
@@ -101,7 +101,7 @@ def bearer(authorization: str | None) -> str | None:
     token = authorization[6:].lstrip(" ")
     if len(token) > MAX_TOKEN:
         raise InvalidToken(reasons.TOO_LONG)
-    if authorization[6:7] != " " or not _is_b64token(token):
+    if authorization[6:7] != " " or not is_b64token(token):
         raise InvalidRequest(
             reasons.CREDENTIALS_TWICE if "," in token else reasons.CREDENTIALS_MALFORMED
         )
@@ -136,7 +136,8 @@ def basic(authorization: str | None) -> str | None:
     return unquote_plus(client_id)
 
 
-def _is_b64token(token: str) -> bool:
+def is_b64token(token: str) -> bool:
+    """Say whether a text can be a token in a header field (RFC 6750 s2.1)."""
     # RFC 6750 s2.1: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
     octets = token.encode("utf-8", "replace").rstrip(b"=")
     return bool(octets) and not octets.translate(None, _B64TOKEN)

@@ -6,17 +6,18 @@ import re
 from collections.abc import Iterable
 
 from ..jose.strict_json import to_json
-from ..values.errors import InvalidClient, NotAllowed, OAuthError, Unavailable
+from ..values.errors import InvalidClient, NotAllowed, NotFound, OAuthError, Unavailable
 from ..values.requests import Headers, Response
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
 QUOTABLE = re.compile(r"[ !#-\[\]-~]*")
 _UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
 
-_TITLES = {
+TITLES = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "Not Found",
     405: "Method Not Allowed",
     413: "Content Too Large",
     503: "Service Unavailable",
@@ -52,7 +53,7 @@ class Refusals:
         code = {} if error.error is None else {"error": error.error}
         if self._problem:
             content_type = "application/problem+json"
-            body = {"type": "about:blank", "title": _TITLES[error.status], "status": error.status}
+            body = {"type": "about:blank", "title": TITLES[error.status], "status": error.status}
             body |= {"detail": error.description, **code}
         else:
             content_type = "application/json"
@@ -73,7 +74,7 @@ class Refusals:
         pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
         if isinstance(error, Unavailable):
             return (("retry-after", str(error.retry_after)), *pragma)
-        if isinstance(error, NotAllowed):
+        if isinstance(error, NotAllowed | NotFound):  # another token wouldn't help
             return (*error.parameters, *pragma)
         if isinstance(error, InvalidClient):
             # RFC 6749 s5.2 wants the scheme that the client used. For "Basic" a browser would ask
@@ -110,3 +111,21 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name}={quoted_string(value)}" for name, value in parameters)
+
+
+def with_one_vary(headers: Headers) -> Headers:
+    """Return fields with all that an answer depends on in one: some frameworks keep only one."""
+    told = [value for name, value in headers if name == "vary"]
+    if len(told) < 2:
+        return headers
+    return (*(one for one in headers if one[0] != "vary"), ("vary", ", ".join(told)))
+
+
+# A token that somebody put into a URL by mistake must not reach a log: it is cut out.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*")
+MAX_TOLD = 512  # characters of what a client sent, in an event
+
+
+def told(text: str) -> str:
+    """Return what a client sent, as an event may have it: cut, and without a token."""
+    return _TOKEN.sub("[token]", text[:MAX_TOLD])

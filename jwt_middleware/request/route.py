@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Literal, cast
 
 from ..token.scopes import is_scope, is_scope_token
+from ..values.arrays import Several
 from ..values.errors import ConfigurationError
 
 # Paths that every framework reads in the same way. `%` isn't among them: a decoded path that still
@@ -37,6 +38,8 @@ class Route:
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+        connections: "end": a websocket, or a response that is still streamed, is ended when its
+            token no longer holds; "keep": it stays.
 
     The most specific rule wins: the longer path, then the exact one, then the one that names the
     method. A rule without any option says that a valid token is needed, say below a public prefix.
@@ -47,13 +50,14 @@ class Route:
     """
 
     path: str = field(kw_only=False)
-    methods: tuple[str, ...] = ()
+    methods: Several[str] = ()
     public: bool = False
     optional: bool = False
     own_origin: bool = False
     scope: str = ""
     max_age: int | None = None  # seconds
-    acr_values: tuple[str, ...] = ()
+    acr_values: Several[str] = ()
+    connections: Literal["end", "keep"] = "end"
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -128,6 +132,12 @@ class Route:
         for name in ("public", "optional", "own_origin"):
             if not isinstance(getattr(self, name), bool):
                 raise self._wrong(name, "must be True or False", "a text is neither")
+        if self.connections not in ("end", "keep") or (self.public and self.connections == "keep"):
+            raise self._wrong(
+                "connections",
+                'must be "end" or "keep"; on a public route, which reads no token, "end"',
+                "leave it out",
+            )
 
     def _check_path(self) -> None:
         path: object = self.path

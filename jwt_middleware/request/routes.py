@@ -22,9 +22,11 @@ class RouteRule:
     __slots__ = (
         "acr_values",
         "is_special",
+        "keeps",
         "max_age",
         "optional",
         "own_origin",
+        "path",
         "public",
         "restricts",
         "scope",
@@ -32,10 +34,12 @@ class RouteRule:
     )
 
     def __init__(self, route: Route) -> None:
+        self.path = route.path
         # Whether the rule asks for more than a token and its scope.
         self.is_special = (
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
         )
+        self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
         self.restricts = route.restricts
         self.public = route.public
@@ -43,7 +47,7 @@ class RouteRule:
         self.scope = route.scope
         self.scopes = frozenset(route.scope.split())
         self.max_age = route.max_age
-        self.acr_values = route.acr_values
+        self.acr_values = tuple(route.acr_values)
 
 
 _ByMethod: TypeAlias = dict[str | None, RouteRule]  # None: any method
@@ -77,6 +81,7 @@ class Routes:
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
         self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
+        self._otherwise.path = ""
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
@@ -196,7 +201,7 @@ def _choose(narrow: _ByMethod | None, wide: _ByMethod | None, method: str) -> Ro
     return narrow.get(method) or wide.get(method.upper()) or narrow.get(None) or wide.get(None)
 
 
-def _with_head(methods: tuple[str, ...]) -> tuple[str | None, ...]:
+def _with_head(methods: Iterable[str]) -> tuple[str | None, ...]:
     if not methods:
         return (None,)
     # RFC 9110 s9.3.2: HEAD is GET without the content; frameworks route it to the same endpoint.

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from ..keys.key_sources import unusable
 from ..keys.signer import ExternalKey
 from ..request.origins import is_loopback
+from ..request.routes import Routes
 from ..token.profiles import RFC_9068
 from ..token.refresh import from_text
 from .checking import Fault
@@ -43,6 +44,14 @@ OF_COOKIES: Together = (
             "give each its own",
         ),
     ),
+    (
+        "refresh.cookies.forms",
+        Fault(
+            lambda group: group.forms and not group.access,
+            "is for forms, which send no Authorization field: the access token must be in a cookie",
+            "Cookies(access=True, forms=True)",
+        ),
+    ),
 )
 
 OF_FORMER: Together = (
@@ -67,6 +76,26 @@ OF_FORMER: Together = (
     ),
 )
 
+# Of each grant: by the settings' limits, or by limits of its own.
+OF_LIMITS: Together = (
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.idle_limit > group.absolute_limit,
+            "is longer than absolute_limit, which no rotation moves",
+            "make it shorter, or absolute_limit longer",
+        ),
+    ),
+    (
+        "refresh.idle_limit",
+        Fault(
+            lambda group: group.access_lifetime + group.settle > group.idle_limit,
+            "is shorter than access_lifetime and settle: honest clients would be logged out",
+            "make it at least twice access_lifetime",
+        ),
+    ),
+)
+
 OF_REFRESH: Together = (
     (
         "refresh.serve",
@@ -87,29 +116,25 @@ OF_REFRESH: Together = (
         ),
     ),
     (
+        "refresh.sessions",
+        Fault(
+            lambda group: group.sessions and not group.serve,
+            "is on, and a service with serve=False has no endpoints",
+            "leave one of the two out",
+        ),
+    ),
+    (
         "refresh.jwks_path",
         Fault(
-            lambda group: group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke"),
+            lambda group: (
+                group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke")
+                or (group.sessions and f"{group.jwks_path}/".startswith(f"{group.path}/sessions/"))
+            ),
             "is another endpoint's path",
             "give it one of its own",
         ),
     ),
-    (
-        "refresh.idle_limit",
-        Fault(
-            lambda group: group.idle_limit > group.absolute_limit,
-            "is longer than absolute_limit, which no rotation moves",
-            "make it shorter, or absolute_limit longer",
-        ),
-    ),
-    (
-        "refresh.idle_limit",
-        Fault(
-            lambda group: group.access_lifetime + group.settle > group.idle_limit,
-            "is shorter than access_lifetime and settle: honest clients would be logged out",
-            "make it at least twice access_lifetime",
-        ),
-    ),
+    *OF_LIMITS,
     (
         "refresh.sync_limit",
         Fault(
@@ -169,6 +194,75 @@ OF_SETTINGS: Together = (
     (
         "trusted_issuers",
         Fault(_named_twice, "has {!r} twice, or it is `issuer`", "name each once"),
+    ),
+)
+
+
+def _has_no_pages(settings: Any) -> bool:
+    group = settings.refresh
+    return group is None or not (group.serve and group.cookies and group.cookies.access)
+
+
+def _endpoints(group: Any) -> tuple[str, ...]:
+    named = ("refresh", "revoke", "continue")
+    return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
+
+
+def _is_endpoint(group: Any, path: str) -> bool:
+    sessions = f"{group.path}/sessions"
+    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
+    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+
+
+def _plants_logins(settings: Any) -> bool:
+    """Say whether other sites' forms reach the login page."""
+    rule = Routes(settings.routes).find("POST", settings.login_url)
+    return (rule.public or rule.optional) and not rule.own_origin
+
+
+OF_PAGES: Together = (  # where `Settings.login_url` is a path
+    (
+        "login_url",
+        Fault(
+            _has_no_pages,
+            "is for page loads, which bring their access token in a cookie of ours",
+            'refresh=Refresh(store="...", cookies=Cookies(access=True, forms=True))',
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            lambda settings: _is_endpoint(settings.refresh, settings.login_url),
+            "is an endpoint of ours, which sends page loads to it",
+            "the path of the application's own login page",
+        ),
+    ),
+    (
+        "refresh.jwks_path",
+        Fault(
+            lambda settings: settings.refresh.jwks_path == f"{settings.refresh.path}/continue",
+            "is another endpoint's path",
+            "give it one of its own",
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            lambda settings: (
+                not Routes(settings.routes).find("GET", settings.login_url).public
+                and settings.login_url
+            ),
+            "isn't public, so that the way to it would lead to it",
+            'routes=(Route("{}", public=True, own_origin=True), ...)',
+        ),
+    ),
+    (
+        "login_url",
+        Fault(
+            _plants_logins,
+            "takes forms of other sites, which could log the user in as somebody else",
+            "own_origin=True in its Route",
+        ),
     ),
 )
 

@@ -135,6 +135,16 @@ endpoint_path = in_turn(
     ),
 )
 
+login_url = optional(
+    Fault(
+        lambda value: (
+            not isinstance(value, str) or not _ENDPOINT_PATH.fullmatch(value.removesuffix("/"))
+        ),
+        "{value!r} is no path of a page of this application: letters, digits and ._~-",
+        'like "/login"',
+    ),
+    "",
+)
 
 origins = each(Fault(check_origin, "", ""))  # `check_origin` raises with its own words
 

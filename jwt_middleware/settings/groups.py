@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ..keys.key_set import KeySet
 from ..token.profiles import RFC_9068, Profile
+from ..values.arrays import Several
 from ..values.tokens import AccessToken
 from . import field_checks, profile_checks
 from .checking import check_fields, checked_by, count, each, optional, setting
@@ -43,6 +44,33 @@ class TokenCache:
         check_fields(self, "token_cache.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class WebSockets:
+    """How a websocket gets its token where a page can't send headers, and how it is ended.
+
+    Args:
+        subprotocol: also read the token from Sec-WebSocket-Protocol, behind the word `bearer`:
+            `new WebSocket(url, ["bearer", token])`. Neither is shown to the application.
+        explain: tell a page why it isn't let in, which a refused handshake doesn't: accept the
+            websocket, and close it at once with `close_code`, or with 4403 where another token
+            would be needed, or with 1013 where the token can't be checked at the moment.
+        close_code: the code with which a websocket is closed whose token no longer holds.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    subprotocol: bool = setting(False, field_checks.true_or_false)
+    explain: bool = setting(False, field_checks.true_or_false)
+    close_code: int = count(
+        "as a close code", 4401, 3000, 4999, "RFC 6455 s7.4.2 leaves these to applications"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "websockets.")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrustedIssuer:
     """Another issuer whose access tokens are accepted. Its keys verify only its own tokens.
@@ -65,10 +93,10 @@ class TrustedIssuer:
     """
 
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
-    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    audience: str | Several[str] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
     profile: Profile = setting(RFC_9068, profile_checks.profile)
-    scopes: tuple[str, ...] | None = setting(None, optional(field_checks.scopes))
+    scopes: Several[str] | None = setting(None, optional(field_checks.scopes))
     user: Callable[[AccessToken], str | None] | None = setting(
         None, optional(field_checks.function)
     )
@@ -103,10 +131,10 @@ class Resource:
     """
 
     identifier: str = field(metadata=checked_by(field_checks.resource_url))
-    authorization_servers: tuple[str, ...] | None = setting(
+    authorization_servers: Several[str] | None = setting(
         None, optional(each(field_checks.https_url))
     )
-    scopes_supported: tuple[str, ...] = setting((), field_checks.scopes)
+    scopes_supported: Several[str] = setting((), field_checks.scopes)
     name: str = setting("", field_checks.readable)
     documentation: str = setting("", optional(field_checks.https_url, ""))
     policy_uri: str = setting("", optional(field_checks.https_url, ""))

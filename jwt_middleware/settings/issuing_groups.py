@@ -16,6 +16,7 @@ from ..keys.key_set import KeySet
 from ..request.cookies import Jar, Jars
 from ..request.origins import is_loopback
 from ..stores.contract import AsyncStore, Store
+from ..values.arrays import Several
 from ..values.tokens import Grant, Tokens
 from . import field_checks, header_names
 from .checking import (
@@ -42,6 +43,7 @@ class Cookies:
     The refresh token is always in a cookie, the access token only with `access=True`. Unless its
     method is safe, a request that relies on a cookie must carry the `header`, and come from our own
     origin or one of `Settings.origins`. A WebSocket handshake must only come from such an origin.
+    With `forms` a form of our own pages needs no header.
 
     Args:
         name: the refresh cookie's name is `__Host-`, then this, then characters of the grant's id.
@@ -52,6 +54,8 @@ class Cookies:
             from another site.
         header: a header field that our scripts send, and that forms and browsers by themselves
             don't.
+        forms: whether a POST needs no `header` where the browser says that it comes from this very
+            origin (`Sec-Fetch-Site: same-origin`), for pages with HTML forms.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.
@@ -67,6 +71,7 @@ class Cookies:
         choice("Strict", "Lax", remedy="None would be an invitation"),
     )
     header: str = setting("X-Requested-With", header_names.own_header)
+    forms: bool = setting(False, field_checks.true_or_false)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")
@@ -97,17 +102,20 @@ class Cookies:
         if jars.access is not None:
             jars.access.check_size(tokens.access_token)
 
-    def carry(self, tokens: Tokens, jars: Jars, idle: int | None) -> Tokens:
+    def carry(self, tokens: Tokens, jars: Jars, *, is_kept: bool = False) -> Tokens:
         """Return the tokens with their cookies, and without what the cookies carry.
 
-        `idle` is how long the browser keeps the refresh cookie, in seconds; None: the browser has
-        the cookie already.
+        `is_kept`: the browser has the refresh cookie already. It keeps cookies for as long as the
+        tokens serve; those of a session until it is closed.
         """
         grant_id, access, cookies = tokens.grant_id, jars.access, []
-        if idle is not None:
+        idle, life = tokens["refresh_token_timeout"], tokens["expires_in"]
+        if tokens.is_session:
+            idle = life = None
+        if not is_kept:
             cookies.append(jars.refresh.set(grant_id, tokens.refresh_token, idle))
         if access is not None:
-            cookies.append(access.set(grant_id, tokens.access_token, tokens["expires_in"]))
+            cookies.append(access.set(grant_id, tokens.access_token, life))
         hidden = ("refresh_token",) if access is None else ("refresh_token", "access_token")
         members = {name: value for name, value in tokens.items() if name not in hidden}
         return Tokens(
@@ -115,6 +123,7 @@ class Cookies:
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
             grant_id=grant_id,
+            is_session=tokens.is_session,
             cookies=tuple(cookies),
         )
 
@@ -144,7 +153,7 @@ class Former:
     """
 
     until: str | float | date = field(metadata=checked_by(field_checks.since_1970))
-    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
+    secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
     keys: KeySet | None = setting(None, optional(field_checks.key_set))
     issuer: str = setting("", optional(field_checks.exact_name, ""))
 
@@ -177,10 +186,11 @@ class Refresh:
         former: what signed them before a change, each until a date, so that the change logs no user
             out.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
-        claims_for: called with the `Grant` at every refresh, and at `issue` without claims: returns
-            the application's claims, or raises `EndGrant`. Sync, or async for ASGI.
+        claims_for: called with the `Grant` at every login and refresh: returns the application's
+            claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
-        path: where the endpoints `/refresh` and `/revoke` are.
+        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions`.
+        sessions: mount `/sessions`, where users see and end their own logins ("your devices").
         jwks_path: where the key set is, when tokens are signed asymmetrically.
         metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
             is a URL. False where something else does that.
@@ -208,8 +218,8 @@ class Refresh:
     # Not in the repr: a URL may hold the password of an engine.
     store: str | Store | AsyncStore = field(repr=False, metadata=checked_by(field_checks.store))
     serve: bool = setting(True, field_checks.true_or_false)
-    secret: str | bytes | tuple[str | bytes, ...] = setting((), field_checks.secrets, repr=False)
-    former: tuple[Former, ...] = setting(
+    secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
+    former: Several[Former] = setting(
         (), each(is_a(Former, "{} is no Former", 'Former(until="2030-01-31", secret=...)'))
     )
     cookies: Cookies | None = setting(
@@ -220,6 +230,7 @@ class Refresh:
     )
     client_id: str = setting("first-party", field_checks.client_name)
     path: str = setting("/auth", field_checks.endpoint_path)
+    sessions: bool = setting(False, field_checks.true_or_false)
     jwks_path: str = setting("/.well-known/jwks.json", field_checks.endpoint_path)
     metadata: bool = setting(True, field_checks.true_or_false)
     public_url: str = setting("", field_checks.root_url)

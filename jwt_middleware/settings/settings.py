@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from os import PathLike
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,11 +14,13 @@ from ..request.origins import origin_of
 from ..request.route import Route
 from ..token.claims import TokenCheck
 from ..token.profiles import RFC_9068, Profile
+from ..values.arrays import Several
+from ..values.errors import ConfigurationError
 from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
-from .consistency import OF_ISSUING, OF_RESOURCE, OF_SETTINGS, check_together
-from .groups import Resource, TokenCache, TrustedIssuer
+from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
+from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
 from .refresh_secrets import former_secrets, present_secrets
 
@@ -39,6 +41,26 @@ def timer(clock: Callable[[], float]) -> Any:
     That saves one function call for each request with a known token, a thirtieth of its cost.
     """
     return time if clock is wall_clock else SimpleNamespace(time=clock)
+
+
+def _replaced(group: Any, changes: Mapping[str, Any], above: str = "") -> Any:
+    """Return a copy of a group with these fields changed, those of its own groups, too."""
+    values = {name: value for name, value in changes.items() if "__" not in name}
+    inside: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        first, _, rest = name.partition("__")
+        if rest:
+            inside.setdefault(first, {})[rest] = value
+    for name, changed in inside.items():
+        part = values[name] if name in values else getattr(group, name, group)
+        if part is group:
+            raise TypeError(f"{above}{name}: no such field")
+        if not is_dataclass(part):
+            raise ConfigurationError(
+                above + name, "is no group here, so that it has no fields", "give the whole group"
+            )
+        values[name] = _replaced(part, changed, f"{above}{name}.")
+    return replace(group, **values)
 
 
 def _loading() -> Any:
@@ -70,6 +92,9 @@ class Settings:
         resource: publish what clients must know to get a token for this service, and name the place
             in every challenge.
         routes: the rules for paths. A path without a rule needs a valid token.
+        login_url: the path of the login page, for pages whose tokens are in cookies: a page load
+            without a valid token goes there (303), with `next`, if the refresh cookie can't help.
+            A script's request is refused as ever (401). "": all are refused.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         credentials_header: another header field in which a gateway hands the token on, alone,
@@ -82,6 +107,7 @@ class Settings:
         checks: functions of the `AccessToken` that must return True, run after all other checks.
             They must be pure: their answer is kept with the token.
         token_cache: how many verified tokens are kept, and how.
+        websockets: how a page sends its token, and how a websocket is ended.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
         clock: a function that returns the seconds since 1970-01-01 UTC.
@@ -92,9 +118,9 @@ class Settings:
     """
 
     issuer: str = field(metadata=checked_by(field_checks.exact_name))
-    audience: str | tuple[str, ...] = field(metadata=checked_by(field_checks.audiences))
+    audience: str | Several[str] = field(metadata=checked_by(field_checks.audiences))
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
-    trusted_issuers: tuple[TrustedIssuer, ...] = setting(
+    trusted_issuers: Several[TrustedIssuer] = setting(
         (), each(is_a(TrustedIssuer, "{} is no TrustedIssuer", "TrustedIssuer(issuer=..., ...)"))
     )
     issuer_for: Callable[[str], Any] | None = setting(
@@ -113,7 +139,8 @@ class Settings:
             )
         ),
     )
-    routes: tuple[Route, ...] = setting((), field_checks.routes)
+    routes: Several[Route] = setting((), field_checks.routes)
+    login_url: str = setting("", field_checks.login_url)
     profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
@@ -125,13 +152,19 @@ class Settings:
     )
     credentials_header: str = setting("", optional(header_names.credentials_header, ""))
     realm: str = setting("api", field_checks.realm)
-    origins: tuple[str, ...] = setting((), field_checks.origins)
+    origins: Several[str] = setting((), field_checks.origins)
     problem_details: bool = setting(False, field_checks.true_or_false)
-    checks: tuple[TokenCheck, ...] = setting((), each(field_checks.function))
+    checks: Several[TokenCheck] = setting((), each(field_checks.function))
     token_cache: TokenCache = field(
         default_factory=TokenCache,
         metadata=checked_by(
             is_a(TokenCache, "must be a TokenCache group, not {}", "TokenCache(entries=0): none")
+        ),
+    )
+    websockets: WebSockets = field(
+        default_factory=WebSockets,
+        metadata=checked_by(
+            is_a(WebSockets, "must be a WebSockets group, not {}", "WebSockets(subprotocol=True)")
         ),
     )
     on_event: Callable[[Event], None] | None = setting(None, optional(field_checks.function))
@@ -142,6 +175,8 @@ class Settings:
         check_together(self, OF_SETTINGS)
         if self.refresh is not None:
             check_together(self, OF_ISSUING)
+        if self.login_url:
+            check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
 
@@ -234,8 +269,16 @@ class Settings:
         return json_schema(cls)
 
     def replace(self, **changes: Any) -> Settings:
-        """Return a copy with these fields changed, checked again."""
-        return replace(self, **changes)
+        """Return a copy with these fields changed, checked again.
+
+        `__` leads into a group, as in variables: `replace(refresh__cookies__access=True)`.
+
+        Raises:
+            ConfigurationError: for a wrong value, and where a group is None.
+            TypeError: for a field that doesn't exist.
+
+        """
+        return cast("Settings", _replaced(self, changes))
 
     def __getstate__(self) -> dict[str, Any]:
         # Fields only: the live side (`process/runtime.py`) is an attribute, too, and belongs to

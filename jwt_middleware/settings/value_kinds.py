@@ -317,6 +317,7 @@ _KINDS: Mapping[Any, Kind] = {
     # TOML has dates; elsewhere they are text, whose form the field checks.
     date: Kind("a date", _of(date), schema=NO_FORM),
     tuple: ARRAY,
+    list: ARRAY,
     frozenset: SET,
     Mapping: Kind("a table", _of(Mapping), schema={"type": "object"}, opener="{"),
     Literal: CHOICE,

@@ -16,7 +16,9 @@ Nothing here needs a network, a test framework or a web framework.
 from __future__ import annotations
 
 from .attack import Attack
+from .clock import Clock
 from .factory import TokenFactory
 from .mint import ABSENT
+from .users import as_browser, as_user
 
-__all__ = ["ABSENT", "Attack", "TokenFactory"]
+__all__ = ["ABSENT", "Attack", "Clock", "TokenFactory", "as_browser", "as_user"]

@@ -27,6 +27,8 @@ class Attack:
     headers: tuple[tuple[str, str], ...] = field(repr=False)  # text stands for octets, as Latin-1
     rule: str  # the rule that it breaks, with its number in this project
     statuses: tuple[int, ...] = (401,)
+    method: str = "GET"
+    path: str = ""  # with its query, below the application's root; "": any resource
 
     def __str__(self) -> str:
         return self.name

@@ -60,6 +60,11 @@ def _header_fields(forge: Forge) -> Iterator[Attack]:
         ("token-in-proxy-authorization", "RS-01", ("Proxy-Authorization", bearer[1])),
         ("token-in-x-authorization", "RS-01", ("X-Authorization", bearer[1])),
         ("token-in-x-forwarded-authorization", "RS-01", ("X-Forwarded-Authorization", bearer[1])),
+        (
+            "token-in-websocket-protocol",
+            "RS-68",
+            ("Sec-WebSocket-Protocol", f"bearer, {bearer[1].removeprefix('Bearer ')}"),
+        ),
         ("user-named-by-a-header", "RS-01", ("X-Remote-User", "admin")),
         ("middleware-skipped-by-a-header", "RS-01", ("X-Middleware-Subrequest", "middleware")),
     ):

@@ -9,9 +9,13 @@ from typing import Any
 from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
+from ..token.profiles import RFC_9068, Profile
+from ..values.errors import ConfigurationError
 from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
+from .page_attacks import page_attacks
+from .session_attacks import session_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
 
@@ -31,8 +35,7 @@ class TokenFactory:
     Raises:
         ConfigurationError: for an algorithm that isn't supported.
 
-    To test with settings of your own, let them trust the factory:
-    `settings.replace(issuer=factory.issuer, audience=factory.audience, keys=factory.keys)`.
+    To test with settings of your own: `TokenFactory.like(settings)`.
 
     """
 
@@ -50,6 +53,33 @@ class TokenFactory:
         self.issuer = issuer
         self.audience = audience
         self.clock = clock
+        self._like: Settings | None = None
+
+    @classmethod
+    def like(
+        cls,
+        settings: Settings,
+        *,
+        algorithm: str = "ES256",
+        clock: Callable[[], float] = wall_clock,
+    ) -> TokenFactory:
+        """Return a factory for settings of your own; your application gets its `settings()`.
+
+        They are yours but for the keys and the clock, which are the factory's, and for the store: a
+        URL becomes "memory://". So tests need no network, no key file and no database.
+
+        Tokens look as RFC 9068 has them. A profile of another issuer's needs the claims of that
+        issuer: `factory.token(header={"typ": "JWT"}, scp="read", ...)`.
+        """
+        audience = settings.audience
+        made = cls(
+            algorithm=algorithm,
+            issuer=settings.issuer,
+            audience=audience if isinstance(audience, str) else audience[0],
+            clock=clock,
+        )
+        made._like = settings
+        return made
 
     @property
     def key(self) -> Key:
@@ -59,10 +89,14 @@ class TokenFactory:
     def settings(self, **overrides: Any) -> Settings:
         """Return settings that accept this factory's tokens; a keyword sets any other field.
 
+        After `like`, a keyword may also set a field of a group, as in `Settings.replace`.
+
         Raises:
             ConfigurationError: for a wrong or unsafe value, as from `Settings`.
 
         """
+        if self._like is not None:
+            return self._settings_like(self._like).replace(**overrides)
         mine: dict[str, Any] = {
             "issuer": self.issuer,
             "audience": self.audience,
@@ -70,6 +104,12 @@ class TokenFactory:
             "clock": self.clock,
         }
         return Settings(**(mine | overrides))
+
+    def _settings_like(self, mine: Settings) -> Settings:
+        changes: dict[str, Any] = {"keys": self.keys, "clock": self.clock}
+        if mine.refresh is not None and isinstance(mine.refresh.store, str):
+            changes["refresh__store"] = "memory://"
+        return mine.replace(**changes)
 
     def claims(self, **claims: Any) -> dict[str, Any]:
         """Return the claims of a token that is good for 600 seconds (RFC 9068 s2.2).
@@ -113,10 +153,38 @@ class TokenFactory:
         """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
         return {"Authorization": f"Bearer {self.token(header=header, **claims)}"}
 
-    def attacks(self) -> tuple[Attack, ...]:
+    def attacks(
+        self, settings: Settings | None = None, *, grant_id: str = "another-grant-AAAAAAAA"
+    ) -> tuple[Attack, ...]:
         """Return hostile requests, each spoilt in one way and otherwise good.
 
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
-        tokens in the Authorization header; `Attack` says what to expect.
+        tokens in the Authorization header; `Attack` says what to expect. With `settings`, which
+        trust this factory, there are those on the endpoints and on the pages with forms that they
+        have, too: each has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie
+        field. `grant_id` may be a login of another user than "alice", which must survive.
         """
-        return tuple(catalogue(self.key, self.header(), self.claims()))
+        if self._like is not None and not _reads_ours(self._like.profile):
+            raise ConfigurationError(
+                "profile",
+                "reads no token of this factory, so that attacks would be refused because of it "
+                "alone, and show nothing",
+                "TokenFactory.like(settings.replace(profile=profiles.RFC_9068))",
+            )
+        forge = Forge(self.key, self.header(), self.claims())
+        more: tuple[Attack, ...] = ()
+        if settings is not None:
+            more = (*session_attacks(forge, settings, grant_id), *page_attacks(forge, settings))
+        return (*catalogue(self.key, self.header(), self.claims()), *more)
+
+
+def _reads_ours(profile: Profile) -> bool:
+    """Say whether a profile takes tokens as RFC 9068 has them, and asks for no more."""
+    return (
+        "at+jwt" in profile.types
+        and profile.required <= RFC_9068.required
+        and "sub" in profile.subject_claims
+        and "client_id" in profile.client_claims
+        and not profile.claims
+        and profile.audience_claim == "aud"
+    )

@@ -43,6 +43,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from ..stores.contract import END_BEFORE, PAGE, AsyncStore, Cursor, Ended, Store, new_grant_id
 from ..values.randomness import identifier
 from ..values.tokens import FrozenDict, Grant, bare_grant
+from .clock import Clock
 
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
@@ -56,20 +57,6 @@ R = TypeVar("R")
 
 class ContractBroken(AssertionError):
     """A store didn't do what the contract says."""
-
-
-class Clock:
-    """Time that runs and can be set, forward and back."""
-
-    offset: float = 0.0  # seconds
-
-    def __call__(self) -> float:
-        """Return seconds since 1970-01-01 UTC."""
-        return time.time() + self.offset
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.offset += seconds
 
 
 AnyStore: TypeAlias = Store | AsyncStore
@@ -255,6 +242,23 @@ def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> Non
     clock.advance(2 * SKEW + 2)
     row = _not_advanced(store, grant, 2, 3)
     _expect(row is None or row.generation == 2, True, "untouched")
+
+
+@_case
+def _each_grant_lasts_as_long_as_it_says(store: Store, clock: Clock) -> None:
+    """Grants of one subject end each at its own time: none keeps another alive, or ends it."""
+    subject = identifier()
+    long, short, middle = (
+        _added(store, clock, subject=subject, life=life) for life in (13 * MONTH, 100.0, MONTH)
+    )
+    for left, over in (((middle, long), short), ((long,), middle)):
+        clock.advance(over.expires_at - clock() + SKEW + 1)
+        _expect(_ids(store.grants(subject)), _ids(left), "living, the newest first")
+        _expect(store.advance(over.id, 1, 2, None).advanced, False, "what is over advanced")
+        for grant in left:
+            _same_row(_row_or_none(store, grant), grant)
+    clock.advance(12 * MONTH - 3 * SKEW - 3)
+    _rotated(store, clock, long)
 
 
 @_case

@@ -6,7 +6,7 @@ RFC 7519 s4.1, RFC 9068 s2.2 and s4. The signature has been checked before, by `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -76,7 +76,7 @@ def missing_claims(claims: FrozenDict, policy: Policy) -> list[str]:
     return sorted(missing)
 
 
-def _first(claims: FrozenDict, names: tuple[str, ...]) -> str | None:
+def _first(claims: FrozenDict, names: Iterable[str]) -> str | None:
     """Return the first of several claims that is there; an empty one isn't."""
     for one in names:
         if claims.get(one, "") != "":

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
+from ..values.arrays import Several
 from ..values.tokens import FrozenDict
 
 # A claim's name, or its path. In a text each dot leads into an object, unless the text is a name
@@ -59,9 +60,9 @@ class Profile:
     required: frozenset[str] = _WITHOUT_RULES
     claims: Mapping[str, str | bool | int] = field(default_factory=FrozenDict)
     audience_claim: str = "aud"
-    subject_claims: tuple[str, ...] = ("sub",)
-    client_claims: tuple[str, ...] = ("client_id",)
-    scope_claims: tuple[ClaimPath, ...] = ("scope",)
+    subject_claims: Several[str] = ("sub",)
+    client_claims: Several[str] = ("client_id",)
+    scope_claims: Several[ClaimPath] = ("scope",)
     scope_is_text: bool = False
     scope_union: bool = False
     scope_prefix: str = ""

@@ -35,6 +35,7 @@ class RefreshToken(NamedTuple):
     agent: str | None  # keyed hash of the User-Agent that it was given to
     bound_key: str | None
     kid: str  # the secret that signed it, maybe a former one
+    idle: int | None = None  # seconds: the idle limit that its grant has of its own
 
     def __repr__(self) -> str:
         return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
@@ -46,6 +47,7 @@ _WORDING = (
     r',"sid":"([\w-]+)","gen":([1-9][0-9]{0,15}),"jti":"([\w-]+)"'
     r',"client_id":"([ !#-\[\]-~]*)","scope":"([ !#-\[\]-~]*)"'
     r',"iat":([1-9][0-9]{0,15}),"exp":([1-9][0-9]{0,15})'
+    r'(?:,"idle":([1-9][0-9]{0,15}))?'
     r'(?:,"agent":"([\w-]+)")?(?:,"cnf":{"jkt":"([\w-]+)"})?}'
 )
 
@@ -157,6 +159,8 @@ def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | 
         f'"client_id":{quote(grant.client_id)},"scope":"{grant.scope}",'
         f'"iat":{int(now)},"exp":{int(grant.expires_at)}'
     )
+    if grant.idle_limit is not None:
+        claims += f',"idle":{int(grant.idle_limit)}'
     if agent is not None:
         claims += f',"agent":"{agent}"'
     if grant.bound_key is not None:
@@ -192,9 +196,18 @@ def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
         return None
     if found is None or not writer.has_signed(signing_input, signature):
         return None
-    grant_id, generation, jti, client_id, scope, iat, exp, agent, bound_key = found.groups()
+    grant_id, generation, jti, client_id, scope, iat, exp, idle, agent, bound_key = found.groups()
     token = RefreshToken(
-        grant_id, int(generation), jti, client_id, scope, int(iat), agent, bound_key, writer.kid
+        grant_id,
+        int(generation),
+        jti,
+        client_id,
+        scope,
+        int(iat),
+        agent,
+        bound_key,
+        writer.kid,
+        None if idle is None else int(idle),
     )
     return token, int(exp)
 
@@ -227,7 +240,7 @@ def _read_token(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken,
     if [*map(type, members)] != _TYPES:
         raise InvalidGrant(reasons.CLAIM_MALFORMED)
     expires_at, grant_id, generation, jti, client_id, scope, issued_at = members
-    confirmation = claims.get("cnf")
+    confirmation, idle = claims.get("cnf"), claims.get("idle")
     token = RefreshToken(
         grant_id=grant_id,
         generation=generation,
@@ -238,6 +251,7 @@ def _read_token(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken,
         bound_key=confirmation.get("jkt") if type(confirmation) is FrozenDict else None,
         agent=claims.get("agent"),
         kid=key.kid,
+        idle=idle if type(idle) is int else None,
     )
     return token, expires_at
 

@@ -115,6 +115,26 @@ class InsufficientAuthentication(OAuthError):
             self.parameters += (("max_age", str(max_age)),)
 
 
+class NoLogin(OAuthError):
+    """The token is good, but belongs to no user's login here, which the endpoint is about."""
+
+    status, error = 403, "insufficient_scope"
+    description = "This endpoint needs an access token that a user got by a login here"
+
+    def __init__(self) -> None:
+        super().__init__(reasons.NO_LOGIN)
+
+
+class NotFound(OAuthError):
+    """The user has no login of this id, whether another user has or nobody (RFC 9110 s15.5.5)."""
+
+    status, error = 404, "not_found"
+    description = "You have no login of this id"
+
+    def __init__(self) -> None:
+        super().__init__(reasons.NO_SESSION)
+
+
 class NotAllowed(OAuthError):
     """The endpoint doesn't know this method (RFC 9110 s15.5.6)."""
 
@@ -194,6 +214,22 @@ class UnsupportedTokenType(OAuthError):
 
     status, error = 400, "unsupported_token_type"
     description = "A token of this kind can't be revoked"
+
+
+class ConnectionCut(OSError):
+    """This connection was ended on purpose, because its token no longer holds.
+
+    For the server, which must not let a cut response look complete. It is an OSError, as that of a
+    server whose client has gone: frameworks expect one of `send`. `reason` is that of the event
+    `connection_ended`.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(f"jwt_middleware ended this connection on purpose: {reason}")
+
+    def __reduce__(self) -> tuple[type[ConnectionCut], tuple[Reason]]:
+        return type(self), (self.reason,)
 
 
 class EndGrant(Exception):

@@ -102,6 +102,18 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEnded:
+    """An open connection was ended, because its token no longer holds."""
+
+    name: ClassVar[Literal["connection_ended"]] = "connection_ended"
+
+    reason: str  # "expired", "grant_ended"; "sync_too_old": the store doesn't answer
+    kind: Literal["websocket", "stream"]
+    path: str
+    grant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed:
     """The store stopped answering. Reported once, until it is back."""
 
@@ -190,6 +202,7 @@ Event: TypeAlias = (
     | Ahead
     | KeyMismatch
     | Revoked
+    | ConnectionEnded
     | StoreFailed
     | StoreBack
     | SyncLate

@@ -15,12 +15,13 @@ class Request:
 
     `path` is decoded and relative to the root that the application is mounted at. `credentials` is
     the Authorization field as the server gave it, if there is exactly one. Each middleware, WSGI
-    and ASGI, has a subclass that reads `header` and `body` from its server's objects.
+    and ASGI, has a subclass that reads `header`, `place` and `body` from its server's objects.
     """
 
     __slots__ = (
         "_body",
         "_header",
+        "_place",
         "credentials",
         "is_body_asked_for",
         "is_websocket",
@@ -37,6 +38,7 @@ class Request:
         *,
         is_websocket: bool = False,
         credentials: str | bytes | None = None,
+        place: tuple[str, str] = ("", ""),
     ) -> None:
         self.credentials = credentials
         self.method = method
@@ -45,6 +47,7 @@ class Request:
         self.is_body_asked_for = False
         self._header = header
         self._body = body
+        self._place = place
 
     def header(self, name: str) -> str | None:
         """Return the value of a field by its lower-case name, or None.
@@ -53,6 +56,10 @@ class Request:
         s8.2.3).
         """
         return self._header(name)
+
+    def place(self) -> tuple[str, str]:
+        """Return the root that the application is mounted at, and the query, not decoded."""
+        return self._place
 
     def body(self, limit: int) -> Any:
         """Return the body, Hidden, of `limit` octets at most; under ASGI it has to be awaited.
@@ -87,3 +94,4 @@ class Reply:
 
     response: Response
     events: tuple[Event, ...] = ()
+    close_code: int | None = None  # accept the websocket, and close it with this

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 NO_SCOPES: frozenset[str] = frozenset()
 T_co = TypeVar("T_co", covariant=True)
+Model = TypeVar("Model")
 
 
 class Hidden(Generic[T_co]):
@@ -93,6 +94,22 @@ class AccessToken:
         """
         return self.scopes.issuperset(scope.split(" "))
 
+    def claims_as(self, model: type[Model]) -> Model:
+        """Return the claims as an object of your class, to whose fields they belong by name.
+
+        Args:
+            model: a dataclass, a pydantic model or a msgspec Struct. The values must be what the
+                annotations say; claims without a field are left out, unless the model refuses them.
+
+        Raises:
+            ValueError: a claim is missing, or isn't what its annotation says.
+            TypeError: a class of another kind, or with annotations that can't be checked.
+
+        """
+        from .claims_models import claims_as_model  # few applications need it
+
+        return claims_as_model(model, self.claims)
+
     @property
     def client_id(self) -> str | None:
         """Return the client; None if another issuer's token doesn't name it."""
@@ -127,7 +144,8 @@ class AccessToken:
 class Grant:
     """What all refresh tokens of one login belong to: one row, until its absolute end.
 
-    Times are seconds since 1970-01-01 UTC. Nothing in it works as a token.
+    Times are seconds since 1970-01-01 UTC. Nothing in it works as a token. A list of a user's
+    devices needs `id`, `label`, `created_at` (the login), `used_at` and `expires_at`.
     """
 
     id: str  # a letter and 128 random bits; travels as the claim `sid`
@@ -143,10 +161,18 @@ class Grant:
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
-    last_used_at: float | None = None  # the last recorded use without a rotation
-    label: str | None = field(default=None, repr=False)  # what its user calls it
+    last_used_at: float | None = None  # the last recorded use without a rotation; see `used_at`
+    label: str | None = field(default=None, repr=False)  # what its user calls it: a device, say
     idle_limit: float | None = None  # seconds; None: that of the settings
     is_session: bool = False  # the client drops its tokens when it is closed
+
+    @property
+    def used_at(self) -> float:
+        """Return the time of the last refresh that was recorded, or of the login.
+
+        A later one may be missing for an hour, or for a tenth of the idle limit if that is less.
+        """
+        return max(self.rotated_at, self.last_used_at or 0.0)
 
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as it is after a rotation."""
@@ -299,7 +325,7 @@ class Tokens(FrozenDict):
     tells a page which login this answer is about.
     """
 
-    __slots__ = ("access_token", "cookies", "grant_id", "refresh_token")
+    __slots__ = ("access_token", "cookies", "grant_id", "is_session", "refresh_token")
 
     def __init__(
         self,
@@ -308,12 +334,14 @@ class Tokens(FrozenDict):
         access_token: str,
         refresh_token: str,
         grant_id: str,
+        is_session: bool = False,
         cookies: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(members)
         self.access_token = access_token
         self.refresh_token = refresh_token
         self.grant_id = grant_id
+        self.is_session = is_session  # the cookies go when the browser is closed
         self.cookies = cookies
 
     def __repr__(self) -> str:
@@ -327,12 +355,17 @@ class Tokens(FrozenDict):
 
         Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
         """
-        headers = response.headers
-        # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
-        # headers have one field of a name, so that its cookies are kept apart.
-        add = getattr(headers, "add", None) or getattr(headers, "append", None)
-        for name, value in self.cookies:
-            if add is None:
-                response.cookies.load(value)
-            else:
-                add(name, value)
+        add_cookies(response, self.cookies)
+
+
+def add_cookies(response: Any, cookies: tuple[tuple[str, str], ...]) -> None:
+    """Add Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like."""
+    headers = response.headers
+    # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
+    # headers have one field of a name, so that its cookies are kept apart.
+    add = getattr(headers, "add", None) or getattr(headers, "append", None)
+    for name, value in cookies:
+        if add is None:
+            response.cookies.load(value)
+        else:
+            add(name, value)

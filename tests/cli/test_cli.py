@@ -31,6 +31,7 @@ from jwt_middleware.cli.demo.words import in_words
 from jwt_middleware.values import reasons
 from jwt_middleware.values.events import (
     Ahead,
+    ConnectionEnded,
     Issued,
     KeyMismatch,
     KeysBack,
@@ -121,6 +122,9 @@ def test_the_package_runs_as_a_module(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["jwt-middleware", "--version"])
     monkeypatch.delitem(sys.modules, "jwt_middleware.cli.__main__")
+    # pytest loads packages that have a plugin by a loader of its own, which runpy can't use.
+    others = [one for one in sys.meta_path if type(one).__name__ != "AssertionRewritingHook"]
+    monkeypatch.setattr(sys, "meta_path", others)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_module("jwt_middleware.cli", run_name="__main__")
     assert stopped.value.code == 0
@@ -409,6 +413,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_nothing_inline() -> None:
 def test_the_example_client_is_the_one_that_the_demo_runs() -> None:
     client = (FOLDER / "jwt-client.js").read_bytes()
     assert (EXAMPLE / "jwt-client.js").read_bytes() == client
+    copied = EXAMPLE.parent / "fastapi_site" / "static" / "jwt-client.js"
+    assert copied.read_bytes() == client
 
 
 def test_a_browser_that_goes_away_is_no_news(
@@ -445,6 +451,7 @@ ONE_OF_EACH: dict[str, Event] = {
     "Wrong key": KeyMismatch(grant_id="g"),
     "Revoked": Revoked(grant_ids=("g", "h"), reason="logout"),
     "Refused with 503": Refused(reason=reasons.STORE, status=503, method="GET", path="/api/me"),
+    "Connection ended": ConnectionEnded(reason="expired", kind="websocket", path="/chat"),
     "Store failed": StoreFailed(verb="advance", detail="full"),
     "Store back": StoreBack(seconds=3.2),
     "Store noticed": StoreNotice(notice="its history is another one"),

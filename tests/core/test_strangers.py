@@ -533,7 +533,9 @@ def test_an_asynchronous_hook_that_hangs_is_given_up(
 
     async def play() -> None:
         app, issuer = ASGIMiddleware(Application().asgi, settings), Issuer(settings)
-        tokens = await issuer.aissue("alice", claims={})
+        register.leave.set()
+        tokens = await issuer.aissue("alice")
+        register.leave.clear()
         assert (await by_asgi(app, refreshing(tokens.refresh_token)))[0] == 503
         assert (await by_asgi(app, calling(stranger.token())))[0] == 503
         register.leave.set()

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from asgiref.sync import iscoroutinefunction
 
 from jwt_middleware import ConfigurationError, Route, current_token
 from jwt_middleware.asgi import JWTMiddleware
@@ -87,7 +88,7 @@ async def test_the_scope_is_copied_and_ours_stands_in_the_copy_only(
     await call(app, scope)
     assert scope == before
     assert inside.scope is not scope
-    ours = {"jwt_middleware.token", "user", "auth", "state"}
+    ours = {"jwt_middleware.token", "jwt_middleware.door", "user", "auth", "state"}
     assert inside.scope.keys() - scope.keys() == ours
     assert {name: inside.scope[name] for name in before} == before
     assert inside.scope["jwt_middleware.token"].subject == "alice"
@@ -130,10 +131,36 @@ async def test_a_scope_of_any_mapping_with_no_root_is_read(
     assert inside.scope["user"].display_name == "alice"
 
 
-async def test_receive_and_send_are_the_servers_own(inside: Inside) -> None:
+async def test_receive_is_the_servers_own_and_a_websockets_send(inside: Inside) -> None:
     receive, send = object(), object()
-    await JWTMiddleware(inside, SETTINGS)(http(), receive, send)  # type: ignore[arg-type]
+    door: Any = JWTMiddleware(inside, SETTINGS)
+    await door(http(), receive, send)
+    assert inside.receive is receive
+    await door(websocket(), receive, send)
     assert (inside.receive, inside.send) == (receive, send)
+    # Without a token there is nothing to watch.
+    await door(http("/open", {}), receive, send)
+    assert (inside.receive, inside.send) == (receive, send)
+
+
+async def test_send_returns_what_the_servers_own_returns(inside: Inside) -> None:
+    answers = [object(), object()]
+    sent: list[Any] = []
+
+    def send(message: Any) -> Any:
+        sent.append(message)
+        return answers[len(sent) - 1]
+
+    door: Any = JWTMiddleware(inside, SETTINGS)
+    await door(http(), None, send)
+    messages: list[Any] = [
+        {"type": "http.response.start", "status": 200},
+        {"type": "http.response.body", "more_body": False},
+    ]
+    watched: Any = inside.send
+    assert [watched(message) for message in messages] == answers
+    assert all(one is other for one, other in zip(sent, messages, strict=True))
+    assert iscoroutinefunction(inside.send)  # pyright: ignore[reportDeprecated]  (asgiref asks)
 
 
 async def test_the_first_parameter_is_called_app(inside: Inside) -> None:

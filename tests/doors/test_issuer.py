@@ -440,18 +440,49 @@ def test_the_hook_fills_the_first_token_and_every_other(hooked: World, users: Di
     assert claims_of(hooked.renewed(token)["access_token"])["roles"] == ["kept"]
 
 
-def test_claims_at_a_login_go_before_the_hook(hooked: World, users: Directory) -> None:
-    tokens = hooked.login(claims={"roles": ["from the login"]})
-    assert claims_of(tokens.access_token)["roles"] == ["from the login"]
-    assert users.seen == []
-    assert "roles" not in claims_of(hooked.login(claims={}).access_token)
+@refuses("RT-16")
+def test_a_claim_of_a_login_that_the_hook_would_drop_is_refused(
+    hooked: World, users: Directory
+) -> None:
+    """It would be in the first access token, and silently missing from the next."""
+
+    def issue(site: Site) -> str:
+        with pytest.raises(ValueError, match=r"^claims: 'acr' isn't in what claims_for") as raised:
+            site.ask("issue", "alice", claims={"acr": "mfa", "roles": ["editor"]})
+        return str(raised.value)
+
+    assert hooked.each(issue).endswith("return it there, too, as grant.claims.get('acr')")
+    assert grants(hooked) == ()
+    assert hooked.events == []
 
 
-def test_what_the_login_gave_is_the_hooks_to_keep(hooked: World, users: Directory) -> None:
-    tokens = hooked.login(claims={"tenant": "t1"})
-    hooked.clock.forward(HOUR)
-    hooked.refresh(tokens.refresh_token)
-    assert users.seen[-1].claims == {"tenant": "t1"}
+@accepts("RT-16")
+def test_what_a_login_gave_is_in_its_grant_for_the_hook_at_every_refresh() -> None:
+    roles = [["editor"], ["editor"], []]
+
+    def claims_for(grant: Grant) -> dict[str, Any]:
+        return {"acr": grant.claims["acr"], "roles": roles[0]}
+
+    with opened(refresh={"claims_for": claims_for}) as world:
+        # The hook's answer is the whole, from the first token on, also where both name a claim.
+        tokens = world.login(claims={"acr": "mfa", "roles": ["admin"]})
+        found = claims_of(tokens.access_token)
+        assert (found["acr"], found["roles"]) == ("mfa", ["editor"])
+        assert world.row(tokens.grant_id).claims == {"acr": "mfa", "roles": ("admin",)}
+        token = tokens.refresh_token
+        while len(roles) > 1:
+            roles.pop(0)
+            world.clock.forward(HOUR)
+            answer = world.renewed(token)
+            token, found = answer["refresh_token"], claims_of(answer["access_token"])
+            assert (found["acr"], found["roles"]) == ("mfa", roles[0])
+
+
+def test_the_hook_is_asked_at_every_login(hooked: World, users: Directory) -> None:
+    for claims in (None, {}, {"roles": ["editor"]}):
+        tokens = hooked.login(claims=claims)
+        assert claims_of(tokens.access_token)["roles"] == ["editor"]
+        assert users.seen[-1].id == tokens.grant_id
 
 
 @refuses("RT-16")

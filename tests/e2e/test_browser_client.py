@@ -98,6 +98,25 @@ def test_an_answer_without_tokens_is_no_login(
     assert outcome(page) == "TypeError"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("new URLSearchParams({ name: 'alice', password: 'a&b' })", {"password": "a&b"}),
+        ("{ name: 'alice', password: 'a&b' }", {}),  # JSON, which isn't read here
+    ],
+)
+def test_a_login_is_sent_as_json_or_as_the_form_that_it_is(
+    context: BrowserContext, server: Scripted, given: str, sent: dict[str, str]
+) -> None:
+    page = open_page(context, f"{server.url}/page", mode="header")
+    server.say(LOGIN, Answer(200, alice("header")))
+    begin(page, f"client.login('{LOGIN}', {given})")
+    assert outcome(page) == 200
+    assert access_token(page) == "a1"
+    (asked,) = server.to(LOGIN)
+    assert asked.form.get("password") == sent.get("password")
+
+
 def test_with_access_cookies_a_login_has_no_token_in_its_answer(
     context: BrowserContext, server: Scripted
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from jwt_middleware.grant import rotation_rule as rotation
 from jwt_middleware.grant.rotation_rule import Limits, Outcome, Presented, Swap, decide
 from jwt_middleware.values.tokens import Grant
-from tests.idle_model import HOUR, IDLE, Rule, World, find, records
+from tests.idle_model import HOUR, IDLE, Model, Rule, World, find, records
 from tests.rotation_model import SERVED
 from tests.rules import accepts, refuses
 
@@ -23,6 +23,8 @@ HONEST = {
     "one that never does": World(adopts=NEVER),
     "a bound grant": World(bound=True),
     "a row with a longer limit than the settings'": World(idle_limit=2 * IDLE, tick=HOUR),
+    "a row with a shorter limit": World(idle_limit=IDLE / 2, tick=HOUR // 4),
+    "a bound one with a shorter limit": World(idle_limit=IDLE / 2, bound=True, tick=HOUR // 4),
 }
 any_client = pytest.mark.parametrize("world", HONEST.values(), ids=HONEST)
 
@@ -82,7 +84,7 @@ def without_gate(
     presented: Presented, swap: Swap, advanced: bool, row: Grant | None, now: float, limits: Limits
 ) -> Outcome | Swap:
     assert row is not None
-    if now > max(rotation.last_use(row), presented.issued_at) + limits.idle:
+    if now > max(row.used_at, presented.issued_at) + limits.idle:
         return Outcome.GONE
     return decide(presented, swap, advanced, row, now, limits)
 
@@ -92,14 +94,14 @@ def by_row_alone(
 ) -> Outcome | Swap:
     """Count what the store has recorded, and not the token's own time."""
     assert row is not None
-    if now > rotation.last_use(row) + limits.idle + rotation.gate(limits.idle):
+    if now > row.used_at + limits.idle + rotation.gate(limits.idle):
         return Outcome.GONE
     return decide(presented, swap, advanced, row, now, limits)
 
 
-def by_row_limit(presented: Presented, now: float, limits: Limits) -> Swap:
-    """Know the row's own limit when the first question is asked: the token would have to say it."""
-    return rotation.first(presented, now, replace(limits, idle=SHORT))
+def by_settings(presented: Presented, now: float, limits: Limits) -> Swap:
+    """Don't know the row's own limit when the first question is asked."""
+    return rotation.first(presented._replace(idle=None), now, limits)
 
 
 def by_read(outcome: Outcome | None, *rest: Any) -> bool:
@@ -112,10 +114,10 @@ def by_refusal(outcome: Outcome | None, *rest: Any) -> bool:
 
 def every_other_gate(outcome: Outcome | None, row: Grant, now: float, limits: Limits) -> bool:
     gate = 2 * rotation.gate(limits.idle)
-    return outcome in SERVED and now - rotation.last_use(row) >= gate
+    return outcome in SERVED and now - row.used_at >= gate
 
 
-SHORT = IDLE / 2
+SHORT = World(idle_limit=IDLE / 2)
 BOUND, FAILOVER = World(bound=True), World(adopts=(True,), lost_writes=1)
 BROKEN = {
     "only a rotation is a use": (Rule(decide=as_before), World(adopts=NEVER), "honest"),
@@ -124,6 +126,7 @@ BROKEN = {
     "the token's own time isn't counted": (Rule(decide=by_row_alone), FAILOVER, "honest"),
     "a use is recorded by a read": (Rule(records=by_read), World(), "undead"),
     "a use is recorded by a refused request": (Rule(records=by_refusal), BOUND, "undead"),
+    "a row's shorter limit isn't known at first": (Rule(first=by_settings), SHORT, "undead"),
 }
 
 
@@ -136,12 +139,23 @@ def test_a_rule_that_is_broken_on_purpose_is_found(rule: Rule, world: World, fai
 
 def test_a_shorter_limit_of_a_row_must_be_known_to_the_first_question() -> None:
     """Otherwise it rotates an unused grant before `decide` sees the row, and nobody can tell."""
-    world = World(idle_limit=SHORT)
-    found = find(Rule(), world)
+    found = find(Rule(first=by_settings), SHORT)
     show("By the settings' limit an unused grant is served:", found.undead)
     assert found.undead == "  6.00 h a refresh: rotated, and the client adopts the new token"
-    known = find(Rule(first=by_row_limit), world)
-    assert (known.logout, known.undead) == ("", "")
+
+
+@pytest.mark.parametrize("limit", [IDLE / 2, 2 * IDLE])
+def test_a_row_that_is_over_by_its_own_limit_does_not_move(limit: float) -> None:
+    """No swap is asked for where the grant may be over: after that nobody could tell any more."""
+    model = Model(Rule(), World(idle_limit=limit, tick=HOUR))
+    state, dead = model.start(), 0
+    for _ in range(int(limit / HOUR) + 5):
+        state = model._tick(state)
+        after, outcome = model.refresh(state, None)
+        if outcome is Outcome.GONE:
+            assert after == state
+            dead += 1
+    assert dead >= 3
 
 
 def test_a_counterexample_is_told_in_words() -> None:

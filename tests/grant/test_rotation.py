@@ -18,7 +18,7 @@ from jwt_middleware.grant.rotation_rule import (
     decide,
     first,
     gate,
-    last_use,
+    is_over,
 )
 from jwt_middleware.values.tokens import FrozenDict, Grant
 from tests.rules import accepts, refuses
@@ -162,9 +162,37 @@ def test_a_row_may_have_an_idle_limit_of_its_own(limit: float, longest: float) -
 def test_a_use_is_recorded_at_most_once_a_gate() -> None:
     assert gate(600) == 60
     assert gate(IDLE) == GATE == 3600
-    assert last_use(ROW) == ROW.rotated_at
-    assert last_use(replace(ROW, last_used_at=ROW.rotated_at + 1)) == ROW.rotated_at + 1
-    assert last_use(replace(ROW, last_used_at=ROW.rotated_at - 1)) == ROW.rotated_at
+    assert ROW.used_at == ROW.rotated_at
+    assert replace(ROW, last_used_at=ROW.rotated_at + 1).used_at == ROW.rotated_at + 1
+    assert replace(ROW, last_used_at=ROW.rotated_at - 1).used_at == ROW.rotated_at
+
+
+@refuses("RT-10")
+@pytest.mark.parametrize("limit", [None, 3600, 30 * 86400])
+def test_past_the_rows_own_limit_the_first_question_writes_nothing(limit: float | None) -> None:
+    token = OLD._replace(idle=limit)
+    longest = limit or IDLE
+    assert first(token, token.issued_at + longest, LIMITS) == Swap(5, 6, "a sibling")
+    assert first(token, token.issued_at + longest + 1, LIMITS) == READ
+
+
+@given(
+    limit=st.none() | st.integers(60, 400 * 86400),
+    later=st.integers(0, 3600),
+    beyond=st.integers(-3600, 3 * 3600),
+)
+def test_a_login_is_over_only_where_no_token_of_it_can_be_served(
+    limit: int | None, later: int, beyond: int
+) -> None:
+    """A list of logins may show one that is over, and never lacks one that isn't."""
+    idle = limit or IDLE
+    row = replace(ROW, rotated_at=NOW, idle_limit=limit, expires_at=NOW + 900 * 86400)
+    last, now = gate(idle), NOW + idle + beyond  # what is later than `last` was recorded
+    for issued_at in (NOW + min(later, last), NOW + last):
+        token = Presented(row.generation, "any", issued_at, idle=limit)
+        if is_over(row, now, LIMITS):
+            assert Store(row, now).exchange(token) is Outcome.GONE
+    assert is_over(row, now, LIMITS) is (now > NOW + last + idle + last)
 
 
 @refuses("RT-12")

@@ -9,6 +9,7 @@ import pytest
 from jwt_middleware import Cookies
 from tests.browser import Browser
 from tests.engines import redis, sites
+from tests.grant.test_own_limits import logins_with_limits_of_their_own
 from tests.grant.test_scenarios import (
     EVERY,
     PACES,
@@ -84,6 +85,14 @@ def test_a_thief_is_found_within_five_windows(
 ) -> None:
     with opened(kinds) as world:
         is_found_within_five_windows(world, start, thief_at, victim_at, every)
+
+
+@accepts("RT-09", "RT-10")
+@refuses("RT-09", "RT-10")
+@each_engine
+def test_a_login_with_limits_of_its_own_ends_by_them(kinds: tuple[Kind, ...]) -> None:
+    with opened(kinds) as world:
+        logins_with_limits_of_their_own(world)
 
 
 @refuses("RT-13")

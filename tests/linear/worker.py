@@ -14,7 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from jwt_middleware.testing import store_contract
+from jwt_middleware.testing import Clock, store_contract
 from jwt_middleware.values.errors import StoreUnavailable
 
 from .program import TURNS, Plan, perform
@@ -22,7 +22,7 @@ from .program import TURNS, Plan, perform
 SWITCH: float = 20e-6  # seconds; by default a thread has 5 ms, and would be done before the next
 
 
-class Yielding(store_contract.Clock):
+class Yielding(Clock):
     """A store inside the process looks at it in the middle of a verb: then it's others' turn."""
 
     def __call__(self) -> float:
@@ -36,7 +36,7 @@ def main(store: str, url: str, options: str) -> None:
     module, name = store.split(":")
     kind: Any = getattr(import_module(module), name)
 
-    def make(clock: store_contract.Clock, retention: float) -> Any:
+    def make(clock: Clock, retention: float) -> Any:
         return kind.from_url(url, clock=clock, retention=retention, **json.loads(options))
 
     with (

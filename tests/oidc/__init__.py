@@ -6,7 +6,6 @@ What it needs is fetched once, into a folder that git ignores, as its lock file 
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 from html.parser import HTMLParser
@@ -15,9 +14,9 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
-import pytest
 
 from jwt_middleware import KeySet
+from tests import npm
 from tests.keyserver import HOST
 
 HERE = Path(__file__).parent
@@ -28,16 +27,7 @@ SECRET = "the client's secret, which is none: 5f4dcc3b5aa765d61d8327deb882cf99"
 
 def install() -> None:
     """Fetch the provider, unless it is there; skip the test, loudly, where it can't be had."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} on the PATH: apt-get install nodejs npm")
-    done = HERE / "node_modules" / ".package-lock.json"
-    if done.exists() and done.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:
-        return
-    found = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(f"npm ci in tests/oidc: {found.stderr.strip()[-300:]}")
-    done.touch()
+    npm.install(HERE)
 
 
 def free_port() -> int:

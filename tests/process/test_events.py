@@ -40,6 +40,7 @@ from jwt_middleware.token import refresh
 from jwt_middleware.values import events, reasons
 from jwt_middleware.values.events import (
     Ahead,
+    ConnectionEnded,
     Issued,
     KeyMismatch,
     KeysBack,
@@ -104,7 +105,7 @@ def test_the_list_is_closed() -> None:
     found = {one for one in vars(events).values() if dataclasses.is_dataclass(one)}
     assert found == set(ALL)
     names = [one.name for one in ALL]
-    assert len(set(names)) == len(names) == 16
+    assert len(set(names)) == len(names) == 17
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
@@ -535,9 +536,12 @@ EVERY = (
     KeySkipped(issuer="https://i", kid="k\n", problem="p"),
     KeysFailed(issuer="https://i", detail="d\n"),
     KeysBack(issuer="https://i", seconds=1.5),
+    ConnectionEnded(reason="expired", kind="websocket", path="/a\nb", grant_id="m1"),
 )
 LEVELS = {
-    logging.INFO: {"refused", "issued", "refreshed", "revoked", "keys_changed"},
+    logging.INFO: {
+        *("refused", "issued", "refreshed", "revoked", "keys_changed", "connection_ended"),
+    },
     logging.WARNING: {
         *("restored", "reused", "key_mismatch", "key_skipped", "keys_failed"),
         *("store_back", "store_notice", "keys_back"),

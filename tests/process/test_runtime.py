@@ -34,7 +34,7 @@ class Asking(Core):
         super().__init__(settings or FACTORY.settings())
         self._flow = flow
 
-    def _let_in(self, request: Request) -> Flow[Forward]:
+    def let_in(self, request: Request) -> Flow[Forward]:
         return (yield from self._flow())
 
 

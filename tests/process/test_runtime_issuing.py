@@ -519,7 +519,10 @@ def test_hooks_that_hang_keep_the_store_from_nothing() -> None:
     async def play() -> None:
         app = ASGIMiddleware(Application().asgi, settings)
         issuer = Issuer(settings)
-        tokens = await issuer.aissue("alice", claims={})
+        leave.set()
+        tokens = await issuer.aissue("alice")
+        hanging.acquire()
+        leave.clear()
         refresh = refreshing(tokens.refresh_token)
         stuck = [asyncio.create_task(by_asgi(app, refresh)) for _ in range(30)]
         for _ in range(8):

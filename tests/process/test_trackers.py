@@ -18,11 +18,22 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Settings, TrustedIssuer
+from jwt_middleware import (
+    ConnectionCut,
+    Cookies,
+    Issuer,
+    KeySet,
+    Refresh,
+    Settings,
+    TrustedIssuer,
+)
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.asgi import renew
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.doors.connecting import EVENTS, FILE, door, get, socket, streaming, until
+from tests.doors.connecting import Site as OpenSite
 from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
 from tests.trackers import Frame, Trackers
 from tests.world import Sent, by_asgi, by_wsgi, encoded
@@ -325,3 +336,41 @@ def below(traceback: Any, name: str) -> Any:
     while not traceback.tb_frame.f_code.co_filename.endswith(f"jwt_middleware/{name}"):
         traceback = traceback.tb_next
     return traceback
+
+
+@pytest.mark.parametrize("headers", [EVENTS, FILE])
+async def test_nor_does_the_error_of_a_response_that_was_cut(headers: Any) -> None:
+    site, trackers = OpenSite(), Trackers()
+    tokens = await site.login()
+    fields = [*headers, (b"set-cookie", f"session={tokens.access_token}".encode())]
+    one = get(door(site, streaming(fields)), tokens.access_token)
+    await until(lambda: len(one.sent) == 2)
+    await site.issuer.arevoke(tokens.grant_id)
+    error = await one.over()
+    assert isinstance(error, ConnectionCut)
+    trackers.caught(error)
+    ours = [frame for frame in trackers.taken() if frame.is_ours]
+    assert "asgi.py:__call__" in {one.name for one in ours}
+    assert not [where for one in ours for where, shown in one.shown() if SEGMENT.search(shown)]
+    trackers.close()
+
+
+async def test_nor_does_a_check_that_fails_while_a_websocket_is_renewed() -> None:
+    trackers = Trackers()
+
+    def check(token: Any) -> bool:
+        trackers.looked()
+        return True
+
+    settings = OWN.settings(checks=(check,))
+    text = OWN.token()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        trackers.sent.clear()
+        await renew(scope, OWN.token(jti="another"))
+
+    assert await socket(ASGIMiddleware(app, settings), text).over() is None
+    ours = [frame for frame in trackers.taken() if frame.is_ours]
+    assert {"asgi.py:renew", "process/open_connections.py:verify"} <= {one.name for one in ours}
+    assert not [where for one in ours for where, shown in one.shown() if SEGMENT.search(shown)]
+    trackers.close()

@@ -392,7 +392,7 @@ def test_a_rule_that_can_not_be_meant_says_what_is_wrong(
 
 
 def test_a_route_is_a_value() -> None:
-    route = Route("/a", methods=["GET"], acr_values=["x"])  # type: ignore[arg-type]
+    route = Route("/a", methods=["GET"], acr_values=["x"])
     assert route == Route("/a", methods=("GET",), acr_values=("x",))
     assert pickle.loads(pickle.dumps(route)) == route
     assert len({route, Route("/a", methods=("GET",), acr_values=("x",))}) == 1

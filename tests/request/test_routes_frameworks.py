@@ -1,4 +1,4 @@
-"""Our rules against the real routers of Starlette and Flask, in both directions.
+"""Our rules against the real routers of Starlette, Flask and Django, in both directions.
 
 What we call public is routed to the endpoint that the rule names, or nowhere. Whatever they route
 to an endpoint that a scope rule names is refused without that scope.
@@ -6,7 +6,7 @@ to an endpoint that a scope rule names is refused without that scope.
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from flask import Flask
@@ -23,6 +23,7 @@ from jwt_middleware.request.routes import Routes, below_root
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.errors import InvalidRequest
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.django import routed
 from tests.world import standing
 
 FACTORY = TokenFactory(clock=standing)
@@ -175,8 +176,40 @@ def flask(*, guarded: bool) -> Call:
     return call
 
 
-FRAMEWORKS = [(make(guarded=False), make(guarded=True)) for make in (starlette, flask)]
-frameworks = pytest.mark.parametrize(("bare", "guarded"), FRAMEWORKS, ids=["starlette", "flask"])
+def as_it_came(method: str, path: bytes, root: str) -> tuple[str, str]:
+    return method, below_root(whole(path, root), root.lstrip("!"))
+
+
+def apart(method: str, path: bytes, root: str) -> tuple[str, str]:
+    return method, path.decode("utf-8", "replace")  # WSGI has the root apart from the path
+
+
+Seen = Callable[[str, bytes, str], tuple[str, str]]
+
+
+class Framework(NamedTuple):
+    """One framework: bare, with our middleware, and which method and path its views see."""
+
+    bare: Call
+    guarded: Call
+    seen: Seen
+
+
+def django(kind: routed.WSGI | routed.ASGI) -> Framework:
+    return Framework(
+        routed.app(ENDPOINTS, kind, None), routed.app(ENDPOINTS, kind, SETTINGS), kind.seen
+    )
+
+
+FRAMEWORKS = {
+    "starlette": Framework(starlette(guarded=False), starlette(guarded=True), as_it_came),
+    "flask": Framework(flask(guarded=False), flask(guarded=True), apart),
+    "django": django(routed.WSGI()),
+    "django-asgi": django(routed.ASGI()),
+}
+frameworks = pytest.mark.parametrize(
+    ("bare", "guarded", "seen"), FRAMEWORKS.values(), ids=FRAMEWORKS
+)
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO", ""]
 SPELLED = ["get", "head", "post", "Post", "dELETE", "options", "POST ", "PO\u017fT"]
@@ -303,7 +336,7 @@ EXAMPLES = 4 * settings().max_examples  # they are quick, and most bad paths lea
 )
 def test_the_danger_is_real(framework: str, path: bytes, endpoint: str) -> None:
     # A router that reads a path otherwise than it is written is why odd paths are refused.
-    bare, guarded = FRAMEWORKS[framework == "flask"]
+    bare, guarded, _ = FRAMEWORKS[framework]
     assert bare("GET", path, "", None) == (200, endpoint)
     for token in (None, FULL):
         assert guarded("GET", path, "", token) == (400, None)
@@ -313,7 +346,7 @@ def test_the_danger_is_real(framework: str, path: bytes, endpoint: str) -> None:
 @pytest.mark.parametrize("root", ["", "/api"])
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_every_endpoint_opens_for_whom_it_is_meant(
-    bare: Call, guarded: Call, root: str, name: str
+    bare: Call, guarded: Call, seen: Seen, root: str, name: str
 ) -> None:
     path, (method, *_) = ENDPOINTS[name]
     written = path.replace("{path}", "a/b").replace("{one}", "5").encode()
@@ -333,20 +366,14 @@ def test_every_endpoint_opens_for_whom_it_is_meant(
 @example(method="post", path=b"/items", root="")
 @example(method="HEAD", path=b"/items", root="")
 def test_what_is_public_is_routed_to_the_endpoint_that_the_rule_names(
-    bare: Call, guarded: Call, method: str, path: bytes, root: str
+    bare: Call, guarded: Call, seen: Seen, method: str, path: bytes, root: str
 ) -> None:
-    # WSGI has the root apart from the path.
-    apart = bare is FRAMEWORKS[1][0]
-    text = (
-        path.decode("utf-8", "replace")
-        if apart
-        else below_root(whole(path, root), root.lstrip("!"))
-    )
+    asked, text = seen(method, path, root)
     try:
-        public = TABLE.find(method, text).public
+        public = TABLE.find(asked, text).public
     except InvalidRequest:
         public = False
-    named = [PUBLIC[rule] for rule, table in ALONE.items() if table.find(method, text).public]
+    named = [PUBLIC[rule] for rule, table in ALONE.items() if table.find(asked, text).public]
     assert bool(named) >= public
     status, endpoint = bare(method, path, root, None)
     if public:
@@ -367,7 +394,7 @@ def test_what_is_public_is_routed_to_the_endpoint_that_the_rule_names(
 @example(method="PO\u017fT", path=b"/items", root="")
 @example(method="HEAD", path=b"/admin", root="/files")
 def test_what_reaches_an_endpoint_of_a_scope_rule_needs_that_scope(
-    bare: Call, guarded: Call, method: str, path: bytes, root: str
+    bare: Call, guarded: Call, seen: Seen, method: str, path: bytes, root: str
 ) -> None:
     _, endpoint = bare(method, path, root, None)
     if endpoint in NEEDED:

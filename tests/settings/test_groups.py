@@ -85,6 +85,7 @@ def test_one_field_is_enough_and_the_rest_is_safe() -> None:
     assert (made.settle, made.restore_limit, made.grants_per_subject) == (60, 8, 100)
     assert (made.sync_every, made.sync_limit, made.sync_failure) == (1, 120, "closed")
     assert (made.path, made.jwks_path) == ("/auth", "/.well-known/jwks.json")
+    assert made.sessions is False
     assert (made.secrets, made.cookies, made.claims_for) == ((), None, None)
     cookies = Cookies()
     assert (cookies.access, cookies.access_same_site) == (False, "Strict")
@@ -409,6 +410,7 @@ FULL: dict[str, Any] = {
     "claims_for": "tests.settings.test_groups:claims_for",
     "client_id": "shop",
     "path": "/session",
+    "sessions": True,
     "metadata": False,
     "public_url": "https://shop.example/app",
     "access_lifetime": 300,
@@ -430,6 +432,7 @@ secret = ["%s", "%s"]
 claims_for = "tests.settings.test_groups:claims_for"
 client_id = "shop"
 path = "/session"
+sessions = true
 metadata = false
 public_url = "https://shop.example/app"
 access_lifetime = 300

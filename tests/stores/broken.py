@@ -8,7 +8,8 @@ from typing import Any
 
 from jwt_middleware.stores import END_BEFORE, Advanced, Cursor, Ended, Mark, Page
 from jwt_middleware.stores.memory import MemoryStore
-from jwt_middleware.testing.store_contract import RETENTION, Clock
+from jwt_middleware.testing import Clock
+from jwt_middleware.testing.store_contract import RETENTION
 from jwt_middleware.values.tokens import Grant, bare_grant
 
 
@@ -279,6 +280,14 @@ class LosesTheUseByARotation(Broken):
 class KeepsNoLabel(Broken):
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         return super().add(replace(grant, label=None), limit)
+
+
+class KeepsASubjectAlive(Broken):
+    """As with one key for all grants of a subject, that expires with the last."""
+
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        ends = [one.expires_at for one in self.grants(grant.subject)]
+        return super().add(replace(grant, expires_at=max(ends, default=grant.expires_at)), limit)
 
 
 class IgnoresTheHorizon(Broken):
@@ -575,6 +584,7 @@ FAULTS: dict[type[Broken], str] = {
     RecordsAReadAsAUse: "advance_to_the_same_generation_reads",
     LosesTheUseByARotation: "use_stays_whatever_comes_after",
     KeepsNoLabel: "what_a_login_brings_of_its_own_stays",
+    KeepsASubjectAlive: "each_grant_lasts_as_long_as_it_says",
     IgnoresTheHorizon: "ended_begins_with_the_horizon",
     EndsAgain: "end_is_for_ever",
     EndsAtUnknownTimes: "end_is_for_ever",

@@ -10,7 +10,8 @@ import pytest
 from jwt_middleware.stores import Advanced, Cursor, Ended, Mark
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.sqlite import SQLiteStore
-from jwt_middleware.testing.store_contract import CASES, Case, Clock, ContractBroken
+from jwt_middleware.testing import Clock
+from jwt_middleware.testing.store_contract import CASES, Case, ContractBroken
 from jwt_middleware.values.tokens import Grant
 from tests.stores.broken import FAULTS, Broken
 

@@ -16,7 +16,7 @@ from jwt_middleware.stores import PAGE, SHARDS, Ended, Mark
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore, feed, server_facts
 from jwt_middleware.stores.redis.rows import unpacked_mark
 from jwt_middleware.stores.redis.start_checks import RIGHTS_TO_SERVE
-from jwt_middleware.testing.store_contract import Clock
+from jwt_middleware.testing import Clock
 from tests.engines import redis as engines
 from tests.stores import RETENTION, new_grant
 from tests.stores.test_store_redis_faults import (

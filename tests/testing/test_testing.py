@@ -47,6 +47,7 @@ REASONS = {
     "RS-32": {"issued_in_future", "claim_malformed", "token_json"},
     "RS-33": {"issuer_not_trusted"},
     "RS-34": {"audience_not_ours", "claim_malformed"},
+    "RS-68": {"credentials_missing"},
     "RS-35": {"claim_missing", "claim_malformed"},
     "RS-36": {"claim_malformed"},
     "RS-38": {"claim_malformed"},

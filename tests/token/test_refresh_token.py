@@ -34,6 +34,7 @@ GRANTS = st.builds(
     rotated_at=st.just(0.0),
     created_at=st.just(0.0),
     expires_at=NUMBER,
+    idle_limit=st.none() | NUMBER,
 )
 
 
@@ -47,16 +48,18 @@ def test_a_token_as_we_write_it_is_recognized_as_what_any_reader_would_read(
     assert (read.grant_id, read.generation, read.jti) == (grant.id, grant.generation, jti)
     assert (read.client_id, read.scope, read.issued_at) == (grant.client_id, grant.scope, now)
     assert (read.bound_key, read.agent, exp) == (grant.bound_key, agent, grant.expires_at)
+    assert read.idle == grant.idle_limit
     if found is None:  # then the short way is none
         is_plain = re.fullmatch(r"[ !#-\[\]-~]*", grant.client_id)
-        assert not is_plain or max(grant.generation, now, grant.expires_at) >= 10**16
+        most = max(grant.generation, now, grant.expires_at, grant.idle_limit or 0)
+        assert not is_plain or most >= 10**16
     else:
         assert found == (read, exp)
 
 
 PLAIN = {
     "iss": ISSUER, "aud": ISSUER, "sid": "a", "gen": 7, "jti": "b", "client_id": "c",
-    "scope": "d", "iat": 8, "exp": 9, "agent": "ABCD", "cnf": {"jkt": "e"},
+    "scope": "d", "iat": 8, "exp": 9, "idle": 6, "agent": "ABCD", "cnf": {"jkt": "e"},
 }  # fmt: skip
 
 
@@ -91,6 +94,13 @@ def test_a_token_that_was_changed_anywhere_is_not_recognized(data: st.DataObject
     cut = data.draw(st.integers(0, 2))
     other = text[:at] + data.draw(st.text("aA0-_.=é ", max_size=2)) + text[at + cut :]
     assert other == text or refresh._recognize(other, KEYS) is None
+
+
+def test_an_idle_limit_that_is_no_whole_number_is_none() -> None:
+    for idle in ("5", 5.5, True, None):
+        text = seal(HEADER, json_octets(PLAIN | {"idle": idle}), KEYS.signer)
+        assert refresh._recognize(text, KEYS) is None
+        assert refresh.check(text, KEYS, now=0).idle is None
 
 
 def test_what_is_longer_than_any_token_is_not_looked_into() -> None:

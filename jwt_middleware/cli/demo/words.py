@@ -66,6 +66,11 @@ _IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     ),
     "revoked": ("calm", "Revoked", "{1} ended: {0.reason}."),
     "refused": ("warning", "Refused with {0.status}", "{0.method} {0.path}: {1}."),
+    "connection_ended": (
+        "calm",
+        "Connection ended",
+        "The {0.kind} at {0.path} was closed: {0.reason}.",
+    ),
     "store_failed": ("bad", "Store failed", "It can't {0.verb}: {0.detail}."),
     "store_back": ("good", "Store back", "After {0.seconds:.0f} s."),
     "store_notice": ("warning", "Store noticed", "It says: {0.notice}."),

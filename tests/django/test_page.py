@@ -1,0 +1,151 @@
+"""The page docs/django.md builds a project, which runs."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import free_port, wait_open
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "django.md"
+BLOCK = re.compile(r"^```(python no-run|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.py)(, at the end)?\n")
+SOCKETS = """
+import django
+from django.contrib.auth import get_user_model
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from mysite.asgi import application
+from jwt_middleware.django import jwt_issuer
+import mysite.pages
+from mysite.roles import claims_for
+
+client = TestClient(application)
+try:
+    client.websocket_connect("/chat").__enter__()
+except WebSocketDenialResponse as refused:
+    assert refused.status_code == 401
+else:
+    raise AssertionError("a socket without a token")
+user = get_user_model().objects.get(username="alice")
+token = jwt_issuer().issue(str(user.pk)).access_token
+assert claims_for(jwt_issuer().grants(str(user.pk))[0]) == {"roles": []}
+with client.websocket_connect("/chat", headers={"Authorization": f"Bearer {token}"}) as socket:
+    assert socket.receive_json() == {"hello": "alice"}
+"""
+
+
+class Project:
+    """A project that grows block by block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{
+                one: value
+                for one, value in os.environ.items()
+                if not one.startswith(("COV", "DJANGO_"))
+            },
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def write(self, text: str) -> None:
+        """Write a block into the file that its first line names."""
+        named = FILE.match(text)
+        assert named is not None, text
+        path = self.folder / named[1]
+        before = path.read_text("utf-8") if named[2] else ""
+        path.write_text(before + "\n" + text, "utf-8")
+
+    def run(self, line: str) -> str:
+        """Run a line of a shell; return what it printed."""
+        done = subprocess.run(
+            line, shell=True, cwd=self.folder, env=self.environment, capture_output=True,
+            text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def told(self, lines: list[str], port: int) -> list[Any]:
+        """Send the requests of a block one after the other; return the answers' contents."""
+        found: list[Any] = []
+        known = {"ACCESS": "access_token", "REFRESH": "refresh_token"}
+        for shown in lines:
+            line = shown
+            for word, member in known.items():
+                newest = next((one[member] for one in reversed(found) if member in one), "")
+                line = line.replace(word, newest)
+            _, *rest = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{port}"))
+            text = self.run(shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), *rest]))
+            assert text.startswith("HTTP/1.1 200 "), text
+            body = text.partition("\n\n")[2]
+            found.append(json.loads(body) if body else {})
+        return found
+
+
+def blocks() -> Iterator[tuple[str, str]]:
+    for kind, text in BLOCK.findall(PAGE.read_text("utf-8")):
+        yield kind.partition(" ")[0], text
+
+
+@pytest.fixture
+def server() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Give a list for processes, and end them."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for one in processes:
+        one.terminate()
+        one.wait()
+
+
+def test_the_page_builds_a_project_that_runs(
+    tmp_path: Path, server: list[subprocess.Popen[bytes]]
+) -> None:
+    project, port = Project(tmp_path), free_port()
+    for kind, text in blocks():
+        if kind == "python":
+            project.write(text)
+            continue
+        lines = text.splitlines()
+        if lines[0].startswith("curl"):
+            login, me, fresh, gone = project.told(lines, port)
+            assert me == {"name": "alice", "scope": "write"}
+            assert fresh["access_token"] != login["access_token"]
+            assert gone == {}
+            continue
+        for line in lines:
+            if line.startswith("pip install "):
+                continue
+            if not line.endswith("runserver"):
+                project.run(line)
+                continue
+            log = tmp_path / "log"
+            with log.open("wb") as said:
+                command = [
+                    sys.executable,
+                    "manage.py",
+                    "runserver",
+                    "--noreload",
+                    f"127.0.0.1:{port}",
+                ]
+                process = subprocess.Popen(
+                    command, cwd=tmp_path, env=project.environment, stdout=said, stderr=said
+                )
+            server.append(process)
+            wait_open(port, process, log)
+    assert "no issues" in project.run("python manage.py check --fail-level WARNING")
+    (tmp_path / "sockets.py").write_text(SOCKETS, "utf-8")
+    project.run("python sockets.py")
+    # Without the door the check fails.
+    settings = tmp_path / "mysite" / "asgi.py"
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("JWTAuthMiddleware(URLRouter(", "(URLRouter("), "utf-8")
+    assert "jwt_middleware.E005" in project.run("python manage.py check 2>&1 || true")
