@@ -386,9 +386,13 @@ def test_a_verb_is_one_round_trip(kind: str, postgres_url: str, schema: str) -> 
         grant = new_grant(time.time())
         store.check()
         assert proxy.trips < 20, "to connect, to make the schema, and to look at it"
-        before = proxy.trips
-        store.check()
-        assert proxy.trips - before < 10, "what is far away isn't asked for each right"
+        # The pool's own worker may connect meanwhile: it doesn't each time.
+        again = []
+        for _ in range(3):
+            before = proxy.trips
+            store.check()
+            again.append(proxy.trips - before)
+        assert min(again) < 10, "what is far away isn't asked for each right"
         store.add(grant, 100)
         calls: list[tuple[str, tuple[Any, ...]]] = [
             ("add", (new_grant(time.time()), 1)),
@@ -413,7 +417,7 @@ def test_a_verb_is_one_round_trip(kind: str, postgres_url: str, schema: str) -> 
             before = proxy.trips
             getattr(store, verb)(*args)
             assert proxy.trips == before + 1, (verb, args)
-        assert proxy.connections == 4, "two of checks, one of the pool, that of `ended`"
+        assert proxy.connections == 6, "four of checks, one of the pool, that of `ended`"
         store.close() if kind == "sync" else store.aclose()
         loop.close()
 
