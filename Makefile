@@ -91,43 +91,17 @@ $(NODE)/node_modules/.stamp: $(NODE)/package-lock.json
 	@if command -v npm >/dev/null; then cd $(NODE) && npm ci --silent --ignore-scripts; else rmdir $(@D); fi
 	@if test -d $(@D); then touch $@; fi
 
-# Clients that other people wrote, in an environment and a folder of their own: the long tests ask for them.
-LIBRARIES := .venv-libraries
-libraries: $(LIBRARIES)/.stamp tests/libraries/node_modules/.stamp
+# What other people wrote, each kind in an environment and a folder of its own: clients, issuers, and libraries that
+# verify tokens. The long tests ask for them.
+libraries issuers readers: %: .venv-%/.stamp tests/%/node_modules/.stamp
 
-$(LIBRARIES)/.stamp: requirements/libraries.txt | $(UV)
-	@test -x $(LIBRARIES)/bin/python || $(PYTHON) -m venv --without-pip $(LIBRARIES)
-	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(LIBRARIES)/bin/python requirements/libraries.txt
+.venv-libraries/.stamp .venv-issuers/.stamp .venv-readers/.stamp: .venv-%/.stamp: requirements/%.txt | $(UV)
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv --without-pip .venv-$*
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python .venv-$*/bin/python requirements/$*.txt
 	@touch $@
 
-tests/libraries/node_modules/.stamp: tests/libraries/package-lock.json
-	cd tests/libraries && npm ci --silent --ignore-scripts
-	@touch $@
-
-# Issuers that other people wrote, likewise.
-ISSUERS := .venv-issuers
-issuers: $(ISSUERS)/.stamp tests/issuers/node_modules/.stamp
-
-$(ISSUERS)/.stamp: requirements/issuers.txt | $(UV)
-	@test -x $(ISSUERS)/bin/python || $(PYTHON) -m venv --without-pip $(ISSUERS)
-	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(ISSUERS)/bin/python requirements/issuers.txt
-	@touch $@
-
-tests/issuers/node_modules/.stamp: tests/issuers/package-lock.json
-	cd tests/issuers && npm ci --silent --ignore-scripts
-	@touch $@
-
-# Libraries that verify tokens: the long tests of docs/readers.md ask for them.
-READERS := .venv-readers
-readers: $(READERS)/.stamp tests/readers/node_modules/.stamp
-
-$(READERS)/.stamp: requirements/readers.txt | $(UV)
-	@test -x $(READERS)/bin/python || $(PYTHON) -m venv --without-pip $(READERS)
-	$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(READERS)/bin/python requirements/readers.txt
-	@touch $@
-
-tests/readers/node_modules/.stamp: tests/readers/package-lock.json
-	cd tests/readers && npm ci --silent --ignore-scripts
+tests/%/node_modules/.stamp: tests/%/package-lock.json
+	cd tests/$* && npm ci --silent --ignore-scripts
 	@touch $@
 
 # Compiled here, so it wants a compiler, and the headers of the same Python as the tests.

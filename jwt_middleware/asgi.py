@@ -49,18 +49,18 @@ class JWTMiddleware:
         check_kind(app, takes=3)
         check_root(app)
         self.app = app
-        self.runtime = self._runtime = Runtime.of(settings)
-        self._core = self._runtime.core(asynchronous=True)
+        self.runtime = Runtime.of(settings)
+        self._core = self.runtime.core(asynchronous=True)
         self._warm = self._core.warm
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
-        self._current = self._runtime.current
-        connections = self._connections = self._runtime.open_connections()
+        self._current = self.runtime.current
+        connections = self._connections = self.runtime.open_connections()
         self._running_loop, self._current_task = connections.running_loop, connections.current_task
         connections.mark_as_async(_send_watched)
         self._takes_subprotocol = settings.websockets.subprotocol
-        self._is_asked_again = self._runtime.check_workers()
-        self._runtime.check_place()
+        self._is_asked_again = self.runtime.check_workers()
+        self.runtime.check_place()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Exceptions of the application pass unchanged."""
@@ -130,28 +130,28 @@ class JWTMiddleware:
         step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
         if step is None:
             return None
-        self._runtime.tell(step.events)
+        self.runtime.tell(step.events)
         return step.response
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, error: OAuthError) -> None:
         """Answer a connection that can't be served, though its token is good."""
         reply = self._core.refuse(_ASGIRequest(scope, receive), error)
-        self._runtime.tell(reply.events)
+        self.runtime.tell(reply.events)
         await _answer(scope, receive, send, reply.response)
 
     async def _decided(self, scope: Scope, receive: Receive, send: Send) -> Forward | None:
         """Let the core decide. None: the request, or the lifespan, has been served."""
         if scope["type"] == "lifespan":
             await _check_asyncio(receive, send)
-            if self._runtime.store is not None or self._is_asked_again:
-                receive, send = _watched(self._runtime, receive, send)
+            if self.runtime.store is not None or self._is_asked_again:
+                receive, send = _watched(self.runtime, receive, send)
             await self.app(scope, receive, send)
             return None
         request = _ASGIRequest(scope, receive)
-        step = await arun(self._core.decide(request), self._runtime.carry)
+        step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
             return step
-        self._runtime.tell(step.events)
+        self.runtime.tell(step.events)
         if not request.is_body_asked_for:
             await AsyncBody(receive).drain(request, step.response.status)
         if step.close_code is not None:

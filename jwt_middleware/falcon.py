@@ -10,20 +10,18 @@ class Orders:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any
 
 from falcon import HTTPStatus
 
-from .process.view_rules import RULE, refusal, view_rule
+from .process.view_rules import View, beside, by_kind, refusal, view_rule
 from .request.routes import RouteRule
 from .values.arrays import Several
 
 
 def require(
     *, scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[View], View]:
     """Refuse a request before its responder is called, as the middleware would (RFC 6750 s3.1).
 
     The rule of the route (`Settings.routes`) holds, too.
@@ -38,18 +36,10 @@ def require(
         RuntimeError: at a request, where no middleware of ours is around the application.
 
     """
-    rule = view_rule(scope, max_age, acr_values)
-
-    def beside(responder: Callable[..., Any]) -> Callable[..., Any]:
-        make = _awaited if iscoroutinefunction(responder) else _plain
-        checked = wraps(responder)(make(responder, rule))
-        setattr(checked, RULE, rule)
-        return checked
-
-    return beside
+    return beside(view_rule(scope, max_age, acr_values), by_kind(_plain, _awaited))
 
 
-def _plain(responder: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]:
+def _plain(responder: View, rule: RouteRule) -> View:
     def checked(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
         _check(req.env, rule)
         return responder(self, req, *args, **kwargs)
@@ -57,7 +47,7 @@ def _plain(responder: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]
     return checked
 
 
-def _awaited(responder: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]:
+def _awaited(responder: View, rule: RouteRule) -> View:
     async def checked(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
         _check(req.scope, rule)
         return await responder(self, req, *args, **kwargs)

@@ -10,18 +10,18 @@ def order(): ...
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from flask import Response, current_app, request
 
-from .process.view_rules import RULE, refusal, view_rule
+from .process.view_rules import View, beside, refusal, view_rule
+from .request.routes import RouteRule
 from .values.arrays import Several
 
 
 def require(
     *, scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[View], View]:
     """Refuse a request before its view is called, as the middleware would (RFC 6750 s3.1).
 
     The rule of the route (`Settings.routes`) holds, too. On a public route no token is read, so
@@ -37,17 +37,14 @@ def require(
         RuntimeError: at a request, where no middleware of ours is around the application.
 
     """
-    rule = view_rule(scope, max_age, acr_values)
+    return beside(view_rule(scope, max_age, acr_values), _plain)
 
-    def beside(view: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(view)
-        def checked(*args: Any, **kwargs: Any) -> Any:
-            refused = refusal(request.environ, rule)
-            if refused is not None:
-                return Response(refused.body, refused.status, list(refused.headers))
-            return current_app.ensure_sync(view)(*args, **kwargs)
 
-        setattr(checked, RULE, rule)
-        return checked
+def _plain(view: View, rule: RouteRule) -> View:
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        refused = refusal(request.environ, rule)
+        if refused is not None:
+            return Response(refused.body, refused.status, list(refused.headers))
+        return current_app.ensure_sync(view)(*args, **kwargs)
 
-    return beside
+    return checked

@@ -9,19 +9,19 @@ async def order(): ...
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Callable
 from typing import Any
 
 from quart import Response, current_app, has_websocket_context, request, websocket
 
-from .process.view_rules import RULE, refusal, view_rule
+from .process.view_rules import View, beside, refusal, view_rule
+from .request.routes import RouteRule
 from .values.arrays import Several
 
 
 def require(
     *, scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Awaitable[Any]]]:
+) -> Callable[[View], View]:
     """Refuse a request, or a WebSocket's handshake, before its view is called.
 
     The rule of the route (`Settings.routes`) holds, too.
@@ -36,19 +36,16 @@ def require(
         RuntimeError: at a request, where no middleware of ours is around the application.
 
     """
-    rule = view_rule(scope, max_age, acr_values)
+    return beside(view_rule(scope, max_age, acr_values), _awaited)
 
-    def beside(view: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-        @wraps(view)
-        async def checked(*args: Any, **kwargs: Any) -> Any:
-            asked: Any = websocket if has_websocket_context() else request
-            refused = refusal(asked.scope, rule)
-            if refused is not None:
-                # An answer to a handshake that wasn't accepted refuses it.
-                return Response(refused.body, refused.status, dict(refused.headers))
-            return await current_app.ensure_async(view)(*args, **kwargs)
 
-        setattr(checked, RULE, rule)
-        return checked
+def _awaited(view: View, rule: RouteRule) -> View:
+    async def checked(*args: Any, **kwargs: Any) -> Any:
+        asked: Any = websocket if has_websocket_context() else request
+        refused = refusal(asked.scope, rule)
+        if refused is not None:
+            # An answer to a handshake that wasn't accepted refuses it.
+            return Response(refused.body, refused.status, dict(refused.headers))
+        return await current_app.ensure_async(view)(*args, **kwargs)
 
-    return beside
+    return checked

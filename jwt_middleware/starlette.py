@@ -11,15 +11,13 @@ For FastAPI see `jwt_middleware.fastapi`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from .process.view_rules import RULE, refusal, view_rule
+from .process.view_rules import View, beside, by_kind, refusal, view_rule
 from .request.routes import RouteRule
 from .values import requests
 from .values.arrays import Several
@@ -29,7 +27,7 @@ DENIAL = "websocket.http.response"  # the server can answer a handshake like a r
 
 def require(
     *, scope: str = "", max_age: int | None = None, acr_values: Several[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[View], View]:
     """Refuse a request, or a WebSocket's handshake, before its endpoint is called.
 
     For functions, and for methods of an `HTTPEndpoint`. The rule of the route (`Settings.routes`)
@@ -46,19 +44,10 @@ def require(
         TypeError: at a request, where the endpoint isn't given the request.
 
     """
-    rule = view_rule(scope, max_age, acr_values)
-
-    def beside(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        # Starlette runs a plain function in a thread, and awaits a coroutine function.
-        make = _awaited if iscoroutinefunction(endpoint) else _plain
-        checked = wraps(endpoint)(make(endpoint, rule))
-        setattr(checked, RULE, rule)
-        return checked
-
-    return beside
+    return beside(view_rule(scope, max_age, acr_values), by_kind(_plain, _awaited))
 
 
-def _plain(endpoint: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]:
+def _plain(endpoint: View, rule: RouteRule) -> View:
     def checked(*args: Any, **kwargs: Any) -> Any:
         refused = refusal(_connection(args, kwargs).scope, rule)
         return endpoint(*args, **kwargs) if refused is None else _answer(refused)
@@ -66,7 +55,7 @@ def _plain(endpoint: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]:
     return checked
 
 
-def _awaited(endpoint: Callable[..., Any], rule: RouteRule) -> Callable[..., Any]:
+def _awaited(endpoint: View, rule: RouteRule) -> View:
     async def checked(*args: Any, **kwargs: Any) -> Any:
         connection = _connection(args, kwargs)
         refused = refusal(connection.scope, rule)

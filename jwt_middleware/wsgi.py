@@ -45,17 +45,17 @@ class JWTMiddleware:
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         check_kind(app, takes=2)
         self.app = app
-        self.runtime = self._runtime = Runtime.of(settings)
-        self._core = self._runtime.core(asynchronous=False)
+        self.runtime = Runtime.of(settings)
+        self._core = self.runtime.core(asynchronous=False)
         self._warm = self._core.warm
         jars = self._core.jars
         self._inside = app if jars is None else partial(_without_cookies, app, jars)
-        self._current = self._runtime.current
+        self._current = self.runtime.current
         try:
-            self._runtime.check_workers()
-            self._runtime.check()
+            self.runtime.check_workers()
+            self.runtime.check()
         except BaseException:
-            self._runtime.close()
+            self.runtime.close()
             raise
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -70,7 +70,7 @@ class JWTMiddleware:
             request = _WSGIRequest(environ)
             answer = run(self._core.decide(request))
             if isinstance(answer, Reply):
-                self._runtime.tell(answer.events)
+                self.runtime.tell(answer.events)
                 response = answer.response
                 if not request.is_body_asked_for:
                     Body(environ).drain(request, response.status)
@@ -117,7 +117,7 @@ class JWTMiddleware:
         step = self._core.refuse_view(request, found["jwt_middleware.token"], rule, held)
         if step is None:
             return None
-        self._runtime.tell(step.events)
+        self.runtime.tell(step.events)
         return step.response
 
     def watch(
@@ -127,7 +127,7 @@ class JWTMiddleware:
         path = _path(raw)
         if self._core.keeps(method, path):
             return None
-        return Watch(self._runtime, self._core, entry, path, fields).look
+        return Watch(self.runtime, self._core, entry, path, fields).look
 
 
 def is_current(token: AccessToken, settings: Settings) -> bool:

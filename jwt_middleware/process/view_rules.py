@@ -6,8 +6,10 @@ returns: the very answer that the middleware would give.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable, MutableMapping
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, Protocol, TypeAlias
 
 from ..request.route import Route
 from ..request.routes import RouteRule
@@ -19,6 +21,10 @@ from .runtime import Runtime
 # Where a middleware says who it is, and for which path it has decided.
 DOOR = "jwt_middleware.door"
 RULE = "jwt_middleware_rule"  # the attribute by which `jwt-middleware check` finds a view's rule
+
+View: TypeAlias = Callable[..., Any]
+# Takes a view and its rule; returns what checks a request, then calls the view.
+Checked: TypeAlias = Callable[[View, RouteRule], View]
 
 
 class Door(Protocol):
@@ -60,3 +66,19 @@ def refusal(found: MutableMapping[str, Any], rule: RouteRule) -> Response | None
             "put it there (asgi.JWTMiddleware or wsgi.JWTMiddleware)"
         )
     return passed[0].refusal(found, rule)
+
+
+def beside(rule: RouteRule, checked: Checked) -> Callable[[View], View]:
+    """Return the decorator that puts a rule beside a view."""
+
+    def decorate(view: View) -> View:
+        found = wraps(view)(checked(view, rule))
+        setattr(found, RULE, rule)
+        return found
+
+    return decorate
+
+
+def by_kind(plain: Checked, awaited: Checked) -> Checked:
+    """Return `awaited` for coroutine functions and `plain` for others, as frameworks call them."""
+    return lambda view, rule: (awaited if iscoroutinefunction(view) else plain)(view, rule)

@@ -262,7 +262,7 @@ def test_both_doors_share_the_runtime_of_their_settings() -> None:
         ASGIMiddleware(inside, settings),
         WSGIMiddleware(lambda environ, start_response: [], settings),
     )
-    assert {id(door._runtime) for door in doors} == {id(Runtime.of(settings))}
+    assert {id(door.runtime) for door in doors} == {id(Runtime.of(settings))}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ What we call public is routed to the endpoint that the rule names, or nowhere. W
 to an endpoint that a scope rule names is refused without that scope.
 """
 
-import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -155,23 +154,8 @@ def flask(*, guarded: bool) -> Call:
 
     def call(method: str, path: bytes, root: str, token: str | None) -> Served:
         reached.clear()
-        statuses: list[int] = []
-        environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": root.lstrip("!"),
-            "PATH_INFO": path.decode("latin-1"),
-            "SERVER_NAME": "api.example",
-            "SERVER_PORT": "443",
-            "HTTP_HOST": "x/login?",
-            "HTTP_X_HTTP_METHOD_OVERRIDE": "GET",
-            "wsgi.url_scheme": "https",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": io.StringIO(),
-        }
-        if token:
-            environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-        list(app(environ, lambda status, headers, exc_info=None: statuses.append(int(status[:3]))))
-        return statuses[0], reached[0] if reached else None
+        status = routed.WSGI().call(app, method, path, root, token)
+        return status, reached[0] if reached else None
 
     return call
 
