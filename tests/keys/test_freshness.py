@@ -51,6 +51,7 @@ class Machine(RuleBasedStateMachine):
         self.asked_at = -inf  # for the sake of an unknown kid, or otherwise
         self.generation = 0
         self.is_child = False  # of a process that was fetching
+        self.is_put_off = False  # the last fetch found no place: the next request tries again
 
     @initialize(
         stale=st.sampled_from((0, 60, 3600)),
@@ -93,9 +94,9 @@ class Machine(RuleBasedStateMachine):
             if plan == "start":
                 assert self.good is not None
                 is_time = now >= self.good[0] + (self.good[1] - self.good[0]) * 0.75
-                assert is_time or self.failures or self.is_child
+                assert is_time or self.failures or self.is_child or self.is_put_off
             self.flight = self.asked_at = now
-            self.is_child = False
+            self.is_child = self.is_put_off = False
         if plan == "join":
             assert self.flight is not None
             assert not self.failures, "nobody waits beside who tries"
@@ -122,10 +123,9 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def put_off(self) -> None:
         """It has found no place: that costs the shortest back-off, and is no failure."""
-        self.lose()
-        if self.flight is None:
-            return
-        self.flight = None
+        if self.fresh.is_lost(self.now):
+            return  # that one counts as failed, which the next request notes
+        self.flight, self.is_put_off = None, True
         self.asked_at, self.rests_until = -inf, self.now + FETCH_BACK_OFF[0]
         self.fresh.put_off(self.now)
 
@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
         self.fresh = Freshness(self.limits, stands_alone=self.alone)
         self.good, self.flight, self.failures = None, None, 0
         self.rests_until = self.asked_at = -inf
-        self.generation, self.is_child = 0, False
+        self.generation, self.is_child, self.is_put_off = 0, False, False
 
     @invariant()
     def gone_keys_serve_nobody(self) -> None:
