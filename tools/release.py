@@ -46,7 +46,7 @@ def tracked(into: Path, root: Path = ROOT) -> None:
     for name in filter(None, git("ls-files", "-z", root=root).split("\0")):
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, target)
+        shutil.copy(root / name, target)  # programs stay programs
 
 
 def build(source: Path, into: Path, epoch: str) -> tuple[Path, Path]:
