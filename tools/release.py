@@ -125,7 +125,7 @@ def faults(tag: str, root: Path = ROOT) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("dist", "sbom"):
         verbs.add_parser(verb).add_argument("--into", type=Path, default=ROOT / "dist")

@@ -47,7 +47,8 @@ class Client:
         return True
 
 
-USER, CLIENT = SimpleNamespace(get_user_id=lambda: "alice"), Client()
+USER: Any = SimpleNamespace(get_user_id=lambda: "alice")
+CLIENT: Any = Client()
 
 
 class Token:
@@ -74,14 +75,14 @@ class Refreshing(grants.RefreshTokenGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = ("none",)
     INCLUDE_NEW_REFRESH_TOKEN = True
 
-    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
+    def authenticate_refresh_token(self, refresh_token: str) -> Any:
         token = TOKENS.get(refresh_token)
         return None if token is None or token.revoked else token
 
-    def authenticate_user(self, refresh_token: Token) -> Any:
+    def authenticate_user(self, refresh_token: Any) -> Any:
         return USER
 
-    def revoke_old_credential(self, refresh_token: Token) -> None:
+    def revoke_old_credential(self, refresh_token: Any) -> None:
         refresh_token.revoked = True
 
 
@@ -105,7 +106,7 @@ def application() -> Any:
         if "refresh_token" in token:
             TOKENS[token["refresh_token"]] = Token()
 
-    server = AuthorizationServer(app, query_client=lambda client_id: CLIENT, save_token=save)
+    server: Any = AuthorizationServer(app, query_client=lambda client_id: CLIENT, save_token=save)
     generator = Generator(
         ISSUER, alg="ES256", refresh_token_generator=lambda *a, **k: secrets.token_urlsafe()
     )

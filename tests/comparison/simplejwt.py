@@ -49,7 +49,7 @@ def main() -> None:
 
     call_command("migrate", verbosity=0)
     User.objects.create_user("alice", password="pw")
-    client = APIClient()
+    client: Any = APIClient()
 
     def login() -> Any:
         return client.post("/login", {"username": "alice", "password": "pw"}).json()
@@ -85,7 +85,7 @@ def main() -> None:
         "djangorestframework-simplejwt",
         {
             rows.TYP: f"`{jwt.get_unverified_header(tokens['access'])['typ']}`",
-            rows.ALG: api_settings.ALGORITHM,
+            rows.ALG: str(api_settings.ALGORITHM),
             rows.WEAK: rows.warned(weak),
             rows.CONFUSED: f"{confused}, by the claim `token_type`",
             rows.RENEWED: "no; with `ROTATE_REFRESH_TOKENS` yes",

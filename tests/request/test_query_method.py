@@ -107,10 +107,10 @@ def test_a_cookie_alone_is_not_enough(page: tuple[tuple[str, str], ...], site: W
 def test_our_endpoints_do_not_know_it(path: str, site: World) -> None:
     answer = site.send("QUERY", path, body=b"x", headers=[("Content-Length", "1")])
     assert answer.status == 405
-    assert "QUERY" not in answer.header("allow")
+    assert "QUERY" not in (answer.header("allow") or "")
     asked = (("Origin", SHOP), ("Access-Control-Request-Method", "QUERY"))
-    allowed = site.send("OPTIONS", path, headers=asked).header("access-control-allow-methods")
-    assert "QUERY" not in allowed
+    preflight = site.send("OPTIONS", path, headers=asked)
+    assert "QUERY" not in (preflight.header("access-control-allow-methods") or "")
 
 
 # --- with its content, through frameworks
