@@ -16,7 +16,7 @@ CODE := $(wildcard jwt_middleware tests examples benchmarks tools)
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite django one-django own-django libraries issuers readers uwsgi matrix setup format map lock clean bench bench-gate
+.PHONY: help demo test check long suite django one-django own-django libraries issuers readers uwsgi matrix setup format map lock dist sbom tag clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -176,6 +176,15 @@ lock: $(UV)  ## remake requirements/*.txt from pyproject.toml
 	$(subst 3.11,3.12,$(COMPILE)) requirements/django-newest.txt --group django-newest
 	$(COMPILE) requirements/django-source.txt --group django-source
 	$(COMPILE) requirements/uv.txt --group uv
+
+dist: $(STAMP)  ## build and check the sdist and the wheel of the last commit: the same octets every time
+	@$(BIN)/python -m tools.release dist
+
+sbom: $(STAMP)  ## write dist/sbom.cdx.json: all that is needed at run time, in CycloneDX
+	@$(BIN)/python -m tools.release sbom
+
+tag: $(STAMP)  ## check that TAG=v1.2.3 is signed, and names the version of this commit
+	@$(BIN)/python -m tools.release tag $(TAG)
 
 clean:  ## remove the environments and all that the tools leave
 	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/swagger/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist

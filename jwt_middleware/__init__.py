@@ -52,7 +52,7 @@ __all__ = [
     "profiles",
     "required_token",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from .issuer import Issuer

@@ -19,7 +19,9 @@ from ..values.tokens import Held
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them
 _JOINED = re.compile(r"(?s),[ \t]*[!#-'*+\-.0-9A-Z^-z|~]+=.*")  # a token of RFC 9110 s5.6.2 and "="
-SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))  # RFC 9110 s9.2.1, without TRACE
+# RFC 9110 s9.2.1, without TRACE; and without QUERY (RFC 10008), which code that is older than it
+# takes for a change: where it asks "is it a GET?", all else saves something.
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
