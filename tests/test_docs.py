@@ -104,9 +104,8 @@ class Reader:
 
     def check(self, block: Block) -> None:
         """Run what readers don't see: it knows the module's names, and the module none of its."""
-        known = {**self.unseen, **self.module.__dict__}
-        exec(block.code(self.page), known)
-        self.unseen = known
+        self.unseen.update(self.module.__dict__)
+        exec(block.code(self.page), self.unseen)
 
     def close(self) -> None:
         for one in [*self.module.__dict__.values(), *self.unseen.values()]:
