@@ -29,6 +29,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+import time_machine
 
 from jwt_middleware import KeySet, Settings
 from jwt_middleware.cli.__main__ import _parser
@@ -111,6 +112,8 @@ class Reader:
         for one in [*self.module.__dict__.values(), *self.unseen.values()]:
             if isinstance(one, Settings):
                 one.close()
+            if isinstance(one, time_machine.travel):
+                one.stop()
 
 
 @pytest.fixture
