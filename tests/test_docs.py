@@ -32,7 +32,7 @@ import pytest
 import time_machine
 
 from jwt_middleware import KeySet, Settings
-from jwt_middleware.cli.__main__ import _parser
+from jwt_middleware.cli.__main__ import _parser, main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -103,6 +103,12 @@ class Reader:
             self.files.append(named[1])
         exec(block.code(self.page), self.module.__dict__)
 
+    def enter(self, block: Block) -> None:
+        """Make the keys that a shell's lines make."""
+        for words in commands(block.text):
+            if words[:2] == ["keys", "new"]:
+                assert main(words) == 0
+
     def check(self, block: Block) -> None:
         """Run what readers don't see: it knows the module's names, and the module none of its."""
         self.unseen.update(self.module.__dict__)
@@ -134,7 +140,9 @@ def reader(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 @pytest.mark.parametrize("page", of("python"))
 def test_the_blocks_run_as_shown(page: Path, reader: Reader) -> None:
     for block in blocks(page.read_text("utf-8")):
-        if block.language == "python" and block.runs:
+        if block.language == "sh":
+            reader.enter(block)
+        elif block.language == "python" and block.runs:
             reader.paste(block)
         elif block.language == "setup" and page in NOT_YET:
             exec(block.code(page), reader.module.__dict__)
@@ -148,7 +156,9 @@ def test_the_blocks_run_as_shown(page: Path, reader: Reader) -> None:
 @pytest.mark.parametrize("page", of("test"))
 def test_the_blocks_do_what_the_page_says(page: Path, reader: Reader) -> None:
     for block in blocks(page.read_text("utf-8")):
-        if block.language == "python" and block.runs:
+        if block.language == "sh":
+            reader.enter(block)
+        elif block.language == "python" and block.runs:
             reader.paste(block)
         elif block.language == "test":
             reader.check(block)
