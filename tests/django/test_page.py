@@ -16,7 +16,7 @@ from tests.processes import free_port, wait_open
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "django.md"
-BLOCK = re.compile(r"^```(python no-run|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)(, at the end)?\n")
 SOCKETS = """
 import django
@@ -93,7 +93,7 @@ class Project:
 
 def blocks() -> Iterator[tuple[str, str]]:
     for kind, text in BLOCK.findall(PAGE.read_text("utf-8")):
-        yield kind.partition(" ")[0], text
+        yield kind, text
 
 
 @pytest.fixture
