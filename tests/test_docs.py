@@ -37,7 +37,10 @@ from jwt_middleware.cli.__main__ import _parser, main
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = sorted([README, *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")])
-PROJECTS = {"docs/django.md": "tests/django/test_page.py"}
+PROJECTS = {
+    "docs/django.md": "tests/django/test_page.py",
+    "docs/tutorial.md": "tests/e2e/test_tutorial.py",
+}
 # The only page whose blocks may still use what a hidden `<!-- setup` defines.
 NOT_YET = {README}
 
@@ -262,11 +265,19 @@ def test_variables_are_settings(page: Path) -> None:
                 Settings.from_env({f"JWT_MIDDLEWARE_{one}": rest[one] for one in rest} | told)
 
 
+def documents(text: str) -> Iterator[Any]:
+    """Yield each JSON document of a text that has one behind the other."""
+    while text := text.lstrip():
+        found, end = json.JSONDecoder().raw_decode(text)
+        yield found
+        text = text[end:]
+
+
 @pytest.mark.parametrize("page", of("json"))
 def test_json_is_json(page: Path) -> None:
     for block in blocks(page.read_text("utf-8")):
         if block.language == "json":
-            json.loads(block.text)
+            assert list(documents(block.text))
 
 
 def commands(text: str) -> Iterator[list[str]]:

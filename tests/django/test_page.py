@@ -84,7 +84,9 @@ class Project:
                 newest = next((one[member] for one in reversed(found) if member in one), "")
                 line = line.replace(word, newest)
             _, *rest = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{port}"))
-            text = self.run(shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), *rest]))
+            text = self.run(
+                shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), "-i", *rest])
+            )
             assert text.startswith("HTTP/1.1 200 "), text
             body = text.partition("\n\n")[2]
             found.append(json.loads(body) if body else {})
