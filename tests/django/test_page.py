@@ -94,8 +94,7 @@ class Project:
 
 
 def blocks() -> Iterator[tuple[str, str]]:
-    for kind, text in BLOCK.findall(PAGE.read_text("utf-8")):
-        yield kind, text
+    yield from BLOCK.findall(PAGE.read_text("utf-8"))
 
 
 @pytest.fixture
