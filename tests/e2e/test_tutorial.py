@@ -110,7 +110,7 @@ class Reader:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=10 * PATIENCE,
         )
         assert (done.returncode, done.stderr) == (0, ""), (text, done, self.log.read_text("utf-8"))
         self.defined += "".join(f"{line}\n" for line in lines if DEFINES.match(line))
