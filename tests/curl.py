@@ -12,8 +12,9 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 def main(arguments: list[str]) -> None:
-    """Send one request, and print the answer as `curl -i` does."""
+    """Send one request, and print the answer's body, with -i the whole of it."""
     url, headers, bodies, jar, keep = "", dict[str, str](), list[str](), "", ""
+    whole = False
     rest = iter(arguments)
     for one in rest:
         match one:
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> None:
             case "-c":
                 keep = next(rest)
             case "-i":
+                whole = True
+            case "-s":
                 pass
             case _:
                 url = one
@@ -41,7 +44,8 @@ def main(arguments: list[str]) -> None:
     answer = connection.getresponse()
     fields = (f"{name}: {value}" for name, value in answer.getheaders())
     first = f"HTTP/1.1 {answer.status} {answer.reason}"
-    sys.stdout.write("\n".join((first, *fields, "", answer.read().decode())))
+    head = "\n".join((first, *fields, "", "")) if whole else ""
+    sys.stdout.write(head + answer.read().decode())
     if keep:
         known = {one["name"]: one for one in cookies(jar)} if jar else {}
         known |= {one["name"]: one for one in map(parsed, answer.msg.get_all("Set-Cookie", []))}

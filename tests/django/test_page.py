@@ -16,7 +16,7 @@ from tests.processes import free_port, wait_open
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "django.md"
-BLOCK = re.compile(r"^```(python no-run|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.py)(, at the end)?\n")
 SOCKETS = """
 import django
@@ -84,7 +84,9 @@ class Project:
                 newest = next((one[member] for one in reversed(found) if member in one), "")
                 line = line.replace(word, newest)
             _, *rest = shlex.split(line.replace("localhost:8000", f"127.0.0.1:{port}"))
-            text = self.run(shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), *rest]))
+            text = self.run(
+                shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), "-i", *rest])
+            )
             assert text.startswith("HTTP/1.1 200 "), text
             body = text.partition("\n\n")[2]
             found.append(json.loads(body) if body else {})
@@ -92,8 +94,7 @@ class Project:
 
 
 def blocks() -> Iterator[tuple[str, str]]:
-    for kind, text in BLOCK.findall(PAGE.read_text("utf-8")):
-        yield kind.partition(" ")[0], text
+    yield from BLOCK.findall(PAGE.read_text("utf-8"))
 
 
 @pytest.fixture

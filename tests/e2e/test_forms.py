@@ -23,7 +23,7 @@ from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.values import events
 from tests import serving
 from tests.rules import accepts, refuses
-from tests.test_docs import BLOCK, ROOT
+from tests.test_docs import ROOT, blocks
 
 from .browsing import SWITCHES, Clock, chromium, cookies, listening
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
 PAGE = (ROOT / "docs" / "pages.md").read_text("utf-8")
-SHOWN = [one["shown"] for one in BLOCK.finditer(PAGE) if one["shown"] is not None]
+SHOWN = [one.text for one in blocks(PAGE) if one.language == "python"]
 FRAMEWORKS = {"flask": 1, "starlette": 2}  # the blocks' numbers
 WORKER = b"""self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(clients.claim()));
@@ -165,7 +165,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             found = Site(url, f"http://localhost:{far.server_port}", module, clock, told)
             sites.append(found)
             watched = watched_by_wsgi if request.param == "flask" else watched_by_asgi
-            return watched(found, module.app)
+            return watched(found, module.app if request.param == "flask" else module.site)
 
         if request.param == "flask":
             server = stack.enter_context(DemoServer("127.0.0.1", 0))
