@@ -41,8 +41,6 @@ PROJECTS = {
     "docs/django.md": "tests/django/test_page.py",
     "docs/tutorial.md": "tests/e2e/test_tutorial.py",
 }
-# The only page whose blocks may still use what a hidden `<!-- setup` defines.
-NOT_YET = {README}
 
 BLOCK = re.compile(
     r"^```(?P<language>\w+)(?P<no_run> no-run)?\n(?P<shown>.*?)^```$"
@@ -147,8 +145,6 @@ def test_the_blocks_run_as_shown(page: Path, reader: Reader) -> None:
             reader.enter(block)
         elif block.language == "python" and block.runs:
             reader.paste(block)
-        elif block.language == "setup" and page in NOT_YET:
-            exec(block.code(page), reader.module.__dict__)
     if any(Path(one).name.startswith("test_") for one in reader.files):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -179,14 +175,12 @@ def test_a_hidden_definition_is_unknown_to_the_blocks(tmp_path: Path) -> None:
 
 def test_nothing_is_set_up_out_of_sight() -> None:
     for page in PAGES:
-        if page not in NOT_YET:
-            found = [one.language for one in blocks(page.read_text("utf-8"))]
-            assert "setup" not in found, page
-            # Any other comment has no code in it.
-            hidden = re.findall(r"<!--(.*?)-->", page.read_text("utf-8"), re.DOTALL)
-            assert [one for one in hidden if "\n" in one and not one.startswith(" test\n")] == [], (
-                page
-            )
+        found = [one.language for one in blocks(page.read_text("utf-8"))]
+        assert "setup" not in found, page
+        # Any other comment has no code in it.
+        hidden = re.findall(r"<!--(.*?)-->", page.read_text("utf-8"), re.DOTALL)
+        told = [one for one in hidden if "\n" in one and not one.startswith(" test\n")]
+        assert told == [], page
 
 
 def test_blocks_are_found_with_their_lines() -> None:
