@@ -31,6 +31,7 @@ from .checking import (
     setting,
 )
 from .consistency import OF_COOKIES, OF_FORMER, OF_REFRESH, check_together
+from .migration_group import Migration
 
 DAY = 86400  # seconds
 _BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
@@ -77,7 +78,7 @@ class Cookies:
         check_fields(self, "refresh.cookies.")
         check_together(self, OF_COOKIES)
 
-    def jars(self, issuer: str) -> Jars:
+    def jars(self, issuer: str, former: tuple[str, ...] = ()) -> Jars:
         """Return the cookies of both kinds of tokens. They go to one whole host only.
 
         A browser accepts a name with `__Host-` from this host only (RFC 6265bis s4.1.3.2). Cookies
@@ -94,6 +95,7 @@ class Cookies:
         return Jars(
             refresh=jar(self.name, "Strict"),
             access=jar(self.access_name, self.access_same_site) if self.access else None,
+            former=former,
         )
 
     def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
@@ -185,6 +187,8 @@ class Refresh:
             signs, and all verify. None: derived from the signing key.
         former: what signed them before a change, each until a date, so that the change logs no user
             out.
+        migrate: take the tokens of another library until a date, so that moving in logs no user
+            out.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
         claims_for: called with the `Grant` at every login and refresh: returns the application's
             claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
@@ -221,6 +225,16 @@ class Refresh:
     secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
     former: Several[Former] = setting(
         (), each(is_a(Former, "{} is no Former", 'Former(until="2030-01-31", secret=...)'))
+    )
+    migrate: Migration | None = setting(
+        None,
+        optional(
+            is_a(
+                Migration,
+                "must be a Migration group or None",
+                'Migration(library=migrations.SIMPLEJWT, until="2030-01-31", secret=...)',
+            )
+        ),
     )
     cookies: Cookies | None = setting(
         None, optional(is_a(Cookies, "must be a Cookies group or None", "Cookies()"))
@@ -267,3 +281,10 @@ class Refresh:
     def secrets(self) -> tuple[str | bytes, ...]:
         """Return all secrets for refresh tokens; none: they are derived."""
         return cast("tuple[str | bytes, ...]", self.secret)
+
+    def jars(self, issuer: str) -> Jars | None:
+        """Return the cookies of both kinds of tokens; None: tokens aren't in cookies."""
+        library = self.migrate.library if self.migrate is not None else None
+        names = (library.refresh_cookie, library.access_cookie) if library is not None else ()
+        former = tuple(filter(None, names))
+        return self.cookies.jars(issuer, former) if self.cookies is not None else None
