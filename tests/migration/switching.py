@@ -112,10 +112,10 @@ class Story:
 @contextmanager
 def asking(url: str) -> Generator[Asks]:
     """Give a way to ask that tries again while nobody listens, as clients do."""
-    with httpx2.Client(base_url=url, timeout=PATIENCE) as client:
+    with httpx2.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
 
         def asks(method: str, path: str, **options: object) -> httpx2.Response:
-            return until(  # type: ignore[no-any-return]
+            return until(
                 lambda: client.request(method, path, **options),  # type: ignore[arg-type]
                 passing=(httpx2.TransportError,),
             )
@@ -127,11 +127,12 @@ def switch(
     servers: Servers,
     clients: Sequence[Client],
     forge: Callable[[Asks], tuple[int, list[str]]],
+    also: Callable[[], object] = int,
 ) -> Story:
     """Let all clients log in, replace the application under load, and tell what happened.
 
     `forge` sends requests with tokens that must not be accepted, and returns how many, and which
-    were.
+    were. `also` is what else is done while no server runs.
     """
     story, over = Story(), Event()
 
@@ -160,6 +161,7 @@ def switch(
         try:
             until(lambda: story.has_served_all(clients))
             servers.stop()
+            also()
             servers.start("after")
             story.served, story.forged = {}, 0
             until(lambda: story.has_served_all(clients) and story.forged)
