@@ -38,11 +38,11 @@ def write_shop(page: str, folder: Path, more: str) -> None:
         (folder / f"{name}.py").write_text(code, "utf-8")
 
 
-def load_shop(page: str, part: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the `app` of one of the guide's two applications, in this process."""
+def load_module(page: str, part: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the module of one of the guide's two applications, in this process."""
     write_shop(page, folder, "")
     spec = cast("ModuleSpec", spec_from_file_location(part, folder / f"{part}.py"))
     module = module_from_spec(spec)
     monkeypatch.setitem(sys.modules, part, module)  # annotations are looked up by the module's name
     cast("Loader", spec.loader).exec_module(module)
-    return module.app
+    return module

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from werkzeug.test import Client
 
 from .clients import bearer, claims_of
-from .pages import load_shop
+from .pages import load_module
 
 ALICE = {"name": "alice", "password": "wonderland"}
 Load = Callable[[str], Any]
@@ -25,7 +25,7 @@ def former(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.chdir(tmp_path)
     for name in ("JWT_SECRET_KEY", "SECRET_KEY", "SECRET"):
         monkeypatch.setenv(name, secrets.token_urlsafe(32))
-    return lambda page: load_shop(page, "before", tmp_path, monkeypatch)
+    return lambda page: load_module(page, "before", tmp_path, monkeypatch).app
 
 
 def kinds(token: str) -> dict[str, type]:
