@@ -89,3 +89,13 @@ def test_fastapi_users(tmp_path: Path, secret: str) -> None:
         story = switch(servers, clients, forged_singles(secret, whole))
     assert (story.logged_out, story.accepted) == ([], [])
     assert grants(tmp_path) == [1] * (USERS // 2)  # those that have a new version
+
+
+def test_a_switch_without_their_tokens_is_noticed(tmp_path: Path, secret: str) -> None:
+    write_shop("from-flask-jwt-extended.md", tmp_path, _NAMES)
+    after = tmp_path / "after.py"
+    code = after.read_text("utf-8").replace('path="/refresh",', 'path="/elsewhere",')
+    after.write_text(code.replace("is_blocked=is_blocked,", ""), "utf-8")
+    story = switched(tmp_path, GUNICORN, secret)
+    assert story.logged_out
+    assert "access: a blocked one" in story.accepted
