@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Cookies, TokenCache, migrations
+from jwt_middleware import Cookies, Route, TokenCache, migrations
 from jwt_middleware.request.body_parameters import MAX_BODY
 from jwt_middleware.values.events import Revoked
 from tests.grant.former import OLD_PATH, OTHER, flask_jwt, migration, simplejwt
@@ -175,7 +175,10 @@ def test_a_log_out_ends_the_old_cookie_too(browser: World) -> None:
     answer = browser.send("POST", REVOKE, headers=headers)
     assert (answer.status, named(answer.cookies)) == (200, ["refresh_token_cookie"])
     assert [event.reason for event in browser.events if isinstance(event, Revoked)] == ["logout"]
-    assert browser.send("POST", REFRESH, headers=headers).reason == "grant_ended"
+    again = browser.send("POST", REFRESH, headers=headers)
+    assert (again.reason, named(again.cookies)) == ("grant_ended", ["refresh_token_cookie"])
+    others = (*PAGE, *cookie(f"refresh_token_cookie={flask_jwt('refresh', secret=OTHER)}"))
+    assert browser.send("POST", REFRESH, headers=others).cookies == ()
 
 
 @refuses("RT-33")
@@ -235,6 +238,34 @@ def test_log_out_of_the_application_ends_the_old_cookie() -> None:
             *cookie(f"refresh_token_cookie={OLD}"),
         )
         assert browser.send("POST", REFRESH, headers=headers).reason == "grant_ended"
+
+
+@accepts("RT-33", "RT-32")
+def test_a_page_load_goes_on_by_the_old_cookie() -> None:
+    navigation = (
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+        ("Sec-Fetch-Site", "none"),
+    )
+    group = {"migrate": migration(), "cookies": Cookies(access=True, forms=True)}
+    routes = (Route("/login", public=True, own_origin=True),)
+    with opened(refresh=group, login_url="/login", routes=routes) as browser:
+        came = (*navigation, *cookie(f"refresh_token_cookie={OLD}"))
+        away = browser.get("/cart", headers=came)
+        assert (away.status, away.header("location")) == (303, "/auth/continue?next=%2Fcart")
+        back = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=came)
+        assert (back.status, back.header("location")) == (303, "/cart")
+        refresh, access, cleared = back.cookies
+        assert cleared.startswith("refresh_token_cookie=;")
+        now = cookie(access.partition(";")[0], refresh.partition(";")[0])
+        assert browser.get("/cart", headers=(*navigation, *now)).user == "alice"
+        # When the login has ended, the old cookie leads to the login page, and goes.
+        browser.revoke_all("alice")
+        out = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=came)
+        assert (out.status, out.header("location")) == (303, "/login?next=%2Fcart")
+        lone = (*navigation, *cookie(f"access_token_cookie={flask_jwt('access', exp=NOW - DAY)}"))
+        out = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=lone)
+        assert (out.status, out.header("location")) == (303, "/login?next=%2Fcart")
 
 
 # --- old access tokens
