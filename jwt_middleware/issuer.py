@@ -82,7 +82,8 @@ class Issuer:
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
             once: what an old login is known by, such as a session's key, of at least 128 random
-                bits. The same text leads to the same grant: a lost answer costs nothing.
+                bits. The same text leads to the same grant: a lost answer costs nothing. Its tokens
+                say `auth_time` 0, unless `claims` know when the user authenticated.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and

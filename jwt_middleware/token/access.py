@@ -14,6 +14,9 @@ from ..values.tokens import FrozenDict, Grant
 RESERVED = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "cnf")
 )
+AUTH_TIME = "auth_time"
+# A login that was moved here: when its user authenticated isn't known, but it wasn't just now.
+LONG_AGO: Mapping[str, int] = {AUTH_TIME: 0}
 ACCESS_TYPE = "at+jwt"
 JITTER = 0.05  # of the lifetime: clients that logged in together don't refresh together
 
@@ -35,6 +38,17 @@ def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
     return found
 
 
+def fresh_claims(found: Any, grant: Grant) -> FrozenDict:
+    """Return what `claims_for` gave for a grant, as `own_claims`. Raises TypeError, ValueError.
+
+    Where the row itself says when the user authenticated, because the login is older than the
+    grant, that stays: else each such login would become a fresh one.
+    """
+    claims = own_claims(found)
+    said = {AUTH_TIME: grant.claims[AUTH_TIME]} if AUTH_TIME in grant.claims else {}
+    return FrozenDict(said | claims)
+
+
 def beginning(issuer: str, audience: tuple[str, ...]) -> str:
     """Return how the claims of all access tokens of an issuer begin: its name and the audience."""
     aud = audience[0] if len(audience) == 1 else audience
@@ -48,7 +62,7 @@ def payload(
     # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it. After a refresh it is
     # the store's time, whose clock may be ahead of this machine's.
     auth_time = min(round(grant.created_at), issued_at)
-    others = to_json({"auth_time": auth_time, **grant.claims})[1:]
+    others = to_json({AUTH_TIME: auth_time, **grant.claims})[1:]
     return (
         f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'
         f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'
