@@ -68,8 +68,7 @@ class Issuer:
 
         Args:
             subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
-            scope: what the tokens allow, as words separated by spaces; a refresh can only narrow
-                it.
+            scope: what the tokens allow, words separated by spaces; a refresh can only narrow it.
             claims: the application's own, which every access token has. With `Refresh.claims_for`:
                 facts about this login, which the hook finds in `grant.claims` and must return, too.
             client_id: the client; `Refresh.client_id` for the application's own.

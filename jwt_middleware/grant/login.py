@@ -156,7 +156,7 @@ def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
 def _with_claims(issuing: Issuing, grant: Grant) -> Flow[Grant]:
     """Return the grant with the claims of the application's hook. Raises ValueError, EndGrant."""
     found = yield from ask(cast("Any", issuing.ports.claims_for), grant)
-    fresh = access.fresh_claims(found, grant)
+    fresh = access.own_claims(found, grant)
     # At each refresh the hook's answer is the whole. Were it more here, a claim of the login would
     # be in its first token alone.
     lost = grant.claims.keys() - fresh.keys()

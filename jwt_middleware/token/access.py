@@ -21,11 +21,17 @@ ACCESS_TYPE = "at+jwt"
 JITTER = 0.05  # of the lifetime: clients that logged in together don't refresh together
 
 
-def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
-    """Return the application's claims, read-only and as they will be read. Raises ValueError."""
+def own_claims(claims: Mapping[str, Any], grant: Grant | None = None) -> FrozenDict:
+    """Return the application's claims, read-only and as they will be read. Raises ValueError.
+
+    `grant`: `claims_for` gave them for it. If its row says when the user authenticated, because the
+    login is older than the grant, that stays: else the login would become a fresh one.
+    """
+    row = grant.claims if grant is not None else {}
+    said = {AUTH_TIME: row[AUTH_TIME]} if AUTH_TIME in row else {}
     try:
         # Written and read back first, because `dict` also takes pairs: the result shows the names.
-        found = parse_object(to_json(dict(claims)).encode())
+        found = parse_object(to_json(said | dict(claims)).encode())
     except (TypeError, ValueError) as error:
         # Without the error's own text, which may contain the value of a claim.
         raise ValueError(
@@ -36,17 +42,6 @@ def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
     if taken:
         raise ValueError(f"claims: {min(taken)!r} is set by the issuer and can't be given")
     return found
-
-
-def fresh_claims(found: Any, grant: Grant) -> FrozenDict:
-    """Return what `claims_for` gave for a grant, as `own_claims`. Raises TypeError, ValueError.
-
-    Where the row itself says when the user authenticated, because the login is older than the
-    grant, that stays: else each such login would become a fresh one.
-    """
-    claims = own_claims(found)
-    said = {AUTH_TIME: grant.claims[AUTH_TIME]} if AUTH_TIME in grant.claims else {}
-    return FrozenDict(said | claims)
 
 
 def beginning(issuer: str, audience: tuple[str, ...]) -> str:
