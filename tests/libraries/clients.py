@@ -58,7 +58,9 @@ def httpx_auth(base: str, _: Held) -> Refresh:
     def refresh() -> Held:
         answer = httpx.get(base, auth=auth).raise_for_status()
         # It shows nobody its refresh token.
-        return {"access_token": answer.request.headers["authorization"].removeprefix("Bearer ")}
+        return {
+            "access_token": str(answer.request.headers["authorization"]).removeprefix("Bearer ")
+        }
 
     refresh()  # it logs in by itself
     return refresh
