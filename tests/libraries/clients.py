@@ -58,9 +58,7 @@ def httpx_auth(base: str, _: Held) -> Refresh:
     def refresh() -> Held:
         answer = httpx.get(base, auth=auth).raise_for_status()
         # It shows nobody its refresh token.
-        return {
-            "access_token": str(answer.request.headers["authorization"]).removeprefix("Bearer ")
-        }
+        return {"access_token": answer.request.headers["authorization"].removeprefix("Bearer ")}
 
     refresh()  # it logs in by itself
     return refresh
@@ -77,7 +75,9 @@ def requests_auth(base: str, _: Held) -> Refresh:
     def refresh() -> Held:
         answer = requests.get(base, auth=auth)
         answer.raise_for_status()
-        return {"access_token": answer.request.headers["authorization"].removeprefix("Bearer ")}
+        return {
+            "access_token": str(answer.request.headers["authorization"]).removeprefix("Bearer ")
+        }
 
     refresh()  # it logs in by itself
     return refresh
