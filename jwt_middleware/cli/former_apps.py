@@ -1,0 +1,69 @@
+"""Find out which library an application takes its tokens or logins from: `migrate check APP`.
+
+An application is only looked at. Of its functions those are called that make the application, or a
+strategy of fastapi-users.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from inspect import isfunction, unwrap
+from pkgutil import resolve_name
+from typing import Any
+
+from . import Refusal, former_configs
+from .configured import imported_object
+from .endpoints import Endpoint, endpoints_of
+from .former_configs import FormerApp
+
+
+def former_app(name: str) -> tuple[FormerApp, list[Endpoint]]:
+    """Return what an application has, and its endpoints as far as they can be seen.
+
+    `name`: MODULE:NAME, or the module of Django's settings.
+
+    Raises:
+        Refusal: it can't be imported.
+
+    """
+    if ":" not in name:
+        return former_configs.of_django(_django_settings(name)), []
+    app = imported_object(name, "APP", call=isfunction)
+    endpoints: list[Endpoint] = []
+    with suppress(Refusal):  # it has no table of endpoints
+        endpoints = endpoints_of(app)
+    for one in (app, *_around(endpoints)):
+        found = former_configs.of_object(one)
+        if found is not None:
+            return found, endpoints
+    return former_configs.unknown(), endpoints
+
+
+def _django_settings(name: str) -> Mapping[str, Any]:
+    """Return the settings of a module, and Django's defaults. They aren't put in force."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        return {**vars(resolve_name("django.conf.global_settings")), **vars(import_module(name))}
+    except Exception as error:
+        # The application's module runs here: it may raise anything.
+        raise Refusal(
+            f"APP {name}: {type(error).__name__}: {error} (MODULE:NAME is an application, a module "
+            "alone is Django's settings)"
+        ) from error
+    finally:
+        sys.path.pop(0)
+
+
+def _around(endpoints: Iterable[Endpoint]) -> Iterator[Any]:
+    """Yield what views close over, and what stands beside them in their modules."""
+    views = [unwrap(one.view) for one in endpoints if callable(one.view)]
+    for view in views:
+        for cell in getattr(view, "__closure__", None) or ():
+            with suppress(ValueError):  # nothing is in it yet
+                yield cell.cell_contents
+    for view in views:
+        yield from tuple(getattr(view, "__globals__", {}).values())
