@@ -27,20 +27,25 @@ def in_python(value: Any, indent: str = "") -> str:
     match value:
         case Expression(python=text):
             return text
-        case Group("Route", fields):  # short: on one line
-            path, *rest = (in_python(one) for one in fields.values())
-            names = [*fields][1:]
-            shown = (f", {name}={text}" for name, text in zip(names, rest, strict=True))
-            return f"Route({path}{''.join(shown)})"
+        case Group("Route" | "Cookies", fields):  # short: on one line
+            return f"{value.name}({', '.join(_arguments(fields))})"
         case Group(name, fields):
             lines = (f"{inner}{key}={in_python(one, inner)},\n" for key, one in fields.items())
-            return f"{name}(\n{''.join(lines)}{indent})" if fields else f"{name}()"
+            return f"{name}(\n{''.join(lines)}{indent})"
+        case tuple() if not _has_groups(value):
+            return json.dumps(value).replace("[", "(").replace("]", "," * (len(value) == 1) + ")")
         case tuple():
             lines = (f"{inner}{in_python(one, inner)},\n" for one in value)
             return f"(\n{''.join(lines)}{indent})"
         case str():
             return json.dumps(value)
     return repr(value)
+
+
+def _arguments(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
+        # The path of a route is its only argument that needs no name.
+        yield in_python(value) if name == "path" else f"{name}={in_python(value)}"
 
 
 def in_toml(group: Group, table: str) -> Iterator[str]:

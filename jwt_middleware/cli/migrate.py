@@ -27,7 +27,7 @@ from .drafts import Expression, Group, in_python, in_toml
 from .endpoints import Endpoint
 from .former_apps import former_app
 from .former_configs import FormerApp
-from .lines import Line, span
+from .lines import Line, LineState, span
 
 LONGEST = 400 * DAY  # seconds, of `Refresh.absolute_limit`
 LONGEST_ACCESS = DAY  # seconds, of `Refresh.access_lifetime`
@@ -89,10 +89,13 @@ def _planned(found: FormerApp, endpoints: Iterable[Endpoint]) -> Plan:
 def _lines(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
     found = plan.found
     yield Line("ok", "library", found.library)
-    if plan.library is not None:
-        yield from _tokens(plan, as_toml=as_toml)
+    refusals = list(_refusals(plan))
+    yield from refusals
+    if plan.library is not None and not refusals:
+        yield from _keys(found, as_toml=as_toml)
         yield from _lifetimes(found)
         yield from _paths(plan)
+        yield from _blocklist(found)
     if plan.issuer == found.issuer:
         yield Line("ok", "issuer", "the same as before")
     else:
@@ -104,14 +107,6 @@ def _lines(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
             "the tokens open. They don't change again",
         )
     yield from found.lines
-    if found.blocklist:
-        yield Line(
-            "warn",
-            "blocklist",
-            "tokens may have been revoked: is_blocked asks when one is refreshed, and at the first "
-            "sight of an access token",
-            "keep what it asks until `until`",
-        )
     yield Line(
         "warn",
         "routes",
@@ -120,37 +115,43 @@ def _lines(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
     )
 
 
-def _tokens(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
-    found = plan.found
-    if not found.secret:
-        yield Line("warn", "secret", f"{found.secret_name} isn't to be seen here", _take_over(found))
+def _refusals(plan: Plan) -> Iterator[Line]:
+    """Yield why the former tokens can't be taken."""
     try:
-        _migration(plan)
+        if plan.library is not None:
+            _migration(plan)
     except ConfigurationError as error:
         rule = rule_of(error)
         seen = f"{error.problem} [{rule}]" if rule else error.problem
         yield Line("FAIL", error.field.rpartition(".")[2], seen, error.remedy)
-        yield Line(
-            "FAIL",
-            "users",
-            "so their tokens can't be taken, and `migrate` is left out: all log in once more",
-        )
-        return
-    if found.secret:
-        yield Line("ok", "secret", f"{found.secret_name} is good enough", _take_over(found))
-    if as_toml or not found.algorithm.startswith("HS"):
-        make = "secret" if found.algorithm.startswith("HS") else "pem"
+        yield Line("FAIL", "users", "all log in once more: `migrate` is left out")
+
+
+def _keys(found: FormerApp, *, as_toml: bool) -> Iterator[Line]:
+    is_secret = found.algorithm.startswith("HS")
+    seen = "can verify them" if found.secret else "isn't to be seen here"
+    take_over = f"{VARIABLE} is its value, until `until`"
+    state: LineState = "ok" if found.secret else "warn"
+    yield Line(state, "secret" if is_secret else "keys", f"{found.secret_name} {seen}", take_over)
+    if as_toml or not is_secret:
         yield Line(
             "warn",
             "keys",
-            f"{KEY_FILE} is to be made, with the former key",
-            f"KeySet.{make}(os.environ[{VARIABLE!r}], algorithm={found.algorithm!r})"
-            f".save({KEY_FILE!r})",
+            f"{KEY_FILE} is to be made",
+            f"KeySet.{'secret' if is_secret else 'pem'}(os.environ[{VARIABLE!r}], algorithm="
+            f"{found.algorithm!r}).save({KEY_FILE!r})",
         )
 
 
-def _take_over(found: FormerApp) -> str:
-    return f"{VARIABLE} is the value of {found.secret_name}, until `until`"
+def _blocklist(found: FormerApp) -> Iterator[Line]:
+    if found.blocklist:
+        yield Line(
+            "warn",
+            "blocklist",
+            "tokens may have been revoked: is_blocked asks when one is refreshed, and at the first "
+            "sight of an access token",
+            "keep what it asks until `until`",
+        )
 
 
 def _migration(plan: Plan) -> Migration:
