@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import profiles
+from . import migrations, profiles
 from .keys.key_set import KeySet
 from .process.current_token import current_token, required_token
 from .request.route import Route
 from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
+from .settings.migration_group import Migration
 from .settings.settings import Settings
 from .values.errors import (
     ConfigurationError,
@@ -38,6 +39,7 @@ __all__ = [
     "Issuer",
     "KeySet",
     "KeysUnavailable",
+    "Migration",
     "Refresh",
     "Resource",
     "Route",
@@ -49,6 +51,7 @@ __all__ = [
     "Unavailable",
     "WebSockets",
     "current_token",
+    "migrations",
     "profiles",
     "required_token",
 ]

@@ -33,7 +33,18 @@ LAYERS: tuple[set[str], ...] = (
     {"core"},
     {"process"},
     # What re-exports names, and the bridges to frameworks.
-    {"events", "profiles", "mcp", "falcon", "fastapi", "flask", "litestar", "quart", "starlette"},
+    {
+        "events",
+        "migrations",
+        "profiles",
+        "mcp",
+        "falcon",
+        "fastapi",
+        "flask",
+        "litestar",
+        "quart",
+        "starlette",
+    },
     {"asgi", "wsgi", "issuer", "__init__"},
     # A door made of the others.
     {"django"},

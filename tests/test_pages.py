@@ -8,7 +8,16 @@ from typing import Any, get_args
 
 import pytest
 
-from jwt_middleware import Cookies, Event, Refresh, Resource, Route, Settings, WebSockets
+from jwt_middleware import (
+    Cookies,
+    Event,
+    Migration,
+    Refresh,
+    Resource,
+    Route,
+    Settings,
+    WebSockets,
+)
 from jwt_middleware.jose.algorithms import ALGORITHMS
 from jwt_middleware.keys.remote import Remote
 from jwt_middleware.request.body_parameters import MAX_BODY
@@ -44,6 +53,7 @@ def rows(name: str, heading: str = "") -> list[list[str]]:
     [
         (Settings, "The fields", "JWT_MIDDLEWARE_"),
         (Refresh, "Refresh", "JWT_MIDDLEWARE_REFRESH__"),
+        (Migration, "Migration", "JWT_MIDDLEWARE_REFRESH__MIGRATE__"),
         (Cookies, "Cookies", "JWT_MIDDLEWARE_REFRESH__COOKIES__"),
         (Resource, "Resource", "JWT_MIDDLEWARE_RESOURCE__"),
         (WebSockets, "WebSockets", "JWT_MIDDLEWARE_WEBSOCKETS__"),

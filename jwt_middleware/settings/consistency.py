@@ -203,7 +203,8 @@ def _has_no_pages(settings: Any) -> bool:
     return group is None or not (group.serve and group.cookies and group.cookies.access)
 
 
-def _endpoints(group: Any) -> tuple[str, ...]:
+def endpoint_paths(group: Any) -> tuple[str, ...]:
+    """Return the paths of the endpoints of a `refresh` group."""
     named = ("refresh", "revoke", "continue")
     return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
 
@@ -211,7 +212,7 @@ def _endpoints(group: Any) -> tuple[str, ...]:
 def _is_endpoint(group: Any, path: str) -> bool:
     sessions = f"{group.path}/sessions"
     is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
-    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+    return path in endpoint_paths(group) or is_session or path.startswith("/.well-known/")
 
 
 def _plants_logins(settings: Any) -> bool:

@@ -31,6 +31,7 @@ from .checking import (
     setting,
 )
 from .consistency import OF_COOKIES, OF_FORMER, OF_REFRESH, check_together
+from .migration_group import Migration
 
 DAY = 86400  # seconds
 _BROWSERS = "browsers keep no cookie longer than 400 days"  # RFC 6265bis s5.5
@@ -185,6 +186,8 @@ class Refresh:
             signs, and all verify. None: derived from the signing key.
         former: what signed them before a change, each until a date, so that the change logs no user
             out.
+        migrate: take the tokens of another library until a date, so that moving in logs no user
+            out.
         cookies: tokens in cookies; None: in the JSON bodies and the Authorization header.
         claims_for: called with the `Grant` at every login and refresh: returns the application's
             claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
@@ -221,6 +224,16 @@ class Refresh:
     secret: str | bytes | Several[str | bytes] = setting((), field_checks.secrets, repr=False)
     former: Several[Former] = setting(
         (), each(is_a(Former, "{} is no Former", 'Former(until="2030-01-31", secret=...)'))
+    )
+    migrate: Migration | None = setting(
+        None,
+        optional(
+            is_a(
+                Migration,
+                "must be a Migration group or None",
+                'Migration(library=migrations.SIMPLEJWT, until="2030-01-31", secret=...)',
+            )
+        ),
     )
     cookies: Cookies | None = setting(
         None, optional(is_a(Cookies, "must be a Cookies group or None", "Cookies()"))

@@ -7,14 +7,15 @@ from dataclasses import MISSING, is_dataclass
 from inspect import cleandoc
 from typing import Any, TypeAlias, get_args
 
-from ..token.profiles import FOREIGN, PROFILES, Profile
 from .key_locations import WAYS, KeyLocation
 from .value_kinds import (
     ARRAY,
     BASE,
     CHOICE,
     KEY_SET,
+    LIBRARY,
     NO_FORM,
+    PRESETS,
     PROFILE,
     SET,
     alternatives,
@@ -75,11 +76,12 @@ def _of_one(hint: Any, definitions: Schema) -> Schema:
         return {"enum": list(get_args(hint))}
     if kind in (ARRAY, SET):
         return {"type": "array", "items": _of_hint(get_args(hint)[0], definitions)}
-    if kind is PROFILE:
-        names: Schema = {"enum": list(PROFILES)}
-        table = _reference(Profile, definitions)
-        base = names | {"description": "the one that it differs from", "default": FOREIGN.name}
-        definitions[Profile.__name__]["properties"].setdefault(BASE, base)
+    if kind in (PROFILE, LIBRARY):
+        presets, default = PRESETS[hint]
+        names: Schema = {"enum": list(presets)}
+        table = _reference(hint, definitions)
+        base = names | {"description": "the one that it differs from", "default": default.name}
+        definitions[hint.__name__]["properties"].setdefault(BASE, base)
         return {"anyOf": [names, table]}
     if kind is KEY_SET:
         path = {"type": "string", "description": _descriptions(KeyLocation).get("file", "")}
@@ -104,7 +106,7 @@ def _plain(value: Any) -> Any:
     """Return a default as a document would write it."""
     if isinstance(value, tuple | frozenset):
         return [_plain(one) for one in (value if isinstance(value, tuple) else sorted(value))]
-    if isinstance(value, Profile):
+    if type(value) in PRESETS:
         return value.name
     if is_dataclass(value):
         return {

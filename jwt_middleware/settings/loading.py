@@ -13,11 +13,19 @@ from tomllib import loads as loads_toml
 from typing import Any, TypeVar, cast
 
 from ..keys.key_set import KeySet
-from ..token.profiles import Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation
 from .places import Place, Variable, text_of
-from .value_kinds import BASE, alternatives, build, convert, fields_of, is_group, suggestion
+from .value_kinds import (
+    BASE,
+    PRESETS,
+    alternatives,
+    build,
+    convert,
+    fields_of,
+    is_group,
+    suggestion,
+)
 
 Loaded = TypeVar("Loaded")
 
@@ -94,10 +102,10 @@ def variables(
         kinds = alternatives(hint)
         yield "__".join(path).upper(), (path, KeySet in kinds)
         for one in kinds:
-            if one is Profile:
+            if one in PRESETS:
                 yield "__".join((*path, BASE)).upper(), ((*path, BASE), False)
             group = KeyLocation if one is KeySet else one
-            if is_group(group) or group is Profile:
+            if is_group(group) or group in PRESETS:
                 yield from variables(group, path)
 
 

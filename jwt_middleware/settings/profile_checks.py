@@ -28,12 +28,14 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _is_names(value: Any) -> bool:
+def is_names(value: Any) -> bool:
+    """Say whether a value is a tuple of names, at least one."""
     return isinstance(value, tuple) and value != () and all(map(_is_name, value))
 
 
-def _is_path(value: Any) -> bool:
-    return _is_names(value if isinstance(value, tuple) else (value,)) and all(steps_of(value))
+def is_path(value: Any) -> bool:
+    """Say whether a value is the name or the path of a claim."""
+    return is_names(value if isinstance(value, tuple) else (value,)) and all(steps_of(value))
 
 
 def _is_scopes(value: Any) -> bool:
@@ -42,6 +44,21 @@ def _is_scopes(value: Any) -> bool:
 
 def _is_table(value: Any, is_key: Callable[[Any], bool], is_value: Callable[[Any], bool]) -> bool:
     return isinstance(value, Mapping) and all(is_key(k) and is_value(v) for k, v in value.items())
+
+
+def is_claim_table(value: Any) -> bool:
+    """Say whether a value is a table of claims, and of what each must be."""
+    return _is_table(value, _is_name, lambda one: isinstance(one, str | bool | int))
+
+
+def is_types(value: Any) -> bool:
+    """Say whether a value is a set of header types that an access token can have."""
+    return (
+        _is_text_set(value)
+        and bool(value)
+        and _OTHER_KINDS.isdisjoint(value)
+        and all(one == one.lower().removeprefix("application/") for one in value)
+    )
 
 
 def _holds(field: str, is_right: Callable[[Any], bool], form: str, example: str) -> Fault:
@@ -72,11 +89,11 @@ profile = in_turn(
         'frozenset(("iss",))',
     ),
     _holds("audience_claim", _is_name, "the name of a claim", '"client_id"'),
-    _holds("subject_claims", _is_names, "a tuple of names", '("sub", "client_id")'),
-    _holds("client_claims", _is_names, "a tuple of names", '("azp", "client_id")'),
+    _holds("subject_claims", is_names, "a tuple of names", '("sub", "client_id")'),
+    _holds("client_claims", is_names, "a tuple of names", '("azp", "client_id")'),
     _holds(
         "scope_claims",
-        lambda value: isinstance(value, tuple) and all(map(_is_path, value)),
+        lambda value: isinstance(value, tuple) and all(map(is_path, value)),
         "a tuple of names or paths of claims",
         '("scp", "realm_access.roles")',
     ),
@@ -102,7 +119,7 @@ profile = in_turn(
     ),
     _holds(
         "claims",
-        lambda value: _is_table(value, _is_name, lambda one: isinstance(one, str | bool | int)),
+        is_claim_table,
         "a table of claims and the text, number or truth value that each must have",
         '{"token_use": "access"}',
     ),

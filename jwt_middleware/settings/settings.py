@@ -22,6 +22,7 @@ from .checking import check_fields, checked_by, each, is_a, optional, seconds, s
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
+from .migration_checks import OF_MIGRATING
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -175,6 +176,8 @@ class Settings:
         check_together(self, OF_SETTINGS)
         if self.refresh is not None:
             check_together(self, OF_ISSUING)
+            if self.refresh.migrate is not None:
+                check_together(self, OF_MIGRATING)
         if self.login_url:
             check_together(self, OF_PAGES)
         if self.resource is not None:

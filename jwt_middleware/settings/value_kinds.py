@@ -30,6 +30,7 @@ from typing import (
 
 from ..keys.key_set import KeySet
 from ..keys.key_sources import Fetcher
+from ..token.former_libraries import LIBRARIES, PYJWT, FormerLibrary
 from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation, from_location, load_keys
@@ -37,7 +38,12 @@ from .places import Place, Variable
 
 Built = TypeVar("Built")
 
-BASE = "base"  # in a table for a profile: the name of the one that it differs from
+BASE = "base"  # in a table for a preset: the name of the one that it differs from
+# Values that have presets, by name, and the one that a table without `base` differs from.
+PRESETS: Mapping[Any, tuple[Mapping[str, Any], Any]] = {
+    Profile: (PROFILES, FOREIGN),
+    FormerLibrary: (LIBRARIES, PYJWT),
+}
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -229,16 +235,17 @@ def _to_frozenset(hint: Any, value: Any, place: Place) -> frozenset[Any]:
     return frozenset(_to_tuple(hint, value, place))
 
 
-def _to_profile(_: Any, value: Any, place: Place) -> Profile:
-    """Return a profile by its name, or one with some fields changed: {"base": "KEYCLOAK", ...}."""
-    if isinstance(value, Profile):
-        return value
+def _to_preset(hint: Any, value: Any, place: Place) -> Any:
+    """Return a preset by its name, or one with some fields changed: {"base": "KEYCLOAK", ...}."""
+    presets, default = PRESETS[hint]
     if isinstance(value, str):
-        return PROFILES[_one_of(PROFILES, value, place)]
-    known = {BASE: (None, str)} | {field.name: (field, hint) for field, hint in fields_of(Profile)}
+        return presets[_one_of(presets, value, place)]
+    if not isinstance(value, Mapping):
+        return value
+    known = {BASE: (None, str)} | {field.name: (field, kind) for field, kind in fields_of(hint)}
     values = _values(known, value, place)
-    base = _one_of(PROFILES, values.pop(BASE, FOREIGN.name), place.field(BASE))
-    return PROFILES[base].replace(**values)
+    base = _one_of(presets, values.pop(BASE, default.name), place.field(BASE))
+    return presets[base].replace(**values)
 
 
 def _to_key_set(_: Any, value: Any, place: Place) -> KeySet:
@@ -284,9 +291,12 @@ SET = Kind("an array", _of(list, tuple, frozenset), _to_frozenset, opener="[")
 PROFILE = Kind(
     "a profile, its name or a table",
     _of(str, Mapping, Profile),
-    _to_profile,
+    _to_preset,
     read=_as_text,
     opener="{",
+)
+LIBRARY = PROFILE._replace(
+    words="a library, its name or a table", takes=_of(str, Mapping, FormerLibrary)
 )
 CHOICE = Kind(
     "text",
@@ -345,6 +355,7 @@ _KINDS: Mapping[Any, Kind] = {
     ),
     KeySet: KEY_SET,
     Profile: PROFILE,
+    FormerLibrary: LIBRARY,
 }
 
 

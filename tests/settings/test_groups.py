@@ -468,7 +468,7 @@ def test_all_sources_mean_the_same(folder: Path) -> None:
         from_env(REFRESH=json.dumps(FULL)),
     ):
         assert plain(made.refresh) == plain(by_hand)
-    assert {one.name for one in fields(Refresh)} - FULL.keys() == {"jwks_path", "former"}
+    assert {one.name for one in fields(Refresh)} - FULL.keys() == {"jwks_path", "former", "migrate"}
 
 
 def test_a_mounted_secret_is_read_from_its_file(folder: Path) -> None:
