@@ -1,4 +1,4 @@
-"""The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check` and `doctor`."""
+"""The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check`, `doctor`, `migrate`."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def in_python(value: Any, indent: str = "") -> str:
         case tuple():
             lines = (f"{inner}{in_python(one, inner)},\n" for one in value)
             return f"(\n{''.join(lines)}{indent})"
-        case str():
+        case str() | dict():
             return json.dumps(value)
     return repr(value)
 

@@ -36,8 +36,12 @@ def former_app(name: str) -> tuple[FormerApp, list[Endpoint]]:
     endpoints: list[Endpoint] = []
     with suppress(Refusal):  # it has no table of endpoints
         endpoints = endpoints_of(app)
-    for one in (app, *_around(endpoints)):
-        found = former_configs.of_object(one)
+    known = [*former_configs.READERS.values()]
+    readers = [(former_configs.reader_of(one), one) for one in _around(endpoints)]
+    around = [(read, one) for read, one in readers if read is not None]
+    around.sort(key=lambda pair: known.index(pair[0]))
+    for read, one in [(former_configs.reader_of(app), app), *around]:
+        found = read(one) if read is not None else None
         if found is not None:
             return found, endpoints
     return former_configs.unknown(), endpoints

@@ -1,7 +1,7 @@
 """What the configuration of each former library says, for `migrate check`.
 
-A library is known by the names of its classes, so that none is imported that isn't used. Secrets are
-handed on to be judged, and are in no text.
+A library is known by the names of its classes, so that none is imported that isn't used. Secrets
+are handed on to be judged, and are in no text.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
-from inspect import isawaitable
+from inspect import iscoroutine
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from .lines import Line
 
+Reader: TypeAlias = Callable[[Any], "FormerApp | None"]  # None: it says nothing
 
-class FormerApp(NamedTuple):
+
+@dataclass(frozen=True)
+class FormerApp:
     """What an application has now."""
 
     library: str  # as people call it, with its version
     preset: str  # its name in `migrations`; "": its tokens or sessions aren't JWT
-    secret: Any = None  # verifies its tokens: never shown
+    secret: Any = field(default=None, repr=False)  # verifies its tokens: never shown
     secret_name: str = ""  # the setting that holds it
     algorithm: str = "HS256"
     issuer: str = ""
@@ -31,7 +35,7 @@ class FormerApp(NamedTuple):
     access: float | None = 0  # seconds; None: for ever; 0: it has no such token
     refresh: float | None = 0
     cookies: bool = False  # tokens travel in cookies
-    changes: Mapping[str, Any] = {}  # of the preset's fields
+    changes: Mapping[str, Any] = field(default_factory=dict)  # of the preset's fields
     blocklist: str = ""  # the function that is asked: MODULE:NAME, or "?" where it has none
     lines: tuple[Line, ...] = ()  # what is to be decided because of this library
 
@@ -41,8 +45,8 @@ def unknown() -> FormerApp:
     line = Line(
         "warn",
         "by hand",
-        "where an application calls PyJWT itself, only its code says the algorithm, the claims, and "
-        "how long tokens live",
+        "where an application calls PyJWT itself, only its code says the algorithm, the claims, "
+        "and how long tokens live",
         "look at its calls of jwt.encode, and fill in the parts in < >: docs/from-pyjwt.md",
     )
     kinds = {one: {"<claim>": f"<{one}>"} for one in ("refresh", "access")}
@@ -56,12 +60,12 @@ def unknown() -> FormerApp:
     )
 
 
-def of_object(one: Any) -> FormerApp | None:
-    """Return what an object of a known class says; None: it is of no known one, or says nothing."""
+def reader_of(one: Any) -> Reader | None:
+    """Return what reads an object of a known class; None: its class isn't known."""
     for cls in type(one).__mro__:
         read = READERS.get((cls.__module__.partition(".")[0], cls.__name__))
         if read is not None:
-            return read(one)
+            return read
     return None
 
 
@@ -94,9 +98,11 @@ def _of_flask(app: Any) -> FormerApp | None:
     found = _of_jwt_config(app.config, "FLASK_JWT_EXTENDED", _named("flask-jwt-extended"))
     hooks = [one for one in _FLASK_HOOKS if _is_own(getattr(manager, one))]
     blocklist = manager._token_in_blocklist_callback
-    return found._replace(
-        secret=found.secret or app.config.get("SECRET_KEY"),
-        secret_name="SECRET_KEY" if not found.secret else found.secret_name,
+    if not found.secret and found.secret_name == "JWT_SECRET_KEY":
+        # flask-jwt-extended takes Flask's own then.
+        found = replace(found, secret=app.config.get("SECRET_KEY"), secret_name="SECRET_KEY")
+    return replace(
+        found,
         blocklist=_dotted(blocklist) if _is_own(blocklist) else "",
         lines=(*found.lines, *(Line("warn", "hook", *_FLASK_HOOKS[one]) for one in hooks)),
     )
@@ -123,9 +129,8 @@ def _dotted(function: Any) -> str:
 
 def _of_authx(auth: Any) -> FormerApp:
     blocklist = auth.callback_is_token_in_blocklist
-    return _of_authx_config(auth.config)._replace(
-        blocklist=_dotted(blocklist) if blocklist is not None else ""
-    )
+    found = _of_authx_config(auth.config)
+    return found if blocklist is None else replace(found, blocklist=_dotted(blocklist))
 
 
 def _of_authx_config(config: Any) -> FormerApp:
@@ -152,9 +157,7 @@ def _of_jwt_config(config: Mapping[str, Any], preset: str, library: str) -> Form
     )
 
 
-def _jwt_changes(
-    config: Mapping[str, Any], locations: Iterable[str]
-) -> Iterator[tuple[str, Any]]:
+def _jwt_changes(config: Mapping[str, Any], locations: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """Yield how the tokens and the places differ from those of the presets."""
     if config["JWT_IDENTITY_CLAIM"] != "sub":
         yield "subject_claim", config["JWT_IDENTITY_CLAIM"]
@@ -175,15 +178,15 @@ def _jwt_algorithms(config: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(
             "warn",
             "algorithms",
-            f"{algorithm} signs, and JWT_DECODE_ALGORITHMS takes {', '.join(others)}, too: a secret "
-            "and a public key verify the same tokens",
+            f"{algorithm} signs, and JWT_DECODE_ALGORITHMS takes {', '.join(others)}, too: a "
+            "secret and a public key verify the same tokens",
             f"a key has one algorithm here: {algorithm} alone is taken",
         )
     if algorithm.startswith("HS") and config["JWT_PUBLIC_KEY"]:
         yield Line(
             "warn",
             "algorithms",
-            f"{algorithm} signs with a secret, and there is a JWT_PUBLIC_KEY, which verifies nothing",
+            f"{algorithm} signs with a secret, and there is a JWT_PUBLIC_KEY, for nothing",
             "is the secret meant? A public key must never be one: everybody knows it",
         )
     if config.get("JWT_PREVIOUS_SECRET_KEY"):
@@ -191,7 +194,7 @@ def _jwt_algorithms(config: Mapping[str, Any]) -> Iterator[Line]:
             "warn",
             "secret",
             "there is a JWT_PREVIOUS_SECRET_KEY, too",
-            "are its tokens still alive? Then Migration(secret=(the present one, the previous one))",
+            "are its tokens still alive? Then Migration(secret=(the present, the previous))",
         )
 
 
@@ -386,10 +389,12 @@ def _of_backend(backend: Any) -> FormerApp:
     transport, strategy = backend.transport, None
     with suppress(TypeError):  # it wants what only a request has
         strategy = backend.get_strategy()
-    found = of_object(strategy) or _without_strategy(strategy)
+    read = reader_of(strategy)
+    found = (read(strategy) if read is not None else None) or _without_strategy(strategy)
     in_cookies = type(transport).__name__ == "CookieTransport"
     seen = f"{transport.cookie_name} is read from a cookie" if in_cookies else "a header is read"
-    return found._replace(
+    return replace(
+        found,
         cookies=in_cookies,
         lines=(
             *found.lines,
@@ -399,7 +404,7 @@ def _of_backend(backend: Any) -> FormerApp:
 
 
 def _without_strategy(strategy: Any) -> FormerApp:
-    if isawaitable(strategy) and hasattr(strategy, "close"):
+    if iscoroutine(strategy):
         strategy.close()
     kept = type(strategy).__name__ if strategy is not None else "a strategy that asks the request"
     return FormerApp(
@@ -466,7 +471,8 @@ def _of_flask_login(config: Mapping[str, Any]) -> FormerApp:
     )
 
 
-READERS: Mapping[tuple[str, str], Callable[[Any], FormerApp | None]] = {
+# By the package and the name of a class; those before know more than those behind.
+READERS: Mapping[tuple[str, str], Reader] = {
     ("flask", "Flask"): _of_flask,
     ("django", "WSGIHandler"): _of_wsgi_django,
     ("django", "ASGIHandler"): _of_wsgi_django,

@@ -157,12 +157,13 @@ def _blocklist(found: FormerApp) -> Iterator[Line]:
 def _migration(plan: Plan) -> Migration:
     """Return what takes the former tokens. Raises ConfigurationError, where nothing can."""
     found = plan.found
-    secret = found.secret or KeySet.generate("HS256").keys[0].private  # nothing to be judged
-    given: dict[str, Any] = {"secret": secret, "algorithm": found.algorithm}
-    if not found.algorithm.startswith("HS") and found.secret:
-        given = {"keys": KeySet.pem(secret, algorithm=found.algorithm)}
-    fields = _fields(plan) | {"library": plan.library, "until": plan.until} | given
-    return Migration(**{name: one for name, one in fields.items() if name != "is_blocked"})
+    given: dict[str, Any] = {"secret": found.secret, "algorithm": found.algorithm}
+    if not found.secret:  # there is nothing to be judged
+        given = {"keys": KeySet.generate(found.algorithm)}
+    elif not found.algorithm.startswith("HS"):
+        given = {"keys": KeySet.pem(found.secret, algorithm=found.algorithm)}
+    given |= _fields(plan) | {"library": plan.library, "until": plan.until, "is_blocked": None}
+    return Migration(**given)
 
 
 def _lifetimes(found: FormerApp) -> Iterator[Line]:
@@ -303,11 +304,11 @@ def _hook(found: FormerApp) -> list[str]:
     if name and found.preset in _ASKED:
         body = [f"from {module} import {name}", "", f"return {_ASKED[found.preset].format(name)}"]
     else:
-        body = ["# The former function can't be asked from here, or asks by the token's text.", _STOP]
+        body = ["# The former function has no name, or asks by the token's text.", _STOP]
     return ["def is_blocked(claims):", *(f"    {line}" if line else "" for line in body)]
 
 
-_STOP = 'raise NotImplementedError("is claims[\'jti\'] revoked?")'
+_STOP = "raise NotImplementedError(\"is claims['jti'] revoked?\")"
 _ASKED = {
     "SIMPLEJWT": '{}.objects.filter(token__jti=claims["jti"]).exists()',
     "FLASK_JWT_EXTENDED": "{}({{}}, dict(claims))",
