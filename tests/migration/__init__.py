@@ -1,0 +1,1 @@
+"""Applications of other libraries, with users who are logged in, are replaced by ours."""
