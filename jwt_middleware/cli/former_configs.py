@@ -361,19 +361,8 @@ def _of_django_sessions(settings: Mapping[str, Any]) -> FormerApp:
                 f"{settings['SESSION_COOKIE_NAME']} ({engine}) stays until each user has tokens",
                 "a view that gives a session its tokens, once: docs/from-django-sessions.md",
             ),
-            *_signed_cookies(engine),
         ),
     )
-
-
-def _signed_cookies(engine: str) -> Iterator[Line]:
-    if engine == "signed_cookies":
-        yield Line(
-            "warn",
-            "sessions",
-            "sessions in signed cookies have no key: `once=` has nothing to be made of",
-            "move to sessions in the database or the cache first, or let users log in once more",
-        )
 
 
 def _of_wsgi_django(_: Any) -> FormerApp:
