@@ -24,6 +24,7 @@ GUNICORN = (
 # What a test of many clients on one small file wants, and no reader of the page.
 _FOR_TESTS = """
 ALLOWED_HOSTS = ["127.0.0.1"]
+CSRF_TRUSTED_ORIGINS = ["https://shop.example.com"]  # forms come from there, without a proxy
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["OPTIONS"] = {"timeout": 60}
 """
