@@ -9,10 +9,11 @@ from .core.decide import Core
 from .grant.endpoints import Endpoints
 from .grant.issuing import Issuing
 from .grant.login import Login, begin
+from .grant.migrating import end_held
 from .process.current_token import current_token
 from .process.runtime import Runtime
 from .settings.settings import Settings
-from .values.errors import ConfigurationError
+from .values.errors import ConfigurationError, EndGrant, InvalidGrant
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
 from .values.requests import Headers
@@ -46,8 +47,7 @@ class Issuer:
             )
         self._settings = settings
         self._runtime = Runtime.of(settings)
-        cookies = settings.refresh.cookies
-        self._jars = cookies.jars(settings.issuer) if cookies is not None else None
+        self._jars = settings.refresh.jars(settings.issuer)
 
     def issue(
         self,
@@ -62,6 +62,7 @@ class Issuer:
         idle_limit: float | None = None,
         absolute_limit: float | None = None,
         session: bool = False,
+        once: str | None = None,
     ) -> Tokens:
         """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
 
@@ -80,6 +81,8 @@ class Issuer:
             idle_limit: seconds, in place of `Refresh.idle_limit`, within the same bounds.
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
+            once: what an old login is known by, such as a session's key, of at least 128 random
+                bits. The same text leads to the same grant: a lost answer costs nothing.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and
@@ -87,7 +90,7 @@ class Issuer:
             Unavailable: when `claims_for` or an external signer fails.
             StoreUnavailable: when the grant can't be stored; then there is none. A kind of
                 Unavailable.
-            EndGrant: when `claims_for` refuses.
+            EndGrant: when `claims_for` refuses, and when the grant of `once` has ended.
 
         """
         held = _held(replaces)
@@ -102,7 +105,9 @@ class Issuer:
             idle_limit=idle_limit,
             absolute_limit=absolute_limit,
             session=session,
+            once=None if once is None else Hidden(once),
         )
+        del once  # as `replaces`
         return run(self._begin(self._issuing(), held, login))
 
     async def aissue(
@@ -118,6 +123,7 @@ class Issuer:
         idle_limit: float | None = None,
         absolute_limit: float | None = None,
         session: bool = False,
+        once: str | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
         held = _held(replaces)
@@ -132,7 +138,9 @@ class Issuer:
             idle_limit=idle_limit,
             absolute_limit=absolute_limit,
             session=session,
+            once=None if once is None else Hidden(once),
         )
+        del once  # as `replaces`
         return await self._arun(self._begin(self._aissuing(), held, login))
 
     def revoke(self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked") -> bool:
@@ -242,7 +250,11 @@ class Issuer:
         return await arun(flow, self._runtime.carry)
 
     def _begin(self, issuing: Issuing, held: Held | None, login: Login) -> Flow[Tokens]:
-        begun = yield from begin(issuing, login, held, self._settings.clock())
+        try:
+            begun = yield from begin(issuing, login, held, self._settings.clock())
+        except InvalidGrant as error:
+            yield from ask(self._runtime.tell, error.events)
+            raise EndGrant(error.reason) from None
         yield from ask(self._runtime.tell, begun.events)
         cookies, tokens = issuing.group.cookies, begun.tokens.value
         if cookies is None or issuing.jars is None:
@@ -250,6 +262,7 @@ class Issuer:
         tokens = cookies.carry(tokens, issuing.jars)
         if held is not None:
             tokens.cookies += issuing.jars.cleared(held, begun.replaced)
+            tokens.cookies += issuing.jars.former_cleared(held)
         return tokens
 
     def _end(self, issuing: Issuing, grant_id: str, subject: str, reason: str) -> Flow[bool]:
@@ -277,6 +290,7 @@ class Issuer:
         if token is not None and token.grant_id is not None:
             ids = (token.grant_id,)
         cleared: Headers = ()
+        former: tuple[Revoked, ...] = ()
         if core.jars is not None:
             if held is None:
                 raise ValueError(
@@ -287,9 +301,10 @@ class Issuer:
             yield from issuing.find_lacking_key(texts, now)
             came, over = cast("Endpoints", core.endpoints).grants_of(held, now)
             ids = tuple(dict.fromkeys(ids + came))
-            cleared = core.jars.cleared(held, ids + over)
+            cleared = core.jars.cleared(held, ids + over) + core.jars.former_cleared(held)
+            former = yield from end_held(issuing, held, "logout", now)
         events = yield from issuing.end_each(ids, "logout", now)
-        yield from ask(self._runtime.tell, events)
+        yield from ask(self._runtime.tell, former + events)
         return ids, cleared
 
     def _living(self, issuing: Issuing, subject: str) -> Flow[tuple[Grant, ...]]:

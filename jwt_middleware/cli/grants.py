@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..grant.issuing import LONGEST_MIGRATION, former_mark
 from ..stores.opening import open_store
 from ..stores.postgres.rights import rights_sql
 from ..stores.postgres.schema import schema_sql
@@ -52,6 +53,8 @@ def _end_grants(arguments: Namespace) -> None:
             _end_before(store, arguments.all_before)
             return
         if arguments.subject is not None:
+            # Here it isn't known whether old tokens of another library are taken.
+            store.admit(former_mark(arguments.subject), time.time() + LONGEST_MIGRATION)
             count = len(store.end_subject(arguments.subject, REASON))
         else:
             count = sum(store.end(one, REASON) for one in arguments.id)

@@ -47,6 +47,7 @@ from ..values.tokens import (
     Hidden,
 )
 from .demands import check_demands
+from .former_access import FormerAccess, former_access
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
 from .open_tokens import OpenTokens
@@ -89,13 +90,14 @@ class Core:
         self._routes = Routes(settings.routes)
         self._has_logins = any(route.own_origin for route in settings.routes)
         cookies = settings.refresh.cookies if settings.refresh is not None else None
-        self.jars = cookies.jars(settings.issuer) if cookies is not None else None
+        self.jars = settings.refresh.jars(settings.issuer) if settings.refresh is not None else None
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
         self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
         forms = cookies is not None and cookies.forms
         check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
         self._access_cookie = self._cookie_reader(settings.issuer, check)
+        self._former = former_access(settings, self._ports, ended, check, self.jars)
         self._pages = self._pages_of(settings, check)
         self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
@@ -215,7 +217,9 @@ class Core:
             self._pages.check_login(request)
         if rule.public:
             return ANONYMOUS
-        came = self._credentials(request)
+        came, former = self._credentials(request), self._former and self._former.at(request.path)
+        if came is None and former is not None:
+            came = former.in_cookie(request)
         if came is None:
             # An optional route accepts a missing token, never a bad one. A preflight never carries
             # credentials. It reaches the application only if its origin is configured, because an
@@ -223,7 +227,7 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        return (yield from self._admit(came, rule))
+        return (yield from self._admit(came, rule, former))
 
     def _authenticate(self, request: Request) -> Flow[Forward]:
         """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
@@ -236,11 +240,15 @@ class Core:
         came = self._came(request)
         return came if self._access_cookie is None else self._access_cookie.choose(came, request)
 
-    def _admit(self, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
+    def _admit(
+        self, came: Credentials, rule: RouteRule | None, former: FormerAccess | None = None
+    ) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
         entry = None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
+        if entry is None and former is not None:
+            entry = yield from former.admit(came)
         if entry is None:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile

@@ -10,8 +10,7 @@ from functools import lru_cache
 from typing import cast
 
 from ..request.body_parameters import MAX_BODY, check_length, faulty, parameters
-from ..request.cookies import Jars, check_once, check_same_site
-from ..request.credentials import basic
+from ..request.cookies import Jars, check_once, check_same_site, one_value
 from ..request.documents import Document, other_method
 from ..request.navigation import Pages
 from ..request.origins import Anyone, Origins
@@ -29,12 +28,15 @@ from ..values.errors import (
     UnsupportedGrantType,
     UnsupportedTokenType,
 )
+from ..values.events import Revoked
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
 from .continuing import Continuing, Exchanged
 from .issuing import Issuing
-from .refresh import Asked, exchange
+from .migrating import end_held, end_migrated, migrate
+from .refresh import Asked, Granted, exchange
+from .token_requests import Parameters, as_before, client_named, nothing_came
 
 JSON_TYPE = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
@@ -43,31 +45,9 @@ MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
 # Keys are public. A page that checks tokens itself reads them, whose origin isn't known beforehand.
 _ANYONE = Anyone()
 _TWO_TOKENS = "A refresh token came in the body, and another one in a cookie"
-_TWO_CLIENTS = "The parameter client_id and the Authorization field name different clients"
 # The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
 # replaced.)
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
-
-
-class Parameters:
-    """The parameters of a token request's body. Its `repr` shows nothing: it holds tokens."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, found: dict[str, str]) -> None:
-        self._found = found
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def get(self, name: str) -> str | None:
-        """Return a parameter that isn't a token."""
-        return self._found.get(name)
-
-    def token(self, name: str) -> Hidden[str] | None:
-        """Return a parameter that is a token."""
-        text = self._found.get(name)
-        return None if text is None else Hidden(text)
 
 
 class Endpoints:
@@ -88,10 +68,15 @@ class Endpoints:
         self._verify = verify
         self._timed = timer(issuing.settings.clock)
         self._jars = issuing.jars
+        self._former_path = ""
         self.paths: dict[str, Callable[[Request], Flow[Reply]]] = {
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
+        self._library = group.migrate.library if group.migrate is not None else None
+        if group.migrate is not None and group.migrate.path:
+            self.paths[group.migrate.path] = self._refresh
+            self._former_path = group.migrate.path
         if pages is not None:
             self.paths[pages.continue_path] = Continuing(
                 pages,
@@ -121,17 +106,21 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        if held.refresh:
+        old = one_value(held.former, self._library.refresh_cookie) if self._library else None
+        if held.refresh or old is not None:
             check_once(held.refresh)
             self._check_page(request)
         found = yield from self._read(request)
+        if self._library is not None and request.path == self._former_path:
+            has_cookie = old is not None or bool(held.refresh)
+            found = as_before(self._library, request, found, has_cookie=has_cookie)
         grant_type, text = found.get("grant_type"), found.token("refresh_token")
-        cookies = [Hidden(value) for _, value in held.refresh if value]
+        cookies = [Hidden(value) for _, value in (*held.refresh, ("", old)) if value]
         # Beside a cookie a browser may send an Authorization field for a site's own password.
         by_cookie = bool(cookies) and text is None
-        client_id = found.get("client_id") if by_cookie else _client_id(request, found)
+        client_id = found.get("client_id") if by_cookie else client_named(request, found)
         if grant_type is None and (found or not cookies):
-            raise _nothing_came(found, self._jars)
+            raise nothing_came(found, self._jars)
         if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
         scope = found.get("scope") or ""
@@ -140,19 +129,38 @@ class Endpoints:
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
+        if text is None and old is not None and not any(value for _, value in held.refresh):
+            return (yield from self._exchange_former(request, Hidden(old), held, asked))
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
             tokens, cleared, event = yield from self._exchange_cookies(held, asked)
             return Reply(self._json(request, tokens, tokens.cookies + cleared), (event,))
         if cookies and self._issuing.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE, description=_TWO_TOKENS)
+        granted = yield from self._exchange(text, asked)
+        return Reply(self._json(request, granted.tokens, ()), (*granted.more, granted.event))
+
+    def _exchange(self, text: Hidden[str], asked: Asked) -> Flow[Granted]:
+        """Exchange a refresh token of ours, or of the former library."""
         try:
             token = self._issuing.check(text, asked.now)
         except InvalidGrant:
+            migrated = yield from migrate(self._issuing, text, asked)
+            if migrated is not None:
+                return migrated
             yield from self._issuing.find_lacking_key((text,), asked.now)
             token = self._issuing.check(text, asked.now)
-        granted = yield from exchange(self._issuing, text, token, asked)
-        return Reply(self._json(request, granted.tokens, ()), (granted.event,))
+        return (yield from exchange(self._issuing, text, token, asked))
+
+    def _exchange_former(
+        self, request: Request, text: Hidden[str], held: Held, asked: Asked
+    ) -> Flow[Reply]:
+        """Exchange the former library's cookie for ours. Ours would go first: none came."""
+        jars, cookies = self._both()
+        granted = yield from self._exchange(text, asked)
+        tokens = cookies.carry(granted.tokens, jars)
+        fields = tokens.cookies + jars.former_cleared(held)
+        return Reply(self._json(request, tokens, fields), (*granted.more, granted.event))
 
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
@@ -229,10 +237,11 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        if held.refresh or held.access:
+        if held.refresh or held.access or held.former:
             self._check_page(request)
         found = yield from self._read(request)
         text, now = found.token("token"), self._timed.time()
+        former: tuple[Revoked, ...] = ()
         if text is None and self._jars is None:
             raise faulty("token", "is missing")
         if text is None:
@@ -240,21 +249,28 @@ class Endpoints:
             yield from self._issuing.find_lacking_key(texts, now)
             named, client_id = found.get("sid"), found.get("client_id")
             grant_ids, over = self.grants_of(held, now, named=named, client_id=client_id)
+            if named is None:
+                former = yield from end_held(self._issuing, held, "logout", now)
         else:
-            client_id = _client_id(request, found)
+            client_id = client_named(request, found)
             yield from self._issuing.find_lacking_key((text,), now)
             owner = self._owner(text, now)
+            if owner is None:
+                former = yield from end_migrated(self._issuing, text, "logout", now)
             # RFC 7009 s2.2: "invalid tokens do not cause an error response". s2.1: a client can
             # revoke only its own tokens; the answer doesn't say whose token it was.
             if owner is None or client_id not in (None, owner.client_id):
-                return Reply(self._json(request, {}, ()))
+                return Reply(self._json(request, {}, ()), former)
             if owner.grant_id is None:
                 raise UnsupportedTokenType(reasons.TOKEN_TYPE)
             grant_ids, over = (owner.grant_id,), ()
         # A second log-out, or a late one, isn't an error, and removes the cookie, too.
-        cleared = self._jars.cleared(held, grant_ids + over) if self._jars is not None else ()
+        cleared: Headers = ()
+        if self._jars is not None:
+            cleared = self._jars.cleared(held, grant_ids + over)
+            cleared += self._jars.former_cleared(held) if text is None else ()
         events = yield from self._issuing.end_each(grant_ids, "logout", now)
-        return Reply(self._json(request, {}, cleared), events)
+        return Reply(self._json(request, {}, cleared), former + events)
 
     def grants_of(
         self, held: Held, now: float, *, named: str | None = None, client_id: str | None = None
@@ -323,6 +339,9 @@ class Endpoints:
         return Parameters(parameters(kind, body.value))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
+        if self._library is not None and request.path == self._former_path:
+            names = self._library.answer.items()
+            members = {**members, **{new: members[ours] for ours, new in names if ours in members}}
         content = (_template(tuple(members)) % tuple(members.values())).encode()
         headers: Headers = (
             JSON_TYPE,
@@ -332,24 +351,6 @@ class Endpoints:
             *more,
         )
         return Response(200, headers, content)
-
-
-def _client_id(request: Request, found: Parameters) -> str | None:
-    """Return the client that a request with a token in its body names. Raises OAuthError."""
-    named, field = found.get("client_id"), request.header("authorization")
-    authenticated = basic(field) if field is not None else None
-    if named is not None and authenticated not in (None, named):
-        raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id", description=_TWO_CLIENTS)
-    return named or authenticated
-
-
-def _nothing_came(found: Parameters, jars: Jars | None) -> InvalidRequest:
-    """Return the error for a refresh without `grant_type`."""
-    error = faulty("grant_type", "is missing")
-    if not found and jars is not None:
-        # A page sends no parameters in cookie mode: it is the cookie that it lacks.
-        error.description = "The request has neither a refresh cookie nor parameters"
-    return error
 
 
 _NUMBERS = frozenset(

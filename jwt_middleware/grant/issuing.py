@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 
 from ..keys.live_keys import LiveKeys
 from ..request.cookies import Jars
@@ -24,6 +25,7 @@ from .ports import Ports
 from .rotation_rule import Limits
 from .signing import Signing
 
+LONGEST_MIGRATION = 400 * 86400.0  # seconds: the most that `absolute_limit` can be
 GRANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # as `new_grant_id` makes it, and longer
 
 
@@ -47,6 +49,7 @@ class Issuing:
         self.limits = Limits(
             settle=group.settle, idle=group.idle_limit, restore=group.restore_limit
         )
+        self.former = group.migrate.tokens(settings) if group.migrate is not None else None
         self.purged_at = float("-inf")
         self.logins = 0  # since then
         self.is_purge_behind = False  # the last purge has found many rows
@@ -154,6 +157,19 @@ class Issuing:
 
     def end_subject(self, subject: str, reason: str, now: float) -> Flow[tuple[str, ...]]:
         """End all grants of a subject, and return their ids."""
+        yield from self.end_former(subject, now)
         grant_ids = yield from ask_to_the_end(self.ports.store.end_subject, subject, reason)
         self.ended.add(grant_ids, now)
         return grant_ids
+
+    def end_former(self, subject: str, now: float) -> Flow[None]:
+        """Let no grant begin any more by an old token of this subject, where such are taken."""
+        if self.former is not None:
+            yield from ask_to_the_end(
+                self.ports.store.admit, former_mark(subject), now + LONGEST_MIGRATION
+            )
+
+
+def former_mark(subject: str) -> str:
+    """Return the key by which a store remembers that a subject's old tokens are over."""
+    return f"former tokens of {sha256(subject.encode()).hexdigest()}"

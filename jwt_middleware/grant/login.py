@@ -18,6 +18,8 @@ from ..values.events import Event, Issued
 from ..values.flows import Flow, ask
 from ..values.tokens import Grant, Held, Hidden, Tokens
 from .issuing import Issuing
+from .migrating import Derived, end_held, row_of
+from .refresh import Asked, exchange
 
 # How often a login removes some hundred rows that are over: so seldom that most logins don't wait
 # for it, and often enough to remove more than logins add. While there is more to remove, sooner.
@@ -26,6 +28,7 @@ LOGINS_A_PURGE = 100
 LOGINS_WHILE_BEHIND = 10
 BEHIND = 400  # rows that one purge removed: there are surely more
 
+SHORTEST_ONCE = 22  # characters: 128 bits in base64url
 MOST_LABEL = 200  # characters: a line of a list of devices
 # No control characters, which change what a terminal or a log shows, and no halves of UTF-16 pairs,
 # which no store can write.
@@ -47,6 +50,7 @@ class Login:
     idle_limit: float | None
     absolute_limit: float | None
     session: bool
+    once: Hidden[str] | None = None
 
 
 class Begun(NamedTuple):
@@ -71,11 +75,14 @@ def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> 
         ValueError: for what can't stand in a token or a row, for a limit out of its bounds, for
             tokens that are too large, and for a claim that the first refresh would drop.
         EndGrant: `claims_for` refuses.
+        InvalidGrant: the grant of `once` has ended.
         Unavailable: the store, a hook or the signer doesn't answer.
 
     """
     grant = _grant_of(issuing.group, login, now)
     yield from issuing.renew_keys(now)
+    if login.once is not None and (yield from row_of(issuing, grant.id)) is not None:
+        return (yield from _begin_again(issuing, login, grant, replaces, now))
     signing = issuing.signing()
     fresh = grant
     if issuing.ports.claims_for is not None:
@@ -86,32 +93,56 @@ def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> 
     made = yield from signing.access_token(fresh, grant.scope, now)
     agent = signing.refresh.agent(login.user_agent)
     tokens = Hidden(signing.tokens(grant, made, grant.scope, now, agent=agent))
-    # Ended in the store, not only removed from the browser: a late answer about them may bring
-    # their cookie back, and a thief may have a copy of it.
-    held = () if replaces is None else [Hidden(value) for _, value in replaces.refresh]
-    living, over = issuing.read(held, now)
-    ids = tuple(token.grant_id for _, token in living)
-    events = yield from issuing.end_each(ids, "replaced", now)
+    ids, events = yield from _end_replaced(issuing, replaces, grant.id, now)
     ended = yield from ask(issuing.ports.store.add, grant, issuing.group.grants_per_subject)
     issuing.ended.add(ended, now)
     yield from _purge_sometimes(issuing, now)
     issued = Issued(grant_id=grant.id, client_id=grant.client_id, ended=ended)
-    return Begun(tokens, ids + over, (*events, issued))
+    return Begun(tokens, ids, (*events, issued))
+
+
+def _end_replaced(
+    issuing: Issuing, replaces: Held | None, begun: str, now: float
+) -> Flow[tuple[tuple[str, ...], tuple[Event, ...]]]:
+    """End what the browser still holds, but not the grant that begins; return ids and events."""
+    # Ended in the store, not only removed from the browser: a late answer about them may bring
+    # their cookie back, and a thief may have a copy of it.
+    if replaces is None:
+        return (), ()
+    living, over = issuing.read([Hidden(value) for _, value in replaces.refresh], now)
+    ids = tuple(token.grant_id for _, token in living if token.grant_id != begun)
+    events = yield from issuing.end_each(ids, "replaced", now)
+    events += yield from end_held(issuing, replaces, "replaced", now)
+    return ids + over, events
+
+
+def _begin_again(
+    issuing: Issuing, login: Login, grant: Grant, replaces: Held | None, now: float
+) -> Flow[Begun]:
+    """Do what a refresh does when its answer was lost: `once` has led to this grant before."""
+    once = cast("Hidden[str]", login.once)
+    token = Derived.of("once", once.value.encode(), grant.subject).token(grant, 0.0)
+    granted = yield from exchange(issuing, once, token, Asked("", None, login.user_agent, now))
+    ids, events = yield from _end_replaced(issuing, replaces, grant.id, now)
+    return Begun(Hidden(granted.tokens), ids, (*events, granted.event))
 
 
 def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
     subject = _checked_subject(login.subject)
     if type(login.session) is not bool:
         raise ValueError("session: must be True or False")
+    derived = None
+    if login.once is not None:
+        derived = Derived.of("once", _checked_once(login.once).value.encode(), subject)
     return Grant(
-        id=new_grant_id(subject),
+        id=new_grant_id(subject) if derived is None else derived.grant_id,
         subject=subject,
         client_id=_checked_client(login.client_id or group.client_id, subject),
         scope=_checked_scope(login.scope),
         claims=access.own_claims(login.claims or {}),
         bound_key=None,
         generation=1,
-        parent=None,
+        parent=None if derived is None else derived.jti,
         rotated_at=now,
         created_at=now,
         expires_at=now + _checked_limits(group, login.idle_limit, login.absolute_limit),
@@ -181,6 +212,15 @@ def _checked_label(label: Any) -> str | None:
             f"label[:{MOST_LABEL}]"
         )
     return label or None
+
+
+def _checked_once(once: Hidden[Any]) -> Hidden[str]:
+    if not isinstance(once.value, str) or len(once.value) < SHORTEST_ONCE:
+        raise ValueError(
+            f"once: must be text of at least {SHORTEST_ONCE} characters, 128 random bits: who can "
+            "guess it gets the user's login"
+        )
+    return once
 
 
 def _checked_limits(group: Refresh, idle: Any, absolute: Any) -> float:

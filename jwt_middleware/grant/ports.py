@@ -39,3 +39,6 @@ class Ports:
     claims_for: Callable[[Grant], Mapping[str, Any]] | None = None
     # Asks for a signature by a key outside this process.
     sign: Callable[[ExternalKey, Hidden[bytes]], bytes] = _NONE
+    # Asks `Migration.is_blocked` and `Migration.subject`, where they are set.
+    is_blocked: Callable[[Mapping[str, Any]], bool] | None = None
+    former_subject: Callable[[Mapping[str, Any]], str | None] | None = None

@@ -53,6 +53,7 @@ class Granted(NamedTuple):
 
     tokens: Tokens
     event: Refreshed | Restored
+    more: tuple[Revoked, ...] = ()
 
 
 def exchange(

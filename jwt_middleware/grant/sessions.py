@@ -103,9 +103,11 @@ class Sessions:
         return self._ended(request, (grant_id,), events)
 
     def _end_others(self, request: Request, token: AccessToken, grant_id: str) -> Flow[Reply]:
+        now = self._timed.time()
+        yield from self._issuing.end_former(token.subject, now)
         grants = yield from ask(self._issuing.ports.store.grants, token.subject)
         others = tuple(grant.id for grant in grants if grant.id != grant_id)
-        events = yield from self._issuing.end_each(others, _REASON, self._timed.time())
+        events = yield from self._issuing.end_each(others, _REASON, now)
         return self._ended(request, others, events)
 
     def _ended(

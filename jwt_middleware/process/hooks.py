@@ -1,9 +1,9 @@
 """Call the application's own functions for the core; log their faults, and turn them into 503.
 
-These are `claims_for`, the signer of an external key, and `issuer_for`. There is one call of
-`issuer_for` for a name at a time, and all requests with tokens of that name wait for it. An unknown
-name first needs one of few places (`keys/stranger_limits.py`), because anybody can send made-up
-names.
+These are `claims_for`, those of `Migration`, the signer of an external key, and `issuer_for`. There
+is one call of `issuer_for` for a name at a time, and all requests with tokens of that name wait for
+it. An unknown name first needs one of few places (`keys/stranger_limits.py`), because anybody can
+send made-up names.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ STRANGERS = "strangers"  # the threads for calls about unknown names
 
 _FAULTS = {
     "claims_for": reasons.CLAIMS_HOOK,
+    "is_blocked": reasons.MIGRATION_HOOK,
+    "subject": reasons.MIGRATION_HOOK,
     "issuer_for": reasons.ISSUER_HOOK,
     "signer": reasons.SIGNER,
 }

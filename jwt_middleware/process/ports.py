@@ -70,17 +70,30 @@ def ports(
         }
         if group.claims_for is not None:
             found["claims_for"] = driven(hooks.answer, kind, "claims_for", group.claims_for)
+        migration = group.migrate
+        if migration is not None and migration.is_blocked is not None:
+            found["is_blocked"] = driven(hooks.answer, kind, "is_blocked", migration.is_blocked)
+        if migration is not None and migration.subject is not None:
+            found["former_subject"] = driven(hooks.answer, kind, "subject", migration.subject)
     return Ports(**found)
 
 
 def check_waits(settings: Settings, store: Any) -> None:
     """Check that sync code has nothing async to call. Raises ConfigurationError."""
     group, signer = settings.refresh, settings.keys.signer
+    migration = group.migrate if group is not None else None
     sign = signer.signer.sign if group is not None and isinstance(signer, ExternalKey) else None
     for field, call, subject, remedy in (
         ("issuer_for", settings.issuer_for, "is", "use def"),
         ("refresh.store", getattr(store, "advance", None), "is", SYNC_KIND),
         ("refresh.claims_for", group.claims_for if group is not None else None, "is", "use def"),
+        (
+            "refresh.migrate.is_blocked",
+            migration.is_blocked if migration else None,
+            "is",
+            "use def",
+        ),
+        ("refresh.migrate.subject", migration.subject if migration else None, "is", "use def"),
         ("keys", sign, "their signer is", "use def"),
     ):
         if call is not None and is_async(call):

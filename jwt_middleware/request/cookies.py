@@ -67,6 +67,7 @@ class Jars:
 
     refresh: Jar
     access: Jar | None
+    former: tuple[str, ...] = ()  # cookies of the library that the application comes from
 
     def held(self, header: str | None) -> Held:
         """Return our cookies of a Cookie field, in its order; a name may come twice."""
@@ -78,11 +79,24 @@ class Jars:
         return Held(
             tuple(pair for pair in named if self.refresh.has(pair[0])),
             tuple(pair for pair in named if access is not None and access.has(pair[0])),
+            tuple(pair for pair in named if pair[0] in self.former),
         )
 
     def _may_have(self, header: str) -> bool:
         access = self.access
-        return self.refresh.prefix in header or (access is not None and access.prefix in header)
+        return (
+            self.refresh.prefix in header
+            or (access is not None and access.prefix in header)
+            or any(name in header for name in self.former)
+        )
+
+    def former_cleared(self, held: Held) -> Headers:
+        """Return the fields that remove the cookies of the former library, if they came.
+
+        Where they have another path or domain they stay, and lead to the grant that they began.
+        """
+        names = dict.fromkeys(name for name, _ in held.former)
+        return tuple(self.refresh.clear(name) for name in names)
 
     def without_refresh(self, header: str) -> str:
         """Return a Cookie field without refresh tokens, which the application doesn't need."""
@@ -117,6 +131,19 @@ class Jars:
                 if jar is not None and name[-OF_A_GRANT:] in ends and names.count(name) == 1
             ]
         return tuple(found)
+
+
+def one_value(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
+    """Return the value of the cookie called `name`; None: it didn't come, or is empty.
+
+    Raises:
+        InvalidRequest: it came with two values.
+
+    """
+    found = {value for one, value in pairs if one == name and value}
+    if len(found) > 1:
+        raise InvalidRequest(reasons.COOKIE_TWICE)
+    return found.pop() if found else None
 
 
 def _cut(value: str) -> str:

@@ -78,7 +78,7 @@ class Cookies:
         check_fields(self, "refresh.cookies.")
         check_together(self, OF_COOKIES)
 
-    def jars(self, issuer: str) -> Jars:
+    def jars(self, issuer: str, former: tuple[str, ...] = ()) -> Jars:
         """Return the cookies of both kinds of tokens. They go to one whole host only.
 
         A browser accepts a name with `__Host-` from this host only (RFC 6265bis s4.1.3.2). Cookies
@@ -95,6 +95,7 @@ class Cookies:
         return Jars(
             refresh=jar(self.name, "Strict"),
             access=jar(self.access_name, self.access_same_site) if self.access else None,
+            former=former,
         )
 
     def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
@@ -280,3 +281,10 @@ class Refresh:
     def secrets(self) -> tuple[str | bytes, ...]:
         """Return all secrets for refresh tokens; none: they are derived."""
         return cast("tuple[str | bytes, ...]", self.secret)
+
+    def jars(self, issuer: str) -> Jars | None:
+        """Return the cookies of both kinds of tokens; None: tokens aren't in cookies."""
+        library = self.migrate.library if self.migrate is not None else None
+        names = (library.refresh_cookie, library.access_cookie) if library is not None else ()
+        former = tuple(filter(None, names))
+        return self.cookies.jars(issuer, former) if self.cookies is not None else None

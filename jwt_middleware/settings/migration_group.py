@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from ..keys.key_set import KeySet
 from ..token.former_libraries import FormerLibrary
+from ..token.former_tokens import FormerTokens
 from ..values.arrays import Several
 from . import field_checks, migration_checks
 from .checking import check_fields, checked_by, choice, optional, setting
@@ -87,6 +88,18 @@ class Migration:
         """Return the names of which one is in `aud`; none: tokens without `aud`."""
         default = (self.library.audience,) if self.library.audience else ()
         return frozenset(self.audience or default)
+
+    def tokens(self, settings: Any) -> FormerTokens:
+        """Return what verifies its tokens, for the settings that this group is in."""
+        return FormerTokens(
+            self.library,
+            migration_checks.former_keys(self),
+            issuer=self.issuer,
+            audience=self.audiences,
+            leeway=settings.leeway,
+            until=self.ends_at,
+            own_issuer=settings.issuer,
+        )
 
     @property
     def tells_access(self) -> bool:

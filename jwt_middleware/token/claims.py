@@ -294,7 +294,13 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
     check_claims(claims, policy, now)
     subject, client = policy.names or _names(claims, policy.profile)
     token = AccessToken(claims, policy.own, policy.reader.read(claims), subject, client)
-    for one in policy.checks:
+    check_by_application(token, policy.checks)
+    return Accepted(token, *lifetime(claims, policy.leeway))
+
+
+def check_by_application(token: AccessToken, checks: Iterable[TokenCheck]) -> None:
+    """Run the application's own checks. Raises InvalidToken."""
+    for one in checks:
         try:
             accepted = one(token)
         except Exception as error:
@@ -304,4 +310,3 @@ def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
         # Only `True` accepts: a check that forgets its `return` gives None, which refuses.
         if accepted is not True:
             raise InvalidToken(reasons.CHECK_REFUSED, getattr(one, "__name__", "check"))
-    return Accepted(token, *lifetime(claims, policy.leeway))

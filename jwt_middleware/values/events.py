@@ -37,12 +37,15 @@ class Issued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """A refresh token bought a new access token."""
+    """A refresh token bought a new access token.
+
+    "migrated": it was one of the former library, and a grant began with it; told once for each.
+    """
 
     name: ClassVar[Literal["refreshed"]] = "refreshed"
 
     grant_id: str
-    how: Literal["rotated", "kept", "repeated"]
+    how: Literal["rotated", "kept", "repeated", "migrated"]
     generation: int
     user_agent_changed: bool | None = None  # None: not known
 

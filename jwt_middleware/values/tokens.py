@@ -299,13 +299,17 @@ class Held:
     For `Issuer.issue(replaces=...)`, which ends those logins. Its `repr` shows nothing of them.
     """
 
-    __slots__ = ("access", "refresh")
+    __slots__ = ("access", "former", "refresh")
 
     def __init__(
-        self, refresh: tuple[tuple[str, str], ...], access: tuple[tuple[str, str], ...]
+        self,
+        refresh: tuple[tuple[str, str], ...],
+        access: tuple[tuple[str, str], ...],
+        former: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.refresh = refresh  # names and values, as they came
         self.access = access
+        self.former = former  # of both kinds, of the library that the application comes from
 
     def __repr__(self) -> str:
         return f"<Held: {len(self.refresh)} logins>"

@@ -39,6 +39,7 @@ _IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     "issued": ("good", "Logged in", "A grant begins."),
     "rotated": ("good", "Rotated", "Generation {1} begins."),
     "kept": ("calm", "Kept", "The refresh token is young, so it stays. The access token is new."),
+    "migrated": ("good", "Moved in", "A token of the former library: a grant begins."),
     "repeated": (
         "calm",
         "Repeated",
