@@ -90,7 +90,7 @@ class Reader:
 
     def __init__(self, number: int, browser: Browser) -> None:
         self.name, self._password = f"user{number}", f"password{number}"
-        self.browser = browser
+        self.browser, self._turn = browser, number
 
     def log_in(self, asks: Asks) -> None:
         self.browser.get("/login/")
@@ -103,5 +103,10 @@ class Reader:
         assert self.browser.post("/logout/", form).status == 302
 
     def me(self, asks: Asks) -> str | None:
+        self._turn += 1
+        if self._turn % 3 == 0:
+            self.browser.get("/login/")  # by hand: it must cost no login
+        if self._turn % 3 == 1 and any("refresh_token" in one for one in self.browser.cookies):
+            self.browser.get("/auth/continue?next=/notes/")  # as when the access token has expired
         answer = self.browser.get("/notes/")
         return answer.text.removeprefix("Notes of ") if answer.status == 200 else None
