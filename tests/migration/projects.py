@@ -64,7 +64,9 @@ def build(
     (after / "db.sqlite3").symlink_to(before / "db.sqlite3")  # they share the users
     _run_blocks(then, Project(after), variables)
     with (after / "mysite" / "settings.py").open("a", encoding="utf-8") as file:
-        file.write("JWT_MIDDLEWARE = JWT_MIDDLEWARE.replace(refresh__settle=0)  # each one rotates\n")
+        file.write(
+            "JWT_MIDDLEWARE = JWT_MIDDLEWARE.replace(refresh__settle=0)  # each one rotates\n"
+        )
 
 
 def _quoted(script: str) -> str:
