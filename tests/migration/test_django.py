@@ -101,9 +101,14 @@ def test_simplejwt(tmp_path: Path, *, rotates: bool) -> None:
         if rotates:
             bought["a blacklisted token"] = gone.refresh
         story = switch(servers, clients, forging(as_access(opened) | as_refresh(bought)))
+        with asking(servers.url) as asks:  # a log-out at the old path, by an old token and by ours
+            for one in (whole, clients[0]):
+                assert one._refreshes(asks)
+                one.log_out(asks)
+                assert not one._refreshes(asks)
     assert (story.logged_out, story.accepted) == ([], [])
     assert story.forged
-    assert rows(tmp_path) == (USERS, USERS)
+    assert rows(tmp_path) == (USERS + 1, USERS + 1)
 
 
 def test_sessions(tmp_path: Path) -> None:
