@@ -162,6 +162,30 @@ class Issuer:
         """Do what `revoke` does, in asynchronous code."""
         return await self._arun(self._end(self._aissuing(), grant_id, subject, reason))
 
+    def revoke_token(self, token: str) -> bool:
+        """End the grant of a token that a client sends to log out; say whether it was alive.
+
+        For a path of the application's own; `POST /auth/revoke` is there in any case. The token is
+        verified: ours of either kind, or a refresh token of a former library (`Refresh.migrate`),
+        whose grant may not have begun yet. Any other text ends nothing, and neither does an access
+        token of a former library, which has no grant: it serves until it expires.
+
+        Raises:
+            ValueError: the token is no text.
+            Unavailable: `Migration.is_blocked` or `Migration.subject` fails.
+            StoreUnavailable: then it may have ended; to repeat is safe.
+
+        """
+        text = _hidden(token)
+        del token  # as in `issue`
+        return run(self._end_of(self._runtime.core(asynchronous=False), text))
+
+    async def arevoke_token(self, token: str) -> bool:
+        """Do what `revoke_token` does, in asynchronous code."""
+        text = _hidden(token)
+        del token  # as in `issue`
+        return await self._arun(self._end_of(self._runtime.core(asynchronous=True), text))
+
     def revoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """End all grants of a user, say after a change of password; return their ids.
 
@@ -276,6 +300,12 @@ class Issuer:
         yield from ask(self._runtime.tell, events)
         return bool(events)
 
+    def _end_of(self, core: Core, text: Hidden[str]) -> Flow[bool]:
+        endpoints = cast("Endpoints", core.endpoints)
+        events = yield from endpoints.end_of(text, self._settings.clock())
+        yield from ask(self._runtime.tell, events)
+        return bool(events)
+
     def _end_all(self, issuing: Issuing, subject: str, reason: str) -> Flow[tuple[str, ...]]:
         _check_text("subject", subject)
         ended = yield from issuing.end_subject(subject, reason, self._settings.clock())
@@ -317,7 +347,16 @@ def _held(replaces: Held | str | None) -> Held | None:
     return Held((("", replaces),), ()) if isinstance(replaces, str) else replaces
 
 
-_WAYS = {"subject": "str(user.id)", "grant_id": "tokens.grant_id, or token.grant_id in a request"}
+def _hidden(token: str) -> Hidden[str]:
+    _check_text("token", token)
+    return Hidden(token)
+
+
+_WAYS = {
+    "subject": "str(user.id)",
+    "grant_id": "tokens.grant_id, or token.grant_id in a request",
+    "token": "what the client sent, without the word Bearer",
+}
 
 
 def _check_text(name: str, value: object) -> None:

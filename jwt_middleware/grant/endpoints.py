@@ -293,6 +293,15 @@ class Endpoints:
         }
         return tuple(ids), over
 
+    def end_of(self, text: Hidden[str], now: float) -> Flow[tuple[Revoked, ...]]:
+        """End the grant of a token, ours or an old refresh token; return the events."""
+        yield from self._issuing.find_lacking_key((text,), now)
+        owner = self._owner(text, now)
+        if owner is None:
+            return (yield from end_migrated(self._issuing, text, "logout", now))
+        grant_ids = () if owner.grant_id is None else (owner.grant_id,)
+        return (yield from self._issuing.end_each(grant_ids, "logout", now))
+
     def _owner(self, text: Hidden[str], now: float) -> RefreshToken | AccessToken | None:
         try:
             return self._issuing.check(text, now)

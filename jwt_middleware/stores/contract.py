@@ -87,7 +87,8 @@ class Store(Protocol):
 
         `created_at` becomes the store's now, or the mark's `before` if that is later: a mass end
         compares it. Returns the ids that were ended for the limit (reason "limit"). Adding an id a
-        second time changes nothing. The id is one that `new_grant_id(grant.subject)` has made.
+        second time changes nothing, also of many that add it at once, and of a grant that has
+        ended. The id begins as one that `new_grant_id(grant.subject)` has made.
         """
         ...
 
@@ -163,7 +164,10 @@ class Store(Protocol):
         ...
 
     def admit(self, key: str, until: float) -> bool:
-        """Say whether `key` is new, and remember it until `until` (for proofs)."""
+        """Say whether `key` is new, and remember it until `until`: for proofs, say.
+
+        With a time that is over, it only asks.
+        """
         ...
 
     def purge(self, now: float) -> int:

@@ -134,6 +134,37 @@ def _add_twice_changes_nothing(store: Store, clock: Clock) -> None:
 
 
 @_case
+def _add_keeps_a_first_parent(store: Store, clock: Clock) -> None:
+    """A row begins with the parent that it is given: what led to it comes again as generation 0."""
+    grant = _added(store, clock, parent="what led to it")
+    _same_row(_row_or_none(store, grant), grant)
+    for target in (0, 1):
+        _expect(store.advance(grant.id, 0, target, "again").advanced, False, "advanced from 0")
+    _same_row(_row_or_none(store, grant), grant)
+    row = _rotated(store, clock, grant)
+    _expect(store.add(grant, 100), (), "ids that `add` ended")
+    _same_row(_row_or_none(store, grant), row)
+
+
+@_case
+def _many_that_add_one_id_make_one_row(store: Store, clock: Clock) -> None:
+    """Of many that add the same id one makes the row, and none ends another for it."""
+    subject, living = _several(store, clock, 2)
+    grant = _new_grant(clock, subject=subject, parent="what led to it")
+    answers = _race(RACERS, lambda number: store.add(replace(grant, scope=f"s{number}"), 3))
+    _expect(set(answers), {()}, "ids that `add` ended")
+    row = _row(store, grant)
+    _same_row(row, replace(grant, scope=row.scope))
+    _expect(len(store.grants(subject)), 3, "living")
+    store.end(grant.id, "logout")
+    ended = _row(store, grant)
+    answers = _race(RACERS, lambda _: store.add(grant, 1))
+    _expect(set(answers), {()}, "ids that `add` ended, of an ended grant")
+    _same_row(_row_or_none(store, grant), ended)
+    _expect(set(_ids(store.grants(subject))), set(_ids(living)), "living")
+
+
+@_case
 def _add_stamps_the_beginning(store: Store, clock: Clock) -> None:
     """`add` sets created_at to the store's now, and nothing sets it later."""
     for wrong in (-3600, 3600):
@@ -829,6 +860,19 @@ def _admit_lets_a_key_pass_once(store: Store, clock: Clock) -> None:
         clock.advance(100 + SKEW)
         _expect(store.admit(key, clock() + 100), True, "the first time after it was forgotten")
         _expect(store.admit(key, clock() + 100), False, "the second time after that")
+
+
+@_case
+def _admit_until_a_past_time_only_asks(store: Store, clock: Clock) -> None:
+    """`admit` until a time that is over says whether the key is remembered, and remembers none."""
+    key = identifier()
+    for _ in range(2):
+        _expect(store.admit(key, -1.0), True, "asked before")
+    _expect(store.admit(key, clock() + 100), True, "the first time")
+    for _ in range(2):
+        _expect(store.admit(key, -1.0), False, "asked after")
+    clock.advance(100 + SKEW)
+    _expect(store.admit(key, -1.0), True, "asked when it was forgotten")
 
 
 @_case

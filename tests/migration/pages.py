@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(
@@ -27,3 +36,13 @@ def write_shop(page: str, folder: Path, more: str) -> None:
     for name in ("before", "after"):
         code = found["shop.py: what stays"] + more + found[f"shop.py: {name}"]
         (folder / f"{name}.py").write_text(code, "utf-8")
+
+
+def load_module(page: str, part: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the module of one of the guide's two applications, in this process."""
+    write_shop(page, folder, "")
+    spec = cast("ModuleSpec", spec_from_file_location(part, folder / f"{part}.py"))
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, part, module)  # annotations are looked up by the module's name
+    cast("Loader", spec.loader).exec_module(module)
+    return module

@@ -52,6 +52,22 @@ class RevivesByAdd(Broken):
         return found
 
 
+class ForgetsTheFirstParent(Broken):
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        return super().add(replace(grant, parent=None), limit)
+
+
+class AddsWithoutALock(Broken):
+    def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
+        known = grant.id in self._grants
+        sleep(0.05)
+        if known:
+            return ()
+        found = super().add(replace(grant, id=f"{grant.id} {grant.scope}"), limit)
+        self._grants[grant.id] = self._grants.pop(f"{grant.id} {grant.scope}")
+        return found
+
+
 class LosesRows(Broken):
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
         return ()
@@ -493,6 +509,11 @@ class AdmitsForEver(Broken):
         return super().admit(key, until) and not known
 
 
+class RemembersAQuestion(Broken):
+    def admit(self, key: str, until: float) -> bool:
+        return super().admit(key, max(until, self._clock() + 60))
+
+
 class AdmitsTwo(Broken):
     def admit(self, key: str, until: float) -> bool:
         known = self._admitted.get(key, 0.0) > self._clock()
@@ -551,6 +572,8 @@ class PagesWithGaps(Broken):
 
 
 FAULTS: dict[type[Broken], str] = {
+    ForgetsTheFirstParent: "add_keeps_a_first_parent",
+    AddsWithoutALock: "many_that_add_one_id_make_one_row",
     LosesRows: "add_keeps_every_field",
     KeepsTheCallersBeginning: "add_stamps_the_beginning",
     StampsWithItsClockAlone: "a_login_after_a_mass_end_lives",
@@ -613,6 +636,7 @@ FAULTS: dict[type[Broken], str] = {
     TakesTheLastMark: "end_before_is_one_mark_that_only_grows",
     EndsTheFuture: "end_before_is_one_mark_that_only_grows",
     AdmitsForEver: "admit_lets_a_key_pass_once",
+    RemembersAQuestion: "admit_until_a_past_time_only_asks",
     AdmitsTwo: "one_of_many_is_admitted",
     NeverForgets: "purge_forgets_what_has_expired",
     ForgetsAll: "purge_forgets_what_has_expired",
