@@ -63,7 +63,9 @@ class Browser:
         )
         return answer
 
-    def _asked(self, method: str, path: str, headers: dict[str, str], body: str | None) -> Answer:
+    def _asked(
+        self, method: str, path: str, headers: dict[str, str], body: str | None
+    ) -> Answer | None:
         connection = HTTPConnection(HOST, self._port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers)
@@ -72,7 +74,7 @@ class Browser:
             self._keep(answer.headers.get_all("Set-Cookie") or ())
             location = urlsplit(answer.headers.get("Location", ""))
             target = location.path + (f"?{location.query}" if location.query else "")
-            return Answer(answer.status, text, target, path)
+            return None if answer.status == 503 else Answer(answer.status, text, target, path)
         finally:
             connection.close()
 

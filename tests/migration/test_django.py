@@ -10,7 +10,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from jwt_middleware import KeySet
+from tests.waiting import until
 
 from .browsers import Browser, Reader
 from .clients import Ask, Pair, as_access, bearer, forging, form, made_from
@@ -26,6 +26,7 @@ class Phone(Pair):
     def __init__(self, number: int, *, adopts: bool) -> None:
         super().__init__(number)
         self._adopts = adopts
+        self.refused: list[str] = []
 
     def log_in(self, asks: Asks) -> None:
         user = {"username": self.name, "password": self._password}
@@ -39,6 +40,7 @@ class Phone(Pair):
     def _refreshes(self, asks: Asks) -> bool:
         answer = asks("POST", "/api/token/refresh/", json={"refresh": self.refresh})
         if answer.status_code != 200:
+            self.refused.append(f"{answer.status_code} {answer.text[:300]}")
             return False
         found = answer.json()
         self.access = found["access"]
@@ -72,7 +74,7 @@ PLAIN = {
     r', "rest_framework_simplejwt.token_blacklist"': "",
     r'    "(ROTATE_REFRESH_TOKENS|BLACKLIST_AFTER_ROTATION)": True,\n': "",
     r"    TokenBlacklistView,\n": "",
-    r'    path\("api/token/blacklist/".*\n': "",
+    r"    path\(.api/token/blacklist/., TokenBlacklistView.*\n": "",
     r"            is_blocked=tokens.is_blocked,\n": "",
 }
 
@@ -106,7 +108,7 @@ def test_simplejwt(tmp_path: Path, *, rotates: bool) -> None:
                 assert one._refreshes(asks)
                 one.log_out(asks)
                 assert not one._refreshes(asks)
-    assert (story.logged_out, story.accepted) == ([], [])
+    assert (story.logged_out, story.accepted) == ([], []), [one.refused for one in clients]
     assert story.forged
     assert rows(tmp_path) == (USERS + 1, USERS + 1)
 
@@ -147,7 +149,7 @@ def test_sessions(tmp_path: Path) -> None:
         with asking(servers.url) as asks:
             assert after.me(asks) != after.name
             after.browser.cookies |= old  # a copy of all that it had, the old session among it
-            assert after.me(asks) != after.name
+            until(lambda: after.me(asks) != after.name)  # the other worker learns of it in 2 s
     assert (story.logged_out, story.accepted) == ([], [])
     assert rows(tmp_path) == (USERS, USERS)
 
@@ -157,7 +159,7 @@ ISSUER = "https://shop.example.com"
 
 def forged_cookies() -> list[dict[str, str]]:
     """Return tokens in cookies of ours, by a key that isn't the shop's."""
-    key = KeySet.generate("HS256").keys[0].private
+    key = secrets.token_bytes(32)
     claims = {"iss": ISSUER, "aud": f"{ISSUER}/pages", "sub": "1", "exp": 2**33, "iat": 0}
     claims |= {"jti": "j", "client_id": "first-party", "sid": "AAAAAAAAAAAAAAAAAAAAAA"}
     return [
