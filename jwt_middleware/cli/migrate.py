@@ -25,19 +25,19 @@ from .commands import Subcommand, option
 from .configured import AS_JSON
 from .drafts import Expression, Group, in_python, in_toml
 from .endpoints import Endpoint
+from .former_app import FormerApp
 from .former_apps import former_app
-from .former_configs import FormerApp
 from .lines import Line, LineState, span
 
-LONGEST = 400 * DAY  # seconds, of `Refresh.absolute_limit`
-LONGEST_ACCESS = DAY  # seconds, of `Refresh.access_lifetime`
+LONGEST_LOGIN = 400 * DAY  # seconds, of `Refresh.absolute_limit`
+LONGEST_TOKEN = DAY  # seconds, of `Refresh.access_lifetime`
 KEY_FILE, VARIABLE = "former-keys.json", "FORMER_JWT_SECRET"
 # Where the former tokens had no name that ours can have.
 ISSUER, AUDIENCE = "https://login.example.com", "https://api.example.com"
 LOGINS = ("login", "token", "signin", "sign-in")  # how paths end where users log in
 
 
-class Plan(NamedTuple):
+class Move(NamedTuple):
     """What was found, and how it becomes ours."""
 
     found: FormerApp
@@ -74,22 +74,22 @@ def _check_migration(arguments: Namespace) -> int:
     return 2 if "FAIL" in states else int("warn" in states)
 
 
-def _planned(found: FormerApp, endpoints: Iterable[Endpoint]) -> Plan:
+def _planned(found: FormerApp, endpoints: Iterable[Endpoint]) -> Move:
     posts = [one.path for one in endpoints if "POST" in one.methods]
     refresh = [path for path in posts if "refresh" in path.lower()]
     logins = [one for one in posts if one not in refresh and one.rstrip("/").endswith(LOGINS)]
-    lasts = min(found.refresh or found.access or 30 * DAY, LONGEST - 2 * DAY)
+    lasts = min(found.refresh or found.access or 30 * DAY, LONGEST_LOGIN - 2 * DAY)
     until = datetime.fromtimestamp(time.time() + lasts + DAY, UTC).date()
-    return Plan(found, refresh, logins, until.isoformat())
+    return Move(found, refresh, logins, until.isoformat())
 
 
 # --- what is to be decided
 
 
-def _lines(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
+def _lines(plan: Move, *, as_toml: bool) -> Iterator[Line]:
     found = plan.found
     yield Line("ok", "library", found.library)
-    refusals = list(_refusals(plan))
+    refusals = list(_why_not(plan))
     yield from refusals
     if plan.library is not None and not refusals:
         yield from _keys(found, as_toml=as_toml)
@@ -115,7 +115,7 @@ def _lines(plan: Plan, *, as_toml: bool) -> Iterator[Line]:
     )
 
 
-def _refusals(plan: Plan) -> Iterator[Line]:
+def _why_not(plan: Move) -> Iterator[Line]:
     """Yield why the former tokens can't be taken."""
     try:
         if plan.library is not None:
@@ -154,7 +154,7 @@ def _blocklist(found: FormerApp) -> Iterator[Line]:
         )
 
 
-def _migration(plan: Plan) -> Migration:
+def _migration(plan: Move) -> Migration:
     """Return what takes the former tokens. Raises ConfigurationError, where nothing can."""
     found = plan.found
     given: dict[str, Any] = {"secret": found.secret, "algorithm": found.algorithm}
@@ -168,8 +168,8 @@ def _migration(plan: Plan) -> Migration:
 
 def _lifetimes(found: FormerApp) -> Iterator[Line]:
     for kind, life, longest in (
-        ("access tokens", found.access, LONGEST_ACCESS),
-        ("refresh tokens", found.refresh, LONGEST),
+        ("access tokens", found.access, LONGEST_TOKEN),
+        ("refresh tokens", found.refresh, LONGEST_LOGIN),
     ):
         if life is None:
             yield Line(
@@ -187,7 +187,7 @@ def _lifetimes(found: FormerApp) -> Iterator[Line]:
             )
 
 
-def _paths(plan: Plan) -> Iterator[Line]:
+def _paths(plan: Move) -> Iterator[Line]:
     if plan.library is None or plan.library.refresh is None:
         return
     if not plan.refresh_paths:
@@ -210,13 +210,13 @@ def _paths(plan: Plan) -> Iterator[Line]:
 # --- our settings
 
 
-def _settings(plan: Plan, *, migrates: bool, as_toml: bool) -> Group:
+def _settings(plan: Move, *, migrates: bool, as_toml: bool) -> Group:
     found = plan.found
     refresh: dict[str, Any] = {"store": "sqlite:///grants.db"}
     lasts = found.refresh or found.access or 0
     if lasts + 2 * DAY > Refresh(store="memory://").absolute_limit:
-        refresh["absolute_limit"] = min(math.ceil(lasts / DAY) + 2, LONGEST // DAY) * DAY
-    if found.refresh and found.access and 10 <= found.access <= LONGEST_ACCESS:
+        refresh["absolute_limit"] = min(math.ceil(lasts / DAY) + 2, LONGEST_LOGIN // DAY) * DAY
+    if found.refresh and found.access and 10 <= found.access <= LONGEST_TOKEN:
         refresh["access_lifetime"] = int(found.access)
     if found.cookies:
         refresh["cookies"] = Group("Cookies", {"access": True})
@@ -250,7 +250,7 @@ def _one(names: tuple[str, ...]) -> Any:
     return names[0] if len(names) == 1 else names
 
 
-def _fields(plan: Plan) -> dict[str, Any]:
+def _fields(plan: Move) -> dict[str, Any]:
     """Return the fields of `Migration` that say more than the library, the keys and the date."""
     found, library = plan.found, plan.library
     fields: dict[str, Any] = {"issuer": found.issuer}
@@ -285,7 +285,7 @@ def _toml(group: Group) -> str:
     return "\n".join(in_toml(group, "jwt_middleware")) + "\n"
 
 
-def _python(group: Group, plan: Plan, *, migrates: bool) -> str:
+def _python(group: Group, plan: Move, *, migrates: bool) -> str:
     names = {"KeySet", "Refresh", "Route", "Settings"}
     names |= {"Cookies"} if plan.found.cookies else set()
     names |= {"Migration", "migrations"} if migrates else set()

@@ -15,8 +15,11 @@ from typing import NamedTuple
 import pytest
 
 from jwt_middleware import KeySet, Migration, Refresh, Settings, migrations
+from jwt_middleware.cli import former_app
 from jwt_middleware.cli.__main__ import main
-from jwt_middleware.cli.former_configs import READERS, FormerApp
+from jwt_middleware.cli.former_app import FormerApp
+from jwt_middleware.cli.former_apps import READERS
+from jwt_middleware.cli.former_django import _SIMPLEJWT
 from tests.django import project
 
 SECRET = "wq8eZ1v-8RkTn5iB0yq2mJxUa4cLs7dHf3gPo6tVb9E"  # made up
@@ -531,10 +534,8 @@ def test_by_hand(told: Callable[..., Told], name: str) -> None:
     assert 'migrations.PYJWT.replace(refresh={"<claim>": "<refresh>"}' in found.code
 
 
-def test_a_library_without_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jwt_middleware.cli import former_configs
-
-    assert former_configs._named("nobody-has-this") == "nobody-has-this"
+def test_a_library_without_a_version() -> None:
+    assert former_app.versioned("Nobody", "nobody_has_this") == "Nobody"
 
 
 def test_readers_are_for_classes_that_exist() -> None:
@@ -549,8 +550,6 @@ def test_readers_are_for_classes_that_exist() -> None:
 
 
 def test_the_defaults_are_simplejwts_own() -> None:
-    from jwt_middleware.cli.former_configs import _SIMPLEJWT
-
     assert project.JWT is not None
     from rest_framework_simplejwt.settings import DEFAULTS
 
