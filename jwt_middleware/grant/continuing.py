@@ -14,7 +14,7 @@ from ..request.navigation import Pages, is_navigation, lacks_strict_cookies
 from ..request.origins import Origins
 from ..values import reasons
 from ..values.errors import InvalidRequest
-from ..values.events import Refreshed, Restored
+from ..values.events import Event
 from ..values.flows import Flow
 from ..values.requests import Headers, Reply, Request
 from ..values.tokens import AccessToken, Held, Hidden, Tokens
@@ -25,7 +25,7 @@ class Exchanged(NamedTuple):
 
     tokens: Tokens
     cleared: Headers
-    event: Refreshed | Restored
+    events: tuple[Event, ...]
 
 
 class Continuing:
@@ -66,7 +66,7 @@ class Continuing:
             pages.check(request)
         held = pages.jars.held(request.header("cookie"))
         check_once(held.refresh)
-        if not any(value for _, value in held.refresh):
+        if not any(value for _, value in held.refresh + held.former):
             # Once: a browser that sends no cookies at all must not go round.
             if request.method == "GET" and lacks_strict_cookies(request) and not is_second:
                 return Reply(pages.pause(request, next_))
@@ -76,4 +76,4 @@ class Continuing:
         # A token that the page would refuse, because of `checks` say, must not send it here again.
         self._verify(Hidden(tokens.access_token))
         response = pages.back(request, next_, tokens.cookies + exchanged.cleared)
-        return Reply(response, (exchanged.event,))
+        return Reply(response, exchanged.events)

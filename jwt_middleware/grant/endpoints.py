@@ -74,6 +74,7 @@ class Endpoints:
             f"{group.path}/revoke": self._revoke,
         }
         self._library = group.migrate.library if group.migrate is not None else None
+        self._former_cookie = self._library.refresh_cookie if self._library is not None else ""
         if group.migrate is not None and group.migrate.path:
             self.paths[group.migrate.path] = self._refresh
             self._former_path = group.migrate.path
@@ -106,7 +107,7 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        old = one_value(held.former, self._library.refresh_cookie) if self._library else None
+        old = one_value(held.former, self._former_cookie)
         if held.refresh or old is not None:
             check_once(held.refresh)
             self._check_page(request)
@@ -129,12 +130,10 @@ class Endpoints:
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
-        if text is None and old is not None and not any(value for _, value in held.refresh):
-            return (yield from self._exchange_former(request, Hidden(old), held, asked))
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
-            tokens, cleared, event = yield from self._exchange_cookies(held, asked)
-            return Reply(self._json(request, tokens, tokens.cookies + cleared), (event,))
+            tokens, cleared, events = yield from self._exchange_cookies(held, asked)
+            return Reply(self._json(request, tokens, tokens.cookies + cleared), events)
         if cookies and self._issuing.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE, description=_TWO_TOKENS)
         granted = yield from self._exchange(text, asked)
@@ -152,15 +151,18 @@ class Endpoints:
             token = self._issuing.check(text, asked.now)
         return (yield from exchange(self._issuing, text, token, asked))
 
-    def _exchange_former(
-        self, request: Request, text: Hidden[str], held: Held, asked: Asked
-    ) -> Flow[Reply]:
-        """Exchange the former library's cookie for ours. Ours would go first: none came."""
+    def _exchange_former(self, held: Held, asked: Asked) -> Flow[Exchanged]:
+        """Exchange the former library's cookie for ours; none of these came, they go first."""
         jars, cookies = self._both()
-        granted = yield from self._exchange(text, asked)
+        text = one_value(held.former, self._former_cookie) or ""
+        try:
+            granted = yield from self._exchange(Hidden(text), asked)
+        except InvalidGrant as error:
+            if error.reason in _ENDS:
+                error.clears = jars.former_cleared(held)
+            raise
         tokens = cookies.carry(granted.tokens, jars)
-        fields = tokens.cookies + jars.former_cleared(held)
-        return Reply(self._json(request, tokens, fields), (*granted.more, granted.event))
+        return Exchanged(tokens, jars.former_cleared(held), (*granted.more, granted.event))
 
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
@@ -173,6 +175,8 @@ class Endpoints:
 
     def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
         """Exchange the newest of the browser's cookies whose grant lives."""
+        if not any(value for _, value in held.refresh):
+            return (yield from self._exchange_former(held, asked))
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
         if asked.client_id is not None:
@@ -201,7 +205,7 @@ class Endpoints:
             # newer token.
             is_kept = granted.tokens.refresh_token == text.value
             carried = cookies.carry(granted.tokens, jars, is_kept=is_kept)
-            return Exchanged(carried, jars.cleared(held, gone), granted.event)
+            return Exchanged(carried, jars.cleared(held, gone), (granted.event,))
         refused = cast("InvalidGrant", refusal)
         if refused.reason in _ENDS and refused.grant_id is not None:
             gone.append(refused.grant_id)

@@ -203,16 +203,16 @@ def _has_no_pages(settings: Any) -> bool:
     return group is None or not (group.serve and group.cookies and group.cookies.access)
 
 
-def endpoint_paths(group: Any) -> tuple[str, ...]:
-    """Return the paths of the endpoints of a `refresh` group."""
+def _endpoints(group: Any) -> tuple[str, ...]:
     named = ("refresh", "revoke", "continue")
     return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
 
 
-def _is_endpoint(group: Any, path: str) -> bool:
+def is_endpoint_path(group: Any, path: str) -> bool:
+    """Say whether a path is that of an endpoint of a `refresh` group, or reserved for one."""
     sessions = f"{group.path}/sessions"
     is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
-    return path in endpoint_paths(group) or is_session or path.startswith("/.well-known/")
+    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
 
 
 def _plants_logins(settings: Any) -> bool:
@@ -233,7 +233,7 @@ OF_PAGES: Together = (  # where `Settings.login_url` is a path
     (
         "login_url",
         Fault(
-            lambda settings: _is_endpoint(settings.refresh, settings.login_url),
+            lambda settings: is_endpoint_path(settings.refresh, settings.login_url),
             "is an endpoint of ours, which sends page loads to it",
             "the path of the application's own login page",
         ),

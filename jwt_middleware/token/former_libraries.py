@@ -96,7 +96,7 @@ class FormerLibrary:
         if self.separate_keys:
             return False
         # Without refresh tokens there may be ID tokens, and those that reset a password.
-        is_named = bool(self.access or self.audience) or self.types == {"at+jwt"}
+        is_named = bool(self.access or self.audience) or self.types == frozenset(("at+jwt",))
         return self.tells_apart if self.refresh is not None else is_named
 
 

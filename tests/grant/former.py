@@ -19,10 +19,16 @@ OLD_PATH = "/api/token/refresh/"
 _TIMES = {"iat": NOW - DAY, "exp": NOW + 10 * DAY}
 
 
-def written(claims: dict[str, Any], secret: Any = SECRET, **more: Any) -> str:
+def written(
+    claims: dict[str, Any],
+    secret: Any = SECRET,
+    *,
+    algorithm: str = "HS256",
+    headers: dict[str, Any] | None = None,
+) -> str:
     """Return a token with these claims; None as a value leaves the claim out."""
     found = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(found, secret, **({"algorithm": "HS256"} | more))
+    return jwt.encode(found, secret, algorithm, headers)
 
 
 def flask_jwt(kind: str, sub: Any = "alice", *, secret: Any = SECRET, **claims: Any) -> str:

@@ -43,9 +43,9 @@ PAGE = (FIELD, ("Origin", "https://login.example"), ("Sec-Fetch-Site", "same-ori
 
 
 def migrating(kinds: tuple[Kind, ...] = SITES, **changes: Any) -> Any:
-    group = {name: changes.pop(name) for name in ("cookies", "claims_for") if name in changes}
-    more = {name: changes.pop(name) for name in ("issuer", "keys") if name in changes}
-    return opened(kinds, refresh={"migrate": migration(**changes), **group}, **more)
+    """Open a world whose former library is described by `migration(**changes)`."""
+    group = {"claims_for": changes.pop("claims_for", None)}
+    return opened(kinds, refresh={"migrate": migration(**changes), **group})
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Cookies, TokenCache, migrations
+from jwt_middleware import Cookies, Route, TokenCache, migrations
 from jwt_middleware.request.body_parameters import MAX_BODY
 from jwt_middleware.values.events import Revoked
-from tests.grant.former import OLD_PATH, OTHER, flask_jwt, migration, simplejwt
+from tests.grant.former import OLD_PATH, OTHER, fastapi_users, flask_jwt, migration, simplejwt
 from tests.issuing import DAY, DOORS, HOUR, MINUTE, REFRESH, REVOKE, SITES, World, opened
 from tests.rules import accepts, refuses
 from tests.world import NOW, Answer
@@ -53,11 +53,11 @@ def browser() -> Iterator[World]:
 @accepts("RT-33")
 def test_flask_jwt_extended_sends_it_in_the_header(world: World) -> None:
     """With an empty body, with none, and with an empty object."""
-    for more in ({}, {"headers": JSON_TYPE}, {"body": b"{}", "headers": JSON_TYPE}):
-        headers = (*more.get("headers", ()), *bearer(OLD))
-        answer = world.send("POST", OLD_PATH, body=more.get("body", b""), headers=headers)
-        assert answer.status == 200, answer.reason
-        assert {"access_token", "refresh_token"} <= answer.json.keys()
+    assert world.send("POST", OLD_PATH, headers=bearer(OLD)).status == 200
+    assert world.send("POST", OLD_PATH, headers=(*JSON_TYPE, *bearer(OLD))).status == 200
+    answer = world.post_json(OLD_PATH, {}, headers=bearer(OLD))
+    assert answer.status == 200, answer.reason
+    assert {"access_token", "refresh_token"} <= answer.json.keys()
     # What it has now is sent in the same way: the client's code isn't changed.
     world.clock.forward(HOUR)
     ours = world.send("POST", OLD_PATH, headers=bearer(answer.json["refresh_token"]))
@@ -175,7 +175,10 @@ def test_a_log_out_ends_the_old_cookie_too(browser: World) -> None:
     answer = browser.send("POST", REVOKE, headers=headers)
     assert (answer.status, named(answer.cookies)) == (200, ["refresh_token_cookie"])
     assert [event.reason for event in browser.events if isinstance(event, Revoked)] == ["logout"]
-    assert browser.send("POST", REFRESH, headers=headers).reason == "grant_ended"
+    again = browser.send("POST", REFRESH, headers=headers)
+    assert (again.reason, named(again.cookies)) == ("grant_ended", ["refresh_token_cookie"])
+    others = (*PAGE, *cookie(f"refresh_token_cookie={flask_jwt('refresh', secret=OTHER)}"))
+    assert browser.send("POST", REFRESH, headers=others).cookies == ()
 
 
 @refuses("RT-33")
@@ -237,6 +240,34 @@ def test_log_out_of_the_application_ends_the_old_cookie() -> None:
         assert browser.send("POST", REFRESH, headers=headers).reason == "grant_ended"
 
 
+@accepts("RT-33", "RT-32")
+def test_a_page_load_goes_on_by_the_old_cookie() -> None:
+    navigation = (
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Dest", "document"),
+        ("Sec-Fetch-Site", "none"),
+    )
+    group = {"migrate": migration(), "cookies": Cookies(access=True, forms=True)}
+    routes = (Route("/login", public=True, own_origin=True),)
+    with opened(refresh=group, login_url="/login", routes=routes) as browser:
+        came = (*navigation, *cookie(f"refresh_token_cookie={OLD}"))
+        away = browser.get("/cart", headers=came)
+        assert (away.status, away.header("location")) == (303, "/auth/continue?next=/cart")
+        back = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=came)
+        assert (back.status, back.header("location")) == (303, "/cart")
+        refresh, access, cleared = back.cookies
+        assert cleared.startswith("refresh_token_cookie=;")
+        now = cookie(access.partition(";")[0], refresh.partition(";")[0])
+        assert browser.get("/cart", headers=(*navigation, *now)).user == "alice"
+        # When the login has ended, the old cookie leads to the login page, and goes.
+        browser.revoke_all("alice")
+        out = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=came)
+        assert (out.status, out.header("location")) == (303, "/login?next=/cart")
+        lone = (*navigation, *cookie(f"access_token_cookie={flask_jwt('access', exp=NOW - DAY)}"))
+        out = browser.send("GET", "/auth/continue", query="next=%2Fcart", headers=lone)
+        assert (out.status, out.header("location")) == (303, "/login?next=/cart")
+
+
 # --- old access tokens
 
 
@@ -247,9 +278,8 @@ def test_an_old_access_token_opens_the_named_routes(entries: int) -> None:
     group = {"migrate": migration(scope="read")}
     with opened(DOORS, refresh=group, token_cache=cache) as world:
         for _ in range(3):
-            answer = world.get("/api/things", ACCESS)
-            assert (answer.status, answer.user) == (200, "alice")
-        token = answer.token
+            assert world.get("/api/things", ACCESS).user == "alice"
+        token = world.get("/api/things", ACCESS).token
         assert token is not None
         assert (token.issuer, token.subject, token.client_id) == (
             "https://login.example",
@@ -272,6 +302,22 @@ def test_an_old_access_token_opens_no_other_route(world: World) -> None:
         assert (answer.status, answer.reason) == (401, "claim_missing"), path
 
 
+@accepts("RT-34")
+def test_fastapi_users_tokens_are_access_tokens_only() -> None:
+    group = migration(library=migrations.FASTAPI_USERS, path="")
+    with opened(DOORS, refresh={"migrate": group}) as world:
+        token = fastapi_users()
+        assert world.get("/api/x", token).user == "alice"
+        assert world.refresh(token).status == 400
+        assert world.get("/api/x", fastapi_users(aud=["fastapi-users:reset"])).status == 401
+
+
+@refuses("RT-34")
+def test_without_a_token_the_named_routes_are_closed(world: World, browser: World) -> None:
+    for one in (world, browser):
+        assert one.get("/api/x").reason == "credentials_missing"
+
+
 @refuses("RT-34")
 def test_without_routes_no_access_token_is_taken() -> None:
     with opened(DOORS, refresh={"migrate": migration(routes=())}) as world:
@@ -282,6 +328,7 @@ def test_without_routes_no_access_token_is_taken() -> None:
 def test_an_old_access_token_buys_nothing(world: World) -> None:
     assert world.refresh(ACCESS).reason == "claim_not_allowed"
     assert world.revoke(ACCESS).status == 200
+    assert world.revoke(flask_jwt("access", iss="another's")).status == 200
     assert world.get("/api/x", ACCESS).status == 200
     assert world.each(lambda site: site.ask("grants", "alice")) == ()
 

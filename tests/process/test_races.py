@@ -15,6 +15,7 @@ import pytest
 
 from jwt_middleware import KeySet, Tokens
 from jwt_middleware.values.events import Refreshed, Reused
+from tests.grant.former import flask_jwt
 from tests.grant.test_rt_exchange import claims_of
 from tests.issuing import (
     HOUR,
@@ -116,6 +117,31 @@ def test_of_four_processes_at_once_one_rotates_and_all_are_served(tmp_path: Path
         assert len({claims_of(one)["jti"] for one in siblings}) == len(answers)
         assert {claims_of(one)["gen"] for one in siblings} == {2}
         follow(site, tokens.grant_id, siblings)
+
+
+@accepts("RT-33")
+def test_an_old_token_in_four_processes_at_once_begins_one_grant(tmp_path: Path) -> None:
+    path, clock = tmp_path / "grants.db", Clock()
+    site = Site(("wsgi", sqlite), clock, tmp_path, refresh={}, keys=KEYS)
+    with ExitStack() as stack:
+        stack.callback(site.close)
+        site.ask("issue", "bob")  # so that the file is there
+        programs = [
+            stack.enter_context(Process("present", door, path, clock.now, THREADS // 4, "former"))
+            for door in ("wsgi", "asgi") * 2
+        ]
+        assert [one.hear() for one in programs] == ["ready"] * 4
+        for program in programs:
+            program.tell(flask_jwt("refresh"))
+        answers = [answer for program in programs for answer in program.hear()]
+        assert {status for status, _ in answers} == {200}
+        (grant,) = site.ask("grants", "alice")
+        siblings = [found["refresh_token"] for _, found in answers]
+        assert {claims_of(one)["sid"] for one in siblings} == {grant.id}
+        assert {claims_of(one)["gen"] for one in siblings} == {1}
+        assert len({claims_of(one)["jti"] for one in siblings}) == len(answers)
+        clock.forward(HOUR)
+        follow(site, grant.id, siblings)
 
 
 @refuses("RT-13")

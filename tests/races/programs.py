@@ -17,6 +17,7 @@ from jwt_middleware import ConfigurationError, Issuer, KeySet, Refresh, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
+from tests.grant.former import migration
 from tests.issuing import REFRESH, form_octets, posted, refresh_form
 from tests.world import Application, Raw, Sent, by_asgi, by_wsgi, encoded
 
@@ -76,9 +77,13 @@ def fork_and_revoke(door: str, path: str) -> None:
     settings.close()
 
 
-def present(door: str, path: str, now: str, count: str) -> None:
-    """Present one refresh token so many times at once, at the same moment as other processes."""
-    settings = settings_at(f"sqlite:///{path}?synchronous=NORMAL", float(now))
+def present(door: str, path: str, now: str, count: str, former: str = "") -> None:
+    """Present one refresh token so many times at once, at the same moment as other processes.
+
+    With `former` it is one of a former library.
+    """
+    store = f"sqlite:///{path}?synchronous=NORMAL"
+    settings = settings_at(store, float(now), migrate=migration() if former else None)
     say("ready")
     refresh = refreshing(hear())
     if door == "wsgi":

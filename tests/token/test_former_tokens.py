@@ -134,9 +134,10 @@ def test_whatever_the_claims_are_an_access_token_is_no_refresh_token(claims: Any
     if not made.is_one(parsed):
         return
     good = []
-    for kind in ("refresh", "access"):
+    kinds: tuple[Any, ...] = ("refresh", "access")
+    for kind in kinds:
         try:
-            found = made.verified(parsed, kind, NOW)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            found = made.verified(parsed, kind, NOW)
         except InvalidToken:
             continue
         good.append(kind)
