@@ -1,4 +1,4 @@
-"""The command line: `jwt-middleware demo`, `keys`, `grants`, `token`, `check` and `doctor`."""
+"""The command line, `jwt-middleware`: one module for each command, and what they share."""
 
 from __future__ import annotations
 

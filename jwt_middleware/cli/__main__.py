@@ -15,6 +15,7 @@ from .commands import Subcommand, add_commands, option
 from .doctor import DOCTOR_COMMAND
 from .grants import GRANTS_COMMAND
 from .keys import KEYS_COMMAND
+from .migrate import MIGRATE_COMMAND
 from .tokens import TOKEN_COMMAND
 
 PROG = "jwt-middleware"
@@ -51,7 +52,15 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     add_commands(
         parser,
-        (DEMO_COMMAND, KEYS_COMMAND, GRANTS_COMMAND, TOKEN_COMMAND, CHECK_COMMAND, DOCTOR_COMMAND),
+        (
+            DEMO_COMMAND,
+            KEYS_COMMAND,
+            GRANTS_COMMAND,
+            TOKEN_COMMAND,
+            CHECK_COMMAND,
+            DOCTOR_COMMAND,
+            MIGRATE_COMMAND,
+        ),
     )
     return parser
 

@@ -28,6 +28,7 @@ class Endpoint(NamedTuple):
     path: str
     methods: tuple[str, ...]
     beside: tuple[RouteRule, ...] = ()  # the view's own rules
+    view: Any = None
 
     @property
     def sample(self) -> str:
@@ -120,7 +121,7 @@ def _beside(view: Any) -> tuple[RouteRule, ...]:
 def _of_werkzeug(app: Any) -> Iterator[Endpoint]:
     for rule in app.url_map.iter_rules():
         view = app.view_functions.get(rule.endpoint)
-        yield Endpoint(rule.rule, _methods(rule.methods), _beside(view))
+        yield Endpoint(rule.rule, _methods(rule.methods), _beside(view), view)
 
 
 def _of_starlette(app: Any, root: str = "") -> Iterator[Endpoint]:
@@ -129,7 +130,7 @@ def _of_starlette(app: Any, root: str = "") -> Iterator[Endpoint]:
         inner = getattr(route, "app", None)
         if getattr(route, "endpoint", None) is not None:
             methods = _methods_of(route)
-            yield Endpoint(path, _methods(methods), _beside(route.endpoint))
+            yield Endpoint(path, _methods(methods), _beside(route.endpoint), route.endpoint)
         elif hasattr(inner, "routes"):
             yield from _of_starlette(inner, path)
         else:  # something is mounted here that has no table, such as files
@@ -158,7 +159,7 @@ def _of_fastapi(app: Any) -> Iterator[Endpoint]:
         operation = paths.get(route.path, {}).get(methods[0].lower(), {})
         asked = {s for one in operation.get("security", ()) for s in one.get(SCHEME, ())}
         beside = (view_rule(" ".join(sorted(asked))),) if asked else ()
-        yield Endpoint(route.path or "", _methods(methods), beside)
+        yield Endpoint(route.path or "", _methods(methods), beside, route.endpoint)
 
 
 class _Mounted(NamedTuple):
@@ -213,7 +214,7 @@ def _of_patterns(patterns: Iterable[Any], root: str) -> Iterator[Endpoint]:
         if hasattr(one, "url_patterns"):
             yield from _of_patterns(one.url_patterns, path)
         else:
-            yield Endpoint(path, ANY, _beside(one.callback))
+            yield Endpoint(path, ANY, _beside(one.callback), one.callback)
 
 
 _TABLES: dict[str, Callable[[Any], Iterator[Endpoint]]] = {

@@ -111,14 +111,15 @@ class Story:
 
 @contextmanager
 def asking(url: str) -> Generator[Asks]:
-    """Give a way to ask that tries again while nobody listens, as clients do."""
+    """Give a way to ask that tries again while nobody listens, and after a 503, as clients do."""
     with httpx2.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
 
         def asks(method: str, path: str, **options: object) -> httpx2.Response:
-            return until(
-                lambda: client.request(method, path, **options),  # type: ignore[arg-type]
-                passing=(httpx2.TransportError,),
-            )
+            def answered() -> httpx2.Response | None:
+                answer = client.request(method, path, **options)  # type: ignore[arg-type]
+                return None if answer.status_code == 503 else answer
+
+            return until(answered, passing=(httpx2.TransportError,))
 
         yield asks
 
