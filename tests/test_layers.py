@@ -34,7 +34,7 @@ LAYERS: tuple[set[str], ...] = (
     {"process"},
     # What re-exports names, and the bridges to frameworks.
     {"events", "profiles", "mcp", "falcon", "fastapi", "flask", "litestar", "quart", "starlette"},
-    {"asgi", "wsgi", "issuer", "__init__"},
+    {"asgi", "wsgi", "issuer", "readiness", "__init__"},
     # A door made of the others.
     {"django"},
     {"cli", "testing"},

@@ -27,8 +27,12 @@ class _Parser(ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
+    path = sys.path[:]
     try:
         arguments = _parser().parse_args(argv)
+        if "app_dir" in arguments:
+            # A command that is installed begins with its own folder; servers begin with this one.
+            sys.path.insert(0, os.path.abspath(arguments.app_dir or os.curdir))
         status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return status
@@ -43,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{PROG}: done, maybe, but it can't be told: {error.strerror}\n")
     except KeyboardInterrupt:
         return 130
+    finally:
+        sys.path[:] = path
     return 2
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -17,19 +16,36 @@ from .commands import OneOf, Option, option
 ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
+# Where modules are looked for is also said by the commands that read a Settings of their own.
+APP_DIR = option(
+    "--app-dir",
+    metavar="DIR",
+    help="where the application's modules are looked for first (default: the current folder)",
+)
 # The options that say where the settings are.
 SOURCE: tuple[Option | OneOf, ...] = (
     OneOf(
         (
-            option("--toml", metavar="FILE", help="read the settings from a TOML file"),
+            option(
+                "--toml",
+                action="append",
+                metavar="FILE",
+                help="read the settings from a TOML file; given again, each over those before",
+            ),
             option(
                 "--settings",
                 metavar="MODULE:NAME",
                 help="import them, or a function that makes them: shop.config:settings. The "
-                "module's code runs, and is looked for here first",
+                "module's code runs",
             ),
         )
     ),
+    option(
+        "--env",
+        action="store_true",
+        help="with --toml: the environment's variables, too, over the files",
+    ),
+    APP_DIR,
     option(
         "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
     ),
@@ -48,7 +64,7 @@ def settings_of(arguments: Namespace) -> Settings:
     if arguments.settings is not None:
         return imported(arguments.settings)
     if arguments.toml is not None:
-        return Settings.from_toml(arguments.toml, arguments.table)
+        return of_layers(arguments, arguments.toml)
     if not any(name.startswith(arguments.prefix) for name in os.environ):
         raise Refusal(
             f"which settings? --toml FILE, --settings MODULE:NAME, or variables {arguments.prefix}*"
@@ -56,9 +72,22 @@ def settings_of(arguments: Namespace) -> Settings:
     return Settings.from_env(prefix=arguments.prefix)
 
 
+def of_layers(arguments: Namespace, files: Sequence[str]) -> Settings:
+    """Return the settings of TOML files, with the environment over them if that was asked for."""
+    environ = os.environ if arguments.env else None
+    if len(files) == 1 and environ is None:
+        return Settings.from_toml(files[0], arguments.table)
+    return Settings.from_layers(
+        *files, environ=environ, table=arguments.table, prefix=arguments.prefix
+    )
+
+
 def source_of(arguments: Namespace) -> str:
     """Return in words where the settings come from."""
-    return arguments.settings or arguments.toml or f"the environment ({arguments.prefix}*)"
+    named = [arguments.settings] if arguments.settings else list(arguments.toml or ())
+    if arguments.env or not named:
+        named.append(f"the environment ({arguments.prefix}*)")
+    return ", ".join(named)
 
 
 def imported(name: str, option: str = "--settings") -> Settings:
@@ -76,7 +105,6 @@ def imported_object(name: str, option: str, call: Callable[[Any], bool]) -> Any:
     """
     if ":" not in name:
         raise Refusal(f"{option} {name}: is no MODULE:NAME, like shop.config:settings")
-    sys.path.insert(0, os.getcwd())
     try:
         found: Any = resolve_name(name)
         return found() if callable(found) and call(found) else found
@@ -85,8 +113,6 @@ def imported_object(name: str, option: str, call: Callable[[Any], bool]) -> Any:
     except Exception as error:
         # The application's module runs here: it may raise anything.
         raise Refusal(f"{option} {name}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
 
 
 def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:

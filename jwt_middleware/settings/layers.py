@@ -1,0 +1,87 @@
+"""Several sources of settings, one over the other: a later one changes single fields of groups.
+
+Here values are still as their sources have them. Each keeps the place where it stands, so that an
+error names the source that gave the wrong value, and a relative path counts from its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any, NamedTuple
+
+from ..keys.key_set import KeySet
+from .key_locations import WAYS, KeyLocation
+from .places import Place, Variable
+from .value_kinds import alternatives, fields_of, from_json, is_group, suggestion
+
+
+class Layer(NamedTuple):
+    """What a source says about the fields of a group, and where that stands."""
+
+    data: Any  # a mapping, by the names of fields
+    place: Place
+
+
+def laid_over(cls: Any, lower: Layer, upper: Layer) -> Layer:
+    """Return what `lower` says, changed by `upper`: groups field by field, all else as a whole.
+
+    Raises:
+        ConfigurationError: for a field that doesn't exist, and where the two can't be joined.
+
+    """
+    known = {field.name: hint for field, hint in fields_of(cls)}
+    data = dict(lower.data)
+    places = {name: lower.place.field(name) for name in data}
+    for name, value in upper.data.items():
+        place = upper.place.field(name)
+        if name not in known:
+            raise place.wrong("no such setting", suggestion(name, known))
+        over: tuple[Any, Place] = value, place
+        if name in data and (group := _group_in(known[name])) is not None:
+            over = _joined(group, (data[name], places[name]), over)
+        data[name], places[name] = over
+    return Layer(data, upper.place._replace(inner=places))
+
+
+def _group_in(hint: Any) -> Any:
+    """Return the class of a field that is a group, or None."""
+    groups = (KeyLocation if one is KeySet else one for one in alternatives(hint))
+    return next(filter(is_group, groups), None)
+
+
+def _joined(group: Any, lower: tuple[Any, Place], upper: tuple[Any, Place]) -> tuple[Any, Place]:
+    """Return the value of a field that is a group, and that two layers give."""
+    over = table(group, *upper)
+    if over is None:
+        return upper
+    under = table(group, *lower)
+    if under is None and not isinstance(lower[0], group | KeySet):
+        return upper
+    if under is None:
+        raise over.place.wrong(
+            f"changes a part of what {lower[1].name} gives as an object",
+            "give it as a table there, or change it by settings.replace(...)",
+        )
+    way = WAYS.keys() & over.data.keys() if group is KeyLocation else set()
+    if way and way != WAYS.keys() & under.data.keys():
+        return upper  # the keys are in another place: what was said of the first is void
+    return laid_over(group, under, over)
+
+
+def table(group: Any, value: Any, place: Place) -> Layer | None:
+    """Return the fields of a group that a value gives; None: it gives none.
+
+    A path stands for the table of keys in that file. Raises ConfigurationError for a variable that
+    isn't JSON.
+    """
+    if isinstance(value, Variable):
+        place = value.place
+        if value.text.startswith("{"):
+            return Layer(from_json(value.text, place), place)
+        value = value.text
+    if isinstance(value, Mapping):
+        return Layer(value, place)
+    if group is KeyLocation and isinstance(value, str | PathLike):
+        return Layer({"file": fspath(value)}, place._replace(inner={"file": place}))
+    return None
