@@ -116,7 +116,7 @@ class Probe:
         return self._known
 
     def _check(self, now: float) -> Flow[Readiness]:
-        for keys in (self._own, *self._others):
+        for keys in self._others:
             if not keys.fresh.is_usable(now):
                 yield from ask(keys.begin, now)  # all at once
         parts = {"keys": (yield from self._has_keys())}
