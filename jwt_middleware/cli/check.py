@@ -47,16 +47,15 @@ def _check(arguments: Namespace) -> int:
         write_lines([Line("FAIL", error.field, seen, error.remedy)], as_json=arguments.json)
         return 2
     lines = list(risks(settings))
-    if arguments.without_keys:
-        lines.insert(0, Line("-", "keys", "not looked at, nor secrets and the store"))
     if arguments.app is not None:
         app = imported_object(arguments.app, "--app", call=isfunction)
         lines += endpoint_lines(app, settings)
     if old is not None:
         lines += changes(old, settings, _spelling(arguments))
     nothing = Line("ok", "settings", f"nothing to say about {source_of(arguments)}")
-    has_news = any(line.state != "-" for line in lines)
-    return write_lines(lines if has_news else [*lines, nothing], as_json=arguments.json)
+    left = [Line("-", "keys", "not looked at, nor secrets and the store")]
+    left = left if arguments.without_keys else []
+    return write_lines([*left, *(lines or [nothing])], as_json=arguments.json)
 
 
 def _without_keys(arguments: Namespace) -> Settings:

@@ -63,8 +63,8 @@ def _joined(group: Any, lower: tuple[Any, Place], upper: tuple[Any, Place]) -> t
             f"changes a part of what {lower[1].name} gives as an object",
             "give it as a table there, or change it by settings.replace(...)",
         )
-    way = WAYS.keys() & over.data.keys() if group is KeyLocation else set()
-    if way and way != WAYS.keys() & under.data.keys():
+    before, now = (WAYS.keys() & layer.data.keys() for layer in (under, over))
+    if group is KeyLocation and before and now and before != now:
         return upper  # the keys are in another place: what was said of the first is void
     return laid_over(group, under, over)
 
