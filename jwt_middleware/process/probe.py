@@ -132,9 +132,8 @@ class Probe:
 
     def _has_keys(self) -> Flow[bool]:
         """Say whether our issuer's keys are known and, where we issue, whether they sign."""
-        if not (yield from self._find(self._own)):
-            return False
-        signer = self._own.key_set.signer if self._signs else None
+        is_known = yield from self._find(self._own)
+        signer = self._own.key_set.signer if self._signs and is_known else None
         if isinstance(signer, ExternalKey) and not self._has_signed:
             # Once, because each signature of a KMS costs something.
             try:
@@ -142,13 +141,14 @@ class Probe:
             except Unavailable:
                 return False
             self._has_signed = True
-        return True
+        return is_known
 
     def _has_keys_of_others(self) -> Flow[bool]:
+        are_known = True
         for keys in self._others:
-            if not (yield from self._find(keys)):
-                return False  # it was waited for once; the others have had the same time
-        return True
+            # After one that was waited for in vain no other is: all have had the same time.
+            are_known = are_known and (yield from self._find(keys))
+        return are_known
 
     def _find(self, keys: LiveKeys) -> Flow[bool]:
         """Say whether keys are known, after a fetch where they aren't."""

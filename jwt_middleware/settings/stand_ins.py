@@ -59,13 +59,16 @@ def _inside(kinds: Sequence[Any], value: Any, place: Place) -> Any:
             return with_stand_ins(one, found).data
         item = get_args(one)[0] if kind_for(one) is ARRAY else None
         if is_group(item):
-            if isinstance(value, Variable):
-                value = from_json(value.text, value.place)
-            if isinstance(value, list | tuple):
-                return [
-                    _inside((item,), each, place.item(number)) for number, each in enumerate(value)
-                ]
+            return _in_each(item, value, place)
     return value
+
+
+def _in_each(item: Any, value: Any, place: Place) -> Any:
+    if isinstance(value, Variable):
+        value = from_json(value.text, value.place)
+    if not isinstance(value, list | tuple):
+        return value
+    return [_inside((item,), one, place.item(number)) for number, one in enumerate(value)]
 
 
 def _keys(given: Any, place: Place) -> Any:

@@ -190,6 +190,9 @@ def test_all_else_is_checked(run: Run, folder: Path) -> None:
     status, out = run("check", "--toml", "issuing.toml", "--without-keys", "--json")
     assert status == 2
     assert json.loads(out)["what"] == "issuing.toml: jwt_middleware.refresh.stoer"
+    text = ISSUING.replace("[jwt_middleware.refresh]", "routes = 5\n[jwt_middleware.refresh]")
+    (folder / "issuing.toml").write_text(text, "utf-8")
+    assert "must be an array" in run("check", "--toml", "issuing.toml", "--without-keys")[1]
     text = ISSUING.replace("postgresql://db/grants", "grants.db")
     (folder / "issuing.toml").write_text(text, "utf-8")
     assert "is no URL" in run("check", "--toml", "issuing.toml", "--without-keys")[1]
