@@ -35,8 +35,8 @@ EVERY = 1.0  # seconds between two checks
 LEASE = (
     30.0  # seconds; a check that takes longer counts as lost. The verbs of stores give up before
 )
-MESSAGE = b"jwt-middleware ready"  # without a dot, so its signature can't be that of a token
-NOBODY = "ready"  # the id of no grant: ours are longer
+TO_SIGN = b"jwt-middleware ready"  # without a dot, so its signature can't be that of a token
+NO_GRANT = "ready"  # the id of no grant: ours are longer
 _NO_ORIGIN = Origins(())
 _UNKNOWN = Readiness(is_ready=False, parts={})
 
@@ -137,7 +137,7 @@ class Probe:
         if isinstance(signer, ExternalKey) and not self._has_signed:
             # Once, because each signature of a KMS costs something.
             try:
-                yield from ask(self._ports.sign, signer, Hidden(MESSAGE))
+                yield from ask(self._ports.sign, signer, Hidden(TO_SIGN))
             except Unavailable:
                 return False
             self._has_signed = True
@@ -164,7 +164,7 @@ class Probe:
         try:
             if not self._known:
                 # Opens a connection for requests, and looks at the schema. A sync has its own.
-                yield from ask(self._ports.store.is_living, NOBODY)
+                yield from ask(self._ports.store.is_living, NO_GRANT)
             if not (ended.synced_at <= now and ended.serves(ended.synced_at, now)):
                 yield from ask(self._ports.sync, now)
         except Unavailable:

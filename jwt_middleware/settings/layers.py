@@ -52,10 +52,10 @@ def _group_in(hint: Any) -> Any:
 
 def _joined(group: Any, lower: tuple[Any, Place], upper: tuple[Any, Place]) -> tuple[Any, Place]:
     """Return the value of a field that is a group, and that two layers give."""
-    over = table(group, *upper)
+    over = fields_in(group, *upper)
     if over is None:
         return upper
-    under = table(group, *lower)
+    under = fields_in(group, *lower)
     if under is None and not isinstance(lower[0], group | KeySet):
         return upper
     if under is None:
@@ -69,7 +69,7 @@ def _joined(group: Any, lower: tuple[Any, Place], upper: tuple[Any, Place]) -> t
     return laid_over(group, under, over)
 
 
-def table(group: Any, value: Any, place: Place) -> Layer | None:
+def fields_in(group: Any, value: Any, place: Place) -> Layer | None:
     """Return the fields of a group that a value gives; None: it gives none.
 
     A path stands for the table of keys in that file. Raises ConfigurationError for a variable that

@@ -14,7 +14,7 @@ from ..jose.jwk import generate
 from ..keys.key_set import KeySet
 from ..values.randomness import octets
 from .key_locations import KeyLocation
-from .layers import Layer, table
+from .layers import Layer, fields_in
 from .places import Place, Variable
 from .value_kinds import ARRAY, alternatives, fields_of, from_json, is_group, kind_for
 
@@ -55,7 +55,7 @@ def with_stand_ins(cls: Any, layer: Layer) -> Layer:
 def _inside(kinds: Sequence[Any], value: Any, place: Place) -> Any:
     """Return a value with stand-ins in the groups that it is, or has."""
     for one in kinds:
-        if is_group(one) and (found := table(one, value, place)) is not None:
+        if is_group(one) and (found := fields_in(one, value, place)) is not None:
             return with_stand_ins(one, found).data
         item = get_args(one)[0] if kind_for(one) is ARRAY else None
         if is_group(item):
@@ -73,7 +73,7 @@ def _in_each(item: Any, value: Any, place: Place) -> Any:
 
 def _keys(given: Any, place: Place) -> Any:
     """Return keys that sign. A remote set stays, because nothing is fetched when it is made."""
-    found = table(KeyLocation, given, place)
+    found = fields_in(KeyLocation, given, place)
     if isinstance(given, KeySet) or (found is not None and "remote" in found.data):
         return given
     return KeySet((generate("ES256", kid=_text()),))
