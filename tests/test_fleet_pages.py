@@ -1,4 +1,4 @@
-"""The manifests and pipelines of docs/kubernetes.md and docs/ci.md are so, as far as files can show."""
+"""The manifests and pipelines of docs/kubernetes.md and docs/ci.md: what files can show is so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from jwt_middleware import KeySet, Settings
 from jwt_middleware.cli.__main__ import main
@@ -58,7 +58,7 @@ def test_every_variable_that_is_named_is_a_setting(page: str) -> None:
 
 
 def mounted(cluster: dict[str, Any], container: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Write what is mounted into a folder; return the paths in the container, each with its file."""
+    """Write what is mounted into a folder; return each path in the container with its file."""
     spec = cluster["Deployment"]["spec"]["template"]["spec"]
     volumes = {one["name"]: one for one in spec["volumes"]}
     # `kubectl create secret` names what the Secret has.
@@ -78,7 +78,12 @@ def mounted(cluster: dict[str, Any], container: dict[str, Any], folder: Path) ->
 
 
 @pytest.fixture
-def settings(cluster: dict[str, Any], container: dict[str, Any], tmp_path: Path) -> Settings:
+def settings(
+    cluster: dict[str, Any],
+    container: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Settings:
     """The settings as the container loads them, with the mounts in another folder."""
     files = mounted(cluster, container, tmp_path)
     KeySet.generate().save(tmp_path / "keys.json")
@@ -88,17 +93,14 @@ def settings(cluster: dict[str, Any], container: dict[str, Any], tmp_path: Path)
         for inside, outside in files.items():
             text = text.replace(f'"{inside}"', f'"{outside}"')
         path.write_text(text, "utf-8")
-    environ = {one["name"]: files[one["value"]] for one in container["env"]}
+    for one in container["env"]:
+        monkeypatch.setenv(one["name"], files[one["value"]])
     (code,) = [one for one in blocks("kubernetes.md", "python") if "from_layers" in one]
     for inside, outside in files.items():
         code = code.replace(f'"{inside}"', f'"{outside}"')
     module = ModuleType("page")
-    exec(
-        code.replace("os.environ", "ENVIRON"),
-        module.__dict__ | {"ENVIRON": environ},
-        module.__dict__,
-    )
-    found = eval("settings()", module.__dict__ | {"ENVIRON": environ, **module.__dict__})
+    exec(code, module.__dict__)
+    found = module.settings()
     assert isinstance(found, Settings)
     return found
 
@@ -147,8 +149,9 @@ def test_the_answer_of_the_page_is_one_that_is_sent() -> None:
     (shown,) = blocks("kubernetes.md", "json")
     body = World(TokenFactory().settings(ready_path="/ready")).get("/ready").json
     assert set(yaml.safe_load(shown)) == set(body)
-    parts = re.findall(r"^\| `(\w+)` \|", (DOCS / "kubernetes.md").read_text("utf-8"), re.MULTILINE)
-    assert parts[:4] == ["keys", "trusted_issuers", "store", "feed"]
+    _, _, below = (DOCS / "kubernetes.md").read_text("utf-8").partition("| Part |")
+    parts = re.findall(r"^\| `(\w+)` \|", below, re.MULTILINE)
+    assert parts == ["keys", "trusted_issuers", "store", "feed"]
 
 
 def test_service_links_are_ignored(tmp_path: Path) -> None:

@@ -30,9 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = sys.path[:]
     try:
         arguments = _parser().parse_args(argv)
-        if "app_dir" in arguments:
-            # A command that is installed begins with its own folder; servers begin with this one.
-            sys.path.insert(0, os.path.abspath(arguments.app_dir or os.curdir))
         status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return status
@@ -48,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
-        sys.path[:] = path
+        sys.path[:] = path  # as it was before `search_modules`
     return 2
 
 

@@ -28,6 +28,7 @@ from .configured import (
     imported,
     imported_object,
     of_layers,
+    search_modules,
     settings_of,
     source_of,
 )
@@ -62,6 +63,7 @@ def _without_keys(arguments: Namespace) -> Settings:
     """Return the settings with stand-ins for what is secret. Raises ConfigurationError, Refusal."""
     if arguments.settings is not None or arguments.against is not None:
         raise Refusal("--without-keys goes with --toml and variables; what else there is has keys")
+    search_modules(arguments.app_dir)
     environ = os.environ if arguments.env or not arguments.toml else None
     given = tuple(arguments.toml or ()), environ, arguments.table, arguments.prefix
     make = partial(loading.from_layers, reads_secrets=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from pkgutil import resolve_name
@@ -16,12 +17,6 @@ from .commands import OneOf, Option, option
 ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
-# Where modules are looked for is also said by the commands that read a Settings of their own.
-APP_DIR = option(
-    "--app-dir",
-    metavar="DIR",
-    help="where the application's modules are looked for first (default: the current folder)",
-)
 # The options that say where the settings are.
 SOURCE: tuple[Option | OneOf, ...] = (
     OneOf(
@@ -45,7 +40,11 @@ SOURCE: tuple[Option | OneOf, ...] = (
         action="store_true",
         help="with --toml: the environment's variables, too, over the files",
     ),
-    APP_DIR,
+    option(
+        "--app-dir",
+        metavar="DIR",
+        help="where the application's modules are looked for first (default: the current folder)",
+    ),
     option(
         "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
     ),
@@ -59,8 +58,19 @@ SOURCE: tuple[Option | OneOf, ...] = (
 AS_JSON = option("--json", action="store_true", help="one JSON object a line")
 
 
+def search_modules(folder: str | None) -> None:
+    """Let the application's modules be found first in a folder, or where the command was called.
+
+    An installed command begins with its own folder. Servers begin with the current one, as this.
+    """
+    sys.path.insert(0, os.path.abspath(folder or os.curdir))
+
+
 def settings_of(arguments: Namespace) -> Settings:
     """Return the settings. Raises ConfigurationError or Refusal."""
+    if arguments.env and arguments.toml is None:
+        raise Refusal("--env lays variables over files: it goes with --toml")
+    search_modules(arguments.app_dir)
     if arguments.settings is not None:
         return imported(arguments.settings)
     if arguments.toml is not None:
@@ -84,7 +94,7 @@ def of_layers(arguments: Namespace, files: Sequence[str]) -> Settings:
 
 def source_of(arguments: Namespace) -> str:
     """Return in words where the settings come from."""
-    named = [arguments.settings] if arguments.settings else list(arguments.toml or ())
+    named: list[str] = [arguments.settings] if arguments.settings else [*(arguments.toml or ())]
     if arguments.env or not named:
         named.append(f"the environment ({arguments.prefix}*)")
     return ", ".join(named)

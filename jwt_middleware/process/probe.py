@@ -158,7 +158,7 @@ class Probe:
         return keys.fresh.is_usable(self._timed.time())
 
     def _has_store(self, ended: EndedGrants, now: float) -> Flow[bool]:
-        """Say whether the store answers now, or did within the last second."""
+        """Say whether the store answers now, or did within `sync_every`."""
         if ended.is_resting(now):
             return False  # it has just failed
         try:

@@ -22,7 +22,7 @@ class Answering(Protocol):
         """Return the answer to any request. Raises OAuthError."""
         ...
 
-    def refusal_headers(self, request: Request, error: OAuthError) -> Headers:
+    def refusal_headers(self, request: Request, error: OAuthError, /) -> Headers:
         """Return the header fields of a refusal, beside the usual ones."""
         ...
 

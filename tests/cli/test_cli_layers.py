@@ -109,6 +109,11 @@ def test_variables_are_laid_over_files_only_if_asked(
     assert (status, out.endswith("orders.toml, the environment (API_*)\n")) == (0, True)
 
 
+def test_variables_have_to_be_over_something(run: Run) -> None:
+    status, out = run("check", "--env", "--settings", "shop.config:settings")
+    assert (status, "--env lays variables over files" in out) == (2, True)
+
+
 def test_what_a_change_does_is_said_of_layers_too(run: Run, folder: Path) -> None:
     (folder / "old.toml").write_text(BASE.replace("//db/", "//other/"), "utf-8")
     status, out = run("check", *LAYERS, "--against", "old.toml", "--against", "orders.toml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from jwt_middleware.stores.sqlite import SQLiteStore
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.events import StoreFailed
 from jwt_middleware.values.flows import ask
+from tests.engines import postgres as engine
+from tests.engines.redis import Server
 from tests.issuing import DOORS, FAULTY, SITES, Clock, Site, World, opened
 from tests.keys.test_signer import Local
 from tests.keyserver import KeyServer, hang, key_set
@@ -226,7 +228,7 @@ def waiting_look(settings: Settings) -> Any:
 
 
 @contextmanager
-def count_looks(settings: Settings) -> Iterator[list[int]]:
+def count_looks(settings: Settings) -> Generator[list[int]]:
     """Give a list with the number of looks that have begun."""
     probe: Any = Runtime.of(settings).probe(asynchronous=False)
     looks, real = [0], probe._check
@@ -353,6 +355,52 @@ def test_a_signer_elsewhere_signs_once() -> None:
         assert world.get(READY).status == 200
         assert len(signer.calls) == calls
         assert all(b"." not in one for one in signer.calls)
+
+
+# -- Real engines
+
+
+def test_a_schema_of_a_later_version_isnt_ready(postgres_url: str, schema: str) -> None:
+    told: list[Any] = []
+    store = f"{postgres_url}?schema={schema}"
+
+    def settings() -> Settings:
+        return FACTORY.settings(
+            keys=FACTORY.keys, refresh=Refresh(store=store), on_event=told.append
+        )
+
+    async def asked(given: Settings) -> Readiness:
+        try:
+            return await aready(given)
+        finally:
+            await given.aclose()
+
+    assert asyncio.run(asked(settings())) == Readiness(is_ready=True, parts=WELL)
+    engine.ask(postgres_url, f"UPDATE {schema}.version SET number = 99 RETURNING number")
+    found = asyncio.run(asked(settings()))
+    assert found == Readiness(is_ready=False, parts=WELL | {"store": False, "feed": False})
+    assert any(isinstance(one, StoreFailed) for one in told)
+
+
+def test_a_server_that_dies_and_comes_back() -> None:
+    with Server("valkey") as server:
+        clock = Clock()
+        group = Refresh(store=f"{server.url}?timeout=1")
+        settings = FACTORY.settings(keys=FACTORY.keys, refresh=group, clock=clock)
+        assert ready(settings)
+        server.kill()
+
+        def look() -> Readiness:
+            clock.forward(7)  # after every back-off
+            return ready(settings)
+
+        assert look() == Readiness(is_ready=True, parts=WELL | {"store": False})
+        clock.forward(120)
+        assert look() == Readiness(is_ready=False, parts=WELL | {"store": False, "feed": False})
+        server.start()
+        until(look)
+        assert look().parts == WELL
+        settings.close()
 
 
 # -- By code
