@@ -32,9 +32,7 @@ from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import Hidden
 
 EVERY = 1.0  # seconds between two checks
-LEASE = (
-    30.0  # seconds; a check that takes longer counts as lost. The verbs of stores give up before
-)
+LEASE = 30.0  # seconds; a check that takes longer counts as lost. All that it asks gives up before
 TO_SIGN = b"jwt-middleware ready"  # without a dot, so its signature can't be that of a token
 NO_GRANT = "ready"  # the id of no grant: ours are longer
 _NO_ORIGIN = Origins(())

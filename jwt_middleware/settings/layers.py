@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..keys.key_set import KeySet
 from .key_locations import WAYS, KeyLocation
 from .places import Place, Variable
-from .value_kinds import alternatives, fields_of, from_json, is_group, suggestion
+from .value_kinds import alternatives, fields_of, from_json, is_group
 
 
 class Layer(NamedTuple):
@@ -26,19 +26,15 @@ class Layer(NamedTuple):
 def laid_over(cls: Any, lower: Layer, upper: Layer) -> Layer:
     """Return what `lower` says, changed by `upper`: groups field by field, all else as a whole.
 
-    Raises:
-        ConfigurationError: for a field that doesn't exist, and where the two can't be joined.
-
+    Raises ConfigurationError where the two can't be joined.
     """
-    known = {field.name: hint for field, hint in fields_of(cls)}
+    groups = {field.name: _group_in(hint) for field, hint in fields_of(cls)}
     data = dict(lower.data)
     places = {name: lower.place.field(name) for name in data}
     for name, value in upper.data.items():
         place = upper.place.field(name)
-        if name not in known:
-            raise place.wrong("no such setting", suggestion(name, known))
         over: tuple[Any, Place] = value, place
-        if name in data and (group := _group_in(known[name])) is not None:
+        if name in data and (group := groups.get(name)) is not None:
             over = _joined(group, (data[name], places[name]), over)
         data[name], places[name] = over
     return Layer(data, upper.place._replace(inner=places))

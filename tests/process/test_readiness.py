@@ -191,17 +191,19 @@ def test_a_store_that_has_just_failed_isnt_asked(faulty: World) -> None:
 # -- What it costs
 
 
-def test_a_second_has_one_look(faulty: World) -> None:
-    faulty.get(READY)
-    assert calls(faulty) == [["is_living", "ended"]] * 2
-    fail(faulty)
-    for _ in range(20):
-        assert faulty.get(READY).status == 200
-        faulty.clock.forward(0.04)
-    assert calls(faulty) == [[]] * 2
-    faulty.clock.forward(1.5)
-    faulty.get(READY)
-    assert calls(faulty) == [["ended"]] * 2  # the pool is open
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_second_has_one_look(every: int) -> None:
+    with opened(FAULTY, ready_path=READY, refresh={"sync_every": every}) as world:
+        world.get(READY)
+        assert calls(world) == [["is_living", "ended"]] * 2
+        fail(world)
+        for _ in range(20):
+            assert world.get(READY).status == 200
+            world.clock.forward(0.04)
+        assert calls(world) == [[]] * 2
+        world.clock.forward(1.5)
+        world.get(READY)
+        assert calls(world) == [["ended"]] * 2  # the pool is open
 
 
 def test_many_probes_at_once_have_one_look() -> None:
