@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from jwt_middleware.values.events import StoreFailed
 from jwt_middleware.values.flows import ask
 from tests.engines import postgres as engine
 from tests.engines.redis import Server
-from tests.issuing import DOORS, FAULTY, SITES, Clock, Site, World, opened
+from tests.issuing import DOORS, FAULTY, SITES, Clock, Kind, Site, World
+from tests.issuing import opened as opened_sites
 from tests.keys.test_signer import Local
 from tests.keyserver import KeyServer, hang, key_set
 from tests.waiting import until
@@ -31,6 +32,13 @@ from tests.world import World as Both
 READY = "/ready"
 WELL = {"keys": True, "store": True, "feed": True}
 FACTORY = TokenFactory()
+
+
+def opened(
+    kinds: Iterable[Kind], *, refresh: Mapping[str, Any] | None = None, **settings: Any
+) -> AbstractContextManager[World]:
+    """Open sites whose requests wait long for the store: a machine may be busy."""
+    return opened_sites(kinds, refresh={"sync_wait": 30, **(refresh or {})}, **settings)
 
 
 @pytest.fixture
@@ -368,7 +376,7 @@ def test_a_schema_of_a_later_version_isnt_ready(postgres_url: str, schema: str) 
 
     def settings() -> Settings:
         return FACTORY.settings(
-            keys=FACTORY.keys, refresh=Refresh(store=store), on_event=told.append
+            keys=FACTORY.keys, refresh=Refresh(store=store, sync_wait=30), on_event=told.append
         )
 
     async def asked(given: Settings) -> Readiness:
@@ -387,7 +395,7 @@ def test_a_schema_of_a_later_version_isnt_ready(postgres_url: str, schema: str) 
 def test_a_server_that_dies_and_comes_back() -> None:
     with Server("valkey") as server:
         clock = Clock()
-        group = Refresh(store=f"{server.url}?timeout=1")
+        group = Refresh(store=f"{server.url}?timeout=5", sync_wait=30)
         settings = FACTORY.settings(keys=FACTORY.keys, refresh=group, clock=clock)
         assert ready(settings)
         server.kill()
@@ -410,7 +418,7 @@ def test_a_server_that_dies_and_comes_back() -> None:
 
 @pytest.mark.parametrize("kind", SITES, ids=lambda kind: f"{kind[0]}-{kind[1].__name__}")
 def test_the_issuer_says_the_same(kind: Any, tmp_path: Path) -> None:
-    site = Site(kind, Clock(), tmp_path, refresh={})
+    site = Site(kind, Clock(), tmp_path, refresh={"sync_wait": 30})
     try:
         found = site.ask("ready")
         assert found == Readiness(is_ready=True, parts=WELL)
@@ -426,7 +434,7 @@ def test_a_service_that_only_verifies_is_asked_by_a_function() -> None:
 
 
 def test_a_store_that_must_be_awaited_is_refused_in_sync_code(tmp_path: Path) -> None:
-    site = Site(SITES[-1], Clock(), tmp_path, refresh={})
+    site = Site(SITES[-1], Clock(), tmp_path, refresh={"sync_wait": 30})
     try:
         with pytest.raises(ConfigurationError, match="asynchronous"):
             ready(site.settings)
@@ -442,7 +450,7 @@ def test_after_the_end_nothing_is_opened_again(kind: Any, tmp_path: Path) -> Non
     def store(clock: Clock, folder: Path) -> Any:
         return SQLiteStore(folder / "grants.db", clock=clock, retention=3600)
 
-    site = Site((kind[0], store), Clock(), tmp_path, refresh={}, ready_path=READY)
+    site = Site((kind[0], store), Clock(), tmp_path, refresh={"sync_wait": 30}, ready_path=READY)
     try:
         tokens = site.ask("issue", "alice")
         assert site.send(Sent("GET", READY)).status == 200
@@ -462,7 +470,7 @@ def test_after_the_end_nothing_is_opened_again(kind: Any, tmp_path: Path) -> Non
 def test_in_a_lifespan_it_is_ready_when_startup_is_complete(tmp_path: Path) -> None:
     settings = FACTORY.settings(
         keys=KeySet.generate(),
-        refresh=Refresh(store=f"sqlite:///{tmp_path}/grants.db"),
+        refresh=Refresh(store=f"sqlite:///{tmp_path}/grants.db", sync_wait=30),
         ready_path=READY,
     )
     heard: list[str] = []
