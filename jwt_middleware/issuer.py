@@ -16,6 +16,7 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError, EndGrant, InvalidGrant
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
+from .values.readiness import Readiness
 from .values.requests import Headers
 from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
 
@@ -213,6 +214,14 @@ class Issuer:
     async def agrants(self, subject: str) -> tuple[Grant, ...]:
         """Do what `grants` does, in asynchronous code."""
         return await self._arun(self._living(self._aissuing(), subject))
+
+    def ready(self) -> Readiness:
+        """Say whether this process can serve, as `jwt_middleware.readiness.ready` does."""
+        return run(self._runtime.probe(asynchronous=False).look())
+
+    async def aready(self) -> Readiness:
+        """Do what `ready` does, in asynchronous code."""
+        return await self._arun(self._runtime.probe(asynchronous=True).look())
 
     def clear_cookies(self, response: Any, grant_id: str | None = None) -> None:
         """Add the Set-Cookie fields that remove a login's cookies: for a log-out by a form.

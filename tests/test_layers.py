@@ -45,7 +45,7 @@ LAYERS: tuple[set[str], ...] = (
         "quart",
         "starlette",
     },
-    {"asgi", "wsgi", "issuer", "__init__"},
+    {"asgi", "wsgi", "issuer", "readiness", "__init__"},
     # A door made of the others.
     {"django"},
     {"cli", "testing"},

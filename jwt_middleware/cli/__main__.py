@@ -28,6 +28,7 @@ class _Parser(ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
+    path = sys.path[:]
     try:
         arguments = _parser().parse_args(argv)
         status: int = arguments.run(arguments) or 0
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{PROG}: done, maybe, but it can't be told: {error.strerror}\n")
     except KeyboardInterrupt:
         return 130
+    finally:
+        sys.path[:] = path  # as it was before `search_modules`
     return 2
 
 

@@ -11,13 +11,27 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import isfunction
+from typing import cast
 
 from .. import ConfigurationError, Settings
 from ..process.runtime import Runtime
+from ..settings import loading
+from ..stores.memory import MemoryStore
+from . import Refusal
 from .changes import changes
 from .commands import Subcommand, option
-from .configured import AS_JSON, SOURCE, imported, imported_object, settings_of, source_of
+from .configured import (
+    AS_JSON,
+    SOURCE,
+    imported,
+    imported_object,
+    of_layers,
+    search_modules,
+    settings_of,
+    source_of,
+)
 from .endpoints import endpoint_lines
 from .lines import Line, write_lines
 from .risks import risks
@@ -25,11 +39,9 @@ from .risks import risks
 
 def _check(arguments: Namespace) -> int:
     try:
-        settings = settings_of(arguments)
+        settings = _without_keys(arguments) if arguments.without_keys else settings_of(arguments)
         old = _old(arguments)
-        runtime = Runtime.of(settings)  # makes the store, without connecting to it
-        if arguments.door is not None:
-            runtime.core(asynchronous=arguments.door == "asgi")
+        _try_door(settings, arguments)
     except ConfigurationError as error:
         rule = rule_of(error)
         seen = f"{error.problem} [{rule}]" if rule else error.problem
@@ -42,17 +54,41 @@ def _check(arguments: Namespace) -> int:
     if old is not None:
         lines += changes(old, settings, _spelling(arguments))
     nothing = Line("ok", "settings", f"nothing to say about {source_of(arguments)}")
-    return write_lines(lines or [nothing], as_json=arguments.json)
+    left = [Line("-", "keys", "not looked at, nor secrets and the store")]
+    left = left if arguments.without_keys else []
+    return write_lines([*left, *(lines or [nothing])], as_json=arguments.json)
+
+
+def _without_keys(arguments: Namespace) -> Settings:
+    """Return the settings with stand-ins for what is secret. Raises ConfigurationError, Refusal."""
+    if arguments.settings is not None or arguments.against is not None:
+        raise Refusal("--without-keys goes with --toml and variables; what else there is has keys")
+    search_modules(arguments.app_dir)
+    environ = os.environ if arguments.env or not arguments.toml else None
+    given = tuple(arguments.toml or ()), environ, arguments.table, arguments.prefix
+    make = partial(loading.from_layers, reads_secrets=False)
+    return cast("Settings", loading.made(loading.caught(make, Settings, *given)))
+
+
+def _try_door(settings: Settings, arguments: Namespace) -> None:
+    """Make what a door makes, which doesn't connect to the store. Raises ConfigurationError."""
+    if arguments.without_keys:
+        if settings.refresh is None or arguments.door is None:
+            return
+        settings = settings.replace(refresh__store=MemoryStore(clock=settings.clock, retention=0))
+    runtime = Runtime.of(settings)
+    if arguments.door is not None:
+        runtime.core(asynchronous=arguments.door == "asgi")
 
 
 def _old(arguments: Namespace) -> Settings | None:
     """Return the settings to compare with. Raises ConfigurationError or Refusal."""
-    name: str | None = arguments.against
-    if name is None:
+    names: list[str] = arguments.against or []
+    if not names:
         return None
-    if os.path.isfile(name) or ":" not in name:
-        return Settings.from_toml(name, arguments.table)
-    return imported(name, "--against")
+    if len(names) > 1 or os.path.isfile(names[0]) or ":" not in names[0]:
+        return of_layers(arguments, names)
+    return imported(names[0], "--against")
 
 
 def _spelling(arguments: Namespace) -> Callable[[Mapping[str, str]], str]:
@@ -129,9 +165,15 @@ CHECK_COMMAND = Subcommand(
         ),
         option(
             "--against",
+            action="append",
             metavar="OLD",
             help="say what the change does to those who are logged in: the settings as they were, "
-            "a TOML file or MODULE:NAME",
+            "a TOML file (or several, as --toml) or MODULE:NAME",
+        ),
+        option(
+            "--without-keys",
+            action="store_true",
+            help="for a pipeline: all but the keys, secrets and the store, which needn't be there",
         ),
     ),
     more="Exit status: 0 nothing, 1 something is risky, 2 the application would not start.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -21,14 +21,29 @@ ENV_PREFIX = "JWT_MIDDLEWARE_"
 SOURCE: tuple[Option | OneOf, ...] = (
     OneOf(
         (
-            option("--toml", metavar="FILE", help="read the settings from a TOML file"),
+            option(
+                "--toml",
+                action="append",
+                metavar="FILE",
+                help="read the settings from a TOML file; given again, each over those before",
+            ),
             option(
                 "--settings",
                 metavar="MODULE:NAME",
                 help="import them, or a function that makes them: shop.config:settings. The "
-                "module's code runs, and is looked for here first",
+                "module's code runs",
             ),
         )
+    ),
+    option(
+        "--env",
+        action="store_true",
+        help="with --toml: the environment's variables, too, over the files",
+    ),
+    option(
+        "--app-dir",
+        metavar="DIR",
+        help="where the application's modules are looked for first (default: the current folder)",
     ),
     option(
         "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
@@ -43,12 +58,23 @@ SOURCE: tuple[Option | OneOf, ...] = (
 AS_JSON = option("--json", action="store_true", help="one JSON object a line")
 
 
+def search_modules(folder: str | None) -> None:
+    """Let the application's modules be found first in a folder, or where the command was called.
+
+    An installed command begins with its own folder. Servers begin with the current one, as this.
+    """
+    sys.path.insert(0, os.path.abspath(folder or os.curdir))
+
+
 def settings_of(arguments: Namespace) -> Settings:
     """Return the settings. Raises ConfigurationError or Refusal."""
+    if arguments.env and arguments.toml is None:
+        raise Refusal("--env lays variables over files: it goes with --toml")
+    search_modules(arguments.app_dir)
     if arguments.settings is not None:
         return imported(arguments.settings)
     if arguments.toml is not None:
-        return Settings.from_toml(arguments.toml, arguments.table)
+        return of_layers(arguments, arguments.toml)
     if not any(name.startswith(arguments.prefix) for name in os.environ):
         raise Refusal(
             f"which settings? --toml FILE, --settings MODULE:NAME, or variables {arguments.prefix}*"
@@ -56,9 +82,22 @@ def settings_of(arguments: Namespace) -> Settings:
     return Settings.from_env(prefix=arguments.prefix)
 
 
+def of_layers(arguments: Namespace, files: Sequence[str]) -> Settings:
+    """Return the settings of TOML files, with the environment over them if that was asked for."""
+    environ = os.environ if arguments.env else None
+    if len(files) == 1 and environ is None:
+        return Settings.from_toml(files[0], arguments.table)
+    return Settings.from_layers(
+        *files, environ=environ, table=arguments.table, prefix=arguments.prefix
+    )
+
+
 def source_of(arguments: Namespace) -> str:
     """Return in words where the settings come from."""
-    return arguments.settings or arguments.toml or f"the environment ({arguments.prefix}*)"
+    named: list[str] = [arguments.settings] if arguments.settings else [*(arguments.toml or ())]
+    if arguments.env or not named:
+        named.append(f"the environment ({arguments.prefix}*)")
+    return ", ".join(named)
 
 
 def imported(name: str, option: str = "--settings") -> Settings:
@@ -76,7 +115,6 @@ def imported_object(name: str, option: str, call: Callable[[Any], bool]) -> Any:
     """
     if ":" not in name:
         raise Refusal(f"{option} {name}: is no MODULE:NAME, like shop.config:settings")
-    sys.path.insert(0, os.getcwd())
     try:
         found: Any = resolve_name(name)
         return found() if callable(found) and call(found) else found
@@ -85,8 +123,6 @@ def imported_object(name: str, option: str, call: Callable[[Any], bool]) -> Any:
     except Exception as error:
         # The application's module runs here: it may raise anything.
         raise Refusal(f"{option} {name}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
 
 
 def issuing(settings: Settings | TrustedIssuer) -> Refresh | None:

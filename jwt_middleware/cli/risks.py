@@ -196,7 +196,7 @@ def _login_from_elsewhere(route: Route, settings: Settings) -> Iterator[str]:
 
 
 def _without_effect(route: Route, settings: Settings) -> Iterator[str]:
-    group, ours = issuing(settings), set(documents(settings))
+    group, ours = issuing(settings), {*documents(settings), settings.ready_path}
     if group is not None:
         ours |= {f"{group.path}/refresh", f"{group.path}/revoke", group.jwks_path}
     if route.path in ours:

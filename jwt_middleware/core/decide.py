@@ -17,7 +17,7 @@ from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_request_origin, check_sender
 from ..request.credentials import Credentials, in_header, in_named_header
-from ..request.documents import Document
+from ..request.documents import Answering, Document
 from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals, told, with_one_vary
@@ -67,6 +67,7 @@ class Core:
         issuers: whose tokens are accepted; the WSGI and the ASGI middleware share one object.
         cache: known tokens, shared as well; None: none are kept.
         hear: is called with every refusal, to report the faults that caused some of them.
+        probe: answers at `Settings.ready_path`.
 
     """
 
@@ -78,6 +79,7 @@ class Core:
         issuers: Issuers | None = None,
         cache: Cache | None = None,
         hear: Callable[[OAuthError], None] | None = None,
+        probe: Answering | None = None,
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
@@ -110,7 +112,9 @@ class Core:
             problem_details=settings.problem_details,
         )
         # The paths that we answer ourselves, whatever token comes.
-        self._documents: dict[str, Document] = documents(settings)
+        self._documents: dict[str, Document | Answering] = {**documents(settings)}
+        if settings.ready_path and probe is not None:
+            self._documents[settings.ready_path] = probe
         self.issuing = self._issuing_of(settings)
         self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         self._get = cache.get if cache is not None else know_nothing
@@ -373,11 +377,11 @@ class Core:
         by_status = {401: self._websockets.close_code, 503: TRY_AGAIN_LATER}
         return by_status.get(error.status)
 
-    def _ours(self, request: Request) -> Document | Endpoints | Sessions | None:
+    def _ours(self, request: Request) -> Document | Answering | None:
         """Return our own resource for a request; None: it is for the application."""
         return None if request.is_websocket else self._at(request.path)
 
-    def _at(self, path: str) -> Document | Endpoints | Sessions | None:
+    def _at(self, path: str) -> Document | Answering | None:
         if self.endpoints is not None and path in self.endpoints.paths:
             return self.endpoints
         if self._sessions is not None and path in self._sessions:

@@ -79,6 +79,8 @@ class Issuers:
         self._by_name: dict[str, Trust] = {settings.issuer: self.own}
         for one in settings.trusted_issuers:
             self._by_name[one.issuer] = self._trust(one)
+        # The keys of the trusted issuers that the settings name.
+        self.others = tuple(one.keys for one in self._by_name.values() if one is not self.own)
         self._tenants: OrderedDict[str, Trust] = OrderedDict()
         self._unproved: OrderedDict[str, Trust] = OrderedDict()
         self._nobody: OrderedDict[str, float] = OrderedDict()  # and when the application answered

@@ -120,6 +120,11 @@ class LiveKeys:
         """
         run(self.renewing(result_within, now, lacking=lacking))
 
+    def begin(self, now: float) -> None:
+        """Begin a fetch if one is due, and don't wait for it."""
+        with suppress(InvalidToken, KeysUnavailable):
+            self._decide(None, now)
+
     def finding(self, wait_for: WaitFor, kid: str | None, now: float) -> Flow[Key]:
         """Do what `find` does, as a flow. A request that stops waiting doesn't stop the fetch."""
         wait = self._decide(kid, now)

@@ -20,6 +20,7 @@ from .event_log import EventLog
 from .hooks import Hooks, unawaited
 from .live_store import LiveStore
 from .ports import Waiting, check_waits, ports
+from .probe import Probe
 from .several_workers import check_workers
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Runtime:
         self.awaiting: Awaiting | None = None
         self.connections: OpenConnections | None = None
         self._cores: dict[bool, Core] = {}
+        self._probes: dict[bool, Probe] = {}
         _runtimes.add(self)
 
     @classmethod
@@ -77,7 +79,7 @@ class Runtime:
     def reset(self) -> None:
         """Begin with nothing open, with new locks: a forked child must not use its parent's."""
         parts = self.issuers, self.hooks, self.live_store, self.awaiting, self.connections
-        for part in parts:
+        for part in (*parts, *self._probes.values()):
             if part is not None:
                 part.reset()
 
@@ -91,15 +93,28 @@ class Runtime:
                 if not asynchronous:
                     check_waits(self._settings, self.store)
                 kind = self._make_awaiting() if asynchronous else Waiting(self.store)
+                asked = ports(kind, self._settings, self.hooks, self.live_store)
+                ended = self.ended if self.live_store is not None else None
+                probe = Probe(self._settings, asked, self.issuers, ended, self._is_closed)
+                self._probes[asynchronous] = probe
                 self._cores[asynchronous] = Core(
                     self._settings,
-                    ports(kind, self._settings, self.hooks, self.live_store),
-                    self.ended if self.live_store is not None else None,
+                    asked,
+                    ended,
                     self.issuers,
                     self.cache,
                     lambda error: self._log.refusal(error, has_let_in=self.issuers.has_let_in),
+                    probe,
                 )
             return self._cores[asynchronous]
+
+    def probe(self, *, asynchronous: bool) -> Probe:
+        """Return what looks whether this process can serve. Raises ConfigurationError as `core`."""
+        self.core(asynchronous=asynchronous)
+        return self._probes[asynchronous]
+
+    def _is_closed(self) -> bool:
+        return self.live_store is not None and self.live_store.is_closed
 
     def open_connections(self) -> OpenConnections:
         """Return the open connections of the async kind."""

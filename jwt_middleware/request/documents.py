@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Protocol
 
 from ..jose.strict_json import to_json
 from ..values.errors import NotAllowed, OAuthError
-from ..values.requests import Headers, Request, Response
+from ..values.flows import Flow
+from ..values.requests import Headers, Reply, Request, Response
 from .origins import Anyone, Origins, is_preflight
 
 MAX_AGE = 600  # seconds; as long as our own remote key sets keep one
+
+
+class Answering(Protocol):
+    """What answers requests at paths of ours by a flow."""
+
+    def answer(self, request: Request) -> Flow[Reply]:
+        """Return the answer to any request. Raises OAuthError."""
+        ...
+
+    def refusal_headers(self, request: Request, error: OAuthError, /) -> Headers:
+        """Return the header fields of a refusal, beside the usual ones."""
+        ...
 
 
 class Document:

@@ -15,6 +15,7 @@ from ..request.routes import Routes
 from ..token.profiles import RFC_9068
 from ..token.refresh import from_text
 from .checking import Fault
+from .endpoint_paths import is_endpoint
 
 Together: TypeAlias = tuple[tuple[str, Fault], ...]  # in their order
 
@@ -203,18 +204,6 @@ def _has_no_pages(settings: Any) -> bool:
     return group is None or not (group.serve and group.cookies and group.cookies.access)
 
 
-def _endpoints(group: Any) -> tuple[str, ...]:
-    named = ("refresh", "revoke", "continue")
-    return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
-
-
-def is_endpoint_path(group: Any, path: str) -> bool:
-    """Say whether a path is that of an endpoint of a `refresh` group, or reserved for one."""
-    sessions = f"{group.path}/sessions"
-    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
-    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
-
-
 def _plants_logins(settings: Any) -> bool:
     """Say whether other sites' forms reach the login page."""
     rule = Routes(settings.routes).find("POST", settings.login_url)
@@ -233,7 +222,7 @@ OF_PAGES: Together = (  # where `Settings.login_url` is a path
     (
         "login_url",
         Fault(
-            lambda settings: is_endpoint_path(settings.refresh, settings.login_url),
+            lambda settings: is_endpoint(settings.refresh, settings.login_url),
             "is an endpoint of ours, which sends page loads to it",
             "the path of the application's own login page",
         ),

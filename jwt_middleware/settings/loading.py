@@ -15,7 +15,9 @@ from typing import Any, TypeVar, cast
 from ..keys.key_set import KeySet
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation
+from .layers import Layer, laid_over
 from .places import Place, Variable, text_of
+from .stand_ins import STAND_IN_URL, is_secret, with_stand_ins
 from .value_kinds import (
     BASE,
     PRESETS,
@@ -57,7 +59,7 @@ def caught(make: Callable[..., Loaded], *args: Any) -> Loaded | ConfigurationErr
         return bare
 
 
-# -- The three sources. Each raises ConfigurationError.
+# -- The three sources, and several of them. Each raises ConfigurationError.
 
 
 def from_mapping(cls: type[Loaded], mapping: Mapping[str, Any]) -> Loaded:
@@ -67,7 +69,13 @@ def from_mapping(cls: type[Loaded], mapping: Mapping[str, Any]) -> Loaded:
 
 def from_env(cls: type[Loaded], environ: Mapping[str, str] | None, prefix: str) -> Loaded:
     """Make a `cls` of the variables whose names begin with `prefix`; None: of this process's."""
-    environ = os.environ if environ is None else environ
+    return build(cls, *_in_env(cls, os.environ if environ is None else environ, prefix))
+
+
+def _in_env(
+    cls: Any, environ: Mapping[str, str], prefix: str, *, reads_secrets: bool = True
+) -> Layer:
+    """Return what the variables say. Raises ConfigurationError."""
     if not prefix:
         raise ConfigurationError("prefix", "is empty", "or every variable would be a setting")
     known = dict(variables(cls))
@@ -88,9 +96,10 @@ def from_env(cls: type[Loaded], environ: Mapping[str, str] | None, prefix: str) 
         text = environ[variable]
         # The text of a key set is a path already: KEYS_FILE is another spelling of KEYS.
         if name not in known and not is_path:
-            text = text_of(text, place)
+            is_read = reads_secrets or not is_secret(path)
+            text = text_of(text, place) if is_read else STAND_IN_URL
         _put(data, path, Variable(place, text))
-    return build(cls, data, Place(prefix, "", "__"))
+    return Layer(data, Place(prefix, "", "__"))
 
 
 def variables(
@@ -121,6 +130,11 @@ def _put(data: dict[str, Any], path: tuple[str, ...], given: Variable) -> None:
 
 def from_toml(cls: type[Loaded], path: str | os.PathLike[str], table: str) -> Loaded:
     """Make a `cls` of one table of a TOML file. Relative paths count from the file's folder."""
+    return cast("Loaded", convert(cls, *_in_toml(path, table)))
+
+
+def _in_toml(path: str | os.PathLike[str], table: str) -> Layer:
+    """Return what one table of a TOML file says. Raises ConfigurationError."""
     name = os.fspath(path)
     place = Place(name, ": ", ".", os.path.dirname(name))
     try:
@@ -131,4 +145,41 @@ def from_toml(cls: type[Loaded], path: str | os.PathLike[str], table: str) -> Lo
         if not isinstance(found, Mapping) or step not in found:
             raise place.wrong(f"has no table [{table}]", 'table="..." names another, "" the file')
         found, place = found[step], place.field(step)
-    return cast("Loaded", convert(cls, found, place))
+    return Layer(found, place)
+
+
+def from_layers(
+    cls: type[Loaded],
+    layers: tuple[Any, ...],
+    environ: Mapping[str, str] | None,
+    table: str,
+    prefix: str,
+    *,
+    reads_secrets: bool = True,
+) -> Loaded:
+    """Make a `cls` of several sources, the later ones over the earlier ones.
+
+    Without `reads_secrets` no file with a secret is read: others stand in for keys and secrets.
+    """
+    found = [_layer(number, one, table) for number, one in enumerate(layers)]
+    if environ is not None:
+        found.append(_in_env(cls, environ, prefix, reads_secrets=reads_secrets))
+    whole = Layer({}, Place("", "", "."))
+    for one in found:
+        whole = laid_over(cls, whole, one)
+    return build(cls, *(whole if reads_secrets else with_stand_ins(cls, whole)))
+
+
+def _layer(number: int, given: Any, table: str) -> Layer:
+    """Return what one layer says: a path or a mapping. Raises ConfigurationError."""
+    place = Place(f"layers[{number}]", ": ", ".")
+    if isinstance(given, str | os.PathLike):
+        found = _in_toml(given, table)
+        if isinstance(found.data, Mapping):
+            return found
+        raise found.place.wrong("must be a table")
+    if given is os.environ:
+        raise place.wrong("is the environment", "environ=os.environ, which is laid over the others")
+    if isinstance(given, Mapping):
+        return Layer(given, place)
+    raise place.wrong(f"is {type(given).__name__}", "the path of a TOML file, or a mapping")

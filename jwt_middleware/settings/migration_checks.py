@@ -17,7 +17,8 @@ from ..token.scopes import is_scope
 from ..values.errors import ConfigurationError
 from . import field_checks, header_names
 from .checking import Fault, each, in_turn, is_a, optional
-from .consistency import Together, is_endpoint_path
+from .consistency import Together
+from .endpoint_paths import is_endpoint
 from .profile_checks import is_claim_table, is_names, is_path, is_types
 
 _WEAK = (
@@ -296,7 +297,7 @@ OF_MIGRATING: Together = (
     (
         "refresh.migrate.path",
         Fault(
-            lambda settings: is_endpoint_path(settings.refresh, settings.refresh.migrate.path),
+            lambda settings: is_endpoint(settings.refresh, settings.refresh.migrate.path),
             "is an endpoint of ours, where former refresh tokens are taken in any case",
             'path=""',
         ),

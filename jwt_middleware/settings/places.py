@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..keys import file
 from ..values.errors import ConfigurationError
@@ -17,11 +19,15 @@ class Place(NamedTuple):
     first: str  # stands between this name and the next
     joint: str  # stands between all names after that: "__" for variables, "." elsewhere
     folder: str = ""  # where relative paths count from
+    inner: Mapping[str, Any] = {}  # the places of fields that come from other sources
 
     def field(self, name: str) -> Place:
         """Return the place of a field of this value."""
+        if name in self.inner:
+            found: Place = self.inner[name]
+            return found
         spelled = name.upper() if self.joint == "__" else name
-        return self._replace(name=self.name + self.first + spelled, first=self.joint)
+        return self._replace(name=self.name + self.first + spelled, first=self.joint, inner={})
 
     def item(self, position: int) -> Place:
         """Return the place of an item of this array."""
@@ -41,6 +47,13 @@ class Variable(NamedTuple):
 
     place: Place
     text: str
+
+
+def no_module(name: str) -> str:
+    """Say where a module of the application was looked for, and isn't."""
+    here, folders = os.getcwd(), [os.path.abspath(one) for one in sys.path]
+    problem = f"there is no module {name!r} in {folders[0]}, nor further on in sys.path"
+    return problem if here in folders else f"{problem}, which hasn't the current folder, {here}"
 
 
 def octets_of(path: str, place: Place, remedy: str = "") -> bytes:

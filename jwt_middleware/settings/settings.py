@@ -20,6 +20,7 @@ from ..values.events import Event
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
+from .endpoint_paths import OF_READINESS
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
 from .migration_checks import OF_MIGRATING
@@ -96,6 +97,7 @@ class Settings:
         login_url: the path of the login page, for pages whose tokens are in cookies: a page load
             without a valid token goes there (303), with `next`, if the refresh cookie can't help.
             A script's request is refused as ever (401). "": all are refused.
+        ready_path: where probes ask whether this process can serve (GET, 200 or 503). "": nowhere.
         profile: which header type and which claims are required.
         leeway: seconds that the issuer's clock may differ from ours, 0 to 300.
         credentials_header: another header field in which a gateway hands the token on, alone,
@@ -142,6 +144,7 @@ class Settings:
     )
     routes: Several[Route] = setting((), field_checks.routes)
     login_url: str = setting("", field_checks.login_url)
+    ready_path: str = setting("", optional(field_checks.endpoint_path, ""))
     profile: Profile = setting(RFC_9068, profile_checks.profile)
     # Envoy and Spring use 60
     leeway: float = seconds(
@@ -174,6 +177,8 @@ class Settings:
     def __post_init__(self) -> None:
         check_fields(self)
         check_together(self, OF_SETTINGS)
+        if self.ready_path:
+            check_together(self, OF_READINESS)
         if self.refresh is not None:
             check_together(self, OF_ISSUING)
             if self.refresh.migrate is not None:
@@ -262,6 +267,35 @@ class Settings:
         loading = _loading()
         found = loading.caught(loading.from_mapping, cls, mapping)
         del mapping  # as in `from_env`
+        return cast("Settings", loading.made(found))
+
+    @classmethod
+    def from_layers(
+        cls,
+        *layers: str | PathLike[str] | Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+        table: str = "jwt_middleware",
+        prefix: str = "JWT_MIDDLEWARE_",
+    ) -> Settings:
+        """Make settings of several sources, the later ones over the earlier ones.
+
+        A group of settings is changed field by field. All else is replaced as a whole, arrays such
+        as `routes` and `trusted_issuers`, too; and so are `keys` where a later layer says that they
+        are in another place. An error names the source that gave the wrong value.
+
+        Args:
+            layers: paths of TOML files, and mappings as for `from_mapping`, the weakest first.
+            environ: variables, such as `os.environ`, over all layers; None: none are read.
+            table: the table in each TOML file.
+            prefix: how the variables' names begin.
+
+        Raises:
+            ConfigurationError: names the source, the field, what is wrong, and the way out.
+
+        """
+        loading = _loading()
+        found = loading.caught(loading.from_layers, cls, layers, environ, table, prefix)
+        del layers, environ  # as in `from_env`
         return cast("Settings", loading.made(found))
 
     @classmethod

@@ -34,7 +34,7 @@ from ..token.former_libraries import LIBRARIES, PYJWT, FormerLibrary
 from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
 from .key_locations import KeyLocation, from_location, load_keys
-from .places import Place, Variable
+from .places import Place, Variable, no_module
 
 Built = TypeVar("Built")
 
@@ -136,7 +136,7 @@ def _parsed_text(hint: Any, text: str, place: Place) -> Any:
         raise place.wrong("is empty", "unset it for the default")
     # A text that begins like an array or an object is read as one, where the field takes one.
     if any(kind.opener == text[0] for kind in kinds):
-        return _from_json(text, place)
+        return from_json(text, place)
     for kind in kinds:
         if kind.read is not None:
             return kind.read(text, place)
@@ -151,7 +151,9 @@ def _form_of(hint: Any, place: Place) -> str:
     return _ARRAYS
 
 
-def _from_json(text: str, place: Place) -> Any:
+def from_json(text: str, place: Place) -> Any:
+    """Return what a text in JSON says. Raises ConfigurationError."""
+
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -224,11 +226,21 @@ def _to_named(form: str) -> Callable[[Any, Any, Place], Any]:
             raise place.wrong(f'must be "{form}"')
         try:
             return resolve_name(value)
+        except ModuleNotFoundError as error:
+            if f"{value.partition(':')[0]}.".startswith(f"{error.name}."):
+                raise place.wrong(no_module(str(error.name)), _WHERE_MODULES_ARE) from error
+            raise place.wrong(f"can't be imported: {error}") from error
         except Exception as error:
             # A module of the application runs here: it may raise anything.
             raise place.wrong(f"can't be imported: {type(error).__name__}: {error}") from error
 
     return convert
+
+
+_WHERE_MODULES_ARE = (
+    "start it in the folder of the application's modules, or name that folder: PYTHONPATH, "
+    "--app-dir of jwt-middleware and uvicorn, --chdir of gunicorn"
+)
 
 
 def _to_frozenset(hint: Any, value: Any, place: Place) -> frozenset[Any]:

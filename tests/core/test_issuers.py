@@ -530,7 +530,7 @@ def test_the_json_schema_knows_issuers_and_where_their_keys_are() -> None:
         ({"keys": {"remote": {"timeot": 5}}}, "did you mean timeout?"),
         ({"keys": {}}, "trusted_issuers[0].keys: doesn't say where the keys are"),
         ({"issuer": "urn:x"}, "trusted_issuers[0].keys: are to be found through the issuer's meta"),
-        ({"user": "nothing:here"}, "trusted_issuers[0].user: can't be imported"),
+        ({"user": "nothing:here"}, "trusted_issuers[0].user: there is no module"),
         ({"scopes": ["a b"]}, "trusted_issuers[0].scopes: has one that is no scope"),
     ],
 )

@@ -1,0 +1,32 @@
+"""The paths that are answered here, as the settings name them: no two may be the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .checking import Fault
+
+
+def _endpoints(group: Any) -> tuple[str, ...]:
+    named = ("refresh", "revoke", "continue")
+    return (*(f"{group.path}/{name}" for name in named), group.jwks_path)
+
+
+def is_endpoint(group: Any, path: str) -> bool:
+    """Say whether a path is one of a `Refresh` group's endpoints, or kept for metadata."""
+    sessions = f"{group.path}/sessions"
+    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
+    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+
+
+def _is_taken(settings: Any) -> bool:
+    group, path = settings.refresh, settings.ready_path
+    if group is None:
+        return path == settings.login_url
+    former = group.migrate.path if group.migrate is not None else ""
+    return path in (settings.login_url, former) or is_endpoint(group, path)
+
+
+OF_READINESS = (  # where `Settings.ready_path` is a path
+    ("ready_path", Fault(_is_taken, "is another endpoint's path", "give it one of its own")),
+)
