@@ -33,7 +33,19 @@ LAYERS: tuple[set[str], ...] = (
     {"core"},
     {"process"},
     # What re-exports names, and the bridges to frameworks.
-    {"events", "profiles", "mcp", "falcon", "fastapi", "flask", "litestar", "quart", "starlette"},
+    {
+        "events",
+        "profiles",
+        "mcp",
+        "falcon",
+        "fastapi",
+        "flask",
+        "litestar",
+        "otel",
+        "prometheus",
+        "quart",
+        "starlette",
+    },
     {"asgi", "wsgi", "issuer", "__init__"},
     # A door made of the others.
     {"django"},
