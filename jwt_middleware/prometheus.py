@@ -177,7 +177,7 @@ _making = Lock()
 _registries: WeakKeyDictionary[CollectorRegistry, _Published] = WeakKeyDictionary()
 
 
-def _forked() -> None:
+def _renew() -> None:
     global _making
     _making = Lock()
     for one in _registries.values():
@@ -197,5 +197,5 @@ def _let_go() -> None:
     _making.release()
 
 
-forks.in_child(_forked)
+forks.in_child(_renew)
 getattr(os, "register_at_fork", dict)(before=_hold, after_in_parent=_let_go)
