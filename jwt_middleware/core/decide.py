@@ -199,7 +199,7 @@ class Core:
         ours = self._ours(request)
         if ours is None:
             return self._routes.find(request.method, request.path, unchecked=True).name
-        return request.path if ours is not self._sessions else f"{self._sessions.path}/*"
+        return f"{ours.path}/*" if isinstance(ours, Sessions) else request.path
 
     def _is_old_login(self, request: Request, error: OAuthError) -> bool:
         """Say whether a cookie that was good once came to a route that is for everyone."""

@@ -155,8 +155,8 @@ class _Timed:
 class Totals:
     """Reads what several settings objects have measured, for one bridge: their sums.
 
-    A settings object that is gone leaves its counts behind, so that no sum ever falls. A forked
-    child begins with zero: what was counted before is its parent's.
+    A settings object that is gone leaves behind what was read of it, so that no sum ever falls. A
+    forked child begins with zero: what was counted before is its parent's.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 from jwt_middleware.values.metrics import Instrument, Labels, Measured
@@ -32,7 +32,7 @@ class Recorder:
         return self._span(name, attributes)
 
     @contextmanager
-    def _span(self, name: str, attributes: Mapping[str, str]) -> Iterator[None]:
+    def _span(self, name: str, attributes: Mapping[str, str]) -> Generator[None]:
         error = ""
         try:
             yield
@@ -45,7 +45,7 @@ class Recorder:
     def close(self) -> None:
         self.is_closed = True
 
-    def counts(self, *, zeros: bool = False) -> dict[str, dict[Labels, int]]:
+    def counts(self, *, zeros: bool = False) -> dict[str, dict[Labels, float]]:
         """Return the counts by instrument and labels, without those at zero."""
         return _sorted(
             (one, labels, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -22,14 +23,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from redis.asyncio import Redis
 
-from jwt_middleware import Issuer, KeySet, Refresh, Settings
+from jwt_middleware import Issuer, KeySet, Refresh, Settings, otel
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.keys import Fetched
 from jwt_middleware.otel import TO_GLOBAL_PROVIDERS, OpenTelemetry
+from jwt_middleware.process import measures
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values.metrics import INSTRUMENTS
 from tests.engines import redis as engines
 from tests.world import World
+
+from .test_prometheus import refused_to_load
 
 
 class Telemetry:
@@ -46,7 +50,9 @@ class Telemetry:
         return OpenTelemetry(self.meters, self.tracers)
 
     def collected(self) -> dict[str, Any]:
-        data = json.loads(self._reader.get_metrics_data().to_json())
+        found = self._reader.get_metrics_data()
+        assert found is not None
+        data = json.loads(found.to_json())
         return {
             one["name"]: one
             for resource in data["resource_metrics"]
@@ -101,11 +107,25 @@ def test_the_instruments_carry_the_table(telemetry: Telemetry) -> None:
 def test_settings_of_one_provider_are_added_up(telemetry: Telemetry) -> None:
     factory = TokenFactory()
     kept = []
-    for _ in range(2):
-        world = World(factory.settings(metrics=telemetry.metrics()))
+    for metrics in (telemetry.metrics(), one := telemetry.metrics(), one):
+        world = World(factory.settings(metrics=metrics))
         world.get("/", factory.token())
         kept.append(world)
-    assert _points(telemetry.collected(), "requests.let_in")["other", "new"] == 4
+    assert _points(telemetry.collected(), "requests.let_in")["other", "new"] == 6
+
+
+def test_a_forked_child_begins_with_zero(telemetry: Telemetry) -> None:
+    factory = TokenFactory()
+    world = World(factory.settings(metrics=telemetry.metrics()))
+    world.get("/", factory.token())
+    otel._forked()
+    measures._forget()
+    assert _points(telemetry.collected(), "requests.let_in")["other", "new"] == 0
+
+
+def test_without_the_api_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    refused_to_load(otel, "otel")
 
 
 def test_without_an_sdk_all_is_dropped() -> None:
