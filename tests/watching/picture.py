@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 from tests.e2e.browsing import browsing
@@ -40,33 +41,37 @@ Series = tuple[str, list[tuple[float, float]]]
 
 def play(made: Shop, seconds: float) -> None:
     """Use the shop: users come, a thief, forged tokens, a store and a key endpoint that fail."""
-    begun = time.monotonic()
+    begun, stalled = time.monotonic(), list[Thread]()
     for _ in range(30):
         made.log_in()
     while (at := (time.monotonic() - begun) / seconds) < 1:
         for _ in range(4):
             made.browse()
-        if made.random.random() < 0.06:
+        if made.random.random() < 0.06 and not made.waits:
             made.log_in()
-        if made.random.random() < 0.03:
+        if made.random.random() < 0.03 and not made.waits:
             made.log_out()
         if made.random.random() < 0.02 and 0.3 < at < 0.5:
             made.steal()
         if 0.15 < at < 0.3 and made.random.random() < 0.4:
-            made.get("/items", made.users[0]["access"][:-6] + "forged")
-        if 0.6 < at < 0.7:
-            _refreshed_meanwhile(made, seconds * 0.1)
-        made.partner.fails = at > 0.8
+            head, payload, signature = made.users[0]["access"].split(".")
+            made.get("/items", f"{head}.{payload}.{signature[9:]}{signature[:9]}")
+        if at > 0.6 and not stalled:
+            stalled.append(Thread(target=_refresh_meanwhile, args=(made, seconds * 0.1)))
+            stalled[0].start()
+        made.partner.fails = at > 0.72
         time.sleep(0.02)
+    stalled[0].join()
 
 
-def _refreshed_meanwhile(made: Shop, pause: float) -> None:
+def _refresh_meanwhile(made: Shop, pause: float) -> None:
     """Let some users refresh while the store doesn't answer."""
+    made.waits = True
     with made.store.paused():
         until = time.monotonic() + pause
         while time.monotonic() < until:
-            made.refresh(made.random.choice(made.users))
-            made.get("/items", made.users[0]["access"])
+            made.refresh(made.users[0])
+    made.waits = False
 
 
 def series(served: Served, panel: Any, begun: float, ended: float) -> list[Series]:
@@ -89,14 +94,14 @@ def series(served: Served, panel: Any, begun: float, ended: float) -> list[Serie
 def drawn(panel: Any, lines: list[Series], begun: float, ended: float) -> str:
     """Return a panel as HTML."""
     top = max((value for _, points in lines for _, value in points), default=0) or 1
-    low, wide, high = 30, WIDTH - 36, HEIGHT - 18
+    low, wide, high = 44, WIDTH - 50, HEIGHT - 18
     unit = {"s": " s", "percentunit": ""}.get(panel["fieldConfig"]["defaults"]["unit"], "")
     parts = [f'<section><h2>{escape(panel["title"])}</h2><svg width="{WIDTH}" height="{HEIGHT}">']
     for share in (0, 0.5, 1):
         y = 6 + high * (1 - share)
         parts.append(
             f'<line x1="{low}" x2="{low + wide}" y1="{y}" y2="{y}" stroke="#e5e7e9"/>'
-            f'<text x="{low - 3}" y="{y + 3}" text-anchor="end">{top * share:.3g}{unit}</text>'
+            f'<text x="{low - 3}" y="{y + 3}" text-anchor="end">{_short(top * share)}{unit}</text>'
         )
     for colour, (_, points) in zip(COLOURS, lines, strict=False):
         path = " ".join(
@@ -111,6 +116,10 @@ def drawn(panel: Any, lines: list[Series], begun: float, ended: float) -> str:
         for colour, (name, _) in zip(COLOURS, lines, strict=False)
     )
     return f"{''.join(parts)}</svg><ul>{items}</ul></section>"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def main() -> None:

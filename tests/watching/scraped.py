@@ -130,6 +130,7 @@ class Shop:
         self.issuer = Issuer(self.settings)
         self.door = JWTMiddleware(_ok, self.settings)
         self.users: list[dict[str, Any]] = []
+        self.waits = False  # users who would refresh or log in do so later
 
     def log_in(self) -> None:
         """Let another user log in."""
@@ -158,7 +159,7 @@ class Shop:
             self.get("/admin/users", user["access"])
         if choose() < 0.03:
             self.get("/items")
-        if choose() < 0.02:
+        if choose() < 0.02 and not self.waits:
             self.refresh(user)
         if choose() < 0.02:
             self.get("/items", self.partner.factory.token(aud="https://shop.example"))

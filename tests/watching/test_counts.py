@@ -421,6 +421,42 @@ def test_no_request_and_no_token_makes_a_series_outside_the_table(
     assert _series() <= _table(WORLD.settings)
 
 
+PLAIN = World(FACTORY.settings(routes=ROUTES, refresh=Refresh(store="memory://", sessions=True)))
+KNOWN = [FACTORY.token(), FACTORY.token(scope="admin", auth_time=int(NOW))]
+
+
+@given(st.sampled_from(["GET", "POST", "get"]), _paths, st.sampled_from(KNOWN))
+def test_counting_changes_no_decision(method: str, path: str, token: str) -> None:
+    sent = encoded([], token)
+    for door in ("through_wsgi", "through_asgi"):
+        counted, plain = (getattr(one, door)(method, path, sent) for one in (WORLD, PLAIN))
+        assert counted == plain
+        assert counted.reason == plain.reason
+
+
+def test_a_clock_that_fails_shows_no_token() -> None:
+    def clock() -> float:
+        if fails:
+            raise OSError("no clock")
+        return NOW
+
+    fails: list[bool] = []
+    factory = TokenFactory(clock=clock)
+    settings = factory.settings(metrics=Recorder(), routes=ROUTES, clock=clock)
+    world = World(settings)
+    token = factory.token()
+    world.get("/items", token)
+    warm = world.wsgi._core.warm
+    assert warm("GET", "/items", f"Bearer {token}") is not None
+    fails.append(True)
+    with pytest.raises(OSError, match="no clock") as raised:
+        warm("GET", "/items", f"Bearer {token}")
+    frame = raised.traceback[1:]  # ours: the first is this test's
+    shown = [repr(one.frame.f_locals) for one in frame]
+    assert len(shown) == 3
+    assert not any(token in one for one in shown)
+
+
 def test_no_attack_makes_a_series_outside_the_table() -> None:
     for attack in FACTORY.attacks():
         sent = [(name, value.encode("latin-1")) for name, value in attack.headers]
@@ -463,7 +499,8 @@ def test_without_metrics_nothing_is_measured() -> None:
     factory = TokenFactory()
     runtime = Runtime.of(factory.settings())
     assert runtime.measures is None
-    assert runtime.core(asynchronous=False)._counts is None
+    warm: Any = runtime.core(asynchronous=False).warm
+    assert warm.__qualname__ == "warm_path.<locals>.warm"  # no function around it
 
 
 def test_metrics_are_one_or_several(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,3 +143,29 @@ def test_the_dashboard_can_be_imported() -> None:
 def test_every_alert_says_what_to_do() -> None:
     text = Path(ALERTS).read_text("utf-8")
     assert text.count("- alert:") == text.count("runbook:") == text.count("summary:") == 9
+
+
+PAGE = (ROOT / "docs" / "watching.md").read_text("utf-8")
+
+
+def test_the_page_has_every_metric_and_every_alert() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", PAGE, re.MULTILINE)
+    found = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    ends = {"counter": "_total", "gauge": "", "histogram": ""}
+    assert found == {
+        one.name.replace(".", "_") + ("_seconds" if one.unit == "s" else "") + ends[one.kind]: (
+            one.kind,
+            one.labels,
+        )
+        for one in metrics.INSTRUMENTS
+    }
+    alerts = re.findall(r"- alert: (\w+)", ALERTS.read_text("utf-8"))
+    assert re.findall(r"^\| `(Jwt\w+)` \|", PAGE, re.MULTILINE) == alerts
+    waits = re.findall(r"for: (\d+)m", ALERTS.read_text("utf-8"))
+    assert re.findall(r"^\| `Jwt\w+` \| (\d+) minutes? \|", PAGE, re.MULTILINE) == waits
+
+
+def test_the_page_shows_gunicorn_as_it_is_tested() -> None:
+    hook = (ROOT / "tests/watching/multi_conf.py").read_text("utf-8")
+    assert "multiprocess.mark_process_dead(worker.pid)" in hook
+    assert "multiprocess.mark_process_dead(worker.pid)" in PAGE
