@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +17,7 @@ from jwt_middleware.stores.contract import STORE_VERBS
 from jwt_middleware.values import metrics
 from tests.waiting import until
 
-from .scraped import ALERTS, DASHBOARD, ROOT, Served, prometheus, shop
+from .scraped import ALERTS, DASHBOARD, ROOT, Served, found, prometheus, shop
 
 BOARD: dict[str, Any] = json.loads(DASHBOARD.read_text("utf-8"))
 TARGETS = [
@@ -47,7 +46,7 @@ VALUES = {
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Give a Prometheus that has scraped a shop in use."""
-    with shop() as (made, port), prometheus(tmp_path_factory.mktemp("prometheus"), port) as found:
+    with shop() as (made, port), prometheus(tmp_path_factory.mktemp("prometheus"), port) as server:
         for _ in range(2):  # rates need what grows
             for _ in range(5):
                 made.log_in()
@@ -59,19 +58,19 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             made.log_out()
             made.get("/items", "forged")
             made.get("/items", made.partner.factory.token(aud="https://shop.example"))
-            scrapes = _scrapes(found)
-            until(partial(_more_scrapes, found, scrapes + 2))
-        yield found
+            scrapes = _scrapes(server)
+            until(partial(_more_scrapes, server, scrapes + 2))
+        yield server
 
 
-def _scrapes(found: Served) -> int:
+def _scrapes(server: Served) -> int:
     """Return how often the counter of logins has been scraped so far."""
-    series = found.query('count_over_time(jwt_middleware_events_total{event="issued"}[1h])')
+    series = server.query('count_over_time(jwt_middleware_events_total{event="issued"}[1h])')
     return int(series[0]["value"][1]) if series else 0
 
 
-def _more_scrapes(found: Served, enough: int) -> bool:
-    return _scrapes(found) >= enough
+def _more_scrapes(server: Served, enough: int) -> bool:
+    return _scrapes(server) >= enough
 
 
 def runnable(expression: str) -> str:
@@ -108,8 +107,7 @@ def test_the_job_of_the_variable_is_found(served: Served) -> None:
 
 
 def test_the_alerts_fire_where_they_must() -> None:
-    promtool = shutil.which("promtool")
-    assert promtool is not None, "apt-get install prometheus"
+    promtool = found("promtool")
     for command in (("check", ALERTS), ("test", ROOT / "tests/watching/alerts_test.yml")):
         done = subprocess.run(
             [promtool, command[0], "rules", str(command[1])],
