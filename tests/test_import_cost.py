@@ -22,6 +22,7 @@ UNUSED = {
     *("asyncio", "concurrent.futures", "sqlite3", "tomllib"),
     *("psycopg", "psycopg_pool", "redis", "mcp"),
     *("starlette", "fastapi", "django", "flask", "werkzeug", "falcon", "anyio"),
+    *("prometheus_client", "opentelemetry"),
     *("asgiref", "channels", "rest_framework", "drf_spectacular"),
     *("jwt_middleware.keys.http", "jwt_middleware.cli", "jwt_middleware.testing"),
 }

@@ -42,6 +42,8 @@ LAYERS: tuple[set[str], ...] = (
         "fastapi",
         "flask",
         "litestar",
+        "otel",
+        "prometheus",
         "quart",
         "starlette",
     },

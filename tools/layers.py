@@ -16,7 +16,7 @@ from pathlib import Path
 from tools import house
 
 WIDTH = 99  # columns, of which names take the first
-NAMES = 13
+NAMES = 13  # characters of the longest name
 PACKAGE_ITSELF = "__init__"
 
 

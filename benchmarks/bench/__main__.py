@@ -29,11 +29,12 @@ PEERS = (
 def sections(*, is_gate: bool, parts: str) -> Iterator[Section]:
     """Yield the sections of these parts; of a gate, what has limits."""
     warnings.simplefilter("ignore")  # peers warn about their own dependencies
-    from . import costs, flat, node, scopes, servers, weight
+    from . import costs, flat, measured, node, scopes, servers, weight
 
     if "process" in parts:
         scene = costs.Scene()
         yield from costs.sections(scene, is_gate=is_gate)
+        yield from measured.sections(scene)
         yield from scopes.sections()
         yield from flat.sections()
         yield from weight.sections()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..grant.ended_grants import EndedGrants
@@ -13,16 +13,15 @@ from ..grant.issuing import Issuing
 from ..grant.ports import Ports
 from ..grant.sessions import Sessions
 from ..jose import jws
-from ..jose.jws import Parsed
 from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_request_origin, check_sender
-from ..request.credentials import Credentials, in_header, in_named_header
+from ..request.credentials import Credentials
 from ..request.documents import Answering, Document
 from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals, told, with_one_vary
 from ..request.routes import RouteRule, Routes
-from ..request.subprotocol import in_subprotocol
+from ..request.subprotocol import credentials_reader
 from ..settings.settings import Settings, timer
 from ..token.claims import check_type
 from ..values import reasons
@@ -34,9 +33,9 @@ from ..values.errors import (
     MissingCredentials,
     OAuthError,
 )
-from ..values.events import ConnectionEnded, Refused
+from ..values.events import Refused
 from ..values.flows import Flow, ask
-from ..values.reasons import Reason
+from ..values.metrics import KNOWN_TOKEN, NEW_TOKEN, NO_TOKEN, Counts
 from ..values.requests import Reply, Request, Response
 from ..values.tokens import (
     ANONYMOUS,
@@ -48,7 +47,7 @@ from ..values.tokens import (
 )
 from .demands import check_demands
 from .former_access import FormerAccess, former_access
-from .known_tokens import Cache, Entry, know_nothing, warm_path
+from .known_tokens import Cache, Entry, by_rules, know_nothing, warm_path
 from .metadata import documents
 from .open_tokens import OpenTokens
 from .trusted_issuers import Issuers, foreign_user
@@ -68,6 +67,7 @@ class Core:
         cache: known tokens, shared as well; None: none are kept.
         hear: is called with every refusal, to report the faults that caused some of them.
         probe: answers at `Settings.ready_path`.
+        counts: where requests are counted; None: they aren't.
 
     """
 
@@ -80,6 +80,7 @@ class Core:
         cache: Cache | None = None,
         hear: Callable[[OAuthError], None] | None = None,
         probe: Answering | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
@@ -87,6 +88,7 @@ class Core:
         self._issuers = issuers or Issuers(settings)
         self._cache = cache
         self._hear = hear
+        self._counts = counts
         self._timed = timer(settings.clock)
         self._leeway = settings.leeway
         self._routes = Routes(settings.routes)
@@ -104,7 +106,7 @@ class Core:
         self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
         self._websockets = settings.websockets
-        self._came = self._header_reader(named)
+        self._came = credentials_reader(named, subprotocol=self._websockets.subprotocol)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -120,16 +122,16 @@ class Core:
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
-        self.warm = warm_path(
-            # Where a token may come in a cookie or another field, too, Authorization alone can't
-            # decide.
-            self._get if self._access_cookie is None and not named else know_nothing,
-            self._timed,
-            {**self._documents, **(self.endpoints.paths if self.endpoints is not None else {})},
-            self._sessions.path if self._sessions is not None else "",
-            self._routes,
-            ended.lets_pass if ended is not None else None,
+        # Where a token may come in a cookie or another field, Authorization alone can't decide.
+        get = self._get if self._access_cookie is None and not named else know_nothing
+        looks = partial(
+            warm_path,
+            timed=self._timed,
+            ours={**self._documents, **(self.endpoints.paths if self.endpoints else {})},
+            below=self._sessions.path if self._sessions is not None else "",
+            lets_pass=ended.lets_pass if ended is not None else None,
         )
+        self.warm = by_rules(looks, get, self._routes, counts)
 
     def _issuing_of(self, settings: Settings) -> Issuing | None:
         group, ended, own_keys = settings.refresh, self._ended, self._issuers.own.keys
@@ -146,12 +148,6 @@ class Core:
         return endpoints, Sessions(
             issuing, self._origins, self._authenticate, self.jars, self._known_origins
         )
-
-    def _header_reader(self, named: str) -> Callable[[Request], Credentials | None]:
-        reader = partial(in_named_header, name=named) if named else in_header
-        if self._websockets.subprotocol:
-            return partial(in_subprotocol, otherwise=reader)
-        return reader
 
     def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
         group = settings.refresh
@@ -187,14 +183,29 @@ class Core:
         try:
             ours = self._ours(request)
             if ours is None:
-                return (yield from self.let_in(request))
+                step = yield from self.let_in(request)
+                if step is ANONYMOUS:
+                    self._count_anonymous(request)
+                return step
             if isinstance(ours, Document):
                 return Reply(ours.answer(request))
             return (yield from ours.answer(request))
         except OAuthError as error:
             if self._has_pages and self._is_old_login(request, error):
+                self._count_anonymous(request)
                 return ANONYMOUS
             return self.refuse(request, error)
+
+    def _count_anonymous(self, request: Request) -> None:
+        if self._counts is not None:
+            self._counts.let_in(self._rule_name(request), NO_TOKEN)
+
+    def _rule_name(self, request: Request) -> str:
+        """Return what metrics call the rule, or our own resource, that a request falls under."""
+        ours = self._ours(request)
+        if ours is None:
+            return self._routes.find(request.method, request.path, unchecked=True).name
+        return f"{ours.path}/*" if isinstance(ours, Sessions) else request.path
 
     def _is_old_login(self, request: Request, error: OAuthError) -> bool:
         """Say whether a cookie that was good once came to a route that is for everyone."""
@@ -248,18 +259,21 @@ class Core:
         self, came: Credentials, rule: RouteRule | None, former: FormerAccess | None = None
     ) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
-        entry = None
+        entry, state = None, KNOWN_TOKEN
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
         if entry is None and former is not None:
             entry = yield from former.admit(came)
         if entry is None:
+            state = NEW_TOKEN
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
         if rule is not None and (rule.scopes or rule.is_special):
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
+        if self._counts is not None and rule is not None:
+            self._counts.let_in(rule.name, state)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -331,6 +345,8 @@ class Core:
         """
         if self._hear is not None:
             self._hear(error)
+        if self._counts is not None:
+            self._counts.refused(self._rule_name(request), error.reason)
         ours = self._ours(request)
         at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
@@ -389,15 +405,7 @@ class Core:
         return self._documents.get(path)
 
 
-def ended_event(
-    entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
-) -> ConnectionEnded:
-    """Return the event that a connection was ended."""
-    kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
-    return ConnectionEnded(reason=reason, kind=kind, path=told(path), grant_id=entry.grant_id)
-
-
-def _issuer_of(parsed: Parsed) -> Any:
+def _issuer_of(parsed: jws.Parsed) -> Any:
     try:
         return parsed.claims["iss"]
     except KeyError:

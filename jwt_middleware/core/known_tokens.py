@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, Protocol, TypeAlias, cast
 
-from ..request.routes import Routes
+from ..request.routes import RouteRule, Routes
 from ..values.errors import InvalidRequest
+from ..values.metrics import KNOWN_TOKEN, LET_IN, Counts
 from ..values.tokens import AccessToken, Forward, FrozenDict
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and take the room of ten
@@ -122,8 +123,8 @@ class Cache:
         return self._entries.get(_digest(credentials))
 
 
-def _itself(credentials: str | bytes) -> str | bytes:
-    return credentials
+def _itself(given: Any) -> Any:
+    return given
 
 
 def _digest(credentials: str | bytes) -> bytes:
@@ -141,7 +142,7 @@ def warm_path(
     timed: Any,
     ours: Collection[str] = (),
     below: str = "",
-    routes: Routes | None = None,
+    find: Callable[[str, str], RouteRule] | None = None,
     lets_pass: Callable[[bytes, float, float, float], bool] | None = None,
 ) -> WarmPath:
     """Return the function that decides about a request with a known token, all prepared.
@@ -151,12 +152,11 @@ def warm_path(
         timed: an object whose method `time` is the clock.
         ours: the paths that we answer ourselves.
         below: how other paths begin that we may answer ourselves; "": there are none.
-        routes: the rules; None: a token is all that there is to look at.
+        find: returns the rule for a method and a path; None: a token is all that is asked for.
         lets_pass: takes a grant's octets, a token's life and issue, and the time; says whether the
             grant is known to live. None: there are no grants.
 
     """
-    find = None if routes is None or routes.is_uniform else routes.find
     has_ours = bool(ours)
 
     def warm(method: str, path: str, credentials: str | bytes) -> Entry | None:
@@ -193,6 +193,49 @@ def warm_path(
         return entry
 
     return warm
+
+
+def by_rules(
+    looks: Callable[..., WarmPath],
+    get: Callable[[str | bytes], Entry | None],
+    routes: Routes,
+    counts: Counts | None,
+) -> WarmPath:
+    """Return the warm path for these rules; with `counts` it counts what it decides about, by rule.
+
+    `looks` is `warm_path`, given all but `get` and `find`.
+    """
+    find = routes.find
+    if counts is None:
+        return looks(get, find=None if routes.is_uniform else find)
+    # For each rule, a warm path that knows this rule alone and is given the entry; and its count.
+    kept = {
+        rule: (
+            looks(_itself, find=None if rule.is_plain else partial(_always, rule)),
+            counts.adder(LET_IN, rule.name, KNOWN_TOKEN),
+        )
+        for rule in routes.rules
+    }
+
+    def warm(method: str, path: str, credentials: str | bytes) -> Entry | None:
+        entry = get(credentials)
+        if entry is None:
+            return None
+        del credentials  # error trackers send locals, as above
+        try:
+            look, add = kept[find(method, path)]
+        except InvalidRequest:
+            return None
+        found = look(method, path, cast("bytes", entry))
+        if found is not None:
+            add()
+        return found
+
+    return warm
+
+
+def _always(rule: RouteRule, method: str, path: str) -> RouteRule:
+    return rule
 
 
 def know_nothing(credentials: str | bytes) -> None:

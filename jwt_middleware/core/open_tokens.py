@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..grant.ended_grants import LONGEST, EndedGrants, Plan
 from ..grant.ports import Ports
+from ..request.refusals import told
 from ..settings.settings import Settings, timer
 from ..token.claims import lifetime
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
+from ..values.events import ConnectionEnded
 from ..values.flows import Flow, ask
+from ..values.reasons import Reason
 from ..values.tokens import NOBODY, AccessToken
 from .known_tokens import Entry
 
@@ -124,3 +129,11 @@ class OpenTokens:
             ended.add((grant_id,), self.timed.time())
         elif ended.mark == mark:
             ended.survived(octets)
+
+
+def ended_event(
+    entry: Entry, reason: Reason, path: str, *, is_websocket: bool = False
+) -> ConnectionEnded:
+    """Return the event that a connection was ended."""
+    kind: Literal["websocket", "stream"] = "websocket" if is_websocket else "stream"
+    return ConnectionEnded(reason=reason, kind=kind, path=told(path), grant_id=entry.grant_id)

@@ -7,7 +7,9 @@ A token names its issuer. Nothing else in it is used until a key of that very is
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -24,6 +26,7 @@ from ..settings.settings import Settings
 from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
+from ..values.metrics import UNNAMED
 from ..values.tokens import NOBODY, AccessToken, User
 
 # Issuers that the application named, about 5 KiB each: the least used is removed. Issuers without a
@@ -67,7 +70,13 @@ class Trust:
 class Issuers:
     """Every trusted issuer, by its exact name."""
 
-    def __init__(self, settings: Settings, tell: Tell = lambda events: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Tell = lambda events: None,
+        watch: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._watch = watch
         # The headers of verified tokens, by their segment, the oldest first.
         self.headers: OrderedDict[bytes, Header] = OrderedDict()
         self.places = Places()
@@ -130,7 +139,7 @@ class Issuers:
             raise Unavailable(reasons.ISSUER_HOOK, "not the TrustedIssuer of that name")
         self._nobody.pop(name, None)
         places = None if name in self._tenants else self.places
-        trust = Trust(answer, self._policy(answer), self._live(answer, places), now)
+        trust = Trust(answer, self._policy(answer), self._live(answer, places, UNNAMED), now)
         # One atomic step: of two threads with the same new name, the second gets the first one's
         # keys.
         known = self._tenants.get(name) or self._unproved.setdefault(name, trust)
@@ -204,7 +213,23 @@ class Issuers:
     def _trust(self, given: TrustedIssuer) -> Trust:
         return Trust(given, self._policy(given), self._live(given))
 
-    def _live(self, given: Settings | TrustedIssuer, places: Places | None = None) -> LiveKeys:
+    def fetched(self) -> Iterator[tuple[str, float]]:
+        """Yield the names of the configured issuers, and when their present keys were fetched.
+
+        All others have one name, and the newest of their times.
+        """
+        for name, trust in self._by_name.items():
+            when = trust.keys.fresh.fetched_at
+            if when is not None:
+                yield name, when
+        found = [one.keys.fresh.fetched_at for one in tuple(self._tenants.values())]
+        whens = [when for when in found if when is not None]
+        if whens:
+            yield UNNAMED, max(whens)
+
+    def _live(
+        self, given: Settings | TrustedIssuer, places: Places | None = None, label: str = ""
+    ) -> LiveKeys:
         return LiveKeys(
             given.keys,
             given.issuer,
@@ -212,6 +237,7 @@ class Issuers:
             tell=self._tell,
             stands_alone=given is self._settings,
             places=places,
+            watch=partial(self._watch, label or given.issuer),
         )
 
     def _policy(self, given: Settings | TrustedIssuer) -> Policy:

@@ -136,6 +136,11 @@ class Freshness:
         return now - self._expires_at >= OLD and not self._failures
 
     @property
+    def fetched_at(self) -> float | None:
+        """Return when the fetch of the known keys began; None: no keys, or they never change."""
+        return self.since + SET_BACK if -inf < self.since < inf else None
+
+    @property
     def is_failing(self) -> bool:
         """Say whether the last fetch failed."""
         return self._failures > 0

@@ -9,7 +9,7 @@ have waited does the fetch itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import astuple, replace
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -42,6 +42,7 @@ class _Flight(NamedTuple):
     number: int
     begun: float
     future: Future[None]
+    watched: AbstractContextManager[object]  # made where the fetch is asked for
 
 
 class _Wait(NamedTuple):
@@ -55,7 +56,8 @@ class _Wait(NamedTuple):
 class LiveKeys:
     """The present keys of a `KeySet`. `tell` is given events, in the thread that fetches.
 
-    `places` is set for an issuer that has had no good token yet: then a fetch needs a place.
+    `places` is set for an issuer that has had no good token yet: then a fetch needs a place. What
+    `watch` makes is entered around each fetch.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class LiveKeys:
         tell: Tell,
         stands_alone: bool = True,
         places: Places | None = None,
+        watch: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        self._watch = watch
         self.key_set = key_set
         self.places = places
         self.issuer = issuer
@@ -199,7 +203,7 @@ class LiveKeys:
             return None
         self._aloft += 1
         self._flights += 1
-        self._flight = _Flight(self._flights, now, new_future())
+        self._flight = _Flight(self._flights, now, new_future(), self._watch())
         self._flight.future.set_running_or_notify_cancel()
         return self._flight
 
@@ -233,7 +237,9 @@ class LiveKeys:
     def _fly(self, flight: _Flight) -> None:
         events: tuple[Event, ...] = ()
         try:
-            events = self._succeeded(flight, *self._fetch(flight.begun))
+            with flight.watched:
+                found = self._fetch(flight.begun)
+            events = self._succeeded(flight, *found)
         except KeysUnavailable as error:
             events = self._failed(flight, error)
         except BaseException:

@@ -80,8 +80,12 @@ class EventLog:
     """The logger `jwt_middleware` and `Settings.on_event`, and what was told already."""
 
     def __init__(
-        self, clock: Callable[[], float], on_event: Callable[[Event], object] | None
+        self,
+        clock: Callable[[], float],
+        on_event: Callable[[Event], object] | None,
+        count: Callable[[Event], None] | None = None,
     ) -> None:
+        self._count = count
         self._clock = clock
         self._on_event = on_event
         self._told_at: dict[tuple[str, str], float] = {}  # the faults
@@ -91,6 +95,8 @@ class EventLog:
         """Log the events and hand them to the application; log what its callback raises, too."""
         for event in events:
             self._log(event)
+            if self._count is not None:
+                self._count(event)
             if self._on_event is None:
                 continue
             try:

@@ -9,6 +9,7 @@ can be had, one request at a time. A store that must be awaited is asked in a ta
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from inspect import isawaitable
 from itertools import count
 from threading import Lock
@@ -43,8 +44,15 @@ class LiveStore:
     """
 
     def __init__(
-        self, group: Refresh, log: EventLog, *, clock: Callable[[], float], leeway: float
+        self,
+        group: Refresh,
+        log: EventLog,
+        *,
+        clock: Callable[[], float],
+        leeway: float,
+        watch: Callable[[str], AbstractContextManager[object]] | None = None,
     ) -> None:
+        self._watch = watch  # what it makes for a verb is entered around each call
         margin = END_MARGIN + leeway
         # `plain` is asked by the poller, under the ASGI middleware, too.
         self.plain, self.awaited = open_store(
@@ -105,7 +113,11 @@ class LiveStore:
         if verb != "ended":
             self._is_closed = False
         try:
-            answer = yield from ask(call, verb, args)
+            if self._watch is None:
+                answer = yield from ask(call, verb, args)
+            else:
+                with self._watch(verb):
+                    answer = yield from ask(call, verb, args)
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001

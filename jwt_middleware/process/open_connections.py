@@ -27,9 +27,9 @@ from itertools import count
 from math import inf
 from typing import Any, TypeAlias, cast
 
-from ..core.decide import TRY_AGAIN_LATER, Core, ended_event
+from ..core.decide import TRY_AGAIN_LATER, Core
 from ..core.known_tokens import Entry
-from ..core.open_tokens import is_event_stream
+from ..core.open_tokens import ended_event, is_event_stream
 from ..settings.settings import Settings
 from ..values import reasons
 from ..values.errors import ConnectionCut, InvalidToken, OAuthError, Unavailable

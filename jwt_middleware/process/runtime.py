@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from inspect import isawaitable, iscoroutinefunction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,7 @@ from .current_token import CURRENT
 from .event_log import EventLog
 from .hooks import Hooks, unawaited
 from .live_store import LiveStore
+from .measures import Measures
 from .ports import Waiting, check_waits, ports
 from .probe import Probe
 from .several_workers import check_workers
@@ -40,9 +42,14 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.current = CURRENT
         self._settings = settings
-        self._log = EventLog(settings.clock, settings.on_event)
+        # None: nothing is measured.
+        measures = self.measures = Measures(settings) if settings.metrics else None
+        self._counts = measures.counted if measures is not None else None
+        self._log = EventLog(
+            settings.clock, settings.on_event, None if self._counts is None else self._counts.told
+        )
         self.tell = self._log.tell
-        self.issuers = Issuers(settings, self.tell)
+        self.issuers = Issuers(settings, self.tell, measures.key_fetch if measures else nullcontext)
         kept, group = settings.token_cache, settings.refresh
         self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
         self.hooks = Hooks(self.issuers, self._log, settings.clock)
@@ -51,7 +58,11 @@ class Runtime:
         self.astore: Any = None  # the async kind; the same object where the engine has one kind
         if group is not None:
             live = self.live_store = LiveStore(
-                group, self._log, clock=settings.clock, leeway=settings.leeway
+                group,
+                self._log,
+                clock=settings.clock,
+                leeway=settings.leeway,
+                watch=None if measures is None else measures.store_call,
             )
             self.store, self.astore, self.ended = live.plain, live.awaited, live.ended
         self.awaiting: Awaiting | None = None
@@ -59,6 +70,11 @@ class Runtime:
         self._cores: dict[bool, Core] = {}
         self._probes: dict[bool, Probe] = {}
         _runtimes.add(self)
+        if measures is not None:
+            live_store = self.live_store
+            measures.begin(
+                self.issuers, self.cache, live_store.ended if live_store is not None else None
+            )
 
     @classmethod
     def of(cls, settings: Settings) -> Runtime:
@@ -105,6 +121,7 @@ class Runtime:
                     self.cache,
                     lambda error: self._log.refusal(error, has_let_in=self.issuers.has_let_in),
                     probe,
+                    self._counts,
                 )
             return self._cores[asynchronous]
 
@@ -186,6 +203,8 @@ class Runtime:
     def _closed(self) -> Any:
         """Close the threads and the store; return what the caller must await, if anything."""
         forks.notice()
+        if self.measures is not None:
+            self.measures.close()
         if self.live_store is not None:
             self.live_store.close()
         if self.awaiting is not None:

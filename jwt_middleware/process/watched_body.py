@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from ..core.decide import Core, ended_event
+from ..core.decide import Core
 from ..core.known_tokens import Entry
-from ..core.open_tokens import is_event_stream
+from ..core.open_tokens import ended_event, is_event_stream
 from ..values import reasons
 from ..values.errors import ConnectionCut, InvalidToken, Unavailable
 from ..values.flows import run

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from ..values import reasons
 from ..values.errors import ConfigurationError, InvalidRequest
+from ..values.metrics import OTHER_RULE
 from .route import CANONICAL, Route, is_odd
 
 
@@ -21,9 +22,11 @@ class RouteRule:
 
     __slots__ = (
         "acr_values",
+        "is_plain",
         "is_special",
         "keeps",
         "max_age",
+        "name",
         "optional",
         "own_origin",
         "path",
@@ -35,10 +38,13 @@ class RouteRule:
 
     def __init__(self, route: Route) -> None:
         self.path = route.path
+        # What metrics call it: as the settings have it, and never what a client sent.
+        self.name = f"{','.join(route.methods)} {route.path}".lstrip()
         # Whether the rule asks for more than a token and its scope.
         self.is_special = (
             route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
         )
+        self.is_plain = not (self.is_special or route.scope)  # a valid token is all that it needs
         self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
         self.restricts = route.restricts
@@ -71,6 +77,7 @@ class Routes:
         "_restricts",
         "_wide",
         "_wide_below",
+        "rules",
     )
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -82,6 +89,8 @@ class Routes:
         self._wide_below: dict[str, _ByMethod] = {}
         self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
         self._otherwise.path = ""
+        self._otherwise.name = OTHER_RULE
+        self.rules = [self._otherwise]
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()
@@ -95,6 +104,7 @@ class Routes:
             else:
                 table, key = (self._wide_below if below else self._wide), stem
             rule = RouteRule(route)
+            self.rules.append(rule)
             for method in _with_head(route.methods):
                 # A rule that isn't narrow covers its path with and without a last slash.
                 whole, bare = (path, below, method), (stem, below, method)

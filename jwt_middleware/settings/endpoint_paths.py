@@ -24,7 +24,7 @@ def _is_taken(settings: Any) -> bool:
     if group is None:
         return path == settings.login_url
     former = group.migrate.path if group.migrate is not None else ""
-    return path in (settings.login_url, former) or is_endpoint(group, path)
+    return bool(path in (settings.login_url, former) or is_endpoint(group, path))
 
 
 OF_READINESS = (  # where `Settings.ready_path` is a path

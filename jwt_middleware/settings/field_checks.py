@@ -85,6 +85,25 @@ readable = Fault(
     '"" for none',
 )
 
+# -- What measures.
+
+
+def _is_no_metrics(value: Any) -> bool:
+    return isinstance(value, type) or not callable(getattr(value, "begin", None))
+
+
+def metrics(name: str, value: Any) -> Any:
+    """Return where metrics go as a tuple. Raises ConfigurationError."""
+    if value is None:
+        return ()
+    check = Fault(
+        _is_no_metrics,
+        "has one that takes no metrics",
+        "Prometheus() of jwt_middleware.prometheus, or OpenTelemetry() of jwt_middleware.otel",
+    )
+    return each(check)(name, value if isinstance(value, tuple | list) else (value,))
+
+
 # -- URLs, paths and origins.
 
 https_url = Fault(

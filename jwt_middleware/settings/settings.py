@@ -17,6 +17,7 @@ from ..token.profiles import RFC_9068, Profile
 from ..values.arrays import Several
 from ..values.errors import ConfigurationError
 from ..values.events import Event
+from ..values.metrics import Metrics
 from . import field_checks, header_names, profile_checks
 from .checking import check_fields, checked_by, each, is_a, optional, seconds, setting
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
@@ -113,6 +114,8 @@ class Settings:
         websockets: how a page sends its token, and how a websocket is ended.
         on_event: called with every event, in the thread or task that serves the request. Must not
             wait.
+        metrics: where to count requests, tokens and calls of the store, and to make spans: a
+            `prometheus.Prometheus`, an `otel.OpenTelemetry`, or both. None: nothing is measured.
         clock: a function that returns the seconds since 1970-01-01 UTC.
 
     Raises:
@@ -172,6 +175,7 @@ class Settings:
         ),
     )
     on_event: Callable[[Event], None] | None = setting(None, optional(field_checks.function))
+    metrics: Metrics | Several[Metrics] | None = setting(None, field_checks.metrics)
     clock: Callable[[], float] = setting(wall_clock, field_checks.running_clock)
 
     def __post_init__(self) -> None:

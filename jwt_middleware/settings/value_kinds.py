@@ -33,6 +33,7 @@ from ..keys.key_sources import Fetcher
 from ..token.former_libraries import LIBRARIES, PYJWT, FormerLibrary
 from ..token.profiles import FOREIGN, PROFILES, Profile
 from ..values.errors import ConfigurationError
+from ..values.metrics import Metrics
 from .key_locations import KeyLocation, from_location, load_keys
 from .places import Place, Variable, no_module
 
@@ -361,6 +362,13 @@ _KINDS: Mapping[Any, Kind] = {
     Fetcher: Kind(
         'a Fetcher or "module:name"',
         lambda value: isinstance(value, str) or hasattr(value, "fetch"),
+        _to_named("module:name"),
+        {"type": "string", "pattern": _FUNCTION},
+        _as_text,
+    ),
+    Metrics: Kind(
+        'metrics or "module:name"',
+        lambda value: isinstance(value, str) or hasattr(value, "begin"),
         _to_named("module:name"),
         {"type": "string", "pattern": _FUNCTION},
         _as_text,
