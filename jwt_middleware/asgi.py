@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .request.cookies import Jars
     from .request.routes import RouteRule
 
+__all__ = ["JWTMiddleware", "is_current", "renew"]
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]

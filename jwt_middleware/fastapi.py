@@ -1,10 +1,12 @@
 """For FastAPI: the token and its scopes as dependencies, and /openapi.json by the same rules.
 
-app.add_middleware(JWTMiddleware, settings=settings)
-describe(app, settings, token_url="/login")
+In the application:
 
-@app.post("/orders", dependencies=[RequireScope("orders:write")])
-def order(token: CurrentToken): ...
+    app.add_middleware(JWTMiddleware, settings=settings)
+    describe(app, settings, token_url="/login")
+
+    @app.post("/orders", dependencies=[RequireScope("orders:write")])
+    def order(token: CurrentToken): ...
 """
 
 from __future__ import annotations
@@ -27,6 +29,15 @@ from .settings.settings import Settings
 from .values import requests
 from .values.arrays import Several
 from .values.tokens import AccessToken
+
+__all__ = [
+    "DOCS",
+    "CurrentToken",
+    "DependencyRefused",
+    "RequireScope",
+    "TokenDependency",
+    "describe",
+]
 
 SCHEME = "accessToken"  # the name of the security scheme in /openapi.json
 ERROR = "OAuthError"  # the name of the schema of our refusals' bodies

@@ -1,9 +1,11 @@
 """For Litestar: a guard, for handlers, controllers, routers and applications.
 
-@post("/orders", guards=[require(scope="orders:write")])
-async def order() -> None: ...
+In the application:
 
-app = JWTMiddleware(Litestar([order], exception_handlers={GuardRefused: answer}), settings)
+    @post("/orders", guards=[require(scope="orders:write")])
+    async def order() -> None: ...
+
+    app = JWTMiddleware(Litestar([order], exception_handlers={GuardRefused: answer}), settings)
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from litestar.handlers import BaseRouteHandler
 from .process.view_rules import RULE, refusal, view_rule
 from .values import requests
 from .values.arrays import Several
+
+__all__ = ["GuardRefused", "answer", "require"]
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 

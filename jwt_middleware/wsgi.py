@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .request.cookies import Jars
     from .request.routes import RouteRule
 
+__all__ = ["JWTMiddleware", "inside_asgi", "is_current"]
+
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApplication: TypeAlias = Callable[..., Any]  # as wide as the types of frameworks

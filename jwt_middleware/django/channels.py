@@ -15,6 +15,8 @@ from .project import jwt_settings
 from .requests import TOKEN
 from .users import UserTable, nobody
 
+__all__ = ["JWTAuthMiddleware"]
+
 _FOUND = "jwt_middleware.user_outside"
 
 

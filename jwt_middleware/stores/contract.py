@@ -15,9 +15,8 @@ from ..values.tokens import Grant
 SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
 PAGE: Final = 10_000  # ends in one answer of `ended`, at most
-END_BEFORE: Final = (
-    "end_before"  # the `end_reason` of a grant that the mark of a mass end has ended
-)
+# The `end_reason` of a grant that the mark of a mass end has ended.
+END_BEFORE: Final = "end_before"
 
 Cursor: TypeAlias = object  # opaque: how far a reader of ended grants has read
 

@@ -14,6 +14,8 @@ from ..values.tokens import Grant
 from .contract import PAGE, Advanced, Cursor, Ended, Mark
 from .store_options import wrong_store
 
+__all__ = ["MemoryStore"]
+
 PURGE_AT_MOST = 500  # rows of each kind
 OTHER_STORE = (
     "memory:// was read with a cursor of another store: all ends that still matter are read again"

@@ -45,6 +45,8 @@ from ..values.randomness import identifier
 from ..values.tokens import FrozenDict, Grant, bare_grant
 from .clock import Clock
 
+__all__ = ["CASES", "RETENTION", "SKEW", "Case", "ContractBroken"]
+
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
 RACERS: Final = 50  # threads that ask for one thing at once
@@ -927,6 +929,7 @@ def _page_lists_all_that_live(store: Store, clock: Clock) -> None:
         _same_row(row, living[row.id])
 
 
+# All cases, in the order of the contract's verbs.
 CASES: Final = tuple(_cases)
 
 

@@ -193,6 +193,7 @@ class KeysBack:
     seconds: float  # since it failed
 
 
+# Any of the events; `match` on its class, or look at `name`.
 Event: TypeAlias = (
     Refused
     | Issued
