@@ -50,7 +50,12 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class DependencyRefused(HTTPException):
-    """A request that a dependency refuses. `describe` makes it the middleware's own answer."""
+    """A request that a dependency refuses. `describe` makes it the middleware's own answer.
+
+    Attributes:
+        refused: the middleware's own answer.
+
+    """
 
     def __init__(self, refused: requests.Response) -> None:
         super().__init__(refused.status, headers=dict(refused.headers))
@@ -58,7 +63,13 @@ class DependencyRefused(HTTPException):
 
 
 class TokenDependency(SecurityBase):
-    """What `CurrentToken` and `RequireScope` depend on; FastAPI tells it the scopes."""
+    """What `CurrentToken` and `RequireScope` depend on; FastAPI tells it the scopes.
+
+    Args:
+        max_age: seconds since the user authenticated (RFC 9470 s4).
+        acr_values: one of these must be the claim `acr`.
+
+    """
 
     def __init__(self, max_age: int | None = None, acr_values: tuple[str, ...] = ()) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")

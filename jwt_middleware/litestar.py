@@ -31,6 +31,10 @@ class GuardRefused(HTTPException):
     """A request that a guard refuses. `answer` turns it into the middleware's own answer.
 
     Without that, Litestar writes the body in its own form, with the same status and header fields.
+
+    Attributes:
+        refused: the middleware's own answer.
+
     """
 
     def __init__(self, refused: requests.Response) -> None:
@@ -39,7 +43,13 @@ class GuardRefused(HTTPException):
 
 
 def answer(_: Request[Any, Any, Any], error: GuardRefused) -> Response[bytes]:
-    """Return the middleware's own answer: `exception_handlers={GuardRefused: answer}`."""
+    """Return the middleware's own answer: `exception_handlers={GuardRefused: answer}`.
+
+    Args:
+        _: the request, which Litestar gives.
+        error: what the guard raised.
+
+    """
     refused = error.refused
     headers = dict(refused.headers)
     return Response(

@@ -33,6 +33,9 @@ class JWTAuthMiddleware:
     On a public route `scope["user"]` is what a middleware outside has found (AuthMiddlewareStack),
     else anonymous.
 
+    Args:
+        app: the application of websockets, such as a URLRouter.
+
     Raises:
         ConfigurationError: when the project's settings are wrong.
 

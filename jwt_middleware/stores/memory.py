@@ -23,7 +23,13 @@ OTHER_STORE = (
 
 
 class MemoryStore:
-    """A store whose grants end with the process. Every verb holds one lock for microseconds."""
+    """A store whose grants end with the process. Every verb holds one lock for microseconds.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC.
+        retention: seconds that ends are kept, longer than any access token can live.
+
+    """
 
     blocking = False  # it never waits, so async code may call it directly
 

@@ -67,7 +67,14 @@ Make: TypeAlias = Callable[[Clock, float], AnyStore | Awaitable[AnyStore]]
 
 @dataclass(frozen=True)
 class Case:
-    """One promise of the contract. `str(case)` is its name."""
+    """One promise of the contract. `str(case)` is its name.
+
+    Attributes:
+        name: what it is called.
+        promise: a sentence of the contract.
+        check: what tries it.
+
+    """
 
     name: str
     promise: str = field(repr=False)
@@ -77,7 +84,10 @@ class Case:
         return self.name
 
     def run(self, make: Make) -> None:
-        """Check the store that `make(clock, retention)` returns; it must be empty.
+        """Check a store, which must be empty.
+
+        Args:
+            make: returns an empty store, given a clock and a retention in seconds.
 
         Raises:
             ContractBroken: says what was promised, what was found and what was expected.

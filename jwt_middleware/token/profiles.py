@@ -84,7 +84,12 @@ class Profile:
             object.__setattr__(self, one.name, value)
 
     def replace(self, **changes: Any) -> Profile:
-        """Return a copy with these fields changed: `profiles.KEYCLOAK.replace(scope_map=...)`."""
+        """Return a copy with these fields changed: `profiles.KEYCLOAK.replace(scope_map=...)`.
+
+        Args:
+            **changes: fields by their names.
+
+        """
         return replace(self, **changes)
 
 

@@ -1,4 +1,4 @@
-"""Build the site, serve it, or put its tables into docs/errors.md. See the package's docstring."""
+"""Build the site, serve it, or put its tables into docs/errors.md."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def build(output: Path) -> int:
     staged = stage(source)
     # From the beginning each time: a page that Sphinx has read before is not warned of again.
     options = ["--fail-on-warning", "--nitpicky", "--keep-going", "--quiet", "--fresh-env"]
-    status = sphinx_build([*options, "--conf-dir", str(Path(__file__).parent), str(source), str(html)])
+    status = sphinx_build(
+        [*options, "--conf-dir", str(Path(__file__).parent), str(source), str(html)]
+    )
     if status == 0:
         for name, text in llms.texts(staged.pages).items():
             (html / name).write_text(text, "utf-8")
@@ -49,7 +51,8 @@ def serve(html: Path, port: int) -> None:
     """Serve the site to this machine until Ctrl-C."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(html))
     with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        print(f"The documentation is at http://127.0.0.1:{server.server_port}/ until you press Ctrl-C.")
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(f"The documentation is at {address} until you press Ctrl-C.", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -61,7 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.docsite", description="build the site")
     parser.add_argument("--output", type=Path, default=ROOT / ".site")
     parser.add_argument("--serve", type=int, metavar="PORT", help="serve it then; 0: any free port")
-    parser.add_argument("--tables", action="store_true", help="only put the tables into docs/errors.md")
+    parser.add_argument("--tables", action="store_true", help="only remake the tables of errors.md")
     given = parser.parse_args()
     if given.tables:
         errors.put_tables()

@@ -1,7 +1,8 @@
-"""What Sphinx is told. The source folder is made by staging.py; nothing is fetched, when built or viewed."""
+"""What Sphinx is told. Nothing is fetched, when the site is built or when it is viewed."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -22,7 +23,17 @@ myst_heading_anchors = 4  # links to headings are GitHub's
 default_role = "literal"  # docstrings write `code` as Markdown does
 smartquotes = False  # `--` in a sentence is an option, not a dash
 
-UNIMPORTED = ["Algorithm", "FrozenDict", "Held", "Model", "OAuthError", "Pool", "Reason", "Response", "Source"]
+UNIMPORTED = [
+    "Algorithm",
+    "FrozenDict",
+    "Held",
+    "Model",
+    "OAuthError",
+    "Pool",
+    "Reason",
+    "Response",
+    "Source",
+]
 nitpicky = True
 # Types of other packages: their pages are elsewhere, and nothing is fetched to find them.
 nitpick_ignore_regex = [
@@ -31,6 +42,7 @@ nitpick_ignore_regex = [
     ("py:class", rf"jwt_middleware\..*\.({'|'.join(UNIMPORTED)})"),
 ]
 
+toc_object_entries = False  # each page draws the whole menu, and would be slow with all names in it
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -49,8 +61,6 @@ def with_code_blocks(
     app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]
 ) -> None:
     """Mark what a docstring indents, above its sections, as code: reStructuredText wants `::`."""
-    if what == "property":  # napoleon would take "Return the claim `sub`:" for a type
-        lines.insert(0, "")
     at = next((n for n, line in enumerate(lines) if SECTION.match(line)), len(lines))
     for number in range(at - 1, 1, -1):
         begins = lines[number].startswith("    ") and not lines[number - 1]
@@ -58,6 +68,15 @@ def with_code_blocks(
             lines[number:number] = ["::", ""]
 
 
+def with_plain_properties(
+    app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]
+) -> None:
+    """Put a property's docstring back: napoleon takes what stands before a colon for a type."""
+    if what == "property":
+        lines[:] = [*(inspect.getdoc(obj) or "").splitlines(), ""]
+
+
 def setup(app: Sphinx) -> None:
     """Let Sphinx call us."""
     app.connect("autodoc-process-docstring", with_code_blocks, priority=400)  # before napoleon's
+    app.connect("autodoc-process-docstring", with_plain_properties, priority=600)

@@ -1,4 +1,4 @@
-"""A page for each reason, code and exception, and the tables of docs/errors.md, from errors.toml."""
+"""From errors.toml: a page for each reason, code and exception, and the tables of errors.md."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from jwt_middleware.request.refusals import Refusals
 from jwt_middleware.values import errors
 from jwt_middleware.values.reasons import Reason
 
-from .staging import ROOT
+from .staging import ORPHAN, ROOT
 
 SOURCE = ROOT / "docs" / "errors.toml"
 PAGE = ROOT / "docs" / "errors.md"
 NO_CODE = "no_error"
+IN_LOG = "The cause is in the service's log, as `reason`:\n"
 HEAD = "| Reason | Status | What happened | What to do |\n|---|---|---|---|"
-PLACES = {"application": "Refusals in front of the application", "endpoint": "Refusals of the endpoints"}
+PLACES = {
+    "application": "Refusals in front of the application",
+    "endpoint": "Refusals of the endpoints",
+}
 REFUSALS = Refusals(realm="api", metadata_url="", problem_details=False)
 
 
@@ -57,7 +61,9 @@ def error_of(name: str, reason: str) -> errors.OAuthError:
         case "InsufficientAuthentication" if reason == "authentication_too_old":
             made = errors.InsufficientAuthentication(Reason(reason), max_age=300)
         case "InsufficientAuthentication":
-            made = errors.InsufficientAuthentication(Reason(reason), acr_values=("urn:example:mfa",))
+            made = errors.InsufficientAuthentication(
+                Reason(reason), acr_values=("urn:example:mfa",)
+            )
         case "NotAllowed":
             made = errors.NotAllowed("POST")
         case "CrossSite":
@@ -99,8 +105,12 @@ def reason_page(reason: str, one: Mapping[str, Any]) -> str:
         if refreshing and one["at"] == "application":
             seen.append("At the refresh endpoint, where the same is wrong with a refresh token:")
         seen.append(answer(error, at_resource=not refreshing))
-        seen.append(f"What a client does then: [{code_title(code_of(error))}]({code_of(error)}.md).")
-    status = f"Status {one['status']}. In logs and events: `reason` = `{reason}`. Clients don't see it."
+        seen.append(
+            f"What a client does then: [{code_title(code_of(error))}]({code_of(error)}.md)."
+        )
+    status = (
+        f"Status {one['status']}. In logs and events: `reason` = `{reason}`. Clients don't see it."
+    )
     return _page(
         f"`{reason}`", one["means"], status,
         ("Who causes it", one["who"]),
@@ -122,12 +132,13 @@ def code_page(code: str, one: Mapping[str, Any]) -> str:
         found = [error for error in found if code_of(error) == code]
         if found:
             statuses |= {error.status for error in found}
-            lines.append(f"* [`{reason}`]({reason}.md): {other['means'].partition('. ')[0].rstrip('.')}.")
+            sentence = other["means"].partition(". ")[0].rstrip(".")
+            lines.append(f"* [`{reason}`]({reason}.md): {sentence}.")
     told = " or ".join(map(str, sorted(statuses)))
     return _page(
         one["title"], one["means"], f"Status {told}.",
         ("What a client does", one["client"]),
-        ("What it may be", "\n".join(["The cause is in the service's log, as `reason`:", "", *lines])),
+        ("What it may be", "\n".join([IN_LOG, *lines])),
     )  # fmt: skip
 
 
@@ -141,7 +152,8 @@ def exception_page(name: str, one: Mapping[str, Any]) -> str:
 
 
 def _page(title: str, means: str, place: str, *sections: tuple[str, str]) -> str:
-    return "\n\n".join([f"# {title}", means, place, *(f"## {head}\n\n{text}" for head, text in sections)]) + "\n"
+    below = [f"## {head}\n\n{text}" for head, text in sections]
+    return "\n\n".join([f"{ORPHAN}\n# {title}", means, place, *below]) + "\n"
 
 
 def linked(page: str) -> str:

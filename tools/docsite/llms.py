@@ -1,4 +1,4 @@
-"""The site for programs: llms.txt, a line for each page, and llms-full.txt, the pages themselves."""
+"""The site for programs: llms.txt has a line for each page, llms-full.txt the pages themselves."""
 
 from __future__ import annotations
 
@@ -22,21 +22,31 @@ NOT_TEXT = tuple("#<|.*:-=[!")  # what a paragraph begins with that is no senten
 
 
 def texts(pages: Mapping[str, str]) -> dict[str, str]:
-    """Return both files."""
+    """Return both files. The pages that show files of the repository are left out."""
+    pages = {
+        name: text.removeprefix(ORPHAN).lstrip()
+        for name, text in pages.items()
+        if not name.startswith("files/")
+    }
     index = pages["index.md"]
     said = {page: words for page, words in ENTRY.findall(index) if words}
-    sections = [(heading, [_file(name, pages) for name in names]) for heading, names in menu(index).items()]
+    sections = [
+        (heading, [_file(name, pages) for name in names]) for heading, names in menu(index).items()
+    ]
     named = {name for _, names in sections for name in names}
-    rest = [name for name, text in pages.items() if name not in named and not text.startswith(ORPHAN)]
+    rest = [name for name in pages if name not in named]
     lines = [HEAD]
     for heading, names in (*sections, ("More", rest)):
         lines.append(f"## {heading}\n")
-        lines += [f"- [{title_of(pages[n])}]({SOURCES}/{n}.txt): {said.get(n) or first_words(pages[n])}" for n in names]
+        lines += [
+            f"- [{title_of(pages[n])}]({SOURCES}/{n}.txt): {said.get(n) or first_words(pages[n])}"
+            for n in names
+        ]
         lines.append("")
     whole = [
         f"<!-- {name} -->\n\n{text}"
         for name, text in pages.items()
-        if name.endswith(".md") and name not in LEFT_OUT and not text.startswith(ORPHAN)
+        if name.endswith(".md") and name not in LEFT_OUT
     ]
     return {"llms.txt": "\n".join(lines), "llms-full.txt": "\n\n".join(whole)}
 

@@ -15,28 +15,45 @@ from types import ModuleType
 from typing import Any
 
 import jwt_middleware
+from jwt_middleware.stores.contract import STORE_VERBS
 from tools import house
 
 # The package's own calls, which happen to have no underscore: another module makes them.
+OF_STORES = ("backup", "check", "check_place", "from_url", "hand_over", "restore", *STORE_VERBS)
 INTERNAL = {
     "jwt_middleware.Cookies": ("carry", "check_sizes", "jars"),
     "jwt_middleware.Former": ("ends_at", "secrets"),
     "jwt_middleware.Grant": ("rotated",),
     "jwt_middleware.KeySet": ("find",),
+    "jwt_middleware.KeysUnavailable": ("of",),
     "jwt_middleware.Refresh": ("secrets",),
     "jwt_middleware.Route": ("permits", "restricts"),
     "jwt_middleware.Settings": ("own_origins",),
+    "jwt_middleware.StoreUnavailable": ("of",),
+    "jwt_middleware.Unavailable": ("of",),
     "jwt_middleware.stores.Mark": ("applied",),
+    "jwt_middleware.stores.memory.MemoryStore": OF_STORES,
+    "jwt_middleware.stores.sqlite.SQLiteStore": (*OF_STORES, "page"),
+    "jwt_middleware.stores.postgres.PostgresStore": OF_STORES,
+    "jwt_middleware.stores.postgres.AsyncPostgresStore": OF_STORES,
+    "jwt_middleware.stores.redis.RedisStore": OF_STORES,
+    "jwt_middleware.stores.redis.AsyncRedisStore": OF_STORES,
+    "jwt_middleware.keys.Key": ("of_this_kid", "public_jwk", "to_jwk"),
+    "jwt_middleware.keys.remote.Remote": (
+        "client", "discovered", "fetch", "limits", "read", "through",
+    ),
     "jwt_middleware.asgi.JWTMiddleware": ("refusal", "refuse"),
     "jwt_middleware.wsgi.JWTMiddleware": ("refusal", "watch"),
     "jwt_middleware.django.JWTMiddleware": ("process_exception",),
-}
+    "jwt_middleware.django.rest.JWTAuthentication": ("authenticate", "authenticate_header"),
+}  # fmt: skip
 # At the top of the package, and not for applications: `issuer` is where `Issuer` is made, which
 # is imported from `jwt_middleware`.
 NOT_PUBLIC = {"issuer"}
 FURTHER = (
-    "stores", "stores.memory", "stores.sqlite", "stores.postgres", "stores.redis", "keys",
-    "testing", "testing.store_contract", "django", "django.channels", "django.rest",
+    "stores", "stores.memory", "stores.sqlite", "stores.postgres", "stores.redis",
+    "keys", "keys.remote", "testing", "testing.store_contract",
+    "django", "django.channels", "django.rest",
 )  # fmt: skip
 
 
@@ -74,7 +91,7 @@ def names(name: str) -> list[str]:
 
 
 def members(name: str, owner: type) -> list[str]:
-    """Return what of a public class is public: with a docstring, without underscore, not internal."""
+    """Return what of a public class is public: with a docstring, and not internal."""
     internal = INTERNAL.get(name, ())
     return [
         member
@@ -97,8 +114,8 @@ def pages() -> dict[str, str]:
     entries = [f"   {name}" for name in public_modules()]
     lines = [
         _title("Reference"),
-        "Every name that an application may import, from the docstrings of the code. What isn't here",
-        "may change in any version.",
+        "Every name that an application may import, from the docstrings of the code. What isn't",
+        "here may change in any version.",
         "",
         ".. list-table::",
         "   :widths: 30 70",
@@ -114,9 +131,21 @@ def pages() -> dict[str, str]:
 def page(name: str) -> str:
     """Return the page of a module."""
     lines = [_title(f"``{name}``"), f".. automodule:: {name}", "   :no-members:", ""]
+    if len(names(name)) > 1:
+        lines += ["Here: " + ", ".join(f":any:`{one} <{name}.{one}>`" for one in links(name)), ""]
     for one in names(name):
         lines += [*_entry(name, one, getattr(module(name), one)), ""]
     return "\n".join(lines)
+
+
+def links(name: str) -> list[str]:
+    """Return the names that are described on a module's own page."""
+    found = {one: getattr(module(name), one) for one in names(name)}
+    return [
+        one
+        for one, value in found.items()
+        if not inspect.ismodule(value) and home(one, value) == name
+    ]
 
 
 def _entry(name: str, one: str, value: Any) -> list[str]:

@@ -40,6 +40,15 @@ TITLES = {
     "MCP authorization": "of the version of 2026-07-28",
     OURS: "what no standard says",
 }
+ABOUT_STANDARDS = """# Rules by RFC
+
+Which sentences of which standard are enforced here, each by a rule with an id.
+[All rules](rules.md) have the tests that show them."""
+ABOUT_RULES = """# All rules
+
+RS: what is checked of an access token. RT: the refresh and revocation endpoints. Each rule has
+tests that show conforming input accepted, and tests that show a violation refused. Most of them
+send it through both middlewares. [By RFC](rfcs.md)."""
 SOURCE = re.compile(r"(RFC \d+(?:bis)?|ASVS|FAPI 2\.0|MCP authorization|ours)(?: s?(\d[\d.]*))?")
 POLARITIES = ("accepts", "refuses")
 
@@ -63,7 +72,8 @@ def shown_by() -> dict[tuple[str, str], list[str]]:
     """Return the tests that show a rule, by the rule and what they show: `accepts` or `refuses`."""
     found = defaultdict[tuple[str, str], list[str]](list)
     for path in sorted(TESTS.rglob("test_*.py")):
-        for node in ast.parse(path.read_text("utf-8")).body:
+        text = path.read_text("utf-8")
+        for node in ast.parse(text).body if "tests.rules" in text else ():
             name = getattr(node, "name", "")
             place = path.relative_to(ROOT).as_posix() + (f"::{name}" if name else "")
             for call in ast.walk(node):
@@ -90,33 +100,24 @@ def by_standard() -> str:
         for source in one["source"]:
             standard, section = cited(source)
             found[standard][section].append(rule)
-    lines = [
-        "# Rules by RFC",
-        "",
-        "Which sentences of which standard are enforced here, each by a rule with an id. "
-        "[All rules](rules.md) have the tests that show them.",
-    ]
+    lines = [ABOUT_STANDARDS]
     for standard, title in TITLES.items():
         if standard in found:
-            lines += ["", f"## {standard}: {title}" if standard != OURS else f"## {title.capitalize()}"]
+            lines += [
+                "",
+                f"## {standard}: {title}" if standard != OURS else f"## {title.capitalize()}",
+            ]
             lines += ["", "| Section | Rule | In one sentence |", "|---|---|---|"]
             for section in sorted(found[standard], key=_numbers):
-                lines += [
-                    f"| {section} | [{rule}](rules.md#{_anchor(rule)}) | {rules()[rule]['title']} |"
-                    for rule in found[standard][section]
-                ]
+                for rule in found[standard][section]:
+                    link = f"[`{rule}`](rules.md#{_anchor(rule)})"
+                    lines.append(f"| {section} | {link} | {rules()[rule]['title']} |")
     return "\n".join([*lines, ""])
 
 
 def by_id() -> str:
     """Return the page with a section for each rule."""
-    lines = [
-        "# All rules",
-        "",
-        "RS: what is checked of an access token. RT: the refresh and revocation endpoints. Each rule "
-        "has tests that show conforming input accepted, and tests that show a violation refused; "
-        "most of them send it through both middlewares. [By RFC](rfcs.md).",
-    ]
+    lines = [ABOUT_RULES]
     for rule, one in rules().items():
         sources = "; ".join(one["source"])
         lines += ["", f"## {rule}", "", f"{one['title'][0].upper()}{one['title'][1:]}."]

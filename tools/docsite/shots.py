@@ -1,6 +1,6 @@
-"""Pictures of the site in light and dark, wide and narrow, and a check that nothing is wider than the screen.
+"""Pictures of the site, light and dark, wide and narrow; nothing may be wider than the screen.
 
-    python -m tools.docsite.shots [--html .site/html] [--into .site/shots]
+python -m tools.docsite.shots [--html .site/html] [--into .site/shots]
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def main() -> None:
     given.into.mkdir(parents=True, exist_ok=True)
     wide: list[str] = []
     with serving(given.html) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
         for scheme in ("light", "dark"):
             for size, width in WIDTHS.items():
                 view = {"width": width, "height": 900}

@@ -19,15 +19,17 @@ PAGES = (
     "docs/**/*.md", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
     "examples/README.md", "examples/*/README.md", "findings/README.md",
 )  # fmt: skip
-LANGUAGES = {".py": "python", ".js": "javascript", ".toml": "toml", ".sh": "sh", ".html": "html",
-             ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".css": "css", ".sql": "sql"}  # fmt: skip
+LANGUAGES = {".py": "python", ".js": "javascript", ".sh": "sh", ".yml": "yaml"}  # else the suffix
+PLAIN = {".cfg", ".ini", ".svg", ".txt", ""}
 IMAGES = {".png", ".svg", ".jpg"}
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(?=[^)]*\))")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1`*$", re.MULTILINE | re.DOTALL)
 SOURCES = (".md", ".rst")  # of pages
 SETUP = re.compile(r"^<!-- setup\n.*?^-->$", re.MULTILINE | re.DOTALL)
 TITLES = {"README": "What it is"}  # in the menu, where a page's own title doesn't say it
-ORPHAN = "---\norphan: true\n---"  # a page of no menu
+# The first lines of a page that is in no menu. Each page draws the whole menu: it must be short.
+ORPHAN = "---\norphan: true\n---"
+EXAMPLES = "examples/README.md"
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -55,7 +57,7 @@ class Staged:
                 return target
             return os.path.relpath(self._shown(path), Path(here).parent)
 
-        # What tests run unseen is no part of a page. Its lines stay, so that warnings name the right ones.
+        # What tests run unseen is no part of a page. Warnings count its lines.
         text = SETUP.sub(lambda one: "\n" * one[0].count("\n"), page.read_text("utf-8"))
         return outside_fences(text, lambda piece: LINK.sub(led, piece))
 
@@ -90,16 +92,14 @@ class Staged:
         return "\n".join([ORPHAN, f"# {folder.relative_to(self.root)}/", "", *entries, ""])
 
     def write(self, folder: Path) -> None:
-        """Write what has changed, and remove what is gone, so that Sphinx does no more than it must."""
+        """Write the source folder; remove what an earlier build has left there."""
         names = {*self.pages, *self.images}
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_file() and path.relative_to(folder).as_posix() not in names:
                 path.unlink()
         for name, text in self.pages.items():
-            path = folder / name
-            if not path.is_file() or path.read_text("utf-8") != text:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, "utf-8")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
         for name, image in self.images.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(image, folder / name)
@@ -128,7 +128,8 @@ def shown_file(root: Path, path: Path) -> str:
     """Return a page that shows a file of the repository."""
     text = (root / path).read_text("utf-8")
     fence = "`" * (3 + max((len(ticks) for ticks in re.findall("`{3,}", text)), default=0))
-    language = LANGUAGES.get(path.suffix, "text")
+    suffix = path.suffix
+    language = "text" if suffix in PLAIN else LANGUAGES.get(suffix, suffix[1:])
     return f"{ORPHAN}\n# {path}\n\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
@@ -139,7 +140,9 @@ def menu(index: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for heading, text in zip(pieces[::2], pieces[1::2], strict=True):
         links = [link.rpartition(".")[0] for link in LINK.findall(text) if link.endswith(SOURCES)]
-        found[heading] = [one for one in dict.fromkeys(links) if one not in named]
+        found[heading] = [
+            one for one in dict.fromkeys(links) if one not in named and not one.startswith("files/")
+        ]
         named.update(links)
     return found
 
@@ -154,18 +157,12 @@ def toctree(pages: Iterable[str], caption: str = "") -> str:
 def with_menus(pages: dict[str, str]) -> None:
     """Give the site its menu: the sections of the index, and what the index doesn't name."""
     sections = menu(pages["index.md"])
-    below = {"errors.md": "errors/", "examples/README.md": "examples/"}
     named = {"index", *(name for section in sections.values() for name in section)}
-    rest = [
-        name.rpartition(".")[0]
-        for name, text in pages.items()
-        if not text.startswith(ORPHAN) and not name.startswith((*below.values(), "reference/"))
-    ]
-    sections["More"] = [name for name in rest if name not in named]
-    for parent, folder in below.items():
-        stem = parent.removesuffix(".md")
-        children = [name.removesuffix(".md") for name in pages if name.startswith(folder)]
-        pages[parent] += toctree(f"/{name}" for name in children if name != stem)
+    inside = {name: text for name, text in pages.items() if not text.startswith(ORPHAN)}
+    examples = [name for name in inside if name.startswith("examples/") and name != EXAMPLES]
+    rest = [name for name in inside if name not in examples and not name.startswith("reference/")]
+    sections["More"] = [stem for name in rest if (stem := name.rpartition(".")[0]) not in named]
+    pages[EXAMPLES] += toctree(f"/{name.removesuffix('.md')}" for name in examples)
     for heading, names in sections.items():
         if names:
             pages["index.md"] += toctree(names, heading)
