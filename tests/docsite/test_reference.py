@@ -29,7 +29,7 @@ def public() -> Iterator[tuple[str, Any]]:
             if inspect.ismodule(value) or reference.home(name, value) != module:
                 continue
             yield f"{module}.{name}", value
-            if inspect.isclass(value):
+            if reference.is_class(value):
                 for member in reference.members(f"{module}.{name}", value):
                     yield f"{module}.{name}.{member}", getattr(value, member)
 
@@ -38,7 +38,7 @@ PUBLIC = dict(public())
 DESCRIBED = {
     name: value
     for name, value in PUBLIC.items()
-    if inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, property)
+    if reference.is_class(value) or inspect.isroutine(value) or isinstance(value, property)
 }
 
 

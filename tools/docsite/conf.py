@@ -46,11 +46,12 @@ toc_object_entries = False  # each page draws the whole menu, and would be slow 
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # a list in place of an entry for each
 python_maximum_signature_line_length = 90
 
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 

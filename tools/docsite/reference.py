@@ -153,7 +153,7 @@ def _entry(name: str, one: str, value: Any) -> list[str]:
         return [f"``{one}``: the module :doc:`{value.__name__} <{value.__name__}>`."]
     if (first := home(one, value)) != name:
         return [f"``{one}``: see :any:`{first}.{one}`."]
-    if inspect.isclass(value):
+    if is_class(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         listed = ", ".join(members(f"{name}.{one}", value))
         return [
@@ -164,6 +164,11 @@ def _entry(name: str, one: str, value: Any) -> list[str]:
     if inspect.isfunction(value):
         return [f".. autofunction:: {name}.{one}"]
     return [f".. py:data:: {name}.{one}", "", f"   {words_of_data(one)}"]
+
+
+def is_class(value: Any) -> bool:
+    """Say whether this is a class of ours, and not another name of one of Python's."""
+    return inspect.isclass(value) and value.__module__.startswith("jwt_middleware")
 
 
 def home(one: str, value: Any) -> str:
@@ -191,7 +196,7 @@ def _comments() -> dict[str, str]:
                     ast.Assign(targets=[ast.Name(id=name)])
                     | ast.AnnAssign(target=ast.Name(id=name))
                 ) if not name.startswith("_"):
-                    above = []
+                    above = list[str]()
                     for line in reversed(lines[: node.lineno - 1]):
                         if not line.startswith("# "):
                             break

@@ -6,14 +6,14 @@ python -m tools.docsite.shots [--html .site/html] [--into .site/shots]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from .staging import ROOT
 
@@ -36,7 +36,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(html: Path) -> Iterator[str]:
+def serving(html: Path) -> Generator[str]:
     """Serve a built site on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(html)))
     Thread(target=server.serve_forever, daemon=True).start()
@@ -70,7 +70,7 @@ def main() -> None:
         )
         for scheme in ("light", "dark"):
             for size, width in WIDTHS.items():
-                view = {"width": width, "height": 900}
+                view = ViewportSize(width=width, height=900)
                 page = browser.new_page(viewport=view, color_scheme=scheme)
                 wide += shoot(page, url, given.into / f"{scheme}-{size}")
                 page.close()
