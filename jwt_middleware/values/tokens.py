@@ -59,7 +59,7 @@ class FrozenDict(dict[str, Any]):
 class AccessToken:
     """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either.
 
-    Attributes:
+    Args:
         claims: all of them, as they were signed.
         own: our own issuer made it: `sub` is a user of ours, `sid` is a grant of ours.
         scopes: what it permits here, by its profile. What `claims` says may be more, or other.
@@ -158,7 +158,7 @@ class Grant:
     Times are seconds since 1970-01-01 UTC. Nothing in it works as a token. A list of a user's
     devices needs `id`, `label`, `created_at` (the login), `used_at` and `expires_at`.
 
-    Attributes:
+    Args:
         id: a letter and 128 random bits; it travels as the claim `sid`.
         subject, client_id: the user, or the client itself; and the client.
         scope: what was granted, as words separated by spaces, may be "".
@@ -354,7 +354,7 @@ class Tokens(FrozenDict):
     Set-Cookie fields. Then there is one member more, `sid`, the grant's id: it opens nothing, and
     tells a page which login this answer is about.
 
-    Attributes:
+    Args:
         members: what is sent.
         access_token, refresh_token: both tokens, wherever they travel.
         grant_id: the login that both belong to.

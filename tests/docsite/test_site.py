@@ -14,6 +14,8 @@ from tools.docsite import __main__ as site
 from tools.docsite import errors, llms, reference, staging
 from tools.docsite.staging import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # one process builds it
+
 # What a new reader looks for, and a page that has it: at most three clicks from the index.
 TASKS = {
     "issue tokens after a login": "refresh.html",
