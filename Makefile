@@ -12,11 +12,12 @@ STAMP := $(VENV)/.stamp
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
 CODE := $(wildcard jwt_middleware tests examples benchmarks tools)
+WORDS := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs examples findings jwt_middleware tools tests/rules.toml
 # A system-wide uv where there is one, else the one that the set-up puts into the environment.
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check long suite django one-django own-django libraries issuers readers uwsgi matrix setup format map lock dist sbom tag clean bench bench-gate
+.PHONY: help demo test check docs docs-serve docs-shots long suite django one-django own-django libraries issuers readers uwsgi matrix setup format map lock dist sbom tag clean bench bench-gate
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r goal text; do \
@@ -28,12 +29,23 @@ demo: $(STAMP)  ## see it in a browser: log in, refresh, lose a response, steal 
 test: $(STAMP)  ## run the tests, with branch coverage of the package at 100 %
 	$(BIN)/pytest -n auto --dist loadgroup --cov $(ARGS)
 
-check: $(STAMP)  ## format, lint, types (two checkers), import layers, measures, rules, README
+check: $(STAMP)  ## format, lint, types (two checkers), spelling, import layers, measures, rules, README
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/basedpyright $(CODE)
+	$(BIN)/codespell $(WORDS)
 	$(BIN)/pytest -q tests/test_layers.py tests/test_house.py tests/test_import_cost.py tests/test_rules.py tests/test_repository.py
+
+docs: $(STAMP)  ## build the site into .site/html; a link that leads nowhere is an error
+	@$(BIN)/python -m tools.docsite $(ARGS)
+	@echo 'The site is in .site/html.'
+
+docs-serve: $(STAMP)  ## build the site, and show it in a browser
+	@$(BIN)/python -m tools.docsite --serve 8008 $(ARGS)
+
+docs-shots: docs  ## pictures of the site, light and dark, wide and narrow, into .site/shots
+	@$(BIN)/python -m tools.docsite.shots
 
 long: $(STAMP) uwsgi matrix  ## what takes longer than CI should: long tests, other interpreters, oldest dependencies
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest -n auto --dist loadgroup -m 'long or not long' --prepared 7200 -o faulthandler_timeout=0 $(ARGS)
@@ -128,8 +140,9 @@ format: $(STAMP)  ## format the code and mend what the linter can
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-map: $(STAMP)  ## remake the map in CONTRIBUTING.md: layers, and the ways of a request and a refresh
+map: $(STAMP)  ## remake what is drawn in pages: the map in CONTRIBUTING.md, the tables in docs/errors.md
 	$(BIN)/python -m tools.map --into CONTRIBUTING.md
+	$(BIN)/python -m tools.docsite --tables
 
 NEEDS_PYTHON = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo 'This needs Python 3.11 or newer: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
@@ -187,5 +200,5 @@ tag: $(STAMP)  ## check that TAG=v1.2.3 is signed, and names the version of this
 	@$(BIN)/python -m tools.release tag $(TAG)
 
 clean:  ## remove the environments and all that the tools leave
-	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/swagger/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist
+	rm -rf .venv .venv-* $(NODE)/node_modules tests/oidc/node_modules tests/axe/node_modules tests/swagger/node_modules tests/libraries/node_modules tests/issuers/node_modules tests/readers/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist .site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .request.cookies import Jars
     from .request.routes import RouteRule
 
+__all__ = ["JWTMiddleware", "is_current", "renew"]
+
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -43,6 +45,11 @@ class JWTMiddleware:
     or calls `jwt_middleware.current_token()`.
 
     Put it outside all code that asks for the user, and inside middleware that compresses or logs.
+
+    Args:
+        app: the ASGI application.
+        settings: one object for all doors of this process.
+
     """
 
     def __init__(self, app: ASGIApplication, settings: Settings) -> None:
@@ -217,11 +224,7 @@ async def renew(scope: Scope, text: str) -> AccessToken:
 
 
 async def is_current(token: AccessToken, settings: Settings) -> bool:
-    """Say whether an access token that was verified before still holds, in any process.
-
-    It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
-    of a queue. Raises Unavailable: that isn't known at the moment.
-    """
+    """Do what `wsgi.is_current` does, in asynchronous code."""
     tokens = Runtime.of(settings).core(asynchronous=True).open_tokens
     try:
         await arun(tokens.check_current(token))

@@ -1,10 +1,12 @@
 """For Falcon, WSGI and ASGI: what a responder asks for, beside it.
 
-app = JWTMiddleware(falcon.App(), settings)
+In the application:
 
-class Orders:
-    @require(scope="orders:write")
-    def on_post(self, req, resp): ...
+    app = JWTMiddleware(falcon.App(), settings)
+
+    class Orders:
+        @require(scope="orders:write")
+        def on_post(self, req, resp): ...
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from falcon import HTTPStatus
 from .process.view_rules import View, beside, by_kind, refusal, view_rule
 from .request.routes import RouteRule
 from .values.arrays import Several
+
+__all__ = ["require"]
 
 
 def require(

@@ -1,10 +1,12 @@
 """For FastAPI: the token and its scopes as dependencies, and /openapi.json by the same rules.
 
-app.add_middleware(JWTMiddleware, settings=settings)
-describe(app, settings, token_url="/login")
+In the application:
 
-@app.post("/orders", dependencies=[RequireScope("orders:write")])
-def order(token: CurrentToken): ...
+    app.add_middleware(JWTMiddleware, settings=settings)
+    describe(app, settings, token_url="/login")
+
+    @app.post("/orders", dependencies=[RequireScope("orders:write")])
+    def order(token: CurrentToken): ...
 """
 
 from __future__ import annotations
@@ -28,6 +30,15 @@ from .values import requests
 from .values.arrays import Several
 from .values.tokens import AccessToken
 
+__all__ = [
+    "DOCS",
+    "CurrentToken",
+    "DependencyRefused",
+    "RequireScope",
+    "TokenDependency",
+    "describe",
+]
+
 SCHEME = "accessToken"  # the name of the security scheme in /openapi.json
 ERROR = "OAuthError"  # the name of the schema of our refusals' bodies
 # For `Settings.routes`: FastAPI's pages about the application, at their usual paths.
@@ -39,7 +50,12 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class DependencyRefused(HTTPException):
-    """A request that a dependency refuses. `describe` makes it the middleware's own answer."""
+    """A request that a dependency refuses. `describe` makes it the middleware's own answer.
+
+    Attributes:
+        refused: the middleware's own answer.
+
+    """
 
     def __init__(self, refused: requests.Response) -> None:
         super().__init__(refused.status, headers=dict(refused.headers))
@@ -47,7 +63,13 @@ class DependencyRefused(HTTPException):
 
 
 class TokenDependency(SecurityBase):
-    """What `CurrentToken` and `RequireScope` depend on; FastAPI tells it the scopes."""
+    """What `CurrentToken` and `RequireScope` depend on; FastAPI tells it the scopes.
+
+    Args:
+        max_age: seconds since the user authenticated (RFC 9470 s4).
+        acr_values: one of these must be the claim `acr`.
+
+    """
 
     def __init__(self, max_age: int | None = None, acr_values: tuple[str, ...] = ()) -> None:
         self.model = HTTPBearer(bearerFormat="JWT")

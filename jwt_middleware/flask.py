@@ -1,10 +1,12 @@
 """For Flask: what a view asks for, beside it. The middleware stands around the application.
 
-app.wsgi_app = JWTMiddleware(app.wsgi_app, settings)
+In the application:
 
-@app.post("/orders")
-@require(scope="orders:write")
-def order(): ...
+    app.wsgi_app = JWTMiddleware(app.wsgi_app, settings)
+
+    @app.post("/orders")
+    @require(scope="orders:write")
+    def order(): ...
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from flask import Response, current_app, request
 from .process.view_rules import View, beside, refusal, view_rule
 from .request.routes import RouteRule
 from .values.arrays import Several
+
+__all__ = ["require"]
 
 
 def require(

@@ -18,7 +18,8 @@ from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
 from .values.readiness import Readiness
 from .values.requests import Headers
-from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
+from .values.response_cookies import add_cookies
+from .values.tokens import Grant, Held, Hidden, Tokens
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.
@@ -31,6 +32,9 @@ class Issuer:
     It shares the store and the caches with the middlewares of the same settings. A revocation is in
     force in this process when the call returns. In other processes with the same store it is in
     force within about two seconds.
+
+    Args:
+        settings: the application's, the same object as its middleware has.
 
     Raises:
         ConfigurationError: when the settings have no `refresh` group, or the store can't be used.
@@ -147,8 +151,11 @@ class Issuer:
     def revoke(self, grant_id: str, *, subject: str = _ANYBODY, reason: str = "revoked") -> bool:
         """End a grant with all its tokens; say whether it was alive.
 
-        With `subject`, another user's grant isn't touched, and the answer is False. So give it
-        wherever the id comes from a request.
+        Args:
+            grant_id: of `Tokens.grant_id`, or of a request's token.
+            subject: whose grant it must be. Else the grant stays, and the answer is False: so give
+                it wherever the id comes from a request.
+            reason: for the event and the row.
 
         Raises:
             ValueError: the id or the subject is no text.
@@ -190,6 +197,10 @@ class Issuer:
     def revoke_all(self, subject: str, *, reason: str = "revoked") -> tuple[str, ...]:
         """End all grants of a user, say after a change of password; return their ids.
 
+        Args:
+            subject: the user, as in `issue`.
+            reason: for the event and the rows.
+
         Raises:
             ValueError: the subject is no text, as it was when the tokens were issued.
             StoreUnavailable: then some may have ended; to repeat is safe.
@@ -203,6 +214,9 @@ class Issuer:
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
         """Return a user's living grants, the newest first: one per device or browser.
+
+        Args:
+            subject: the user, as in `issue`.
 
         Raises:
             ValueError: the subject is no text.
@@ -226,9 +240,11 @@ class Issuer:
     def clear_cookies(self, response: Any, grant_id: str | None = None) -> None:
         """Add the Set-Cookie fields that remove a login's cookies: for a log-out by a form.
 
-        `response` is one of Flask, Starlette, FastAPI, Django or the like, as for
-        `Tokens.set_cookies`. Without `grant_id` the login is the request's own, that of
-        `current_token()`. It doesn't end: `revoke` it first, because a copy of a cookie stays good.
+        The login doesn't end: `revoke` it first, because a copy of a cookie stays good.
+
+        Args:
+            response: one of Flask, Starlette, FastAPI, Django or the like.
+            grant_id: the login; without it the request's own, that of `current_token()`.
 
         Raises:
             ValueError: there is no such login, say on a public route, where no token is read.

@@ -1,9 +1,11 @@
 """For Litestar: a guard, for handlers, controllers, routers and applications.
 
-@post("/orders", guards=[require(scope="orders:write")])
-async def order() -> None: ...
+In the application:
 
-app = JWTMiddleware(Litestar([order], exception_handlers={GuardRefused: answer}), settings)
+    @post("/orders", guards=[require(scope="orders:write")])
+    async def order() -> None: ...
+
+    app = JWTMiddleware(Litestar([order], exception_handlers={GuardRefused: answer}), settings)
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from .process.view_rules import RULE, refusal, view_rule
 from .values import requests
 from .values.arrays import Several
 
+__all__ = ["GuardRefused", "answer", "require"]
+
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
@@ -27,6 +31,10 @@ class GuardRefused(HTTPException):
     """A request that a guard refuses. `answer` turns it into the middleware's own answer.
 
     Without that, Litestar writes the body in its own form, with the same status and header fields.
+
+    Attributes:
+        refused: the middleware's own answer.
+
     """
 
     def __init__(self, refused: requests.Response) -> None:
@@ -35,7 +43,13 @@ class GuardRefused(HTTPException):
 
 
 def answer(_: Request[Any, Any, Any], error: GuardRefused) -> Response[bytes]:
-    """Return the middleware's own answer: `exception_handlers={GuardRefused: answer}`."""
+    """Return the middleware's own answer: `exception_handlers={GuardRefused: answer}`.
+
+    Args:
+        _: the request, which Litestar gives.
+        error: what the guard raised.
+
+    """
     refused = error.refused
     headers = dict(refused.headers)
     return Response(

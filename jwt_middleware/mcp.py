@@ -40,6 +40,9 @@ class MCPMiddleware:
     token, with all of its claims, and None on a public route. Its field `token` isn't the token but
     a digest of its claims, which opens nothing.
 
+    Args:
+        app: the ASGI application of the MCP SDK.
+
     Raises:
         RuntimeError: for a request that hasn't passed through `JWTMiddleware`.
 

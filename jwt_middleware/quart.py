@@ -1,10 +1,12 @@
 """For Quart: what a view asks for, beside it. The middleware stands around the application.
 
-app.asgi_app = JWTMiddleware(app.asgi_app, settings)
+In the application:
 
-@app.post("/orders")
-@require(scope="orders:write")
-async def order(): ...
+    app.asgi_app = JWTMiddleware(app.asgi_app, settings)
+
+    @app.post("/orders")
+    @require(scope="orders:write")
+    async def order(): ...
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from quart import Response, current_app, has_websocket_context, request, websock
 from .process.view_rules import View, beside, refusal, view_rule
 from .request.routes import RouteRule
 from .values.arrays import Several
+
+__all__ = ["require"]
 
 
 def require(

@@ -1,5 +1,7 @@
 """For Starlette: what an endpoint asks for, beside it. The middleware is around the application.
 
+In the application:
+
     app.add_middleware(JWTMiddleware, settings=settings)
 
     @require(scope="orders:write")
@@ -21,6 +23,8 @@ from .process.view_rules import View, beside, by_kind, refusal, view_rule
 from .request.routes import RouteRule
 from .values import requests
 from .values.arrays import Several
+
+__all__ = ["require"]
 
 DENIAL = "websocket.http.response"  # the server can answer a handshake like a request
 

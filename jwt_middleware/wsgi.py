@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .request.cookies import Jars
     from .request.routes import RouteRule
 
+__all__ = ["JWTMiddleware", "inside_asgi", "is_current"]
+
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 WSGIApplication: TypeAlias = Callable[..., Any]  # as wide as the types of frameworks
@@ -40,6 +42,14 @@ class JWTMiddleware:
 
     The application reads `environ["jwt_middleware.token"]` (an `AccessToken`, or None on public
     routes), `REMOTE_USER` and `AUTH_TYPE`, or calls `jwt_middleware.current_token()`.
+
+    Args:
+        app: the WSGI application.
+        settings: one object for all doors of this process.
+
+    Raises:
+        ConfigurationError: the settings don't fit this door, or the store can't be used.
+
     """
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
@@ -134,7 +144,15 @@ def is_current(token: AccessToken, settings: Settings) -> bool:
     """Say whether an access token that was verified before still holds, in any process.
 
     It does until it expires or its grant ends. For what runs longer than a request: jobs, messages
-    of a queue. Raises Unavailable: that isn't known at the moment.
+    of a queue.
+
+    Args:
+        token: from an earlier request, of any process.
+        settings: the application's.
+
+    Raises:
+        Unavailable: that isn't known at the moment.
+
     """
     tokens = Runtime.of(settings).core(asynchronous=False).open_tokens
     try:
@@ -177,6 +195,10 @@ def inside_asgi(app: WSGIApplication) -> WSGIApplication:
     works in their threads. Put around the application, this sets `jwt_middleware.token`,
     `REMOTE_USER` and `AUTH_TYPE` as our WSGI middleware does. It checks nothing, and sets no user
     for another issuer's token.
+
+    Args:
+        app: the WSGI application.
+
     """
 
     def handing_on(environ: Environ, start_response: StartResponse) -> Any:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.docsite.rules import TITLES, cited
+
 TESTS = Path(__file__).parent
 RULES = tomllib.loads((TESTS / "rules.toml").read_text("utf-8"))
 PENDING = tomllib.loads((TESTS / "rules_pending.toml").read_text("utf-8"))
@@ -67,10 +69,12 @@ def test_a_rule_is_either_done_or_pending() -> None:
     assert PENDING.keys() - RULES.keys() == set(), "unknown ids"
 
 
-def test_every_rule_has_a_title_and_what_is_pending_says_why() -> None:
+def test_every_rule_has_a_title_and_a_source_and_what_is_pending_says_why() -> None:
     for rule, entry in RULES.items():
         assert entry["title"], rule
-        assert entry.keys() <= {"title", "done"}, rule
+        assert entry["source"], rule
+        assert all(cited(source)[0] in TITLES for source in entry["source"]), rule
+        assert entry.keys() <= {"title", "source", "done"}, rule
     assert all(isinstance(reason, str) and reason for reason in PENDING.values())
 
 

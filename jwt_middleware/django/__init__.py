@@ -1,9 +1,11 @@
 """The door for Django's `MIDDLEWARE`, and bridges to Channels, REST framework and drf-spectacular.
 
-INSTALLED_APPS = [..., "jwt_middleware.django"]
-MIDDLEWARE = [..., "django.contrib.auth.middleware.AuthenticationMiddleware",
-              "jwt_middleware.django.JWTMiddleware"]
-JWT_MIDDLEWARE = Settings(...)
+In the settings of the project:
+
+    INSTALLED_APPS = [..., "jwt_middleware.django"]
+    MIDDLEWARE = [..., "django.contrib.auth.middleware.AuthenticationMiddleware",
+                  "jwt_middleware.django.JWTMiddleware"]
+    JWT_MIDDLEWARE = Settings(...)
 """
 
 from __future__ import annotations

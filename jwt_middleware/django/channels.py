@@ -15,6 +15,8 @@ from .project import jwt_settings
 from .requests import TOKEN
 from .users import UserTable, nobody
 
+__all__ = ["JWTAuthMiddleware"]
+
 _FOUND = "jwt_middleware.user_outside"
 
 
@@ -30,6 +32,9 @@ class JWTAuthMiddleware:
     `scope["user"]`, Django's user as `request.user` in a view, and `scope["jwt_middleware.token"]`.
     On a public route `scope["user"]` is what a middleware outside has found (AuthMiddlewareStack),
     else anonymous.
+
+    Args:
+        app: the application of websockets, such as a URLRouter.
 
     Raises:
         ConfigurationError: when the project's settings are wrong.

@@ -47,6 +47,9 @@ class JWTMiddleware:
     field, and where the token is in a cookie, our own check was made. Without a token Django's own
     user and check stay, and for a token that a gateway adds the check stays, too.
 
+    Args:
+        get_response: Django gives it: the rest of the chain.
+
     Raises:
         ConfigurationError: when the project's settings are wrong, or the order of `MIDDLEWARE`.
 

@@ -10,6 +10,8 @@ from ..request.refusals import challenge
 from ..values.errors import ConfigurationError, MissingCredentials
 from .project import jwt_settings
 
+__all__ = ["JWTAuthentication"]
+
 
 class JWTAuthentication(BaseAuthentication):
     """Hand on what the middleware has found; without a token there is nobody.

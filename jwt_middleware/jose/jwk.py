@@ -51,19 +51,27 @@ FOR_SOMETHING_ELSE = (NOT_FOR_SIGNATURES, NO_OPERATION)
 class Key:
     """One key, bound to one algorithm (RFC 8725 s3.1). It has no way to show its secret part.
 
-    `public` is None for a secret, `private` is None where this process only verifies. What signs
-    and what verifies is chosen when the key is made: `sign(message)` returns a signature, where
-    there is a private part; `verify(message, signature)` says whether it is this key's.
+    What signs and what verifies is chosen when the key is made: `sign(message)` returns a
+    signature, where there is a private part; `verify(message, signature)` says whether it is this
+    key's.
 
-    `second_name` is another name of the same algorithm that tokens may have, and `beside` are the
-    issuer's keys with this `kid` for other algorithms, which only a published set may have.
+    Attributes:
+        kid: its name.
+        algorithm: the one that it works with.
+        public: None for a secret.
+        private: None where this process only verifies.
+        operations: what `key_ops` allows.
+        second_name: another name of the same algorithm that tokens may have.
+        beside: the issuer's keys with this `kid` for other algorithms, which only a published set
+            may have.
+
     """
 
     kid: str
     algorithm: Algorithm
     public: PublicKey | None
     private: PrivateKey | bytes | None
-    operations: frozenset[str] = _SIGN_AND_VERIFY  # what `key_ops` allows
+    operations: frozenset[str] = _SIGN_AND_VERIFY
     second_name: str | None = None
     beside: tuple[Key, ...] = field(default=(), repr=False)
     sign: Callable[[bytes], bytes] = field(init=False)

@@ -27,6 +27,14 @@ class KeySet:
     those that were found there when the set was made; a remote set has none at that time. The
     process that uses the set looks at the source again from time to time. Pickling a key set writes
     its secrets.
+
+    Args:
+        keys: the keys, of any other set.
+        source: where they come from, if they are to be looked for again.
+
+    Raises:
+        ConfigurationError: names what is wrong, and the way out.
+
     """
 
     __slots__ = ("by_kid", "is_made_here", "keys", "source")
@@ -69,6 +77,14 @@ class KeySet:
 
         ES256 by default: short signatures, quick to make, and read by most libraries. "Ed25519" is
         a name that many don't know yet; "EdDSA" makes the same kind of key under its old name.
+
+        Args:
+            algorithm: such as `ES256`, `RS256` or `HS256`.
+            kid: its name; None: its thumbprint.
+
+        Raises:
+            ConfigurationError: for an algorithm that isn't supported.
+
         """
         keys = cls((usable("keys", jwk.generate, algorithm, kid=kid, secret=octets(64)),))
         keys.is_made_here = True
@@ -78,7 +94,14 @@ class KeySet:
     def secret(cls, *secrets: str | bytes, algorithm: str = "HS256") -> KeySet:
         """Use secrets, the first to sign and all to verify: for a service that issues and verifies.
 
-        Each must be random, with at least as many octets as the hash (32 for HS256, RFC 7518 s3.2).
+        Args:
+            secrets: text or octets, random, with at least as many octets as the hash (32 for HS256,
+                RFC 7518 s3.2).
+            algorithm: HS256, HS384 or HS512.
+
+        Raises:
+            ConfigurationError: for a secret that is short or can be guessed.
+
         """
         return cls(usable("keys", jwk.from_secret, key_octets(one), algorithm) for one in secrets)
 
@@ -90,7 +113,18 @@ class KeySet:
         kid: str | None = None,
         password: bytes | None = None,
     ) -> KeySet:
-        """Read private or public keys in PEM. RSA needs `algorithm`; a curve has only one."""
+        """Read private or public keys in PEM.
+
+        Args:
+            pems: private or public keys.
+            algorithm: for RSA; a curve has only one.
+            kid: the name of the key; None: its thumbprint.
+            password: of an encrypted private key.
+
+        Raises:
+            ConfigurationError: names what is wrong, and the way out.
+
+        """
         return cls(
             usable("keys", jwk.from_pem, key_octets(one), algorithm, kid=kid, password=password)
             for one in pems
@@ -98,12 +132,19 @@ class KeySet:
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any] | str | bytes, *, algorithm: Names = None) -> KeySet:
-        """Read a JWK Set (RFC 7517 s5). `algorithm` is for its RSA keys and secrets without `alg`.
-
-        Several names are for keys of several types: ("RS256", "Ed25519").
+        """Read a JWK Set (RFC 7517 s5).
 
         A key that can't be used is an error, because it was configured on purpose. Where keys have
         a `state`, as in the files of `jwt-middleware keys`, only the active one signs.
+
+        Args:
+            jwks: a JSON object, or its text.
+            algorithm: for RSA keys and secrets without `alg`, such as `RS256`; several are for keys
+                of several types: ("RS256", "Ed25519").
+
+        Raises:
+            ConfigurationError: names what is wrong, and the way out.
+
         """
         return cls(configured_keys(jwks, algorithm))
 
@@ -114,6 +155,14 @@ class KeySet:
         A key whose `state` is next or retired verifies and doesn't sign: see `keys.own_keys`.
         A process notices a new file within seconds. Until then, and while the file can't be read,
         it uses the keys it knows.
+
+        Args:
+            path: the file.
+            algorithm: as for `from_jwks`.
+
+        Raises:
+            ConfigurationError: the file can't be read, or isn't a key set that can be used.
+
         """
         # Not at the top, as below: only a process that uses files or remote sets loads these.
         from .file import file_source, read_key_file
@@ -132,7 +181,15 @@ class KeySet:
         """Use the keys that an issuer publishes at `url`, or names in its metadata (without `url`).
 
         Nothing is fetched yet: the first token does that, and no request with a known key ever
-        waits for the network after that. For the options, see `keys.remote.Remote`.
+        waits for the network after that.
+
+        Args:
+            url: of the key set; None: the issuer's metadata names it.
+            **options: those of `keys.remote.Remote`.
+
+        Raises:
+            ConfigurationError: names what is wrong, and the way out.
+
         """
         from .remote import Remote
 
@@ -147,16 +204,34 @@ class KeySet:
         algorithm: str | None = None,
         kid: str | None = None,
     ) -> KeySet:
-        """Use a key that can't leave its KMS or HSM: `public` in PEM or as a JWK, and its `signer`.
+        """Use a key that can't leave its KMS or HSM.
 
         `Refresh` then needs a `secret` of its own, because none can be derived. To add earlier and
         later keys, make one set of all: `KeySet((*KeySet.external(...).keys, *others.keys))`.
+
+        Args:
+            public: the public key, in PEM or as a JWK.
+            signer: the object that signs.
+            algorithm: for RSA; a curve has only one.
+            kid: the name of the key; None: its thumbprint.
+
+        Raises:
+            ConfigurationError: names what is wrong, and the way out.
+
         """
         given = public if isinstance(public, Mapping) else key_octets(public)
         return cls((usable("keys", signing.external, given, signer, algorithm, kid),))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole set, with its secrets, to a file that only its owner can read."""
+        """Write the whole set, with its secrets, to a file that only its owner can read.
+
+        Args:
+            path: the file; one that is there is replaced.
+
+        Raises:
+            OSError: the file can't be written.
+
+        """
         jwks = {"keys": [key.to_jwk() for key in self.keys]}
         from .file import write_key_file
 

@@ -20,12 +20,20 @@ _URL = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?::[0-9]{1,5})?(?:[/?][!\x22$
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer to one GET."""
+    """The answer to one GET.
+
+    Args:
+        status: the status of the answer.
+        body: its octets.
+        cache_control: the field, if there is one.
+        date: the same.
+
+    """
 
     status: int
     body: bytes
-    cache_control: str | None = None  # the field, if there is one
-    date: str | None = None  # the same
+    cache_control: str | None = None
+    date: str | None = None
 
 
 class Fetcher(Protocol):
@@ -34,9 +42,14 @@ class Fetcher(Protocol):
     def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
         """Return the answer to one GET, whatever its status, without following a redirect.
 
-        It must return or raise within about `timeout` seconds, read at most `limit` octets (and
-        raise for more), and check certificates. It runs in a thread of its own. Whatever it raises
-        counts as "doesn't answer"; a `KeysUnavailable` says why.
+        It must check certificates. It runs in a thread of its own. Whatever it raises counts as
+        "doesn't answer"; a `KeysUnavailable` says why.
+
+        Args:
+            url: what to get.
+            timeout: seconds within which it must return or raise.
+            limit: octets that it may read at most; it raises for more.
+
         """
         ...
 

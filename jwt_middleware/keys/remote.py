@@ -32,6 +32,8 @@ from .key_sources import (
     unusable,
 )
 
+__all__ = ["Remote"]
+
 MAX_SET = 1 << 20  # octets; a set of a hundred RSA keys with certificates has a tenth of it
 MIN_LIFETIME, MAX_LIFETIME = 60, 3600  # seconds; whatever Cache-Control says
 DISCOVERY_AGE = 86400.0  # seconds for which the place of a key set is believed

@@ -28,10 +28,14 @@ class Signer(Protocol):
         """Return the signature of `message`, by the key and the algorithm that it was made for.
 
         An ECDSA signature may be DER, as most services give it, or as JWS has it (RFC 7518 s3.4).
-        `message` is not hashed yet. Under WSGI this must return or raise within the time that a
+        Under WSGI this must return or raise within the time that a
         login may take; many threads call it at once. For ASGI it may be `async def`; if it isn't,
         it runs in a thread, and counts as failed after ten seconds. Whatever it raises makes the
         answer a 503, and the client tries again.
+
+        Args:
+            message: what to sign; it is not hashed yet.
+
         """
         ...
 

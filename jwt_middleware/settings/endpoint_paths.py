@@ -21,10 +21,10 @@ def is_endpoint(group: Any, path: str) -> bool:
 
 def _is_taken(settings: Any) -> bool:
     group, path = settings.refresh, settings.ready_path
-    if group is None:
-        return path == settings.login_url
-    former = group.migrate.path if group.migrate is not None else ""
-    return bool(path in (settings.login_url, former) or is_endpoint(group, path))
+    taken: list[str] = [settings.login_url]
+    if group is not None and group.migrate is not None:
+        taken.append(group.migrate.path)
+    return path in taken or (group is not None and is_endpoint(group, path))
 
 
 OF_READINESS = (  # where `Settings.ready_path` is a path

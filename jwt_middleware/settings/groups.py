@@ -54,7 +54,7 @@ class WebSockets:
         explain: tell a page why it isn't let in, which a refused handshake doesn't: accept the
             websocket, and close it at once with `close_code`, or with 4403 where another token
             would be needed, or with 1013 where the token can't be checked at the moment.
-        close_code: the code with which a websocket is closed whose token no longer holds.
+        close_code: the number with which a websocket is closed whose token no longer holds.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.

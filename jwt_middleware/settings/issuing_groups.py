@@ -204,7 +204,7 @@ class Refresh:
             refresh at the same time.
         idle_limit: seconds without a refresh after which a grant is gone.
         absolute_limit: seconds after the login at which a grant ends in any case.
-        grants_per_subject: one more login ends the oldest.
+        grants_per_subject: how many grants a subject may have; one more login ends the oldest.
         settle: seconds for which a new refresh token isn't replaced by a refresh, 0 to 300.
         restore_limit: rotations that a failover of the store may lose without logging the user out.
         sync_every: seconds between questions for ended grants; 0: every request asks.

@@ -245,6 +245,14 @@ class Settings:
         (`JWT_MIDDLEWARE_KEYS__PEM`), arrays are JSON, and with `_FILE` behind the name the value is
         the text of that file, without the newline at its end. An unknown name is an error; the
         names that Kubernetes adds for a service are not.
+
+        Args:
+            environ: names and values; None: `os.environ`.
+            prefix: what the names begin with.
+
+        Raises:
+            ConfigurationError: names the variable, what is wrong, and the way out.
+
         """
         loading = _loading()
         found = loading.caught(loading.from_env, cls, environ, prefix)
@@ -253,9 +261,15 @@ class Settings:
 
     @classmethod
     def from_toml(cls, path: str | PathLike[str], table: str = "jwt_middleware") -> Settings:
-        """Make settings of one table of a TOML file; "a.b" is one inside "a", "" the whole file.
+        """Make settings of one table of a TOML file.
 
-        Relative paths in it count from the folder of the file.
+        Args:
+            path: the file. Relative paths in it count from its folder.
+            table: its name; "a.b" is one inside "a", "" the whole file.
+
+        Raises:
+            ConfigurationError: names the field, what is wrong, and the way out.
+
         """
         loading = _loading()
         return cast("Settings", loading.made(loading.caught(loading.from_toml, cls, path, table)))
@@ -267,6 +281,13 @@ class Settings:
         A value may also be the real thing: a KeySet, a Route, a function. In all sources a function
         can be named, "module:function": so write access to the
         configuration is a way to run code here.
+
+        Args:
+            mapping: fields by their names; a group is a mapping itself.
+
+        Raises:
+            ConfigurationError: names the field, what is wrong, and the way out.
+
         """
         loading = _loading()
         found = loading.caught(loading.from_mapping, cls, mapping)
@@ -312,7 +333,9 @@ class Settings:
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with these fields changed, checked again.
 
-        `__` leads into a group, as in variables: `replace(refresh__cookies__access=True)`.
+        Args:
+            **changes: fields by their names. `__` leads into a group, as in variables:
+                `replace(refresh__cookies__access=True)`.
 
         Raises:
             ConfigurationError: for a wrong value, and where a group is None.

@@ -15,15 +15,19 @@ from ..values.tokens import Grant
 SHARDS: Final = "abcdefghijklmnop"  # 16: enough for any cluster, few enough to ask each of them
 
 PAGE: Final = 10_000  # ends in one answer of `ended`, at most
-END_BEFORE: Final = (
-    "end_before"  # the `end_reason` of a grant that the mark of a mass end has ended
-)
+# The `end_reason` of a grant that the mark of a mass end has ended.
+END_BEFORE: Final = "end_before"
 
 Cursor: TypeAlias = object  # opaque: how far a reader of ended grants has read
 
 
 def shard(subject: str) -> str:
-    """Return the letter of the shard that all grants of a subject belong to."""
+    """Return the letter of the shard that all grants of a subject belong to.
+
+    Args:
+        subject: whose grants they are.
+
+    """
     return SHARDS[sha256(subject.encode()).digest()[0] % len(SHARDS)]
 
 
@@ -32,22 +36,38 @@ def new_grant_id(subject: str) -> str:
 
     So a store that spans several machines finds a grant by its id alone, and all other grants of
     its subject in the same place. On one machine the letter means nothing.
+
+    Args:
+        subject: whose grant it is.
+
     """
     return shard(subject) + identifier()
 
 
 class Advanced(NamedTuple):
-    """Whether `advance` changed the row, and the row as it is now; None: there is no such row."""
+    """What `advance` did, and found.
+
+    Attributes:
+        advanced: whether the row changed.
+        grant: the row as it is now; None: there is none.
+
+    """
 
     advanced: bool
     grant: Grant | None
 
 
 class Mark(NamedTuple):
-    """A mass end: no grant that began before `before` lives. Both times are the store's."""
+    """A mass end: no grant that began before `before` lives. Both times are the store's.
 
-    before: float  # seconds since 1970-01-01 UTC
-    made_at: float  # when the mark was written; a grant that it has ended has this `ended_at`
+    Attributes:
+        before: seconds since 1970-01-01 UTC.
+        made_at: the time when the mark was written; a grant that it has ended has this `ended_at`.
+
+    """
+
+    before: float
+    made_at: float
 
     def applied(self, grant: Grant) -> Grant:
         """Return the grant as it is under this mark."""
@@ -57,17 +77,32 @@ class Mark(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The ids of ended grants, and the cursor for the next question."""
+    """The ids of ended grants, and the cursor for the next question.
+
+    Attributes:
+        grant_ids: the ids, `PAGE` at most.
+        cursor: where the next question begins.
+        more: whether there are more: ask again at once, with this cursor.
+        mark: that of the store, in every answer.
+        notices: what an operator must hear of the store, a sentence each.
+
+    """
 
     grant_ids: tuple[str, ...]
     cursor: Cursor
-    more: bool = False  # there are more: ask again at once, with this cursor
-    mark: Mark | None = None  # that of the store, in every answer
-    notices: tuple[str, ...] = ()  # what an operator must hear of the store, a sentence each
+    more: bool = False
+    mark: Mark | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Page(NamedTuple):
-    """Some living grants, and the position of the next page; None: these were the last."""
+    """One answer of `Listing.page`.
+
+    Attributes:
+        grants: some living grants.
+        position: where the next page begins; None: these were the last.
+
+    """
 
     grants: tuple[Grant, ...]
     position: Cursor | None
@@ -83,12 +118,18 @@ class Store(Protocol):
     """
 
     def add(self, grant: Grant, limit: int) -> tuple[str, ...]:
-        """Add a new grant, and end the oldest grants of its subject beyond `limit`.
+        """Add a new grant, and end the oldest grants of its subject beyond a limit.
 
         `created_at` becomes the store's now, or the mark's `before` if that is later: a mass end
         compares it. Returns the ids that were ended for the limit (reason "limit"). Adding an id a
         second time changes nothing, also of many that add it at once, and of a grant that has
-        ended. The id begins as one that `new_grant_id(grant.subject)` has made.
+        ended.
+
+        Args:
+            grant: the new row. Its id is one that `new_grant_id(grant.subject)` has made, or begins
+                as such a one.
+            limit: how many living grants a subject may have; the oldest beyond it end.
+
         """
         ...
 
@@ -100,6 +141,13 @@ class Store(Protocol):
         advanced=False. Returns the row as it is after this step, from the primary. A row that
         began before the mark's `before` has ended: `ended_at` is `made_at`, the reason
         `END_BEFORE`.
+
+        Args:
+            grant_id: the grant.
+            source: the number of the generation that it must have.
+            target: the number of the generation that it gets.
+            parent: the `jti` that is exchanged; None: unknown.
+
         """
         ...
 
@@ -108,6 +156,10 @@ class Store(Protocol):
 
         Only where the grant exists, isn't ended and isn't past `expires_at`; else it changes
         nothing, and is no error. Nothing else in the row changes, and an ended grant stays ended.
+
+        Args:
+            grant_id: the grant.
+
         """
         ...
 
@@ -115,26 +167,45 @@ class Store(Protocol):
         """End a grant for ever: durable before it returns. Says whether the grant was alive before.
 
         `ended_at` is the store's now. Ending a grant that has ended or doesn't exist is no error.
+
+        Args:
+            grant_id: the grant.
+            reason: for `end_reason`.
+
         """
         ...
 
     def end_subject(self, subject: str, reason: str) -> tuple[str, ...]:
-        """End all living grants of a subject, and return their ids; durable before it returns."""
+        """End all living grants of a subject, and return their ids; durable before it returns.
+
+        Args:
+            subject: whose grants end.
+            reason: for `end_reason`.
+
+        """
         ...
 
     def grants(self, subject: str) -> tuple[Grant, ...]:
-        """Return the living grants of a subject, the newest first."""
+        """Return the living grants of a subject, the newest first.
+
+        Args:
+            subject: whose grants they are.
+
+        """
         ...
 
     def end_before(self, time: float | None) -> Mark | None:
         """End all grants that began before a time, by one mark for the whole store; durable.
 
-        `time` is in seconds since 1970-01-01 UTC by the store's clock; None: now. A grant that
-        began at that very time lives. Returns the mark that is in force then. Where an earlier call
-        ended as much, that is the former mark, and nothing changes. Else the new one takes its
-        place, also for the grants that had ended by the former one. Returns None, and changes
-        nothing, for a time later than the store's now. From here on a grant that the mark ended is
-        like any ended one, for every verb, but `ended` doesn't return its id.
+        A grant that began at that very time lives. Returns the mark that is in force then. Where an
+        earlier call ended as much, that is the former mark, and nothing changes. Else the new one
+        takes its place, also for the grants that had ended by the former one. Returns None, and
+        changes nothing, for a time later than the store's now. From here on a grant that the mark
+        ended is like any ended one, for every verb, but `ended` doesn't return its id.
+
+        Args:
+            time: seconds since 1970-01-01 UTC by the store's clock; None: now.
+
         """
         ...
 
@@ -142,11 +213,15 @@ class Store(Protocol):
         """Say whether a grant's row is there and hasn't ended, also where it is past `expires_at`.
 
         A service that only reads what has ended asks this, too, with its own rights.
+
+        Args:
+            grant_id: the grant.
+
         """
         ...
 
     def ended(self, cursor: Cursor | None, horizon: float) -> Ended:
-        """Return the grants that ended since `cursor`; for None, in the last `horizon` seconds.
+        """Return the grants that ended since the last question, or lately.
 
         At most `PAGE` ids; where there are more, the answer says so. A cursor loses no end, also
         those that were committed late or while a clock was set back, and repeats hardly any. It
@@ -160,13 +235,23 @@ class Store(Protocol):
 
         One thread or task of a process asks this once a second, beside all other verbs. It has a
         connection of its own, so that it waits for none of them.
+
+        Args:
+            cursor: that of the last answer; None: begin.
+            horizon: seconds to look back at the beginning.
+
         """
         ...
 
     def admit(self, key: str, until: float) -> bool:
-        """Say whether `key` is new, and remember it until `until`: for proofs, say.
+        """Say whether a key is new, and remember it for a time (for proofs).
 
         With a time that is over, it only asks.
+
+        Args:
+            key: a digest of a proof, say.
+            until: the time, in seconds since 1970-01-01 UTC, until which it is remembered.
+
         """
         ...
 
@@ -176,8 +261,12 @@ class Store(Protocol):
         These are grants past `expires_at`, keys past `until`, and the store's own records of ends
         that are older than `retention`. A grant that ended is also kept for `retention` after its
         end, else a reader would miss the end. An engine with its own clock deletes only what is
-        over by that clock, too. `now` is the caller's time; infinity: the store's own clock alone
-        counts, because an operator has looked at it.
+        over by that clock, too.
+
+        Args:
+            now: the caller's time, in seconds since 1970-01-01 UTC; infinity: the store's own clock
+                alone counts, because an operator has looked at it.
+
         """
         ...
 
@@ -189,10 +278,15 @@ class Listing(Protocol):
     """A further verb for the command line, which a store may lack. No request uses it."""
 
     def page(self, position: Cursor | None, count: int) -> Page:
-        """Return about `count` living grants, in any order; None: the first of them.
+        """Return some living grants, in any order.
 
         A grant that lives during the whole listing is on at least one page, and may be on two. One
         that has ended, by the mark, too, is on none.
+
+        Args:
+            position: that of the last page; None: the first page.
+            count: about how many grants.
+
         """
         ...
 

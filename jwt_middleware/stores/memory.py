@@ -14,6 +14,8 @@ from ..values.tokens import Grant
 from .contract import PAGE, Advanced, Cursor, Ended, Mark
 from .store_options import wrong_store
 
+__all__ = ["MemoryStore"]
+
 PURGE_AT_MOST = 500  # rows of each kind
 OTHER_STORE = (
     "memory:// was read with a cursor of another store: all ends that still matter are read again"
@@ -21,7 +23,13 @@ OTHER_STORE = (
 
 
 class MemoryStore:
-    """A store whose grants end with the process. Every verb holds one lock for microseconds."""
+    """A store whose grants end with the process. Every verb holds one lock for microseconds.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC.
+        retention: seconds that ends are kept, longer than any access token can live.
+
+    """
 
     blocking = False  # it never waits, so async code may call it directly
 

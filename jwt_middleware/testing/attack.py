@@ -19,16 +19,25 @@ from .mint import json_octets, present, sealed
 class Attack:
     """One hostile request: what to send to a resource that needs a token, and what must come back.
 
-    `str(attack)` is its name, for `pytest.mark.parametrize(..., ids=str)`. If a resource answers
-    with another status than `statuses`, it has let the attack in (2xx) or has failed on it.
+    `str(attack)` is its name, for `pytest.mark.parametrize(..., ids=str)`.
+
+    Attributes:
+        name: what it is called.
+        headers: names and values; text stands for octets, as Latin-1.
+        rule: the rule that it breaks, with its number in this project.
+        statuses: what a resource may answer. Another status has let the attack in (2xx), or failed
+            on it.
+        method: the method to send.
+        path: with its query, below the application's root; "": any resource.
+
     """
 
     name: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)  # text stands for octets, as Latin-1
-    rule: str  # the rule that it breaks, with its number in this project
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    rule: str
     statuses: tuple[int, ...] = (401,)
     method: str = "GET"
-    path: str = ""  # with its query, below the application's root; "": any resource
+    path: str = ""
 
     def __str__(self) -> str:
         return self.name

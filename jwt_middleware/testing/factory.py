@@ -70,6 +70,12 @@ class TokenFactory:
 
         Tokens look as RFC 9068 has them. A profile of another issuer's needs the claims of that
         issuer: `factory.token(header={"typ": "JWT"}, scp="read", ...)`.
+
+        Args:
+            settings: those of your application.
+            algorithm: as for the class.
+            clock: as for the class: seconds since 1970-01-01 UTC.
+
         """
         audience = settings.audience
         made = cls(
@@ -89,7 +95,9 @@ class TokenFactory:
     def settings(self, **overrides: Any) -> Settings:
         """Return settings that accept this factory's tokens; a keyword sets any other field.
 
-        After `like`, a keyword may also set a field of a group, as in `Settings.replace`.
+        Args:
+            **overrides: fields by their names; after `like` also those of a group, as in
+                `Settings.replace`.
 
         Raises:
             ConfigurationError: for a wrong or unsafe value, as from `Settings`.
@@ -114,7 +122,10 @@ class TokenFactory:
     def claims(self, **claims: Any) -> dict[str, Any]:
         """Return the claims of a token that is good for 600 seconds (RFC 9068 s2.2).
 
-        A keyword sets a claim; `ABSENT` leaves it out. Times are seconds since 1970-01-01 UTC.
+        Args:
+            **claims: other values, times in seconds since 1970-01-01 UTC; `ABSENT` leaves a claim
+                out.
+
         """
         now = int(self.clock())
         return present(
@@ -131,7 +142,12 @@ class TokenFactory:
         )
 
     def header(self, **members: Any) -> dict[str, Any]:
-        """Return the header of a good token (RFC 9068 s2.1); keywords as in `claims`."""
+        """Return the header of a good token (RFC 9068 s2.1).
+
+        Args:
+            **members: as in `claims`.
+
+        """
         return present(
             {"alg": self.key.algorithm.name, "kid": self.key.kid, "typ": "at+jwt"}, members
         )
@@ -150,7 +166,13 @@ class TokenFactory:
         return Forge(self.key, self.header(), self.claims()).token(header=header, **claims)
 
     def bearer(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> dict[str, str]:
-        """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client."""
+        """Return the headers that carry `token(...)` (RFC 6750 s2.1), for any test client.
+
+        Args:
+            header: as in `token`.
+            **claims: as in `token`.
+
+        """
         return {"Authorization": f"Bearer {self.token(header=header, **claims)}"}
 
     def attacks(
@@ -159,10 +181,18 @@ class TokenFactory:
         """Return hostile requests, each spoilt in one way and otherwise good.
 
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
-        tokens in the Authorization header; `Attack` says what to expect. With `settings`, which
-        trust this factory, there are those on the endpoints and on the pages with forms that they
-        have, too: each has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie
-        field. `grant_id` may be a login of another user than "alice", which must survive.
+        tokens in the Authorization header; `Attack` says what to expect. None may be answered
+        with a Set-Cookie field.
+
+        Args:
+            settings: which trust this factory: then the attacks on their endpoints and pages with
+                forms come, too; each has a `method`, and perhaps a `path`.
+            grant_id: a login of another user than "alice", which must survive.
+
+        Raises:
+            ConfigurationError: the profile reads no token of this factory, so that attacks would
+                show nothing.
+
         """
         if self._like is not None and not _reads_ours(self._like.profile):
             raise ConfigurationError(

@@ -45,6 +45,8 @@ from ..values.randomness import identifier
 from ..values.tokens import FrozenDict, Grant, bare_grant
 from .clock import Clock
 
+__all__ = ["CASES", "RETENTION", "SKEW", "Case", "ContractBroken"]
+
 RETENTION: Final = 700.0  # seconds; what the store is made with
 SKEW: Final = 5.0  # seconds that an engine's clock may differ from this process's
 RACERS: Final = 50  # threads that ask for one thing at once
@@ -65,7 +67,14 @@ Make: TypeAlias = Callable[[Clock, float], AnyStore | Awaitable[AnyStore]]
 
 @dataclass(frozen=True)
 class Case:
-    """One promise of the contract. `str(case)` is its name."""
+    """One promise of the contract. `str(case)` is its name.
+
+    Attributes:
+        name: what it is called.
+        promise: a sentence of the contract.
+        check: what tries it.
+
+    """
 
     name: str
     promise: str = field(repr=False)
@@ -75,7 +84,10 @@ class Case:
         return self.name
 
     def run(self, make: Make) -> None:
-        """Check the store that `make(clock, retention)` returns; it must be empty.
+        """Check a store, which must be empty.
+
+        Args:
+            make: returns an empty store, given a clock and a retention in seconds.
 
         Raises:
             ContractBroken: says what was promised, what was found and what was expected.
@@ -971,6 +983,7 @@ def _page_lists_all_that_live(store: Store, clock: Clock) -> None:
         _same_row(row, living[row.id])
 
 
+# All cases, in the order of the contract's verbs.
 CASES: Final = tuple(_cases)
 
 

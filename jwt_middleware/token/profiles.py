@@ -84,10 +84,16 @@ class Profile:
             object.__setattr__(self, one.name, value)
 
     def replace(self, **changes: Any) -> Profile:
-        """Return a copy with these fields changed: `profiles.KEYCLOAK.replace(scope_map=...)`."""
+        """Return a copy with these fields changed: `profiles.KEYCLOAK.replace(scope_map=...)`.
+
+        Args:
+            **changes: fields by their names.
+
+        """
         return replace(self, **changes)
 
 
+# The default: tokens as RFC 9068 has them, header type and all.
 RFC_9068 = Profile(
     name="RFC_9068",
     # RFC 9068 s4: "The resource server MUST verify that the "typ" header value is "at+jwt" or
@@ -101,6 +107,7 @@ RFC_9068 = Profile(
 # them apart.
 FOREIGN = Profile(name="FOREIGN")
 
+# Keycloak's access tokens; its ID, refresh and logout tokens are refused.
 KEYCLOAK = Profile(
     name="KEYCLOAK",
     types=frozenset(("jwt", "at+jwt")),
@@ -110,6 +117,7 @@ KEYCLOAK = Profile(
     client_claims=("azp",),
 )
 
+# Microsoft Entra ID, tokens of version 1 and 2: scopes are `scp`, or a client's own `roles`.
 ENTRA = Profile(
     name="ENTRA",
     types=frozenset(("jwt",)),
@@ -121,6 +129,7 @@ ENTRA = Profile(
     scope_claims=("scp", "roles"),
 )
 
+# Okta's custom authorization servers: scopes are `scp`, the client is `cid`.
 OKTA = Profile(
     name="OKTA",
     types=frozenset(("", "jwt", "at+jwt")),
@@ -129,6 +138,7 @@ OKTA = Profile(
     scope_claims=("scp",),
 )
 
+# Auth0, by either token profile of an API: its own or RFC 9068.
 AUTH0 = Profile(
     name="AUTH0",
     types=frozenset(("jwt", "at+jwt")),  # the API's token profile "Auth0", or "RFC 9068"
@@ -136,6 +146,7 @@ AUTH0 = Profile(
     client_claims=("azp", "client_id"),
 )
 
+# Amazon Cognito: the audience is the claim `client_id`; ID tokens are refused.
 COGNITO = Profile(
     name="COGNITO",
     types=frozenset(("", "jwt")),
@@ -145,6 +156,7 @@ COGNITO = Profile(
     audience_claim="client_id",
 )
 
+# Spring Authorization Server.
 SPRING = Profile(
     name="SPRING",
     types=frozenset(("", "jwt", "at+jwt")),
@@ -152,6 +164,7 @@ SPRING = Profile(
     required=_WITHOUT_RULES | {"iat", "nbf"},
 )
 
+# Service accounts of a Kubernetes cluster; their tokens have no scopes.
 KUBERNETES = Profile(
     name="KUBERNETES",
     types=frozenset(("",)),
@@ -159,6 +172,7 @@ KUBERNETES = Profile(
     scope_claims=(),
 )
 
+# Better Auth's JWT plugin; its tokens have no scopes.
 BETTER_AUTH = Profile(
     name="BETTER_AUTH",
     types=frozenset(("",)),
@@ -166,6 +180,7 @@ BETTER_AUTH = Profile(
     scope_claims=(),
 )
 
+# Google's ID tokens, for a service that is the client itself; they have no scopes.
 GOOGLE_ID_TOKEN = Profile(
     name="GOOGLE_ID_TOKEN",
     types=frozenset(("jwt",)),
@@ -175,6 +190,7 @@ GOOGLE_ID_TOKEN = Profile(
     id_tokens=True,
 )
 
+# Firebase's and Identity Platform's ID tokens; they have no scopes.
 FIREBASE_ID_TOKEN = Profile(
     name="FIREBASE_ID_TOKEN",
     types=frozenset(("jwt",)),
@@ -183,6 +199,7 @@ FIREBASE_ID_TOKEN = Profile(
     id_tokens=True,
 )
 
+# All presets by their names, as variables and TOML name them.
 PROFILES = {
     profile.name: profile
     for profile in (

@@ -19,6 +19,12 @@ class ConfigurationError(ValueError):
 
     The message names the field, what is wrong, and the way out. It never holds the value of a
     secret.
+
+    Attributes:
+        field: the setting, as in `refresh.store`, or its variable.
+        problem: what is wrong.
+        remedy: the way out; "": the problem says it.
+
     """
 
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
@@ -220,8 +226,11 @@ class ConnectionCut(OSError):
     """This connection was ended on purpose, because its token no longer holds.
 
     For the server, which must not let a cut response look complete. It is an OSError, as that of a
-    server whose client has gone: frameworks expect one of `send`. `reason` is that of the event
-    `connection_ended`.
+    server whose client has gone: frameworks expect one of `send`.
+
+    Attributes:
+        reason: that of the event `connection_ended`: `expired`, say.
+
     """
 
     def __init__(self, reason: Reason) -> None:
@@ -233,7 +242,12 @@ class ConnectionCut(OSError):
 
 
 class EndGrant(Exception):
-    """For `claims_for` to raise: the grant is to end, for a reason such as "user deactivated"."""
+    """For `claims_for` to raise: the grant is to end, for a reason such as "user deactivated".
+
+    Args:
+        reason: for the event and the row, never for the client.
+
+    """
 
     def __init__(self, reason: str = "refused") -> None:
         self.reason = reason
@@ -241,7 +255,13 @@ class EndGrant(Exception):
 
 
 class Unavailable(OAuthError):
-    """A part of ours can't answer now. The client is to repeat the request, which may be good."""
+    """A part of ours can't answer now. The client is to repeat the request, which may be good.
+
+    Args:
+        reason: what failed, by its name in `errors.md`.
+        detail: which verb or issuer, and why; never a token.
+
+    """
 
     status, error = 503, "temporarily_unavailable"
     description = "The request can't be checked at the moment; try again"
@@ -252,14 +272,25 @@ class Unavailable(OAuthError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store doesn't answer, or can't write. It is safe to repeat the call."""
+    """The store doesn't answer, or can't write. It is safe to repeat the call.
+
+    Args:
+        detail: which verb, and why.
+
+    """
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(reasons.STORE, detail)
 
 
 class KeysUnavailable(Unavailable):
-    """The issuer's keys can't be fetched at the moment, so that the token can't be checked."""
+    """The issuer's keys can't be fetched at the moment, so that the token can't be checked.
+
+    Args:
+        detail: which issuer, and why.
+        retry_after: seconds that the client is to wait.
+
+    """
 
     def __init__(self, detail: str = "", retry_after: int = 1) -> None:
         super().__init__(reasons.KEYS, detail)

@@ -7,6 +7,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from .response_cookies import add_cookies
+
 NO_SCOPES: frozenset[str] = frozenset()
 T_co = TypeVar("T_co", covariant=True)
 Model = TypeVar("Model")
@@ -55,11 +57,18 @@ class FrozenDict(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either."""
+    """A verified access token (RFC 9068). Its `repr` holds no claim, so that logs don't either.
 
-    claims: FrozenDict  # all of them, as signed
-    own: bool = True  # made by our own issuer: `sub` is a user of ours, `sid` is a grant of ours
-    # What it permits here, wherever its profile finds it. What `claims` says may be more, or other.
+    Args:
+        claims: all of them, as they were signed.
+        own: our own issuer made it: `sub` is a user of ours, `sid` is a grant of ours.
+        scopes: what it permits here, by its profile. What `claims` says may be more, or other.
+        subject_claim, client_claim: the claims that name the subject and the client.
+
+    """
+
+    claims: FrozenDict
+    own: bool = True
     scopes: frozenset[str] = NO_SCOPES
     subject_claim: str = "sub"
     client_claim: str = "client_id"
@@ -88,9 +97,11 @@ class AccessToken:
         return " ".join(sorted(self.scopes))
 
     def has_scope(self, scope: str) -> bool:
-        """Say whether the token has this scope, or all of several separated by one space.
+        """Say whether the token has this scope, or all of several.
 
-        "" is no scope: no token has it.
+        Args:
+            scope: one scope, or several separated by one space. "" is no scope: no token has it.
+
         """
         return self.scopes.issuperset(scope.split(" "))
 
@@ -146,25 +157,44 @@ class Grant:
 
     Times are seconds since 1970-01-01 UTC. Nothing in it works as a token. A list of a user's
     devices needs `id`, `label`, `created_at` (the login), `used_at` and `expires_at`.
+
+    Args:
+        id: a letter and 128 random bits; it travels as the claim `sid`.
+        subject, client_id: the user, or the client itself; and the client.
+        scope: what was granted, as words separated by spaces, may be "".
+        claims: the application's own, for access tokens.
+        bound_key: the thumbprint of the key that the grant is bound to (RFC 9449 s5).
+        generation: the number of rotations and 1; it grows by one with each, and never shrinks.
+        parent: the `jti` that was exchanged for this generation; None: unknown.
+        rotated_at: the time of the last rotation, or of the login.
+        created_at: the time of the login.
+        expires_at: the time of the absolute end.
+        ended_at: the time of the end; None: it lives.
+        end_reason: why it ended.
+        last_used_at: the time of the last recorded use without a rotation; see `used_at`.
+        label: what its user calls it: a device, say.
+        idle_limit: seconds; None: that of the settings.
+        is_session: whether the client drops its tokens when it is closed.
+
     """
 
-    id: str  # a letter and 128 random bits; travels as the claim `sid`
+    id: str
     subject: str = field(repr=False)
     client_id: str
-    scope: str  # space-delimited, may be ""
-    claims: FrozenDict = field(repr=False)  # the application's own, for access tokens
-    bound_key: str | None  # thumbprint of the key that the grant is bound to (RFC 9449 s5)
-    generation: int  # 1 at login; grows by one with each rotation, never shrinks
-    parent: str | None  # the `jti` that was exchanged for this generation; None: unknown
+    scope: str
+    claims: FrozenDict = field(repr=False)
+    bound_key: str | None
+    generation: int
+    parent: str | None
     rotated_at: float
     created_at: float
     expires_at: float
     ended_at: float | None = None
     end_reason: str | None = None
-    last_used_at: float | None = None  # the last recorded use without a rotation; see `used_at`
-    label: str | None = field(default=None, repr=False)  # what its user calls it: a device, say
-    idle_limit: float | None = None  # seconds; None: that of the settings
-    is_session: bool = False  # the client drops its tokens when it is closed
+    last_used_at: float | None = None
+    label: str | None = field(default=None, repr=False)
+    idle_limit: float | None = None
+    is_session: bool = False
 
     @property
     def used_at(self) -> float:
@@ -327,6 +357,14 @@ class Tokens(FrozenDict):
     With cookies, a token that travels in a cookie isn't among the members: `cookies` are the
     Set-Cookie fields. Then there is one member more, `sid`, the grant's id: it opens nothing, and
     tells a page which login this answer is about.
+
+    Args:
+        members: what is sent.
+        access_token, refresh_token: both tokens, wherever they travel.
+        grant_id: the login that both belong to.
+        is_session: whether the cookies go when the browser is closed.
+        cookies: the Set-Cookie fields, as names and values.
+
     """
 
     __slots__ = ("access_token", "cookies", "grant_id", "is_session", "refresh_token")
@@ -345,7 +383,7 @@ class Tokens(FrozenDict):
         self.access_token = access_token
         self.refresh_token = refresh_token
         self.grant_id = grant_id
-        self.is_session = is_session  # the cookies go when the browser is closed
+        self.is_session = is_session
         self.cookies = cookies
 
     def __repr__(self) -> str:
@@ -355,21 +393,10 @@ class Tokens(FrozenDict):
         raise TypeError("tokens are not to be kept: send them to the client")
 
     def set_cookies(self, response: Any) -> None:
-        """Add the Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like.
+        """Add the Set-Cookie fields to a response. Does nothing where `Refresh(cookies=None)`.
 
-        Does nothing where `Refresh(cookies=None)`. For others: `cookies` are (name, value) pairs.
+        Args:
+            response: one of Flask, Starlette, FastAPI, Django or the like. For others: `cookies`.
+
         """
         add_cookies(response, self.cookies)
-
-
-def add_cookies(response: Any, cookies: tuple[tuple[str, str], ...]) -> None:
-    """Add Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like."""
-    headers = response.headers
-    # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
-    # headers have one field of a name, so that its cookies are kept apart.
-    add = getattr(headers, "add", None) or getattr(headers, "append", None)
-    for name, value in cookies:
-        if add is None:
-            response.cookies.load(value)
-        else:
-            add(name, value)

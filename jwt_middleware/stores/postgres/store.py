@@ -108,9 +108,15 @@ class _Postgres(Generic[Pool]):
     def from_pool(cls, pool: Pool, *, retention: float, **options: Any) -> Self:
         """Return a store that borrows from the application's own pool, and never closes it.
 
-        Options are those of the class. The application opens and sizes the pool, and makes a new
+        The application opens and sizes the pool, and makes a new
         one after a fork. Give its connections a statement_timeout below 10 seconds. `ended` is
         asked on it, too: let it have a connection more than all else needs.
+
+        Args:
+            pool: psycopg's, sync or async as the class.
+            retention: seconds, as for the class.
+            **options: those of the class.
+
         """
         store = cls(retention=retention, **options)
         store._connections.given = pool

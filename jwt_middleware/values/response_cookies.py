@@ -1,0 +1,18 @@
+"""Set-Cookie fields on the responses of frameworks, which agree on no way to add one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_cookies(response: Any, cookies: tuple[tuple[str, str], ...]) -> None:
+    """Add Set-Cookie fields to a response of Flask, Starlette, FastAPI, Django or the like."""
+    headers = response.headers
+    # Werkzeug calls it `add`, Starlette `append`; both keep the fields that are there. Django's
+    # headers have one field of a name, so that its cookies are kept apart.
+    add = getattr(headers, "add", None) or getattr(headers, "append", None)
+    for name, value in cookies:
+        if add is None:
+            response.cookies.load(value)
+        else:
+            add(name, value)
