@@ -14,6 +14,7 @@ from .process.current_token import current_token, required_token
 from .request.route import Route
 from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
+from .settings.proof_groups import Proofs
 from .settings.settings import Settings
 from .values.errors import (
     ConfigurationError,
@@ -38,6 +39,7 @@ __all__ = [
     "Issuer",
     "KeySet",
     "KeysUnavailable",
+    "Proofs",
     "Refresh",
     "Resource",
     "Route",

@@ -14,15 +14,15 @@ from ..grant.ports import Ports
 from ..grant.sessions import Sessions
 from ..jose import jws
 from ..jose.jws import Parsed
-from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_request_origin, check_sender
-from ..request.credentials import Credentials, in_header, in_named_header
+from ..request.credentials import Credentials, attempts_proof
 from ..request.documents import Document
 from ..request.navigation import Pages
 from ..request.origins import Origins, is_preflight
 from ..request.refusals import Refusals, told, with_one_vary
 from ..request.routes import RouteRule, Routes
-from ..request.subprotocol import in_subprotocol
+from ..settings.proof_groups import needs_proof as all_need_proof
+from ..settings.proof_groups import proof_rules
 from ..settings.settings import Settings, timer
 from ..token.claims import check_type
 from ..values import reasons
@@ -32,6 +32,7 @@ from ..values.errors import (
     InsufficientScope,
     InvalidToken,
     MissingCredentials,
+    NonceNeeded,
     OAuthError,
 )
 from ..values.events import ConnectionEnded, Refused
@@ -46,10 +47,12 @@ from ..values.tokens import (
     Held,
     Hidden,
 )
+from .credential_readers import cookie_reader, header_reader
 from .demands import check_demands
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
 from .open_tokens import OpenTokens
+from .possession import Possession
 from .trusted_issuers import Issuers, foreign_user
 
 OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
@@ -86,31 +89,42 @@ class Core:
         self._hear = hear
         self._timed = timer(settings.clock)
         self._leeway = settings.leeway
-        self._routes = Routes(settings.routes)
+        self._routes = Routes(settings.routes, proof=all_need_proof(settings))
         self._has_logins = any(route.own_origin for route in settings.routes)
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = cookies.jars(settings.issuer) if cookies is not None else None
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
-        self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
+        self._origins = Origins(
+            settings.origins,
+            credentials=cookies is not None,
+            header=header,
+            proofs=settings.proofs is not None,
+        )
         forms = cookies is not None and cookies.forms
         check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
-        self._access_cookie = self._cookie_reader(settings.issuer, check)
+        own_keys = self._issuers.own.keys
+        self._access_cookie = cookie_reader(self.jars, check, settings, own_keys, cache, ended)
         self._pages = self._pages_of(settings, check)
         self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
         self._websockets = settings.websockets
-        self._came = self._header_reader(named)
+        self._came = header_reader(settings)
+        # The paths that we answer ourselves, whatever token comes.
+        self._documents: dict[str, Document] = documents(settings)
+        self.issuing = self._issuing_of(settings)
+        self.endpoints, self._sessions = self._endpoints_of(self.issuing)
+        rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
+        self._possession = (
+            Possession(settings, rules, self._ports, self._timed) if rules is not None else None
+        )
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
             metadata_url=resource.metadata_url if resource is not None else "",
             problem_details=settings.problem_details,
+            proofs_by=rules.algorithms if rules is not None else "",
         )
-        # The paths that we answer ourselves, whatever token comes.
-        self._documents: dict[str, Document] = documents(settings)
-        self.issuing = self._issuing_of(settings)
-        self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
@@ -141,12 +155,6 @@ class Core:
             issuing, self._origins, self._authenticate, self.jars, self._known_origins
         )
 
-    def _header_reader(self, named: str) -> Callable[[Request], Credentials | None]:
-        reader = partial(in_named_header, name=named) if named else in_header
-        if self._websockets.subprotocol:
-            return partial(in_subprotocol, otherwise=reader)
-        return reader
-
     def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
         group = settings.refresh
         if not settings.login_url or group is None or self.jars is None:
@@ -159,21 +167,6 @@ class Core:
             root=urlsplit(group.public_url).path,
             jars=self.jars,
             check=check,
-        )
-
-    def _cookie_reader(self, issuer: str, check: Callable[[Request], None]) -> AccessCookie | None:
-        if self.jars is None or self.jars.access is None:
-            return None
-        own_keys, cache = self._issuers.own.keys, self._cache
-        ended = self._ended if self._ended is not None else frozenset[str]()
-        return AccessCookie(
-            self.jars,
-            self.jars.access,
-            check=check,
-            issuer=issuer,
-            has_key=lambda kid: kid in own_keys.fresh.keys,
-            has_ended=ended.__contains__,
-            is_known=lambda text: cache is not None and cache.get(text) is not None,
         )
 
     def decide(self, request: Request) -> Flow[Forward | Reply]:
@@ -223,31 +216,37 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        return (yield from self._admit(came, rule))
+        return (yield from self._admit(request, came, rule))
 
     def _authenticate(self, request: Request) -> Flow[Forward]:
         """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
         came = self._credentials(request)
         if came is None:
             raise MissingCredentials
-        return (yield from self._admit(came, None))
+        return (yield from self._admit(request, came, None))
 
     def _credentials(self, request: Request) -> Credentials | None:
         came = self._came(request)
         return came if self._access_cookie is None else self._access_cookie.choose(came, request)
 
-    def _admit(self, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
+    def _admit(self, request: Request, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
-        entry = None
+        entry, possession, proof = None, self._possession, None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
+        elif came.name is not None and possession is not None:
+            entry = possession.recall("", "", came.name)
         if entry is None:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
+        if possession is not None:
+            proof = possession.check(request, came, entry.verified, now)
         if rule is not None and (rule.scopes or rule.is_special):
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
+        if proof is not None and possession is not None:
+            yield from possession.use(proof, now)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -271,8 +270,11 @@ class Core:
         entry.end = float(min(end, trust.until))
         if entry.grant_id is not None:
             entry.issued = float(token.claims.get("iat", 0))
-        if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
-            self._cache.put(came.name, entry)
+        cache, possession = self._cache, self._possession
+        if possession is not None and (came.is_proved or "cnf" in token.claims):
+            cache = possession.cache  # not that of the warm path, which looks at no proof
+        if cache is not None and came.name is not None and fresh.keys.get(kid) is key:
+            cache.put(came.name, entry)
         return entry
 
     def keeps(self, method: str, path: str) -> bool:
@@ -323,19 +325,28 @@ class Core:
         at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
-        scope = ""
+        scope, needs_proof = "", False
         if is_challenged:
-            scope = self._routes.find(request.method, request.path).scope
+            rule = self._routes.find(request.method, request.path)
+            scope, needs_proof = rule.scope, rule.needs_proof
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
         response = self._pages.instead(request, error, held) if self._pages is not None else None
         if response is None:
-            response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
+            response = self._refusals.answer(
+                error,
+                at_resource=at_resource,
+                scope=scope,
+                by_proof=self._possession is not None and attempts_proof(request),
+                needs_proof=needs_proof,
+            )
             if self._pages is not None and ours is None:
                 response = self._pages.readable(request, error, response)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
+        if isinstance(error, NonceNeeded):
+            more += (("dpop-nonce", error.nonce),)
         headers = with_one_vary(response.headers + more)
         # RFC 9110 s9.3.2: the same header fields as for GET, and no content.
         body = b"" if request.method == "HEAD" else response.body

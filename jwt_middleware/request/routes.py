@@ -24,6 +24,7 @@ class RouteRule:
         "is_special",
         "keeps",
         "max_age",
+        "needs_proof",
         "optional",
         "own_origin",
         "path",
@@ -33,11 +34,18 @@ class RouteRule:
         "scopes",
     )
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, *, proof: bool = False) -> None:
         self.path = route.path
+        self.needs_proof = not route.permits and (
+            route.proof == "required" or (proof and not route.proof)
+        )
         # Whether the rule asks for more than a token and its scope.
         self.is_special = (
-            route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
+            route.public
+            or route.own_origin
+            or route.max_age is not None
+            or bool(route.acr_values)
+            or self.needs_proof
         )
         self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
@@ -57,6 +65,8 @@ _NO_RULES: _ByMethod = {}
 class Routes:
     """All the rules, by path. Made once, never changed.
 
+    `proof`: a route needs a bound token unless it says otherwise.
+
     Raises:
         ConfigurationError: when two rules say something about the same path and method.
 
@@ -73,14 +83,14 @@ class Routes:
         "_wide_below",
     )
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], *, proof: bool = False) -> None:
         # Permitting rules by their exact path, `/*` by the path before it; all others by that
         # without a last /.
         self._narrow: dict[str, _ByMethod] = {}
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
-        self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
+        self._otherwise = RouteRule(Route("/"), proof=proof)  # a valid token, and nothing more
         self._otherwise.path = ""
         self._restricts = False
         self._longest = 0
@@ -94,7 +104,7 @@ class Routes:
                 table, key = (self._narrow_below if below else self._narrow), path
             else:
                 table, key = (self._wide_below if below else self._wide), stem
-            rule = RouteRule(route)
+            rule = RouteRule(route, proof=proof)
             for method in _with_head(route.methods):
                 # A rule that isn't narrow covers its path with and without a last slash.
                 whole, bare = (path, below, method), (stem, below, method)
@@ -108,7 +118,8 @@ class Routes:
                 exact.add(whole)
                 stems[bare] = route.permits
                 table.setdefault(key, {})[method] = rule
-            self._restricts |= route.restricts
+            # Where every route needs a proof, a rule that needs none is what others are kept from.
+            self._restricts |= route.restricts or (proof and route.proof == "accepted")
             self._longest = max(self._longest, len(stem))
         # The first segments of all rules' paths: a path that begins with another one has no rule.
         # None if a rule covers all paths.
@@ -121,7 +132,9 @@ class Routes:
     @property
     def is_uniform(self) -> bool:
         """Say whether every path needs a valid token and no more. Then `find` isn't needed."""
-        return not self._restricts and self._firsts == frozenset()
+        return (
+            not self._restricts and self._firsts == frozenset() and not self._otherwise.needs_proof
+        )
 
     def find(self, method: str, path: str, *, unchecked: bool = False) -> RouteRule:
         """Return the rule for a request; `unchecked`: for any path, odd or not.

@@ -22,6 +22,7 @@ from .checking import check_fields, checked_by, each, is_a, optional, seconds, s
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
+from .proof_groups import Proofs, check_proofs
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -91,6 +92,8 @@ class Settings:
             verify.
         resource: publish what clients must know to get a token for this service, and name the place
             in every challenge.
+        proofs: tokens may be bound to a key of their client (DPoP, RFC 9449); None: bound tokens
+            are refused.
         routes: the rules for paths. A path without a rule needs a valid token.
         login_url: the path of the login page, for pages whose tokens are in cookies: a page load
             without a valid token goes there (303), with `next`, if the refresh cookie can't help.
@@ -139,6 +142,9 @@ class Settings:
             )
         ),
     )
+    proofs: Proofs | None = setting(
+        None, optional(is_a(Proofs, "must be a Proofs group or None, not {}", "Proofs()"))
+    )
     routes: Several[Route] = setting((), field_checks.routes)
     login_url: str = setting("", field_checks.login_url)
     profile: Profile = setting(RFC_9068, profile_checks.profile)
@@ -179,6 +185,8 @@ class Settings:
             check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
+        if self.proofs is not None:
+            check_proofs(self)
 
     @property
     def own_origins(self) -> frozenset[str]:

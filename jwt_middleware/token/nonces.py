@@ -7,22 +7,23 @@ nonce counts, by our own clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 
-from ..jose.jwk import Key, from_secret
+from ..jose.jwk import Key
 from ..jose.strict_json import b64url_decode, b64url_encode
 
 _TAG = 16  # octets of the HMAC: nobody guesses 128 bits within the life of a nonce
 _TIME = 5  # octets of seconds since 1970-01-01 UTC
 _LENGTH = 28  # characters of base64url
+_LABEL = b"DPoP nonce 1\0"  # the secret makes other HMACs, too, and none of a text like this
 
 
 class Nonces:
     """Makes and recognizes nonces. The first secret makes them, all recognize them.
 
     Args:
-        secrets: HMAC keys that all processes share.
+        secrets: returns the HMAC keys of now, which all processes share.
         every: seconds after which a new nonce is said.
         lifetime: seconds after which a nonce is recognized no longer.
 
@@ -30,26 +31,25 @@ class Nonces:
 
     __slots__ = ("_every", "_lifetime", "_made", "_secrets")
 
-    def __init__(self, secrets: Iterable[Key], *, every: float, lifetime: float) -> None:
-        self._secrets = tuple(secrets)
+    def __init__(
+        self, secrets: Callable[[], Sequence[Key]], *, every: float, lifetime: float
+    ) -> None:
+        self._secrets = secrets
         self._every = every
         self._lifetime = lifetime
-        self._made: tuple[int, str] = (-1, "")
+        self._made: tuple[int, Key | None, str] = (-1, None, "")
 
     def make(self, now: float) -> str:
         """Return the nonce of this time: the same one for a while, in every process."""
-        begun = int(now - now % self._every)
-        made = self._made
-        if made[0] != begun:
+        begun, key, made = int(now - now % self._every), self._secrets()[0], self._made
+        if made[0] != begun or made[1] is not key:
             octets = begun.to_bytes(_TIME, "big")
-            tag = self._secrets[0].sign(_LABEL + octets)[:_TAG]
-            made = self._made = begun, b64url_encode(octets + tag).decode()
-        return made[1]
+            tag = key.sign(_LABEL + octets)[:_TAG]
+            made = self._made = begun, key, b64url_encode(octets + tag).decode()
+        return made[2]
 
     def is_current(self, nonce: str, now: float) -> bool:
-        """Say whether this is a nonce of ours that is young enough, and no longer than said."""
-        if nonce == self._made[1]:  # what was said to everybody isn't secret
-            return self._is_young(self._made[0], now)
+        """Say whether this is a nonce of ours, and young enough."""
         if len(nonce) != _LENGTH or not nonce.isascii():
             return False
         try:
@@ -59,20 +59,8 @@ class Nonces:
         begun, tag = octets[:_TIME], octets[_TIME:]
         if not self._is_young(int.from_bytes(begun, "big"), now):
             return False
-        return any(compare_digest(tag, one.sign(_LABEL + begun)[:_TAG]) for one in self._secrets)
-
-    def is_last(self, nonce: str, now: float) -> bool:
-        """Say whether this is the newest nonce, so that the client needs no other."""
-        return nonce == self.make(now)
+        return any(compare_digest(tag, one.sign(_LABEL + begun)[:_TAG]) for one in self._secrets())
 
     def _is_young(self, begun: int, now: float) -> bool:
         # One from ahead is of a process whose clock runs ahead, or of before ours was set back.
         return -self._lifetime < now - begun < self._lifetime
-
-
-_LABEL = b"DPoP nonce 1\0"
-
-
-def nonce_key(secret: bytes) -> Key:
-    """Return the HMAC key of a secret of at least 32 octets. Raises UnusableKey."""
-    return from_secret(secret, "HS256")

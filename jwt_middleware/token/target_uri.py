@@ -8,6 +8,8 @@ from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 MAX_URL = 2048  # characters
+# RFC 6455 s3: a websocket's handshake is an HTTP request to the same place.
+_SCHEMES = {"https": "https", "http": "http", "wss": "https", "ws": "http"}
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -37,9 +39,10 @@ def target_of(url: str) -> Target | None:
         path = unquote(path, errors="strict") or "/"
     except ValueError:
         return None
-    if parts.scheme not in _PORTS or not host or "@" in parts.netloc:
+    scheme = _SCHEMES.get(parts.scheme)
+    if scheme is None or not host or "@" in parts.netloc:
         return None
-    return Target(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, path)
+    return Target(scheme, host, _PORTS[scheme] if port is None else port, path)
 
 
 def root_of(url: str) -> Target | None:

@@ -88,6 +88,8 @@ PROOF_TOKEN = Reason("proof_of_another_token")
 PROOF_OTHER_KEY = Reason("proof_by_another_key")
 PROOF_REPLAYED = Reason("proof_replayed")
 PROOF_NONCE = Reason("proof_nonce")  # none, or one that is too old
+PROOFS_FULL = Reason("proofs_full")
+NOT_BOUND = Reason("token_not_bound")
 
 SCOPE = Reason("scope_insufficient")
 AUTHENTICATION_AGE = Reason("authentication_too_old")

@@ -1,0 +1,74 @@
+"""Check that a request with a bound token shows the key that the token is bound to (RFC 9449 s7).
+
+A bound token alone opens nothing. It is kept as other tokens are, once verified, but apart from
+them: what is found here needs its proof, each time.
+"""
+
+from __future__ import annotations
+
+from ..grant.ports import Ports
+from ..request.credentials import Credentials
+from ..settings.settings import Settings
+from ..token.proof import Proof, check_token
+from ..token.proof_rules import ProofRules
+from ..values import reasons
+from ..values.errors import InvalidProof, InvalidToken
+from ..values.flows import Flow, ask
+from ..values.requests import Request
+from ..values.tokens import AccessToken
+from .known_tokens import Cache, WarmPath, know_nothing, warm_path
+from .used_proofs import UsedProofs
+
+
+class Possession:
+    """What requests with bound tokens are checked for, at one service."""
+
+    def __init__(self, settings: Settings, rules: ProofRules, ports: Ports, timed: object) -> None:
+        group, cache = settings.proofs, settings.token_cache
+        self.rules = rules
+        self._ports = ports
+        # Apart from the cache of the warm path, which looks at no proof.
+        self.cache = Cache(cache.entries, hashed=cache.hashed) if cache.entries else None
+        self.recall: WarmPath = warm_path(self.cache.get if self.cache else know_nothing, timed)
+        replay = group.replay if group is not None else ""
+        # A service that only reads the store has no right to write in it, unless it is asked for.
+        issuing = settings.refresh
+        in_store = replay == "store" or (not replay and issuing is not None and issuing.serve)
+        self._used = None if in_store else UsedProofs(settings.clock)
+
+    def check(
+        self, request: Request, came: Credentials, token: AccessToken, now: float
+    ) -> Proof | None:
+        """Return the good proof of a request, or None: its token isn't bound to a key.
+
+        Whether the proof came before isn't known yet.
+
+        Raises:
+            InvalidToken: a bound token came as a bearer token, or one that isn't bound with DPoP.
+            InvalidProof: the proof isn't good.
+
+        """
+        bound = token.bound_key
+        # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token";
+        # s7.1: the scheme DPoP is for bound tokens.
+        if came.is_proved is (bound is None):
+            raise InvalidToken(reasons.SENDER_CONSTRAINED if bound else reasons.NOT_BOUND)
+        if bound is None:
+            return None
+        proof = self.rules.check(request.header("dpop"), request.method, request.path, now)
+        check_token(proof, came.text, bound)
+        self.rules.reader.keep(proof)
+        return proof
+
+    def use(self, proof: Proof, now: float) -> Flow[None]:
+        """Record that a proof is used, after all other checks. Raises InvalidProof: it was before.
+
+        RFC 9449 s11.1: so that a request that fails for another reason doesn't use it up.
+        """
+        key, until = proof.replay_key, self.rules.until(proof, now)
+        if self._used is not None:
+            is_first = self._used.admit(key, until)
+        else:
+            is_first = yield from ask(self._ports.store.admit, key, until)
+        if not is_first:
+            raise InvalidProof(reasons.PROOF_REPLAYED)
