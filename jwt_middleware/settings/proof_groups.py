@@ -132,7 +132,8 @@ def check_proofs(settings: Any) -> None:
         raise ConfigurationError(
             "proofs.access", "is about tokens that are issued here, and none are", "leave it out"
         )
-    if group.access and issuing.cookies is not None and issuing.cookies.access:
+    cookies = issuing.cookies if issuing is not None else None
+    if group.access and cookies is not None and cookies.access:
         raise ConfigurationError(
             "proofs.access",
             "binds access tokens, and a page load sends a cookie without a proof",
