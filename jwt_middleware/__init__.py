@@ -14,7 +14,7 @@ from .process.current_token import current_token, required_token
 from .request.route import Route
 from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
-from .settings.proof_groups import Proofs
+from .settings.proof_groups import ClientCertificates, Proofs
 from .settings.settings import Settings
 from .values.errors import (
     ConfigurationError,
@@ -29,6 +29,7 @@ from .values.tokens import AccessToken, Grant, Tokens
 
 __all__ = [
     "AccessToken",
+    "ClientCertificates",
     "ConfigurationError",
     "ConnectionCut",
     "Cookies",

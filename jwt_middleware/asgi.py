@@ -17,7 +17,7 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
 from .values.flows import arun
 from .values.requests import Reply, Request, Response
-from .values.tokens import AccessToken, Forward, Hidden
+from .values.tokens import AccessToken, Forward, ForwardLogin, Hidden
 
 if TYPE_CHECKING:
     from .core.known_tokens import Entry
@@ -150,6 +150,8 @@ class JWTMiddleware:
         request = _ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
+            if isinstance(step, ForwardLogin):
+                scope["jwt_middleware.proof"] = step.proved
             return step
         self.runtime.tell(step.events)
         if not request.is_body_asked_for:
@@ -346,6 +348,12 @@ class _ASGIRequest(Request):
         self.is_body_asked_for = False
         self._receive = receive
         self._scope = scope
+
+    def connection(self) -> tuple[str, str | None]:
+        client = self._scope.get("client")
+        tls = (self._scope.get("extensions") or {}).get("tls") or {}
+        chain = tls.get("client_cert_chain") or ()  # the extension "tls" of ASGI
+        return client[0] if client else "", next(iter(chain), None)
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")

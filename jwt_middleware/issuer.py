@@ -16,7 +16,7 @@ from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
 from .values.requests import Headers
-from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
+from .values.tokens import Grant, Held, Hidden, ProvedKey, Tokens, add_cookies
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.
@@ -62,6 +62,7 @@ class Issuer:
         idle_limit: float | None = None,
         absolute_limit: float | None = None,
         session: bool = False,
+        proof: ProvedKey | None = None,
     ) -> Tokens:
         """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
 
@@ -80,6 +81,9 @@ class Issuer:
             idle_limit: seconds, in place of `Refresh.idle_limit`, within the same bounds.
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
+            proof: the key that the login's request has proved: `environ["jwt_middleware.proof"]` or
+                `scope["jwt_middleware.proof"]`, on a route with `own_origin`. The grant is bound to
+                it for ever: each refresh needs a proof by that key. None: it is bound to none.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and
@@ -102,6 +106,7 @@ class Issuer:
             idle_limit=idle_limit,
             absolute_limit=absolute_limit,
             session=session,
+            proof=proof,
         )
         return run(self._begin(self._issuing(), held, login))
 
@@ -118,6 +123,7 @@ class Issuer:
         idle_limit: float | None = None,
         absolute_limit: float | None = None,
         session: bool = False,
+        proof: ProvedKey | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
         held = _held(replaces)
@@ -132,6 +138,7 @@ class Issuer:
             idle_limit=idle_limit,
             absolute_limit=absolute_limit,
             session=session,
+            proof=proof,
         )
         return await self._arun(self._begin(self._aissuing(), held, login))
 

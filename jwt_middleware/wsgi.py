@@ -18,7 +18,7 @@ from .settings.settings import Settings
 from .values.errors import InvalidToken
 from .values.flows import run
 from .values.requests import Reply, Request, Response
-from .values.tokens import AccessToken, Forward, Hidden
+from .values.tokens import AccessToken, Forward, ForwardLogin, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -79,6 +79,8 @@ class JWTMiddleware:
                 )
                 return [response.body]
             step = answer
+            if isinstance(step, ForwardLogin):
+                environ["jwt_middleware.proof"] = step.proved
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
         environ[DOOR] = self, path
@@ -212,6 +214,10 @@ class _WSGIRequest(Request):
         self.is_websocket = False
         self.is_body_asked_for = False
         self._environ = environ
+
+    def connection(self) -> tuple[str, str | None]:
+        # Apache, Werkzeug and cheroot name it so. A client's field would begin with HTTP_.
+        return self._environ.get("REMOTE_ADDR") or "", self._environ.get("SSL_CLIENT_CERT") or None
 
     def header(self, name: str) -> str | None:
         key = name.upper().replace("-", "_")

@@ -52,7 +52,7 @@ from .demands import check_demands
 from .known_tokens import Cache, Entry, know_nothing, warm_path
 from .metadata import documents
 from .open_tokens import OpenTokens
-from .possession import Possession
+from .possession import possession_of
 from .trusted_issuers import Issuers, foreign_user
 
 OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
@@ -115,9 +115,7 @@ class Core:
         self.issuing = self._issuing_of(settings)
         self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
-        self._possession = (
-            Possession(settings, rules, self._ports, self._timed) if rules is not None else None
-        )
+        self._possession = possession_of(settings, rules, self._ports, self._timed)
         resource = settings.resource
         self._refusals = Refusals(
             realm=settings.realm,
@@ -198,15 +196,18 @@ class Core:
     def let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
-        if (
+        logs_in = (
             self._has_logins
             and (rule.public or rule.optional)
             and (rule.own_origin or self._routes.logs_in(request.method, request.path))
-        ):
+        )
+        if logs_in:
             check_own_origin(request, self._known_origins)
         if self._pages is not None and (rule.public or rule.optional):
             self._pages.check_login(request)
         if rule.public:
+            if logs_in and self._possession is not None:
+                return (yield from self._possession.of_login(request, self._timed.time()))
             return ANONYMOUS
         came = self._credentials(request)
         if came is None:
@@ -337,7 +338,7 @@ class Core:
                 error,
                 at_resource=at_resource,
                 scope=scope,
-                by_proof=self._possession is not None and attempts_proof(request),
+                by_proof=attempts_proof(request),
                 needs_proof=needs_proof,
             )
             if self._pages is not None and ours is None:

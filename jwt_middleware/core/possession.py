@@ -6,7 +6,11 @@ them: what is found here needs its proof, each time.
 
 from __future__ import annotations
 
+from hmac import compare_digest
+from typing import cast
+
 from ..grant.ports import Ports
+from ..request.client_certificate import CertificateReader
 from ..request.credentials import Credentials
 from ..settings.settings import Settings
 from ..token.proof import Proof, check_token
@@ -15,7 +19,7 @@ from ..values import reasons
 from ..values.errors import InvalidProof, InvalidToken
 from ..values.flows import Flow, ask
 from ..values.requests import Request
-from ..values.tokens import AccessToken
+from ..values.tokens import AccessToken, ForwardLogin, ProvedKey
 from .known_tokens import Cache, WarmPath, know_nothing, warm_path
 from .used_proofs import UsedProofs
 
@@ -23,9 +27,13 @@ from .used_proofs import UsedProofs
 class Possession:
     """What requests with bound tokens are checked for, at one service."""
 
-    def __init__(self, settings: Settings, rules: ProofRules, ports: Ports, timed: object) -> None:
+    def __init__(
+        self, settings: Settings, rules: ProofRules | None, ports: Ports, timed: object
+    ) -> None:
         group, cache = settings.proofs, settings.token_cache
-        self.rules = rules
+        by = settings.client_certificates
+        self._certificates = None if by is None else CertificateReader(by.header, by.proxies)
+        self._rules = rules
         self._ports = ports
         # Apart from the cache of the warm path, which looks at no proof.
         self.cache = Cache(cache.entries, hashed=cache.hashed) if cache.entries else None
@@ -44,31 +52,63 @@ class Possession:
         Whether the proof came before isn't known yet.
 
         Raises:
-            InvalidToken: a bound token came as a bearer token, or one that isn't bound with DPoP.
+            InvalidToken: a bound token came as a bearer token, or one that isn't bound with DPoP;
+                or the client hasn't shown the certificate.
             InvalidProof: the proof isn't good.
 
         """
-        bound = token.bound_key
+        certificate, bound = token.bound_certificate, token.bound_key
         # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token";
         # s7.1: the scheme DPoP is for bound tokens.
         if came.is_proved is (bound is None):
             raise InvalidToken(reasons.SENDER_CONSTRAINED if bound else reasons.NOT_BOUND)
+        if certificate is not None:
+            reader = cast("CertificateReader", self._certificates)
+            shown = reader.thumbprint(request)
+            # RFC 8705 s3: "MUST reject [...] with an HTTP 401 status code and the "invalid_token"
+            # error code".
+            if shown is None or not compare_digest(shown, certificate):
+                raise InvalidToken(reasons.CERTIFICATE)
         if bound is None:
             return None
-        proof = self.rules.check(request.header("dpop"), request.method, request.path, now)
+        rules = cast("ProofRules", self._rules)
+        proof = rules.check(request.header("dpop"), request.method, request.path, now)
         check_token(proof, came.text, bound)
-        self.rules.reader.keep(proof)
+        rules.reader.keep(proof)
         return proof
+
+    def of_login(self, request: Request, now: float) -> Flow[ForwardLogin]:
+        """Let in a request to a route that logs in, with the key that it proves, if it does.
+
+        Raises:
+            InvalidProof: a proof came, and isn't good.
+
+        """
+        text = request.header("dpop")
+        if text is None or self._rules is None:
+            return ForwardLogin(None)
+        proof = self._rules.check(text, request.method, request.path, now)
+        yield from self.use(proof, now)
+        return ForwardLogin(ProvedKey(proof.thumbprint))
 
     def use(self, proof: Proof, now: float) -> Flow[None]:
         """Record that a proof is used, after all other checks. Raises InvalidProof: it was before.
 
         RFC 9449 s11.1: so that a request that fails for another reason doesn't use it up.
         """
-        key, until = proof.replay_key, self.rules.until(proof, now)
+        key, until = proof.replay_key, cast("ProofRules", self._rules).until(proof, now)
         if self._used is not None:
             is_first = self._used.admit(key, until)
         else:
             is_first = yield from ask(self._ports.store.admit, key, until)
         if not is_first:
             raise InvalidProof(reasons.PROOF_REPLAYED)
+
+
+def possession_of(
+    settings: Settings, rules: ProofRules | None, ports: Ports, timed: object
+) -> Possession | None:
+    """Return what checks bound tokens; None: there are none that are good here."""
+    if rules is None and settings.client_certificates is None:
+        return None
+    return Possession(settings, rules, ports, timed)

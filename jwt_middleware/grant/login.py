@@ -16,7 +16,7 @@ from ..token.scopes import is_scope
 from ..values.errors import ConfigurationError, Unavailable
 from ..values.events import Event, Issued
 from ..values.flows import Flow, ask
-from ..values.tokens import Grant, Held, Hidden, Tokens
+from ..values.tokens import Grant, Held, Hidden, ProvedKey, Tokens
 from .issuing import Issuing
 
 # How often a login removes some hundred rows that are over: so seldom that most logins don't wait
@@ -47,6 +47,7 @@ class Login:
     idle_limit: float | None
     absolute_limit: float | None
     session: bool
+    proof: ProvedKey | None
 
 
 class Begun(NamedTuple):
@@ -74,7 +75,7 @@ def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> 
         Unavailable: the store, a hook or the signer doesn't answer.
 
     """
-    grant = _grant_of(issuing.group, login, now)
+    grant = _grant_of(issuing, login, now)
     yield from issuing.renew_keys(now)
     signing = issuing.signing()
     fresh = grant
@@ -99,7 +100,8 @@ def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> 
     return Begun(tokens, ids + over, (*events, issued))
 
 
-def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
+def _grant_of(issuing: Issuing, login: Login, now: float) -> Grant:
+    group = issuing.group
     subject = _checked_subject(login.subject)
     if type(login.session) is not bool:
         raise ValueError("session: must be True or False")
@@ -109,7 +111,7 @@ def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
         client_id=_checked_client(login.client_id or group.client_id, subject),
         scope=_checked_scope(login.scope),
         claims=access.own_claims(login.claims or {}),
-        bound_key=None,
+        bound_key=_checked_key(issuing, login.proof),
         generation=1,
         parent=None,
         rotated_at=now,
@@ -181,6 +183,19 @@ def _checked_label(label: Any) -> str | None:
             f"label[:{MOST_LABEL}]"
         )
     return label or None
+
+
+def _checked_key(issuing: Issuing, proof: Any) -> str | None:
+    if proof is None:
+        return None
+    if not isinstance(proof, ProvedKey):
+        raise ValueError(
+            "proof: must be what the middleware has proved of a request to a route with "
+            'own_origin=True: scope["jwt_middleware.proof"] or environ["jwt_middleware.proof"]'
+        )
+    if issuing.proofs is None:
+        raise ValueError("proof: Settings.proofs is None, so that no refresh could prove the key")
+    return proof.thumbprint
 
 
 def _checked_limits(group: Refresh, idle: Any, absolute: Any) -> float:

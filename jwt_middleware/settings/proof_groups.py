@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from ..jose.algorithms import ALGORITHMS as KNOWN
 from ..jose.jwk import Key
+from ..request.client_certificate import UNIX
 from ..token import proof
 from ..token.nonces import Nonces
 from ..token.proof_rules import NONCE_EVERY, NONCE_LIFETIME, ProofRules
@@ -16,8 +18,8 @@ from ..token.refresh import from_text
 from ..token.target_uri import root_of
 from ..values.arrays import Several
 from ..values.errors import ConfigurationError
-from . import field_checks
-from .checking import Fault, check_fields, choice, each, in_turn, seconds, setting
+from . import field_checks, header_names
+from .checking import Fault, check_fields, choice, each, in_turn, optional, seconds, setting
 
 _algorithms = in_turn(
     each(
@@ -75,6 +77,49 @@ class Proofs:
 
     def __post_init__(self) -> None:
         check_fields(self, "proofs.")
+
+
+def _is_no_network(value: Any) -> bool:
+    if not isinstance(value, str):
+        return True
+    try:
+        return value != UNIX and ip_network(value) is None
+    except ValueError:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClientCertificates:
+    """Tokens may be bound to the certificate that a client shows in TLS (RFC 8705 s3).
+
+    Args:
+        header: the field in which a proxy that ends TLS hands the certificate on, as RFC 9440 says:
+            "Client-Cert". The proxy must remove what a client sends under that name. "": the server
+            ends TLS itself, and hands the certificate on (ASGI's extension "tls", WSGI's
+            SSL_CLIENT_CERT).
+        proxies: the networks whose peers may send `header`, as in "10.0.0.0/8"; "unix" for a socket
+            in the file system. The field of any other peer is ignored.
+
+    Raises:
+        ConfigurationError: names the field, what is wrong, and the way out.
+
+    """
+
+    header: str = setting("", optional(header_names.credentials_header, ""))
+    proxies: Several[str] = setting(
+        (),
+        each(Fault(_is_no_network, "{value!r} is no network", '("10.0.0.0/8",), or ("unix",)')),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "client_certificates.")
+        if bool(self.header) is not bool(self.proxies):
+            raise ConfigurationError(
+                "client_certificates.proxies",
+                "and header go together: a field counts only from the proxies that may send it",
+                'header="Client-Cert", proxies=("10.0.0.0/8",); or neither, where the server ends '
+                "TLS",
+            )
 
 
 def proof_rules(
@@ -143,7 +188,9 @@ def check_proofs(settings: Any) -> None:
 
 def confirmations(settings: Any) -> frozenset[str]:
     """Return the members of `cnf` (RFC 7800 s3) that requests are checked for."""
-    return frozenset(("jkt",)) if settings.proofs is not None else frozenset()
+    by_proof = () if settings.proofs is None else ("jkt",)
+    by_certificate = () if settings.client_certificates is None else ("x5t#S256",)
+    return frozenset((*by_proof, *by_certificate))
 
 
 def needs_proof(settings: Any) -> bool:

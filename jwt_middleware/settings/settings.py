@@ -22,7 +22,7 @@ from .checking import check_fields, checked_by, each, is_a, optional, seconds, s
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
-from .proof_groups import Proofs, check_proofs
+from .proof_groups import ClientCertificates, Proofs, check_proofs
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -94,6 +94,8 @@ class Settings:
             in every challenge.
         proofs: tokens may be bound to a key of their client (DPoP, RFC 9449); None: bound tokens
             are refused.
+        client_certificates: tokens may be bound to the certificate of their client (RFC 8705);
+            None: such tokens are refused.
         routes: the rules for paths. A path without a rule needs a valid token.
         login_url: the path of the login page, for pages whose tokens are in cookies: a page load
             without a valid token goes there (303), with `next`, if the refresh cookie can't help.
@@ -144,6 +146,16 @@ class Settings:
     )
     proofs: Proofs | None = setting(
         None, optional(is_a(Proofs, "must be a Proofs group or None, not {}", "Proofs()"))
+    )
+    client_certificates: ClientCertificates | None = setting(
+        None,
+        optional(
+            is_a(
+                ClientCertificates,
+                "must be a ClientCertificates group or None, not {}",
+                "ClientCertificates()",
+            )
+        ),
     )
     routes: Several[Route] = setting((), field_checks.routes)
     login_url: str = setting("", field_checks.login_url)

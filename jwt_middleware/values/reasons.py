@@ -88,7 +88,9 @@ PROOF_TOKEN = Reason("proof_of_another_token")
 PROOF_OTHER_KEY = Reason("proof_by_another_key")
 PROOF_REPLAYED = Reason("proof_replayed")
 PROOF_NONCE = Reason("proof_nonce")  # none, or one that is too old
+PROOFS_OFF = Reason("proofs_off")  # the grant is bound, and Settings.proofs is None
 PROOFS_FULL = Reason("proofs_full")
+CERTIFICATE = Reason("client_certificate")  # none, or another than the token is bound to
 NOT_BOUND = Reason("token_not_bound")
 
 SCOPE = Reason("scope_insufficient")

@@ -113,6 +113,20 @@ class ThawsClaims(Broken):
         return Advanced(advanced, row)
 
 
+class MovesWhatIsBound(Broken):
+    """Whoever asks: before the rule has looked at the key."""
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        grant = self._grants.get(grant_id)
+        if grant is None or grant.bound_key is None:
+            return super().advance(grant_id, source, target, parent)
+        self._grants[grant_id] = replace(grant, bound_key=None)
+        advanced, row = super().advance(grant_id, source, target, parent)
+        row = replace(row or grant, bound_key=grant.bound_key)
+        self._grants[grant_id] = row
+        return Advanced(advanced, row)
+
+
 class ReadsThenWrites(Broken):
     """The lost update: between the look and the write another may come."""
 
@@ -552,6 +566,7 @@ class PagesWithGaps(Broken):
 
 FAULTS: dict[type[Broken], str] = {
     LosesRows: "add_keeps_every_field",
+    MovesWhatIsBound: "advance_of_a_bound_grant_does_nothing",
     KeepsTheCallersBeginning: "add_stamps_the_beginning",
     StampsWithItsClockAlone: "a_login_after_a_mass_end_lives",
     EndsOneForTheLimit: "add_ends_all_over_a_smaller_limit",
