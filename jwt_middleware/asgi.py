@@ -16,8 +16,9 @@ from .request.routes import below_root
 from .settings.settings import Settings
 from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
 from .values.flows import arun
+from .values.proved_key import ForwardLogin
 from .values.requests import Reply, Request, Response
-from .values.tokens import AccessToken, Forward, ForwardLogin, Hidden
+from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
     from .core.known_tokens import Entry
@@ -352,8 +353,7 @@ class _ASGIRequest(Request):
     def connection(self) -> tuple[str, str | None]:
         client = self._scope.get("client")
         tls = (self._scope.get("extensions") or {}).get("tls") or {}
-        chain = tls.get("client_cert_chain") or ()  # the extension "tls" of ASGI
-        return client[0] if client else "", next(iter(chain), None)
+        return client[0] if client else "", next(iter(tls.get("client_cert_chain") or ()), None)
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")

@@ -15,8 +15,9 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
+from .values.proved_key import ProvedKey
 from .values.requests import Headers
-from .values.tokens import Grant, Held, Hidden, ProvedKey, Tokens, add_cookies
+from .values.tokens import Grant, Held, Hidden, Tokens, add_cookies
 
 # The default of `revoke`. Not None: where a mistake makes the user's name None, nobody's grant must
 # end.

@@ -17,8 +17,9 @@ from .process.watched_body import Watch
 from .settings.settings import Settings
 from .values.errors import InvalidToken
 from .values.flows import run
+from .values.proved_key import ForwardLogin
 from .values.requests import Reply, Request, Response
-from .values.tokens import AccessToken, Forward, ForwardLogin, Hidden
+from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
     from contextvars import ContextVar

@@ -18,8 +18,8 @@ from ..request.cookies import check_own_origin, check_request_origin, check_send
 from ..request.credentials import Credentials, attempts_proof
 from ..request.documents import Document
 from ..request.navigation import Pages
-from ..request.origins import Origins, is_preflight
-from ..request.refusals import Refusals, told, with_one_vary
+from ..request.origins import is_preflight
+from ..request.refusals import told, with_one_vary
 from ..request.routes import RouteRule, Routes
 from ..settings.proof_groups import needs_proof as all_need_proof
 from ..settings.proof_groups import proof_rules
@@ -47,6 +47,7 @@ from ..values.tokens import (
     Held,
     Hidden,
 )
+from .answering import origins_of, refusals_of
 from .credential_readers import cookie_reader, header_reader
 from .demands import check_demands
 from .known_tokens import Cache, Entry, know_nothing, warm_path
@@ -95,12 +96,7 @@ class Core:
         self.jars = cookies.jars(settings.issuer) if cookies is not None else None
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
-        self._origins = Origins(
-            settings.origins,
-            credentials=cookies is not None,
-            header=header,
-            proofs=settings.proofs is not None,
-        )
+        self._origins = origins_of(settings)
         forms = cookies is not None and cookies.forms
         check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
         own_keys = self._issuers.own.keys
@@ -116,13 +112,7 @@ class Core:
         self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
         self._possession = possession_of(settings, rules, self._ports, self._timed)
-        resource = settings.resource
-        self._refusals = Refusals(
-            realm=settings.realm,
-            metadata_url=resource.metadata_url if resource is not None else "",
-            problem_details=settings.problem_details,
-            proofs_by=rules.algorithms if rules is not None else "",
-        )
+        self._refusals = refusals_of(settings, rules)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)

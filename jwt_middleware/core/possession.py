@@ -18,8 +18,9 @@ from ..token.proof_rules import ProofRules
 from ..values import reasons
 from ..values.errors import InvalidProof, InvalidToken
 from ..values.flows import Flow, ask
+from ..values.proved_key import ForwardLogin, ProvedKey
 from ..values.requests import Request
-from ..values.tokens import AccessToken, ForwardLogin, ProvedKey
+from ..values.tokens import AccessToken
 from .known_tokens import Cache, WarmPath, know_nothing, warm_path
 from .used_proofs import UsedProofs
 

@@ -6,19 +6,23 @@ processes as he likes, and a refresh token that was copied without the key buys 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from ..token.refresh import RefreshToken
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidProof, Unavailable
 from ..values.events import KeyMismatch
+from ..values.requests import Request
 from .issuing import Issuing
 
-if TYPE_CHECKING:
-    from .refresh import Asked
 
-
-def check_key(issuing: Issuing, token: RefreshToken, changed: bool | None, asked: Asked) -> str:
+def check_key(
+    issuing: Issuing,
+    token: RefreshToken,
+    request: Request | None,
+    changed: bool | None,
+    now: float,
+) -> str:
     """Return the thumbprint of the key that a bound refresh token needs, and that was proved.
 
     Nothing is asked of the store: a proof is good for some minutes, and only for whoever has the
@@ -30,7 +34,7 @@ def check_key(issuing: Issuing, token: RefreshToken, changed: bool | None, asked
         Unavailable: this service takes no proofs.
 
     """
-    rules, request = issuing.proofs, asked.request
+    rules = issuing.proofs
     if rules is None:
         # Not the client's fault, which would throw its tokens away at `invalid_grant`.
         raise Unavailable(reasons.PROOFS_OFF, "proofs").of(token.grant_id)
@@ -38,7 +42,7 @@ def check_key(issuing: Issuing, token: RefreshToken, changed: bool | None, asked
     if text is None or request is None:
         _refuse(token, changed)
     try:
-        proof = rules.check(text, request.method, request.path, asked.now)
+        proof = rules.check(text, request.method, request.path, now)
     except InvalidProof as error:
         error.status = 400  # RFC 9449 s5: as RFC 6749 s5.2 says for a token endpoint
         raise error.of(token.grant_id) from None

@@ -16,7 +16,8 @@ from ..token.scopes import is_scope
 from ..values.errors import ConfigurationError, Unavailable
 from ..values.events import Event, Issued
 from ..values.flows import Flow, ask
-from ..values.tokens import Grant, Held, Hidden, ProvedKey, Tokens
+from ..values.proved_key import ProvedKey
+from ..values.tokens import Grant, Held, Hidden, Tokens
 from .issuing import Issuing
 
 # How often a login removes some hundred rows that are over: so seldom that most logins don't wait

@@ -78,7 +78,9 @@ def exchange(
     signing = issuing.signing()
     agent = signing.refresh.agent(asked.user_agent)
     changed = _is_another_agent(signing.refresh, token, agent, asked.user_agent)
-    key = check_key(issuing, token, changed, asked) if token.bound_key is not None else None
+    key = None
+    if token.bound_key is not None:
+        key = check_key(issuing, token, asked.request, changed, asked.now)
     row, outcome, lost = yield from _advance(issuing, token, changed, key, asked.now)
     event: Refreshed | Restored
     if outcome is Outcome.RESTORED:

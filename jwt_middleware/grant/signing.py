@@ -133,7 +133,7 @@ class Signing:
         members: dict[str, Any] = {
             "access_token": made.access_token,
             # RFC 9449 s5: what the client must send it with.
-            "token_type": "DPoP" if self._binds and grant.is_bound else "Bearer",
+            "token_type": "DPoP" if self._binds and grant.bound_key is not None else "Bearer",
             "expires_in": max(int(made.expires_at - now), 0),
             "refresh_token": refresh_token,
             "refresh_token_expires_in": unused,

@@ -64,7 +64,7 @@ class Proofs:
     """
 
     urls: Several[str] = setting((), each(field_checks.root_url))
-    algorithms: Several[str] = setting(proof.ALGORITHMS, _algorithms)
+    algorithms: Several[str] = setting(proof.PROVED_BY, _algorithms)
     access: bool = setting(False, field_checks.true_or_false)
     required: bool = setting(False, field_checks.true_or_false)
     nonces: bool = setting(True, field_checks.true_or_false)

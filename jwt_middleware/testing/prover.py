@@ -9,7 +9,7 @@ from typing import Any
 from ..jose import jwk
 from ..jose.jwk import Key
 from ..settings.settings import wall_clock
-from ..token.proof import PROOF_TYPE, token_hash
+from ..token.proof import DPOP_TYPE, token_hash
 from .mint import json_octets, present, seal
 
 
@@ -72,7 +72,7 @@ class Prover:
             claims: the same for the claims.
 
         """
-        made = {"typ": PROOF_TYPE, "alg": self.key.algorithm.name, "jwk": self.jwk}
+        made = {"typ": DPOP_TYPE, "alg": self.key.algorithm.name, "jwk": self.jwk}
         said: dict[str, Any] = {
             "jti": urandom(16).hex(),
             "htm": method,

@@ -57,7 +57,7 @@ def payload(
     # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it. After a refresh it is
     # the store's time, whose clock may be ahead of this machine's.
     auth_time = min(round(grant.created_at), issued_at)
-    bound = {"cnf": {"jkt": grant.bound_key}} if binds and grant.is_bound else {}
+    bound = {"cnf": {"jkt": grant.bound_key}} if binds and grant.bound_key is not None else {}
     others = to_json({"auth_time": auth_time, **bound, **grant.claims})[1:]
     return (
         f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'

@@ -16,7 +16,7 @@ from ..jose.strict_json import b64url_decode, b64url_encode
 _TAG = 16  # octets of the HMAC: nobody guesses 128 bits within the life of a nonce
 _TIME = 5  # octets of seconds since 1970-01-01 UTC
 _LENGTH = 28  # characters of base64url
-_LABEL = b"DPoP nonce 1\0"  # the secret makes other HMACs, too, and none of a text like this
+_PREFIX = b"DPoP nonce 1\0"  # the secret makes other HMACs, too, and none of a text like this
 
 
 class Nonces:
@@ -44,7 +44,7 @@ class Nonces:
         begun, key, made = int(now - now % self._every), self._secrets()[0], self._made
         if made[0] != begun or made[1] is not key:
             octets = begun.to_bytes(_TIME, "big")
-            tag = key.sign(_LABEL + octets)[:_TAG]
+            tag = key.sign(_PREFIX + octets)[:_TAG]
             made = self._made = begun, key, b64url_encode(octets + tag).decode()
         return made[2]
 
@@ -59,7 +59,7 @@ class Nonces:
         begun, tag = octets[:_TIME], octets[_TIME:]
         if not self._is_young(int.from_bytes(begun, "big"), now):
             return False
-        return any(compare_digest(tag, one.sign(_LABEL + begun)[:_TAG]) for one in self._secrets())
+        return any(compare_digest(tag, one.sign(_PREFIX + begun)[:_TAG]) for one in self._secrets())
 
     def _is_young(self, begun: int, now: float) -> bool:
         # One from ahead is of a process whose clock runs ahead, or of before ours was set back.

@@ -28,15 +28,15 @@ from ..values.tokens import FrozenDict
 from .claims import time_of
 from .target_uri import Target, is_at
 
-PROOF_TYPE = "dpop+jwt"
+DPOP_TYPE = "dpop+jwt"
 MAX_PROOF = 4096  # octets: that of an RSA key of 4096 bits has 1,900
 MAX_JTI = 256  # characters; RFC 9449 s11.1: "large jti values" fill a memory of what came
 MAX_NONCE = 256  # characters
-MAX_RSA_BITS = 4096  # the key is the sender's, and each check of a larger one takes longer
-MAX_HEADERS = 1024  # of proofs that were good, each with its key, about 3 KB
+MAX_HOLDER_BITS = 4096  # the key is the sender's, and each check of a larger one takes longer
+MOST_HOLDERS = 1024  # of proofs that were good, each with its key, about 3 KB
 
 # Without RSA: a check costs a stranger nothing and us as much as his key is large.
-ALGORITHMS = ("ES256", "ES384", "ES512", "Ed25519", "EdDSA")
+PROVED_BY = ("ES256", "ES384", "ES512", "Ed25519", "EdDSA")
 
 
 class _Holder(NamedTuple):
@@ -82,7 +82,7 @@ class ProofReader:
 
     """
 
-    def __init__(self, algorithms: Sequence[str] = ALGORITHMS) -> None:
+    def __init__(self, algorithms: Sequence[str] = PROVED_BY) -> None:
         self.algorithms = tuple(algorithms)
         self._holders: OrderedDict[bytes, _Holder] = OrderedDict()
         self._headers: dict[bytes, Header] = {}
@@ -99,7 +99,7 @@ class ProofReader:
             holder = self._holders.get(parsed.header_segment) or self._holder(parsed.header)
             jws.check_signature(parsed, holder.key)
         except InvalidToken as error:
-            raise InvalidProof(_REASONS.get(error.reason, reasons.PROOF_MALFORMED)) from None
+            raise InvalidProof(_AS_OF_PROOFS.get(error.reason, reasons.PROOF_MALFORMED)) from None
         return _said(parsed, holder)
 
     def keep(self, proof: Proof) -> None:
@@ -108,7 +108,7 @@ class ProofReader:
         holders, segment = self._holders, proof.header_segment
         if segment in holders:
             return
-        while len(holders) >= MAX_HEADERS:
+        while len(holders) >= MOST_HOLDERS:
             try:
                 gone, _ = holders.popitem(last=False)
             except KeyError:  # another thread was faster
@@ -122,7 +122,7 @@ class ProofReader:
         typ, jwk = header.members.get("typ"), header.members.get("jwk")
         # RFC 9449 s4.3: "The typ JOSE Header Parameter has the value dpop+jwt"; RFC 7515 s4.1.9
         # says how it is compared.
-        if type(typ) is not str or typ.lower().removeprefix("application/") != PROOF_TYPE:
+        if type(typ) is not str or typ.lower().removeprefix("application/") != DPOP_TYPE:
             raise InvalidProof(reasons.PROOF_TYPE)
         # s4.2: "MUST NOT be none or an identifier for a symmetric algorithm".
         if header.algorithm not in self.algorithms:
@@ -134,12 +134,12 @@ class ProofReader:
             key = from_jwk(jwk, algorithm=header.algorithm)
         except UnusableKey as error:
             raise InvalidProof(reasons.PROOF_KEY, str(error)) from None
-        if isinstance(key.public, rsa.RSAPublicKey) and key.public.key_size > MAX_RSA_BITS:
-            raise InvalidProof(reasons.PROOF_KEY, f"more than {MAX_RSA_BITS} bits")
+        if isinstance(key.public, rsa.RSAPublicKey) and key.public.key_size > MAX_HOLDER_BITS:
+            raise InvalidProof(reasons.PROOF_KEY, f"more than {MAX_HOLDER_BITS} bits")
         return _Holder(header, key, thumbprint(jwk))
 
 
-_REASONS: Mapping[Reason, Reason] = {
+_AS_OF_PROOFS: Mapping[Reason, Reason] = {
     reasons.SIGNATURE: reasons.PROOF_SIGNATURE,
     reasons.ALGORITHM: reasons.PROOF_ALGORITHM,
     reasons.KEY_USE: reasons.PROOF_KEY,

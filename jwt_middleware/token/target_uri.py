@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
-MAX_URL = 2048  # characters
+MAX_TARGET = 2048  # characters
 # RFC 6455 s3: a websocket's handshake is an HTTP request to the same place.
-_SCHEMES = {"https": "https", "http": "http", "wss": "https", "ws": "http"}
+_AS_HTTP = {"https": "https", "http": "http", "wss": "https", "ws": "http"}
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -30,7 +30,7 @@ def target_of(url: str) -> Target | None:
     and host, the scheme's own port, an empty path, dot segments and percent-encoding don't count.
     Nor do query and fragment: RFC 9449 s4.3 compares "ignoring any query and fragment parts".
     """
-    if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url:
+    if len(url) > MAX_TARGET or not url.isascii() or not url.isprintable() or " " in url:
         return None
     try:
         parts = urlsplit(url)
@@ -39,7 +39,7 @@ def target_of(url: str) -> Target | None:
         path = unquote(path, errors="strict") or "/"
     except ValueError:
         return None
-    scheme = _SCHEMES.get(parts.scheme)
+    scheme = _AS_HTTP.get(parts.scheme)
     if scheme is None or not host or "@" in parts.netloc:
         return None
     return Target(scheme, host, _PORTS[scheme] if port is None else port, path)

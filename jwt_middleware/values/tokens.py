@@ -188,11 +188,6 @@ class Grant:
         """
         return max(self.rotated_at, self.last_used_at or 0.0)
 
-    @property
-    def is_bound(self) -> bool:
-        """Say whether each of its refreshes needs a proof by one key (RFC 9449 s5)."""
-        return self.bound_key is not None
-
     def rotated(self, generation: int, parent: str | None, now: float) -> Grant:
         """Return the grant as it is after a rotation."""
         # By hand: `dataclasses.replace` costs as much as the rest of a rotation in memory.
@@ -306,26 +301,6 @@ class Forward:
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
         self.scopes = NO_SCOPES if token is None else token.scopes
         self.auth = Auth(()) if token is None else _auth_of(token.scopes)
-
-
-@dataclass(frozen=True, slots=True)
-class ProvedKey:
-    """The key that a request has proved to hold: for `Issuer.issue(proof=...)`, which binds to it.
-
-    `thumbprint` is that of RFC 7638; it is no secret.
-    """
-
-    thumbprint: str
-
-
-class ForwardLogin(Forward):
-    """The decision to let in a request to a route that logs in, with the key that it proved."""
-
-    __slots__ = ("proved",)
-
-    def __init__(self, proved: ProvedKey | None) -> None:
-        super().__init__(None, NOBODY)
-        self.proved = proved
 
 
 NOBODY = User(is_authenticated=False, display_name="")

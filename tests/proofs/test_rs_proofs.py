@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from itertools import repeat
+from secrets import randbits
 from typing import Any
 
 import pytest
 
 from jwt_middleware import Proofs, Refresh, Resource, Route, TrustedIssuer
+from jwt_middleware.jose.jwk import from_jwk
 from jwt_middleware.testing import ABSENT, Prover, TokenFactory
 from jwt_middleware.token.proof import token_hash
 from tests.proofs.shown import Fields, Shown
@@ -143,14 +146,32 @@ def test_no_proof_two_proofs_and_none_that_is_one(shown: Shown) -> None:
 
 
 @refuses("RS-50")
-def test_a_key_of_8192_bits_is_nobodys_to_choose() -> None:
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_an_algorithm_that_isnt_allowed(algorithm: str) -> None:
+    answer = Shown(algorithm=algorithm).ask()
+    assert (answer.status, answer.reason) == (401, "proof_algorithm")
+
+
+@refuses("RS-50")
+@pytest.mark.parametrize(("bits", "reason"), [(4096, "proof_signature"), (4104, "proof_key")])
+def test_a_key_of_more_than_4096_bits_is_nobodys_to_choose(bits: int, reason: str) -> None:
     proofs = Proofs(urls=("https://api.example",), nonces=False, algorithms=("RS256",))
     shown = Shown(proofs=proofs)
-    # Any modulus will do: the signature isn't looked at.
-    modulus = urlsafe_b64encode(b"\xff" * 1024).rstrip(b"=").decode()
-    header = {"alg": "RS256", "jwk": {"kty": "RSA", "e": "AQAB", "n": modulus}}
+    # Any number without small factors will do for a modulus.
+    header = {"alg": "RS256", "jwk": next(filter(None, map(some_key, repeat(bits))))}
     answer = shown.ask(header=header)
-    assert (answer.status, answer.reason) == (401, "proof_key")
+    assert (answer.status, answer.reason) == (401, reason)
+
+
+def some_key(bits: int) -> dict[str, str] | None:
+    number = randbits(bits) | 1 << (bits - 1) | 1
+    modulus = urlsafe_b64encode(number.to_bytes(bits // 8)).rstrip(b"=").decode()
+    jwk = {"kty": "RSA", "e": "AQAB", "n": modulus}
+    try:
+        from_jwk(jwk, algorithm="RS256")
+    except ValueError:
+        return None
+    return jwk
 
 
 # --- RS-51: of this request

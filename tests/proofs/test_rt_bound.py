@@ -13,7 +13,7 @@ from jwt_middleware import Issuer, Proofs, Refresh, Route, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.testing import Prover, TokenFactory
 from jwt_middleware.values.events import Event, KeyMismatch, Refused, Reused
-from jwt_middleware.values.tokens import ProvedKey
+from jwt_middleware.values.proved_key import ProvedKey
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.rules import accepts, refuses
 from tests.world import NOW, Sent, by_asgi, by_wsgi
@@ -116,7 +116,7 @@ def test_a_bound_grant_is_refreshed_by_its_key_as_often_as_it_comes(
     status, _, tokens = service.login(prover)
     assert (status, tokens["token_type"]) == (200, "Bearer")
     (grant,) = service.issuer.grants("alice")
-    assert (grant.bound_key, grant.is_bound) == (prover.thumbprint, True)
+    assert grant.bound_key == prover.thumbprint
     found = tokens
     for _ in range(5):
         service.now += 3600
@@ -156,6 +156,21 @@ def test_a_copied_token_buys_nothing_and_changes_nothing(
     if how != "a proof of the login":
         assert [one.grant_id for one in service.said(KeyMismatch)] == [before.id] * 3
     assert service.refresh(tokens["refresh_token"], prover)[0] == 200
+
+
+@refuses("RT-22")
+def test_a_copied_token_is_refused_before_the_store_is_asked(
+    service: Service, prover: Prover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = service.login(prover)[2]
+
+    def broken(*_: object) -> None:
+        raise OSError("the store is away")
+
+    monkeypatch.setattr("jwt_middleware.stores.memory.MemoryStore.advance", broken)
+    assert service.refresh(tokens["refresh_token"])[0] == 400
+    assert service.refresh(tokens["refresh_token"], Prover(ROOT, clock=lambda: NOW))[0] == 400
+    assert service.refresh(tokens["refresh_token"], prover)[0] == 503
 
 
 @refuses("RT-22")
