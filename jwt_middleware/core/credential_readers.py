@@ -14,11 +14,16 @@ from ..request.subprotocol import in_subprotocol
 from ..settings.settings import Settings
 from ..values.requests import Request
 from .known_tokens import Cache
+from .possession import Possession
 
 
-def header_reader(settings: Settings) -> Callable[[Request], Credentials | None]:
+def header_reader(
+    settings: Settings, possession: Possession | None
+) -> Callable[[Request], Credentials | None]:
     """Return the function that takes the token out of the header fields of a request."""
-    reader = in_header if settings.proofs is None else in_either_scheme
+    reader: Callable[[Request], Credentials | None] = in_header
+    if possession is not None and settings.proofs is not None:
+        reader = partial(in_either_scheme, is_known=possession.is_known)
     named = settings.credentials_header.lower()
     if named:
         reader = partial(in_named_header, name=named, otherwise=reader)

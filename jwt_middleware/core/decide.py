@@ -105,13 +105,13 @@ class Core:
         self._has_pages = forms or self._pages is not None
         named = settings.credentials_header.lower()
         self._websockets = settings.websockets
-        self._came = header_reader(settings)
         # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document] = documents(settings)
         self.issuing = self._issuing_of(settings)
         self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
         self._possession = possession_of(settings, rules, self._ports, self._timed)
+        self._came = header_reader(settings, self._possession)
         self._refusals = refusals_of(settings, rules)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
@@ -231,7 +231,7 @@ class Core:
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
         if possession is not None:
-            proof = possession.check(request, came, entry.verified, now)
+            proof = possession.check(request, came, entry, now)
         if rule is not None and (rule.scopes or rule.is_special):
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
@@ -256,7 +256,7 @@ class Core:
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
         entry = Entry(token, None if trust.policy.own else foreign_user(token, trust))
-        entry.keys, entry.generation, entry.seen = fresh, generation, False
+        entry.keys, entry.generation, entry.seen, entry.hashed = fresh, generation, False, ""
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
         if entry.grant_id is not None:

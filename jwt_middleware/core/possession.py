@@ -13,15 +13,14 @@ from ..grant.ports import Ports
 from ..request.client_certificate import CertificateReader
 from ..request.credentials import Credentials
 from ..settings.settings import Settings
-from ..token.proof import Proof, check_token
+from ..token.proof import Proof, check_token, token_hash
 from ..token.proof_rules import ProofRules
 from ..values import reasons
 from ..values.errors import InvalidProof, InvalidToken
 from ..values.flows import Flow, ask
 from ..values.proved_key import ForwardLogin, ProvedKey
 from ..values.requests import Request
-from ..values.tokens import AccessToken
-from .known_tokens import Cache, WarmPath, know_nothing, warm_path
+from .known_tokens import Cache, Entry, WarmPath, know_nothing, warm_path
 from .used_proofs import UsedProofs
 
 
@@ -38,16 +37,15 @@ class Possession:
         self._ports = ports
         # Apart from the cache of the warm path, which looks at no proof.
         self.cache = Cache(cache.entries, hashed=cache.hashed) if cache.entries else None
-        self.recall: WarmPath = warm_path(self.cache.get if self.cache else know_nothing, timed)
+        get = know_nothing if self.cache is None else self.cache.get
+        self.recall: WarmPath = warm_path(get, timed)
         replay = group.replay if group is not None else ""
         # A service that only reads the store has no right to write in it, unless it is asked for.
         issuing = settings.refresh
         in_store = replay == "store" or (not replay and issuing is not None and issuing.serve)
         self._used = None if in_store else UsedProofs(settings.clock)
 
-    def check(
-        self, request: Request, came: Credentials, token: AccessToken, now: float
-    ) -> Proof | None:
+    def check(self, request: Request, came: Credentials, entry: Entry, now: float) -> Proof | None:
         """Return the good proof of a request, or None: its token isn't bound to a key.
 
         Whether the proof came before isn't known yet.
@@ -58,6 +56,7 @@ class Possession:
             InvalidProof: the proof isn't good.
 
         """
+        token = entry.verified
         certificate, bound = token.bound_certificate, token.bound_key
         # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token";
         # s7.1: the scheme DPoP is for bound tokens.
@@ -74,9 +73,15 @@ class Possession:
             return None
         rules = cast("ProofRules", self._rules)
         proof = rules.check(request.header("dpop"), request.method, request.path, now)
-        check_token(proof, came.text, bound)
+        if not entry.hashed:
+            entry.hashed = token_hash(came.text)
+        check_token(proof, entry.hashed, bound)
         rules.reader.keep(proof)
         return proof
+
+    def is_known(self, name: str) -> bool:
+        """Say whether a token is kept under this name, which has the scheme DPoP in front of it."""
+        return self.cache is not None and name[:5] == "DPoP " and self.cache.get(name) is not None
 
     def of_login(self, request: Request, now: float) -> Flow[ForwardLogin]:
         """Let in a request to a route that logs in, with the key that it proves, if it does.

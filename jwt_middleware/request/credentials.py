@@ -58,12 +58,22 @@ def in_header(request: Request) -> Credentials | None:
     return Credentials(text, given if given == name else name)
 
 
-def in_either_scheme(request: Request) -> Credentials | None:
+def in_either_scheme(
+    request: Request, *, is_known: Callable[[str], bool] = lambda name: False
+) -> Credentials | None:
     """Return the token of an Authorization field with the scheme Bearer or DPoP (RFC 9449 s7.1).
 
-    Raises as `bearer` does.
+    `is_known` says whether a whole field is one that was good: then it isn't parsed again. Raises
+    as `bearer` does.
     """
-    text = of_scheme(_DPOP_SCHEME, request.header("authorization"))
+    given = request.credentials
+    if given is None:  # no such field, or more than one
+        given = request.header("authorization")
+    elif isinstance(given, bytes):
+        given = given.decode("latin-1")
+    if given is not None and is_known(given):
+        return Credentials(given[len("DPoP ") :], given, is_proved=True)
+    text = of_scheme(_DPOP_SCHEME, given)
     if text is None:
         return in_header(request)
     return Credentials(text, f"DPoP {text}", is_proved=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -47,23 +46,25 @@ class _Holder(NamedTuple):
     thumbprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """What an authentic proof says. Whether it is of this request isn't known yet.
 
-    `thumbprint` is that of the key that has signed it (RFC 7638), `issued_at` is in seconds since
-    1970-01-01 UTC.
+    `issued_at` is in seconds since 1970-01-01 UTC.
     """
 
-    thumbprint: str
     jti: str
     method: str
     url: str
     issued_at: float
     token_hash: str | None
     nonce: str | None
-    header_segment: bytes = field(repr=False)
-    holder: _Holder = field(repr=False, compare=False)
+    header_segment: bytes
+    holder: _Holder
+
+    @property
+    def thumbprint(self) -> str:
+        """Return the thumbprint of the key that has signed it (RFC 7638)."""
+        return self.holder.thumbprint
 
     @property
     def replay_key(self) -> str:
@@ -71,7 +72,7 @@ class Proof:
 
         Another spelling of the method or of the URL makes no other proof of it.
         """
-        return sha256(f"{self.thumbprint}\0{self.jti}".encode()).hexdigest()
+        return sha256(f"{self.holder.thumbprint}\0{self.jti}".encode()).hexdigest()
 
 
 class ProofReader:
@@ -148,32 +149,33 @@ _AS_OF_PROOFS: Mapping[Reason, Reason] = {
 
 def _said(parsed: Parsed, holder: _Holder) -> Proof:
     claims = parsed.claims
-    try:
-        issued_at = time_of(claims, "iat")
-    except InvalidToken:
-        issued_at = None
-    jti, nonce = claims.get("jti"), claims.get("nonce")
-    texts: list[Any] = [claims.get("htm"), claims.get("htu"), jti]
-    texts += [claims[name] for name in ("ath", "nonce") if name in claims]
+    get = claims.get
+    jti, method, url, issued_at = get("jti"), get("htm"), get("htu"), get("iat")
+    hashed, nonce = get("ath"), get("nonce")
     # RFC 9449 s4.3: "all required claims per Section 4.2 are contained in the JWT".
-    if issued_at is None or not all(type(one) is str and one for one in texts):
+    if not (type(jti) is str and type(method) is str and type(url) is str):
         raise InvalidProof(reasons.PROOF_CLAIM)
-    if len(texts[2]) > MAX_JTI or len(nonce or "") > MAX_NONCE:
-        raise InvalidProof(reasons.PROOF_CLAIM, "too long")
-    return Proof(
-        thumbprint=holder.thumbprint,
-        jti=texts[2],
-        method=texts[0],
-        url=texts[1],
-        issued_at=issued_at,
-        token_hash=claims.get("ath"),
-        nonce=nonce,
-        header_segment=parsed.header_segment,
-        holder=holder,
-    )
+    if type(issued_at) is not int:
+        issued_at = _time(claims)
+    for name, value in (("ath", hashed), ("nonce", nonce)):
+        if type(value) is not str and name in claims:
+            raise InvalidProof(reasons.PROOF_CLAIM)
+    if not 0 < len(jti) <= MAX_JTI or (nonce is not None and len(nonce) > MAX_NONCE):
+        raise InvalidProof(reasons.PROOF_CLAIM, "empty, or too long")
+    return Proof(jti, method, url, issued_at, hashed, nonce, parsed.header_segment, holder)
 
 
-def check_request(proof: Proof, method: str, roots: Sequence[Target], path: str) -> None:
+def _time(claims: FrozenDict) -> float:
+    try:
+        found = time_of(claims, "iat")
+    except InvalidToken:
+        found = None
+    if found is None:
+        raise InvalidProof(reasons.PROOF_CLAIM)
+    return found
+
+
+def check_request(proof: Proof, method: str, roots: tuple[Target, ...], path: str) -> None:
     """Check that a proof is of this request: its method, and its path below one of our roots.
 
     Raises InvalidProof. RFC 9449 s4.3, checks 8 and 9.
@@ -190,15 +192,19 @@ def check_age(proof: Proof, now: float, *, lifetime: float, leeway: float) -> No
         raise InvalidProof(reasons.PROOF_AGE)
 
 
-def check_token(proof: Proof, access_token: str, bound_key: str) -> None:
-    """Check that a proof is about this access token, by the key that the token is bound to.
+def check_token(proof: Proof, hashed: str, bound_key: str) -> None:
+    """Check that a proof is about an access token, by the key that the token is bound to.
 
-    Raises InvalidProof. RFC 9449 s4.3, check 12.
+    `hashed` is the token's `token_hash`. Raises InvalidProof. RFC 9449 s4.3, check 12.
     """
-    if proof.token_hash is None or not compare_digest(proof.token_hash, token_hash(access_token)):
+    if proof.token_hash is None or not _is_equal(proof.token_hash, hashed):
         raise InvalidProof(reasons.PROOF_TOKEN)
-    if not compare_digest(proof.thumbprint, bound_key):
+    if proof.holder.thumbprint != bound_key:  # both are public
         raise InvalidProof(reasons.PROOF_OTHER_KEY)
+
+
+def _is_equal(given: str, ours: str) -> bool:
+    return given.isascii() and compare_digest(given, ours)
 
 
 def token_hash(access_token: str) -> str:

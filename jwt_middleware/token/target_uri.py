@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
@@ -22,7 +21,6 @@ class Target(NamedTuple):
     path: str  # decoded
 
 
-@lru_cache(maxsize=1024)  # clients ask for few URLs, again and again
 def target_of(url: str) -> Target | None:
     """Return what a URL names; None: it is no http URL.
 
@@ -51,7 +49,8 @@ def root_of(url: str) -> Target | None:
     return None if found is None else found._replace(path=found.path.rstrip("/"))
 
 
-def is_at(url: str, roots: Iterable[Target], path: str) -> bool:
+@lru_cache(maxsize=512)  # clients ask for few URLs, again and again
+def is_at(url: str, roots: tuple[Target, ...], path: str) -> bool:
     """Say whether a URL names a decoded path below one of the roots."""
     found = target_of(url)
     return found is not None and any(found == one._replace(path=one.path + path) for one in roots)

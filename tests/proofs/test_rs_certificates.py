@@ -127,6 +127,7 @@ def test_without_the_setting_the_field_is_ignored_and_the_token_refused() -> Non
 @pytest.mark.parametrize(
     "pem",
     [None, OTHERS.public_bytes(Encoding.PEM).decode(), "", "x", PEM.replace("A", "*"), PEM[:200]],
+    ids=["none", "another", "empty", "nonsense", "damaged", "cut"],
 )
 def test_another_certificate_or_none(pem: str | None) -> None:
     world = Mutual(ClientCertificates())
@@ -136,7 +137,9 @@ def test_another_certificate_or_none(pem: str | None) -> None:
 
 @refuses("RS-59")
 @pytest.mark.parametrize(
-    "field", [None, "", FIELD[1:], FIELD[:-1], f"{FIELD}, {FIELD}", PEM[:60], "::", ":AAA:", ":A:"]
+    "field",
+    [None, "", FIELD[1:], FIELD[:-1], f"{FIELD}, {FIELD}", PEM[:60], "::", ":AAA:", ":A:"],
+    ids=["none", "empty", "no start", "no end", "two", "PEM", "colons", "no group", "one letter"],
 )
 def test_a_field_that_isnt_one(field: str | None) -> None:
     world = Mutual(BY_PROXY)
