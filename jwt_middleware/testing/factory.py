@@ -15,6 +15,7 @@ from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
 from .page_attacks import page_attacks
+from .proof_attacks import proof_attacks
 from .session_attacks import session_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
@@ -160,9 +161,9 @@ class TokenFactory:
 
         Send them where a token is needed. They are for the default `RFC_9068` profile and for
         tokens in the Authorization header; `Attack` says what to expect. With `settings`, which
-        trust this factory, there are those on the endpoints and on the pages with forms that they
-        have, too: each has a `method`, and perhaps a `path`. None may be answered with a Set-Cookie
-        field. `grant_id` may be a login of another user than "alice", which must survive.
+        trust this factory, there are those on the endpoints, on the pages with forms and with
+        bound tokens that they have, too: each has a `method`, and perhaps a `path`. None may be
+        answered with a Set-Cookie field. `grant_id` may be a login of another user than "alice", which must survive.
         """
         if self._like is not None and not _reads_ours(self._like.profile):
             raise ConfigurationError(
@@ -175,6 +176,7 @@ class TokenFactory:
         more: tuple[Attack, ...] = ()
         if settings is not None:
             more = (*session_attacks(forge, settings, grant_id), *page_attacks(forge, settings))
+            more += (*proof_attacks(forge, settings),)
         return (*catalogue(self.key, self.header(), self.claims()), *more)
 
 
