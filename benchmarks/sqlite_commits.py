@@ -87,7 +87,7 @@ def refresh(
     # Imported here: in a process of its own, from the folder of one build or the other.
     from jwt_middleware.stores.contract import new_grant_id
     from jwt_middleware.stores.sqlite import SQLiteStore
-    from jwt_middleware.values.tokens import bare_grant
+    from jwt_middleware.values.bare_grants import bare_grant
 
     store = SQLiteStore(path, clock=time.time, retention=700)
     now = time.time()

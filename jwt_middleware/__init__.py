@@ -15,6 +15,7 @@ from .request.route import Route
 from .settings.groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .settings.issuing_groups import Cookies, Former, Refresh
 from .settings.migration_group import Migration
+from .settings.proof_groups import ClientCertificates, Proofs
 from .settings.settings import Settings
 from .values.errors import (
     ConfigurationError,
@@ -29,6 +30,7 @@ from .values.tokens import AccessToken, Grant, Tokens
 
 __all__ = [
     "AccessToken",
+    "ClientCertificates",
     "ConfigurationError",
     "ConnectionCut",
     "Cookies",
@@ -40,6 +42,7 @@ __all__ = [
     "KeySet",
     "KeysUnavailable",
     "Migration",
+    "Proofs",
     "Refresh",
     "Resource",
     "Route",

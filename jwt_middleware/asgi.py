@@ -8,6 +8,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .process.application_kind import check_kind, check_root
+from .process.asgi_request import ASGIRequest, path_of
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .process.view_rules import DOOR
@@ -16,7 +17,8 @@ from .request.routes import below_root
 from .settings.settings import Settings
 from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
 from .values.flows import arun
-from .values.requests import Reply, Request, Response
+from .values.proved_key import ForwardLogin
+from .values.requests import Reply, Response
 from .values.tokens import AccessToken, Forward, Hidden
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class JWTMiddleware:
         if step.token is None:
             connection = None
         else:
-            path = _path(scope)
+            path = path_of(scope)
             connection = self._connections.watch_socket(cast("Entry", step), path, send)
         # What an outer middleware has put there is another one's.
         scope["jwt_middleware.connection"] = connection
@@ -130,7 +132,7 @@ class JWTMiddleware:
 
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
-        request = _ASGIRequest(found, cast("Receive", None))  # nothing is read of its body
+        request = ASGIRequest(found, cast("Receive", None))  # nothing is read of its body
         # The path that the rules have seen: a router that mounts changes the scope.
         request.path = found[DOOR][1] or request.path
         held = found.get("jwt_middleware.held")
@@ -142,7 +144,7 @@ class JWTMiddleware:
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send, error: OAuthError) -> None:
         """Answer a connection that can't be served, though its token is good."""
-        reply = self._core.refuse(_ASGIRequest(scope, receive), error)
+        reply = self._core.refuse(ASGIRequest(scope, receive), error)
         self.runtime.tell(reply.events)
         await _answer(scope, receive, send, reply.response)
 
@@ -154,9 +156,11 @@ class JWTMiddleware:
                 receive, send = _watched(self.runtime, receive, send)
             await self.app(scope, receive, send)
             return None
-        request = _ASGIRequest(scope, receive)
+        request = ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
+            if isinstance(step, ForwardLogin):
+                scope["jwt_middleware.proof"] = step.proved
             return step
         self.runtime.tell(step.events)
         if not request.is_body_asked_for:
@@ -323,54 +327,11 @@ def _watched(runtime: Runtime, receive: Receive, send: Send) -> tuple[Receive, S
     return watched_receive, watched_send
 
 
-def _path(scope: Scope) -> str:
-    # The path as the server decoded it. Never the URL: it is rebuilt from what the client sent.
-    path, root = scope["path"], scope.get("root_path")
-    return below_root(path, root or "") if root or not path else path
-
-
-class _ASGIRequest(Request):
-    __slots__ = ("_headers", "_receive", "_scope")
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.is_websocket = scope["type"] == "websocket"
-        if not self.is_websocket and scope["type"] != "http":
-            # What such a scope opens, and how to refuse it, can't be known.
-            raise RuntimeError(
-                f"scope type {scope['type']!r} can't be checked for a token and is refused: "
-                "serve it outside JWTMiddleware"
-            )
-        # RFC 6455 s4.1: the handshake is a GET; the scope doesn't say so.
-        self.method = "GET" if self.is_websocket else scope["method"]
-        self.path = _path(scope)
-        self._headers = scope["headers"]
-        credentials = [value for name, value in self._headers if name == b"authorization"]
-        self.credentials = credentials[0] if len(credentials) == 1 else None
-        self.is_body_asked_for = False
-        self._receive = receive
-        self._scope = scope
-
-    def header(self, name: str) -> str | None:
-        octets = name.encode("ascii")
-        found = [value for key, value in self._headers if key == octets]
-        if not found:
-            return None
-        return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
-
-    def place(self) -> tuple[str, str]:
-        query: bytes = self._scope.get("query_string") or b""
-        return self._scope.get("root_path") or "", query.decode("latin-1")
-
-    def body(self, limit: int) -> Awaitable[Hidden[bytes]]:
-        self.is_body_asked_for = True
-        return AsyncBody(self._receive).read(limit)
-
-
 async def _explain(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
     """Accept a websocket and close it, because a page sees nothing of a refused handshake."""
     if (await receive())["type"] != "websocket.connect":
         return
-    request = _ASGIRequest(scope, receive)
+    request = ASGIRequest(scope, receive)
     chosen = subprotocol.shown(subprotocol.split(request.header(subprotocol.FIELD) or ""))
     await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
     await send({"type": "websocket.close", "code": reply.close_code, "reason": ""})

@@ -16,6 +16,7 @@ from .settings.settings import Settings
 from .values.errors import ConfigurationError, EndGrant, InvalidGrant
 from .values.events import Revoked
 from .values.flows import Flow, T, arun, ask, run
+from .values.proved_key import ProvedKey
 from .values.readiness import Readiness
 from .values.requests import Headers
 from .values.response_cookies import add_cookies
@@ -68,6 +69,7 @@ class Issuer:
         absolute_limit: float | None = None,
         session: bool = False,
         once: str | None = None,
+        proof: ProvedKey | None = None,
     ) -> Tokens:
         """Begin a grant for a login that has been checked; return both tokens (RFC 6749 s5.1).
 
@@ -77,24 +79,23 @@ class Issuer:
             claims: the application's own, which every access token has. With `Refresh.claims_for`:
                 facts about this login, which the hook finds in `grant.claims` and must return, too.
             client_id: the client; `Refresh.client_id` for the application's own.
-            replaces: the tokens that the browser still holds of earlier logins, which end now.
-                Where tokens are in cookies: `environ["jwt_middleware.held"]` or
-                `scope["jwt_middleware.held"]`; elsewhere a refresh token.
+            replaces: the tokens that the browser holds of earlier logins, which end now: with
+                cookies `environ["jwt_middleware.held"]` or `scope[...]`; else a refresh token.
             user_agent: the request's, so that events can say when a token is used by another one.
             label: what the user knows this device by, at most 200 characters; in no token.
             idle_limit: seconds, in place of `Refresh.idle_limit`, within the same bounds.
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
-            once: what an old login is known by, such as a session's key, of at least 128 random
-                bits. The same text leads to the same grant: a lost answer costs nothing. Its tokens
-                say `auth_time` 0, unless `claims` know when the user authenticated.
+            once: what an old login is known by, a session's key say, of 128 random bits or more. It
+                leads to one grant, however often. `auth_time` is 0 unless `claims` know it.
+            proof: the key that the request proved, `environ["jwt_middleware.proof"]` or `scope[...]`
+                on a route with `own_origin`: each refresh needs a proof by it. None: bound to none.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and
                 for tokens over 8 KiB.
-            Unavailable: when `claims_for` or an external signer fails.
-            StoreUnavailable: when the grant can't be stored; then there is none. A kind of
-                Unavailable.
+            Unavailable: when `claims_for` or an external signer fails, or the grant can't be stored
+                (StoreUnavailable); then there is none.
             EndGrant: when `claims_for` refuses, and when the grant of `once` has ended.
 
         """
@@ -111,6 +112,7 @@ class Issuer:
             absolute_limit=absolute_limit,
             session=session,
             once=None if once is None else Hidden(once),
+            proof=proof,
         )
         del once  # as `replaces`
         return run(self._begin(self._issuing(), held, login))
@@ -129,6 +131,7 @@ class Issuer:
         absolute_limit: float | None = None,
         session: bool = False,
         once: str | None = None,
+        proof: ProvedKey | None = None,
     ) -> Tokens:
         """Do what `issue` does, in asynchronous code."""
         held = _held(replaces)
@@ -144,6 +147,7 @@ class Issuer:
             absolute_limit=absolute_limit,
             session=session,
             once=None if once is None else Hidden(once),
+            proof=proof,
         )
         del once  # as `replaces`
         return await self._arun(self._begin(self._aissuing(), held, login))

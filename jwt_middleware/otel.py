@@ -30,7 +30,7 @@ except ImportError:
 
 __all__ = ["TO_GLOBAL_PROVIDERS", "OpenTelemetry"]
 
-LIBRARY = "jwt_middleware"  # the name of what measures
+INSTRUMENTATION = "jwt_middleware"  # the name of what measures
 
 _Callback: TypeAlias = Callable[[CallbackOptions], Iterable[Observation]]
 
@@ -83,7 +83,7 @@ class OpenTelemetry:
     def span(self, name: str, attributes: Mapping[str, str]) -> _Span:
         """See `Metrics.span`."""
         if self._tracer is None:
-            self._tracer = trace.get_tracer(LIBRARY, tracer_provider=self._tracers)
+            self._tracer = trace.get_tracer(INSTRUMENTATION, tracer_provider=self._tracers)
         return _Span(self._tracer, name, attributes)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class _Observed:
 
     def __init__(self, provider: MeterProvider) -> None:
         self.totals = Totals()
-        meter = provider.get_meter(LIBRARY)
+        meter = provider.get_meter(INSTRUMENTATION)
         for one in INSTRUMENTS:
             if one.kind == "counter":
                 meter.create_observable_counter(

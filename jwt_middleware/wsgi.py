@@ -17,6 +17,7 @@ from .process.watched_body import Watch
 from .settings.settings import Settings
 from .values.errors import InvalidToken
 from .values.flows import run
+from .values.proved_key import ForwardLogin
 from .values.requests import Reply, Request, Response
 from .values.tokens import AccessToken, Forward, Hidden
 
@@ -89,6 +90,8 @@ class JWTMiddleware:
                 )
                 return [response.body]
             step = answer
+            if isinstance(step, ForwardLogin):
+                environ["jwt_middleware.proof"] = step.proved
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
         environ[DOOR] = self, path
@@ -234,6 +237,10 @@ class _WSGIRequest(Request):
         self.is_websocket = False
         self.is_body_asked_for = False
         self._environ = environ
+
+    def connection(self) -> tuple[str, str | None]:
+        # Apache, Werkzeug and cheroot name it so. A client's field would begin with HTTP_.
+        return self._environ.get("REMOTE_ADDR") or "", self._environ.get("SSL_CLIENT_CERT") or None
 
     def header(self, name: str) -> str | None:
         key = name.upper().replace("-", "_")

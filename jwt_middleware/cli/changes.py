@@ -24,9 +24,9 @@ from ..stores.contract import new_grant_id
 from ..token import access, claims, refresh
 from ..token.refresh import RefreshKeys
 from ..values import reasons
+from ..values.bare_grants import bare_grant
 from ..values.errors import InvalidGrant, InvalidToken
 from ..values.randomness import draw
-from ..values.tokens import bare_grant
 from . import timed
 from .configured import in_memory, issuing
 from .lines import Line, LineState, span

@@ -23,6 +23,7 @@ from ..values.errors import OAuthError
 from ..values.reasons import Reason
 from ..values.tokens import FrozenDict
 from .key_checks import key_lines, other_place
+from .proof_advice import PROOF_ADVICE
 from .token_kinds import REFRESH_TOKEN, as_written, fits, is_preset, other_kind, preset_of
 
 UNSIGNED = (
@@ -286,6 +287,7 @@ _BY_TOKEN: Mapping[Reason, _ByToken] = {
 
 # What to do about each reason; docs/errors.md says more.
 ADVICE: Mapping[str, str] = {
+    **PROOF_ADVICE,
     reasons.TOO_LONG: "the issuer puts too much in: groups, permissions",
     reasons.SEGMENTS: "a signed JWT is needed, alone: no opaque or encrypted token, no part of "
     "one, no quotes around it, and of a JSON answer only what `access_token` has",
@@ -306,7 +308,8 @@ ADVICE: Mapping[str, str] = {
     reasons.EXPIRED: "normal for an old token: refresh it. For all: is this machine's clock right?",
     reasons.NOT_YET_VALID: "clocks differ: jwt-middleware doctor compares them",
     reasons.ISSUED_IN_FUTURE: "clocks differ: jwt-middleware doctor compares them",
-    reasons.SENDER_CONSTRAINED: "have the issuer give bearer tokens: proofs aren't supported yet",
+    reasons.SENDER_CONSTRAINED: "the token is bound to a key or a certificate: set proofs=Proofs() "
+    "or client_certificates, or have the issuer give bearer tokens",
     reasons.CHECK_REFUSED: "your own rule, in `checks`",
     reasons.CHECK_FAILED: "a bug in your own `checks`",
     reasons.USER_HOOK: "a bug in TrustedIssuer(user=...)",

@@ -66,6 +66,7 @@ def _token_in(path: str) -> str:
 
 def _verify(arguments: Namespace) -> int:
     _check_path(arguments.file)
+    _check_path(arguments.proof or "")
     settings = settings_of(arguments).replace(on_event=None)
     lines = asyncio.run(_verified(settings, _token_in(arguments.file), arguments))
     return write_lines(lines, as_json=arguments.json, bad=("FAIL",))
@@ -76,6 +77,9 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
     core = Runtime.of(settings).core(asynchronous=True)
     lines = [line async for line in examine(text, settings)]
     header = {"authorization": f"Bearer {text}"}
+    if settings.proofs is not None and _is_bound(text):
+        proof = _token_in(arguments.proof) if arguments.proof else None
+        header = {"authorization": f"DPoP {text}", **({"dpop": proof} if proof else {})}
     request = Request(arguments.method, arguments.path, header.get, lambda limit: Hidden(b""))
     answered = _answered(settings, request, await arun(core.decide(request)), text)
     if any(line.state == "FAIL" for line in lines):
@@ -83,6 +87,15 @@ async def _verified(settings: Settings, text: str, arguments: Namespace) -> list
         answered = [line._replace(remedy="") for line in answered]
     await settings.aclose()
     return [*lines, *answered]
+
+
+def _is_bound(text: str) -> bool:
+    """Say whether a token names the key that it is bound to, whatever is wrong with it."""
+    try:
+        cnf = jws.parse(text).claims.get("cnf")
+    except InvalidToken:
+        return False
+    return isinstance(cnf, dict) and "jkt" in cnf
 
 
 def _answered(settings: Settings, request: Request, step: Forward | Reply, text: str) -> list[Line]:
@@ -195,6 +208,11 @@ TOKEN_COMMAND = Subcommand(
                 AS_JSON,
                 option("--path", default="/", help="of the request; default %(default)s"),
                 option("--method", default="GET", help="default %(default)s"),
+                option(
+                    "--proof",
+                    metavar="FILE",
+                    help="the field DPoP of a request, for a token that is bound to a key",
+                ),
             ),
         ),
         Subcommand(

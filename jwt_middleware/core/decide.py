@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..grant.ended_grants import EndedGrants
 from ..grant.endpoints import Endpoints
-from ..grant.issuing import Issuing
 from ..grant.ports import Ports
 from ..grant.sessions import Sessions
 from ..jose import jws
-from ..request.access_cookie import AccessCookie
 from ..request.cookies import check_own_origin, check_request_origin, check_sender
-from ..request.credentials import Credentials
+from ..request.credentials import Credentials, attempts_proof
 from ..request.documents import Answering, Document
-from ..request.navigation import Pages
-from ..request.origins import Origins, is_preflight
-from ..request.refusals import Refusals, told, with_one_vary
+from ..request.origins import is_preflight
+from ..request.refusals import told, with_one_vary
 from ..request.routes import RouteRule, Routes
-from ..request.subprotocol import credentials_reader
+from ..settings.proof_groups import needs_proof as all_need_proof
+from ..settings.proof_groups import proof_rules
 from ..settings.settings import Settings, timer
 from ..token.claims import check_type
 from ..values import reasons
@@ -31,6 +28,7 @@ from ..values.errors import (
     InsufficientScope,
     InvalidToken,
     MissingCredentials,
+    NonceNeeded,
     OAuthError,
 )
 from ..values.events import Refused
@@ -45,11 +43,15 @@ from ..values.tokens import (
     Held,
     Hidden,
 )
+from .answering import origins_of, refusals_of
+from .credential_readers import cookie_reader, header_reader
 from .demands import check_demands
 from .former_access import FormerAccess, former_access
 from .known_tokens import Cache, Entry, by_rules, know_nothing, warm_path
 from .metadata import documents
+from .mounted import issuing_of, pages_of, sessions_of
 from .open_tokens import OpenTokens
+from .possession import possession_of
 from .trusted_issuers import Issuers, foreign_user
 
 OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
@@ -91,39 +93,40 @@ class Core:
         self._counts = counts
         self._timed = timer(settings.clock)
         self._leeway = settings.leeway
-        self._routes = Routes(settings.routes)
+        self._routes = Routes(settings.routes, proof=all_need_proof(settings))
         self._has_logins = any(route.own_origin for route in settings.routes)
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = settings.refresh.jars(settings.issuer) if settings.refresh is not None else None
         self._known_origins = frozenset(settings.origins) | settings.own_origins
         header = cookies.header if cookies is not None else ""
-        self._origins = Origins(settings.origins, credentials=cookies is not None, header=header)
+        self._origins = origins_of(settings)
         forms = cookies is not None and cookies.forms
         check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
-        self._access_cookie = self._cookie_reader(settings.issuer, check)
+        own_keys = self._issuers.own.keys
+        self._access_cookie = cookie_reader(self.jars, check, settings, own_keys, cache, ended)
         self._former = former_access(settings, self._ports, ended, check, self.jars)
-        self._pages = self._pages_of(settings, check)
+        self._pages = pages_of(settings, self.jars, check, lambda path: self._at(path) is not None)
         self._has_pages = forms or self._pages is not None
-        named = settings.credentials_header.lower()
         self._websockets = settings.websockets
-        self._came = credentials_reader(named, subprotocol=self._websockets.subprotocol)
-        resource = settings.resource
-        self._refusals = Refusals(
-            realm=settings.realm,
-            metadata_url=resource.metadata_url if resource is not None else "",
-            problem_details=settings.problem_details,
-        )
         # The paths that we answer ourselves, whatever token comes.
-        self._documents: dict[str, Document | Answering] = {**documents(settings)}
-        if settings.ready_path and probe is not None:
-            self._documents[settings.ready_path] = probe
-        self.issuing = self._issuing_of(settings)
-        self.endpoints, self._sessions = self._endpoints_of(self.issuing)
+        probes = {settings.ready_path: probe} if settings.ready_path and probe else {}
+        self._documents: dict[str, Document | Answering] = {**documents(settings), **probes}
+        self.issuing = issuing_of(settings, self._ports, ended, own_keys, self.jars)
+        self.endpoints = self._sessions = None
+        if self.issuing is not None:
+            origins = self._origins, self._known_origins
+            self.endpoints = Endpoints(self.issuing, *origins, self.verify, self._pages)
+            self._sessions = sessions_of(self.issuing, *origins, self._authenticate)
+        rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
+        self._possession = possession_of(settings, rules, self._ports, self._timed)
+        self._came = header_reader(settings, self._possession)
+        self._refusals = refusals_of(settings, rules)
         self._get = cache.get if cache is not None else know_nothing
         # Without paths, rules and grants, which the long way looks at itself.
         self._recall = warm_path(self._get, self._timed)
         # Where a token may come in a cookie or another field, Authorization alone can't decide.
-        get = self._get if self._access_cookie is None and not named else know_nothing
+        by_field = bool(settings.credentials_header)
+        get = self._get if self._access_cookie is None and not by_field else know_nothing
         looks = partial(
             warm_path,
             timed=self._timed,
@@ -133,58 +136,13 @@ class Core:
         )
         self.warm = by_rules(looks, get, self._routes, counts)
 
-    def _issuing_of(self, settings: Settings) -> Issuing | None:
-        group, ended, own_keys = settings.refresh, self._ended, self._issuers.own.keys
-        if group is None or not group.serve or ended is None:
-            return None
-        return Issuing(settings, group, self._ports, ended, own_keys, self.jars)
-
-    def _endpoints_of(self, issuing: Issuing | None) -> tuple[Endpoints | None, Sessions | None]:
-        if issuing is None:
-            return None, None
-        endpoints = Endpoints(issuing, self._origins, self._known_origins, self.verify, self._pages)
-        if not issuing.group.sessions:
-            return endpoints, None
-        return endpoints, Sessions(
-            issuing, self._origins, self._authenticate, self.jars, self._known_origins
-        )
-
-    def _pages_of(self, settings: Settings, check: Callable[[Request], None]) -> Pages | None:
-        group = settings.refresh
-        if not settings.login_url or group is None or self.jars is None:
-            return None
-        continue_path = f"{group.path}/continue"
-        return Pages(
-            login_url=settings.login_url,
-            continue_path=continue_path,
-            is_endpoint=lambda path: self._at(path) is not None,
-            root=urlsplit(group.public_url).path,
-            jars=self.jars,
-            check=check,
-        )
-
-    def _cookie_reader(self, issuer: str, check: Callable[[Request], None]) -> AccessCookie | None:
-        if self.jars is None or self.jars.access is None:
-            return None
-        own_keys, cache = self._issuers.own.keys, self._cache
-        ended = self._ended if self._ended is not None else frozenset[str]()
-        return AccessCookie(
-            self.jars,
-            self.jars.access,
-            check=check,
-            issuer=issuer,
-            has_key=lambda kid: kid in own_keys.fresh.keys,
-            has_ended=ended.__contains__,
-            is_known=lambda text: cache is not None and cache.get(text) is not None,
-        )
-
     def decide(self, request: Request) -> Flow[Forward | Reply]:
         """Decide about a request. Raises nothing: a refusal is a decision, too."""
         try:
             ours = self._ours(request)
             if ours is None:
                 step = yield from self.let_in(request)
-                if step is ANONYMOUS:
+                if step.token is None:
                     self._count_anonymous(request)
                 return step
             if isinstance(ours, Document):
@@ -222,15 +180,18 @@ class Core:
     def let_in(self, request: Request) -> Flow[Forward]:
         """Return the decision to call the application for this user. Raises OAuthError."""
         rule = self._routes.find(request.method, request.path)
-        if (
+        logs_in = (
             self._has_logins
             and (rule.public or rule.optional)
             and (rule.own_origin or self._routes.logs_in(request.method, request.path))
-        ):
+        )
+        if logs_in:
             check_own_origin(request, self._known_origins)
         if self._pages is not None and (rule.public or rule.optional):
             self._pages.check_login(request)
         if rule.public:
+            if logs_in and self._possession is not None:
+                return (yield from self._possession.of_login(request, self._timed.time()))
             return ANONYMOUS
         came, former = self._credentials(request), self._former and self._former.at(request.path)
         if came is None and former is not None:
@@ -242,36 +203,46 @@ class Core:
             if rule.optional or (is_preflight(request) and self._origins.knows(request)):
                 return ANONYMOUS
             raise MissingCredentials
-        return (yield from self._admit(came, rule, former))
+        return (yield from self._admit(request, came, rule, former))
 
     def _authenticate(self, request: Request) -> Flow[Forward]:
         """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
         came = self._credentials(request)
         if came is None:
             raise MissingCredentials
-        return (yield from self._admit(came, None))
+        return (yield from self._admit(request, came, None))
 
     def _credentials(self, request: Request) -> Credentials | None:
         came = self._came(request)
         return came if self._access_cookie is None else self._access_cookie.choose(came, request)
 
     def _admit(
-        self, came: Credentials, rule: RouteRule | None, former: FormerAccess | None = None
+        self,
+        request: Request,
+        came: Credentials,
+        rule: RouteRule | None,
+        former: FormerAccess | None = None,
     ) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
-        entry, state = None, KNOWN_TOKEN
+        entry, state, possession, proof = None, KNOWN_TOKEN, self._possession, None
         if came.name is not None and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
+        elif came.name is not None and possession is not None:
+            entry = possession.recall("", "", came.name)
         if entry is None and former is not None:
             entry = yield from former.admit(came)
         if entry is None:
             state = NEW_TOKEN
             entry = yield from self._verify_new(came, self._timed.time())
         now = self._timed.time()  # the flow may have waited meanwhile
+        if possession is not None:
+            proof = possession.check(request, came, entry, now)
         if rule is not None and (rule.scopes or rule.is_special):
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
+        if proof is not None and possession is not None:
+            yield from possession.use(proof, now)
         if self._counts is not None and rule is not None:
             self._counts.let_in(rule.name, state)
         return entry
@@ -292,13 +263,16 @@ class Core:
         generation = fresh.generation  # read first: a later change is noticed
         token, start, end, life = self._issuers.accept(parsed, trust, key, now)
         entry = Entry(token, None if trust.policy.own else foreign_user(token, trust))
-        entry.keys, entry.generation, entry.seen = fresh, generation, False
+        entry.keys, entry.generation, entry.seen, entry.hashed = fresh, generation, False, ""
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
         if entry.grant_id is not None:
             entry.issued = float(token.claims.get("iat", 0))
-        if self._cache is not None and came.name is not None and fresh.keys.get(kid) is key:
-            self._cache.put(came.name, entry)
+        cache, possession = self._cache, self._possession
+        if possession is not None and (came.is_proved or "cnf" in token.claims):
+            cache = possession.cache  # not that of the warm path, which looks at no proof
+        if cache is not None and came.name is not None and fresh.keys.get(kid) is key:
+            cache.put(came.name, entry)
         return entry
 
     def keeps(self, method: str, path: str) -> bool:
@@ -351,19 +325,28 @@ class Core:
         at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
         is_challenged = ours is None and error.status in (401, 403)
-        scope = ""
+        scope, needs_proof = "", False
         if is_challenged:
-            scope = self._routes.find(request.method, request.path).scope
+            rule = self._routes.find(request.method, request.path)
+            scope, needs_proof = rule.scope, rule.needs_proof
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))
         response = self._pages.instead(request, error, held) if self._pages is not None else None
         if response is None:
-            response = self._refusals.answer(error, at_resource=at_resource, scope=scope)
+            response = self._refusals.answer(
+                error,
+                at_resource=at_resource,
+                scope=scope,
+                by_proof=attempts_proof(request),
+                needs_proof=needs_proof,
+            )
             if self._pages is not None and ours is None:
                 response = self._pages.readable(request, error, response)
         more = (
             self._origins.headers(request) if ours is None else ours.refusal_headers(request, error)
         )
+        if isinstance(error, NonceNeeded):
+            more += (("dpop-nonce", error.nonce),)
         headers = with_one_vary(response.headers + more)
         # RFC 9110 s9.3.2: the same header fields as for GET, and no content.
         body = b"" if request.method == "HEAD" else response.body

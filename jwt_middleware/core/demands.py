@@ -5,7 +5,12 @@ from __future__ import annotations
 from ..request.routes import RouteRule
 from ..token.claims import time_of
 from ..values import reasons
-from ..values.errors import InsufficientAuthentication, InsufficientScope, MissingCredentials
+from ..values.errors import (
+    InsufficientAuthentication,
+    InsufficientScope,
+    InvalidToken,
+    MissingCredentials,
+)
 from ..values.tokens import AccessToken
 
 
@@ -13,6 +18,8 @@ def check_demands(rule: RouteRule, token: AccessToken | None, now: float, leeway
     """Check what a rule asks for, of a token that is valid. Raises OAuthError."""
     if token is None:
         raise MissingCredentials
+    if rule.needs_proof and token.bound_key is None and token.bound_certificate is None:
+        raise InvalidToken(reasons.NOT_BOUND)
     # RFC 6749 s3.3: scope values are case-sensitive, and their order means nothing.
     if rule.scopes and not rule.scopes.issubset(token.scopes):
         raise InsufficientScope(rule.scope)

@@ -65,7 +65,7 @@ class Entry(Forward):
     long.
     """
 
-    __slots__ = ("end", "generation", "issued", "keys", "life", "seen", "start")
+    __slots__ = ("end", "generation", "hashed", "issued", "keys", "life", "seen", "start")
 
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
@@ -74,6 +74,7 @@ class Entry(Forward):
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
     issued: float  # where it has a grant: the token's `iat`
+    hashed: str  # of a bound token, as proofs name it; "": not needed so far
 
     @property
     def verified(self) -> AccessToken:

@@ -15,6 +15,7 @@ from ..request.origins import Anyone
 from ..settings.consistency import without_metadata
 from ..settings.groups import Resource, TrustedIssuer
 from ..settings.issuing_groups import Refresh
+from ..settings.proof_groups import needs_proof
 from ..settings.settings import Settings
 
 
@@ -54,9 +55,19 @@ def _of_resource(settings: Settings, group: Resource) -> dict[str, Any]:
         "resource_documentation": group.documentation,
         "resource_policy_uri": group.policy_uri,
         "resource_tos_uri": group.tos_uri,
+        **_of_proofs(settings),
+        # RFC 9728 s2: "the protected resource always requires the use of DPoP-bound access tokens".
+        "dpop_bound_access_tokens_required": needs_proof(settings),
     }
     # RFC 9728 s3.2: "Parameters with zero values MUST be omitted from the response."
     return {name: value for name, value in members.items() if value}
+
+
+def _of_proofs(settings: Settings) -> dict[str, Any]:
+    # RFC 9449 s5.1, RFC 9728 s2.
+    if settings.proofs is None:
+        return {}
+    return {"dpop_signing_alg_values_supported": tuple(settings.proofs.algorithms)}
 
 
 def _of_issuer(settings: Settings, group: Refresh) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def _of_issuer(settings: Settings, group: Refresh) -> dict[str, Any]:
         # tokens says both times.
         "refresh_token_expiration_types_supported": ("authorization", "token_timeout"),
     }
+    members |= _of_proofs(settings)
     if settings.keys.public_jwks()["keys"]:
         members["jwks_uri"] = f"{root}{group.jwks_path}"
     if settings.resource is not None:

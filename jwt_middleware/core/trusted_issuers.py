@@ -22,6 +22,7 @@ from ..keys.key_sources import MAX_URL
 from ..keys.live_keys import LiveKeys, Tell
 from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
+from ..settings.proof_groups import confirmations
 from ..settings.settings import Settings
 from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
 from ..values import reasons
@@ -251,6 +252,8 @@ class Issuers:
             checks=tuple(self._settings.checks),
             own=is_own,
             scopes=None if scopes is None else frozenset(scopes),
+            confirmations=confirmations(self._settings),
+            bound_only=isinstance(given, TrustedIssuer) and given.proof == "required",
         )
 
 

@@ -129,15 +129,18 @@ class Endpoints:
             raise faulty("refresh_token", "is missing")
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
-        asked = Asked(scope, client_id, request.header("user-agent"), self._timed.time())
+        now = self._timed.time()
+        asked = Asked(scope, client_id, request.header("user-agent"), now, request)
+        nonce = self._nonce(request, now)
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
             tokens, cleared, events = yield from self._exchange_cookies(held, asked)
-            return Reply(self._json(request, tokens, tokens.cookies + cleared), events)
+            more = tokens.cookies + cleared + nonce
+            return Reply(self._json(request, tokens, more), events)
         if cookies and self._issuing.read(cookies, asked.now)[0]:
             raise InvalidRequest(reasons.CREDENTIALS_TWICE, description=_TWO_TOKENS)
         granted = yield from self._exchange(text, asked)
-        return Reply(self._json(request, granted.tokens, ()), (*granted.more, granted.event))
+        return Reply(self._json(request, granted.tokens, nonce), (*granted.more, granted.event))
 
     def _exchange(self, text: Hidden[str], asked: Asked) -> Flow[Granted]:
         """Exchange a refresh token of ours, or of the former library."""
@@ -163,6 +166,15 @@ class Endpoints:
             raise
         tokens = cookies.carry(granted.tokens, jars)
         return Exchanged(tokens, jars.former_cleared(held), (*granted.more, granted.event))
+
+    def _nonce(self, request: Request, now: float) -> Headers:
+        """Return the field with the nonce for the next proof, for a client that sends proofs."""
+        # RFC 9449 s8.2: an answer may say a new one, so that the next request needs no second try.
+        rules = self._issuing.proofs
+        if rules is None or request.header("dpop") is None:
+            return ()
+        nonce = rules.nonce(now)
+        return () if nonce is None else (("dpop-nonce", nonce),)
 
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""

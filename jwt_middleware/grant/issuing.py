@@ -11,6 +11,7 @@ from hashlib import sha256
 from ..keys.live_keys import LiveKeys
 from ..request.cookies import Jars
 from ..settings.issuing_groups import Refresh
+from ..settings.proof_groups import proof_rules
 from ..settings.refresh_secrets import follows_keys
 from ..settings.settings import Settings
 from ..token import refresh
@@ -56,6 +57,7 @@ class Issuing:
         self._keys = keys
         self._follows_keys = follows_keys(group, settings.keys.source)
         self._signing = self._sign_with_present_keys()
+        self.proofs = proof_rules(settings, lambda: self.signing().refresh.present)
 
     def signing(self) -> Signing:
         """Return the keys and templates that make tokens now."""

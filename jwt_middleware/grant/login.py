@@ -16,6 +16,7 @@ from ..token.scopes import is_scope
 from ..values.errors import ConfigurationError, Unavailable
 from ..values.events import Event, Issued
 from ..values.flows import Flow, ask
+from ..values.proved_key import ProvedKey
 from ..values.tokens import Grant, Held, Hidden, Tokens
 from .issuing import Issuing
 from .migrating import Derived, end_held, row_of
@@ -51,6 +52,7 @@ class Login:
     absolute_limit: float | None
     session: bool
     once: Hidden[str] | None = None
+    proof: ProvedKey | None = None
 
 
 class Begun(NamedTuple):
@@ -79,7 +81,7 @@ def begin(issuing: Issuing, login: Login, replaces: Held | None, now: float) -> 
         Unavailable: the store, a hook or the signer doesn't answer.
 
     """
-    grant = _grant_of(issuing.group, login, now)
+    grant = _grant_of(issuing, login, now)
     yield from issuing.renew_keys(now)
     if login.once is not None and (yield from row_of(issuing, grant.id)) is not None:
         return (yield from _begin_again(issuing, login, grant, replaces, now))
@@ -127,7 +129,8 @@ def _begin_again(
     return Begun(Hidden(granted.tokens), ids, (*events, granted.event))
 
 
-def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
+def _grant_of(issuing: Issuing, login: Login, now: float) -> Grant:
+    group = issuing.group
     subject = _checked_subject(login.subject)
     if type(login.session) is not bool:
         raise ValueError("session: must be True or False")
@@ -141,7 +144,7 @@ def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
         client_id=_checked_client(login.client_id or group.client_id, subject),
         scope=_checked_scope(login.scope),
         claims=access.own_claims(claims),
-        bound_key=None,
+        bound_key=_checked_key(issuing, login),
         generation=1,
         parent=None if derived is None else derived.jti,
         rotated_at=now,
@@ -222,6 +225,22 @@ def _checked_once(once: Hidden[Any]) -> Hidden[str]:
             "guess it gets the user's login"
         )
     return once
+
+
+def _checked_key(issuing: Issuing, login: Login) -> str | None:
+    proof: Any = login.proof
+    if proof is None:
+        return None
+    if login.once is not None:
+        raise ValueError("proof: not with `once`, whose login may have begun without the key")
+    if not isinstance(proof, ProvedKey):
+        raise ValueError(
+            "proof: must be what the middleware has proved of a request to a route with "
+            'own_origin=True: scope["jwt_middleware.proof"] or environ["jwt_middleware.proof"]'
+        )
+    if issuing.proofs is None:
+        raise ValueError("proof: Settings.proofs is None, so that no refresh could prove the key")
+    return proof.thumbprint
 
 
 def _checked_limits(group: Refresh, idle: Any, absolute: Any) -> float:

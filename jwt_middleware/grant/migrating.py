@@ -22,10 +22,11 @@ from ..token import access
 from ..token.former_tokens import FormerToken
 from ..token.refresh import RefreshToken
 from ..values import reasons
+from ..values.bare_grants import bare_grant
 from ..values.errors import InvalidGrant, InvalidToken, OtherClient, Unavailable
 from ..values.events import Refreshed, Revoked
 from ..values.flows import Flow, ask
-from ..values.tokens import FrozenDict, Grant, Held, Hidden, bare_grant
+from ..values.tokens import FrozenDict, Grant, Held, Hidden
 from .issuing import Issuing, former_mark
 from .refresh import Asked, Granted, exchange
 

@@ -25,7 +25,9 @@ from ..values.errors import (
 )
 from ..values.events import Ahead, KeyMismatch, Refreshed, Restored, Reused, Revoked
 from ..values.flows import Flow, ask
+from ..values.requests import Request
 from ..values.tokens import Grant, Hidden, Tokens
+from .bound_grants import check_key
 from .issuing import Issuing
 from .rotation_rule import Outcome, Presented, Swap, decide, first, is_use_due
 
@@ -46,6 +48,7 @@ class Asked(NamedTuple):
     client_id: str | None
     user_agent: str | None
     now: float  # seconds since 1970-01-01 UTC, when it came
+    request: Request | None = None  # None: a page load, which can bring no proof
 
 
 class Granted(NamedTuple):
@@ -76,7 +79,10 @@ def exchange(
     signing = issuing.signing()
     agent = signing.refresh.agent(asked.user_agent)
     changed = _is_another_agent(signing.refresh, token, agent, asked.user_agent)
-    row, outcome, lost = yield from _advance(issuing, token, changed, asked.now)
+    key = None
+    if token.bound_key is not None:
+        key = check_key(issuing, token, asked.request, changed, asked.now)
+    row, outcome, lost = yield from _advance(issuing, token, changed, key, asked.now)
     event: Refreshed | Restored
     if outcome is Outcome.RESTORED:
         event = Restored(
@@ -107,7 +113,7 @@ def exchange(
 
 
 def _advance(
-    issuing: Issuing, token: RefreshToken, changed: bool | None, now: float
+    issuing: Issuing, token: RefreshToken, changed: bool | None, key: str | None, now: float
 ) -> Flow[tuple[Grant, Outcome, int]]:
     """Ask the store until the rule has decided; return row, outcome, and the lost rotations.
 
@@ -118,6 +124,7 @@ def _advance(
         token.jti,
         token.issued_at,
         bound=token.bound_key is not None,
+        key=key,
         idle=token.idle,
     )
     swap = first(presented, now, issuing.limits)

@@ -99,13 +99,15 @@ def decide(
         or _is_unused(presented, row, now, limits)
     ):
         return Outcome.GONE
-    if row.bound_key is not None and row.bound_key != presented.key:
-        return Outcome.REFUSED
+    if row.bound_key is not None:
+        # Whoever has proved the key is no thief of the token alone, so that there is nothing to
+        # find out by rotation: neither which token came counts, nor how often.
+        return Outcome.KEPT if row.bound_key == presented.key else Outcome.REFUSED
     if advanced:
         return Outcome.ROTATED if swap.target > presented.generation else Outcome.RESTORED
     ahead = presented.generation - row.generation
     if ahead == 0:
-        if row.bound_key is not None or _is_young(presented, now, limits):
+        if _is_young(presented, now, limits):
             return Outcome.KEPT
         return Swap(row.generation, row.generation + 1, presented.jti)
     # After a restore the parent is unknown (None): any token of the last generation may be it.

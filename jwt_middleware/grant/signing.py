@@ -45,6 +45,7 @@ class Signing:
     """
 
     __slots__ = (
+        "_binds",
         "_cookies",
         "_external",
         "_idle",
@@ -77,6 +78,7 @@ class Signing:
         self._wording = access.beginning(settings.issuer, tuple(settings.audience))
         self._lifetime = group.access_lifetime
         self._idle = group.idle_limit
+        self._binds = settings.proofs is not None and settings.proofs.access
         self._cookies = group.cookies
         self._jars = jars
         self._ports = ports
@@ -86,7 +88,7 @@ class Signing:
         refresh_jti, jti, jitter = draw()
         lifetime = min(self._lifetime, max(grant.expires_at - now, 1))
         expires_at = int(now + lifetime * (1 - access.JITTER * jitter))
-        given = self._wording, grant, jti, scope, int(now), expires_at
+        given = self._wording, grant, jti, scope, int(now), expires_at, self._binds
         if self._external is None:
             return Made(self._signer.sign(access.payload(*given)), expires_at, refresh_jti)
         # Hidden: without its signature it is still two thirds of a token.
@@ -130,7 +132,8 @@ class Signing:
         unused = min(int(grant.idle_limit or self._idle), left)
         members: dict[str, Any] = {
             "access_token": made.access_token,
-            "token_type": "Bearer",
+            # RFC 9449 s5: what the client must send it with.
+            "token_type": "DPoP" if self._binds and grant.bound_key is not None else "Bearer",
             "expires_in": max(int(made.expires_at - now), 0),
             "refresh_token": refresh_token,
             "refresh_token_expires_in": unused,

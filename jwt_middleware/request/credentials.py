@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from urllib.parse import unquote_plus
 
 from ..jose.jws import MAX_TOKEN
@@ -14,22 +15,25 @@ from ..values.requests import Request
 # RFC 6750 s2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 s11.1: the scheme may be written in
 # any case.
 _BEARER_SCHEME = "bearer"
+_DPOP_SCHEME = "dpop"  # RFC 9449 s7.1, with the same syntax
 _B64TOKEN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 # Servers join two header lines with a comma. No parameter of another scheme has this form.
-_SECOND = re.compile(r"(?i), *bearer(?: |$)")
+_SECOND = re.compile(r"(?i), *(?:bearer|dpop)(?: |$)")
 
 
 class Credentials:
     """An access token as it came, and the key that it has in the cache of known tokens, if any.
 
-    Its `repr` shows neither: error trackers send the locals of frames.
+    `is_proved` says that it came with the scheme DPoP, so that a proof must have come with it. Its
+    `repr` shows no token: error trackers send the locals of frames.
     """
 
-    __slots__ = ("name", "text")
+    __slots__ = ("is_proved", "name", "text")
 
-    def __init__(self, text: str, name: str | bytes | None) -> None:
+    def __init__(self, text: str, name: str | bytes | None, *, is_proved: bool = False) -> None:
         self.text = text
         self.name = name
+        self.is_proved = is_proved
 
     def __repr__(self) -> str:
         return "<Credentials>"
@@ -54,14 +58,46 @@ def in_header(request: Request) -> Credentials | None:
     return Credentials(text, given if given == name else name)
 
 
-def in_named_header(request: Request, *, name: str) -> Credentials | None:
+def in_either_scheme(
+    request: Request, *, is_known: Callable[[str], bool] = lambda name: False
+) -> Credentials | None:
+    """Return the token of an Authorization field with the scheme Bearer or DPoP (RFC 9449 s7.1).
+
+    `is_known` says whether a whole field is one that was good: then it isn't parsed again. Raises
+    as `bearer` does.
+    """
+    given = request.credentials
+    if given is None:  # no such field, or more than one
+        given = request.header("authorization")
+    elif isinstance(given, bytes):
+        given = given.decode("latin-1")
+    if given is not None and is_known(given):
+        return Credentials(given[len("DPoP ") :], given, is_proved=True)
+    text = of_scheme(_DPOP_SCHEME, given)
+    if text is None:
+        return in_header(request)
+    return Credentials(text, f"DPoP {text}", is_proved=True)
+
+
+def attempts_proof(request: Request) -> bool:
+    """Say whether a request's Authorization field has the scheme DPoP, well-formed or not."""
+    given = (request.header("authorization") or "").lstrip(" \t")
+    return given[: len(_DPOP_SCHEME)].lower() == _DPOP_SCHEME and given[4:5] in ("", " ", "\t", ",")
+
+
+def in_named_header(
+    request: Request,
+    *,
+    name: str,
+    otherwise: Callable[[Request], Credentials | None] = in_header,
+) -> Credentials | None:
     """Return the token of the field called `name`, which has the token alone, without a scheme.
 
     Without that field the token may be in Authorization, as always. Raises as `bearer` does.
     """
     token = (request.header(name) or "").strip(" \t")
     if not token:
-        return in_header(request)
+        return otherwise(request)
     # RFC 6750 s2: "Clients MUST NOT use more than one method to transmit the token in each
     # request". Whatever the other field has, it must not be left open who is asking.
     if request.header("authorization") is not None:
@@ -77,10 +113,15 @@ def in_named_header(request: Request, *, name: str) -> Credentials | None:
 
 
 def bearer(authorization: str | None) -> str | None:
-    """Return the token of a `Bearer` header; None without the header, or with another scheme's.
+    """Return the token of a `Bearer` header. See `of_scheme`."""
+    return of_scheme(_BEARER_SCHEME, authorization)
+
+
+def of_scheme(scheme: str, authorization: str | None) -> str | None:
+    """Return the token of a header with this scheme; None without one, or with another scheme's.
 
     Raises:
-        InvalidRequest: for a `Bearer` without a token68 after it, and for two credentials.
+        InvalidRequest: for a scheme without a token68 after it, and for two credentials.
         InvalidToken: for a token over the size limit.
 
     """
@@ -88,7 +129,8 @@ def bearer(authorization: str | None) -> str | None:
         return None
     # RFC 9110 s5.5: a field value has no white space around it.
     authorization = authorization.strip(" \t")
-    if authorization[:6].lower() != _BEARER_SCHEME or authorization[6:7] not in (
+    end = len(scheme)
+    if authorization[:end].lower() != scheme or authorization[end : end + 1] not in (
         "",
         " ",
         "\t",
@@ -98,10 +140,10 @@ def bearer(authorization: str | None) -> str | None:
         if len(authorization) <= 2 * MAX_TOKEN and _SECOND.search(authorization):
             raise InvalidRequest(reasons.CREDENTIALS_TWICE)
         return None
-    token = authorization[6:].lstrip(" ")
+    token = authorization[end:].lstrip(" ")
     if len(token) > MAX_TOKEN:
         raise InvalidToken(reasons.TOO_LONG)
-    if authorization[6:7] != " " or not is_b64token(token):
+    if authorization[end : end + 1] != " " or not is_b64token(token):
         raise InvalidRequest(
             reasons.CREDENTIALS_TWICE if "," in token else reasons.CREDENTIALS_MALFORMED
         )

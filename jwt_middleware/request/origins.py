@@ -34,20 +34,29 @@ class Origins:
     """The origins that may read our own answers; the application's answers are never touched.
 
     With `credentials`, their scripts may send cookies, and must then send the header `header`, too.
+    With `proofs`, they may send the field `DPoP`, and read the nonce that they are to use.
     """
 
-    __slots__ = ("_header", "_headers")
+    __slots__ = ("_fields", "_headers")
 
     def __init__(
-        self, origins: Iterable[str], *, credentials: bool = False, header: str = ""
+        self,
+        origins: Iterable[str],
+        *,
+        credentials: bool = False,
+        header: str = "",
+        proofs: bool = False,
     ) -> None:
         allow = (("access-control-allow-credentials", "true"),) if credentials else ()
-        self._header = header
+        fields = ("Authorization", "Content-Type", header, "DPoP" if proofs else "")
+        self._fields = ", ".join(filter(None, fields))
+        # RFC 9449 s7.1, s8: scripts need both.
+        readable = "WWW-Authenticate, Retry-After" + (", DPoP-Nonce" if proofs else "")
         self._headers = {
             origin: (
                 ("access-control-allow-origin", origin),
                 *allow,
-                ("access-control-expose-headers", "WWW-Authenticate, Retry-After"),
+                ("access-control-expose-headers", readable),
                 ("vary", "Origin"),
             )
             for origin in origins
@@ -70,11 +79,10 @@ class Origins:
         headers = self.headers(request)
         if len(headers) <= 1:
             return headers
-        allowed = ", ".join(filter(None, ("Authorization", "Content-Type", self._header)))
         return (
             *headers,
             ("access-control-allow-methods", methods),
-            ("access-control-allow-headers", allowed),
+            ("access-control-allow-headers", self._fields),
             ("access-control-max-age", str(PREFLIGHT_MAX_AGE)),
         )
 

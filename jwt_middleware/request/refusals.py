@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable
 
 from ..jose.strict_json import to_json
-from ..values.errors import InvalidClient, NotAllowed, NotFound, OAuthError, Unavailable
+from ..values.errors import (
+    InvalidClient,
+    InvalidProof,
+    NotAllowed,
+    NotFound,
+    OAuthError,
+    Unavailable,
+)
 from ..values.requests import Headers, Response
 
 # RFC 6750 s3: values "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
@@ -27,27 +34,62 @@ TITLES = {
 class Refusals:
     """The answers to all errors: a challenge at a protected resource, JSON at our endpoints."""
 
-    def __init__(self, *, realm: str, metadata_url: str, problem_details: bool) -> None:
+    def __init__(
+        self, *, realm: str, metadata_url: str, problem_details: bool, proofs_by: str = ""
+    ) -> None:
         self._realm = realm
         self._metadata_url = metadata_url
         self._problem = problem_details
+        self._proofs_by = proofs_by  # algorithms of proofs, in one text; "": there are none
         self._made: dict[tuple[object, ...], Response] = {}
 
-    def answer(self, error: OAuthError, *, at_resource: bool, scope: str = "") -> Response:
+    def answer(
+        self,
+        error: OAuthError,
+        *,
+        at_resource: bool,
+        scope: str = "",
+        by_proof: bool = False,
+        needs_proof: bool = False,
+    ) -> Response:
         """Return the answer to an error, without the fields that depend on the request.
 
-        `scope` is what the resource asks for.
+        `scope` is what the resource asks for; `by_proof`: the client tried the scheme DPoP;
+        `needs_proof`: no other scheme helps.
         """
         # The key comes from settings only, never from requests, so that the table can't grow
         # without end.
         told = (error.retry_after, error.description, *error.parameters)
-        key = (type(error), at_resource, scope, *told)
+        schemes = self._schemes(error, by_proof=by_proof, needs_proof=needs_proof)
+        key = (type(error), error.status, at_resource, scope, schemes, *told)
         found = self._made.get(key)
         if found is None:
-            found = self._made[key] = self._make(error, at_resource=at_resource, scope=scope)
+            found = self._made[key] = self._make(
+                error, at_resource=at_resource, scope=scope, schemes=schemes
+            )
         return found
 
-    def _make(self, error: OAuthError, *, at_resource: bool, scope: str) -> Response:
+    def _schemes(
+        self, error: OAuthError, *, by_proof: bool, needs_proof: bool
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the schemes that would be taken, the one that was tried first (RFC 9449 s7.2)."""
+        if not self._proofs_by:
+            return (("Bearer", ""),)
+        schemes = (("DPoP", self._proofs_by),)
+        if needs_proof:
+            return schemes
+        if by_proof or isinstance(error, InvalidProof):
+            return (*schemes, ("Bearer", ""))
+        return (("Bearer", ""), *schemes)
+
+    def _make(
+        self,
+        error: OAuthError,
+        *,
+        at_resource: bool,
+        scope: str,
+        schemes: tuple[tuple[str, str], ...],
+    ) -> Response:
         # RFC 6750 s3.1: a request without credentials gets no error code and no other error
         # information.
         code = {} if error.error is None else {"error": error.error}
@@ -64,11 +106,18 @@ class Refusals:
             ("content-length", str(len(content))),
             # A cache must not give one client's refusal to another, nor to the next try.
             ("cache-control", "no-store"),
-            *self._way_on(error, at_resource=at_resource, scope=scope),
+            *self._way_on(error, at_resource=at_resource, scope=scope, schemes=schemes),
         )
         return Response(error.status, headers, content)
 
-    def _way_on(self, error: OAuthError, *, at_resource: bool, scope: str) -> Headers:
+    def _way_on(
+        self,
+        error: OAuthError,
+        *,
+        at_resource: bool,
+        scope: str,
+        schemes: tuple[tuple[str, str], ...],
+    ) -> Headers:
         """Return the header field that tells the client what to do next."""
         # RFC 6749 s5.2 has it beside no-store on the errors of a token endpoint.
         pragma: Headers = () if at_resource else (("pragma", "no-cache"),)
@@ -81,7 +130,9 @@ class Refusals:
             # its user for a password; so the field names the scheme that is accepted.
             return (("www-authenticate", f"Bearer realm={quoted_string(self._realm)}"), *pragma)
         if at_resource:
-            text = challenge(self._realm, error, metadata_url=self._metadata_url, scope=scope)
+            text = challenge(
+                self._realm, error, metadata_url=self._metadata_url, scope=scope, schemes=schemes
+            )
             return (("www-authenticate", text),)
         return pragma
 
@@ -91,10 +142,18 @@ def quoted_string(value: str) -> str:
     return '"' + _UNQUOTABLE.sub("?", value) + '"'
 
 
-def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: str = "") -> str:
+def challenge(
+    realm: str,
+    error: OAuthError,
+    *,
+    metadata_url: str = "",
+    scope: str = "",
+    schemes: tuple[tuple[str, str], ...] = (("Bearer", ""),),
+) -> str:
     """Return the field `WWW-Authenticate` for `error` (RFC 9110 s11.6.1, RFC 6750 s3).
 
-    It has at least one parameter, and each at most once.
+    It has a challenge for each of the `schemes`, the first with what is wrong. Each has at least
+    one parameter, and each parameter at most once. Beside DPoP stand the algorithms of proofs.
     """
     parameters = [("realm", realm)]
     if metadata_url:
@@ -106,7 +165,15 @@ def challenge(realm: str, error: OAuthError, *, metadata_url: str = "", scope: s
         # RFC 6750 s3: "indicating the required scope of the access token for accessing the
         # requested resource". A client whose token is bad asks for the next one with it, too.
         parameters.append(("scope", scope))
-    return "Bearer " + _join((*parameters, *error.parameters))
+    first, *others = schemes
+    told = [
+        (first, (*parameters, *error.parameters)),
+        *((one, [("realm", realm)]) for one in others),
+    ]
+    return ", ".join(
+        f"{scheme} " + _join((*found, *([("algs", algs)] if algs else ())))
+        for (scheme, algs), found in told
+    )
 
 
 def _join(parameters: Iterable[tuple[str, str]]) -> str:

@@ -38,6 +38,8 @@ class Route:
             too: `/admin` and `/admin/*` both cover `/admin`, `/admin/` and `/admin/users`.
         max_age: seconds since the user authenticated (the claim `auth_time`, RFC 9470 s4).
         acr_values: one of these must be the claim `acr` (RFC 9470 s4).
+        proof: "required": only a token that is bound to a key of its client; "accepted": others as
+            well; "": as `Proofs.required` says. A bound token needs its proof on every route.
         connections: "end": a websocket, or a response that is still streamed, is ended when its
             token no longer holds; "keep": it stays.
 
@@ -58,6 +60,7 @@ class Route:
     max_age: int | None = None  # seconds
     acr_values: Several[str] = ()
     connections: Literal["end", "keep"] = "end"
+    proof: Literal["", "required", "accepted"] = ""
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -100,7 +103,7 @@ class Route:
             (
                 self.permits and self.restricts,
                 "public" if self.public else "optional",
-                "excludes scope, max_age and acr_values",
+                "excludes scope, max_age, acr_values and proof",
                 "make two rules, for two paths or two methods",
             ),
             (
@@ -119,7 +122,9 @@ class Route:
     @property
     def restricts(self) -> bool:
         """Say whether this rule asks for more than a valid token."""
-        return bool(self.scope or self.acr_values or self.max_age is not None)
+        return bool(
+            self.scope or self.acr_values or self.max_age is not None or self.proof == "required"
+        )
 
     def _check_types(self) -> None:
         for name in ("methods", "acr_values"):
@@ -132,6 +137,8 @@ class Route:
         for name in ("public", "optional", "own_origin"):
             if not isinstance(getattr(self, name), bool):
                 raise self._wrong(name, "must be True or False", "a text is neither")
+        if self.proof not in ("", "required", "accepted"):
+            raise self._wrong("proof", 'must be "required" or "accepted"', "leave it out")
         if self.connections not in ("end", "keep") or (self.public and self.connections == "keep"):
             raise self._wrong(
                 "connections",

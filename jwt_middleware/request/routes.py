@@ -27,6 +27,7 @@ class RouteRule:
         "keeps",
         "max_age",
         "name",
+        "needs_proof",
         "optional",
         "own_origin",
         "path",
@@ -36,13 +37,20 @@ class RouteRule:
         "scopes",
     )
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, *, proof: bool = False) -> None:
         self.path = route.path
         # What metrics call it: as the settings have it, and never what a client sent.
         self.name = f"{','.join(route.methods)} {route.path}".lstrip()
+        self.needs_proof = not route.permits and (
+            route.proof == "required" or (proof and not route.proof)
+        )
         # Whether the rule asks for more than a token and its scope.
         self.is_special = (
-            route.public or route.own_origin or route.max_age is not None or bool(route.acr_values)
+            route.public
+            or route.own_origin
+            or route.max_age is not None
+            or bool(route.acr_values)
+            or self.needs_proof
         )
         self.is_plain = not (self.is_special or route.scope)  # a valid token is all that it needs
         self.keeps = route.connections == "keep"
@@ -63,6 +71,8 @@ _NO_RULES: _ByMethod = {}
 class Routes:
     """All the rules, by path. Made once, never changed.
 
+    `proof`: a route needs a bound token unless it says otherwise.
+
     Raises:
         ConfigurationError: when two rules say something about the same path and method.
 
@@ -80,14 +90,14 @@ class Routes:
         "rules",
     )
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], *, proof: bool = False) -> None:
         # Permitting rules by their exact path, `/*` by the path before it; all others by that
         # without a last /.
         self._narrow: dict[str, _ByMethod] = {}
         self._narrow_below: dict[str, _ByMethod] = {}
         self._wide: dict[str, _ByMethod] = {}
         self._wide_below: dict[str, _ByMethod] = {}
-        self._otherwise = RouteRule(Route("/"))  # a valid token is needed, and nothing more
+        self._otherwise = RouteRule(Route("/"), proof=proof)  # a valid token, and nothing more
         self._otherwise.path = ""
         self._otherwise.name = OTHER_RULE
         self.rules = [self._otherwise]
@@ -103,7 +113,7 @@ class Routes:
                 table, key = (self._narrow_below if below else self._narrow), path
             else:
                 table, key = (self._wide_below if below else self._wide), stem
-            rule = RouteRule(route)
+            rule = RouteRule(route, proof=proof)
             self.rules.append(rule)
             for method in _with_head(route.methods):
                 # A rule that isn't narrow covers its path with and without a last slash.
@@ -118,7 +128,8 @@ class Routes:
                 exact.add(whole)
                 stems[bare] = route.permits
                 table.setdefault(key, {})[method] = rule
-            self._restricts |= route.restricts
+            # Where every route needs a proof, a rule that needs none is what others are kept from.
+            self._restricts |= route.restricts or (proof and route.proof == "accepted")
             self._longest = max(self._longest, len(stem))
         # The first segments of all rules' paths: a path that begins with another one has no rule.
         # None if a rule covers all paths.
@@ -131,7 +142,9 @@ class Routes:
     @property
     def is_uniform(self) -> bool:
         """Say whether every path needs a valid token and no more. Then `find` isn't needed."""
-        return not self._restricts and self._firsts == frozenset()
+        return (
+            not self._restricts and self._firsts == frozenset() and not self._otherwise.needs_proof
+        )
 
     def find(self, method: str, path: str, *, unchecked: bool = False) -> RouteRule:
         """Return the rule for a request; `unchecked`: for any path, odd or not.

@@ -7,13 +7,12 @@ A page can't set header fields there, but it can name subprotocols:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from ..jose.jws import MAX_TOKEN
 from ..values import reasons
 from ..values.errors import InvalidRequest, InvalidToken
 from ..values.requests import Request
-from .credentials import Credentials, in_header, in_named_header, is_b64token
+from .credentials import Credentials, is_b64token
 
 FIELD = "sec-websocket-protocol"
 MARK = "bearer"  # RFC 6455 s4.1: subprotocols are compared exactly
@@ -41,15 +40,6 @@ def shown(offered: list[str]) -> str | None:
     """
     names = [name for name in others(offered) if len(name) <= LONGEST_NAME]
     return MARK if MARK in offered else next(iter(names), None)
-
-
-def credentials_reader(named: str, *, subprotocol: bool) -> Callable[[Request], Credentials | None]:
-    """Return what finds a request's token: in Authorization, or a `named` header field.
-
-    With `subprotocol`, first among the subprotocols of a handshake.
-    """
-    reader = partial(in_named_header, name=named) if named else in_header
-    return partial(in_subprotocol, otherwise=reader) if subprotocol else reader
 
 
 def in_subprotocol(

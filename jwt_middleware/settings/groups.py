@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from ..keys.key_set import KeySet
@@ -16,7 +17,7 @@ from ..token.profiles import RFC_9068, Profile
 from ..values.arrays import Several
 from ..values.tokens import AccessToken
 from . import field_checks, profile_checks
-from .checking import check_fields, checked_by, count, each, optional, setting
+from .checking import check_fields, checked_by, choice, count, each, optional, setting
 from .consistency import OF_AN_ISSUER, check_together
 
 
@@ -83,6 +84,8 @@ class TrustedIssuer:
             `profiles.FOREIGN`, and then an audience that their ID tokens don't have.
         scopes: the scope values that it may give; other values in its tokens permit nothing here.
             None: it may give all.
+        proof: "required": only tokens that are bound to a key of their client are accepted; "":
+            others as well. A bound token needs a proof in any case, and `Settings.proofs`.
         user: a function of the verified `AccessToken` that returns our user's name, or None for no
             user. Without it no user is set, because another issuer's "admin" is not our "admin". It
             must be pure: its answer is kept with the token.
@@ -97,6 +100,9 @@ class TrustedIssuer:
     keys: KeySet = field(metadata=checked_by(field_checks.key_set))
     profile: Profile = setting(RFC_9068, profile_checks.profile)
     scopes: Several[str] | None = setting(None, optional(field_checks.scopes))
+    proof: Literal["", "required"] = setting(
+        "", choice("", "required", remedy='"" takes unbound tokens, too')
+    )
     user: Callable[[AccessToken], str | None] | None = setting(
         None, optional(field_checks.function)
     )

@@ -25,6 +25,7 @@ from .endpoint_paths import OF_READINESS
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
 from .migration_checks import OF_MIGRATING
+from .proof_groups import ClientCertificates, Proofs, check_proofs
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -94,6 +95,10 @@ class Settings:
             verify.
         resource: publish what clients must know to get a token for this service, and name the place
             in every challenge.
+        proofs: tokens may be bound to a key of their client (DPoP, RFC 9449); None: bound tokens
+            are refused.
+        client_certificates: tokens may be bound to the certificate of their client (RFC 8705);
+            None: such tokens are refused.
         routes: the rules for paths. A path without a rule needs a valid token.
         login_url: the path of the login page, for pages whose tokens are in cookies: a page load
             without a valid token goes there (303), with `next`, if the refresh cookie can't help.
@@ -145,6 +150,19 @@ class Settings:
             )
         ),
     )
+    proofs: Proofs | None = setting(
+        None, optional(is_a(Proofs, "must be a Proofs group or None, not {}", "Proofs()"))
+    )
+    client_certificates: ClientCertificates | None = setting(
+        None,
+        optional(
+            is_a(
+                ClientCertificates,
+                "must be a ClientCertificates group or None, not {}",
+                "ClientCertificates()",
+            )
+        ),
+    )
     routes: Several[Route] = setting((), field_checks.routes)
     login_url: str = setting("", field_checks.login_url)
     ready_path: str = setting("", optional(field_checks.endpoint_path, ""))
@@ -191,6 +209,8 @@ class Settings:
             check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
+        if self.proofs is not None:
+            check_proofs(self)
 
     @property
     def own_origins(self) -> frozenset[str]:

@@ -136,11 +136,11 @@ class Store(Protocol):
     def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
         """Set generation to `target`, `parent`, and `rotated_at` to now: a compare-and-swap.
 
-        Swaps only where the generation is `source`, the grant isn't ended and isn't past
-        `expires_at`. Where `source` is `target` this is a read: it writes nothing and says
-        advanced=False. Returns the row as it is after this step, from the primary. A row that
-        began before the mark's `before` has ended: `ended_at` is `made_at`, the reason
-        `END_BEFORE`.
+        Swaps only where the generation is `source`, the grant isn't ended, isn't past `expires_at`,
+        and is bound to no key: `bound_key` is None. Where `source` is `target` this is a read: it
+        writes nothing and says advanced=False. Returns the row as it is after this step, from the
+        primary. A row that began before the mark's `before` has ended: `ended_at` is `made_at`, the
+        reason `END_BEFORE`.
 
         Args:
             grant_id: the grant.

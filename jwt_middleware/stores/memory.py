@@ -84,6 +84,7 @@ class MemoryStore:
                 grant is None
                 or source == target
                 or grant.generation != source
+                or grant.bound_key is not None
                 or grant.ended_at is not None
                 or now >= grant.expires_at
             ):

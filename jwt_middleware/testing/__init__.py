@@ -19,6 +19,7 @@ from .attack import Attack
 from .clock import Clock
 from .factory import TokenFactory
 from .mint import ABSENT
+from .prover import Prover
 from .users import as_browser, as_user
 
-__all__ = ["ABSENT", "Attack", "Clock", "TokenFactory", "as_browser", "as_user"]
+__all__ = ["ABSENT", "Attack", "Clock", "Prover", "TokenFactory", "as_browser", "as_user"]

@@ -15,6 +15,7 @@ from .attack import Attack, Forge
 from .attacks import catalogue
 from .mint import present
 from .page_attacks import page_attacks
+from .proof_attacks import proof_attacks
 from .session_attacks import session_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
@@ -185,8 +186,8 @@ class TokenFactory:
         with a Set-Cookie field.
 
         Args:
-            settings: which trust this factory: then the attacks on their endpoints and pages with
-                forms come, too; each has a `method`, and perhaps a `path`.
+            settings: which trust this factory: then the attacks on their endpoints, on pages with
+                forms and with bound tokens come, too; each has a `method`, and perhaps a `path`.
             grant_id: a login of another user than "alice", which must survive.
 
         Raises:
@@ -205,6 +206,7 @@ class TokenFactory:
         more: tuple[Attack, ...] = ()
         if settings is not None:
             more = (*session_attacks(forge, settings, grant_id), *page_attacks(forge, settings))
+            more += (*proof_attacks(forge, settings),)
         return (*catalogue(self.key, self.header(), self.claims()), *more)
 
 

@@ -41,8 +41,9 @@ from threading import Barrier, Thread
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from ..stores.contract import END_BEFORE, PAGE, AsyncStore, Cursor, Ended, Store, new_grant_id
+from ..values.bare_grants import bare_grant
 from ..values.randomness import identifier
-from ..values.tokens import FrozenDict, Grant, bare_grant
+from ..values.tokens import FrozenDict, Grant
 from .clock import Clock
 
 __all__ = ["CASES", "RETENTION", "SKEW", "Case", "ContractBroken"]
@@ -277,6 +278,22 @@ def _advance_of_an_ended_grant_does_nothing(store: Store, clock: Clock) -> None:
 
 
 @_case
+def _advance_of_a_bound_grant_does_nothing(store: Store, clock: Clock) -> None:
+    """A grant that is bound to a key never advances, whoever asks; it can be used and ended."""
+    given: dict[str, Any] = {"label": "phone", "idle_limit": 60.0, "is_session": True}
+    grant = _added(store, clock, bound_key="Q" * 43, **given)
+    _same_row(_row_or_none(store, grant), grant)
+    clock.advance(100)
+    for source, target in ((1, 2), (1, 9), (2, 3), (1, 1)):
+        _same_row(_not_advanced(store, grant, source, target), grant)
+    store.use(grant.id)
+    row = _there(_row_or_none(store, grant))
+    _is_now(row.last_used_at or 0.0, clock, "last_used_at")
+    _expect(store.end(grant.id, "logout"), True, "was alive")
+    _has_ended(_there(_not_advanced(store, grant, 1, 2)), row, clock, "logout")
+
+
+@_case
 def _advance_of_an_expired_grant_does_nothing(store: Store, clock: Clock) -> None:
     """What is past its end never advances; the row is kept until then."""
     grant = _added(store, clock, life=100)
@@ -377,7 +394,7 @@ def _what_a_login_brings_of_its_own_stays(store: Store, clock: Clock) -> None:
             {"idle_limit": 5400.25},
             {"is_session": True},
             {"last_used_at": clock() - 50},
-            {"label": "long " * 1000, "idle_limit": 60.0, "is_session": True, "bound_key": "key"},
+            {"label": "long " * 1000, "idle_limit": 60.0, "is_session": True},
         )
     ]
     for number, grant in enumerate(rows):

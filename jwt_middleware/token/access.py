@@ -51,13 +51,23 @@ def beginning(issuer: str, audience: tuple[str, ...]) -> str:
 
 
 def payload(
-    beginning: str, grant: Grant, jti: str, scope: str, issued_at: int, expires_at: int
+    beginning: str,
+    grant: Grant,
+    jti: str,
+    scope: str,
+    issued_at: int,
+    expires_at: int,
+    binds: bool = False,
 ) -> str:
-    """Return the claims of an access token of a grant, as JSON (RFC 9068 s2.2)."""
+    """Return the claims of an access token of a grant, as JSON (RFC 9068 s2.2).
+
+    `binds`: to the key of the grant, if it has one (RFC 9449 s6.1).
+    """
     # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it. After a refresh it is
     # the store's time, whose clock may be ahead of this machine's.
     auth_time = min(round(grant.created_at), issued_at)
-    others = to_json({AUTH_TIME: auth_time, **grant.claims})[1:]
+    bound = {"cnf": {"jkt": grant.bound_key}} if binds and grant.bound_key is not None else {}
+    others = to_json({AUTH_TIME: auth_time, **bound, **grant.claims})[1:]
     return (
         f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'
         f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'

@@ -20,6 +20,8 @@ from .scopes import ScopeReader, is_scope
 
 MAX_TIME = 253402300800  # seconds: the end of the year 9999; a later time is an attack or a mistake
 
+THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # of SHA-256, in base64url (RFC 7638, RFC 8705 s3.1)
+
 TokenCheck: TypeAlias = Callable[[AccessToken], bool]
 
 
@@ -34,6 +36,8 @@ class Policy:
     checks: tuple[TokenCheck, ...] = ()  # the application's own
     own: bool = True  # our own issuer: its subjects are our users, its `sid` is a grant of ours
     scopes: frozenset[str] | None = None  # the scopes that the issuer may give; None: any
+    confirmations: frozenset[str] = frozenset()  # members of `cnf` that are checked by requests
+    bound_only: bool = False  # a token that is bound to nothing is refused
     # What the profile means for a token, prepared.
     audience_claim: str = field(init=False)
     required: frozenset[str] = field(init=False)  # claims that must be there
@@ -55,6 +59,7 @@ class Policy:
         needed = [stand_ins.get(name, (name,)) for name in profile.required]
         several = tuple(names for names in needed if len(names) > 1)
         single = {names[0] for names in needed if len(names) == 1}
+        single |= {"cnf"} if self.bound_only else set()
         more = dict.fromkeys((*subjects, *clients))
         is_fixed = len(subjects) == len(clients) == 1
         for name, value in (
@@ -167,10 +172,17 @@ def is_identifier(value: object) -> bool:
 
 
 def check_sender_constraint(claims: FrozenDict, policy: Policy, _: float) -> None:
-    """Refuse a token that is bound to a key, because nothing here has seen that key."""
-    # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token".
-    if "cnf" in claims:
+    """Refuse a token that is bound to a key in a way that isn't checked here (RFC 7800 s3).
+
+    Whoever lets a bound token in checks that the request shows the key (RFC 9449 s7.2).
+    """
+    if "cnf" not in claims:
+        return
+    cnf = claims["cnf"]
+    if type(cnf) is not FrozenDict or len(cnf) != 1 or not policy.confirmations.issuperset(cnf):
         raise InvalidToken(reasons.SENDER_CONSTRAINED)
+    if not all(type(one) is str and THUMBPRINT.fullmatch(one) for one in cnf.values()):
+        _refuse_claim("cnf")
 
 
 CLAIM_CHECKS: Mapping[str, Callable[[FrozenDict, Policy, float], None]] = {

@@ -74,6 +74,7 @@ class RefreshKeys:
         "beginning",
         "by_header",
         "issuer",
+        "present",
         "signer",
         "wording",
         "writer",
@@ -82,6 +83,7 @@ class RefreshKeys:
     def __init__(self, keys: Iterable[Key], issuer: str, former: Iterable[FormerKey] = ()) -> None:
         found, before = tuple(keys), tuple(former)
         self.issuer = issuer
+        self.present = found
         self.signer = found[0]
         # A secret's `kid` is its thumbprint, so that one `kid` is one secret, present or former.
         self._by_kid: Mapping[str, Key] = {

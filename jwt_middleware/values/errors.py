@@ -95,6 +95,27 @@ class InvalidToken(OAuthError):
     description = "The access token is malformed, expired, revoked or otherwise invalid"
 
 
+class InvalidProof(OAuthError):
+    """The proof that a client holds a key is missing, wrong or of another request (RFC 9449 s7.1).
+
+    At a protected resource 401, at a token endpoint 400 (s5).
+    """
+
+    status, error = 401, "invalid_dpop_proof"
+    description = "The DPoP proof is missing, invalid, not of this request or was used before"
+
+
+class NonceNeeded(InvalidProof):
+    """The proof must be made again, with the nonce of this answer (RFC 9449 s8, s9)."""
+
+    error = "use_dpop_nonce"
+    description = "The DPoP proof needs the nonce of the header DPoP-Nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__(reasons.PROOF_NONCE)
+        self.nonce = nonce
+
+
 class InsufficientScope(OAuthError):
     """The token is good, but its scope is too small for this resource (RFC 6750 s3.1)."""
 

@@ -75,6 +75,26 @@ CLAIMS_HOOK = Reason("claims_hook_failed")
 MIGRATION_HOOK = Reason("migration_hook_failed")
 ISSUER_HOOK = Reason("issuer_hook_failed")
 
+PROOF_MISSING = Reason("proof_missing")
+PROOF_TWICE = Reason("proof_twice")
+PROOF_MALFORMED = Reason("proof_malformed")
+PROOF_TYPE = Reason("proof_type")
+PROOF_ALGORITHM = Reason("proof_algorithm")
+PROOF_KEY = Reason("proof_key")  # it is private, or can't be used
+PROOF_SIGNATURE = Reason("proof_signature")
+PROOF_CLAIM = Reason("proof_claim")
+PROOF_METHOD = Reason("proof_of_another_method")
+PROOF_TARGET = Reason("proof_of_another_url")
+PROOF_AGE = Reason("proof_too_old")  # or too far ahead
+PROOF_TOKEN = Reason("proof_of_another_token")
+PROOF_OTHER_KEY = Reason("proof_by_another_key")
+PROOF_REPLAYED = Reason("proof_replayed")
+PROOF_NONCE = Reason("proof_nonce")  # none, or one that is too old
+PROOFS_OFF = Reason("proofs_off")  # the grant is bound, and Settings.proofs is None
+PROOFS_FULL = Reason("proofs_full")
+CERTIFICATE = Reason("client_certificate")  # none, or another than the token is bound to
+NOT_BOUND = Reason("token_not_bound")
+
 SCOPE = Reason("scope_insufficient")
 AUTHENTICATION_AGE = Reason("authentication_too_old")
 AUTHENTICATION_CONTEXT = Reason("authentication_context")

@@ -61,6 +61,13 @@ class Request:
         """Return the root that the application is mounted at, and the query, not decoded."""
         return self._place
 
+    def connection(self) -> tuple[str, str | None]:
+        """Return the address of the peer, "" where it has none, and the certificate it has shown.
+
+        That is in PEM (RFC 7468), from the server's own TLS; None: none, or not known.
+        """
+        return "", None
+
     def body(self, limit: int) -> Any:
         """Return the body, Hidden, of `limit` octets at most; under ASGI it has to be awaited.
 

@@ -132,6 +132,20 @@ class AccessToken:
         return self.claims.get("sid") if self.own else None
 
     @property
+    def bound_key(self) -> str | None:
+        """Return the thumbprint of the key that it is bound to (RFC 9449 s6.1); None: to none."""
+        return self._confirmation("jkt")
+
+    @property
+    def bound_certificate(self) -> str | None:
+        """Return the thumbprint of the certificate that it is bound to (RFC 8705 s3.1), or None."""
+        return self._confirmation("x5t#S256")
+
+    def _confirmation(self, member: str) -> str | None:
+        cnf: FrozenDict | None = self.claims.get("cnf")
+        return None if cnf is None else cnf.get(member)
+
+    @property
     def expires_at(self) -> float:
         """Return the end, in seconds since 1970-01-01 UTC."""
         expires_at: float = self.claims["exp"]
@@ -226,25 +240,6 @@ class Grant:
             idle_limit=self.idle_limit,
             is_session=self.is_session,
         )
-
-
-def bare_grant(
-    grant_id: str, subject: str, *, now: float, expires_at: float, client_id: str = ""
-) -> Grant:
-    """Return a grant that begins now, as a login without scope and claims makes it."""
-    return Grant(
-        id=grant_id,
-        subject=subject,
-        client_id=client_id,
-        scope="",
-        claims=FrozenDict(),
-        bound_key=None,
-        generation=1,
-        parent=None,
-        rotated_at=now,
-        created_at=now,
-        expires_at=expires_at,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import AccessToken, Issuer, KeySet, Refresh, Settings, TrustedIssuer
+from jwt_middleware import AccessToken, Issuer, KeySet, Proofs, Refresh, Settings, TrustedIssuer
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.cli.token_advice import ADVICE
 from jwt_middleware.cli.token_checks import TOKEN_CHECKS
-from jwt_middleware.testing import ABSENT, TokenFactory
+from jwt_middleware.testing import ABSENT, Prover, TokenFactory
 from jwt_middleware.token.claims import CLAIM_CHECKS
 from jwt_middleware.values import reasons
 from tests import serving
@@ -639,3 +639,57 @@ def test_what_is_no_token_is_refused(token: str, words: str, run: Run) -> None:
     shown = run("", "inspect", "--insecure", typed=token)
     assert shown.status == 2
     assert words in shown.err
+
+
+# --- a token that is bound to a key
+
+
+def proved(
+    run: Run, given: Callable[..., Settings], tmp_path: Path, prover: Prover, **spoilt: Any
+) -> Shown:
+    """Verify a bound token with a proof of it, which may be spoilt."""
+    given(proofs=Proofs(urls=("https://api.example",), nonces=False))
+    token = FACTORY.token(cnf=prover.cnf)
+    file = tmp_path / "proof"
+    file.write_text(prover.proof("GET", "/", token, **spoilt))
+    return run(token, "verify", *HERE, "--proof", str(file))
+
+
+def test_a_bound_token_with_its_proof(
+    run: Run, given: Callable[..., Settings], tmp_path: Path
+) -> None:
+    shown = proved(run, given, tmp_path, Prover("https://api.example"))
+    assert (shown.status, shown.failed) == (0, [])
+    assert "bound to a key (cnf)" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason", "way_out"),
+    [
+        ({"htm": "POST"}, "proof_of_another_method", "--method"),
+        ({"htu": "https://internal.example/"}, "proof_of_another_url", r"Proofs\.urls"),
+        ({"ath": "x"}, "proof_of_another_token", "SHA-256"),
+        ({"iat": 5}, "proof_too_old", "one for each request"),
+        ({"header": {"typ": "JWT"}}, "proof_type", r"dpop\+jwt"),
+    ],
+)
+def test_a_wrong_proof_is_told_with_the_way_out(
+    spoilt: dict[str, Any],
+    reason: str,
+    way_out: str,
+    run: Run,
+    given: Callable[..., Settings],
+    tmp_path: Path,
+) -> None:
+    shown = proved(run, given, tmp_path, Prover("https://api.example"), **spoilt)
+    assert (shown.status, shown.failed) == (1, ["answer"])
+    assert reason in shown.out
+    assert re.search(way_out, shown.out)
+
+
+def test_a_bound_token_without_a_proof(run: Run, given: Callable[..., Settings]) -> None:
+    given(proofs=Proofs(urls=("https://api.example",), nonces=False))
+    shown = run(FACTORY.token(cnf=Prover().cnf), "verify", *HERE)
+    assert "proof_missing" in shown.out
+    assert "--proof FILE" in shown.out
+    assert run("a.b", "verify", *HERE).failed[0] == "form"

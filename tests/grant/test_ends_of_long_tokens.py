@@ -17,7 +17,7 @@ from jwt_middleware import KeySet, Refresh, Settings
 from jwt_middleware.jose import jws
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.token import access
-from jwt_middleware.values.tokens import bare_grant
+from jwt_middleware.values.bare_grants import bare_grant
 from tests.issuing import AUDIENCE, DAY, HOUR, ISSUER, KEYS, MINUTE, Site, memory, single
 from tests.issuing import sqlite as in_a_file
 from tests.rules import accepts, refuses

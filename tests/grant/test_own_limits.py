@@ -300,6 +300,7 @@ def test_what_is_said_of_a_login_shows_no_user() -> None:
         idle_limit=None,
         absolute_limit=None,
         session=False,
+        proof=None,
     )
     assert "alice" not in repr(login)
     assert dataclasses.astuple(login)[0] == "alice"

@@ -63,7 +63,7 @@ class Store:
         row = self.row
         if row is None or row.ended_at is not None or self.now >= row.expires_at:
             return False, row
-        if row.generation != source or source == target:
+        if row.generation != source or source == target or row.bound_key is not None:
             return False, row
         self.row = replace(row, generation=target, parent=parent, rotated_at=self.now)
         return True, self.row
@@ -303,11 +303,6 @@ def test_without_a_restore_limit_nothing_is_restored() -> None:
     assert decide(token, Swap(6, 7, "a sibling"), False, ROW, NOW, limits) is Outcome.AHEAD
 
 
-def test_a_bound_token_that_is_restored_proved_its_key_before() -> None:
-    store = Store(replace(ROW, bound_key="k"), NOW)
-    assert store.exchange(Presented(6, "any", NOW, bound=True, key="k")) is Outcome.RESTORED
-
-
 # --- Whoever else is at work
 
 
@@ -506,3 +501,33 @@ def test_of_two_old_tokens_none_is_older(
     assert first(token, NOW, limits) == first(other, NOW, limits)
     decision = decide(token, swap, advanced, row, NOW, limits)
     assert decide(other, swap, advanced, row, NOW, limits) == decision
+
+
+# --- A grant that is bound to a key
+
+
+@accepts("RT-22")
+@given(tokens, st.booleans(), swaps)
+def test_who_has_proved_the_key_is_served_whatever_token_came(
+    token: Presented, bound: bool, swap: Swap
+) -> None:
+    """A bound row never changes by a refresh, so this is all that can happen to it."""
+    row = replace(ROW, bound_key="k", rotated_at=NOW)
+    proved = token._replace(bound=bound, key="k")
+    assert decide(proved, swap, False, row, NOW, LIMITS) is Outcome.KEPT
+    store = Store(row, NOW)
+    assert store.exchange(proved) is Outcome.KEPT
+    assert store.row == row
+
+
+@refuses("RT-22")
+@given(tokens, st.booleans(), swaps, st.none() | st.just("other"))
+def test_who_has_not_is_refused_and_nothing_moves(
+    token: Presented, bound: bool, swap: Swap, key: str | None
+) -> None:
+    row = replace(ROW, bound_key="k", rotated_at=NOW)
+    without = token._replace(bound=bound, key=key)
+    assert decide(without, swap, False, row, NOW, LIMITS) is Outcome.REFUSED
+    store = Store(row, NOW)
+    assert store.exchange(without) is Outcome.REFUSED
+    assert store.row == row

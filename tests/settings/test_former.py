@@ -15,8 +15,8 @@ import pytest
 from jwt_middleware import ConfigurationError, Former, KeySet, Refresh, Settings
 from jwt_middleware.settings.refresh_secrets import refresh_keys
 from jwt_middleware.token.refresh import RefreshKeys, check, derive, from_text, mint
+from jwt_middleware.values.bare_grants import bare_grant
 from jwt_middleware.values.errors import InvalidGrant
-from jwt_middleware.values.tokens import bare_grant
 from tests.rules import accepts, refuses
 
 SECRET, OTHER = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd", "x2K9pTz4_qWvE7sYdN0bGhJ5mRcL8uFa"

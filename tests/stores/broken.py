@@ -10,7 +10,8 @@ from jwt_middleware.stores import END_BEFORE, Advanced, Cursor, Ended, Mark, Pag
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import Clock
 from jwt_middleware.testing.store_contract import RETENTION
-from jwt_middleware.values.tokens import Grant, bare_grant
+from jwt_middleware.values.bare_grants import bare_grant
+from jwt_middleware.values.tokens import Grant
 
 
 class Broken(MemoryStore):
@@ -126,6 +127,20 @@ class ThawsClaims(Broken):
         if row is not None:
             claims: Any = dict(row.claims)
             row = replace(row, claims=claims)
+        return Advanced(advanced, row)
+
+
+class MovesWhatIsBound(Broken):
+    """Whoever asks: before the rule has looked at the key."""
+
+    def advance(self, grant_id: str, source: int, target: int, parent: str | None) -> Advanced:
+        grant = self._grants.get(grant_id)
+        if grant is None or grant.bound_key is None:
+            return super().advance(grant_id, source, target, parent)
+        self._grants[grant_id] = replace(grant, bound_key=None)
+        advanced, row = super().advance(grant_id, source, target, parent)
+        row = replace(row or grant, bound_key=grant.bound_key)
+        self._grants[grant_id] = row
         return Advanced(advanced, row)
 
 
@@ -575,6 +590,7 @@ FAULTS: dict[type[Broken], str] = {
     ForgetsTheFirstParent: "add_keeps_a_first_parent",
     AddsWithoutALock: "many_that_add_one_id_make_one_row",
     LosesRows: "add_keeps_every_field",
+    MovesWhatIsBound: "advance_of_a_bound_grant_does_nothing",
     KeepsTheCallersBeginning: "add_stamps_the_beginning",
     StampsWithItsClockAlone: "a_login_after_a_mass_end_lives",
     EndsOneForTheLimit: "add_ends_all_over_a_smaller_limit",

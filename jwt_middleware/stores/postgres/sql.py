@@ -42,8 +42,9 @@ STATEMENTS: Final = {
     # Returns the row as it was before, and the time of the swap; from these and the new values
     # follows the row as it is. If the swap waits for another write, and then finds the row changed,
     # the old row is returned without a swap: then the row is read again.
-    "advance": "SELECT <mark>, <row>, <rotation>, <schema>.advance_grant("
-    "id, %(source)s, %(target)s, %(parent)s, %(offset)s) FROM <one> WHERE id = %(id)s",
+    "advance": "SELECT <mark>, <row>, <rotation>, CASE WHEN bound_key IS NULL THEN "
+    "<schema>.advance_grant(id, %(source)s, %(target)s, %(parent)s, %(offset)s) END "
+    "FROM <one> WHERE id = %(id)s",
     # If the grant is ended meanwhile, the use was before the end, so the row is still right.
     "use": "INSERT INTO <schema>.grants_more (id, last_used_at) SELECT id, <stamp> "
     "FROM <schema>.grants WHERE id = %(id)s AND ended_at IS NULL AND created_at >= <before> "

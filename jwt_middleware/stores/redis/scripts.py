@@ -169,6 +169,8 @@ local key = tag .. 'm' .. string.sub(KEYS[1], #tag + 2)
 local is_alone = lives and redis.pcall('EXISTS', KEYS[1], key, tag .. 't') == 1
 local has_ended = lives and string.find(row, '\\253', 25, true)
 local can = lives and not has_ended and ARGV[3] ~= ARGV[4] and string.sub(row, 1, 6) == ARGV[3]
+-- A fifth octet 255 stands before the key that a grant is bound to: such a row never moves.
+can = can and select(2, string.gsub(string.sub(row, 25), '\\255', '')) < 5
 if not is_alone or not can then
 """
     + _FROM_PRIMARY

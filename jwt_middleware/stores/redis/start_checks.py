@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from redis import exceptions as errors
 
+from ...values.bare_grants import bare_grant
 from ...values.errors import ConfigurationError, StoreUnavailable
 from ...values.flows import Flow
-from ...values.tokens import bare_grant
 from ..contract import SHARDS, new_grant_id, shard
 from ..store_options import check_engine_version, wrong_store
 from . import server_facts

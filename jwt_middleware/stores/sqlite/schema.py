@@ -90,7 +90,7 @@ _TEMPLATES: Final = {
     "advance": (
         "UPDATE grants SET generation = :target, parent = :parent, rotated_at = :now "
         "WHERE id = :id AND generation = :source AND <living> AND expires_at > :now "
-        "RETURNING <row>"
+        "AND bound_key IS NULL RETURNING <row>"
     ),
     "use": (
         "UPDATE grants SET last_used_at = :now WHERE id = :id AND <living> AND expires_at > :now"

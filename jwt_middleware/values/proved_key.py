@@ -1,0 +1,27 @@
+"""The key that a request to a login has proved to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .tokens import NOBODY, Forward
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedKey:
+    """The key that a request has proved to hold: for `Issuer.issue(proof=...)`, which binds to it.
+
+    `thumbprint` is that of RFC 7638; it is no secret.
+    """
+
+    thumbprint: str
+
+
+class ForwardLogin(Forward):
+    """The decision to let in a request to a route that logs in, with the key that it proved."""
+
+    __slots__ = ("proved",)
+
+    def __init__(self, proved: ProvedKey | None) -> None:
+        super().__init__(None, NOBODY)
+        self.proved = proved
