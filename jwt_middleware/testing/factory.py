@@ -9,6 +9,7 @@ from typing import Any
 from ..jose.jwk import Key
 from ..keys.key_set import KeySet
 from ..settings.settings import Settings, wall_clock
+from ..stores.memory import MemoryStore
 from ..token.profiles import RFC_9068, Profile
 from ..values.errors import ConfigurationError
 from .attack import Attack, Forge
@@ -19,6 +20,7 @@ from .proof_attacks import proof_attacks
 from .session_attacks import session_attacks
 
 TOKEN_LIFETIME = 600  # seconds; as long as a real access token's
+ENDS_KEPT = 86400.0  # seconds that a test's store remembers an end
 
 
 class TokenFactory:
@@ -116,8 +118,11 @@ class TokenFactory:
 
     def _settings_like(self, mine: Settings) -> Settings:
         changes: dict[str, Any] = {"keys": self.keys, "clock": self.clock}
-        if mine.refresh is not None and isinstance(mine.refresh.store, str):
-            changes["refresh__store"] = "memory://"
+        group = mine.refresh
+        if group is not None and isinstance(group.store, str):
+            # An object where the URL is refused: no issuer shares it, which a test doesn't need.
+            store = MemoryStore(clock=self.clock, retention=ENDS_KEPT)
+            changes["refresh__store"] = "memory://" if group.serve else store
         return mine.replace(**changes)
 
     def claims(self, **claims: Any) -> dict[str, Any]:

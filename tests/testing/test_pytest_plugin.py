@@ -101,6 +101,16 @@ def test_a_database_becomes_memory_and_a_store_of_ones_own_stays() -> None:
     assert TokenFactory.like(one_audience).audience == "https://api.shop.example"
 
 
+def test_a_service_that_only_reads_the_store_has_one_of_its_own_in_tests() -> None:
+    reading = MINE.replace(
+        keys=KeySet.remote(), refresh=Refresh(store="postgresql://db/grants", serve=False)
+    )
+    factory = TokenFactory.like(reading)
+    world = World(factory.settings())
+    assert world.get("/", token=factory.token(scope="orders:read")).reached
+    assert world.get("/", token=factory.token(sid="0123456789abcdef")).reached
+
+
 VERBS = (
     *("add", "advance", "use", "end", "end_subject", "end_before", "is_living"),
     *("grants", "ended", "admit", "purge"),
