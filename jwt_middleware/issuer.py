@@ -79,17 +79,17 @@ class Issuer:
             claims: the application's own, which every access token has. With `Refresh.claims_for`:
                 facts about this login, which the hook finds in `grant.claims` and must return, too.
             client_id: the client; `Refresh.client_id` for the application's own.
-            replaces: the tokens that the browser holds of earlier logins, which end now: with
-                cookies `environ["jwt_middleware.held"]` or `scope[...]`; else a refresh token.
-            user_agent: the request's, so that events can say when a token is used by another one.
+            replaces: what the browser holds of earlier logins, which end now: with cookies
+                `environ["jwt_middleware.held"]` or `scope[...]`; else a refresh token.
+            user_agent: the request's: events say when a token is used by another one.
             label: what the user knows this device by, at most 200 characters; in no token.
-            idle_limit: seconds, in place of `Refresh.idle_limit`, within the same bounds.
+            idle_limit: seconds, in place of `Refresh.idle_limit`, within its bounds.
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
-            once: what an old login is known by, a session's key say, of 128 random bits or more. It
-                leads to one grant, however often. `auth_time` is 0 unless `claims` know it.
-            proof: the key that the request proved, `environ["jwt_middleware.proof"]` or `scope[...]`
-                on a route with `own_origin`: each refresh needs a proof by it. None: bound to none.
+            once: what an old login is known by, a session's key say, of 128 random bits: it leads
+                to one grant, however often. `auth_time` is 0 unless `claims` know it.
+            proof: the key that the request proved, `environ["jwt_middleware.proof"]` on a route
+                with `own_origin`: each refresh needs a proof by it.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and
@@ -97,7 +97,6 @@ class Issuer:
             Unavailable: when `claims_for` or an external signer fails, or the grant can't be stored
                 (StoreUnavailable); then there is none.
             EndGrant: when `claims_for` refuses, and when the grant of `once` has ended.
-
         """
         held = _held(replaces)
         del replaces  # error trackers send the locals of frames

@@ -11,7 +11,7 @@ from ..grant.endpoints import Endpoints
 from ..grant.ports import Ports
 from ..grant.sessions import Sessions
 from ..jose import jws
-from ..request.cookies import check_own_origin, check_request_origin, check_sender
+from ..request.cookies import check_own_origin, check_request_origin
 from ..request.credentials import Credentials, attempts_proof
 from ..request.documents import Answering, Document
 from ..request.origins import is_preflight
@@ -43,7 +43,7 @@ from ..values.tokens import (
     Held,
     Hidden,
 )
-from .answering import origins_of, refusals_of
+from .answering import origins_of, refusals_of, sender_check
 from .credential_readers import cookie_reader, header_reader
 from .demands import check_demands
 from .former_access import FormerAccess, former_access
@@ -95,13 +95,10 @@ class Core:
         self._leeway = settings.leeway
         self._routes = Routes(settings.routes, proof=all_need_proof(settings))
         self._has_logins = any(route.own_origin for route in settings.routes)
-        cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = settings.refresh.jars(settings.issuer) if settings.refresh is not None else None
         self._known_origins = frozenset(settings.origins) | settings.own_origins
-        header = cookies.header if cookies is not None else ""
         self._origins = origins_of(settings)
-        forms = cookies is not None and cookies.forms
-        check = partial(check_sender, header=header, origins=self._known_origins, forms=forms)
+        check, forms = sender_check(settings, self._known_origins)
         own_keys = self._issuers.own.keys
         self._access_cookie = cookie_reader(self.jars, check, settings, own_keys, cache, ended)
         self._former = former_access(settings, self._ports, ended, check, self.jars)
