@@ -12,7 +12,7 @@ from ..token.refresh import RefreshToken
 from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidProof, Unavailable
 from ..values.events import KeyMismatch
-from ..values.requests import Request
+from ..values.requests import Headers, Request
 from .issuing import Issuing
 
 
@@ -50,6 +50,16 @@ def check_key(
         _refuse(token, changed)
     rules.reader.keep(proof)
     return proof.thumbprint
+
+
+def nonce_field(issuing: Issuing, request: Request, now: float) -> Headers:
+    """Return the field with the nonce for the next proof, for a client that sends proofs."""
+    # RFC 9449 s8.2: an answer may say a new one, so that the next request needs no second try.
+    rules = issuing.proofs
+    if rules is None or request.header("dpop") is None:
+        return ()
+    nonce = rules.nonce(now)
+    return () if nonce is None else (("dpop-nonce", nonce),)
 
 
 def _refuse(token: RefreshToken, changed: bool | None) -> NoReturn:

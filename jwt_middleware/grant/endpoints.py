@@ -6,7 +6,6 @@ One more, for page loads, is in `continuing`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import cast
 
 from ..request.body_parameters import MAX_BODY, check_length, faulty, parameters
@@ -34,10 +33,12 @@ from ..values.events import Revoked
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
+from .bound_grants import nonce_field
 from .continuing import Continuing, Exchanged
 from .issuing import Issuing
 from .migrating import end_held, end_migrated, exchange_cookie, migrate
 from .refresh import Asked, Granted, exchange
+from .token_answer import token_answer
 from .token_requests import as_answered, as_before, nothing_came
 
 JSON_TYPE = ("content-type", "application/json")
@@ -160,7 +161,7 @@ class Endpoints:
             raise InvalidScope(reasons.PARAMETER, "scope")
         now = self._timed.time()
         asked = Asked(scope, client_id, request.header("user-agent"), now, request)
-        nonce = self._nonce(request, now)
+        nonce = nonce_field(self._issuing, request, now)
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
             tokens, cleared, events = yield from self._exchange_cookies(held, asked)
@@ -182,15 +183,6 @@ class Endpoints:
             yield from self._issuing.find_lacking_key((text,), asked.now)
             token = self._issuing.check(text, asked.now)
         return (yield from exchange(self._issuing, text, token, asked))
-
-    def _nonce(self, request: Request, now: float) -> Headers:
-        """Return the field with the nonce for the next proof, for a client that sends proofs."""
-        # RFC 9449 s8.2: an answer may say a new one, so that the next request needs no second try.
-        rules = self._issuing.proofs
-        if rules is None or request.header("dpop") is None:
-            return ()
-        nonce = rules.nonce(now)
-        return () if nonce is None else (("dpop-nonce", nonce),)
 
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
@@ -382,7 +374,7 @@ class Endpoints:
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
         if request.path == self._former_path:
             members = as_answered(self._library, members)
-        content = (_template(tuple(members)) % tuple(members.values())).encode()
+        content = token_answer(members)
         headers: Headers = (
             JSON_TYPE,
             ("content-length", str(len(content))),
@@ -400,22 +392,3 @@ def _client_id(request: Request, named: str | None) -> str | None:
     if named is not None and authenticated not in (None, named):
         raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id", description=_TWO_CLIENTS)
     return named or authenticated
-
-
-_NUMBERS = frozenset(
-    (
-        "expires_in",
-        "refresh_token_expires_in",
-        "refresh_token_timeout",
-        "authorization_expires_in",
-    )
-)
-
-
-@lru_cache  # there are few sets of members
-def _template(names: tuple[str, ...]) -> str:
-    """Return the JSON text of an object with these members, with `%` in place of the values."""
-    # No value needs an escape: tokens are base64url and dots, and a scope has neither quotes nor
-    # backslashes (RFC 6749 s3.3). To escape would cost a tenth of a signature.
-    pairs = [f'"{name}":%d' if name in _NUMBERS else f'"{name}":"%s"' for name in names]
-    return "{" + ",".join(pairs) + "}"
