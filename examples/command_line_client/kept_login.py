@@ -16,7 +16,7 @@ import os
 import random
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class KeptLogin(httpx2.Auth):
                 self._tokens.unlink(missing_ok=True)
             raise LoggedOut(answer.json().get("error"))
         answer.raise_for_status()
-        kept = {**self._read(), **answer.json(), "nonce": nonce}
+        kept: dict[str, Any] = {**self._read(), **answer.json(), "nonce": nonce}
         kept["ends_at"] = time.time() + kept["expires_in"]
         _write(self._tokens, _json(kept))
         return kept
@@ -174,7 +174,7 @@ class KeptLogin(httpx2.Auth):
         return found
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None]:
         with self._lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

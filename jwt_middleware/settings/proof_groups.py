@@ -83,9 +83,11 @@ def _is_no_network(value: Any) -> bool:
     if not isinstance(value, str):
         return True
     try:
-        return value != UNIX and ip_network(value) is None
+        if value != UNIX:
+            ip_network(value)
     except ValueError:
         return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
