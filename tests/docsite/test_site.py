@@ -79,6 +79,19 @@ def pages(html: Path) -> dict[str, Links]:
     return {path.relative_to(html).as_posix(): read(path) for path in html.rglob("*.html")}
 
 
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "index.md").write_text("# I\n\n[one](none.md) [two](a.md#none) {any}`none`\n")
+    (source / "a.md").write_text("---\norphan: true\n---\n# A\n")
+    code = "import sys, pathlib; from tools.docsite.__main__ import render; "
+    code += "sys.exit(render(*map(pathlib.Path, sys.argv[1:])))"
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / "html")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("WARNING") == 3
+
+
 def test_nothing_is_loaded_from_another_host(html: Path, pages: dict[str, Links]) -> None:
     assert {name: page.loaded for name, page in pages.items() if page.loaded} == {}
     for sheet in html.rglob("*.css"):

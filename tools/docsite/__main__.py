@@ -32,15 +32,19 @@ def stage(source: Path) -> Staged:
     return staged
 
 
+def render(source: Path, html: Path) -> int:
+    """Have Sphinx make HTML; return the exit status: not 0 after a warning."""
+    # From the beginning each time: a page that Sphinx has read before is not warned of again.
+    options = ["--fail-on-warning", "--nitpicky", "--keep-going", "--quiet", "--fresh-env"]
+    here = str(Path(__file__).parent)
+    return sphinx_build([*options, "--conf-dir", here, str(source), str(html)])
+
+
 def build(output: Path) -> int:
     """Build the site; return the exit status: not 0 after a warning."""
     source, html = output / "source", output / "html"
     staged = stage(source)
-    # From the beginning each time: a page that Sphinx has read before is not warned of again.
-    options = ["--fail-on-warning", "--nitpicky", "--keep-going", "--quiet", "--fresh-env"]
-    status = sphinx_build(
-        [*options, "--conf-dir", str(Path(__file__).parent), str(source), str(html)]
-    )
+    status = render(source, html)
     if status == 0:
         for name, text in llms.texts(staged.pages).items():
             (html / name).write_text(text, "utf-8")

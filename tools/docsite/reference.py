@@ -20,13 +20,15 @@ from tools import house
 
 # The package's own calls, which happen to have no underscore: another module makes them.
 OF_STORES = ("backup", "check", "check_place", "from_url", "hand_over", "restore", *STORE_VERBS)
+OF_METRICS = ("begin", "note", "observe", "span")
 INTERNAL = {
     "jwt_middleware.Cookies": ("carry", "check_sizes", "jars"),
     "jwt_middleware.Former": ("ends_at", "secrets"),
     "jwt_middleware.Grant": ("rotated",),
     "jwt_middleware.KeySet": ("find",),
     "jwt_middleware.KeysUnavailable": ("of",),
-    "jwt_middleware.Refresh": ("secrets",),
+    "jwt_middleware.Migration": ("tokens",),
+    "jwt_middleware.Refresh": ("jars", "secrets"),
     "jwt_middleware.Route": ("permits", "restricts"),
     "jwt_middleware.Settings": ("own_origins",),
     "jwt_middleware.StoreUnavailable": ("of",),
@@ -45,6 +47,8 @@ INTERNAL = {
     "jwt_middleware.asgi.JWTMiddleware": ("refusal", "refuse"),
     "jwt_middleware.wsgi.JWTMiddleware": ("refusal", "watch"),
     "jwt_middleware.django.JWTMiddleware": ("process_exception",),
+    "jwt_middleware.otel.OpenTelemetry": OF_METRICS,
+    "jwt_middleware.prometheus.Prometheus": OF_METRICS,
     "jwt_middleware.django.rest.JWTAuthentication": ("authenticate", "authenticate_header"),
 }  # fmt: skip
 # At the top of the package, and not for applications: `issuer` is where `Issuer` is made, which
@@ -182,6 +186,8 @@ def home(one: str, value: Any) -> str:
 
 def words_of_data(name: str) -> str:
     """Return the comment that stands above or beside a constant of the package."""
+    if name not in _comments():
+        raise LookupError(f"{name}: a public constant needs a comment above it")
     return _comments()[name]
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import which
 from threading import Thread
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
@@ -66,7 +67,7 @@ def main() -> None:
     wide: list[str] = []
     with serving(given.html) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+            executable_path=which("chromium"), args=["--no-sandbox"]
         )
         for scheme in ("light", "dark"):
             for size, width in WIDTHS.items():
