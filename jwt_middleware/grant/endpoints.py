@@ -11,11 +11,13 @@ from typing import cast
 
 from ..request.body_parameters import MAX_BODY, check_length, faulty, parameters
 from ..request.cookies import Jars, check_once, check_same_site, one_value
+from ..request.credentials import basic
 from ..request.documents import Document, other_method
 from ..request.navigation import Pages
 from ..request.origins import Anyone, Origins
 from ..settings.issuing_groups import Cookies
 from ..settings.settings import timer
+from ..token.former_libraries import PYJWT
 from ..token.refresh import RefreshToken
 from ..token.scopes import is_scope
 from ..values import reasons
@@ -34,9 +36,9 @@ from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
 from .continuing import Continuing, Exchanged
 from .issuing import Issuing
-from .migrating import end_held, end_migrated, migrate
+from .migrating import end_held, end_migrated, exchange_cookie, migrate
 from .refresh import Asked, Granted, exchange
-from .token_requests import Parameters, as_before, client_named, nothing_came
+from .token_requests import as_answered, as_before, nothing_came
 
 JSON_TYPE = ("content-type", "application/json")
 # RFC 6749 s5.1: on every answer "containing tokens, credentials, or other sensitive information".
@@ -45,9 +47,37 @@ MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
 # Keys are public. A page that checks tokens itself reads them, whose origin isn't known beforehand.
 _ANYONE = Anyone()
 _TWO_TOKENS = "A refresh token came in the body, and another one in a cookie"
+_TWO_CLIENTS = "The parameter client_id and the Authorization field name different clients"
 # The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
 # replaced.)
 _ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
+
+
+class Parameters:
+    """The parameters of a token request's body. Its `repr` shows nothing: it holds tokens."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, found: dict[str, str]) -> None:
+        self._found = found
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter that isn't a token."""
+        return self._found.get(name)
+
+    def token(self, name: str) -> Hidden[str] | None:
+        """Return a parameter that is a token."""
+        text = self._found.get(name)
+        return None if text is None else Hidden(text)
+
+    def naming(self, text: Hidden[str]) -> Parameters:
+        """Return the same with this refresh token, and the `grant_type` for it, if it has none."""
+        return Parameters(
+            {"grant_type": "refresh_token", **self._found, "refresh_token": text.value}
+        )
 
 
 class Endpoints:
@@ -68,23 +98,19 @@ class Endpoints:
         self._verify = verify
         self._timed = timer(issuing.settings.clock)
         self._jars = issuing.jars
-        self._former_path = ""
+        self._library = group.migrate.library if group.migrate is not None else PYJWT
+        self._former_path = group.migrate.path if group.migrate is not None else ""
         self.paths: dict[str, Callable[[Request], Flow[Reply]]] = {
             f"{group.path}/refresh": self._refresh,
             f"{group.path}/revoke": self._revoke,
         }
-        self._library = group.migrate.library if group.migrate is not None else None
-        self._former_cookie = self._library.refresh_cookie if self._library is not None else ""
-        if group.migrate is not None and group.migrate.path:
-            self.paths[group.migrate.path] = self._refresh
-            self._former_path = group.migrate.path
+        if self._former_path:
+            self.paths[self._former_path] = self._refresh
         if pages is not None:
-            self.paths[pages.continue_path] = Continuing(
-                pages,
-                origins,
-                self._continue,
-                lambda text: verify(text, self._timed.time()),
-            ).answer
+            continuing = Continuing(
+                pages, origins, self._continue, lambda text: verify(text, self._timed.time())
+            )
+            self.paths[pages.continue_path] = continuing.answer
         # Secrets are never published. A key set that is reloaded stays of its kind, public keys or
         # secrets.
         if issuing.settings.keys.public_jwks()["keys"]:
@@ -107,21 +133,24 @@ class Endpoints:
         if request.method != "POST":
             return Reply(other_method(request, self._origins, "POST"))
         held = self._held(request)
-        old = one_value(held.former, self._former_cookie)
+        old = one_value(held.former, self._library.refresh_cookie) if held.former else None
         if held.refresh or old is not None:
             check_once(held.refresh)
             self._check_page(request)
         found = yield from self._read(request)
-        if self._library is not None and request.path == self._former_path:
+        if request.path == self._former_path:
             has_cookie = old is not None or bool(held.refresh)
-            found = as_before(self._library, request, found, has_cookie=has_cookie)
+            text = as_before(self._library, request, found.token, has_cookie=has_cookie)
+            found = found if text is None else found.naming(text)
         grant_type, text = found.get("grant_type"), found.token("refresh_token")
         cookies = [Hidden(value) for _, value in (*held.refresh, ("", old)) if value]
         # Beside a cookie a browser may send an Authorization field for a site's own password.
         by_cookie = bool(cookies) and text is None
-        client_id = found.get("client_id") if by_cookie else client_named(request, found)
+        client_id = (
+            found.get("client_id") if by_cookie else _client_id(request, found.get("client_id"))
+        )
         if grant_type is None and (found or not cookies):
-            raise nothing_came(found, self._jars)
+            raise nothing_came(self._jars, has_parameters=bool(found))
         if grant_type is not None and grant_type != "refresh_token":
             raise UnsupportedGrantType(reasons.GRANT_TYPE)
         scope = found.get("scope") or ""
@@ -151,19 +180,6 @@ class Endpoints:
             token = self._issuing.check(text, asked.now)
         return (yield from exchange(self._issuing, text, token, asked))
 
-    def _exchange_former(self, held: Held, asked: Asked) -> Flow[Exchanged]:
-        """Exchange the former library's cookie for ours; none of these came, they go first."""
-        jars, cookies = self._both()
-        text = one_value(held.former, self._former_cookie) or ""
-        try:
-            granted = yield from self._exchange(Hidden(text), asked)
-        except InvalidGrant as error:
-            if error.reason in _ENDS:
-                error.clears = jars.former_cleared(held)
-            raise
-        tokens = cookies.carry(granted.tokens, jars)
-        return Exchanged(tokens, jars.former_cleared(held), (*granted.more, granted.event))
-
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
         now = self._timed.time()
@@ -176,7 +192,7 @@ class Endpoints:
     def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
         """Exchange the newest of the browser's cookies whose grant lives."""
         if not any(value for _, value in held.refresh):
-            return (yield from self._exchange_former(held, asked))
+            return (yield from exchange_cookie(self._issuing, held, asked))
         jars, cookies = self._both()
         living, over = self._of_cookies(held, asked.now)
         if asked.client_id is not None:
@@ -256,7 +272,7 @@ class Endpoints:
             if named is None:
                 former = yield from end_held(self._issuing, held, "logout", now)
         else:
-            client_id = client_named(request, found)
+            client_id = _client_id(request, found.get("client_id"))
             yield from self._issuing.find_lacking_key((text,), now)
             owner = self._owner(text, now)
             if owner is None:
@@ -352,9 +368,8 @@ class Endpoints:
         return Parameters(parameters(kind, body.value))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
-        if self._library is not None and request.path == self._former_path:
-            names = self._library.answer.items()
-            members = {**members, **{new: members[ours] for ours, new in names if ours in members}}
+        if request.path == self._former_path:
+            members = as_answered(self._library, members)
         content = (_template(tuple(members)) % tuple(members.values())).encode()
         headers: Headers = (
             JSON_TYPE,
@@ -364,6 +379,15 @@ class Endpoints:
             *more,
         )
         return Response(200, headers, content)
+
+
+def _client_id(request: Request, named: str | None) -> str | None:
+    """Return the client that a request with a token in its body names. Raises OAuthError."""
+    field = request.header("authorization")
+    authenticated = basic(field) if field is not None else None
+    if named is not None and authenticated not in (None, named):
+        raise InvalidRequest(reasons.CREDENTIALS_TWICE, "client_id", description=_TWO_CLIENTS)
+    return named or authenticated
 
 
 _NUMBERS = frozenset(

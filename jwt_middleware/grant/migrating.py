@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, cast
 
 from ..jose import jws
 from ..jose.strict_json import b64url_encode
+from ..request.cookies import Jars, one_value
+from ..settings.issuing_groups import Cookies
 from ..settings.migration_group import Migration
 from ..stores.contract import shard
 from ..token import access
@@ -26,6 +28,7 @@ from ..values.errors import InvalidGrant, InvalidToken, OtherClient, Unavailable
 from ..values.events import Refreshed, Revoked
 from ..values.flows import Flow, ask
 from ..values.tokens import FrozenDict, Grant, Held, Hidden, bare_grant
+from .continuing import Exchanged
 from .issuing import Issuing, former_mark
 from .refresh import Asked, Granted, exchange
 
@@ -94,6 +97,28 @@ def migrate(issuing: Issuing, text: Hidden[str], asked: Asked) -> Flow[Granted |
         more = (Revoked(grant_ids=ended, reason="limit"),) if ended else ()
         granted = Granted(granted.tokens, replace(granted.event, how="migrated"), more)
     return granted
+
+
+def exchange_cookie(issuing: Issuing, held: Held, asked: Asked) -> Flow[Exchanged]:
+    """Exchange an old refresh cookie for ours; none of these came, they would go first.
+
+    Raises as `migrate` does; the error removes a cookie that is over.
+    """
+    jars, cookies = cast("Jars", issuing.jars), cast("Cookies", issuing.group.cookies)
+    name = issuing.former.library.refresh_cookie if issuing.former is not None else ""
+    text = one_value(held.former, name)
+    try:
+        granted = None
+        if text is not None:
+            granted = yield from migrate(issuing, Hidden(text), asked)
+        if granted is None:
+            raise InvalidGrant(reasons.ISSUER)
+    except InvalidGrant as error:
+        if error.reason in (reasons.GRANT_ENDED, reasons.REUSED, reasons.EXPIRED):
+            error.clears = jars.former_cleared(held)
+        raise
+    tokens = cookies.carry(granted.tokens, jars)
+    return Exchanged(tokens, jars.former_cleared(held), (*granted.more, granted.event))
 
 
 def end_migrated(

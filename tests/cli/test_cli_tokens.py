@@ -504,6 +504,7 @@ def test_there_is_advice_for_whatever_a_request_with_a_token_can_meet() -> None:
         *(reasons.SCOPE_WIDENED, reasons.CLIENT_AUTHENTICATION, reasons.TOKEN_TYPE),
         *(reasons.PARAMETER, reasons.CONTENT_TYPE, reasons.METHOD, reasons.UNAVAILABLE),
         *(reasons.CLAIMS_HOOK, reasons.NO_LOGIN, reasons.NO_SESSION),
+        *(reasons.FORMER_BLOCKED, reasons.MIGRATION_HOOK),
         *(reasons.NAVIGATION, reasons.NEXT, reasons.OTHER_LOGIN),
     }
     assert REASONS - others == set(ADVICE)
