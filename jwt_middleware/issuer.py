@@ -68,8 +68,7 @@ class Issuer:
 
         Args:
             subject: the user's identifier, which stays the same for ever (RFC 9068 s2.2: `sub`).
-            scope: what the tokens allow, as words separated by spaces; a refresh can only narrow
-                it.
+            scope: what the tokens allow, words separated by spaces; a refresh can only narrow it.
             claims: the application's own, which every access token has. With `Refresh.claims_for`:
                 facts about this login, which the hook finds in `grant.claims` and must return, too.
             client_id: the client; `Refresh.client_id` for the application's own.
@@ -82,7 +81,8 @@ class Issuer:
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
             once: what an old login is known by, such as a session's key, of at least 128 random
-                bits. The same text leads to the same grant: a lost answer costs nothing.
+                bits. The same text leads to the same grant: a lost answer costs nothing. Its tokens
+                say `auth_time` 0, unless `claims` know when the user authenticated.
 
         Raises:
             ValueError: for a value that can't be, such as a claim that the issuer sets itself, and

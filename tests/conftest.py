@@ -106,6 +106,7 @@ NOT_COVERING = {
     "test_rotation_model",
     "test_rotation_under_load",
     "test_scenarios_engines",
+    "test_switching",
 }
 
 # A test that did not run, or may fail, shows nothing.

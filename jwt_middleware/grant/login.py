@@ -131,15 +131,16 @@ def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
     subject = _checked_subject(login.subject)
     if type(login.session) is not bool:
         raise ValueError("session: must be True or False")
-    derived = None
+    derived, claims = None, login.claims or {}
     if login.once is not None:
+        claims = {**access.LONG_AGO, **claims}
         derived = Derived.of("once", _checked_once(login.once).value.encode(), subject)
     return Grant(
         id=new_grant_id(subject) if derived is None else derived.grant_id,
         subject=subject,
         client_id=_checked_client(login.client_id or group.client_id, subject),
         scope=_checked_scope(login.scope),
-        claims=access.own_claims(login.claims or {}),
+        claims=access.own_claims(claims),
         bound_key=None,
         generation=1,
         parent=None if derived is None else derived.jti,
@@ -155,7 +156,7 @@ def _grant_of(group: Refresh, login: Login, now: float) -> Grant:
 def _with_claims(issuing: Issuing, grant: Grant) -> Flow[Grant]:
     """Return the grant with the claims of the application's hook. Raises ValueError, EndGrant."""
     found = yield from ask(cast("Any", issuing.ports.claims_for), grant)
-    fresh = access.own_claims(found)
+    fresh = access.own_claims(found, grant)
     # At each refresh the hook's answer is the whole. Were it more here, a claim of the login would
     # be in its first token alone.
     lost = grant.claims.keys() - fresh.keys()

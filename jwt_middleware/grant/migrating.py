@@ -217,7 +217,7 @@ def _beginning(
             client_id=client_id,
         ),
         scope=" ".join(sorted(former.scopes)) or migration.scope,
-        claims=access.own_claims(kept) if kept else FrozenDict(),
+        claims=access.own_claims({**access.LONG_AGO, **kept}),
         parent=derived.jti,
     )
 

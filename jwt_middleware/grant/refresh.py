@@ -161,7 +161,7 @@ def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
         return row
     try:
         fresh = yield from ask(issuing.ports.claims_for, row)
-        claims = access.own_claims(fresh)
+        claims = access.own_claims(fresh, row)
     except EndGrant as refusal:
         yield from issuing.end(row.id, refusal.reason, now)
         revoked = Revoked(grant_ids=(row.id,), reason=refusal.reason)

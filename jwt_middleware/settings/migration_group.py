@@ -45,7 +45,8 @@ class Migration:
             same for one user, or None to refuse. Sync, or async for ASGI.
         scope: what tokens allow that say no scope themselves.
         claims: the application's own claims that the grant takes over from the refresh token. With
-            `claims_for` the hook finds them in `grant.claims`.
+            `claims_for` the hook finds them in `grant.claims`. Without "auth_time" among them, the
+            tokens say 0: that login isn't fresh.
 
     Raises:
         ConfigurationError: names the field, what is wrong, and the way out.

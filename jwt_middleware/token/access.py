@@ -14,15 +14,24 @@ from ..values.tokens import FrozenDict, Grant
 RESERVED = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "cnf")
 )
+AUTH_TIME = "auth_time"
+# A login that was moved here: when its user authenticated isn't known, but it wasn't just now.
+LONG_AGO: Mapping[str, int] = {AUTH_TIME: 0}
 ACCESS_TYPE = "at+jwt"
 JITTER = 0.05  # of the lifetime: clients that logged in together don't refresh together
 
 
-def own_claims(claims: Mapping[str, Any]) -> FrozenDict:
-    """Return the application's claims, read-only and as they will be read. Raises ValueError."""
+def own_claims(claims: Mapping[str, Any], grant: Grant | None = None) -> FrozenDict:
+    """Return the application's claims, read-only and as they will be read. Raises ValueError.
+
+    `grant`: `claims_for` gave them for it. If its row says when the user authenticated, because the
+    login is older than the grant, that stays: else the login would become a fresh one.
+    """
+    row = grant.claims if grant is not None else {}
+    said = {AUTH_TIME: row[AUTH_TIME]} if AUTH_TIME in row else {}
     try:
         # Written and read back first, because `dict` also takes pairs: the result shows the names.
-        found = parse_object(to_json(dict(claims)).encode())
+        found = parse_object(to_json(said | dict(claims)).encode())
     except (TypeError, ValueError) as error:
         # Without the error's own text, which may contain the value of a claim.
         raise ValueError(
@@ -48,7 +57,7 @@ def payload(
     # RFC 9068 s2.2.1: when the user authenticated; a refresh doesn't move it. After a refresh it is
     # the store's time, whose clock may be ahead of this machine's.
     auth_time = min(round(grant.created_at), issued_at)
-    others = to_json({"auth_time": auth_time, **grant.claims})[1:]
+    others = to_json({AUTH_TIME: auth_time, **grant.claims})[1:]
     return (
         f'{beginning},"sub":{quote(grant.subject)},"exp":{expires_at},"iat":{issued_at},'
         f'"jti":"{jti}","client_id":{quote(grant.client_id)},"sid":"{grant.id}",'
