@@ -75,4 +75,8 @@ def texts(value: Any) -> tuple[str, ...]:
 
 def dotted(function: Any) -> str:
     """Return a function as MODULE:NAME; "?": it has no such name."""
-    return "?" if "<" in function.__qualname__ else f"{function.__module__}:{function.__qualname__}"
+    return (
+        "?"
+        if {"<", "."} & {*function.__qualname__}
+        else f"{function.__module__}:{function.__qualname__}"
+    )

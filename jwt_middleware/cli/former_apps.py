@@ -49,9 +49,12 @@ def former_app(name: str) -> tuple[FormerApp, list[Endpoint]]:
     """
     if ":" not in name:
         return of_django(_django_settings(name)), []
-    app = imported_object(name, "APP", call=isfunction)
+    try:
+        app = imported_object(name, "APP", call=isfunction)
+    except Refusal as refusal:
+        raise _unread(name, refusal.__cause__) if refusal.__cause__ else refusal from None
     endpoints: list[Endpoint] = []
-    with suppress(Refusal):  # it has no table of endpoints
+    with suppress(Exception):  # it has no table of endpoints, or one that isn't complete
         endpoints = endpoints_of(app)
     known = [*READERS.values()]
     readers = [(_reader_of(one), one) for one in _around(endpoints)]
@@ -78,14 +81,22 @@ def _django_settings(name: str) -> Mapping[str, Any]:
     sys.path.insert(0, os.getcwd())
     try:
         return {**vars(resolve_name("django.conf.global_settings")), **vars(resolve_name(name))}
-    except Exception as error:
-        # The application's module runs here: it may raise anything.
-        raise Refusal(
-            f"APP {name}: {type(error).__name__}: {error} (MODULE:NAME is an application, a module "
-            "alone is Django's settings)"
-        ) from error
+    except Exception as error:  # noqa: BLE001 (the application's module may raise anything)
+        raise _unread(name, error) from None
     finally:
         sys.path.pop(0)
+
+
+def _unread(name: str, error: BaseException) -> Refusal:
+    """Return the refusal for an application that can't be imported."""
+    # The text of another error may hold a value of the configuration, which may be the secret:
+    # pydantic quotes what it refuses.
+    says_names = isinstance(error, ImportError | AttributeError | NameError | SyntaxError)
+    said = f": {error}" if says_names else ", whose text isn't shown here: it may hold a secret"
+    return Refusal(
+        f"APP {name}: {type(error).__name__}{said} (MODULE:NAME is an application, a module alone "
+        "is Django's settings)"
+    )
 
 
 def _around(endpoints: Iterable[Endpoint]) -> Iterator[Any]:

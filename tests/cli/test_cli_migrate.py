@@ -230,10 +230,20 @@ def test_a_blocklist_of_flask_is_asked(
     assert [is_blocked({"jti": one}) for one in ("gone", "here")] == [True, False]
 
 
+METHOD = """
+class Blocked:
+    def asked(self, header, claims): ...
+manager.token_in_blocklist_loader(Blocked().asked)
+"""
+
+
+@pytest.mark.parametrize(
+    "loader", ["manager.token_in_blocklist_loader(lambda header, claims: False)", METHOD]
+)
 def test_a_blocklist_without_a_name_is_to_be_written(
-    told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, loader: str
 ) -> None:
-    found = told(FLASK + "manager.token_in_blocklist_loader(lambda header, claims: False)")
+    found = told(FLASK + loader)
     settings = made(found.code, monkeypatch)
     is_blocked = migration_of(settings).is_blocked
     assert is_blocked is not None
@@ -513,6 +523,29 @@ def test_an_application_of_django(told: Callable[..., Told], kind: str) -> None:
 def test_settings_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["migrate", "check", "no_such_settings"]) == 2
     assert "Django's settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [f"raise ValueError({SECRET!r})", f"import no_{SECRET[:4]}"])
+@pytest.mark.parametrize("name", ["", ":app"])
+def test_an_application_that_raises(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("raises_at_import.py").write_text(text, "utf-8")
+    assert main(["migrate", "check", f"raises_at_import{name}"]) == 2
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert ("ValueError, whose text isn't shown" in said) or ("No module named 'no_" in said)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "mysite.wsgi application"])
+def test_no_name_of_an_object(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert main(["migrate", "check", f"json:{name}"]) == 2
+    assert "APP json:" in capsys.readouterr().err
 
 
 # --- Flask-Login, and nothing that is known
