@@ -185,7 +185,7 @@ export class JWTClient extends EventTarget {
     return this.#store.login !== null;
   }
 
-  /** Whether the login is bound to a key that this browser keeps. */
+  /** Whether the login was made with a key, which this browser keeps. */
   get isBound() {
     return this.isLoggedIn && this.#prover.isBound(this.#store.login);
   }
@@ -759,7 +759,7 @@ class Prover {
     return this.#nonces.get(origin);
   }
 
-  /** Do it in a transaction. An open database would keep pages out of the back/forward cache. */
+  /** Do it in a transaction. A database that stays open may bar the back/forward cache. */
   async #keys(mode, act) {
     const opening = indexedDB.open(`${this.#name}:keys`);
     opening.onupgradeneeded = () => opening.result.createObjectStore("keys", { keyPath: "id" });
