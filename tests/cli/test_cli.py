@@ -28,6 +28,7 @@ from jwt_middleware.cli.__main__ import main
 from jwt_middleware.cli.demo.app import PAGE_FILES
 from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.cli.demo.words import in_words
+from jwt_middleware.testing import Prover
 from jwt_middleware.values import reasons
 from jwt_middleware.values.events import (
     Ahead,
@@ -359,6 +360,22 @@ def test_a_login_ends_the_one_whose_cookie_it_brings(client: Client) -> None:
     assert client.send("GET", "/api/me", token=old.json["access_token"]).status == 401
     assert client.send("GET", "/api/me", token=new.json["access_token"]).status == 200
     assert client.log_in(Cookie="demo_refresh=;[=").status == 200
+
+
+def test_a_login_with_a_proof_is_bound_to_its_key(client: Client) -> None:
+    prover = Prover(client.url)
+    asked = client.log_in(DPoP=prover.proof("POST", "/login"))
+    assert (asked.status, asked.json["error"]) == (401, "use_dpop_nonce")
+    prover.nonce = asked.headers["DPoP-Nonce"]
+    tokens = client.log_in(DPoP=prover.proof("POST", "/login")).json
+    assert tokens["token_type"] == "DPoP"
+    assert client.refresh(tokens["refresh_token"]).json["error"] == "invalid_grant"
+    assert client.send("GET", "/api/me", token=tokens["access_token"]).status == 401
+    proved = prover.headers("GET", "/api/me", tokens["access_token"])
+    assert client.send("GET", "/api/me", None, "", **proved).json["you"] == "alice"
+    assert client.titles()[:4] == [
+        *("Refused with 401", "Logged in", "Wrong key", "Refused with 400")
+    ]
 
 
 @pytest.mark.parametrize(

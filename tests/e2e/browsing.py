@@ -101,10 +101,13 @@ class Demo:
         page.goto(self.url)
         return page
 
-    def log_in(self, page: Page, *, name: str = "alice", role: str = "editor") -> None:
+    def log_in(
+        self, page: Page, *, name: str = "alice", role: str = "editor", bound_to: str = "nothing"
+    ) -> None:
         """Log in by hand."""
         page.get_by_label("Name").fill(name)
         page.get_by_role("radio", name=role).check()
+        page.get_by_role("radio", name=bound_to, exact=True).check()
         page.get_by_role("button", name="Log in", exact=True).click()
         page.get_by_role("button", name="Refresh now").wait_for()
 

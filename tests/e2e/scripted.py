@@ -30,7 +30,7 @@ import * as all from "/jwt-client.js";
 window.make = (options) => {
     window.client = new all.JWTClient({ delays: [], ...options });
     window.told = [];
-    for (const type of ["login", "refresh", "retry", "logout", "unstored"]) {
+    for (const type of ["login", "refresh", "retry", "logout", "unstored", "unbound"]) {
         client.addEventListener(type, ({ detail }) => {
             told.push([type, detail.reason ?? detail.elsewhere ?? detail.cause?.name]);
         });
@@ -71,6 +71,7 @@ class Asked:
     form: dict[str, str]
     authorization: str | None
     cookie: str | None
+    proof: str | None
 
 
 def tokens(number: int, *, sid: str | None = None, **more: object) -> dict[str, object]:
@@ -123,11 +124,12 @@ class Scripted:
     def _answer(self, method: str, path: str, environ: dict[str, Any]) -> Answer:
         octets = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"] or 0))
         form = {name: value for name, [value] in parse_qs(octets.decode()).items()}
-        found = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_COOKIE")
+        names = ("HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_DPOP")
+        asked = Asked(method, path, form, *map(environ.get, names))
         with self._changed:
-            self.asked.append(Asked(method, path, form, *found))
+            self.asked.append(asked)
             self._changed.notify_all()
-            if path in self._without and found[1] is None:
+            if path in self._without and asked.cookie is None:
                 return self._without[path]
             answers = self._answers[path]
             if not answers:

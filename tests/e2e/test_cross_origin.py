@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import jwt_middleware.cli
-from jwt_middleware import Cookies, Issuer, KeySet, Refresh, Route, Settings
+from jwt_middleware import Cookies, Issuer, KeySet, Proofs, Refresh, Route, Settings
 from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.values.events import Event, Refreshed, Refused, Revoked
 from jwt_middleware.wsgi import JWTMiddleware
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CLIENT = Path(jwt_middleware.cli.__file__).parent / "demo" / "jwt-client.js"
 PAGE = b"<!doctype html><title>A page</title>"
-ALLOWED = "Authorization, Content-Type, X-Requested-With"
+ALLOWED = "Authorization, Content-Type, X-Requested-With, DPoP"
 
 
 def pages(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -49,7 +49,8 @@ class Service:
             issuer=url,
             audience=f"{url}/api",
             keys=KeySet.generate(),
-            routes=(Route("/auth/login", public=True),),
+            routes=(Route("/auth/login", public=True, own_origin=True),),
+            proofs=Proofs(access=True),
             refresh=Refresh(store="memory://", cookies=Cookies(), settle=0),
             origins=(page,),
             on_event=self.events.append,
@@ -69,7 +70,8 @@ class Service:
             return [b""]
         if environ["PATH_INFO"] == "/auth/login":
             length = int(environ["CONTENT_LENGTH"])
-            tokens = self.issuer.issue(loads(environ["wsgi.input"].read(length))["name"])
+            name = loads(environ["wsgi.input"].read(length))["name"]
+            tokens = self.issuer.issue(name, proof=environ["jwt_middleware.proof"])
             start_response("200 OK", [*fields, *tokens.cookies])
             return [dumps(tokens).encode()]
         start_response("200 OK", fields)
@@ -145,6 +147,18 @@ def test_a_page_of_another_origin_logs_in_refreshes_and_logs_out(site: Site) -> 
     assert cookies(site.context) == []
     assert page.evaluate("[client.isLoggedIn, reasons]") == [False, ["logout"]]
     assert site.service.count(Revoked) == 1
+
+
+def test_a_page_of_another_origin_reads_the_nonce_that_its_proofs_need(site: Site) -> None:
+    page = site.open(site.page)
+    page.evaluate("client.key = 'required'")
+    assert page.evaluate("client.login('/auth/login', { name: 'alice' }).then(() => null)") is None
+    assert page.evaluate("client.tokens.token_type") == "DPoP"
+    assert page.evaluate(ME) == "alice"
+    assert page.evaluate("client.refresh().then((tokens) => tokens.token_type)") == "DPoP"
+    assert page.evaluate(ME) == "alice"
+    refused = [event.reason for event in site.service.events if isinstance(event, Refused)]
+    assert refused == ["proof_nonce"]
 
 
 def test_a_token_goes_to_no_other_origin(site: Site) -> None:

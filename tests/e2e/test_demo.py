@@ -251,6 +251,74 @@ def test_a_thief_who_is_behind_gives_both_away(demo: Demo) -> None:
     page.get_by_role("alert").get_by_text("Reuse found").wait_for()
 
 
+def test_a_thief_of_a_login_that_is_bound_to_a_key_gets_nothing_and_the_user_stays_in(
+    demo: Demo,
+) -> None:
+    page = demo.open()
+    demo.log_in(page, bound_to="a key")
+    assert 'cnf {"jkt":' in page.locator("#access").inner_text()
+    assert page.locator("#facts", has_text="bound to").is_visible()
+    # The first proof had no nonce. No other request is refused.
+    assert requests(page) == ["you POST /login 200", "you POST /login 401"]
+    demo.wait(YOUNG)
+    press(page, "Steal my refresh token")
+    press(page, "Refresh as the thief")
+    page.locator("#thief-state", has_text="no key").wait_for()
+    assert requests(page)[:2] == [
+        "thief GET /api/me 401",
+        "thief POST /auth/refresh 400 invalid_\u200bgrant",
+    ]
+    wait_for_event(page, "Wrong key")
+    press(page, "Refresh now")
+    status(page, "Refreshed")
+    press(page, "GET /api/me")
+    status(page, "/api/me answered")
+    press(page, "Refresh as the thief")
+    page.locator("#thief-text", has_text="Tried 2 times").wait_for()
+    demo.wait(16, page)
+    wait_for_event(page, "Kept", 2)  # silently
+    assert page.locator("#chain li").all_inner_texts() == ["1\nyou\nthief"]
+    assert page.locator("#banner").inner_text() == ""
+    assert "Reuse found" not in events(page)
+    for size in (360, 320):
+        page.set_viewport_size({"width": size, "height": 740})
+        assert page.evaluate(WIDTHS)[0] <= size
+    count, poor = page.evaluate(CONTRAST)
+    assert (count > 20, poor) == (True, [])
+    press(page, "Log out")
+    page.get_by_role("alert").get_by_text("Logged out").wait_for()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_login_by_cookie_is_bound_as_well_under_each_name_of_the_machine(
+    demo: Demo, host: str
+) -> None:
+    demo.url = demo.url.replace("127.0.0.1", host)
+    page = demo.open()
+    page.get_by_role("radio", name="HttpOnly cookie").check()
+    demo.log_in(page, bound_to="a key")
+    press(page, "Refresh now")
+    status(page, "Refreshed")
+    page.reload()
+    wait_for_event(page, "Kept", 2)
+    press(page, "GET /api/me")
+    status(page, "/api/me answered")
+    assert page.locator("#facts", has_text="bound to").is_visible()
+
+
+def test_without_keys_in_the_browser_the_page_says_so(demo: Demo) -> None:
+    device = demo.device()
+    device.add_init_script("Object.defineProperty(crypto, 'subtle', { value: undefined })")
+    page = demo.open(device)
+    page.get_by_role("radio", name="a key").check()
+    press(page, "Log in")
+    status(page, "Browsers have keys only at localhost and over https")
+    page.get_by_role("radio", name="nothing").check()
+    device.set_offline(True)
+    press(page, "Log in")
+    status(page, "Nothing was answered")
+
+
 def test_a_logout_in_one_tab_is_one_in_all(demo: Demo) -> None:
     device = demo.device()
     first = demo.open(device)

@@ -167,19 +167,23 @@ def test_in_a_frame_of_another_site_a_login_by_cookie_is_refused_at_once(
     assert [one.cookie for one in server.to(REFRESH)] == [None]
 
 
+@pytest.mark.parametrize("key", ["none", "required"])
 def test_in_a_frame_of_its_own_site_a_login_by_cookie_works(
-    context: BrowserContext, servers: list[Scripted]
+    context: BrowserContext, servers: list[Scripted], key: str
 ) -> None:
     server, neighbour = servers
     answers_as_ours(server)
     page = context.new_page()
     page.goto(f"{neighbour.url}/page")
     frame = framed(page, f"{server.url}/page")
-    make(frame, mode="cookie")
+    make(frame, mode="cookie", key=key)
     begin(frame, f"client.login('{LOGIN}', {{}})")
     assert outcome(frame) == 200
     assert frame.evaluate("client.tokens.access_token") == "a1"
     assert server.to(REVOKE) == []
+    # The question for the cookie is a refresh, and the login's key is proved with it.
+    [asked] = server.to(REFRESH)
+    assert (asked.proof is not None) == (key == "required")
 
 
 def test_a_lost_answer_to_the_question_for_the_cookie_refuses_no_login(

@@ -32,6 +32,10 @@
  *   prefer it where page and service are on the same site.
  *
  * In neither mode does this replace a Content-Security-Policy.
+ *
+ * With `key: "required"` or "optional" (`Settings(proofs=Proofs())` on the server) each login is
+ * bound to a key of its own, which this browser makes: scripts can use it and not read it. A token
+ * that was taken away opens nothing without it. While the page is open a script in it can use it.
  */
 
 const PAUSE = 30_000; // milliseconds after a refresh that failed, before the next without need
@@ -72,6 +76,14 @@ export class CookiesBlocked extends Error {
   }
 }
 
+/** There is no key to prove: the page came over plain http, say, or IndexedDB doesn't open. */
+export class NoKey extends Error {
+  constructor(cause) {
+    super("this browser has no key that the login could be bound to", { cause });
+    this.name = "NoKey";
+  }
+}
+
 /**
  * Events, each a CustomEvent with a `detail`:
  *
@@ -81,8 +93,9 @@ export class CookiesBlocked extends Error {
  * - "logout" {reason}: "logout" here, "elsewhere" in another tab, "invalid_grant": the server ended
  *   the login (it was revoked, it expired, or a reuse was found), or "no_cookie": the browser has
  *   thrown the cookie away.
- * - "unstored" {cause}: localStorage is blocked or full. The login is good in this page only, and
- *   gone when the page is.
+ * - "unstored" {cause}: the browser's storage is blocked or full. The login is good in this page
+ *   only, and gone when the page is.
+ * - "unbound" {cause}: with `key: "optional"`, there is no key; the login goes on without one.
  */
 export class JWTClient extends EventTarget {
   #api;
@@ -95,6 +108,7 @@ export class JWTClient extends EventTarget {
   #lock;
   #lockTimeout;
   #store;
+  #prover;
   #told; // the login and the stamp that the page has heard of, by an event
   #unheard = null; // the log-out that the server has not answered
   #refreshing = null; // {login, tokens}: one at a time, and the promise of what comes of it
@@ -103,10 +117,15 @@ export class JWTClient extends EventTarget {
   #ahead;
   #keepFresh = false;
 
+  /** "none", "optional" or "required", see the constructor: how the next login is made. */
+  key;
+
   /**
    * @param {object} [options]
    * @param {string} [options.api] URL of the service; no token is ever sent to another origin.
    * @param {"header"|"cookie"} [options.mode] where the refresh token is; see above.
+   * @param {"none"|"optional"|"required"} [options.key] whether a login is bound to a key. Where
+   *   the browser can have none, "optional" logs in without, and "required" throws NoKey.
    * @param {string} [options.name] names the store and the lock: one for each login of a page.
    * @param {string} [options.refreshPath] as `Refresh(path=...)` says, and "/refresh".
    * @param {string} [options.revokePath] the same, and "/revoke".
@@ -124,6 +143,7 @@ export class JWTClient extends EventTarget {
   constructor({
     api = globalThis.location.href,
     mode = "header",
+    key = "none",
     name = "jwt",
     refreshPath = "/auth/refresh",
     revokePath = "/auth/revoke",
@@ -148,6 +168,8 @@ export class JWTClient extends EventTarget {
     this.#lockTimeout = lockTimeout;
     this.#store = mode === "cookie" ? new TabStore(`${name}:login`) : new SharedStore(name);
     this.#store.onChange = () => this.#compare();
+    this.#prover = new Prover(name);
+    this.key = key;
     this.#told = this.#present();
     // A page that comes back got no events while it was away.
     globalThis.addEventListener("pageshow", ({ persisted }) => persisted && this.#compare());
@@ -163,7 +185,15 @@ export class JWTClient extends EventTarget {
     return this.#store.login !== null;
   }
 
-  /** The tokens: {access_token, refresh_token, scope, received_at, expires_at}, or null. */
+  /** Whether the login was made with a key, which this browser keeps. */
+  get isBound() {
+    return this.isLoggedIn && this.#prover.isBound(this.#store.login);
+  }
+
+  /**
+   * The tokens, or null: {access_token, token_type, refresh_token, scope, received_at,
+   * expires_at}.
+   */
   get tokens() {
     return this.#store.read();
   }
@@ -190,23 +220,28 @@ export class JWTClient extends EventTarget {
    * Send a login to the application, as JSON, or as it is if it is a URLSearchParams or FormData;
    * and keep the tokens that it answers with. Without them, after a first step of two say, the
    * answer changes nothing. Throws LoginChanged when somebody else has logged in since it was sent,
-   * and CookiesBlocked; the login that was answered is ended then.
+   * and CookiesBlocked; the login that was answered is ended then. Throws NoKey, and sends nothing,
+   * where a key is required and there can be none.
    */
   login(path, credentials) {
     return this.#alone(async () => {
       const before = this.#store.login;
+      const key = await this.#newKey();
       const sentAt = Date.now();
       const isForm = credentials instanceof URLSearchParams || credentials instanceof FormData;
-      const answer = await this.#ask(path, {
+      const init = {
         headers: isForm ? {} : { "Content-Type": "application/json" },
         body: isForm ? credentials : JSON.stringify(credentials),
-      });
+      };
+      const answer = await this.#ask(path, init, key);
       const members = answer.ok ? parse(await answer.clone().text()) : null;
       if (!this.#isLogin(members)) return answer;
-      if (!(await this.#getsCookie())) return this.#discard(members, new CookiesBlocked());
+      if (!(await this.#getsCookie(key))) return this.#discard(members, new CookiesBlocked());
+      const cause = key && (await this.#prover.store(key));
       const isOvertaken = ![null, before].includes(this.#store.login);
-      if (isOvertaken) return this.#discard(members, new LoginChanged());
-      this.adopt(members, sentAt);
+      if (isOvertaken) return this.#discard(members, new LoginChanged(), key);
+      this.#begin(members, sentAt, key);
+      if (cause) this.#emit("unstored", { cause });
       return answer;
     });
   }
@@ -217,9 +252,7 @@ export class JWTClient extends EventTarget {
       const needed = this.#mode === "cookie" ? "sid" : "access_token";
       throw new TypeError(`a login needs the members token_type, expires_in and ${needed}`);
     }
-    // In cookie mode all tabs share the cookie, so they name a login by its grant (`sid`).
-    this.#keep(held(members, members.sid ?? randomName(), sentAt));
-    this.#emit("login", { elsewhere: false });
+    this.#begin(members, sentAt, null);
   }
 
   /**
@@ -296,14 +329,35 @@ export class JWTClient extends EventTarget {
 
   // --- inside
 
+  #begin(members, sentAt, key) {
+    // In cookie mode all tabs share the cookie, so they name a login by its grant (`sid`).
+    const login = members.sid ?? randomName();
+    this.#prover.begin(login, key); // first, so that no tab sees a bound login without its key
+    this.#keep(held(members, login, sentAt));
+    this.#emit("login", { elsewhere: false });
+  }
+
+  /** Return a key for a login, or null: it isn't to be bound, or can't be and needn't. */
+  async #newKey() {
+    if (this.key === "none") return null;
+    try {
+      return await this.#prover.make();
+    } catch (cause) {
+      if (this.key === "required") throw new NoKey(cause);
+      this.#emit("unbound", { cause });
+      return null;
+    }
+  }
+
   async #exchange(login, seen) {
     const isStill = () =>
       login !== null && this.#store.login === login && this.tokens?.stamp === seen?.stamp;
     const answer = await this.#persistently(async () => {
+      const key = await this.#prover.keyOf(login);
       // Looked at inside the lock, and before every try: the store is what all tabs share.
       if (!isStill()) return null;
       const members = { grant_type: "refresh_token", refresh_token: seen?.refresh_token };
-      const found = await this.#post(this.#paths.refresh, members);
+      const found = await this.#post(this.#paths.refresh, members, key);
       // The answer isn't the server's: a captive portal may answer in its place.
       if (found.ok && !this.#isLogin(found.body)) throw new Error("no tokens");
       return found;
@@ -364,7 +418,8 @@ export class JWTClient extends EventTarget {
   }
 
   /** End a login that was answered and is not adopted. */
-  async #discard(members, error) {
+  async #discard(members, error, key = null) {
+    if (key) this.#prover.remove(key.id);
     // Where the cookie doesn't come, the access token names its grant.
     const { access_token: token } = members;
     const name = token ? { token } : this.#nameOf(members, members.sid);
@@ -376,10 +431,11 @@ export class JWTClient extends EventTarget {
    * Ask whether the cookie of a login comes back. A frame of another site gets none of ours back,
    * and no script can see that (`document.hasStorageAccess` is about other cookies): a refresh can.
    */
-  async #getsCookie() {
+  async #getsCookie(key) {
     if (this.#mode !== "cookie" || globalThis.self === globalThis.top) return true;
     try {
-      const answer = await this.#post(this.#paths.refresh, { grant_type: "refresh_token" });
+      const members = { grant_type: "refresh_token" };
+      const answer = await this.#post(this.#paths.refresh, members, key);
       return this.#endIn(answer) === null;
     } catch {
       return true; // no answer says nothing
@@ -405,15 +461,16 @@ export class JWTClient extends EventTarget {
     }
   }
 
-  async #post(path, members) {
+  async #post(path, members, key = null) {
     const body = new URLSearchParams();
     for (const [name, value] of Object.entries(members)) if (value) body.set(name, value);
     const sentAt = Date.now();
-    const answer = await this.#ask(path, {
+    const init = {
       body,
       keepalive: true, // a page that is being closed still logs out
       signal: AbortSignal.timeout(this.#timeout),
-    });
+    };
+    const answer = await this.#ask(path, init, key);
     const text = await answer.text(); // here, because an answer can get lost halfway, too
     const isJSON = answer.headers.get("Content-Type")?.startsWith("application/json");
     const { status, ok } = answer;
@@ -421,8 +478,8 @@ export class JWTClient extends EventTarget {
   }
 
   /** Send a password or a token. No redirect is followed: it could lead to another origin. */
-  async #ask(path, { headers, ...init }) {
-    const answer = await this.#fetch(new URL(path, this.#api), {
+  async #ask(path, { headers, ...init }, key) {
+    const request = new Request(new URL(path, this.#api), {
       ...init,
       method: "POST",
       headers: { ...headers, [this.#header]: "jwt-client" },
@@ -430,16 +487,23 @@ export class JWTClient extends EventTarget {
       cache: "no-store",
       redirect: "manual",
     });
+    const answer = await this.#prover.send(request, key, this.#fetch);
     if (answer.type !== "opaqueredirect") return answer;
     throw new TypeError(`${path} is redirected, and neither a password nor a token follows`);
   }
 
-  #send(request, tokens) {
-    const headers = new Headers(request.headers);
-    if (tokens?.access_token) headers.set("Authorization", `Bearer ${tokens.access_token}`);
-    if (this.#mode !== "cookie") return this.#fetch(new Request(request, { headers }));
-    headers.set(this.#header, "jwt-client");
-    return this.#fetch(new Request(request, { headers, credentials: "include" }));
+  async #send(request, tokens) {
+    const init = { headers: new Headers(request.headers) };
+    const { access_token: token, token_type, login } = tokens ?? {};
+    // RFC 9449 s7.1: a token that is bound itself has a scheme of its own, and a proof each time.
+    const isProved = token && token_type?.toLowerCase() === "dpop";
+    if (token) init.headers.set("Authorization", `${isProved ? "DPoP" : "Bearer"} ${token}`);
+    if (this.#mode === "cookie") {
+      init.headers.set(this.#header, "jwt-client");
+      init.credentials = "include";
+    }
+    const key = isProved ? await this.#prover.keyOf(login) : null;
+    return this.#prover.send(new Request(request, init), key, this.#fetch, token);
   }
 
   /**
@@ -501,6 +565,7 @@ export class JWTClient extends EventTarget {
 
   #forget(reason) {
     this.#keep(null);
+    this.#prover.end();
     this.#emit("logout", { reason });
   }
 
@@ -604,12 +669,151 @@ class TabStore extends Entry {
   }
 }
 
+/**
+ * Proofs that this browser holds a key (DPoP, RFC 9449). Each login has a key of its own, in
+ * IndexedDB, for all tabs; localStorage says which key is the present login's.
+ */
+class Prover {
+  #name;
+  #bound; // "login key-id"
+  #known = null; // the key that was used last
+  #nonces = new Map(); // by origin: what the server wants to see in the next proof
+
+  constructor(name) {
+    this.#name = name;
+    this.#bound = new Entry(`${name}:key`);
+  }
+
+  /** Return a new key, which is stored when its login was answered. Throws where none can be. */
+  async make() {
+    await this.#keys("readonly", (keys) => keys.count());
+    const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+    // false: no script can read the private key, not even this one.
+    const { privateKey, publicKey } = await crypto.subtle.generateKey(algorithm, false, ["sign"]);
+    // Without the other members that an engine adds: the server takes none that it doesn't know.
+    const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
+    return { id: randomName(), privateKey, jwk: { kty, crv, x, y } };
+  }
+
+  /** Returns null, or the error by which it could not be stored: then it is in this page only. */
+  store(key) {
+    return this.#keys("readwrite", (keys) => keys.put(key)).then(
+      () => null,
+      (cause) => cause,
+    );
+  }
+
+  isBound(login) {
+    return this.#bound.text?.split(" ")[0] === login;
+  }
+
+  /** A login takes the place of the one before: bound to this key, or to none. */
+  begin(login, key) {
+    const id = this.#bound.text?.split(" ")[1];
+    this.#bound.put(key && `${login} ${key.id}`);
+    this.#known = key;
+    if (id) this.remove(id);
+  }
+
+  /** The login is over. Without its key no token of it is good, wherever there is one left. */
+  end() {
+    this.begin(null, null);
+  }
+
+  remove(id) {
+    this.#keys("readwrite", (keys) => keys.delete(id)).catch(() => {}); // nobody knows its name
+  }
+
+  /** Return the key of a login, or null: it has none. Throws NoKey when that can't be found out. */
+  async keyOf(login) {
+    if (!this.isBound(login)) return null;
+    const id = this.#bound.text.split(" ")[1];
+    if (this.#known?.id === id) return this.#known;
+    const found = await this.#keys("readonly", (keys) => keys.get(id)).catch((cause) => {
+      throw new NoKey(cause);
+    });
+    if (found && this.isBound(login)) this.#known = found;
+    return found ?? null;
+  }
+
+  /** Send a request, with a proof if there is a key; again if the server wants its nonce in it. */
+  async send(request, key, fetch, token) {
+    if (!key) return fetch(request);
+    const nonce = this.#nonceAt(new URL(request.url).origin);
+    const prove = async (one) => {
+      one.headers.set("DPoP", await proofOf(key, one, nonce.text, token));
+      const answer = await fetch(one);
+      const said = answer.headers.get("DPoP-Nonce"); // a good answer says the next one, too
+      if (said && said !== nonce.text) nonce.put(said);
+      return answer;
+    };
+    const again = request.clone();
+    const answer = await prove(request);
+    return (await wantsNonce(answer)) ? prove(again) : answer;
+  }
+
+  #nonceAt(origin) {
+    if (!this.#nonces.has(origin)) {
+      this.#nonces.set(origin, new Entry(`${this.#name}:nonce:${origin}`));
+    }
+    return this.#nonces.get(origin);
+  }
+
+  /** Do it in a transaction. A database that stays open may bar the back/forward cache. */
+  async #keys(mode, act) {
+    const opening = indexedDB.open(`${this.#name}:keys`);
+    opening.onupgradeneeded = () => opening.result.createObjectStore("keys", { keyPath: "id" });
+    const database = await new Promise((resolve, reject) => {
+      opening.onsuccess = () => resolve(opening.result);
+      opening.onerror = () => reject(opening.error);
+    });
+    try {
+      const transaction = database.transaction("keys", mode, { durability: "strict" });
+      const request = act(transaction.objectStore("keys"));
+      return await new Promise((resolve, reject) => {
+        transaction.oncomplete = () => resolve(request.result);
+        transaction.onabort = () => reject(transaction.error);
+      });
+    } finally {
+      database.close();
+    }
+  }
+}
+
+/** Return a proof for one request (RFC 9449 s4.2). It is good once: each try needs another. */
+async function proofOf({ privateKey, jwk }, { method, url }, nonce, token) {
+  const octets = (text) => new TextEncoder().encode(text);
+  const { origin, pathname } = new URL(url);
+  const header = { typ: "dpop+jwt", alg: "ES256", jwk };
+  const claims = { jti: crypto.randomUUID(), htm: method, htu: origin + pathname };
+  claims.iat = Math.floor(Date.now() / 1000);
+  if (nonce) claims.nonce = nonce;
+  if (token) claims.ath = base64url(await crypto.subtle.digest("SHA-256", octets(token)));
+  const parts = [header, claims].map((part) => base64url(octets(JSON.stringify(part))));
+  const message = parts.join(".");
+  const algorithm = { name: "ECDSA", hash: "SHA-256" };
+  const signature = await crypto.subtle.sign(algorithm, privateKey, octets(message));
+  return `${message}.${base64url(signature)}`;
+}
+
+/** Whether an answer says a nonce, and refuses only because the proof had none, or an old one. */
+async function wantsNonce(answer) {
+  // RFC 9449 s8: 400 at a token endpoint, in the body; s9: 401 elsewhere, in the challenge.
+  if (![400, 401].includes(answer.status) || !answer.headers.has("DPoP-Nonce")) return false;
+  const challenge = answer.headers.get("WWW-Authenticate") ?? "";
+  return `${challenge} ${await answer.clone().text()}`.includes("use_dpop_nonce");
+}
+
+function base64url(octets) {
+  const text = btoa(String.fromCharCode(...new Uint8Array(octets)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
 /** Return what is kept of a token response. Its time counts from when it was asked for. */
 function held(members, login, sentAt) {
-  const { access_token, refresh_token, scope, expires_in } = members;
-  const expires_at = sentAt + expires_in * 1000;
-  const stamp = randomName();
-  return { login, stamp, access_token, refresh_token, scope, received_at: sentAt, expires_at };
+  const { access_token, token_type, refresh_token, scope, expires_in } = members;
+  const times = { received_at: sentAt, expires_at: sentAt + expires_in * 1000 };
+  return { login, stamp: randomName(), access_token, token_type, refresh_token, scope, ...times };
 }
 
 function isInvalidToken(answer) {

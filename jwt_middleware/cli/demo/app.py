@@ -9,8 +9,9 @@ from json import dumps, loads
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
-from ... import AccessToken, Cookies, Event, Issuer, KeySet, Refresh, Route, Settings
+from ... import AccessToken, Cookies, Event, Issuer, KeySet, Proofs, Refresh, Route, Settings
 from ...settings.settings import wall_clock
 from ...wsgi import Environ, JWTMiddleware, StartResponse
 from .words import in_words
@@ -89,6 +90,7 @@ class Demo:
                 Route("/login", methods=("POST",), public=True, own_origin=True),
                 Route("/api/admin", scope="admin"),
             ),
+            proofs=Proofs(urls=_urls(origin), access=True),
             refresh=refresh,
             realm="demo",
             leeway=0,  # one machine has one clock
@@ -135,6 +137,7 @@ class Demo:
                 scope=ROLES[role],
                 claims={"roles": [role]},
                 replaces=environ["jwt_middleware.held"],
+                proof=environ["jwt_middleware.proof"],
                 user_agent=environ.get("HTTP_USER_AGENT"),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -184,6 +187,12 @@ class Demo:
         with self._lock:
             events = [one for one in self._events if int(str(one["number"])) > after]
         return HTTPStatus.OK, {"events": events, "limits": self._limits}, ()
+
+
+def _urls(origin: str) -> tuple[str, ...]:
+    """Return the URLs that proofs may be for: people open the demo by any name of their machine."""
+    names = ("127.0.0.1", "localhost", "[::1]")
+    return (origin, *(f"http://{name}:{urlsplit(origin).port}" for name in names))
 
 
 def _token_of(environ: Environ) -> AccessToken:

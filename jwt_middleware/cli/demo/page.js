@@ -3,7 +3,7 @@
  * What a page of yours needs is in jwt-client.js; this one is about showing it.
  */
 
-import { JWTClient } from "./jwt-client.js";
+import { JWTClient, NoKey } from "./jwt-client.js";
 
 const AHEAD = 0.25; // the last quarter of an access token's life, so that one sees it coming
 const PACE = 6000; // milliseconds between the thief's refreshes
@@ -25,7 +25,7 @@ const page = {
   limits: null,
   requests: [],
   losesNext: false,
-  thief: null, // {access, refresh, status, refreshes, nextAt, timer}
+  thief: null, // {access, refresh, scheme, status, tries, refreshes, nextAt, timer}
 };
 
 const options = { ahead: AHEAD, keepFresh: true, fetch: (...sent) => send("you", ...sent) };
@@ -80,9 +80,13 @@ async function call(path, init) {
 // --- the thief: a copy of the refresh token, and no manners
 
 function steal() {
-  const { refresh_token, access_token } = client.tokens;
-  page.thief = { refresh: refresh_token, access: access_token, status: "waits", refreshes: 0 };
-  say("Somebody has a copy of your refresh token now, and neither of you notices anything.");
+  const { refresh_token: refresh, access_token: access, token_type: scheme } = client.tokens;
+  page.thief = { refresh, access, scheme, status: "waits", tries: 0, refreshes: 0 };
+  say(
+    client.isBound
+      ? "Somebody has a copy of both tokens now. Of the key nobody can have one."
+      : "Somebody has a copy of your refresh token now, and neither of you notices anything.",
+  );
   planTheft(PACE / 2);
   render();
 }
@@ -100,21 +104,24 @@ async function actAsThief() {
   const body = new URLSearchParams(form);
   try {
     const bought = await send("thief", REFRESH, { method: "POST", body, credentials: "omit" });
+    thief.tries += 1;
     if (bought.ok) {
       const tokens = await bought.json();
       thief.refresh = tokens.refresh_token ?? thief.refresh;
       thief.access = tokens.access_token;
       thief.refreshes += 1;
     }
-    const headers = { Authorization: `Bearer ${thief.access}` };
+    const headers = { Authorization: `${thief.scheme} ${thief.access}` };
     const me = await send("thief", ME, { headers, credentials: "omit" });
-    thief.status = bought.ok && me.ok ? "inside" : "out";
+    thief.status = bought.ok && me.ok ? "inside" : client.isBound ? "keyless" : "out";
   } catch {
     // The server is gone for the thief, too: the next try will tell.
   }
-  if (thief.status !== "out" && page.thief === thief) planTheft(PACE);
+  if (!STOPPED.has(thief.status) && page.thief === thief) planTheft(PACE);
   render();
 }
+
+const STOPPED = new Set(["out", "keyless"]);
 
 function forgetThief() {
   if (page.thief) clearTimeout(page.thief.timer);
@@ -235,7 +242,7 @@ function render() {
   tick();
 }
 
-function renderWho({ sub, roles, scope, sid }, isCookie) {
+function renderWho({ sub, roles, scope, sid, cnf }, isCookie) {
   $("name").textContent = sub;
   chip($("role"), "calm", roles.join(", "));
   const place = isCookie ? "HttpOnly cookie" : "localStorage";
@@ -243,6 +250,7 @@ function renderWho({ sub, roles, scope, sid }, isCookie) {
     entry("scope", scope),
     entry("grant", short(sid)),
     entry("kept in", place),
+    ...(cnf ? [entry("bound to", `key ${short(cnf.jkt)}`)] : []),
   );
 }
 
@@ -342,11 +350,12 @@ function renderChain(claims) {
     steps.push(item);
   }
   $("chain").replaceChildren(...steps);
-  $("holders").textContent = holders(yours, stolen);
+  $("holders").textContent = holders(yours, stolen, Boolean(claims?.cnf));
 }
 
-function holders(yours, stolen) {
+function holders(yours, stolen, isBound) {
   if (page.ended) return "None of these tokens opens anything any more.";
+  if (isBound) return "Bound to a key of this browser: it isn't rotated, and a copy buys nothing.";
   if (stolen === null) return "Each rotation begins a new one. The server keeps one row for all.";
   if (yours === stolen) return "You and the thief hold the same one. Who refreshes first goes ahead.";
   const behind = yours < stolen ? "your" : "the thief's";
@@ -381,11 +390,14 @@ function renderBanner(claims) {
 
 function renderThief(isIn, isCookie) {
   const { thief } = page;
-  $("thief").classList.toggle("active", thief !== null && thief.status !== "out");
+  const isStopped = thief === null || STOPPED.has(thief.status);
+  $("thief").classList.toggle("active", !isStopped);
   disable("steal", !isIn || isCookie || !page.tokens);
   $("steal").hidden = thief !== null;
-  $("thief-refresh").hidden = $("thief-next").hidden = thief === null || thief.status === "out";
-  const [tone, state, text] = THIEF[thief?.status ?? (isCookie ? "blind" : "idle")](thief);
+  $("thief-next").hidden = isStopped;
+  $("thief-refresh").hidden = isStopped && thief?.status !== "keyless";
+  const idle = isCookie ? "blind" : isIn && client.isBound ? "bound" : "idle";
+  const [tone, state, text] = THIEF[thief?.status ?? idle](thief);
   chip($("thief-state"), tone, state);
   $("thief-text").textContent = text;
 }
@@ -397,6 +409,11 @@ const THIEF = {
     "no copy",
     "Take a copy of the refresh token, as a script that got into the page could. Then both go on.",
   ],
+  bound: () => [
+    "",
+    "no copy",
+    "Take a copy of both tokens, as a script that got into the page could. The key it can't take.",
+  ],
   blind: () => [
     "",
     "no copy",
@@ -407,6 +424,12 @@ const THIEF = {
     "bad",
     "inside",
     `Refreshed ${times(refreshes)} and reads ${ME} as you. Nobody has noticed yet.`,
+  ],
+  keyless: ({ tries }) => [
+    "good",
+    "no key",
+    `Tried ${times(tries)}. Without the key the refresh token buys nothing, the access token opens ` +
+      "nothing, and you stay in.",
   ],
   out: ({ refreshes }) => [
     "good",
@@ -576,8 +599,16 @@ $("silent").addEventListener("change", ({ target }) => {
 
 $("login").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { name, role, keeps } = Object.fromEntries(new FormData(event.target));
-  const answer = await clients[keeps].login("/login", { name, role, keeps });
+  const { name, role, keeps, key } = Object.fromEntries(new FormData(event.target));
+  clients[keeps].key = key;
+  let answer;
+  try {
+    answer = await clients[keeps].login("/login", { name, role, keeps });
+  } catch (error) {
+    const isKeyless = error instanceof NoKey;
+    say(isKeyless ? "Browsers have keys only at localhost and over https." : "Nothing was answered.");
+    return;
+  }
   if (answer.ok) $("refresh").focus();
   else say("This name can't be used.");
 });

@@ -38,7 +38,11 @@ def in_words(event: Event) -> Told:
 _IN_WORDS: Mapping[str, tuple[Tone, str, str]] = {
     "issued": ("good", "Logged in", "A grant begins."),
     "rotated": ("good", "Rotated", "Generation {1} begins."),
-    "kept": ("calm", "Kept", "The refresh token is young, so it stays. The access token is new."),
+    "kept": (
+        "calm",
+        "Kept",
+        "The refresh token is young, or bound to a key: it stays. The access token is new.",
+    ),
     "migrated": ("good", "Moved in", "A token of the former library: a grant begins."),
     "repeated": (
         "calm",
@@ -89,6 +93,9 @@ _REASONS: Mapping[str, str] = {
     reasons.SCOPE: "the token lacks the scope",
     reasons.GRANT_ENDED: "its grant has ended",
     reasons.REUSED: "the refresh token is a second holder's",
+    reasons.PROOF_NONCE: "its proof must have our nonce, and comes again with it",
+    reasons.PROOF_MISSING: "the token is bound to a key, and no proof came with it",
+    reasons.KEY_MISMATCH: "the refresh token is bound to a key, and came without it",
     reasons.CROSS_SITE: "another site may have caused it",
 }
 
