@@ -9,9 +9,11 @@ from typing import Any, get_args
 import pytest
 
 from jwt_middleware import (
+    ClientCertificates,
     Cookies,
     Event,
     Migration,
+    Proofs,
     Refresh,
     Resource,
     Route,
@@ -57,6 +59,8 @@ def rows(name: str, heading: str = "") -> list[list[str]]:
         (Cookies, "Cookies", "JWT_MIDDLEWARE_REFRESH__COOKIES__"),
         (Resource, "Resource", "JWT_MIDDLEWARE_RESOURCE__"),
         (WebSockets, "WebSockets", "JWT_MIDDLEWARE_WEBSOCKETS__"),
+        (Proofs, "Proofs", "JWT_MIDDLEWARE_PROOFS__"),
+        (ClientCertificates, "ClientCertificates", "JWT_MIDDLEWARE_CLIENT_CERTIFICATES__"),
     ],
 )
 def test_settings_has_every_field_with_its_variable_and_default(

@@ -90,7 +90,7 @@ class Demo:
                 Route("/login", methods=("POST",), public=True, own_origin=True),
                 Route("/api/admin", scope="admin"),
             ),
-            proofs=Proofs(urls=_urls(origin), access=True),
+            proofs=Proofs(urls=_both_hosts(origin), access=True),
             refresh=refresh,
             realm="demo",
             leeway=0,  # one machine has one clock
@@ -189,7 +189,7 @@ class Demo:
         return HTTPStatus.OK, {"events": events, "limits": self._limits}, ()
 
 
-def _urls(origin: str) -> tuple[str, ...]:
+def _both_hosts(origin: str) -> tuple[str, ...]:
     """Return the URLs that proofs may be for: people open the demo by any name of their machine."""
     names = ("127.0.0.1", "localhost", "[::1]")
     return (origin, *(f"http://{name}:{urlsplit(origin).port}" for name in names))
