@@ -158,9 +158,8 @@ class _Span:
         self._span.end()
 
 
-TO_GLOBAL_PROVIDERS = (
-    OpenTelemetry()
-)  # for settings from a file: metrics = "jwt_middleware.otel:TO_GLOBAL_PROVIDERS"
+# For settings from a file: metrics = "jwt_middleware.otel:TO_GLOBAL_PROVIDERS".
+TO_GLOBAL_PROVIDERS = OpenTelemetry()
 _making = Lock()
 _providers: WeakKeyDictionary[MeterProvider, _Observed] = WeakKeyDictionary()
 

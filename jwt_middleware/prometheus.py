@@ -170,9 +170,8 @@ def _made(one: Instrument) -> Any:
     return Gauge(name, one.text, one.labels, unit=unit, registry=None, multiprocess_mode=mode)
 
 
-IN_DEFAULT_REGISTRY = (
-    Prometheus()
-)  # for settings from a file: metrics = "jwt_middleware.prometheus:IN_DEFAULT_REGISTRY"
+# For settings from a file: metrics = "jwt_middleware.prometheus:IN_DEFAULT_REGISTRY".
+IN_DEFAULT_REGISTRY = Prometheus()
 _making = Lock()
 _registries: WeakKeyDictionary[CollectorRegistry, _Published] = WeakKeyDictionary()
 

@@ -140,6 +140,7 @@ AUTHLIB = FormerLibrary(name="AUTHLIB", types=frozenset(("at+jwt",)), refresh=No
 # Written by hand: nothing is known but the header that PyJWT writes.
 PYJWT = FormerLibrary(name="PYJWT")
 
+# All of these presets, by their names.
 LIBRARIES = {
     library.name: library
     for library in (FLASK_JWT_EXTENDED, SIMPLEJWT, AUTHX, FASTAPI_USERS, AUTHLIB, PYJWT)
