@@ -88,7 +88,7 @@ class FormerAccess:
         if text is None:
             return None
         self._check(request)
-        return Credentials(text, text)
+        return Credentials(text.value, text.value)
 
     def admit(self, came: Credentials) -> Flow[Entry | None]:
         """Return the decision about an old access token; None: it is none of the library's.

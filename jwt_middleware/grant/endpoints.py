@@ -144,7 +144,7 @@ class Endpoints:
             text = as_before(self._library, request, found.token, has_cookie=has_cookie)
             found = found if text is None else found.naming(text)
         grant_type, text = found.get("grant_type"), found.token("refresh_token")
-        cookies = [Hidden(value) for _, value in (*held.refresh, ("", old)) if value]
+        cookies = [Hidden(value) for _, value in held.refresh if value] + ([old] if old else [])
         # Beside a cookie a browser may send an Authorization field for a site's own password.
         by_cookie = bool(cookies) and text is None
         client_id = (

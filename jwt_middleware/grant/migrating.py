@@ -21,6 +21,7 @@ from ..settings.issuing_groups import Cookies
 from ..settings.migration_group import Migration
 from ..stores.contract import shard
 from ..token import access
+from ..token.claims import is_identifier
 from ..token.former_tokens import FormerToken
 from ..token.refresh import RefreshToken
 from ..values import reasons
@@ -84,7 +85,7 @@ def migrate(issuing: Issuing, text: Hidden[str], asked: Asked) -> Flow[Granted |
     if former is None:
         return None
     subject = yield from _subject(issuing, former)
-    derived = Derived.of("former", former.signing_input, subject)
+    derived = Derived.of("former", former.signing_input.value, subject)
     row = yield from row_of(issuing, derived.grant_id)
     is_new, ended = row is None, cast("tuple[str, ...]", ())
     if row is None:
@@ -111,7 +112,7 @@ def exchange_cookie(issuing: Issuing, held: Held, asked: Asked) -> Flow[Exchange
     try:
         granted = None
         if text is not None:
-            granted = yield from migrate(issuing, Hidden(text), asked)
+            granted = yield from migrate(issuing, text, asked)
         if granted is None:
             raise InvalidGrant(reasons.ISSUER)
     except InvalidGrant as error:
@@ -134,7 +135,7 @@ def end_migrated(
         if former is None:
             return ()
         subject = yield from _subject(issuing, former)
-        derived = Derived.of("former", former.signing_input, subject)
+        derived = Derived.of("former", former.signing_input.value, subject)
         if (yield from row_of(issuing, derived.grant_id)) is None:
             row = _beginning(issuing, former, derived, subject, now)
             yield from ask(issuing.ports.store.add, row, NO_LIMIT)
@@ -148,9 +149,11 @@ def end_held(issuing: Issuing, held: Held, reason: str, now: float) -> Flow[tupl
     if issuing.former is None:
         return ()
     names = "", issuing.former.library.refresh_cookie  # "": given as a text, not in a cookie
-    texts = {value for name, value in (*held.former, *held.refresh) if value and name in names}
+    came = dict.fromkeys((*held.former, *held.refresh))
+    texts = [Hidden(value) for name, value in came if value and name in names]
+    del came  # error trackers would send it, if the store failed
     events: tuple[Revoked, ...] = ()
-    for text in map(Hidden, sorted(texts)):
+    for text in texts:
         events += yield from end_migrated(issuing, text, reason, now)
     return events
 
@@ -269,6 +272,8 @@ def claims_here(
     }
     if former.issued_at:
         found["iat"] = former.issued_at
+    if is_identifier(former.claims.get("jti")):
+        found["jti"] = former.claims["jti"]
     if scopes:
         found["scope"] = " ".join(sorted(scopes))
     return FrozenDict(found), scopes

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ..values import reasons
 from ..values.errors import CrossSite, InvalidRequest
 from ..values.requests import Headers, Request
-from ..values.tokens import Held
+from ..values.tokens import Held, Hidden
 
 MAX_COOKIE = 4096  # octets of name and value; browsers drop larger ones silently (RFC 6265bis s5.6)
 OF_A_GRANT = 8  # characters of its id, 48 random bits: two logins of one browser never share them
@@ -135,7 +135,7 @@ class Jars:
         return tuple(found)
 
 
-def one_value(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
+def one_value(pairs: Iterable[tuple[str, str]], name: str) -> Hidden[str] | None:
     """Return the value of the cookie called `name`; None: it didn't come, or is empty.
 
     Raises:
@@ -145,7 +145,7 @@ def one_value(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
     found = {value for one, value in pairs if one == name and value}
     if len(found) > 1:
         raise InvalidRequest(reasons.COOKIE_TWICE)
-    return found.pop() if found else None
+    return Hidden(found.pop()) if found else None
 
 
 def _cut(value: str) -> str:

@@ -15,7 +15,7 @@ from ..jose.jwk import Key
 from ..jose.jws import Parsed
 from ..values import reasons
 from ..values.errors import InvalidToken
-from ..values.tokens import FrozenDict
+from ..values.tokens import FrozenDict, Hidden
 from .claims import CLAIM_CHECKS, Policy, check_type, is_identifier, missing_claims
 from .former_libraries import FormerLibrary
 from .profiles import Profile
@@ -38,7 +38,7 @@ class FormerToken(NamedTuple):
     scopes: frozenset[str]
     issued_at: float  # 0: it doesn't say
     expires_at: float
-    signing_input: bytes  # what makes it this token; a signature may have several texts
+    signing_input: Hidden[bytes]  # what makes it this token; a signature may have several texts
 
     def __repr__(self) -> str:
         return "<FormerToken>"
@@ -128,7 +128,7 @@ class FormerTokens:
             policy.reader.read(claims),
             float(claims.get("iat", 0)),
             float(claims["exp"]),
-            parsed.signing_input,
+            Hidden(parsed.signing_input),
         )
 
     def _check_signature(self, parsed: Parsed) -> None:

@@ -15,6 +15,7 @@ import pytest
 from jwt_middleware import Refresh, Settings, StoreUnavailable
 from jwt_middleware.cli import grants as command
 from jwt_middleware.cli.__main__ import main
+from jwt_middleware.grant.issuing import former_mark
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.stores.postgres.rights import rights_sql
 from jwt_middleware.stores.postgres.schema import schema_sql
@@ -125,6 +126,9 @@ def test_end_ends_all_of_a_subject(store: SQLiteStore, capsys: Capture) -> None:
     assert main(["grants", "end", "--subject", "alice"]) == 0
     assert capsys.readouterr().out == "Ended 2 grants.\n"
     assert living(store, one, two, other) == [False, False, True]
+    # The tokens of a former library that haven't come yet are over, too.
+    assert not store.admit(former_mark("alice"), -1.0)
+    assert store.admit(former_mark("bob"), -1.0)
 
 
 def begun(store: SQLiteStore, moment: float, **fields: Any) -> Grant:

@@ -184,6 +184,17 @@ def test_an_end_of_all_logins_ends_the_old_tokens_of_a_user(world: World) -> Non
     assert world.refresh(flask_jwt("refresh", "bob")).status == 200
 
 
+@refuses("RT-33", "RT-31")
+def test_to_end_all_other_logins_ends_the_old_tokens_too() -> None:
+    with opened(refresh={"migrate": migration(), "sessions": True}) as world:
+        mine = world.renewed(OLD)
+        headers = (("Authorization", f"Bearer {mine['access_token']}"),)
+        assert world.send("POST", "/auth/sessions/end-others", headers=headers).status == 204
+        other = flask_jwt("refresh", jti="of another device")
+        is_refused(world.refresh(other), "grant_ended")
+        assert world.refresh(OLD).status == 200  # its grant is there already
+
+
 @refuses("RT-33")
 def test_a_mass_end_ends_what_was_issued_before(world: World) -> None:
     def end(site: Any) -> None:

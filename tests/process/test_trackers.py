@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from jwt_middleware import (
     Refresh,
     Settings,
     TrustedIssuer,
+    Unavailable,
 )
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.asgi import renew
@@ -34,6 +36,7 @@ from jwt_middleware.testing import TokenFactory
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.doors.connecting import EVENTS, FILE, door, get, socket, streaming, until
 from tests.doors.connecting import Site as OpenSite
+from tests.grant.former import OLD_PATH, flask_jwt, migration
 from tests.issuing import HOUR, REFRESH, REVOKE, Clock, form_octets, posted, refresh_form
 from tests.trackers import Frame, Trackers
 from tests.world import Sent, by_asgi, by_wsgi, encoded
@@ -43,12 +46,13 @@ OWN = TokenFactory(issuer=ISSUER, audience=AUDIENCE)
 FOREIGN = TokenFactory(issuer="https://other.example", audience=AUDIENCE)
 TENANT = TokenFactory(issuer="https://tenant.example", audience=AUDIENCE)
 SECRET = "8yN3vQf0-hK2mWxZ7bTg5RcEj1LpAuSd"
+ONCE = "kq3v0zj1n8s5w2y7c4x9b6m1t8r5p2d0"
 # RFC 7515 s7.1: what a header and a payload begin with.
 SEGMENT = re.compile(r"eyJ[\w-]{12,}")
 # Whatever of others we call.
 CALLED = (
     *("application", "check", "claims_for", "clock", "issuer_for", "on_event", "signer", "user"),
-    "store",
+    *("is_blocked", "subject", "store"),
 )
 
 
@@ -140,6 +144,9 @@ class Site:
                 secret=SECRET,
                 claims_for=seen("claims_for", {"role": "editor"}),
                 cookies=Cookies(access=True) if cookies else None,
+                migrate=migration(
+                    is_blocked=seen("is_blocked", False), subject=seen("subject", "alice")
+                ),
             ),
         )
         self.issuer = Issuer(self.settings)
@@ -205,6 +212,15 @@ async def by_header(site: Site) -> list[int]:
     found.append(await site.post(REFRESH, refresh_form(tokens.refresh_token)))
     found.append(await site.post(REVOKE, {"token": used.access_token}))
     found.append(await site.post(REVOKE, {"token": other.refresh_token}))
+    old, older = flask_jwt("refresh"), flask_jwt("refresh", "bob")
+    site.tokens += [old, older]
+    found += [await site.get(flask_jwt("access"), "/api/x") for _ in range(2)]
+    found += [await site.post(REFRESH, refresh_form(old)) for _ in range(2)]
+    found.append(await site.post(OLD_PATH, {"refresh_token": old}))
+    found.append(await site.post(REVOKE, {"token": older}))
+    with suppress(ZeroDivisionError, Unavailable):
+        for _ in range(2):
+            await site.issue(once=ONCE)
     try:
         await site.issue(replaces=tokens.refresh_token)
     except Exception as error:  # noqa: BLE001
@@ -224,11 +240,19 @@ async def by_cookie(site: Site) -> list[int]:
     site.moves.forward(10)
     site.probe.is_on = True
     found = [await site.get(cookie=cookie(tokens)) for _ in range(2)]
-    found.append(await site.get(path="/login", cookie=cookie(old)))
+    former = {user: flask_jwt("refresh", user) for user in ("alice", "bob", "carol")}
+    site.tokens += former.values()
+    held = f"{cookie(old)}; refresh_token_cookie={former['carol']}"
+    found.append(await site.get(path="/login", cookie=held))
     for _ in range(2):
         found.append(await site.post(REFRESH, {}, cookie(tokens)))
         site.moves.forward(HOUR / 10)
     found.append(await site.post(REVOKE, {}, cookie(tokens)))
+    for user, path in (("alice", REFRESH), ("bob", REVOKE)):
+        found.append(await site.post(path, {}, f"refresh_token_cookie={former[user]}"))
+    access = flask_jwt("access")
+    site.tokens.append(access)
+    found.append(await site.get(path="/api/x", cookie=f"access_token_cookie={access}"))
     return found
 
 
@@ -261,6 +285,7 @@ def searched(probe: Probe) -> list[Frame]:
     (tokens,) = (one["tokens"] for one in probe.trackers.sent if "tokens" in one)
     ours = [frame for frame in probe.trackers.taken() if frame.is_ours]
     segments = {part[:16] for token in tokens for part in token.split(".") if part}
+    segments.add(ONCE)
     leaks = {
         where
         for frame in ours
