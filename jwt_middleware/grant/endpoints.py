@@ -32,7 +32,8 @@ from ..values.errors import (
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
-from .continuing import Continuing, Exchanged
+from .continuing import ENDS, Continuing, Exchanged
+from .device_endpoints import DeviceEndpoints
 from .issuing import Issuing
 from .refresh import Asked, exchange
 
@@ -44,9 +45,6 @@ MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
 _ANYONE = Anyone()
 _TWO_TOKENS = "A refresh token came in the body, and another one in a cookie"
 _TWO_CLIENTS = "The parameter client_id and the Authorization field name different clients"
-# The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
-# replaced.)
-_ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
 
 
 class Parameters:
@@ -99,6 +97,11 @@ class Endpoints:
                 self._continue,
                 lambda text: verify(text, self._timed.time()),
             ).answer
+        if issuing.devices is not None:
+            jars, _ = self._both()
+            self.paths |= DeviceEndpoints(
+                issuing, issuing.devices, jars, origins, self._exchange_cookies
+            ).paths
         # Secrets are never published. A key set that is reloaded stays of its kind, public keys or
         # secrets.
         if issuing.settings.keys.public_jwks()["keys"]:
@@ -140,7 +143,8 @@ class Endpoints:
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         now = self._timed.time()
-        asked = Asked(scope, client_id, request.header("user-agent"), now, request)
+        shown, agent = self._shown(held, now), request.header("user-agent")
+        asked = Asked(scope, client_id, agent, now, request, shown)
         nonce = self._nonce(request, now)
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
@@ -165,13 +169,19 @@ class Endpoints:
         nonce = rules.nonce(now)
         return () if nonce is None else (("dpop-nonce", nonce),)
 
+    def _shown(self, held: Held, now: float) -> Mapping[str, str]:
+        """Return the keys that devices have shown, by grant; a marked refresh token needs one."""
+        devices = self._issuing.devices
+        return {} if devices is None else devices.shown(held, now)
+
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
         now = self._timed.time()
         yield from self._issuing.find_lacking_key(
             [Hidden(value) for _, value in held.refresh if value], now
         )
-        asked = Asked("", None, request.header("user-agent"), now)
+        shown = self._shown(held, now)
+        asked = Asked("", None, request.header("user-agent"), now, request, shown)
         return (yield from self._exchange_cookies(held, asked))
 
     def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
@@ -206,7 +216,7 @@ class Endpoints:
             carried = cookies.carry(granted.tokens, jars, is_kept=is_kept)
             return Exchanged(carried, jars.cleared(held, gone), granted.event)
         refused = cast("InvalidGrant", refusal)
-        if refused.reason in _ENDS and refused.grant_id is not None:
+        if refused.reason in ENDS and refused.grant_id is not None:
             gone.append(refused.grant_id)
         refused.clears = jars.cleared(held, gone)
         raise refused

@@ -54,6 +54,8 @@ class Cookies:
             from another site.
         header: a header field that our scripts send, and that forms and browsers by themselves
             don't.
+        device_bound: experimental: the login's answer offers browsers that know it to bind these
+            cookies to a key of their device (DBSC, W3C draft). Others go on as without.
         forms: whether a POST needs no `header` where the browser says that it comes from this very
             origin (`Sec-Fetch-Site: same-origin`), for pages with HTML forms.
 
@@ -72,6 +74,7 @@ class Cookies:
     )
     header: str = setting("X-Requested-With", header_names.own_header)
     forms: bool = setting(False, field_checks.true_or_false)
+    device_bound: bool = setting(False, field_checks.true_or_false)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")
@@ -94,6 +97,7 @@ class Cookies:
         return Jars(
             refresh=jar(self.name, "Strict"),
             access=jar(self.access_name, self.access_same_site) if self.access else None,
+            device=jar(f"{self.name}-device", "Strict") if self.device_bound else None,
         )
 
     def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
