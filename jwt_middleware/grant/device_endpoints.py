@@ -59,9 +59,7 @@ class DeviceEndpoints:
             session = self._devices.register(request, now)
         except InvalidProof as error:
             raise DeviceProofNeeded(error.reason, error.detail) from None
-        body = self._devices.instructions(session)
-        kind = ("content-type", "application/json")
-        return Reply(self._answer(request, session, body, (kind,), now))
+        return Reply(self._answer(request, session, now))
 
     def _refresh(self, request: Request) -> Flow[Reply]:
         if request.method != "POST":
@@ -94,7 +92,7 @@ class DeviceEndpoints:
                 raise
             raise self._needed(session, now, error) from None
         fields = exchanged.tokens.cookies + exchanged.cleared
-        return Reply(self._answer(request, session, b"", fields, now), (exchanged.event,))
+        return Reply(self._answer(request, session, now, fields), (exchanged.event,))
 
     def _needed(
         self, session: DeviceSession, now: float, error: InvalidProof | InvalidGrant
@@ -104,9 +102,11 @@ class DeviceEndpoints:
         return needed
 
     def _answer(
-        self, request: Request, session: DeviceSession, body: bytes, more: Headers, now: float
+        self, request: Request, session: DeviceSession, now: float, more: Headers = ()
     ) -> Response:
+        body = self._devices.instructions(session)
         headers: Headers = (
+            ("content-type", "application/json"),
             ("content-length", str(len(body))),
             ("cache-control", "no-store"),
             *self._origins.headers(request),
