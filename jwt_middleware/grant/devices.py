@@ -23,8 +23,10 @@ from ..values.events import KeyMismatch
 from ..values.requests import Headers, Request
 from ..values.tokens import Held, Tokens
 
-LONGEST = 300.0  # seconds that the cookie lasts: a thief's copy of all cookies is good for as long
-GRACE = 30.0  # seconds: a request that began with the cookie may be slow
+COOKIE_LASTS = (
+    300.0  # seconds that the cookie lasts: a thief's copy of all cookies is good for as long
+)
+SLOW_REQUEST = 30.0  # seconds: a request that began with the cookie may be slow
 TO_REGISTER = 600.0  # seconds after the login; a TPM takes some to make a key
 # Seconds. Browsers keep the last challenge, and its signature, for their next refresh.
 CHALLENGE_LIFETIME = 600.0
@@ -51,7 +53,7 @@ class Devices:
         )
         self._root = urlsplit(group.public_url).path.rstrip("/")
         # Browsers renew the cookie before it expires, and the access token with it.
-        self._lasts = int(min(group.access_lifetime / 2, LONGEST))
+        self._lasts = int(min(group.access_lifetime / 2, COOKIE_LASTS))
         self._initiators = [host for host in (urlsplit(one).hostname for one in origins) if host]
 
     # --- what is said
@@ -59,7 +61,7 @@ class Devices:
     def offer(self, tokens: Tokens, now: float) -> Headers:
         """Return the field of a login's answer by which a browser may register its device."""
         ends_at = int(now) + int(tokens["authorization_expires_in"])
-        challenge = device.seal(
+        challenge = device.write_note(
             self._keys(), "login", tokens.grant_id, str(ends_at), until=now + TO_REGISTER
         )
         path = self._root + self.register_path
@@ -68,15 +70,15 @@ class Devices:
 
     def challenge(self, identifier: str, now: float) -> Headers:
         """Return the field with the challenge for the next proof of a session."""
-        text = device.seal(
+        text = device.write_note(
             self._keys(), "challenge", until=now + CHALLENGE_LIFETIME, about=identifier
         )
         return (("secure-session-challenge", f'"{text}";id="{identifier}"'),)
 
     def cookie(self, session: DeviceSession, now: float) -> Headers:
         """Return the cookie of a device that has just shown its key."""
-        until = now + self._lasts + GRACE
-        text = device.seal(self._keys(), "cookie", session.grant_id, session.key, until=until)
+        until = now + self._lasts + SLOW_REQUEST
+        text = device.write_note(self._keys(), "cookie", session.grant_id, session.key, until=until)
         return (self._jar.set(session.grant_id, text, self._lasts),)
 
     def instructions(self, session: DeviceSession) -> bytes:
@@ -106,17 +108,17 @@ class Devices:
         """
         key, challenge = device.registered(_proof(request))
         keys = self._keys()
-        found = device.opened(keys, "login", challenge, now)
+        found = device.read_note(keys, "login", challenge, now)
         if found is None:
             raise InvalidProof(reasons.PROOF_NONCE)
         grant_id, ends_at = found
-        identifier = device.seal(keys, "session", grant_id, key, until=float(ends_at))
+        identifier = device.write_note(keys, "session", grant_id, key, until=float(ends_at))
         return DeviceSession(identifier, grant_id, key)
 
     def session(self, request: Request, now: float) -> DeviceSession | None:
         """Return the session that a browser names; None: it is none of ours, or it is over."""
         identifier = _string(request.header("sec-secure-session-id") or "")
-        found = device.opened(self._keys(), "session", identifier, now)
+        found = device.read_note(self._keys(), "session", identifier, now)
         return None if found is None else DeviceSession(identifier, *found)
 
     def check_proof(self, request: Request, session: DeviceSession, now: float) -> None:
@@ -124,15 +126,15 @@ class Devices:
 
         Any of the last minutes: another may have been said while the browser signed.
         """
-        challenge = device.shown(_proof(request), session.key)
+        challenge = device.challenge_signed(_proof(request), session.key)
         about = session.identifier
-        if device.opened(self._keys(), "challenge", challenge, now, about=about) is None:
+        if device.read_note(self._keys(), "challenge", challenge, now, about=about) is None:
             raise InvalidProof(reasons.PROOF_NONCE)
 
     def shown(self, held: Held, now: float) -> Mapping[str, str]:
         """Return the keys that devices have shown of late, by their grants."""
         keys = self._keys()
-        found = (device.opened(keys, "cookie", text, now) for _, text in held.devices)
+        found = (device.read_note(keys, "cookie", text, now) for _, text in held.devices)
         return {one[0]: one[1] for one in found if one is not None}
 
     def check(

@@ -2,8 +2,8 @@
 
 A browser makes a key for a login, in its TPM, and signs a challenge of ours with it. Challenges,
 the browser's session and the cookie of a device that has signed are texts with an HMAC, under the
-secrets of refresh tokens. Each text has a purpose, which the HMAC is about, too, so that none
-passes for another; and each ends with the time until which it holds.
+secrets of refresh tokens: notes to ourselves. Each has a purpose, which the HMAC is about, too, so
+that none passes for another; and each ends with the time until which it holds.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .refresh import RefreshKeys
 DEVICE_TYPE = "dbsc+jwt"
 # The draft has RS256, too; an EC key's public part is short enough to travel in an identifier.
 DEVICE_ALGORITHM = "ES256"
-MAX_SEALED = 512  # characters; a grant's id has 23, a device's key 44, an HMAC 22
-_TAG = 16  # octets of the HMAC: nobody guesses 128 bits
+MAX_NOTE = 512  # characters; a grant's id has 23, a device's key 44, an HMAC 22
+_MAC = 16  # octets of the HMAC: nobody guesses 128 bits
 
 
-def seal(keys: RefreshKeys, purpose: str, *parts: str, until: float, about: str = "") -> str:
+def write_note(keys: RefreshKeys, purpose: str, *parts: str, until: float, about: str = "") -> str:
     """Return the parts, which have no dot, as one text of ours that is good before `until`.
 
     `about` isn't in the text: whoever reads it must know that it is about the same.
@@ -41,13 +41,13 @@ def seal(keys: RefreshKeys, purpose: str, *parts: str, until: float, about: str 
     return f"{text}.{_tag(keys.signer, purpose, about, text).decode()}"
 
 
-def opened(
-    keys: RefreshKeys, purpose: str, sealed: str, now: float, *, about: str = ""
+def read_note(
+    keys: RefreshKeys, purpose: str, note: str, now: float, *, about: str = ""
 ) -> list[str] | None:
     """Return the parts of a text of ours; None: it isn't ours, or its time is over."""
-    if len(sealed) > MAX_SEALED or not sealed.isascii():
+    if len(note) > MAX_NOTE or not note.isascii():
         return None
-    text, _, tag = sealed.rpartition(".")
+    text, _, tag = note.rpartition(".")
     came = tag.encode()
     if not any(
         compare_digest(came, _tag(key, purpose, about, text)) for key in keys.verifying(now)
@@ -60,12 +60,12 @@ def opened(
 def _tag(key: Key, purpose: str, about: str, text: str) -> bytes:
     # The secret makes other HMACs, too, and none of a text like this.
     message = f"device {purpose} 1\0{about}\0{text}".encode()
-    return b64url_encode(key.sign(message)[:_TAG])
+    return b64url_encode(key.sign(message)[:_MAC])
 
 
 def registered(text: str) -> tuple[str, str]:
     """Return the key that a proof brings, and the challenge that it signs. Raises InvalidProof."""
-    parsed = _parsed(text)
+    parsed = _well_formed(text)
     jwk = parsed.header.members.get("jwk")
     if type(jwk) is not FrozenDict or is_private(jwk):
         raise InvalidProof(reasons.PROOF_KEY)
@@ -79,15 +79,15 @@ def registered(text: str) -> tuple[str, str]:
     return b64url_encode(point).decode(), challenge
 
 
-def shown(text: str, device: str) -> str:
+def challenge_signed(text: str, device: str) -> str:
     """Return the challenge that a device's key has signed. Raises InvalidProof."""
     # Such a proof brings no key: it is by the one that was registered.
     point = b64url_decode(device.encode())
     public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-    return _signed(_parsed(text), from_object(public, DEVICE_ALGORITHM))
+    return _signed(_well_formed(text), from_object(public, DEVICE_ALGORITHM))
 
 
-def _parsed(text: str) -> Parsed:
+def _well_formed(text: str) -> Parsed:
     if len(text) > MAX_PROOF:
         raise InvalidProof(reasons.PROOF_MALFORMED, "too long")
     try:

@@ -563,16 +563,16 @@ def test_a_key_that_another_process_signs_with_is_looked_for() -> None:
         "me",
     )
     both = refresh.RefreshKeys([others.signer, keys.signer], "me")
-    text = device.seal(keys, "cookie", "grant", "key", until=NOW + 5)
-    assert device.opened(keys, "cookie", text, NOW) == ["grant", "key"]
-    assert device.opened(both, "cookie", text, NOW) == ["grant", "key"]
-    assert device.opened(others, "cookie", text, NOW) is None
-    assert device.opened(keys, "cookie", text, NOW + 5) is None
-    assert device.opened(keys, "session", text, NOW) is None
+    text = device.write_note(keys, "cookie", "grant", "key", until=NOW + 5)
+    assert device.read_note(keys, "cookie", text, NOW) == ["grant", "key"]
+    assert device.read_note(both, "cookie", text, NOW) == ["grant", "key"]
+    assert device.read_note(others, "cookie", text, NOW) is None
+    assert device.read_note(keys, "cookie", text, NOW + 5) is None
+    assert device.read_note(keys, "session", text, NOW) is None
     former = refresh.FormerKey(keys.signer, "was me", NOW + 3)
     renamed = refresh.RefreshKeys([others.signer], "me", [former])
-    assert device.opened(renamed, "cookie", text, NOW + 2) == ["grant", "key"]
-    assert device.opened(renamed, "cookie", text, NOW + 3) is None
+    assert device.read_note(renamed, "cookie", text, NOW + 2) == ["grant", "key"]
+    assert device.read_note(renamed, "cookie", text, NOW + 3) is None
 
 
 def test_a_proof_by_a_key_is_no_proof_by_another() -> None:
@@ -580,10 +580,10 @@ def test_a_proof_by_a_key_is_no_proof_by_another() -> None:
     browser.key = jwk.generate("ES256")
     name, challenge = device.registered(browser.proof("c", {"jwk": browser.jwk}))
     assert challenge == "c"
-    assert device.shown(browser.proof("d"), name) == "d"
+    assert device.challenge_signed(browser.proof("d"), name) == "d"
     browser.key = jwk.generate("ES256")
     with pytest.raises(InvalidProof):
-        device.shown(browser.proof("d"), name)
+        device.challenge_signed(browser.proof("d"), name)
 
 
 def test_the_refusals_are_told(world: World) -> None:
