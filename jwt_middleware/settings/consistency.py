@@ -128,7 +128,7 @@ OF_REFRESH: Together = (
         Fault(
             lambda group: (
                 group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke")
-                or (group.sessions and f"{group.jwks_path}/".startswith(f"{group.path}/sessions/"))
+                or f"{group.jwks_path}/".startswith(group.folders)
             ),
             "is another endpoint's path",
             "give it one of its own",
@@ -209,9 +209,8 @@ def _endpoints(group: Any) -> tuple[str, ...]:
 
 
 def _is_endpoint(group: Any, path: str) -> bool:
-    sessions = f"{group.path}/sessions"
-    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
-    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+    is_below = f"{path}/".startswith(("/.well-known/", *group.folders))
+    return path in _endpoints(group) or is_below
 
 
 def _plants_logins(settings: Any) -> bool:

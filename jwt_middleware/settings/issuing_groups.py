@@ -193,7 +193,7 @@ class Refresh:
         claims_for: called with the `Grant` at every login and refresh: returns the application's
             claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
-        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions`.
+        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions` and `/device`.
         sessions: mount `/sessions`, where users see and end their own logins ("your devices").
         jwks_path: where the key set is, when tokens are signed asymmetrically.
         metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
@@ -266,6 +266,13 @@ class Refresh:
     def __post_init__(self) -> None:
         check_fields(self, "refresh.")
         check_together(self, OF_REFRESH)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Return the beginnings of paths that have endpoints of ours below them."""
+        is_bound = self.cookies is not None and self.cookies.device_bound
+        named = {"sessions": self.sessions, "device": is_bound}
+        return tuple(f"{self.path}/{name}/" for name, is_there in named.items() if is_there)
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:

@@ -92,7 +92,7 @@ class BoundBrowser(Browser):
         """Drop the cookie whose minutes are over."""
         del self.cookies[device_name(tokens)]
 
-    def copied(self) -> Browser:
+    def copied(self) -> BoundBrowser:
         """Return a thief's browser, with a copy of all cookies and without the key."""
         thief = BoundBrowser(self.world)
         thief.cookies, thief.session, thief.challenge = (

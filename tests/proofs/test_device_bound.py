@@ -10,7 +10,7 @@ import pytest
 from django.http import HttpResponse
 from werkzeug.wrappers import Response as FlaskResponse
 
-from jwt_middleware import Cookies, Proofs
+from jwt_middleware import Cookies, Proofs, Route
 from jwt_middleware.jose import jwk
 from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.testing.mint import ABSENT
@@ -39,7 +39,7 @@ from tests.proofs.bound_browser import (
     device_name,
     offer,
 )
-from tests.world import NOW
+from tests.world import NOW, Answer
 
 BOUND = {"cookies": Cookies(access=True, device_bound=True)}
 LASTS = 300  # seconds that the cookie of the device lasts
@@ -593,3 +593,27 @@ def test_the_refusals_are_told(world: World) -> None:
     assert (event.status, event.grant_id, event.path) == (403, tokens.grant_id, RENEW)
     assert REVOKE != RENEW
     assert json.loads(answer.body)["error"] == "device_proof_needed"
+
+
+LOADS = (("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"), *BY_ITSELF[1:])
+
+
+def load(world: World, browser: BoundBrowser) -> Answer:
+    """Load a page by the refresh cookie."""
+    return world.send("GET", "/auth/continue", query="next=%2Fpage", headers=browser.sent(LOADS))
+
+
+def test_a_page_load_needs_the_device_too() -> None:
+    routes = (Route("/login", public=True, own_origin=True),)
+    with opened(DOORS, refresh=BOUND, login_url="/login", routes=routes) as world:
+        browser, tokens = registered(world)
+        thief = browser.copied()
+        thief.cookies.pop(device_name(tokens))
+        world.clock.forward(2 * MINUTE)
+        answer = load(world, thief)
+        assert (answer.status, answer.reason) == (303, "device_not_shown")
+        assert (answer.header("location") or "").startswith("/login")
+        answer = load(world, browser)
+        assert (answer.status, answer.header("location")) == (303, "/page")
+        browser.take(answer.cookies)
+        assert marked(browser, tokens) is not None
