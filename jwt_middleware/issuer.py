@@ -257,7 +257,8 @@ class Issuer:
             token = current_token()
             grant_id = token.grant_id if token is not None else None
         _check_text("grant_id", grant_id)
-        found = (self._jars.refresh, self._jars.access) if self._jars is not None else ()
+        jars = self._jars
+        found = (jars.refresh, jars.access, jars.device) if jars is not None else ()
         name = cast("str", grant_id)
         add_cookies(response, tuple(jar.clear(jar.name(name)) for jar in found if jar is not None))
 
@@ -312,6 +313,9 @@ class Issuer:
         if cookies is None or issuing.jars is None:
             return tokens
         tokens = cookies.carry(tokens, issuing.jars)
+        # A grant that is bound to a key needs proofs of that one, which browsers don't send.
+        if issuing.devices is not None and login.proof is None:
+            tokens.cookies += issuing.devices.offer(tokens, self._settings.clock())
         if held is not None:
             tokens.cookies += issuing.jars.cleared(held, begun.replaced)
             tokens.cookies += issuing.jars.former_cleared(held)

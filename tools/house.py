@@ -21,7 +21,7 @@ FOR_TESTS = f"{PACKAGE}.testing"
 LONGEST_FILE = 400  # lines; FOR_TESTS, modules that are made for tests, may be longer
 LONGEST_FUNCTION = 60  # lines
 LIMITS = {
-    "statements": 19_900,
+    "statements": 20_400,
     "long files": 0,
     "long functions": 0,
     "cycles of imports": 0,

@@ -6,6 +6,7 @@ processes as he likes, and a refresh token that was copied without the key buys 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from ..token.refresh import RefreshToken
@@ -13,6 +14,7 @@ from ..values import reasons
 from ..values.errors import InvalidGrant, InvalidProof, Unavailable
 from ..values.events import KeyMismatch
 from ..values.requests import Headers, Request
+from ..values.tokens import Held
 from .issuing import Issuing
 
 
@@ -50,6 +52,11 @@ def check_key(
         _refuse(token, changed)
     rules.reader.keep(proof)
     return proof.thumbprint
+
+
+def shown_keys(issuing: Issuing, held: Held, now: float) -> Mapping[str, str]:
+    """Return the keys that devices have shown, by grant; a marked refresh token needs one."""
+    return {} if issuing.devices is None else issuing.devices.shown(held, now)
 
 
 def nonce_field(issuing: Issuing, request: Request, now: float) -> Headers:

@@ -19,6 +19,10 @@ from ..values.flows import Flow
 from ..values.requests import Headers, Reply, Request
 from ..values.tokens import AccessToken, Held, Hidden, Tokens
 
+# The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
+# replaced.)
+ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
+
 
 class Exchanged(NamedTuple):
     """What the exchange of a cookie gave: the tokens with their cookies, and others to clear."""

@@ -33,8 +33,9 @@ from ..values.events import Revoked
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import NOTHING_HELD, AccessToken, Held, Hidden
-from .bound_grants import nonce_field
-from .continuing import Continuing, Exchanged
+from .bound_grants import nonce_field, shown_keys
+from .continuing import ENDS, Continuing, Exchanged
+from .device_endpoints import DeviceEndpoints
 from .issuing import Issuing
 from .migrating import end_held, end_migrated, exchange_cookie, migrate
 from .refresh import Asked, Granted, exchange
@@ -49,9 +50,6 @@ MOST_COOKIES = 4  # that a refresh tries; each is a question to the store
 _ANYONE = Anyone()
 _TWO_TOKENS = "A refresh token came in the body, and another one in a cookie"
 _TWO_CLIENTS = "The parameter client_id and the Authorization field name different clients"
-# The reasons for which a grant is over. (A token ahead of its row isn't one: the old backup may be
-# replaced.)
-_ENDS = (reasons.GRANT_ENDED, reasons.REUSED, reasons.GRANT_REFUSED, reasons.EXPIRED)
 
 
 class Parameters:
@@ -112,6 +110,11 @@ class Endpoints:
                 pages, origins, self._continue, lambda text: verify(text, self._timed.time())
             )
             self.paths[pages.continue_path] = continuing.answer
+        if issuing.devices is not None:
+            jars, _ = self._both()
+            self.paths |= DeviceEndpoints(
+                issuing, issuing.devices, jars, origins, self._exchange_cookies
+            ).paths
         # Secrets are never published. A key set that is reloaded stays of its kind, public keys or
         # secrets.
         if issuing.settings.keys.public_jwks()["keys"]:
@@ -160,7 +163,8 @@ class Endpoints:
         if scope and not is_scope(scope):
             raise InvalidScope(reasons.PARAMETER, "scope")
         now = self._timed.time()
-        asked = Asked(scope, client_id, request.header("user-agent"), now, request)
+        shown, agent = shown_keys(self._issuing, held, now), request.header("user-agent")
+        asked = Asked(scope, client_id, agent, now, request, shown)
         nonce = nonce_field(self._issuing, request, now)
         if text is None:
             yield from self._issuing.find_lacking_key(cookies, asked.now)
@@ -190,7 +194,8 @@ class Endpoints:
         yield from self._issuing.find_lacking_key(
             [Hidden(value) for _, value in held.refresh if value], now
         )
-        asked = Asked("", None, request.header("user-agent"), now)
+        shown = shown_keys(self._issuing, held, now)
+        asked = Asked("", None, request.header("user-agent"), now, request, shown)
         return (yield from self._exchange_cookies(held, asked))
 
     def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
@@ -227,7 +232,7 @@ class Endpoints:
             carried = cookies.carry(granted.tokens, jars, is_kept=is_kept)
             return Exchanged(carried, jars.cleared(held, gone), (granted.event,))
         refused = cast("InvalidGrant", refusal)
-        if refused.reason in _ENDS and refused.grant_id is not None:
+        if refused.reason in ENDS and refused.grant_id is not None:
             gone.append(refused.grant_id)
         refused.clears = jars.cleared(held, gone)
         raise refused

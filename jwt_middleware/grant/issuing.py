@@ -21,6 +21,7 @@ from ..values.errors import InvalidGrant, KeysUnavailable, Unavailable
 from ..values.events import Revoked
 from ..values.flows import Flow, ask, ask_to_the_end
 from ..values.tokens import Hidden
+from .devices import Devices
 from .ended_grants import EndedGrants
 from .ports import Ports
 from .rotation_rule import Limits
@@ -58,6 +59,12 @@ class Issuing:
         self._follows_keys = follows_keys(group, settings.keys.source)
         self._signing = self._sign_with_present_keys()
         self.proofs = proof_rules(settings, lambda: self.signing().refresh.present)
+        jar = jars.device if jars is not None else None
+        self.devices = (
+            None
+            if jar is None
+            else Devices(group, jar, settings.origins, lambda: self.signing().refresh)
+        )
 
     def signing(self) -> Signing:
         """Return the keys and templates that make tokens now."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from ..token import access
@@ -49,6 +50,8 @@ class Asked(NamedTuple):
     user_agent: str | None
     now: float  # seconds since 1970-01-01 UTC, when it came
     request: Request | None = None  # None: a page load, which can bring no proof
+    shown: Mapping[str, str] = MappingProxyType({})  # keys that devices have shown, by grant
+    binds: bool = False  # the device itself asks: the next refresh token is marked with its key
 
 
 class Granted(NamedTuple):
@@ -82,6 +85,10 @@ def exchange(
     key = None
     if token.bound_key is not None:
         key = check_key(issuing, token, asked.request, changed, asked.now)
+    device, shown = None, asked.shown.get(token.grant_id)
+    if issuing.devices is not None:
+        issuing.devices.check(token, shown, asked.request, changed)
+        device = shown if asked.binds else token.device
     row, outcome, lost = yield from _advance(issuing, token, changed, key, asked.now)
     event: Refreshed | Restored
     if outcome is Outcome.RESTORED:
@@ -100,7 +107,9 @@ def exchange(
     made = yield from signing.access_token(grant, scope, asked.now)
     kept = text if outcome in _KEEPS else None
     try:
-        tokens = Hidden(signing.tokens(grant, made, scope, asked.now, agent=agent, kept=kept))
+        tokens = Hidden(
+            signing.tokens(grant, made, scope, asked.now, agent=agent, kept=kept, device=device)
+        )
     except ValueError:
         too_large = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
         raise too_large.of(grant.id) from None

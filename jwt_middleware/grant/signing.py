@@ -108,8 +108,11 @@ class Signing:
         *,
         agent: str | None,
         kept: Hidden[str] | None = None,
+        device: str | None = None,
     ) -> Tokens:
         """Return the token response, with a new refresh token, or with the one that is `kept`.
+
+        A new one is marked with the key of the `device` that its cookie is bound to.
 
         Raises:
             ValueError: servers or browsers would refuse tokens of this size.
@@ -118,10 +121,11 @@ class Signing:
         access.check_size(made.access_token)
         # RFC 6749 s6: the server "MAY issue a new refresh token". Many clients keep only the
         # members of the last answer, so that each answer has a refresh token.
+        keys, jti = self.refresh, made.refresh_jti
         refresh_token = (
             kept.value
             if kept is not None
-            else refresh.mint(self.refresh, grant=grant, jti=made.refresh_jti, now=now, agent=agent)
+            else refresh.mint(keys, grant=grant, jti=jti, now=now, agent=agent, device=device)
         )
         # RFC 6749 s5.1: seconds from now, rounded down, so that the token isn't used after its end.
         # The last two are of draft-ietf-oauth-refresh-token-expiration-03 (of July 2026, a working

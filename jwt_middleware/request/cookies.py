@@ -70,6 +70,8 @@ class Jars:
     refresh: Jar
     access: Jar | None
     former: tuple[str, ...] = ()  # cookies of the library that the application comes from
+    # Of devices that have shown their key. Its prefix begins with that of `refresh`.
+    device: Jar | None = None
 
     def held(self, header: str | None) -> Held:
         """Return our cookies of a Cookie field, in its order; a name may come twice."""
@@ -77,12 +79,12 @@ class Jars:
             return Held((), ())
         pairs = [one.strip(" \t").partition("=") for one in header.split(";")]
         named = [(name, _cut(value)) for name, equals, value in pairs if equals]
-        access = self.access
-        return Held(
-            tuple(pair for pair in named if self.refresh.has(pair[0])),
-            tuple(pair for pair in named if access is not None and access.has(pair[0])),
-            tuple(pair for pair in named if pair[0] in self.former),
-        )
+
+        def of(jar: Jar | None) -> tuple[tuple[str, str], ...]:
+            return tuple(pair for pair in named if jar is not None and jar.has(pair[0]))
+
+        former = tuple(pair for pair in named if pair[0] in self.former)
+        return Held(of(self.refresh), of(self.access), former, of(self.device))
 
     def _may_have(self, header: str) -> bool:
         access = self.access
@@ -101,7 +103,10 @@ class Jars:
         return tuple(self.refresh.clear(name) for name in names)
 
     def without_refresh(self, header: str) -> str:
-        """Return a Cookie field without refresh tokens, which the application doesn't need."""
+        """Return a Cookie field without refresh tokens, which the application doesn't need.
+
+        Nor what a device has shown.
+        """
         if self.refresh.prefix not in header:
             return header
         # Split at commas, too: a second Cookie line that a server joined isn't read, but must be
@@ -114,7 +119,8 @@ class Jars:
         return ";".join(kept).lstrip(" \t")
 
     def _is_refresh(self, pair: str) -> bool:
-        return self.refresh.has(pair.strip(" \t").partition("=")[0])
+        name = pair.strip(" \t").partition("=")[0]
+        return self.refresh.has(name) or (self.device is not None and self.device.has(name))
 
     def cleared(self, held: Held, grant_ids: Collection[str]) -> Headers:
         """Return the fields that remove the cookies of these grants, if the request brought them.
@@ -125,7 +131,11 @@ class Jars:
         """
         ends = {grant_id[-OF_A_GRANT:] for grant_id in grant_ids}
         found: list[tuple[str, str]] = []
-        for jar, pairs in ((self.refresh, held.refresh), (self.access, held.access)):
+        for jar, pairs in (
+            (self.refresh, held.refresh),
+            (self.access, held.access),
+            (self.device, held.devices),
+        ):
             names = [name for name, _ in pairs]
             found += [
                 jar.clear(name)

@@ -129,7 +129,7 @@ OF_REFRESH: Together = (
         Fault(
             lambda group: (
                 group.jwks_path in (f"{group.path}/refresh", f"{group.path}/revoke")
-                or (group.sessions and f"{group.jwks_path}/".startswith(f"{group.path}/sessions/"))
+                or f"{group.jwks_path}/".startswith(group.folders)
             ),
             "is another endpoint's path",
             "give it one of its own",

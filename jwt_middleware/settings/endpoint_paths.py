@@ -14,9 +14,8 @@ def _endpoints(group: Any) -> tuple[str, ...]:
 
 def is_endpoint(group: Any, path: str) -> bool:
     """Say whether a path is one of a `Refresh` group's endpoints, or kept for metadata."""
-    sessions = f"{group.path}/sessions"
-    is_session = group.sessions and (path == sessions or path.startswith(f"{sessions}/"))
-    return path in _endpoints(group) or is_session or path.startswith("/.well-known/")
+    is_below = f"{path}/".startswith(("/.well-known/", *group.folders))
+    return path in _endpoints(group) or is_below
 
 
 def _is_taken(settings: Any) -> bool:

@@ -55,6 +55,8 @@ class Cookies:
             from another site.
         header: a header field that our scripts send, and that forms and browsers by themselves
             don't.
+        device_bound: experimental: the login's answer offers browsers that know it to bind these
+            cookies to a key of their device (DBSC, W3C draft). Others go on as without.
         forms: whether a POST needs no `header` where the browser says that it comes from this very
             origin (`Sec-Fetch-Site: same-origin`), for pages with HTML forms.
 
@@ -73,6 +75,7 @@ class Cookies:
     )
     header: str = setting("X-Requested-With", header_names.own_header)
     forms: bool = setting(False, field_checks.true_or_false)
+    device_bound: bool = setting(False, field_checks.true_or_false)
 
     def __post_init__(self) -> None:
         check_fields(self, "refresh.cookies.")
@@ -96,6 +99,7 @@ class Cookies:
             refresh=jar(self.name, "Strict"),
             access=jar(self.access_name, self.access_same_site) if self.access else None,
             former=former,
+            device=jar(f"{self.name}-device", "Strict") if self.device_bound else None,
         )
 
     def check_sizes(self, tokens: Tokens, jars: Jars) -> None:
@@ -193,7 +197,7 @@ class Refresh:
         claims_for: called with the `Grant` at every login and refresh: returns the application's
             claims, all of them, or raises `EndGrant`. Sync, or async for ASGI.
         client_id: the client of logins that don't name one (RFC 9068 requires the claim).
-        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions`.
+        path: where the endpoints `/refresh` and `/revoke` are, and `/sessions` and `/device`.
         sessions: mount `/sessions`, where users see and end their own logins ("your devices").
         jwks_path: where the key set is, when tokens are signed asymmetrically.
         metadata: publish where the endpoints and the keys are (RFC 8414), for an issuer whose name
@@ -276,6 +280,13 @@ class Refresh:
     def __post_init__(self) -> None:
         check_fields(self, "refresh.")
         check_together(self, OF_REFRESH)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Return the beginnings of paths that have endpoints of ours below them."""
+        is_bound = self.cookies is not None and self.cookies.device_bound
+        named = {"sessions": self.sessions, "device": is_bound}
+        return tuple(f"{self.path}/{name}/" for name, is_there in named.items() if is_there)
 
     @property
     def secrets(self) -> tuple[str | bytes, ...]:

@@ -36,6 +36,7 @@ class RefreshToken(NamedTuple):
     bound_key: str | None
     kid: str  # the secret that signed it, maybe a former one
     idle: int | None = None  # seconds: the idle limit that its grant has of its own
+    device: str | None = None  # the public key of the device that its cookie is bound to
 
     def __repr__(self) -> str:
         return f"<RefreshToken of grant {self.grant_id}, generation {self.generation}>"
@@ -48,7 +49,7 @@ _WORDING = (
     r',"client_id":"([ !#-\[\]-~]*)","scope":"([ !#-\[\]-~]*)"'
     r',"iat":([1-9][0-9]{0,15}),"exp":([1-9][0-9]{0,15})'
     r'(?:,"idle":([1-9][0-9]{0,15}))?'
-    r'(?:,"agent":"([\w-]+)")?(?:,"cnf":{"jkt":"([\w-]+)"})?}'
+    r'(?:,"agent":"([\w-]+)")?(?:,"cnf":{"jkt":"([\w-]+)"})?(?:,"device":"([\w-]+)")?}'
 )
 
 
@@ -113,6 +114,10 @@ class RefreshKeys:
         """Return when a key stops verifying an issuer's tokens (inf: never); None: it never did."""
         return self._ends.get((kid, issuer))
 
+    def verifying(self, now: float) -> list[Key]:
+        """Return all secrets that verify now, whatever the issuer's name was."""
+        return [self._by_kid[kid] for (kid, _), until in self._ends.items() if now < until]
+
     def _agent(self, user_agent: str | None, kid: str | None = None) -> str | None:
         """Return 24 bits that differ between User-Agents, and from which none can be found out.
 
@@ -152,7 +157,15 @@ _MEMBERS = {
 _TYPES = [*_MEMBERS.values()]
 
 
-def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | None) -> str:
+def mint(
+    keys: RefreshKeys,
+    *,
+    grant: Grant,
+    jti: str,
+    now: float,
+    agent: str | None,
+    device: str | None = None,
+) -> str:
     """Return a refresh token of the grant's present generation."""
     # `exp` is the absolute end of the grant, which no rotation moves. Ids and hashes are base64url,
     # and a scope has neither quotes nor backslashes (RFC 6749 s3.3).
@@ -167,6 +180,8 @@ def mint(keys: RefreshKeys, *, grant: Grant, jti: str, now: float, agent: str | 
         claims += f',"agent":"{agent}"'
     if grant.bound_key is not None:
         claims += f',"cnf":{{"jkt":"{grant.bound_key}"}}'
+    if device is not None:
+        claims += f',"device":"{device}"'
     return keys.writer.sign(claims + "}")
 
 
@@ -198,7 +213,8 @@ def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
         return None
     if found is None or not writer.has_signed(signing_input, signature):
         return None
-    grant_id, generation, jti, client_id, scope, iat, exp, idle, agent, bound_key = found.groups()
+    grant_id, generation, jti, client_id, scope, iat, exp, *more = found.groups()
+    idle, agent, bound_key, device = more
     token = RefreshToken(
         grant_id,
         int(generation),
@@ -210,6 +226,7 @@ def _recognize(text: str, keys: RefreshKeys) -> tuple[RefreshToken, int] | None:
         bound_key,
         writer.kid,
         None if idle is None else int(idle),
+        device,
     )
     return token, int(exp)
 
@@ -242,7 +259,7 @@ def _read_token(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken,
     if [*map(type, members)] != _TYPES:
         raise InvalidGrant(reasons.CLAIM_MALFORMED)
     expires_at, grant_id, generation, jti, client_id, scope, issued_at = members
-    confirmation, idle = claims.get("cnf"), claims.get("idle")
+    confirmation, idle, device = (claims.get(name) for name in ("cnf", "idle", "device"))
     token = RefreshToken(
         grant_id=grant_id,
         generation=generation,
@@ -254,6 +271,7 @@ def _read_token(text: str, keys: RefreshKeys, now: float) -> tuple[RefreshToken,
         agent=claims.get("agent"),
         kid=key.kid,
         idle=idle if type(idle) is int else None,
+        device=device if type(device) is str else None,
     )
     return token, expires_at
 

@@ -46,7 +46,7 @@ class OAuthError(Exception):
     retry_after: int | None = None  # seconds
     grant_id: str | None = None
     events: tuple[Event, ...] = ()  # other events to report, before the refusal
-    clears: Headers = ()  # Set-Cookie fields: of grants that have ended
+    clears: Headers = ()  # Set-Cookie fields, of grants that have ended; or a device's challenge
     # The challenge's parameters beside `error` and `error_description`.
     parameters: tuple[tuple[str, str], ...] = ()
 
@@ -114,6 +114,13 @@ class NonceNeeded(InvalidProof):
     def __init__(self, nonce: str) -> None:
         super().__init__(reasons.PROOF_NONCE)
         self.nonce = nonce
+
+
+class DeviceProofNeeded(OAuthError):
+    """The browser is to sign a challenge with its device's key (DBSC). No other 4xx says so."""
+
+    status, error = 403, "device_proof_needed"
+    description = "The key of this device must sign the challenge of Secure-Session-Challenge"
 
 
 class InsufficientScope(OAuthError):

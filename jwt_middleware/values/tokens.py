@@ -324,17 +324,19 @@ class Held:
     For `Issuer.issue(replaces=...)`, which ends those logins. Its `repr` shows nothing of them.
     """
 
-    __slots__ = ("access", "former", "refresh")
+    __slots__ = ("access", "devices", "former", "refresh")
 
     def __init__(
         self,
         refresh: tuple[tuple[str, str], ...],
         access: tuple[tuple[str, str], ...],
         former: tuple[tuple[str, str], ...] = (),
+        devices: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.refresh = refresh  # names and values, as they came
         self.access = access
         self.former = former  # of both kinds, of the library that the application comes from
+        self.devices = devices  # what devices have shown
 
     def __repr__(self) -> str:
         return f"<Held: {len(self.refresh)} logins>"
