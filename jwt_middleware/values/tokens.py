@@ -175,19 +175,15 @@ class Grant:
     Args:
         id: a letter and 128 random bits; it travels as the claim `sid`.
         subject, client_id: the user, or the client itself; and the client.
-        scope: what was granted, as words separated by spaces, may be "".
-        claims: the application's own, for access tokens.
+        scope, claims: what was granted, as words separated by spaces; the application's own claims.
         bound_key: the thumbprint of the key that the grant is bound to (RFC 9449 s5).
         generation: the number of rotations and 1; it grows by one with each, and never shrinks.
         parent: the `jti` that was exchanged for this generation; None: unknown.
-        rotated_at: the time of the last rotation, or of the login.
-        created_at: the time of the login.
+        rotated_at, created_at: the times of the last rotation, or the login; and of the login.
         expires_at: the time of the absolute end.
-        ended_at: the time of the end; None: it lives.
-        end_reason: why it ended.
+        ended_at, end_reason: the time of the end, and why it ended; None: it lives.
         last_used_at: the time of the last recorded use without a rotation; see `used_at`.
-        label: what its user calls it: a device, say.
-        idle_limit: seconds; None: that of the settings.
+        label, idle_limit: what its user calls it; seconds, or None: that of the settings.
         is_session: whether the client drops its tokens when it is closed.
 
     """
