@@ -26,6 +26,7 @@ from .values.errors import (
     Unavailable,
 )
 from .values.events import Event
+from .values.proved_key import ProvedKey
 from .values.tokens import AccessToken, Grant, Tokens
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "KeysUnavailable",
     "Migration",
     "Proofs",
+    "ProvedKey",
     "Refresh",
     "Resource",
     "Route",

@@ -181,6 +181,9 @@ class Issuer:
         whose grant may not have begun yet. Any other text ends nothing, and neither does an access
         token of a former library, which has no grant: it serves until it expires.
 
+        Args:
+            token: what the client sent.
+
         Raises:
             ValueError: the token is no text.
             Unavailable: `Migration.is_blocked` or `Migration.subject` fails.

@@ -19,6 +19,9 @@ def ready(settings: Settings) -> Readiness:
 
     It looks at most once a second, and repeats its answer meanwhile. True in conditions if it can.
 
+    Args:
+        settings: the application's.
+
     Raises:
         ConfigurationError: the settings have something that must be awaited.
 

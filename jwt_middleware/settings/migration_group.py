@@ -34,7 +34,7 @@ class Migration:
         issuer: their exact `iss`; "": they have none.
         audience: the name or names of which one is in their `aud`; "": they have none, or what
             the library writes by itself.
-        routes: paths on which its access tokens are taken, as in `Route`: "/api/*". None where the
+        routes: paths on which its access tokens are taken, as in `Route`: `/api/*`. None where the
             library doesn't tell access from refresh tokens.
         path: where its clients refresh: a POST there is answered as at our own endpoint, with our
             refresh tokens, too, sent and answered as the library did. "": only at ours.
