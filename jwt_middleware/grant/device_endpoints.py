@@ -18,7 +18,7 @@ from ..request.documents import other_method
 from ..request.origins import Origins
 from ..settings.settings import timer
 from ..values import reasons
-from ..values.errors import DeviceProofNeeded, InvalidGrant, InvalidProof
+from ..values.errors import DeviceProofNeeded, InvalidGrant, InvalidProof, OAuthError
 from ..values.flows import Flow, ask
 from ..values.requests import Headers, Reply, Request, Response
 from ..values.tokens import Held, Hidden
@@ -82,7 +82,8 @@ class DeviceEndpoints:
         if not refresh:
             if not (yield from ask(self._issuing.ports.store.is_living, session.grant_id)):
                 raise InvalidGrant(reasons.GRANT_ENDED).of(session.grant_id)
-            raise self._needed(session, now, InvalidProof(reasons.DEVICE, "no refresh cookie"))
+            lacking = DeviceProofNeeded(reasons.DEVICE, "no refresh cookie")
+            raise self._needed(session, now, lacking)
         shown = {session.grant_id: session.key}
         asked = Asked("", None, request.header("user-agent"), now, request, shown, binds=True)
         try:
@@ -94,9 +95,7 @@ class DeviceEndpoints:
         fields = exchanged.tokens.cookies + exchanged.cleared
         return Reply(self._answer(request, session, now, fields), exchanged.events)
 
-    def _needed(
-        self, session: DeviceSession, now: float, error: InvalidProof | InvalidGrant
-    ) -> DeviceProofNeeded:
+    def _needed(self, session: DeviceSession, now: float, error: OAuthError) -> DeviceProofNeeded:
         needed = DeviceProofNeeded(error.reason, error.detail).of(session.grant_id, *error.events)
         needed.clears = self._devices.challenge(session.identifier, now)
         return needed

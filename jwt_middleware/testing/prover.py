@@ -88,6 +88,14 @@ class Prover:
         )
 
     def headers(self, method: str, path: str, token: str, **claims: Any) -> dict[str, str]:
-        """Return the fields of a request with a bound token and its proof (RFC 9449 s7.1)."""
+        """Return the fields of a request with a bound token and its proof (RFC 9449 s7.1).
+
+        Args:
+            method: of the request.
+            path: of the request, below `root`.
+            token: the access token.
+            claims: of the proof, as for `proof`.
+
+        """
         proof = self.proof(method, path, token, **claims)
         return {"Authorization": f"DPoP {token}", "DPoP": proof}

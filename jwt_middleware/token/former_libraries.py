@@ -73,7 +73,12 @@ class FormerLibrary:
             object.__setattr__(self, one.name, value)
 
     def replace(self, **changes: Any) -> FormerLibrary:
-        """Return a copy with these fields changed: `SIMPLEJWT.replace(subject_claim="sub")`."""
+        """Return a copy with some fields changed: `SIMPLEJWT.replace(subject_claim="sub")`.
+
+        Args:
+            changes: new values, by the names of the fields.
+
+        """
         return replace(self, **changes)
 
     @property

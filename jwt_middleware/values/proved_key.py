@@ -11,7 +11,9 @@ from .tokens import NOBODY, Forward
 class ProvedKey:
     """The key that a request has proved to hold: for `Issuer.issue(proof=...)`, which binds to it.
 
-    `thumbprint` is that of RFC 7638; it is no secret.
+    Attributes:
+        thumbprint: that of the key, SHA-256 in base64url (RFC 7638). It is no secret.
+
     """
 
     thumbprint: str
