@@ -11,7 +11,7 @@ from .process.application_kind import check_kind, check_root
 from .process.request_bodies import AsyncBody
 from .process.runtime import Runtime
 from .process.view_rules import DOOR
-from .request import subprotocol
+from .request import client_certificate, subprotocol
 from .request.routes import below_root
 from .settings.settings import Settings
 from .values.errors import ConfigurationError, ConnectionCut, InvalidToken, OAuthError
@@ -151,8 +151,8 @@ class JWTMiddleware:
         request = _ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
-            if isinstance(step, ForwardLogin):
-                scope["jwt_middleware.proof"] = step.proved
+            proved = step.proved if isinstance(step, ForwardLogin) else None
+            scope["jwt_middleware.proof"] = proved
             return step
         self.runtime.tell(step.events)
         if not request.is_body_asked_for:
@@ -351,9 +351,7 @@ class _ASGIRequest(Request):
         self._scope = scope
 
     def connection(self) -> tuple[str, str | None]:
-        client = self._scope.get("client")
-        tls = (self._scope.get("extensions") or {}).get("tls") or {}
-        return client[0] if client else "", next(iter(tls.get("client_cert_chain") or ()), None)
+        return client_certificate.of_scope(self._scope)
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")

@@ -20,6 +20,7 @@ from ..request.documents import Document
 from ..request.navigation import Pages
 from ..request.origins import is_preflight
 from ..request.refusals import told, with_one_vary
+from ..request.route import Route
 from ..request.routes import RouteRule, Routes
 from ..settings.proof_groups import needs_proof as all_need_proof
 from ..settings.proof_groups import proof_rules
@@ -55,6 +56,7 @@ from .metadata import documents
 from .open_tokens import OpenTokens
 from .possession import possession_of
 from .trusted_issuers import Issuers, foreign_user
+from .used_proofs import UsedProofs
 
 OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
 TRY_AGAIN_LATER = 1013  # registered with IANA
@@ -69,6 +71,7 @@ class Core:
         ended: the grants that this process knows to have ended; None: there are no grants.
         issuers: whose tokens are accepted; the WSGI and the ASGI middleware share one object.
         cache: known tokens, shared as well; None: none are kept.
+        used: the proofs that this process has seen used, shared as well.
         hear: is called with every refusal, to report the faults that caused some of them.
 
     """
@@ -81,6 +84,7 @@ class Core:
         issuers: Issuers | None = None,
         cache: Cache | None = None,
         hear: Callable[[OAuthError], None] | None = None,
+        used: UsedProofs | None = None,
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
@@ -91,6 +95,7 @@ class Core:
         self._timed = timer(settings.clock)
         self._leeway = settings.leeway
         self._routes = Routes(settings.routes, proof=all_need_proof(settings))
+        self._sessions_rule = RouteRule(Route("/"), proof=all_need_proof(settings))
         self._has_logins = any(route.own_origin for route in settings.routes)
         cookies = settings.refresh.cookies if settings.refresh is not None else None
         self.jars = cookies.jars(settings.issuer) if cookies is not None else None
@@ -110,7 +115,7 @@ class Core:
         self.issuing = self._issuing_of(settings)
         self.endpoints, self._sessions = self._endpoints_of(self.issuing)
         rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
-        self._possession = possession_of(settings, rules, self._ports, self._timed)
+        self._possession = possession_of(settings, rules, self._ports, self._timed, used)
         self._came = header_reader(settings, self._possession)
         self._refusals = refusals_of(settings, rules)
         self._get = cache.get if cache is not None else know_nothing
@@ -195,32 +200,31 @@ class Core:
             check_own_origin(request, self._known_origins)
         if self._pages is not None and (rule.public or rule.optional):
             self._pages.check_login(request)
-        if rule.public:
-            if logs_in and self._possession is not None:
-                return (yield from self._possession.of_login(request, self._timed.time()))
+        came = None if rule.public else self._credentials(request)
+        if came is not None:
+            return (yield from self._admit(request, came, rule))
+        if logs_in and self._possession is not None:
+            return self._possession.of_login(request, self._timed.time())
+        # An optional route accepts a missing token, never a bad one. A preflight never carries
+        # credentials. It reaches the application only if its origin is configured, because an
+        # application may serve OPTIONS like any method.
+        is_open = rule.public or rule.optional
+        if is_open or (is_preflight(request) and self._origins.knows(request)):
             return ANONYMOUS
-        came = self._credentials(request)
-        if came is None:
-            # An optional route accepts a missing token, never a bad one. A preflight never carries
-            # credentials. It reaches the application only if its origin is configured, because an
-            # application may serve OPTIONS like any method.
-            if rule.optional or (is_preflight(request) and self._origins.knows(request)):
-                return ANONYMOUS
-            raise MissingCredentials
-        return (yield from self._admit(request, came, rule))
+        raise MissingCredentials
 
     def _authenticate(self, request: Request) -> Flow[Forward]:
         """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
         came = self._credentials(request)
         if came is None:
             raise MissingCredentials
-        return (yield from self._admit(request, came, None))
+        return (yield from self._admit(request, came, self._sessions_rule))
 
     def _credentials(self, request: Request) -> Credentials | None:
         came = self._came(request)
         return came if self._access_cookie is None else self._access_cookie.choose(came, request)
 
-    def _admit(self, request: Request, came: Credentials, rule: RouteRule | None) -> Flow[Entry]:
+    def _admit(self, request: Request, came: Credentials, rule: RouteRule) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
         entry, possession, proof = None, self._possession, None
         if came.name is not None and self._get(came.name) is not None:
@@ -232,12 +236,12 @@ class Core:
         now = self._timed.time()  # the flow may have waited meanwhile
         if possession is not None:
             proof = possession.check(request, came, entry, now)
-        if rule is not None and (rule.scopes or rule.is_special):
+        if rule.scopes or rule.is_special:
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
         if proof is not None and possession is not None:
-            yield from possession.use(proof, now)
+            yield from possession.use(proof)
         return entry
 
     def _verify_new(self, came: Credentials, now: float) -> Flow[Entry]:
@@ -315,10 +319,11 @@ class Core:
         ours = self._ours(request)
         at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
-        is_challenged = ours is None and error.status in (401, 403)
         scope, needs_proof = "", False
-        if is_challenged:
-            rule = self._routes.find(request.method, request.path)
+        if at_resource and error.status in (401, 403):
+            rule = self._sessions_rule
+            if ours is None:
+                rule = self._routes.find(request.method, request.path)
             scope, needs_proof = rule.scope, rule.needs_proof
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))

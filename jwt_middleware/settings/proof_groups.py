@@ -163,6 +163,13 @@ def check_proofs(settings: Any) -> None:
             "is empty, and a proof is of one URL, which can't be taken from the request",
             'the URL of this service\'s root, as its clients know it: urls=("https://...",)',
         )
+    for url in urls_of(settings, group):
+        if root_of(url) is None:
+            raise ConfigurationError(
+                "proofs.urls",
+                f"{url!r} is no URL as clients write it: no proof would be for it",
+                "https, a host in ASCII, and no user; without urls it is the issuer's host",
+            )
     if group.nonces and not serves and not group.secret:
         raise ConfigurationError(
             "proofs.secret",

@@ -29,6 +29,7 @@ class Library(NamedTuple):
     version: str
     algorithms: tuple[str, ...]
 
+
 LIBRARIES = {
     "dpop": Library("npm", "2.1.2", ("ES256", "Ed25519")),
     "jose": Library("npm", "6.2.18", ("ES256", "ES384", "ES512", "Ed25519")),
