@@ -12,6 +12,7 @@ from typing import cast
 from ..grant.ports import Ports
 from ..request.client_certificate import CertificateReader
 from ..request.credentials import Credentials
+from ..settings.proof_groups import remembers_in_store
 from ..settings.settings import Settings
 from ..token.proof import Proof, check_token, token_hash
 from ..token.proof_rules import ProofRules
@@ -41,7 +42,7 @@ class Possession:
         timed: object,
         used: UsedProofs,
     ) -> None:
-        group, cache = settings.proofs, settings.token_cache
+        cache = settings.token_cache
         by = settings.client_certificates
         self._certificates = None if by is None else CertificateReader(by.header, by.proxies)
         self._rules = rules
@@ -50,11 +51,7 @@ class Possession:
         self.cache = Cache(cache.entries, hashed=cache.hashed) if cache.entries else None
         get = know_nothing if self.cache is None else self.cache.get
         self.recall: WarmPath = warm_path(get, timed)
-        replay = group.replay if group is not None else ""
-        # A service that only reads the store has no right to write in it, unless it is asked for.
-        issuing = settings.refresh
-        in_store = replay == "store" or (not replay and issuing is not None and issuing.serve)
-        self._used = None if in_store else used
+        self._used = None if remembers_in_store(settings) else used
         self._used_at_logins = UsedProofs(settings.clock, MOST_LOGINS, makes_room=True)
 
     def check(self, request: Request, came: Credentials, entry: Entry, now: float) -> Proof | None:

@@ -49,7 +49,7 @@ class RouteRule:
         )
         self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
-        self.restricts = route.restricts
+        self.restricts = route.restricts or self.needs_proof
         self.public = route.public
         self.optional = route.optional
         self.scope = route.scope

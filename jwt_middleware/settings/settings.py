@@ -22,7 +22,7 @@ from .checking import check_fields, checked_by, each, is_a, optional, seconds, s
 from .consistency import OF_ISSUING, OF_PAGES, OF_RESOURCE, OF_SETTINGS, check_together
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
-from .proof_groups import ClientCertificates, Proofs, check_proofs
+from .proof_groups import ClientCertificates, Proofs, check_bindings
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -197,8 +197,7 @@ class Settings:
             check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
-        if self.proofs is not None:
-            check_proofs(self)
+        check_bindings(self)
 
     @property
     def own_origins(self) -> frozenset[str]:

@@ -80,7 +80,15 @@ def test_the_field_of_a_proxy_counts_only_from_a_proxy(kind: str, proxies: Any) 
             else:
                 fields = [*encoded([*sent.items()], None), ("host", b"testserver")]
                 client = (peer, 50000) if peer else None
-                status = asyncio.run(by_asgi(handler, Sent("GET", "/me", fields), client=client))[0]
+                once = iter([{"type": "http.request"}])
+
+                async def receive(once: Any = once) -> Any:
+                    for message in once:
+                        return message
+                    return await asyncio.Event().wait()
+
+                asked = by_asgi(handler, Sent("GET", "/me", fields), receive, client=client)
+                status = asyncio.run(asked)[0]
             assert status == (200 if is_one else 401), peer
 
 

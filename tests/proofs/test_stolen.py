@@ -52,10 +52,16 @@ def spellings(token: str) -> list[list[tuple[str, str]]]:
         *(f"{scheme} {token}" for scheme in ("Bearer", "bearer", "BEARER", "DPoP", "dpop", "DPOP")),
         *(f"Bearer{space}{token}" for space in ("", "  ", "\t", " \t", ",", ", ", "\x00", "\xa0")),
         *(f"DPoP{space}{token}" for space in ("", "  ", "\t", ",", "\x00", "\xa0", ":")),
-        *(f"{before}Bearer {token}" for before in (" ", "\t", "\xa0", "DPoP ", "\ufeff"[:0] + "é ")),
+        *(f"{before}Bearer {token}" for before in (" ", "\t", "\xa0", "DPoP ", "é ")),
         *(f"Bearer {token}{after}" for after in (" ", "=", ",", ", x", "\x00", "\xa0", ", DPoP x")),
         *(f"DPoP {token}{after}" for after in (" ", "=", ",", ", Bearer x", "\x00")),
-        *(f"Token {token}", f"Basic {token}", token, f"Bearer DPoP {token}", f"DPoP Bearer {token}"),
+        *(
+            f"Token {token}",
+            f"Basic {token}",
+            token,
+            f"Bearer DPoP {token}",
+            f"DPoP Bearer {token}",
+        ),
     ]
     pairs = [("Bearer", "DPoP"), ("DPoP", "Bearer"), ("Bearer", "Bearer"), ("DPoP", "DPoP")]
     return [
@@ -158,9 +164,7 @@ def test_a_handshake_needs_its_proof(scheme: str) -> None:
 def test_a_preflight_brings_no_token_and_opens_only_for_known_origins() -> None:
     shown = Shown(origins=("https://app.example",))
     asked = [("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "dpop")]
-    known = shown.world.request(
-        "OPTIONS", "/", headers=[*asked, ("Origin", "https://app.example")]
-    )
+    known = shown.world.request("OPTIONS", "/", headers=[*asked, ("Origin", "https://app.example")])
     assert known.reached
     unknown = shown.world.request(
         "OPTIONS", "/", headers=[*asked, ("Origin", "https://evil.example")]
@@ -183,10 +187,9 @@ def test_a_preflight_brings_no_token_and_opens_only_for_known_origins() -> None:
     ("root", "url"),
     [
         ("http://[::1]:8000", "http://[0:0:0:0:0:0:0:1]:8000/a"),
-        ("http://[0:0::1]:8000", "http://[::1]:8000/a"),
+        ("https://[2001:db8:0::1]", "https://[2001:db8::1]/a"),
         ("https://api.example", "https://api.example/./a"),
         ("https://api.example", "https://api.example/../a"),
-        ("https://api.example", "https://api.example/a/b/.."[:-5] + "/x/../."[:0]),
         ("https://api.example", "https://api.example:/a"),
         ("https://api.example", "https://api.example/%61"),
         ("https://api.example", "wss://api.example/a"),
@@ -280,7 +283,7 @@ def test_urls_that_no_proof_can_name_are_a_fault_of_the_settings(change: dict[st
 @accepts("RS-51")
 @pytest.mark.parametrize("mounted", ["", "/api"])
 def test_a_mounted_application_is_below_its_root(mounted: str) -> None:
-    shown = Shown(proofs=Proofs(urls=(f"{API}{mounted}",), nonces=False))
+    shown = Shown(proofs=Proofs(urls=(f"{API}{mounted}",), nonces=False), routes=())
     token = shown.token()
     for path in ("/a", "/a/", "//a", "/a%2Fb", "/\xe4"):
         for url, status in ((f"{API}{mounted}{path}", 200), (f"{API}/elsewhere{path}", 401)):
@@ -301,7 +304,9 @@ def test_a_mounted_application_is_below_its_root(mounted: str) -> None:
 
 
 @refuses("RS-58")
-@pytest.mark.parametrize("path", ["/old/x", "/Old", "/old%2Fx", "//old", "/old/..", "/./old", "/old;x"])
+@pytest.mark.parametrize(
+    "path", ["/older", "/Old", "/old/%2e%2e/x", "//old", "/old/..", "/./old", "/old;x"]
+)
 def test_what_is_excepted_is_this_path_alone(path: str) -> None:
     proofs = Proofs(urls=(API,), nonces=False, required=True)
     shown = Shown(proofs=proofs, routes=(Route("/old", proof="accepted"),))
@@ -356,10 +361,8 @@ def test_a_nonce_of_a_process_that_is_ahead_lets_no_proof_in_twice() -> None:
 @refuses("RS-55")
 def test_a_store_whose_clock_is_ahead_forgets_no_proof_that_is_good() -> None:
     now = [NOW]
-    store = MemoryStore(clock=lambda: now[0] + STORE_CLOCK - 1)
-    shown = Shown(
-        proofs=NO_NONCES, refresh=Refresh(store=store, cookies=None), routes=()
-    )
+    store = MemoryStore(clock=lambda: now[0] + STORE_CLOCK - 1, retention=900)
+    shown = Shown(proofs=NO_NONCES, refresh=Refresh(store=store, cookies=None), routes=())
     token = shown.token()
     sent = fields([*shown.prover.headers("GET", "/", token).items()])
     assert shown.world.through_wsgi("GET", "/", sent).status == 200
@@ -479,8 +482,9 @@ def test_jobs_go_on_with_a_bound_token_that_was_let_in() -> None:
 def test_a_check_of_the_applications_own_sees_bound_tokens() -> None:
     seen: list[str | None] = []
 
-    def own(token: Any) -> None:
+    def own(token: Any) -> bool:
         seen.append(token.bound_key)
+        return True
 
     shown = Shown(checks=(own,))
     assert shown.ask().status == 200
@@ -501,11 +505,9 @@ def test_settings_are_copied_pickled_and_changed() -> None:
         refresh=Refresh(store="memory://"),
     )
     assert secret not in repr(settings)
-    for one in (copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):  # noqa: S301
+    for one in (copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):
         assert one.proofs is not None
-        assert (one.proofs.secret, one.proofs.access) == ((secret,), False) or (
-            one.proofs.secret == secret
-        )
+        assert (one.proofs.secret, one.proofs.access) == (secret, False)
         changed = one.replace(proofs__access=True)
         assert changed.proofs is not None
         assert changed.proofs.access
@@ -561,7 +563,7 @@ def test_the_application_always_finds_the_key_of_a_login() -> None:
 
             def app(environ: Any, start_response: Any, found: list[Any] = found) -> list[bytes]:
                 found.append(environ["jwt_middleware.proof"])
-                start_response("200 OK", [])
+                start_response("200 OK", [("Content-Type", "text/plain")])
                 return [b""]
 
             door, prover = JWTMiddleware(app, settings), Prover(factory.issuer)
