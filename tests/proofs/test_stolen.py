@@ -505,9 +505,13 @@ def test_settings_are_copied_pickled_and_changed() -> None:
         refresh=Refresh(store="memory://"),
     )
     assert secret not in repr(settings)
+    assert settings.proofs is not None
     for one in (copy.deepcopy(settings), pickle.loads(pickle.dumps(settings))):
         assert one.proofs is not None
-        assert (one.proofs.secret, one.proofs.access) == (secret, False)
+        assert (one.proofs.secret, one.proofs.access) == (
+            settings.proofs.secret,
+            False,
+        )
         changed = one.replace(proofs__access=True)
         assert changed.proofs is not None
         assert changed.proofs.access
