@@ -159,8 +159,8 @@ class JWTMiddleware:
         request = ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
-            if isinstance(step, ForwardLogin):
-                scope["jwt_middleware.proof"] = step.proved
+            proved = step.proved if isinstance(step, ForwardLogin) else None
+            scope["jwt_middleware.proof"] = proved
             return step
         self.runtime.tell(step.events)
         if not request.is_body_asked_for:

@@ -14,6 +14,7 @@ from .process.request_bodies import Body
 from .process.runtime import Runtime
 from .process.view_rules import DOOR
 from .process.watched_body import Watch
+from .request import client_certificate
 from .settings.settings import Settings
 from .values.errors import InvalidToken
 from .values.flows import run
@@ -90,8 +91,8 @@ class JWTMiddleware:
                 )
                 return [response.body]
             step = answer
-            if isinstance(step, ForwardLogin):
-                environ["jwt_middleware.proof"] = step.proved
+            proved = step.proved if isinstance(step, ForwardLogin) else None
+            environ["jwt_middleware.proof"] = proved
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
         environ[DOOR] = self, path
@@ -239,8 +240,7 @@ class _WSGIRequest(Request):
         self._environ = environ
 
     def connection(self) -> tuple[str, str | None]:
-        # Apache, Werkzeug and cheroot name it so. A client's field would begin with HTTP_.
-        return self._environ.get("REMOTE_ADDR") or "", self._environ.get("SSL_CLIENT_CERT") or None
+        return client_certificate.of_environ(self._environ)
 
     def header(self, name: str) -> str | None:
         key = name.upper().replace("-", "_")

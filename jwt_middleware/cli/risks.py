@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from .. import KeySet, Refresh, Settings, TrustedIssuer
 from ..core.metadata import documents
@@ -14,9 +14,13 @@ from ..keys.remote import Remote
 from ..process.several_workers import is_for_one_process
 from ..request.origins import is_loopback
 from ..request.route import Route
+from ..request.routes import RouteRule
 from ..settings.consistency import without_metadata
+from ..settings.proof_groups import needs_proof as all_need_proof
 from .configured import BREAKS_SETS, in_memory, issuing, published_kinds
 from .lines import Line
+from .proof_risks import PROOF_RULES
+from .risk import Look, Risk, group_field
 
 LONG_LEEWAY = 60  # seconds, as in Envoy and Spring. Clocks that NTP sets need a tenth of it
 SHORT_SETTLE = 60  # seconds: time for two late writes of a browser, and a request that is under way
@@ -24,17 +28,6 @@ LONG_ACCESS = 3600  # seconds for which a log-out doesn't reach services without
 OTHERS = 0o077  # the bits of a file's mode for its group and others
 
 AnyIssuer: TypeAlias = Settings | TrustedIssuer
-# Returns the places that a rule checks: the name of a field, and the object that has it.
-Look: TypeAlias = Callable[[Settings], Iterable[tuple[str, Any]]]
-
-
-class Risk(NamedTuple):
-    """One rule. The id never changes in later versions; `problems` is given what `places` found."""
-
-    id: str
-    places: Look
-    problems: Callable[[Any, Settings], Iterable[str]]
-    remedy: str
 
 
 def risks(settings: Settings) -> Iterator[Line]:
@@ -64,7 +57,7 @@ def _each_issuer(field: str) -> Look:
 
 
 def _refresh(field: str) -> Look:
-    return lambda settings: [(f"refresh.{field}", one) for one in (settings.refresh,) if one]
+    return group_field("refresh", field)
 
 
 def _former(settings: Settings) -> Iterable[tuple[str, Any]]:
@@ -75,6 +68,8 @@ def _former(settings: Settings) -> Iterable[tuple[str, Any]]:
 def _urls(settings: Settings) -> Iterator[tuple[str, tuple[str, str]]]:
     for field, one in _each_issuer("issuer")(settings):
         yield field, (one.issuer, "is this machine, and without TLS")
+    for url in settings.proofs.urls if settings.proofs is not None else ():
+        yield "proofs.urls", (url, "is this machine, and without TLS")
     for origin in settings.origins:
         yield "origins", (origin, "is whatever runs on the machine of the browser")
 
@@ -209,6 +204,13 @@ def _lenient_below(route: Route, settings: Settings) -> Iterator[str]:
         if lost and _covers(above, route):
             missing = " ".join(sorted(lost))
             yield f"takes the place of {above.path} here: {missing} isn't needed"
+    for above in settings.routes if not (route.permits or _needs_proof(route, settings)) else ():
+        if _needs_proof(above, settings) and _covers(above, route):
+            yield f"takes the place of {above.path} here: the token needn't be bound"
+
+
+def _needs_proof(route: Route, settings: Settings) -> bool:
+    return RouteRule(route, proof=all_need_proof(settings)).needs_proof
 
 
 def _covers(above: Route, route: Route) -> bool:
@@ -378,5 +380,6 @@ RULES: tuple[Risk, ...] = (
         ),
         "60 s",
     ),
+    *PROOF_RULES,
     Risk("route-without-effect", _every_route, _without_effect, "leave it out"),
 )

@@ -248,7 +248,7 @@ def scopes_elsewhere(claims: Mapping[str, Any], profile: Profile) -> str:
     return f"its scopes are in {found}, which {profile.name} doesn't read: {way}"
 
 
-def of_scope(wanted: str, claims: FrozenDict, policy: Policy) -> str:
+def scope_advice(wanted: str, claims: FrozenDict, policy: Policy) -> str:
     """Return the settings by which a token has a scope that a route asks for."""
     profile, reader = policy.profile, policy.reader
     sources = reader.sources(claims)

@@ -31,7 +31,7 @@ from . import Refusal, printable
 from .commands import Subcommand, option
 from .configured import AS_JSON, SOURCE, in_memory, settings_of
 from .lines import Line, moment, write_lines
-from .token_advice import ADVICE, of_scope
+from .token_advice import ADVICE, scope_advice
 from .token_checks import examine
 
 MAX_INPUT = 1 << 16  # characters; the middleware takes 8192 octets
@@ -134,7 +134,7 @@ def _answered(settings: Settings, request: Request, step: Forward | Reply, text:
         # The token is good, and so its issuer is known.
         claims = jws.parse(text).claims
         trust = Runtime.of(settings).issuers.find(claims["iss"], settings.clock())
-        remedy = of_scope(last.detail, claims, cast("Trust", trust).policy) or remedy
+        remedy = scope_advice(last.detail, claims, cast("Trust", trust).policy) or remedy
     return [Line("FAIL", "answer", seen, remedy)]
 
 

@@ -53,6 +53,7 @@ from .mounted import issuing_of, pages_of, sessions_of
 from .open_tokens import OpenTokens
 from .possession import possession_of
 from .trusted_issuers import Issuers, foreign_user
+from .used_proofs import UsedProofs
 
 OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
 TRY_AGAIN_LATER = 1013  # registered with IANA
@@ -67,6 +68,7 @@ class Core:
         ended: the grants that this process knows to have ended; None: there are no grants.
         issuers: whose tokens are accepted; the WSGI and the ASGI middleware share one object.
         cache: known tokens, shared as well; None: none are kept.
+        used: the proofs that this process has seen used, shared as well.
         hear: is called with every refusal, to report the faults that caused some of them.
         probe: answers at `Settings.ready_path`.
         counts: where requests are counted; None: they aren't.
@@ -83,6 +85,7 @@ class Core:
         hear: Callable[[OAuthError], None] | None = None,
         probe: Answering | None = None,
         counts: Counts | None = None,
+        used: UsedProofs | None = None,
     ) -> None:
         self._ports = ports or Ports()
         self._ended = ended
@@ -106,16 +109,16 @@ class Core:
         self._has_pages = forms or self._pages is not None
         self._websockets = settings.websockets
         # The paths that we answer ourselves, whatever token comes.
-        probes = {settings.ready_path: probe} if settings.ready_path and probe else {}
-        self._documents: dict[str, Document | Answering] = {**documents(settings), **probes}
-        self.issuing = issuing_of(settings, self._ports, ended, own_keys, self.jars)
+        self._documents: dict[str, Document | Answering] = {**documents(settings)}
+        self._documents |= {settings.ready_path: probe} if settings.ready_path and probe else {}
+        self.issuing = issuing = issuing_of(settings, self._ports, ended, own_keys, self.jars)
         self.endpoints = self._sessions = None
-        if self.issuing is not None:
+        if issuing is not None:
             origins = self._origins, self._known_origins
-            self.endpoints = Endpoints(self.issuing, *origins, self.verify, self._pages)
-            self._sessions = sessions_of(self.issuing, *origins, self._authenticate)
-        rules = self.issuing.proofs if self.issuing is not None else proof_rules(settings)
-        self._possession = possession_of(settings, rules, self._ports, self._timed)
+            self.endpoints = Endpoints(issuing, *origins, self.verify, self._pages)
+            self._sessions = sessions_of(issuing, *origins, self._authenticate)
+        rules = self.issuing.proofs if self.issuing else proof_rules(settings)
+        self._possession = possession_of(settings, rules, self._ports, self._timed, used)
         self._came = header_reader(settings, self._possession)
         self._refusals = refusals_of(settings, rules)
         self._get = cache.get if cache is not None else know_nothing
@@ -186,28 +189,30 @@ class Core:
             check_own_origin(request, self._known_origins)
         if self._pages is not None and (rule.public or rule.optional):
             self._pages.check_login(request)
-        if rule.public:
-            if logs_in and self._possession is not None:
-                return (yield from self._possession.of_login(request, self._timed.time()))
+        came = former = None
+        if not rule.public:
+            former = None if self._former is None else self._former.at(request.path)
+            came = self._credentials(request)
+            if came is None and former is not None:
+                came = former.in_cookie(request)
+        if came is not None:
+            return (yield from self._admit(request, came, rule, former))
+        if logs_in and self._possession is not None:
+            return self._possession.of_login(request, self._timed.time())
+        # An optional route accepts a missing token, never a bad one. A preflight never carries
+        # credentials. It reaches the application only if its origin is configured, because an
+        # application may serve OPTIONS like any method.
+        is_open = rule.public or rule.optional
+        if is_open or (is_preflight(request) and self._origins.knows(request)):
             return ANONYMOUS
-        came, former = self._credentials(request), self._former and self._former.at(request.path)
-        if came is None and former is not None:
-            came = former.in_cookie(request)
-        if came is None:
-            # An optional route accepts a missing token, never a bad one. A preflight never carries
-            # credentials. It reaches the application only if its origin is configured, because an
-            # application may serve OPTIONS like any method.
-            if rule.optional or (is_preflight(request) and self._origins.knows(request)):
-                return ANONYMOUS
-            raise MissingCredentials
-        return (yield from self._admit(request, came, rule, former))
+        raise MissingCredentials
 
     def _authenticate(self, request: Request) -> Flow[Forward]:
         """Return who asks an endpoint of ours that needs a user. Raises OAuthError."""
         came = self._credentials(request)
         if came is None:
             raise MissingCredentials
-        return (yield from self._admit(request, came, None))
+        return (yield from self._admit(request, came, self._routes.of_endpoints))
 
     def _credentials(self, request: Request) -> Credentials | None:
         came = self._came(request)
@@ -217,7 +222,7 @@ class Core:
         self,
         request: Request,
         came: Credentials,
-        rule: RouteRule | None,
+        rule: RouteRule,
         former: FormerAccess | None = None,
     ) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
@@ -234,13 +239,13 @@ class Core:
         now = self._timed.time()  # the flow may have waited meanwhile
         if possession is not None:
             proof = possession.check(request, came, entry, now)
-        if rule is not None and (rule.scopes or rule.is_special):
+        if rule.scopes or rule.is_special:
             check_demands(rule, entry.token, now, self._leeway)
         if self._ended is not None and entry.grant_id is not None:
             yield from self.open_tokens.check_ended(self._ended, entry, entry.grant_id, now)
         if proof is not None and possession is not None:
-            yield from possession.use(proof, now)
-        if self._counts is not None and rule is not None:
+            yield from possession.use(proof)
+        if self._counts is not None and rule is not self._routes.of_endpoints:
             self._counts.let_in(rule.name, state)
         return entry
 
@@ -321,10 +326,11 @@ class Core:
         ours = self._ours(request)
         at_resource = ours is None or ours is self._sessions
         # Only an odd path has no rule, and its refusal is a 400.
-        is_challenged = ours is None and error.status in (401, 403)
         scope, needs_proof = "", False
-        if is_challenged:
-            rule = self._routes.find(request.method, request.path)
+        if at_resource and error.status in (401, 403):
+            rule = self._routes.of_endpoints
+            if ours is None:
+                rule = self._routes.find(request.method, request.path)
             scope, needs_proof = rule.scope, rule.needs_proof
             if beside is not None:
                 scope = " ".join(dict.fromkeys(f"{scope} {beside.scope}".split()))

@@ -19,12 +19,14 @@ from ..request.cookies import SAFE_METHODS
 from ..values import reasons
 from ..values.errors import InvalidToken
 from ..values.flows import arun, run
+from ..values.proved_key import ForwardLogin
 from ..values.requests import Reply
 from ..values.tokens import Forward
 from .checks import check_order
 from .error_pages import hiding_filter
 from .project import jwt_settings
 from .requests import (
+    PROOF,
     TOKEN,
     DjangoRequest,
     credential_fields,
@@ -144,8 +146,10 @@ class JWTMiddleware:
         request.jwt = meta[TOKEN] = token
         request.exception_reporter_filter = self._error_filter
         jars = self._core.jars
-        if jars is not None and not is_inside(meta, self._runtime):
-            take_refresh_cookies(jars, request)
+        if not is_inside(meta, self._runtime):
+            meta[PROOF] = step.proved if isinstance(step, ForwardLogin) else None
+            if jars is not None:
+                take_refresh_cookies(jars, request)
         if token is not None and not self._keeps_csrf_check and self._is_sent_on_purpose(request):
             # Django's own name for it; REST framework looks at it, too.
             request._dont_enforce_csrf_checks = True

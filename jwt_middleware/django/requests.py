@@ -10,6 +10,7 @@ from django.core.handlers.asgi import ASGIRequest
 from ..process.request_bodies import Body
 from ..process.runtime import Runtime
 from ..process.view_rules import DOOR
+from ..request import client_certificate
 from ..settings.settings import Settings
 from ..values.requests import Request
 from ..values.tokens import Forward, Hidden, User
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..request.cookies import Jars
 
 # The names are those of the WSGI and the ASGI middleware, in `request.META` under both.
-TOKEN, HELD = "jwt_middleware.token", "jwt_middleware.held"
+TOKEN, HELD, PROOF = "jwt_middleware.token", "jwt_middleware.held", "jwt_middleware.proof"
 _PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")  # PEP 3333: these two have no HTTP_ in front
 
 
@@ -56,6 +57,11 @@ class DjangoRequest(Request):
         if isinstance(self._request, ASGIRequest):
             query = query.encode().decode("latin-1")  # Django has read the octets as UTF-8
         return meta["SCRIPT_NAME"], query
+
+    def connection(self) -> tuple[str, str | None]:
+        if isinstance(self._request, ASGIRequest):
+            return client_certificate.of_scope(self._request.scope)
+        return client_certificate.of_environ(self._request.META)
 
     def body(self, limit: int) -> Hidden[bytes]:
         self.is_body_asked_for = True
@@ -98,7 +104,7 @@ def let_in_outside(request: Any, runtime: Runtime) -> Forward | None:
         name = meta.get("REMOTE_USER", "").encode("latin-1").decode()
     else:
         name = given["user"].display_name
-        meta[DOOR], meta[HELD] = given[DOOR], given.get(HELD)
+        meta[DOOR], meta[HELD], meta[PROOF] = given[DOOR], given.get(HELD), given.get(PROOF)
     return Forward(given[TOKEN], User(is_authenticated=bool(name), display_name=name))
 
 

@@ -50,4 +50,11 @@ class JWTAuthentication(BaseAuthentication):
         """Return the challenge of a 401, as the middleware's own (RFC 6750 s3)."""
         settings = jwt_settings()
         metadata_url = settings.resource.metadata_url if settings.resource is not None else ""
-        return challenge(settings.realm, MissingCredentials(), metadata_url=metadata_url)
+        by = settings.proofs
+        schemes = (("Bearer", ""), *([("DPoP", " ".join(by.algorithms))] if by is not None else ()))
+        return challenge(
+            settings.realm,
+            MissingCredentials(),
+            metadata_url=metadata_url,
+            schemes=schemes[1:] if by is not None and by.required else schemes,
+        )

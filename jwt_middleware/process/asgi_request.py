@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from ..request import client_certificate
 from ..request.routes import below_root
 from ..values.requests import Request
 from ..values.tokens import Hidden
@@ -45,9 +46,7 @@ class ASGIRequest(Request):
 
     def connection(self) -> tuple[str, str | None]:
         """See `Request.connection`."""
-        client = self._scope.get("client")
-        tls = (self._scope.get("extensions") or {}).get("tls") or {}
-        return client[0] if client else "", next(iter(tls.get("client_cert_chain") or ()), None)
+        return client_certificate.of_scope(self._scope)
 
     def header(self, name: str) -> str | None:
         """See `Request.header`."""

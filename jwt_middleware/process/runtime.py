@@ -11,6 +11,7 @@ from weakref import WeakSet
 from ..core.decide import Core
 from ..core.known_tokens import Cache
 from ..core.trusted_issuers import Issuers
+from ..core.used_proofs import UsedProofs
 from ..grant.ended_grants import EndedGrants
 from ..settings.settings import Settings
 from ..values import forks
@@ -52,6 +53,7 @@ class Runtime:
         self.issuers = Issuers(settings, self.tell, measures.key_fetch if measures else nullcontext)
         kept, group = settings.token_cache, settings.refresh
         self.cache = Cache(kept.entries, hashed=kept.hashed) if kept.entries else None
+        self.used_proofs = UsedProofs(settings.clock)
         self.hooks = Hooks(self.issuers, self._log, settings.clock)
         self.live_store: LiveStore | None = None
         self.store: Any = None  # the sync kind
@@ -122,6 +124,7 @@ class Runtime:
                     lambda error: self._log.refusal(error, has_let_in=self.issuers.has_let_in),
                     probe,
                     self._counts,
+                    self.used_proofs,
                 )
             return self._cores[asynchronous]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -22,6 +22,19 @@ MAX_CERTIFICATE = 16384  # characters
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 # RFC 9440 s2.2: a byte sequence of RFC 8941 s3.3.5, base64 between colons.
 _FIELD = re.compile(r":([A-Za-z0-9+/]+={0,2}):")
+
+
+def of_scope(scope: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return what `Request.connection` does, from a scope of ASGI and its extension "tls"."""
+    client = scope.get("client")
+    tls = (scope.get("extensions") or {}).get("tls") or {}
+    return client[0] if client else "", next(iter(tls.get("client_cert_chain") or ()), None)
+
+
+def of_environ(environ: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the same from an environment of WSGI."""
+    # Apache, Werkzeug and cheroot name it so. A client's field would begin with HTTP_.
+    return environ.get("REMOTE_ADDR") or "", environ.get("SSL_CLIENT_CERT") or None
 
 
 class CertificateReader:

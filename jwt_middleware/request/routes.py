@@ -55,7 +55,7 @@ class RouteRule:
         self.is_plain = not (self.is_special or route.scope)  # a valid token is all that it needs
         self.keeps = route.connections == "keep"
         self.own_origin = route.own_origin
-        self.restricts = route.restricts
+        self.restricts = route.restricts or self.needs_proof
         self.public = route.public
         self.optional = route.optional
         self.scope = route.scope
@@ -87,6 +87,7 @@ class Routes:
         "_restricts",
         "_wide",
         "_wide_below",
+        "of_endpoints",
         "rules",
     )
 
@@ -101,6 +102,7 @@ class Routes:
         self._otherwise.path = ""
         self._otherwise.name = OTHER_RULE
         self.rules = [self._otherwise]
+        self.of_endpoints = RouteRule(Route("/"), proof=proof)  # of ours that need a user
         self._restricts = False
         self._longest = 0
         exact: set[tuple[str, bool, str | None]] = set()

@@ -154,9 +154,24 @@ def urls_of(settings: Any, group: Proofs) -> tuple[str, ...]:
     return (f"{parts.scheme}://{parts.netloc}",) if parts.netloc else ()
 
 
-def check_proofs(settings: Any) -> None:
-    """Check `Settings.proofs` against the settings around it. Raises ConfigurationError."""
-    group: Proofs = settings.proofs
+def check_bindings(settings: Any) -> None:
+    """Check what tokens may be bound to, and who wants that. Raises ConfigurationError."""
+    if settings.proofs is not None:
+        _check_proofs(settings, settings.proofs)
+    if confirmations(settings):
+        return
+    routes = ((f"Route({one.path!r})", one) for one in settings.routes)
+    issuers = ((f"trusted_issuers[{at}]", one) for at, one in enumerate(settings.trusted_issuers))
+    for field, one in (*routes, *issuers):
+        if one.proof == "required":
+            raise ConfigurationError(
+                f"{field}.proof",
+                "is required, and nothing that a token is bound to is checked: all are refused",
+                "proofs=Proofs(...), or client_certificates=ClientCertificates(...)",
+            )
+
+
+def _check_proofs(settings: Any, group: Proofs) -> None:
     issuing = settings.refresh
     serves = issuing is not None and issuing.serve
     if not urls_of(settings, group):
@@ -165,6 +180,13 @@ def check_proofs(settings: Any) -> None:
             "is empty, and a proof is of one URL, which can't be taken from the request",
             'the URL of this service\'s root, as its clients know it: urls=("https://...",)',
         )
+    for url in urls_of(settings, group):
+        if root_of(url) is None:
+            raise ConfigurationError(
+                "proofs.urls",
+                f"{url!r} is no URL as clients write it: no proof would be for it",
+                "https, a host in ASCII, and no user; without urls it is the issuer's host",
+            )
     if group.nonces and not serves and not group.secret:
         raise ConfigurationError(
             "proofs.secret",
@@ -193,6 +215,14 @@ def confirmations(settings: Any) -> frozenset[str]:
     by_proof = () if settings.proofs is None else ("jkt",)
     by_certificate = () if settings.client_certificates is None else ("x5t#S256",)
     return frozenset((*by_proof, *by_certificate))
+
+
+def remembers_in_store(settings: Any) -> bool:
+    """Say whether the store remembers which proofs were used, for all processes."""
+    group, issuing = settings.proofs, settings.refresh
+    # A service that only reads the store has no right to write in it, unless it is asked for.
+    serves = issuing is not None and issuing.serve
+    return group is not None and (group.replay == "store" or (not group.replay and serves))
 
 
 def needs_proof(settings: Any) -> bool:

@@ -25,7 +25,7 @@ from .endpoint_paths import OF_READINESS
 from .groups import Resource, TokenCache, TrustedIssuer, WebSockets
 from .issuing_groups import Refresh
 from .migration_checks import OF_MIGRATING
-from .proof_groups import ClientCertificates, Proofs, check_proofs
+from .proof_groups import ClientCertificates, Proofs, check_bindings
 from .refresh_secrets import former_secrets, present_secrets
 
 LONGEST_LEEWAY = 300  # seconds; more would accept tokens long after their end
@@ -209,8 +209,7 @@ class Settings:
             check_together(self, OF_PAGES)
         if self.resource is not None:
             check_together(self, OF_RESOURCE)
-        if self.proofs is not None:
-            check_proofs(self)
+        check_bindings(self)
 
     @property
     def own_origins(self) -> frozenset[str]:

@@ -61,6 +61,11 @@ class Nonces:
             return False
         return any(compare_digest(tag, one.sign(_PREFIX + begun)[:_TAG]) for one in self._secrets())
 
+    def end_of(self, nonce: str) -> float:
+        """Return when a nonce of ours is recognized no longer, in seconds since 1970-01-01 UTC."""
+        begun = b64url_decode(nonce.encode())[:_TIME]
+        return int.from_bytes(begun, "big") + self._lifetime
+
     def _is_young(self, begun: int, now: float) -> bool:
         # One from ahead is of a process whose clock runs ahead, or of before ours was set back.
         return -self._lifetime < now - begun < self._lifetime

@@ -78,11 +78,13 @@ class ProofRules:
         """Return the nonce of this time, or None: proofs need none."""
         return None if self._nonces is None else self._nonces.make(now)
 
-    def until(self, proof: Proof, now: float) -> float:
+    def until(self, proof: Proof) -> float:
         """Return until when a proof must be remembered, so that it is good only once.
 
         Seconds since 1970-01-01 UTC.
         """
         # RFC 9449 s11.1: for the time in which the proof would be accepted. With a nonce, that is
-        # the time of the nonce.
-        return proof.issued_at + self._memory if self._nonces is None else now + NONCE_LIFETIME
+        # the time of the nonce, which another process may have made, whose clock is ahead.
+        if self._nonces is None or proof.nonce is None:
+            return proof.issued_at + self._memory
+        return self._nonces.end_of(proof.nonce)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 MAX_TARGET = 2048  # characters
 # RFC 6455 s3: a websocket's handshake is an HTTP request to the same place.
@@ -32,8 +33,10 @@ def target_of(url: str) -> Target | None:
         return None
     try:
         parts = urlsplit(url)
-        port, host = parts.port, parts.hostname
-        path = urljoin("/", parts.path) if "/." in parts.path else parts.path
+        port, host = parts.port, parts.hostname or ""
+        if ":" in host:  # RFC 5952 s4: one form of several; clients use the shortest
+            host = str(IPv6Address(host))
+        path = _without_dots(parts.path) if "/." in parts.path else parts.path
         path = unquote(path, errors="strict") or "/"
     except ValueError:
         return None
@@ -41,6 +44,17 @@ def target_of(url: str) -> Target | None:
     if scheme is None or not host or "@" in parts.netloc:
         return None
     return Target(scheme, host, _PORTS[scheme] if port is None else port, path)
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without its dot segments (RFC 3986 s5.2.4)."""
+    kept: list[str] = []
+    for segment in (segments := path.split("/")[1:]):
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join((*kept, *([""] if segments[-1] in (".", "..") else [])))
 
 
 def root_of(url: str) -> Target | None:

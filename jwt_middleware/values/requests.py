@@ -64,9 +64,10 @@ class Request:
     def connection(self) -> tuple[str, str | None]:
         """Return the address of the peer, "" where it has none, and the certificate it has shown.
 
-        That is in PEM (RFC 7468), from the server's own TLS; None: none, or not known.
+        That is in PEM (RFC 7468), from the server's own TLS; None: none, or not known. A request
+        that says nothing of its peer has come from nowhere that anybody trusts.
         """
-        return "", None
+        return "unknown", None
 
     def body(self, limit: int) -> Any:
         """Return the body, Hidden, of `limit` octets at most; under ASGI it has to be awaited.

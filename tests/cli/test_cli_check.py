@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from jwt_middleware import (
+    ClientCertificates,
     ConfigurationError,
     Cookies,
     Former,
     Grant,
     KeySet,
+    Proofs,
     Refresh,
     Resource,
     Route,
@@ -62,6 +64,7 @@ def check(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> Check:
 
 
 GUARDED = Route("/admin/*", scope="admin audit")
+LOGIN = Route("/login", public=True, own_origin=True)
 PUBLIC = KeySet.from_jwks(FACTORY.keys.public_jwks())
 (ED25519,) = KeySet.generate("Ed25519").keys
 
@@ -191,6 +194,28 @@ RISKY: list[tuple[str, str, str, dict[str, Any]]] = [
         "refresh": refresh(cookies=Cookies()),
         "routes": (Route("/in", methods=("GET", "POST"), public=True),)}),
     ("short-settle", "refresh.settle", "up to 35 s late", {"refresh": refresh(settle=30)}),
+    ("loopback", "proofs.urls", "without TLS", {
+        "proofs": Proofs(urls=("http://localhost:8000",)), "refresh": refresh(),
+        "routes": (LOGIN,)}),
+    ("lenient-below", r"Route\('/pay/help'\)", "place of /pay/.* here: .* needn't be bound", {
+        "proofs": Proofs(), "refresh": refresh(),
+        "routes": (LOGIN, Route("/pay/*", proof="required"), Route("/pay/help", scope="read"))}),
+    ("lenient-below", r"Route\('/pay/help'\)", "place of /pay/.* here: .* needn't be bound", {
+        "proofs": Proofs(required=True, access=True), "refresh": refresh(),
+        "routes": (LOGIN, Route("/pay/*"), Route("/pay/help", proof="accepted"))}),
+    ("proofs-per-process", "proofs.replay", "of several workers each", {
+        "proofs": Proofs(urls=(API,), nonces=False)}),
+    ("proofs-per-process", "proofs.replay", "of several workers each", {
+        "proofs": Proofs(replay="process"), "refresh": refresh(), "routes": (LOGIN,)}),
+    ("no-bound-login", "proofs.access", "no login can be bound", {
+        "proofs": Proofs(), "refresh": refresh(), "routes": (Route("/login", public=True),)}),
+    ("unbound-everywhere", "proofs.required", "open no route", {
+        "proofs": Proofs(required=True), "refresh": refresh(), "routes": (LOGIN,)}),
+    ("wide-proxies", "client_certificates.proxies", "0.0.0.0/0 is nearly everybody", {
+        "client_certificates": ClientCertificates(
+            header="Client-Cert", proxies=("unix", "10.0.0.0/8", "0.0.0.0/0"))}),
+    ("wide-proxies", "client_certificates.proxies", "::/0 is nearly everybody", {
+        "client_certificates": ClientCertificates(header="Client-Cert", proxies=("::/0",))}),
     ("route-without-effect", r"Route\('/auth/refresh'\)", "by the middleware itself", {
         "refresh": refresh(), "routes": (Route("/auth/refresh", public=True),)}),
     ("route-without-effect", r"Route\('/.well-known/oauth-protected-resource'\)", "itself", {
