@@ -150,29 +150,19 @@ _AS_OF_PROOFS: Mapping[Reason, Reason] = {
 def _said(parsed: Parsed, holder: _Holder) -> Proof:
     claims = parsed.claims
     get = claims.get
-    jti, method, url, issued_at = get("jti"), get("htm"), get("htu"), get("iat")
+    jti, method, url, issued_at = get("jti"), get("htm"), get("htu"), time_of(claims, "iat")
     hashed, nonce = get("ath"), get("nonce")
     # RFC 9449 s4.3: "all required claims per Section 4.2 are contained in the JWT".
     if not (type(jti) is str and type(method) is str and type(url) is str):
         raise InvalidProof(reasons.PROOF_CLAIM)
-    if type(issued_at) is not int:
-        issued_at = _time(claims)
+    if issued_at is None:
+        raise InvalidProof(reasons.PROOF_CLAIM)
     for name, value in (("ath", hashed), ("nonce", nonce)):
         if type(value) is not str and name in claims:
             raise InvalidProof(reasons.PROOF_CLAIM)
     if not 0 < len(jti) <= MAX_JTI or (nonce is not None and len(nonce) > MAX_NONCE):
         raise InvalidProof(reasons.PROOF_CLAIM, "empty, or too long")
     return Proof(jti, method, url, issued_at, hashed, nonce, parsed.header_segment, holder)
-
-
-def _time(claims: FrozenDict) -> float:
-    try:
-        found = time_of(claims, "iat")
-    except InvalidToken:
-        found = None
-    if found is None:
-        raise InvalidProof(reasons.PROOF_CLAIM)
-    return found
 
 
 def check_request(proof: Proof, method: str, roots: tuple[Target, ...], path: str) -> None:

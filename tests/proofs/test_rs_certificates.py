@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from jwt_middleware import ClientCertificates, ConfigurationError, Proofs
 from jwt_middleware.jose.strict_json import b64url_encode
+from jwt_middleware.request.client_certificate import CertificateReader
+from jwt_middleware.values.requests import Request
 from tests.proofs.shown import Shown
 from tests.rules import accepts, refuses
 from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
@@ -111,6 +113,12 @@ def test_the_field_of_anybody_else_is_ignored(peer: str | None) -> None:
         "invalid_token",
         "client_certificate",
     )
+
+
+@refuses("RS-59")
+def test_a_request_that_says_nothing_of_its_peer_is_no_proxys() -> None:
+    reader = CertificateReader("Client-Cert", ("unix", "10.0.0.0/8"))
+    assert reader.thumbprint(Request("GET", "/", {"client-cert": FIELD}.get)) is None
 
 
 @refuses("RS-59")

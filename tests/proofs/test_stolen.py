@@ -119,7 +119,7 @@ def test_a_cookie_has_no_proof() -> None:
     shown = Shown(
         proofs=Proofs(nonces=False),
         routes=(),
-        refresh=Refresh(store="memory://", cookies=Cookies()),
+        refresh=Refresh(store="memory://", cookies=Cookies(access=True)),
     )
     shown.prover.root = shown.factory.issuer
     issuer = Issuer(shown.settings)
