@@ -24,13 +24,16 @@ from jwt_middleware import (
     TrustedIssuer,
     WebSockets,
 )
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.asgi import renew
 from jwt_middleware.core.possession import STORE_CLOCK
 from jwt_middleware.core.used_proofs import UsedProofs
+from jwt_middleware.process.view_rules import refusal, view_rule
 from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import Prover, TokenFactory
 from jwt_middleware.token.proof_rules import NONCE_LIFETIME
 from jwt_middleware.token.target_uri import root_of, target_of
-from jwt_middleware.values.errors import Unavailable
+from jwt_middleware.values.errors import OAuthError, Unavailable
 from jwt_middleware.wsgi import JWTMiddleware, is_current
 from tests.proofs.shown import Fields, Shown
 from tests.proofs.test_rt_bound import ROOT, Service
@@ -624,3 +627,98 @@ def test_where_only_bound_tokens_serve_the_step_up_names_no_other() -> None:
 def test_a_world_without_proofs_has_no_other_scheme() -> None:
     world = World(TokenFactory(clock=lambda: NOW).settings())
     assert "DPoP" not in world.get().challenge
+
+
+# --- rules that stand beside a view
+
+
+class Views:
+    """An application whose one view has a rule of its own, under either interface."""
+
+    def __init__(self, rule: Any) -> None:
+        self.rule = rule
+
+    def wsgi(self, environ: Any, start_response: Any) -> list[bytes]:
+        refused = refusal(environ, self.rule)
+        status = "200 OK" if refused is None else f"{refused.status} No"
+        found = [("content-type", "text/plain")] if refused is None else [*refused.headers]
+        start_response(status, found)
+        return [b"in" if refused is None else refused.body]
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        refused = refusal(scope, self.rule)
+        status, found, body = 200, [], b"in"
+        if refused is not None:
+            status, body = refused.status, refused.body
+            found = [(name.encode(), value.encode()) for name, value in refused.headers]
+        await send({"type": "http.response.start", "status": status, "headers": found})
+        await send({"type": "http.response.body", "body": body})
+
+
+@accepts("RS-58")
+@pytest.mark.parametrize(
+    ("rule", "status", "said"),
+    [
+        (view_rule("write"), 403, 'error="insufficient_scope"'),
+        (view_rule(max_age=60), 401, 'max_age="60"'),
+        (view_rule(acr_values=("mfa",)), 401, 'acr_values="mfa"'),
+    ],
+)
+def test_a_rule_beside_a_view_refuses_in_the_scheme_of_the_token(
+    rule: Any, status: int, said: str
+) -> None:
+    shown, views = Shown(routes=()), Views(rule)
+    wsgi, asgi = (
+        JWTMiddleware(views.wsgi, shown.settings),
+        ASGIMiddleware(views.asgi, shown.settings),
+    )
+    fresh = {"scope": "write", "auth_time": int(NOW), "acr": "mfa"}
+    for claims, expected in ((fresh, 200), ({"scope": "read"}, status)):
+        bound, bearer = shown.token(**claims), shown.factory.token(**claims)
+        for is_bound in (True, False):
+            answers = []
+            for door in ("wsgi", "asgi"):
+                made = (
+                    shown.prover.headers("GET", "/", bound)
+                    if is_bound
+                    else {"Authorization": f"Bearer {bearer}"}
+                )
+                sent = Sent("GET", "/", fields([*made.items()]))
+                answers.append(
+                    by_wsgi(wsgi, sent) if door == "wsgi" else asyncio.run(by_asgi(asgi, sent))
+                )
+            assert [one[0] for one in answers] == [expected] * 2
+            if expected != 200:
+                challenges = [dict(one[1])["www-authenticate"] for one in answers]
+                assert challenges[0] == challenges[1]
+                schemes = ("DPoP", "Bearer") if is_bound else ("Bearer", "DPoP")
+                assert challenges[0].startswith(f'{schemes[0]} realm="api", error=')
+                assert said in challenges[0]
+                assert f", {schemes[1]} realm=" in challenges[0]
+
+
+@refuses("RS-53")
+def test_a_socket_goes_on_with_no_bound_token() -> None:
+    shown = Shown(routes=())
+    bound, bearer = shown.token(), shown.factory.token()
+    said: list[Any] = []
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for text in (bound, f"DPoP {bound}", bound + "=", shown.token(), bearer):
+            try:
+                said.append((await renew(scope, text)).bound_key)
+            except OAuthError as error:
+                said.append(error.reason)
+
+    app = ASGIMiddleware(echo, shown.settings)
+    for made in (
+        {"Authorization": f"Bearer {bearer}"},
+        shown.prover.headers("GET", "/", bound),
+    ):
+        said.clear()
+        asyncio.run(shake_hands(app, "/", [*made.items()]))
+        assert said[0] == said[3] == "sender_constrained"
+        assert said[4] is None
+        assert len(said) == 5
