@@ -351,7 +351,7 @@ class _ASGIRequest(Request):
         self._scope = scope
 
     def connection(self) -> tuple[str, str | None]:
-        return client_certificate.of_scope(self._scope)
+        return client_certificate.of_asgi(self._scope)
 
     def header(self, name: str) -> str | None:
         octets = name.encode("ascii")

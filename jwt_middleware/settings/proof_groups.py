@@ -82,10 +82,13 @@ class Proofs:
 def _is_no_network(value: Any) -> bool:
     if not isinstance(value, str):
         return True
+    if value == UNIX:
+        return False
     try:
-        return value != UNIX and ip_network(value) is None
+        ip_network(value)
     except ValueError:
         return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
