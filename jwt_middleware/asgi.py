@@ -86,6 +86,8 @@ class JWTMiddleware:
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
+            proved = step.proved if isinstance(step, ForwardLogin) else None
+            scope = {**scope, "jwt_middleware.proof": proved}
         # A copy, so that nothing of this request is seen outside. The state is copied with its
         # contents.
         scope = {**scope}
@@ -159,8 +161,6 @@ class JWTMiddleware:
         request = ASGIRequest(scope, receive)
         step = await arun(self._core.decide(request), self.runtime.carry)
         if not isinstance(step, Reply):
-            proved = step.proved if isinstance(step, ForwardLogin) else None
-            scope["jwt_middleware.proof"] = proved
             return step
         self.runtime.tell(step.events)
         if not request.is_body_asked_for:

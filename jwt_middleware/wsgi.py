@@ -240,7 +240,7 @@ class _WSGIRequest(Request):
         self._environ = environ
 
     def connection(self) -> tuple[str, str | None]:
-        return client_certificate.of_environ(self._environ)
+        return client_certificate.of_wsgi(self._environ)
 
     def header(self, name: str) -> str | None:
         key = name.upper().replace("-", "_")

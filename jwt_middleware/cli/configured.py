@@ -17,6 +17,11 @@ from .commands import OneOf, Option, option
 ENV_PREFIX = "JWT_MIDDLEWARE_"
 
 
+APP_DIR = option(
+    "--app-dir",
+    metavar="DIR",
+    help="where the application's modules are looked for first (default: the current folder)",
+)
 # The options that say where the settings are.
 SOURCE: tuple[Option | OneOf, ...] = (
     OneOf(
@@ -40,11 +45,7 @@ SOURCE: tuple[Option | OneOf, ...] = (
         action="store_true",
         help="with --toml: the environment's variables, too, over the files",
     ),
-    option(
-        "--app-dir",
-        metavar="DIR",
-        help="where the application's modules are looked for first (default: the current folder)",
-    ),
+    APP_DIR,
     option(
         "--table", default="jwt_middleware", metavar="NAME", help="in the file; default %(default)s"
     ),

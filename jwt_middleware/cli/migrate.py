@@ -22,7 +22,7 @@ from ..settings.issuing_groups import DAY
 from ..token.former_libraries import LIBRARIES, FormerLibrary
 from .check import rule_of
 from .commands import Subcommand, option
-from .configured import AS_JSON
+from .configured import APP_DIR, AS_JSON, search_modules
 from .drafts import Expression, Group, in_python, in_toml
 from .endpoints import Endpoint
 from .former_app import FormerApp
@@ -59,6 +59,7 @@ class Move(NamedTuple):
 
 
 def _check_migration(arguments: Namespace) -> int:
+    search_modules(arguments.app_dir)
     plan = _planned(*former_app(arguments.app))
     lines = list(_lines(plan, as_toml=arguments.toml))
     migrates = plan.library is not None and all(line.state != "FAIL" for line in lines)
@@ -332,6 +333,7 @@ MIGRATE_COMMAND = Subcommand(
                     "looked for here first",
                 ),
                 option("--toml", action="store_true", help="print TOML instead of Python"),
+                APP_DIR,
                 AS_JSON,
             ),
             more="Exit status: 0 nothing is to be decided, 1 something is, 2 the former tokens "

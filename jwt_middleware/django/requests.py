@@ -60,8 +60,8 @@ class DjangoRequest(Request):
 
     def connection(self) -> tuple[str, str | None]:
         if isinstance(self._request, ASGIRequest):
-            return client_certificate.of_scope(self._request.scope)
-        return client_certificate.of_environ(self._request.META)
+            return client_certificate.of_asgi(self._request.scope)
+        return client_certificate.of_wsgi(self._request.META)
 
     def body(self, limit: int) -> Hidden[bytes]:
         self.is_body_asked_for = True

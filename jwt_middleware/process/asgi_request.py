@@ -46,7 +46,7 @@ class ASGIRequest(Request):
 
     def connection(self) -> tuple[str, str | None]:
         """See `Request.connection`."""
-        return client_certificate.of_scope(self._scope)
+        return client_certificate.of_asgi(self._scope)
 
     def header(self, name: str) -> str | None:
         """See `Request.header`."""

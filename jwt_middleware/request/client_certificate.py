@@ -24,14 +24,14 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTI
 _FIELD = re.compile(r":([A-Za-z0-9+/]+={0,2}):")
 
 
-def of_scope(scope: Mapping[str, Any]) -> tuple[str, str | None]:
+def of_asgi(scope: Mapping[str, Any]) -> tuple[str, str | None]:
     """Return what `Request.connection` does, from a scope of ASGI and its extension "tls"."""
     client = scope.get("client")
     tls = (scope.get("extensions") or {}).get("tls") or {}
     return client[0] if client else "", next(iter(tls.get("client_cert_chain") or ()), None)
 
 
-def of_environ(environ: Mapping[str, Any]) -> tuple[str, str | None]:
+def of_wsgi(environ: Mapping[str, Any]) -> tuple[str, str | None]:
     """Return the same from an environment of WSGI."""
     # Apache, Werkzeug and cheroot name it so. A client's field would begin with HTTP_.
     return environ.get("REMOTE_ADDR") or "", environ.get("SSL_CLIENT_CERT") or None

@@ -82,9 +82,10 @@ class Proofs:
 def _is_no_network(value: Any) -> bool:
     if not isinstance(value, str):
         return True
+    if value == UNIX:
+        return False
     try:
-        if value != UNIX:
-            ip_network(value)
+        ip_network(value)
     except ValueError:
         return True
     return False

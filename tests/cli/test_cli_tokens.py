@@ -506,6 +506,7 @@ def test_there_is_advice_for_whatever_a_request_with_a_token_can_meet() -> None:
         *(reasons.CLAIMS_HOOK, reasons.NO_LOGIN, reasons.NO_SESSION),
         *(reasons.FORMER_BLOCKED, reasons.MIGRATION_HOOK),
         *(reasons.NAVIGATION, reasons.NEXT, reasons.OTHER_LOGIN),
+        *(reasons.DEVICE, reasons.DEVICE_SESSION),
     }
     assert REASONS - others == set(ADVICE)
 

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pytest
@@ -22,21 +23,23 @@ from tests.rules import accepts
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("libraries")]
 
 
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "proofs.md").read_text("utf-8")
+
+
 class Library(NamedTuple):
     """What is one library's own."""
 
     language: str
-    version: str
     algorithms: tuple[str, ...]
 
 
 LIBRARIES = {
-    "dpop": Library("npm", "2.1.2", ("ES256", "Ed25519")),
-    "jose": Library("npm", "6.2.18", ("ES256", "ES384", "ES512", "Ed25519")),
-    "oauth4webapi": Library("npm", "3.8.8", ("ES256", "ES384", "ES512", "Ed25519")),
-    "openid-client": Library("npm", "6.9.0", ("ES256", "Ed25519")),
-    "oidc-client-ts": Library("npm", "3.5.0", ("ES256",)),
-    "requests-oauth2client": Library("python", "1.8.0", ("ES256", "ES384", "ES512", "EdDSA")),
+    "dpop": Library("npm", ("ES256", "Ed25519")),
+    "jose": Library("npm", ("ES256", "ES384", "ES512", "Ed25519")),
+    "oauth4webapi": Library("npm", ("ES256", "ES384", "ES512", "Ed25519")),
+    "openid-client": Library("npm", ("ES256", "Ed25519")),
+    "oidc-client-ts": Library("npm", ("ES256",)),
+    "requests-oauth2client": Library("python", ("ES256", "ES384", "ES512", "EdDSA")),
 }
 EACH = [
     pytest.param(name, algorithm, id=f"{name}, {algorithm}")
@@ -145,4 +148,5 @@ def test_one_takes_every_token_for_a_bound_one() -> None:
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_versions_are_those_of_the_page(name: str) -> None:
-    assert version_of(LIBRARIES[name].language, name) == LIBRARIES[name].version
+    version = version_of(LIBRARIES[name].language, name)
+    assert f"| {name} {version} |" in PAGE

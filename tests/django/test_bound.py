@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
 
 from jwt_middleware import ClientCertificates, Proofs
+from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.django.rest import JWTAuthentication
 from jwt_middleware.testing import Prover
+from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.django.asking import asking, both
 from tests.django.project import JWT
+from tests.django.urls import SEEN
 from tests.proofs.test_rs_certificates import CNF, FIELD, PEM
 from tests.rules import accepts, refuses
-from tests.world import Sent, by_asgi, encoded
+from tests.world import Sent, by_asgi, by_wsgi, encoded
 from tests.wrapped import FACTORY
 
 ROOT = "https://testserver"
@@ -99,3 +104,61 @@ def test_the_certificate_of_the_servers_own_tls() -> None:
     with asking("wsgi", settings) as ask:
         assert ask.get("/me", headers=sent).status_code == 401
         assert ask.get("/me", headers=sent, SSL_CLIENT_CERT=PEM).status_code == 200
+
+
+@accepts("RS-58")
+@pytest.mark.parametrize(
+    ("proofs", "said"),
+    [
+        (None, 'Bearer realm="api"'),
+        (
+            Proofs(urls=(ROOT,), nonces=False, algorithms=("ES256",)),
+            'Bearer realm="api", DPoP realm="api", algs="ES256"',
+        ),
+        (
+            Proofs(urls=(ROOT,), nonces=False, algorithms=("ES256",), required=True),
+            'DPoP realm="api", algs="ES256"',
+        ),
+    ],
+)
+def test_the_rest_framework_challenges_as_the_middleware_does(proofs: Any, said: str) -> None:
+    with asking("wsgi", BOUND.replace(proofs=proofs)) as ask:
+        assert JWTAuthentication().authenticate_header(None) == said
+        assert ask.get("/me").headers["WWW-Authenticate"] == said
+
+
+@accepts("RT-22")
+@refuses("RS-55")
+@both
+def test_our_middleware_outside_uses_up_a_proof_once(kind: str) -> None:
+    settings = JWT.replace(proofs=Proofs(nonces=False))
+    prover = Prover(ROOT)
+    with asking(kind, settings):
+        text = token(cnf=prover.cnf)
+        outside: Any = (
+            WSGIMiddleware(WSGIHandler(), settings)
+            if kind == "wsgi"
+            else ASGIMiddleware(ASGIHandler(), settings)
+        )
+
+        def send(method: str, path: str, made: dict[str, str]) -> int:
+            sent = Sent(method, path, [*encoded([*made.items()], None), ("host", b"testserver")])
+            if kind == "wsgi":
+                return by_wsgi(outside, sent)[0]
+            once = iter([{"type": "http.request"}])
+
+            async def receive() -> Any:
+                for message in once:
+                    return message
+                return await asyncio.Event().wait()
+
+            return asyncio.run(by_asgi(outside, sent, receive))[0]
+
+        once = prover.headers("GET", "/me", text)
+        assert send("GET", "/me", once) == 200
+        assert send("GET", "/me", once) == 401
+        proof = {"DPoP": prover.proof("POST", "/login")}
+        SEEN.clear()
+        assert send("POST", "/login", proof) == 200
+        assert [prover.thumbprint] == SEEN
+        assert send("POST", "/login", proof) == 401

@@ -15,6 +15,7 @@ from jwt_middleware.django import jwt_issuer
 from tests.wrapped import report
 
 CALLS: list[str] = []
+SEEN: list[str | None] = []  # the keys that logins have proved
 
 
 def seen(request: Any) -> HttpResponse:
@@ -80,8 +81,10 @@ async def astream(request: Any) -> StreamingHttpResponse:
 
 @csrf_exempt  # own_origin=True in its rule
 def login(request: Any) -> HttpResponse:
+    proof = request.META["jwt_middleware.proof"]
+    SEEN.append(proof.thumbprint if proof is not None else None)
     tokens = jwt_issuer().issue(
-        request.GET.get("sub", "1"), replaces=request.META.get("jwt_middleware.held")
+        request.GET.get("sub", "1"), replaces=request.META.get("jwt_middleware.held"), proof=proof
     )
     response = JsonResponse(tokens)
     tokens.set_cookies(response)

@@ -10,6 +10,8 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Generator
 from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -66,15 +68,14 @@ class Holder:
     ) -> httpx2.Response:
         """Send a request with a proof, and again with the nonce that the first answer has."""
         url = self.site.url + path
-        for _ in range(2):
+        while True:
             fields = {"DPoP": self.proof(method, url, token)}
             if token is not None:
                 fields["Authorization"] = f"DPoP {token}"
             answer = httpx2.request(method, url, headers=fields, trust_env=False, **more)
-            self.nonce = answer.headers.get("DPoP-Nonce", self.nonce)
-            if "use_dpop_nonce" not in answer.text:
-                break
-        return answer
+            before, self.nonce = self.nonce, answer.headers.get("DPoP-Nonce", self.nonce)
+            if "use_dpop_nonce" not in answer.text or self.nonce == before:
+                return answer
 
 
 @pytest.fixture(params=["asgi", "wsgi"])
@@ -93,7 +94,8 @@ def test_proofs_by_joserfc(site: BoundSite, algorithm: str) -> None:
     assert site.bound_keys == [client.key.thumbprint()]
     site.clock.forward(620)
     form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
-    for body in ({"json": form}, {"data": form}):
+    for kind in ("json", "data"):
+        body: dict[str, Any] = {kind: form}
         found = client.send("POST", "/auth/refresh", **body).json()
         assert (found["token_type"], found["refresh_token"]) == ("DPoP", login["refresh_token"])
         for path in ("/", "/orders/1", "/orders?page=2"):
@@ -130,3 +132,9 @@ def test_a_session_of_authlibs_with_a_hook(site: BoundSite) -> None:
         found = session.refresh_token(endpoint, refresh_token=login["refresh_token"])
         assert (found["token_type"], found["refresh_token"]) == ("DPoP", login["refresh_token"])
         assert client.send("GET", "/", found["access_token"]).status_code == 200
+
+
+def test_the_versions_are_those_of_the_page() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "proofs.md").read_text("utf-8")
+    for name in ("joserfc", "Authlib"):
+        assert f"| {name} {version(name)} |" in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jwt_middleware import Cookies, KeySet, Proofs, Refresh
@@ -36,6 +38,7 @@ def test_the_keys_of_good_proofs_are_kept_up_to_a_number(
 def test_the_time_of_a_proof_is_any_number_of_json() -> None:
     shown = Shown()
     assert shown.ask(iat=NOW + 0.25).status == 200
+    spoilt: Any
     for spoilt in (-1, 1e300, 253402300800, [int(NOW)], None, {}):
         assert shown.ask(iat=spoilt).reason == "proof_claim"
 
@@ -67,5 +70,6 @@ def test_the_url_of_the_endpoints_is_that_of_the_application() -> None:
     assert shown.ask().status == 200
     with pytest.raises(ConfigurationError, match=r"proofs\.access"):
         factory.settings(
-            proofs=Proofs(access=True), refresh=Refresh(store="memory://", cookies=Cookies(access=True))
+            proofs=Proofs(access=True),
+            refresh=Refresh(store="memory://", cookies=Cookies(access=True)),
         )
