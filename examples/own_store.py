@@ -89,7 +89,7 @@ class JournalStore:
             grant = self._row(grant_id)
             if grant is None or source == target or grant.generation != source:
                 return Advanced(False, grant)
-            if not _lives(grant, now):
+            if not _lives(grant, now) or grant.bound_key is not None:
                 return Advanced(False, grant)
             self._write(file, grant.rotated(target, parent, now))
             return Advanced(True, self._row(grant_id))

@@ -51,7 +51,7 @@ PACKAGE = "jwt_middleware"
 RUNS = 5  # of each request; the one with the fewest calls counts
 # Changes of file, by how a case's name begins. The goal for a refresh is 25. It runs through 24 to
 # 29 files, each of which is entered once at least: 23 to 28 changes where none is entered twice.
-LIMITS = {"first sight": 17, "refresh": 69}
+LIMITS = {"first sight": 17, "refresh": 70}
 # The requests that `--list` and the map in CONTRIBUTING.md show.
 WAYS = {
     "request": "first sight, cache on, ASGI",

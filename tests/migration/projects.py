@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.django.test_page import BLOCK, Project
+from tests.django.test_page import Project
 
 from .pages import text_of
 
@@ -22,6 +22,8 @@ GUNICORN = (
     "mysite.wsgi:application",
 )
 # What a test of many clients on one small file wants, and no reader of the page.
+# Blocks of a project's files say that they don't run by themselves.
+BLOCK = re.compile(r"^```(python no-run|python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FOR_TESTS = """
 ALLOWED_HOSTS = ["127.0.0.1"]
 CSRF_TRUSTED_ORIGINS = ["https://shop.example.com"]  # forms come from there, without a proxy

@@ -241,8 +241,8 @@ def test_a_sibling_of_the_parent_is_one_generation_away(world: Grants) -> None:
     assert event == Reused(grant_id=tokens.grant_id, gap=1, seconds=0, user_agent_changed=False)
 
 
-def test_a_proof_by_another_key_is_told(world: Grants) -> None:
-    # Nothing issues bound grants yet; the rule knows them.
+def test_a_bound_grant_without_proofs_is_told(world: Grants) -> None:
+    # This service takes no proofs: the fault is its own, and logs nobody out.
     bound = world.row(world.login().grant_id)
 
     def add(site: Site) -> tuple[str, str]:
@@ -259,10 +259,9 @@ def test_a_proof_by_another_key_is_told(world: Grants) -> None:
 
     grant_id, token = world.each(add)
     world.clock.forward(HOUR)
-    assert refreshed(world, token).events == (
-        KeyMismatch(grant_id=grant_id, user_agent_changed=False),
-        refused(grant_id, reasons.KEY_MISMATCH),
-    )
+    (event,) = refreshed(world, token).events
+    assert isinstance(event, Refused)
+    assert (event.reason, event.status, event.grant_id) == (reasons.PROOFS_OFF, 503, grant_id)
     assert world.is_alive(grant_id)
 
 

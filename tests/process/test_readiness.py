@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jwt_middleware import ConfigurationError, KeySet, Refresh, Route, Settings, TrustedIssuer
+from jwt_middleware import (
+    ConfigurationError,
+    KeySet,
+    Migration,
+    Refresh,
+    Route,
+    Settings,
+    TrustedIssuer,
+    migrations,
+)
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.readiness import Readiness, aready, ready
@@ -525,6 +536,15 @@ def test_a_path_that_is_taken_is_refused(path: str) -> None:
     group = Refresh(store="memory://", sessions=True)
     with pytest.raises(ConfigurationError, match="ready_path: is another endpoint's path"):
         FACTORY.settings(keys=KeySet.generate(), refresh=group, ready_path=path)
+
+
+def test_the_old_path_of_a_former_library_is_taken() -> None:
+    ends = datetime.fromtimestamp(FACTORY.clock() + 86400, UTC)
+    secret = secrets.token_urlsafe(48)
+    moved = Migration(library=migrations.SIMPLEJWT, until=ends, secret=secret, path="/old")
+    group = Refresh(store="memory://", migrate=moved)
+    with pytest.raises(ConfigurationError, match="ready_path: is another endpoint's path"):
+        FACTORY.settings(keys=KeySet.generate(), refresh=group, ready_path="/old")
 
 
 @pytest.mark.parametrize("path", ["ready", "/", "/re ady", "/../x", 5])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from jwt_middleware import Issuer, Proofs, Refresh, Route, Settings
+from jwt_middleware import ConfigurationError, Issuer, Proofs, Refresh, Route, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.testing import Prover, TokenFactory
+from jwt_middleware.token import refresh
 from jwt_middleware.values.events import Event, KeyMismatch, Refused, Reused
 from jwt_middleware.values.proved_key import ProvedKey
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
@@ -257,3 +259,35 @@ def test_without_the_setting_a_bound_grant_waits(service: Service, prover: Prove
     service.settings = forgot
     service.open()
     assert service.refresh(tokens["refresh_token"], prover)[0] == 503
+
+
+@refuses("RT-22")
+def test_a_token_that_doesnt_say_that_its_grant_is_bound_buys_nothing(
+    service: Service, prover: Prover
+) -> None:
+    service.login(prover)
+    (row,) = service.issuer.grants("alice")
+    issuing = service.issuer._runtime.core(asynchronous=False).issuing
+    assert issuing is not None
+    keys = issuing.signing().refresh
+    unmarked = refresh.mint(
+        keys, grant=replace(row, bound_key=None), jti="j", now=NOW - 3600, agent=None
+    )
+    for key in (None, prover):  # a proof isn't even read for a token that isn't marked
+        status, _, answer = service.refresh(unmarked, key)
+        assert (status, answer["error"]) == (400, "invalid_grant")
+    assert service.issuer.grants("alice") == (row,)
+    assert len(service.said(KeyMismatch)) == 2
+
+
+def test_a_login_that_may_have_begun_before_is_bound_to_no_key(
+    service: Service, prover: Prover
+) -> None:
+    with pytest.raises(ValueError, match="once"):
+        service.issuer.issue("alice", once="s" * 40, proof=ProvedKey(prover.thumbprint))
+
+
+def test_a_rule_asks_for_a_proof_in_one_of_two_words() -> None:
+    wanted: Any = "always"
+    with pytest.raises(ConfigurationError, match=r"proof.*required"):
+        Route("/", proof=wanted)
