@@ -63,7 +63,7 @@ def imports(rounds: int) -> Iterator[Row]:
     base = found["jwt"]
     for name in modules[1:]:
         costs = (number(median(one) / 1e6) for one in (found[name], base))
-        row = Row(f"`import {name}`", tuple(costs), gate=AtMost(1.6))
+        row = Row(f"`import {name}`", tuple(costs), gate=AtMost(1.75))
         yield compared(row, found[name], base)
     for name in modules[1:]:
         added = loaded[name] - loaded["jwt"]
