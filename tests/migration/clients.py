@@ -55,13 +55,16 @@ class Pair:
         return answer.json()["name"] if answer.status_code == 200 else None
 
     def _refreshes(self, asks: Asks) -> bool:
-        answer = asks("POST", "/refresh", headers=bearer(self.refresh))
+        return self._keeps(asks("POST", "/refresh", headers=bearer(self.refresh)))
+
+    def _keeps(self, answer: httpx2.Response, more: str = "_token") -> bool:
+        """Keep an answer's tokens. Their names are `access` and `refresh`, each with `more`."""
         if answer.status_code != 200:
             return False
         found = answer.json()
-        self.access = found["access_token"]
+        self.access = found[f"access{more}"]
         if self._adopts:
-            self.refresh = found.get("refresh_token", self.refresh)
+            self.refresh = found.get(f"refresh{more}", self.refresh)
         return True
 
 

@@ -30,6 +30,12 @@ def named_blocks(page: str) -> dict[str, str]:
     return {block["name"]: block["code"] for block in _BLOCK.finditer(text_of(page))}
 
 
+def without_grant(name: str) -> str:
+    """Return a cookie's name without the grant's characters, which may contain hyphens."""
+    prefix = "__Host-" if name.startswith("__Host-") else ""
+    return prefix + name.removeprefix(prefix).partition("-")[0]
+
+
 def write_shop(page: str, folder: Path, more: str) -> None:
     """Write the guide's two applications to `before.py` and `after.py`, with `more` users."""
     found = named_blocks(page)

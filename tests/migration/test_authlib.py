@@ -51,14 +51,7 @@ class App(Pair):
         self.access, self.refresh = found["access_token"], found["refresh_token"]
 
     def _refreshes(self, asks: Asks) -> bool:
-        answer = asks("POST", "/oauth/token", data=asked_with(self.refresh))
-        if answer.status_code != 200:
-            return False
-        found = answer.json()
-        self.access = found["access_token"]
-        if self._adopts:
-            self.refresh = found.get("refresh_token", self.refresh)
-        return True
+        return self._keeps(asks("POST", "/oauth/token", data=asked_with(self.refresh)))
 
 
 def asked_with(token: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from werkzeug.test import Client, TestResponse
 from jwt_middleware import Cookies, KeySet
 from jwt_middleware.wsgi import JWTMiddleware
 
-from .pages import load_module
+from .pages import load_module, without_grant
 
 HOST = "https://shop.example"
 
@@ -40,9 +40,7 @@ class Page:
     def names(self) -> set[str]:
         """Return the names of the browser's cookies, ours without the grant's characters."""
         held = self.client._cookies or {}
-        return {
-            cookie.decoded_key.rpartition("-")[0] or cookie.decoded_key for cookie in held.values()
-        }
+        return {without_grant(cookie.decoded_key) for cookie in held.values()}
 
     def ask(self, method: str, path: str, *, csrf: str | None = None) -> TestResponse:
         headers = {"Sec-Fetch-Site": "same-origin", "Origin": HOST}

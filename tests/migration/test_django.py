@@ -41,12 +41,7 @@ class Phone(Pair):
         answer = asks("POST", "/api/token/refresh/", json={"refresh": self.refresh})
         if answer.status_code != 200:
             self.refused.append(f"{answer.status_code} {answer.text[:300]}")
-            return False
-        found = answer.json()
-        self.access = found["access"]
-        if self._adopts:
-            self.refresh = found.get("refresh", self.refresh)
-        return True
+        return self._keeps(answer, more="")
 
 
 def as_refresh(tokens: dict[str, str]) -> dict[str, Ask]:

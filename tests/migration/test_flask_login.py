@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from jwt_middleware import KeySet
 
-from .pages import load_module
+from .pages import load_module, without_grant
 
 PAGE, HOST = "from-flask-login.md", "https://shop.example"
 LOAD = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "same-origin"}
@@ -36,7 +36,7 @@ class Browser:
 
     def names(self) -> list[str]:
         held = self._client._cookies or {}
-        return sorted(cookie.decoded_key.rpartition("-")[0] for cookie in held.values())
+        return sorted(without_grant(cookie.decoded_key) for cookie in held.values())
 
 
 class Sites:

@@ -455,34 +455,24 @@ def test_a_nonce_of_another_service_is_none() -> None:
 # --- RS-57, RS-58: challenges, and scripts that read them
 
 
-@accepts("RS-57")
-def test_scripts_may_read_challenge_and_nonce_and_send_proofs() -> None:
+def asked_from(origin: str) -> Answer:
+    """Return the answer to a script of this origin that proves its key, and lacks a nonce."""
     shown = Shown(proofs=WITH_NONCES, origins=("https://app.example",))
     token = shown.token()
-    answer = shown.send(
-        "GET",
-        "/",
-        lambda: [
-            *shown.prover.headers("GET", "/", token).items(),
-            ("Origin", "https://app.example"),
-        ],
+    return shown.send(
+        "GET", "/", lambda: [*shown.prover.headers("GET", "/", token).items(), ("Origin", origin)]
     )
-    exposed = answer.header("access-control-expose-headers") or ""
+
+
+@accepts("RS-57")
+def test_scripts_may_read_challenge_and_nonce_and_send_proofs() -> None:
+    exposed = asked_from("https://app.example").header("access-control-expose-headers") or ""
     assert {"WWW-Authenticate", "DPoP-Nonce"} <= set(exposed.split(", "))
 
 
 @refuses("RS-57")
 def test_other_sites_scripts_may_not() -> None:
-    shown = Shown(proofs=WITH_NONCES, origins=("https://app.example",))
-    token = shown.token()
-    answer = shown.send(
-        "GET",
-        "/",
-        lambda: [
-            *shown.prover.headers("GET", "/", token).items(),
-            ("Origin", "https://evil.example"),
-        ],
-    )
+    answer = asked_from("https://evil.example")
     assert answer.header("access-control-allow-origin") is None
     assert answer.header("access-control-expose-headers") is None
 
