@@ -5,10 +5,10 @@ library's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..values.arrays import Several
+from ..values.arrays import Several, freeze_fields
 from ..values.tokens import FrozenDict
 from .profiles import ClaimPath
 
@@ -61,16 +61,7 @@ class FormerLibrary:
     access_cookie: str = ""
 
     def __post_init__(self) -> None:
-        # As in `Profile`: what JSON and TOML have becomes values that nobody can change.
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name == "types" and isinstance(value, set | list | tuple):
-                value = frozenset(value)
-            elif isinstance(value, list):
-                value = tuple(tuple(x) if isinstance(x, list) else x for x in value)
-            elif isinstance(value, Mapping):
-                value = FrozenDict(value)
-            object.__setattr__(self, one.name, value)
+        freeze_fields(self, sets=("types",))
 
     def replace(self, **changes: Any) -> FormerLibrary:
         """Return a copy with some fields changed: `SIMPLEJWT.replace(subject_claim="sub")`.

@@ -5,10 +5,10 @@ standard, or of the issuer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from ..values.arrays import Several
+from ..values.arrays import Several, freeze_fields
 from ..values.tokens import FrozenDict
 
 # A claim's name, or its path. In a text each dot leads into an object, unless the text is a name
@@ -71,17 +71,7 @@ class Profile:
     id_tokens: bool = False
 
     def __post_init__(self) -> None:
-        # Lists and tables, as JSON and TOML have them, become values that nobody can change.
-        # Whether they are right is checked with the settings.
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name in ("types", "required") and isinstance(value, set | list | tuple):
-                value = frozenset(value)
-            elif isinstance(value, list):
-                value = tuple(tuple(x) if isinstance(x, list) else x for x in value)
-            elif isinstance(value, Mapping):
-                value = FrozenDict(value)
-            object.__setattr__(self, one.name, value)
+        freeze_fields(self, sets=("types", "required"))
 
     def replace(self, **changes: Any) -> Profile:
         """Return a copy with these fields changed: `profiles.KEYCLOAK.replace(scope_map=...)`.
