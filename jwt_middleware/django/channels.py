@@ -9,6 +9,7 @@ from channels.db import database_sync_to_async
 
 from ..asgi import JWTMiddleware as ASGIMiddleware
 from ..asgi import Receive, Scope, Send
+from ..settings.settings import Settings
 from ..values import reasons
 from ..values.errors import InvalidToken
 from .project import jwt_settings
@@ -45,12 +46,21 @@ class JWTAuthMiddleware:
 
     def __init__(self, app: Callable[..., Awaitable[Any]]) -> None:
         self.app = app
-        self._door = ASGIMiddleware(self._with_user, jwt_settings())
+        self._follow(jwt_settings())
+
+    def _follow(self, settings: Settings) -> None:
+        self._settings = settings
+        self._door = ASGIMiddleware(self._with_user, settings)
         users = UserTable.of_project()
         self._find = database_sync_to_async(users.find) if users is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        # `override_settings` gives a test other settings, and nobody makes this door anew for it,
+        # as Django's test client does with `MIDDLEWARE`.
+        settings = jwt_settings()
+        if settings is not self._settings:
+            self._follow(settings)
         await self._door({**scope, _FOUND: scope.get("user")}, receive, send)
 
     async def _with_user(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -48,9 +48,8 @@ def alice() -> Iterator[Any]:
     get_user_model().objects.all().delete()
 
 
-def client(inner: Any = SOCKETS, outside: Any = None, **changes: Any) -> TestClient:
-    with override_settings(JWT_MIDDLEWARE=JWT.replace(**changes)):
-        door: Any = JWTAuthMiddleware(inner)
+def client(inner: Any = SOCKETS, outside: Any = None) -> TestClient:
+    door: Any = JWTAuthMiddleware(inner)
     app: Any = ProtocolTypeRouter({"websocket": outside(door) if outside else door})
     return TestClient(app, base_url="https://testserver")
 
@@ -81,8 +80,9 @@ def test_a_user_who_is_not_there_or_not_active_is_refused(alice: Any) -> None:
     alice.is_active = False
     alice.save()
     for subject in (alice.pk, "nobody"):
-        with pytest.raises(WebSocketDenialResponse) as refused:
-            first_words(client(on_event=events.append), "/chat", bearer(subject))
+        settings = override_settings(JWT_MIDDLEWARE=JWT.replace(on_event=events.append))
+        with settings, pytest.raises(WebSocketDenialResponse) as refused:
+            first_words(client(), "/chat", bearer(subject))
         assert refused.value.status_code == 401
         assert 'error="invalid_token"' in refused.value.headers["WWW-Authenticate"]
     assert [one.reason for one in events if isinstance(one, Refused)] == ["user_refused"] * 2
@@ -114,13 +114,24 @@ def test_in_cookie_mode_other_sites_pages_open_nothing(alice: Any) -> None:
     settings = JWT.replace(refresh=group)
     tokens = Issuer(settings).issue(str(alice.pk))
     jar = "; ".join(value.partition(";")[0] for _, value in tokens.cookies)
+    page, one = {"Cookie": jar, "Origin": JWT.issuer}, client()
     with override_settings(JWT_MIDDLEWARE=settings):
-        one = TestClient(JWTAuthMiddleware(SOCKETS), base_url="https://testserver")
-    page = {"Cookie": jar, "Origin": JWT.issuer}
-    assert first_words(one, "/chat", page)["user"] == "alice"
-    with pytest.raises(WebSocketDenialResponse) as refused:
-        first_words(one, "/chat", page | {"Origin": "https://evil.example"})
+        assert first_words(one, "/chat", page)["user"] == "alice"
+        with pytest.raises(WebSocketDenialResponse) as refused:
+            first_words(one, "/chat", page | {"Origin": "https://evil.example"})
     assert refused.value.status_code == 403
+
+
+def test_a_door_made_before_goes_by_the_settings_of_a_test(alice: Any) -> None:
+    one, settings = client(), JWT.replace(refresh=Refresh(store="memory://"))
+    issuer = Issuer(settings)
+    sent = {"Authorization": f"Bearer {issuer.issue(str(alice.pk)).access_token}"}
+    with override_settings(JWT_MIDDLEWARE=settings):
+        assert first_words(one, "/chat", sent)["user"] == "alice"
+        issuer.revoke_all(str(alice.pk))
+        with pytest.raises(WebSocketDenialResponse):
+            first_words(one, "/chat", sent)
+    assert first_words(one, "/chat", bearer(alice.pk))["user"] == "alice"
 
 
 def test_a_project_without_users_has_the_tokens_own() -> None:
