@@ -17,7 +17,7 @@ from ..process.runtime import Runtime
 from ..process.watched_body import Watch
 from ..request.cookies import SAFE_METHODS
 from ..values import reasons
-from ..values.errors import InvalidToken
+from ..values.errors import InvalidToken, Unavailable
 from ..values.flows import arun, run
 from ..values.proved_key import ForwardLogin
 from ..values.requests import Reply
@@ -126,7 +126,10 @@ class JWTMiddleware:
         return self._finished(request, step, user, response)
 
     def process_exception(self, request: Any, exception: Exception) -> HttpResponse | None:
-        """Return an answer where a view asked for a user that is refused; it is replaced above."""
+        """Return the answer where a view's login, or a user that it asked for, is refused."""
+        if isinstance(exception, Unavailable):
+            return self._answered(self._core.refuse(DjangoRequest(request), exception))
+        # Replaced above, by the challenge.
         return HttpResponse(status=401) if isinstance(exception, UserRefused) else None
 
     # --- the way in

@@ -146,7 +146,8 @@ class Pages:
             and error.reason is not reasons.USER_REFUSED
         )
         found = held if held is not None else self.jars.held(request.header("cookie"))
-        has_cookie = bool(found.refresh or found.former)
+        # Some clients keep a cookie that was removed, with an empty value (Django's test client).
+        has_cookie = any(value for _, value in found.refresh + found.former)
         next_ = self._here(request)
         if is_curable and (has_cookie or (lacks_strict_cookies(request) and not is_form)):
             # 307: the browser sends the form once more, there and then here (RFC 9110 s15.4.8).

@@ -8,7 +8,15 @@ from django.contrib.auth import get_user_model
 from django.db.backends.utils import CursorWrapper
 from django.test import override_settings
 
-from jwt_middleware import ConfigurationError, Cookies, Refresh, Route, TrustedIssuer, current_token
+from jwt_middleware import (
+    ConfigurationError,
+    Cookies,
+    Refresh,
+    Route,
+    StoreUnavailable,
+    TrustedIssuer,
+    current_token,
+)
 from jwt_middleware.core.decide import Core
 from jwt_middleware.django import jwt_issuer, jwt_settings
 from jwt_middleware.testing import TokenFactory
@@ -347,6 +355,22 @@ def test_a_body_is_left_to_the_view(kind: str) -> None:
 def test_other_sites_do_not_log_anybody_in(kind: str) -> None:
     evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert Asking(kind).post("/login", headers=evil).status_code == 403
+
+
+@both
+def test_a_login_that_cannot_be_served_now_is_a_503(kind: str) -> None:
+    def away(grant: Any) -> Any:
+        raise StoreUnavailable("the users' database is away")
+
+    events: list[Any] = []
+    group = Refresh(store="memory://", claims_for=away)
+    with asking(kind, JWT.replace(refresh=group, on_event=events.append)) as ask:
+        answer = ask.post("/login", headers={"Origin": JWT.issuer})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json["error"] == "temporarily_unavailable"
+    assert answer.headers["Cache-Control"] == "no-store"
+    (refused,) = (one for one in events if isinstance(one, Refused))
+    assert (refused.path, refused.status) == ("/login", 503)
 
 
 @both

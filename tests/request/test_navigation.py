@@ -329,6 +329,14 @@ def test_an_expired_page_load_is_continued_and_comes_back(
     assert (answer.status, answer.user) == (200, "alice")
 
 
+@accepts("RT-32")
+def test_a_removed_cookie_that_comes_back_empty_is_no_login(browser: Browser) -> None:
+    browser.login()
+    browser.cookies = dict.fromkeys(browser.cookies, "")
+    answer = browser.world.send("GET", "/notes", headers=browser.sent(load()))
+    assert goes_to(answer) == (303, "/login", "/notes")
+
+
 def continues(browser: Browser, page: Page | None = None, query: str = "next=/notes") -> Answer:
     answer = browser.world.send(
         "GET", CONTINUE, headers=browser.sent(load() if page is None else page), query=query
