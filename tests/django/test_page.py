@@ -1,4 +1,4 @@
-"""The page docs/django.md builds a project, which runs."""
+"""The pages docs/django.md and docs/django-pages.md build a project each, which run."""
 
 import json
 import os
@@ -15,9 +15,8 @@ import pytest
 from tests.processes import free_port, wait_open
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE = ROOT / "docs" / "django.md"
-BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (\S+\.py)(, at the end)?\n")
+BLOCK = re.compile(r"^```(python|html|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"(?:#|<!--) (\S+\.(?:py|html))(, at the end)?(?: -->)?\n")
 SOCKETS = """
 import django
 from django.contrib.auth import get_user_model
@@ -62,6 +61,7 @@ class Project:
         named = FILE.match(text)
         assert named is not None, text
         path = self.folder / named[1]
+        path.parent.mkdir(exist_ok=True)
         before = path.read_text("utf-8") if named[2] else ""
         path.write_text(before + "\n" + text, "utf-8")
 
@@ -73,6 +73,17 @@ class Project:
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def serve(self, command: str, port: int) -> subprocess.Popen[bytes]:
+        """Start a server of this environment's; return it when it listens."""
+        log = self.folder / f"log-{port}"
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, *shlex.split(command)],
+                cwd=self.folder, env=self.environment, stdout=said, stderr=said,
+            )  # fmt: skip
+        wait_open(port, process, log)
+        return process
 
     def told(self, lines: list[str], port: int) -> list[Any]:
         """Send the requests of a block one after the other; return the answers' contents."""
@@ -93,12 +104,8 @@ class Project:
         return found
 
 
-def blocks() -> Iterator[tuple[str, str]]:
-    yield from BLOCK.findall(PAGE.read_text("utf-8"))
-
-
 @pytest.fixture
-def server() -> Iterator[list[subprocess.Popen[bytes]]]:
+def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     """Give a list for processes, and end them."""
     processes: list[subprocess.Popen[bytes]] = []
     yield processes
@@ -107,12 +114,11 @@ def server() -> Iterator[list[subprocess.Popen[bytes]]]:
         one.wait()
 
 
-def test_the_page_builds_a_project_that_runs(
-    tmp_path: Path, server: list[subprocess.Popen[bytes]]
-) -> None:
-    project, port = Project(tmp_path), free_port()
-    for kind, text in blocks():
-        if kind == "python":
+def build(project: Project, page: str, started: list[subprocess.Popen[bytes]]) -> int:
+    """Write a page's files and run its lines, one after the other; return the server's port."""
+    port = free_port()
+    for kind, text in BLOCK.findall((ROOT / "docs" / page).read_text("utf-8")):
+        if kind != "sh":
             project.write(text)
             continue
         lines = text.splitlines()
@@ -125,24 +131,21 @@ def test_the_page_builds_a_project_that_runs(
         for line in lines:
             if line.startswith("pip install "):
                 continue
-            if not line.endswith("runserver"):
-                project.run(line)
-                continue
-            log = tmp_path / "log"
-            with log.open("wb") as said:
-                command = [
-                    sys.executable,
-                    "manage.py",
-                    "runserver",
-                    "--noreload",
-                    f"127.0.0.1:{port}",
-                ]
-                process = subprocess.Popen(
-                    command, cwd=tmp_path, env=project.environment, stdout=said, stderr=said
+            if line.endswith("runserver"):
+                started.append(
+                    project.serve(f"manage.py runserver --noreload 127.0.0.1:{port}", port)
                 )
-            server.append(process)
-            wait_open(port, process, log)
+                continue
+            project.run(line)
     assert "no issues" in project.run("python manage.py check --fail-level WARNING")
+    return port
+
+
+def test_the_first_page_builds_a_project_that_runs(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    project = Project(tmp_path)
+    build(project, "django.md", started)
     (tmp_path / "sockets.py").write_text(SOCKETS, "utf-8")
     project.run("python sockets.py")
     # Without the door the check fails.
@@ -150,3 +153,15 @@ def test_the_page_builds_a_project_that_runs(
     text = settings.read_text("utf-8")
     settings.write_text(text.replace("JWTAuthMiddleware(URLRouter(", "(URLRouter("), "utf-8")
     assert "jwt_middleware.E005" in project.run("python manage.py check 2>&1 || true")
+
+
+def test_the_page_about_pages_builds_a_site_that_runs(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]]
+) -> None:
+    project = Project(tmp_path)
+    port = build(project, "django-pages.md", started)
+    curl = shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), "-i"])
+    page = project.run(f"{curl} -H 'Accept: text/html' http://127.0.0.1:{port}/notes")
+    assert page.startswith("HTTP/1.1 303 ")
+    assert "location: /login?next=/notes" in page.lower()
+    assert "<h1>Log in</h1>" in project.run(f"{curl} http://127.0.0.1:{port}/login?next=/notes")
