@@ -73,11 +73,12 @@ class JWTMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. Exceptions of the application pass unchanged."""
         step: Forward | None = None
-        path = environ.get("PATH_INFO")
+        # As they came: applications that are mounted change the environment.
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO")
         if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
             # Not kept as a local: error trackers send locals.
             warm = self._warm
-            step = warm(environ["REQUEST_METHOD"], path, environ["HTTP_AUTHORIZATION"])
+            step = warm(method, path, environ["HTTP_AUTHORIZATION"])
         if step is None:
             request = _WSGIRequest(environ)
             answer = run(self._core.decide(request))
@@ -106,11 +107,10 @@ class JWTMiddleware:
         else:
             environ.pop("AUTH_TYPE", None)
         app, current = self._inside, self._current
-        watched: list[Any] | None = None
+        started: list[Any] = []
         if token is not None:
-            # The path as it came: applications that are mounted change the environment.
-            watched = [start_response, (), self, step, environ["REQUEST_METHOD"], path]
-            start_response = MethodType(_start_watched, watched)
+            started = [start_response, ()]
+            start_response = MethodType(_start_watched, started)
         before = current.set(token)
         try:
             body: Iterable[bytes] = app(environ, start_response)
@@ -120,7 +120,8 @@ class JWTMiddleware:
             return body
         if token is None and current.get() is None:
             return body
-        return _Body(body, token, current, watched)
+        watch = partial(self.watch, started, step, method, path) if started else None
+        return _Body(body, token, current, watch)
 
     def refusal(self, found: MutableMapping[str, Any], rule: RouteRule) -> Response | None:
         """Return the answer to a request that a view's own rule refuses (`view_rules.py`)."""
@@ -135,13 +136,14 @@ class JWTMiddleware:
         return step.response
 
     def watch(
-        self, fields: Any, entry: Entry, method: str, raw: str | None
+        self, started: list[Any], step: Forward, method: str, raw: str | None
     ) -> Callable[[], None] | None:
         """Return what looks at the token before each chunk of a streamed response, if anything."""
         path = _path(raw)
         if self._core.keeps(method, path):
             return None
-        return Watch(self.runtime, self._core, entry, path, fields).look
+        entry = cast("Entry", step)
+        return Watch(self.runtime, self._core, entry, path, started[1]).look
 
 
 def is_current(token: AccessToken, settings: Settings) -> bool:
@@ -166,12 +168,12 @@ def is_current(token: AccessToken, settings: Settings) -> bool:
     return True
 
 
-def _start_watched(watched: list[Any], status: str, headers: Any, exc_info: Any = None) -> Any:
+def _start_watched(started: list[Any], status: str, headers: Any, exc_info: Any = None) -> Any:
     """Start a response, and keep its fields as an iterator, whose `repr` doesn't show them."""
-    watched[1] = iter(headers)
+    started[1] = iter(headers)
     if exc_info is None:
-        return watched[0](status, headers)
-    return watched[0](status, headers, exc_info)
+        return started[0](status, headers)
+    return started[0](status, headers, exc_info)
 
 
 def _without_cookies(
@@ -270,20 +272,20 @@ class _Body:
         body: the application's.
         token: that of the request.
         current: the context variable.
-        watched: of a request with a token: the fields of the response, and what watches it.
+        watch: of a request with a token; returns what looks at it before each further chunk.
 
     """
 
-    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watched")
+    __slots__ = ("_body", "_chunks", "_current", "_look", "_token", "_watch")
 
     def __init__(
         self,
         body: Iterable[bytes],
         token: AccessToken | None,
         current: ContextVar[AccessToken | None],
-        watched: list[Any] | None,
+        watch: Callable[[], Callable[[], None] | None] | None,
     ) -> None:
-        self._watched = watched
+        self._watch = watch
         self._look: Callable[[], None] | None = None
         self._body = body
         self._chunks: Iterator[bytes] | None = None
@@ -302,9 +304,8 @@ class _Body:
             chunk = next(self._chunks)
         finally:
             self._current.reset(before)
-        if self._watched is not None:
-            _, fields, door, *request = self._watched
-            self._look, self._watched = door.watch(fields, *request), None
+        if self._watch is not None:
+            self._look, self._watch = self._watch(), None
         if self._look is not None:
             self._look()
         return chunk

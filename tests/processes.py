@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from secrets import randbelow
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -19,6 +20,7 @@ from .waiting import PATIENCE
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parent.parent
+_PORTS = range(11000, 32768)
 # What a server begins with that must not serve as the administrator; empty for everybody else.
 _SETPRIV = ("/usr/bin/setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups")
 AS_ITS_USER = _SETPRIV if os.geteuid() == 0 else ()
@@ -30,11 +32,25 @@ def on(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("server", params, indirect=True, scope="module")
 
 
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.create_server((HOST, 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+def free_port(*above: int) -> int:
+    """Return a port that nobody listens at, as at those that are so much above it.
+
+    Nobody gets it before the server that it is for: it is none of those that Linux gives to
+    connections and to `bind(0)`, 32768 and more, and until this process ends it holds the UDP ports
+    of the same numbers, so that no other test finds it free.
+    """
+    while True:
+        port = _PORTS.start + randbelow(len(_PORTS) - max(above, default=0))
+        with ExitStack() as tried, suppress(OSError):
+            claims = []
+            for one in (port, *(port + more for more in above)):
+                tried.enter_context(socket.create_server((HOST, one)))
+                claim = tried.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                claim.bind((HOST, one))
+                claims.append(claim)
+            for claim in claims:
+                claim.detach()
+            return port
 
 
 def started(

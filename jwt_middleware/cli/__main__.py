@@ -11,7 +11,7 @@ from typing import NoReturn
 from .. import ConfigurationError, __version__
 from . import Refusal, printable
 from .check import CHECK_COMMAND
-from .commands import Subcommand, add_commands, option
+from .commands import Subcommand, add_commands, option, with_kids
 from .doctor import DOCTOR_COMMAND
 from .grants import GRANTS_COMMAND
 from .keys import KEYS_COMMAND
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status. `--help` and `--version` exit themselves."""
     path = sys.path[:]
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parser().parse_args(with_kids(sys.argv[1:] if argv is None else argv))
         status: int = arguments.run(arguments) or 0
         sys.stdout.flush()
         return status

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+# A key's thumbprint (RFC 7638), 32 octets as base64url: one in 64 begins so. No option is as long.
+_KID_LIKE_AN_OPTION = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 class Option(NamedTuple):
@@ -35,6 +39,19 @@ class Subcommand(NamedTuple):
 def option(*flags: str, **given: Any) -> Option:
     """Return an option, in the words of `ArgumentParser.add_argument`."""
     return Option(flags, given)
+
+
+def with_kids(argv: Iterable[str]) -> list[str]:
+    """Return the arguments with a blank before each thumbprint that begins with "-".
+
+    argparse takes what begins with "-" for an option. `plain_kid` takes the blank away.
+    """
+    return [f" {one}" if _KID_LIKE_AN_OPTION.fullmatch(one) else one for one in argv]
+
+
+def plain_kid(text: str) -> str:
+    """Return a key's name as it was typed."""
+    return text.removeprefix(" ")
 
 
 def add_commands(parser: ArgumentParser, commands: Iterable[Subcommand]) -> None:

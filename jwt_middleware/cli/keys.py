@@ -20,7 +20,7 @@ from ..settings.issuing_groups import DAY, Refresh
 from ..settings.settings import LONGEST_LEEWAY, wall_clock
 from ..values.errors import ConfigurationError
 from . import Refusal, printable, table, timed
-from .commands import Option, Subcommand, option
+from .commands import Option, Subcommand, option, plain_kid
 from .configured import BREAKS_SETS, published_kinds
 
 clock = wall_clock
@@ -365,7 +365,12 @@ KEYS_COMMAND = Subcommand(
             _retire,
             (
                 _FILE_OPTION,
-                option("kid", metavar="KID", help="as `list` shows it, or how it begins"),
+                option(
+                    "kid",
+                    type=plain_kid,
+                    metavar="KID",
+                    help="as `list` shows it, or how it begins",
+                ),
                 option("--force", action="store_true", help="now: the key is in the wrong hands"),
                 *_LIFETIMES,
             ),

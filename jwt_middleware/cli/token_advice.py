@@ -248,6 +248,12 @@ def scopes_elsewhere(claims: Mapping[str, Any], profile: Profile) -> str:
     return f"its scopes are in {found}, which {profile.name} doesn't read: {way}"
 
 
+_READABLE = (
+    "the issuer must write words with one space between, or an array of texts; into an object "
+    "`scope_claims` leads with a dot"
+)
+
+
 def scope_advice(wanted: str, claims: FrozenDict, policy: Policy) -> str:
     """Return the settings by which a token has a scope that a route asks for."""
     profile, reader = policy.profile, policy.reader
@@ -264,6 +270,8 @@ def scope_advice(wanted: str, claims: FrozenDict, policy: Policy) -> str:
     if values:
         named = f"scope_map={{VALUE: {lacking!r}}} in its profile, where VALUE is one of"
         return f"{named} {', '.join(map(repr, values))}" if profile.scope_map else ""
+    if unread := [f"{name} {found!r}" for name, found in sources if found not in ("", ())]:
+        return f"no scope can be read from {', '.join(unread)}: {_READABLE}"
     if any(one in claims for one in _CLIENTS) or "sub" not in claims:
         return ""
     # No client that could ask for scopes: rights hang on the subject, such as a service account.

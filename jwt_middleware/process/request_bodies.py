@@ -12,6 +12,7 @@ server's own time-out. So the number of threads that wait at a time is bounded.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from functools import cache
@@ -36,6 +37,7 @@ PIECE = 1024  # octets of one read under WSGI; the time is checked between reads
 DRAINS = 2
 # Threads that wait for bodies of token requests from one address; each address has its own.
 READS = 2
+RECENT = 64  # semaphores that are kept after their use
 TURN_SECONDS = 0.05  # that a token request waits for its turn; most bodies are there at once
 
 _DRAINING = "a refused request"  # stands where the name of a turn is an address otherwise
@@ -167,13 +169,18 @@ def _drainable(length: str | None) -> int:
 
 def _turn(name: str, most: int) -> Semaphore:
     """Return the semaphore that lets at most `most` threads wait for octets under one name."""
-    lock, turns = _turns(os.getpid())
+    lock, turns, recent = _turns(os.getpid())
     with lock:
-        return turns.setdefault(name, Semaphore(most))
+        turn = turns.get(name)
+        if turn is None:
+            turn = turns[name] = Semaphore(most)
+        recent.append(turn)
+    return turn
 
 
 @cache
-def _turns(process: int) -> tuple[Lock, WeakValueDictionary[str, Semaphore]]:
+def _turns(process: int) -> tuple[Lock, WeakValueDictionary[str, Semaphore], deque[Semaphore]]:
     # One for each process: a forked child must not wait for its parent's threads. A semaphore lives
-    # as long as a thread holds it, or waits for it.
-    return Lock(), WeakValueDictionary()
+    # as long as a thread holds it, or waits for it, and the last ones a little longer: to make one
+    # takes as long as a tenth of a signature.
+    return Lock(), WeakValueDictionary(), deque(maxlen=RECENT)

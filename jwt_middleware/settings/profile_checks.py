@@ -16,8 +16,10 @@ _NEEDED = frozenset(("iss", "sub", "aud", "exp"))
 _OTHER_KINDS = frozenset(("rt+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"))
 
 
-# These mean the same in every token of an issuer, or nothing about whom it is for.
-_NO_AUDIENCE = frozenset(("iss", "sub", "exp", "iat", "nbf", "jti", "scope", "scp"))
+# These stand in tokens of every kind, and so tell no kind from another.
+_IN_EVERY_KIND = frozenset(("iss", "sub", "exp", "iat", "nbf", "jti"))
+# And none of these says whom a token is for.
+_NO_AUDIENCE = _IN_EVERY_KIND | {"scope", "scp"}
 
 
 def _is_text_set(value: Any) -> bool:
@@ -97,8 +99,10 @@ profile = in_turn(
         "a tuple of names or paths of claims",
         '("scp", "realm_access.roles")',
     ),
-    _holds("scope_union", lambda value: isinstance(value, bool), "True or False", "a text isn't"),
-    _holds("id_tokens", lambda value: isinstance(value, bool), "True or False", "a text isn't"),
+    *(
+        _holds(name, lambda value: isinstance(value, bool), "True or False", "a text isn't")
+        for name in ("scope_is_text", "scope_union", "id_tokens")
+    ),
     _holds("scope_prefix", lambda value: isinstance(value, str), "text", '"" for none'),
     _holds(
         "scope_map",
@@ -126,7 +130,10 @@ profile = in_turn(
     # RFC 9068 s4 has the audience to keep tokens for others out. An ID token names its client in
     # another claim, too, so only a claim that those tokens don't have tells the kinds apart.
     Fault(
-        lambda value: value.audience_claim != "aud" and not value.claims,
+        lambda value: (
+            value.audience_claim != "aud"
+            and not value.claims.keys() - _IN_EVERY_KIND - {value.audience_claim, "aud"}
+        ),
         "`audience_claim` of {value.name} stands for `aud`, and nothing tells access tokens from "
         "the issuer's other tokens",
         'add what only they have: claims={{"token_use": "access"}}',

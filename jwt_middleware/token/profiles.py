@@ -34,7 +34,7 @@ class Profile:
         claims: claims that must have exactly this value, of this type and in this case, such as
             {"token_use": "access"}: they tell access tokens from the issuer's other tokens.
         audience_claim: the claim that says whom the token is for, if that isn't `aud`. Only beside
-            `claims` that the issuer's other tokens don't have.
+            `claims` that the issuer's other tokens don't have: `iss` or `sub` alone won't do.
         subject_claims: the first of these that is there, and not "", names the subject.
         client_claims: the first of these that is there names the client.
         scope_claims: where scopes stand: names or paths of claims, of a text with words or an array

@@ -571,6 +571,20 @@ def test_a_scope_that_the_client_must_ask_for(verify: Verify) -> None:
         assert remedy == "the client must ask for that scope, or the user may not do this"
 
 
+def test_scopes_that_can_not_be_read_are_not_the_client_s_fault(verify: Verify) -> None:
+    one = ISSUERS["Okta"]
+    unread: tuple[Any, ...] = ("orders:read ", "a  b", None, 5, {"orders": True})
+    empty: tuple[Any, ...] = ("", [], ["orders:list"])
+    for scp in unread:
+        shown, remedy = verify(settings_of(one), one.token(scp=scp), "/scoped")
+        assert shown.status == 1
+        assert remedy.startswith("no scope can be read from scp ")
+        assert "words with one space between, or an array of texts" in remedy
+    for scp in empty:
+        _, remedy = verify(settings_of(one), one.token(scp=scp), "/scoped")
+        assert remedy.startswith("the client must ask for that scope")
+
+
 def test_an_issuer_that_the_application_names_is_advised_on_too(verify: Verify) -> None:
     one = ISSUERS["Okta"]
     row = settings_of(one)

@@ -165,6 +165,18 @@ def test_no_key_bears_a_name_that_looks_like_an_option(
     assert operator.states() == {"active": ["active"], "next": ["next"]}
 
 
+# A thumbprint may begin as an option does, or contain what a token begins with.
+@pytest.mark.parametrize("begun", ["-", "-h", "--file", "xeyJ"])
+def test_a_key_by_any_name_is_listed_and_retired(operator: Operator, begun: str) -> None:
+    name = begun.ljust(43, "x")
+    old = KeySet.generate(kid=name)
+    KeySet((*KeySet.generate(kid="first").keys, *old.keys)).save(operator.path)
+    assert name in operator.does("list").split()
+    assert f"kid {name} is needed" in operator.can_not(f"retire {name}")
+    operator.does(f"retire {name} --force")
+    assert [one["kid"] for one in operator.members] == ["first"]
+
+
 # --- rotate
 
 

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from tests import waiting
-from tests.engines.postgres import HOST, Server, ask, free_port
+from tests.engines.postgres import HOST, Server, ask
+from tests.processes import free_port
 
 HERE = Path(__file__).parent / "pglite"
 SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))  # not on a user's PATH

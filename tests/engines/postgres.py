@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ import psycopg
 import pytest
 
 from jwt_middleware.stores.postgres import PostgresStore
+from tests.processes import free_port
 from tests.stores import RETENTION
 
 HOST = "127.0.0.1"
@@ -64,12 +64,6 @@ def programs() -> Path | None:
         return Path(spec.origin).parent / "pginstall" / "bin"
     found = shutil.which("postgres")
     return Path(found).resolve().parent if found is not None else None
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
 
 
 class Server:

@@ -8,7 +8,6 @@ the PATH.
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -28,7 +27,7 @@ from redis.exceptions import RedisClusterException
 
 from jwt_middleware.stores.redis import AsyncRedisStore, RedisStore
 from jwt_middleware.stores.redis.address import parse_redis_url
-from tests import waiting
+from tests import processes, waiting
 from tests.engines import wheels
 
 ENGINES = ("redis", "valkey")
@@ -53,17 +52,7 @@ def binary(engine: str) -> str:
     return found
 
 
-def free_port() -> int:
-    """Return a port that is free, and so is that of the cluster bus, 10000 above."""
-    while True:
-        port = random.randrange(11000, 22000)
-        try:
-            for one in (port, port + 10000):
-                with socket.socket() as tried:
-                    tried.bind((HOST, one))
-        except OSError:
-            continue
-        return port
+free_port = partial(processes.free_port, 10000)  # so much above it is that of the cluster bus
 
 
 # A server that isn't there yet, or a cluster that doesn't agree yet.

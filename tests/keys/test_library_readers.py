@@ -82,6 +82,11 @@ OTHER_TYPE = {
     "hono, `jwt`": (True, False),
     "hono, `jwk`": (True, False),
 }
+# How a token of ours by ES256 is refused without the setting: the note, and what came.
+REFUSED = {
+    "Flask-JWT-Extended": ("answers 500 without the setting", "500 "),
+    "fastmcp, `JWTVerifier`": ("by default RS256 alone; else None, without a word", "None"),
+}
 # The readers that a second key in the set stops: where it stands then, and the algorithms.
 SPOILT = {
     "python-jose": ("after",),  # their token's key comes after the other
@@ -219,6 +224,15 @@ def test_hono_says_what_the_page_says(ask: Callable[[Row, str], Said]) -> None:
     assert way_out == 'verification: { typ: "at+jwt" }'
     for reader in row.readers:
         assert said in ask(row, reader)["cases"]["ES256"][0]["ours"]["says"]
+
+
+def test_a_refusal_without_the_setting_is_as_the_note_says(
+    row: Row, ask: Callable[[Row, str], Said]
+) -> None:
+    for reader in REFUSED.keys() & set(row.readers):
+        note, said = REFUSED[reader]
+        assert note in cells_of(row)[-1]
+        assert ask(row, reader)["cases"]["ES256"][0]["ours"]["says"].startswith(said)
 
 
 def test_one_kind_of_key(row: Row, ask: Callable[[Row, str], Said]) -> None:

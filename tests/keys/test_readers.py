@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 from joserfc import jwt as joserfc_jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import KeySet as JoserfcKeys
 
 from jwt_middleware import KeySet
@@ -73,6 +73,20 @@ def test_a_row_says_what_its_library_does(name: str) -> None:
         warnings.simplefilter("ignore")  # joserfc warns of EdDSA
         for cell, algorithms in zip(cells, COLUMNS, strict=True):
             assert {outcome(READERS[name], one) for one in algorithms} == {cell}, algorithms
+
+
+def test_pyjwt_must_be_told_the_audience() -> None:
+    assert re.search(r"^\| PyJWT .*\| `audience=` must be given \|$", PAGE, re.MULTILINE)
+    factory = TokenFactory()
+    key = jwt.PyJWKSet.from_dict(published(factory))[factory.key.kid]
+    with pytest.raises(jwt.InvalidAudienceError):
+        jwt.decode(factory.token(), key, ["ES256"])
+
+
+def test_joserfc_warns_of_eddsa() -> None:
+    assert re.search(r"^\| joserfc .*\| warns of `EdDSA` \|$", PAGE, re.MULTILINE)
+    with pytest.warns(SecurityWarning, match="EdDSA"):
+        joserfc(TokenFactory(algorithm="EdDSA"), ["EdDSA"])
 
 
 def test_what_is_generated_has_the_name_that_was_asked_for() -> None:

@@ -6,7 +6,6 @@ What it needs is fetched once, into a folder that git ignores, as its lock file 
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +17,7 @@ import httpx2
 from jwt_middleware import KeySet
 from tests import npm
 from tests.keyserver import HOST
+from tests.processes import free_port
 
 HERE = Path(__file__).parent
 AUDIENCE = "https://api.example"
@@ -28,12 +28,6 @@ SECRET = "the client's secret, which is none: 5f4dcc3b5aa765d61d8327deb882cf99"
 def install() -> None:
     """Fetch the provider, unless it is there; skip the test, loudly, where it can't be had."""
     npm.install(HERE)
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as tried:
-        port: int = tried.getsockname()[1]
-        return port
 
 
 class Provider:

@@ -74,8 +74,8 @@ def calling(token: str) -> Sent:
 class Plain:
     """A store of the user's: verbs, and nothing else. It can fail, hang, and say who called."""
 
-    def __init__(self) -> None:
-        self._real = MemoryStore(clock=time.time, retention=HOUR)
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._real = MemoryStore(clock=clock, retention=HOUR)
         self.error: BaseException | None = None
         self.leave = threading.Event()
         self.leave.set()
@@ -513,7 +513,8 @@ def test_hooks_that_hang_keep_the_store_from_nothing() -> None:
         leave.wait(20)
         return {}
 
-    clock, store = Clock(), Plain()
+    clock = Clock()
+    store = Plain(clock)
     settings = settings_with(store, claims_for=hang).replace(clock=clock)
 
     async def play() -> None:

@@ -140,7 +140,7 @@ def flask_jwt_extended(case: Case, token: str, setting: bool) -> Any:
         return {"sub": get_jwt_identity()}
 
     answer = app.test_client().get("/", headers={"Authorization": f"Bearer {token}"})
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
     return answer.get_json()["sub"]
 
 

@@ -483,7 +483,7 @@ def test_a_login_that_comes_between_two_questions_is_no_living_row_that_did_not_
         asked.append(verb)
         rows = yield from real(self, verb, **params)
         if asked == ["advance"]:
-            yield from self.add(new_grant(id="grant"), 1)
+            yield from self.add(new_grant(time.time(), id="grant"), 1)
         return rows
 
     monkeypatch.setattr(Verbs, "_ask", late)

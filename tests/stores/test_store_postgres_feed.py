@@ -480,15 +480,15 @@ def test_the_feed_has_a_connection_of_its_own_that_may_be_given_back(
 ) -> None:
     url = f"{postgres_url}?application_name={schema}"
     count = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{schema}'"
-    with postgres(url, schema=schema, feed_idle=0.05) as store:
+    with postgres(url, schema=schema, feed_idle=3600) as store:
         cursor = store.ended(None, RETENTION).cursor
         until(lambda: ask(postgres_url, count) == 0)
-        begin(store, 1)
-        time.sleep(0.06)
+        begin(store, 1)  # by a connection of the pool
+        feed = store._connections.own_pool().feed
         for _ in range(2):
             cursor = store.ended(cursor, RETENTION).cursor
-        assert ask(postgres_url, count) >= 1
-        time.sleep(0.06)
+        until(lambda: ask(postgres_url, count) == 2)
+        feed.used_at -= 3600
         store.ended(cursor, RETENTION)
         until(lambda: ask(postgres_url, count) == 1)
     with postgres(url, schema=schema) as store:

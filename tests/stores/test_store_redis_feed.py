@@ -475,19 +475,19 @@ def test_a_connection_that_is_seldom_used_is_not_kept(
     def names() -> int:
         return [one["name"] for one in server.do("CLIENT LIST")].count("feed")
 
-    with Plain(kind, f"{server.url}?feed_idle=0.3&client_name=feed") as store:
+    with Plain(kind, f"{server.url}?feed_idle={HOUR}&client_name=feed") as store:
         cursor = store.ended(None, RETENTION).cursor
         engines.until(lambda: names() == 0)  # the pause before the first question isn't known
         for _ in range(3):
             cursor = store.ended(cursor, RETENTION).cursor
             assert names() == 1
-        time.sleep(0.4)
+        store._store._pace._asked_at -= HOUR
         store.ended(cursor, RETENTION)
         engines.until(lambda: names() == 0)
     with Plain(kind, f"{server.url}?client_name=feed") as store:
         cursor = store.ended(None, RETENTION).cursor
         store.grants("nobody")
-        time.sleep(0.4)
+        store._store._pace._asked_at -= HOUR
         store.ended(cursor, RETENTION)
         assert names() == 2
     engines.until(lambda: names() == 0)

@@ -349,6 +349,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("scope_claims", ((),), "names or paths"),
     ("scope_claims", (("a", ""),), "names or paths"),
     ("scope_claims", (5,), "names or paths"),
+    ("scope_is_text", "no", "True or False"),
+    ("scope_is_text", None, "True or False"),
     ("scope_union", 1, "True or False"),
     ("id_tokens", "yes", "True or False"),
     ("scope_prefix", None, "must be text"),
@@ -386,6 +388,9 @@ def test_a_wrong_profile_is_refused_with_the_way_out(field: str, value: Any, wor
     ("changes", "words"),
     [
         ({"audience_claim": "client_id"}, "nothing tells access tokens from"),
+        ({"audience_claim": "client_id", "claims": {"iss": "a"}}, "nothing tells access tokens"),
+        ({"audience_claim": "azp", "claims": {"azp": "a", "sub": "b"}}, "nothing tells access"),
+        ({"audience_claim": "azp", "claims": {"aud": "a", "jti": "b"}}, "nothing tells access"),
         ({"audience_claim": "iss", "claims": {"use": "a"}}, "doesn't say whom a token is for"),
         ({"audience_claim": "scope", "claims": {"use": "a"}}, "doesn't say whom a token is for"),
     ],
