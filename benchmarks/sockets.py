@@ -3,7 +3,8 @@
 One uvicorn serves the same application, one websocket for each login, in turns: bare, without this
 package; behind the middleware with `Route(connections="keep")`, which watches nothing; and watched.
 Printed are the memory of the process for each websocket and the CPU of an idle while. Then another
-process ends one grant that has a thousand websockets more, and tokens expire.
+process ends one grant that has a thousand websockets more, and tokens expire. `--gate` says by its
+exit code whether the limits hold: what watching takes is what "end" takes more than "keep".
 
 It needs Linux: memory and CPU come from /proc. `ulimit -n` must be a little over the sockets.
 """
@@ -34,6 +35,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 IDLE = 20.0  # seconds for which CPU is measured
 OF_ONE = 1000  # websockets of one grant
 LIFE = 20  # seconds of the tokens that expire
+MOST_OCTETS = 1024  # that a websocket takes more because it is watched
+LATEST = {"grant": 2.5, "exp": 1.0}  # seconds until the last of a thousand is closed
 AT_ONCE = 200  # handshakes
 
 
@@ -182,16 +185,17 @@ async def ends(port: int, settings: Settings, rest: list[str]) -> dict[str, floa
     }
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sockets", type=int, default=10_000)
+    parser.add_argument("--gate", action="store_true")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
         mode, port, folder = asked.serve
         serve(mode, int(port), Path(folder))
-        return
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         KeySet.generate("ES256").save(folder / "keys.json")
@@ -206,7 +210,10 @@ def main() -> None:
         with server("end", folder) as (_, port):
             seconds = asyncio.run(ends(port, settings, tokens[: asked.sockets // 2]))
         print(json.dumps(found | {name: round(one, 2) for name, one in seconds.items()}))
+    kept = found["end"]["octets"] - found["keep"]["octets"] <= MOST_OCTETS
+    kept = kept and all(seconds[name] <= most for name, most in LATEST.items())
+    return int(asked.gate and not kept)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

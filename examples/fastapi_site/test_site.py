@@ -234,6 +234,19 @@ def test_an_attack_is_refused(client: TestClient, jwt_attack: Attack) -> None:
     assert client.get("/api/me", headers=jwt_attack.raw).status_code in jwt_attack.statuses
 
 
+def test_nobody_sees_or_ends_another_users_login(
+    client: TestClient, jwt_factory: TokenFactory
+) -> None:
+    bob = log_in(client, "bob")
+    client.cookies.clear()
+    (login,) = client.get("/auth/sessions", headers=bob).json()["sessions"]
+    for attack in jwt_factory.attacks(jwt_factory.settings(), grant_id=login["id"]):
+        if attack.path:
+            answer = client.request(attack.method, attack.path, headers=attack.raw)
+            assert answer.status_code in attack.statuses, attack
+    assert client.get("/api/me", headers=bob).status_code == 200
+
+
 def test_nothing_is_public_by_oversight(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     public = {

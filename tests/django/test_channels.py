@@ -11,13 +11,16 @@ from django.contrib.auth import get_user_model
 from django.test import Client, modify_settings, override_settings
 from django.urls import path
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from jwt_middleware import Cookies, Refresh
 from jwt_middleware.django.channels import JWTAuthMiddleware
 from jwt_middleware.issuer import Issuer
+from jwt_middleware.testing import Clock
 from jwt_middleware.values.events import Refused
 from tests.django.asking import bearer, tables
 from tests.django.project import JWT
+from tests.rules import refuses
 
 
 class Chat(AsyncJsonWebsocketConsumer):
@@ -31,7 +34,13 @@ class Chat(AsyncJsonWebsocketConsumer):
         await self.close()
 
 
+class Waits(AsyncJsonWebsocketConsumer):
+    async def connect(self) -> None:
+        await self.accept()
+
+
 PATHS: Any = [path(name, Chat.as_asgi()) for name in ("chat", "open")]
+PATHS += [path("waits", Waits.as_asgi())]
 SOCKETS = URLRouter(PATHS)
 NOBODY = {"user": "", "in": False, "pk": None}
 
@@ -147,3 +156,26 @@ def test_a_project_without_users_has_the_tokens_own() -> None:
     with modify_settings(INSTALLED_APPS=no_users):
         one = client(URLRouter(paths))
     assert first_words(one, "/chat", bearer("alice")) == "alice"
+
+
+@refuses("RS-67")
+@pytest.mark.parametrize("reason", ["grant_ended", "expired"])
+def test_a_socket_is_closed_when_its_login_ends_and_when_its_token_expires(
+    reason: str, alice: Any
+) -> None:
+    clock = Clock()
+    settings = JWT.replace(clock=clock, refresh=Refresh(store="memory://"))
+    issuer = Issuer(settings)
+    tokens = issuer.issue(str(alice.pk))
+    headers = {"Authorization": f"Bearer {tokens.access_token}"}
+    with override_settings(JWT_MIDDLEWARE=settings):  # its store is the issuer's
+        door: Any = JWTAuthMiddleware(SOCKETS)
+    one = TestClient(door, base_url="https://testserver")
+    with one.websocket_connect("/waits", headers=headers) as socket:
+        if reason == "expired":
+            clock.advance(700)
+        else:
+            issuer.revoke(tokens.grant_id)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    assert (closed.value.code, closed.value.reason) == (4401, reason)

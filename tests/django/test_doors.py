@@ -4,6 +4,7 @@ import asyncio
 from http.cookies import SimpleCookie
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.core.handlers.asgi import ASGIHandler
@@ -15,6 +16,7 @@ from jwt_middleware.testing.attack import Attack
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 from tests.django.asking import bearer, both
 from tests.django.project import JWT, OURS
+from tests.rules import refuses
 from tests.world import Raw, Sent, by_asgi, by_wsgi
 from tests.wrapped import FACTORY
 
@@ -173,3 +175,27 @@ def test_every_attack_is_refused(kind: str, attack: Attack) -> None:
     settings = FACTORY.settings(routes=(Route("/open", public=True),))
     headers = [(name, value.encode("latin-1")) for name, value in attack.headers]
     assert through(kind, Sent("GET", "/me", headers), settings)[0] in attack.statuses
+
+
+PAGES = FACTORY.settings(
+    login_url="/login",
+    routes=(Route("/login", public=True, own_origin=True),),
+    refresh=Refresh(store="memory://", sessions=True, cookies=Cookies(access=True, forms=True)),
+)
+BOBS = Issuer(PAGES).issue("bob").grant_id
+OF_PAGES = [
+    one for one in FACTORY.attacks(PAGES, grant_id=BOBS) if one.path or one.rule.startswith("RT")
+]
+
+
+@both
+@pytest.mark.parametrize("attack", OF_PAGES, ids=str)
+@refuses("RT-20", "RT-27", "RT-31", "RT-32")
+def test_every_attack_on_pages_and_logins_is_refused(kind: str, attack: Attack) -> None:
+    path, _, query = (attack.path or "/me").partition("?")
+    headers = [(name, value.encode("latin-1")) for name, value in attack.headers]
+    sent = Sent(attack.method, unquote(path), headers, query=query)
+    status, fields, _ = through(kind, sent, PAGES)
+    assert status in attack.statuses
+    assert {"set-cookie", "location"}.isdisjoint(name.lower() for name, _ in fields)
+    assert len(Issuer(PAGES).grants("bob")) == 1

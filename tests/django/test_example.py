@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,19 +11,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.django.test_page import ROOT, Project
-from tests.processes import free_port, wait_open
+from tests.django import site
+from tests.django.site import SITE
+from tests.django.test_page import Project
 from tests.waiting import until
 
-SITE = ROOT / "examples" / "django_site"
 LOAD = {
     "Sec-Fetch-Mode": "navigate",
     "Sec-Fetch-Dest": "document",
     "Sec-Fetch-Site": "same-origin",
-}
-SERVERS = {
-    "gunicorn": "gunicorn --workers 2 --bind 127.0.0.1:{port} mysite.wsgi",
-    "uvicorn": "uvicorn --port {port} mysite.asgi:application",
 }
 EDITOR = """
 from django.contrib.auth.models import Group, User
@@ -37,16 +30,8 @@ User.objects.create_user("bob").note_set.create(text="of bob")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the project, with keys, tables and a user, as its README says."""
-    folder = tmp_path_factory.mktemp("site") / "django_site"
-    shutil.copytree(SITE, folder, ignore=shutil.ignore_patterns("*.db*", "*.sqlite3", "keys.json"))
-    project = Project(folder)
-    project.environment["DJANGO_SUPERUSER_PASSWORD"] = "wonderland"
-    project.run("jwt-middleware keys new --out keys.json")
-    project.run("python manage.py migrate")
-    user = "--noinput --username alice --email a@example.com"
-    project.run(f"python manage.py createsuperuser {user}")
-    return folder
+    """Give a copy of the project, with keys, tables and a user."""
+    return site.make(tmp_path_factory.mktemp("site") / "django_site").folder
 
 
 def test_its_own_tests_pass(made: Path) -> None:
@@ -63,23 +48,10 @@ def test_its_page_names_every_file() -> None:
     assert all((SITE / one).is_file() for one in named)
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=site.SERVERS)
 def served(request: pytest.FixtureRequest, made: Path, tmp_path: Path) -> Iterator[Project]:
-    """Serve a copy of the project, as its README says; its address is its `SITE_URL`."""
-    project, port, log = Project(tmp_path / "django_site"), free_port(), tmp_path / "log"
-    shutil.copytree(made, project.folder)
-    project.environment["SITE_URL"] = f"http://localhost:{port}"
-    command = [sys.executable, "-m", *SERVERS[request.param].format(port=port).split()]
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            command, cwd=project.folder, env=project.environment, stdout=said, stderr=said
-        )
-    try:
-        wait_open(port, process, log)
+    with site.serve(made, tmp_path, request.param) as project:
         yield project
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def client(url: str, agent: str, **fields: str) -> httpx2.Client:

@@ -12,12 +12,16 @@ from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 
-from jwt_middleware import Route
+from jwt_middleware import Refresh, Route
 from jwt_middleware.django import jwt_issuer
+from jwt_middleware.testing import Clock
 from jwt_middleware.values.errors import ConnectionCut
 from tests.django.project import JWT
 from tests.rules import accepts, refuses
 
+CLOCK = Clock()
+EXPIRED = 700  # seconds
+EXPIRING = JWT.replace(clock=CLOCK, refresh=Refresh(store="memory://"))
 KEPT = JWT.replace(routes=(*JWT.routes, Route("/kept", connections="keep")))
 
 
@@ -46,9 +50,23 @@ async def failing(request: Any) -> StreamingHttpResponse:
     return StreamingHttpResponse(chunks())
 
 
+def events(request: Any) -> StreamingHttpResponse:
+    answer = plain(request)
+    answer["Content-Type"] = "text/event-stream"
+    return answer
+
+
+async def awaited_events(request: Any) -> StreamingHttpResponse:
+    answer = await awaited(request)
+    answer["Content-Type"] = "text/event-stream"
+    return answer
+
+
 urlpatterns = [
     *(path(name, plain) for name in ("plain", "kept")),
     path("awaited", awaited),
+    path("events", events),
+    path("awaited_events", awaited_events),
     path("failing", failing),
 ]
 
@@ -94,6 +112,19 @@ def test_a_route_may_keep_its_streams() -> None:
     assert list(body) == [b"1 ", b"2 ", b"3 "]
 
 
+@refuses("RS-67")
+def test_under_wsgi_an_event_stream_ends_with_its_token_and_a_download_does_not() -> None:
+    with override_settings(JWT_MIDDLEWARE=EXPIRING):
+        _, headers = login()
+        body, download = began("/events", headers), began("/plain", headers)
+        assert next(body) == next(download) == b"0 "
+        CLOCK.advance(EXPIRED)
+        with pytest.raises(ConnectionCut) as cut:
+            next(body)
+        assert cut.value.reason == "expired"
+        assert list(download) == [b"1 ", b"2 ", b"3 "]
+
+
 async def opened(where: str, headers: dict[str, str]) -> ApplicationCommunicator:
     from django.core.asgi import get_asgi_application
 
@@ -122,6 +153,21 @@ def test_under_asgi_a_stream_ends_while_it_waits() -> None:
         with pytest.raises(ConnectionCut):
             await talk.wait(30)
         assert talk.output_queue.empty()  # nothing that completes the response
+
+    asyncio.run(run())
+
+
+@refuses("RS-67")
+def test_under_asgi_an_event_stream_ends_with_its_token_while_it_waits() -> None:
+    async def run() -> None:
+        with override_settings(JWT_MIDDLEWARE=EXPIRING):
+            _, headers = login()
+            talk = await opened("/awaited_events", headers)
+            CLOCK.advance(EXPIRED)
+            with pytest.raises(ConnectionCut) as cut:
+                await talk.wait(30)
+            assert cut.value.reason == "expired"
+            assert talk.output_queue.empty()
 
     asyncio.run(run())
 

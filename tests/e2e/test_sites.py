@@ -21,6 +21,8 @@ from jwt_middleware import Issuer, KeySet, Settings, StoreUnavailable
 from jwt_middleware.cli.demo.server import DemoServer
 from jwt_middleware.stores.sqlite.store import SQLiteStore
 from tests import axe, serving
+from tests.django import site as django_site
+from tests.waiting import until
 
 from .browsing import Clock, cookies, listening
 
@@ -40,11 +42,17 @@ def _axe() -> None:
 
 
 @dataclass
-class Site:
-    """A site with a clock that can be put forward."""
+class Address:
+    """Where a site is; its clock can be put forward, unless it runs in another process."""
 
     url: str
     clock: Clock
+
+
+@dataclass
+class Site(Address):
+    """A site in this process."""
+
     settings: Settings
 
     @property
@@ -108,10 +116,22 @@ def native(prepared: Callable[..., Site]) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the project in Django."""
+    return django_site.make(tmp_path_factory.mktemp("site") / "django_site").folder
+
+
+@pytest.fixture(params=django_site.SERVERS)
+def django(request: pytest.FixtureRequest, project: Path, tmp_path: Path) -> Iterator[Address]:
+    with django_site.serve(project, tmp_path, request.param) as served:
+        yield Address(served.environment["SITE_URL"], Clock())
+
+
 class Person:
     """Somebody with a keyboard and an address bar, and no mouse. Every page is looked at by axe."""
 
-    def __init__(self, browser: Browser, site: Site, **options: Any) -> None:
+    def __init__(self, browser: Browser, site: Address, **options: Any) -> None:
         self.context: BrowserContext = browser.new_context(**options)
         self.context.set_default_timeout(10_000)
         self.page: Page = self.context.new_page()
@@ -121,6 +141,11 @@ class Person:
     def opens(self, path: str) -> None:
         self.page.goto(self.site.url + path)
         self.looks()
+
+    def visits(self, path: str) -> str:
+        """Open a page; return the address at which that ends."""
+        self.opens(path)
+        return self.page.url
 
     def goes_to(self, what: Locator) -> None:
         """Press Tab until it has the focus, and see that this can be seen."""
@@ -154,10 +179,12 @@ class Person:
         self.page.wait_for_load_state()
         assert axe.violations(self.page) == []
 
-    def logs_in(self, name: str, *, stays: bool = False) -> None:
+    def logs_in(
+        self, name: str, *, stays: bool = False, labels: tuple[str, str] = ("Name", "Password")
+    ) -> None:
         self.sees("Log in")
-        self.types("Name", name)
-        self.types("Password", "wonderland")
+        self.types(labels[0], name)
+        self.types(labels[1], "wonderland")
         if stays:
             self.goes_to(self.page.get_by_role("checkbox"))
             self.page.keyboard.press("Space")
@@ -172,7 +199,7 @@ class Person:
 def person(browser: Browser) -> Iterator[Callable[..., Person]]:
     people: list[Person] = []
 
-    def meet(site: Site, **options: Any) -> Person:
+    def meet(site: Address, **options: Any) -> Person:
         people.append(Person(browser, site, **options))
         return people[-1]
 
@@ -182,18 +209,19 @@ def person(browser: Browser) -> Iterator[Callable[..., Person]]:
 
 
 People = Callable[..., Person]
+DJANGOS = ("Username:", "Password:")  # labels
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile Safari/604.1"
 
 
-def adds_a_note(one: Person, label: str, *, text: str) -> None:
+def adds_a_note(one: Person, label: str, *, text: str, shown: str = "") -> None:
     """Type a note, take so long that the token expires meanwhile, and send it."""
     one.types(label, text)
     one.site.clock.seconds += EXPIRED
     one.forgets_access()
     one.sends()
-    one.page.get_by_text(text, exact=True).wait_for()
-    assert one.page.get_by_text(text, exact=True).count() == 1
+    one.page.get_by_text(shown or text, exact=True).wait_for()
+    assert one.page.get_by_text(shown or text, exact=True).count() == 1
 
 
 def test_notes_in_flask_from_the_login_to_the_log_out(flask: Site, person: People) -> None:
@@ -301,6 +329,51 @@ def test_notes_in_starlette_from_the_login_to_the_log_out(starlette: Site, perso
     assert starlette.issuer.grants("alice") == ()
     alice.opens("/notes")
     alice.sees("Log in")
+
+
+def test_notes_devices_and_the_admin_in_django(django: Address, person: People) -> None:
+    alice = person(django)
+    alice.opens("/")
+    alice.sees("Hello stranger")
+    alice.opens("/devices")
+    alice.types(DJANGOS[0], "alice")
+    alice.types(DJANGOS[1], "wrong")
+    alice.sends()
+    alice.page.get_by_text("Please enter a correct username and password").wait_for()
+    alice.logs_in("alice", labels=DJANGOS)
+    alice.sees("Your devices")
+    alice.presses("Your notes", "link")
+    alice.sees("Hello alice")
+    adds_a_note(alice, "A note", text="Call <b>Bob</b>", shown="Call <b>Bob</b> (alice)")
+    alice.opens("/")
+    alice.sees("Hello alice")
+    phone = person(django, user_agent=PHONE)
+    phone.opens("/password")
+    phone.logs_in("alice", labels=DJANGOS)
+    phone.sees("Change your password")
+    alice.presses("Your devices", "link")
+    assert alice.page.get_by_role("listitem").count() == 2
+    assert alice.page.get_by_text("(this one)").count() == 1
+    alice.goes_to(alice.page.get_by_role("listitem").first.get_by_role("button"))
+    alice.sends()
+    assert alice.page.get_by_role("listitem").count() == 1
+    until(lambda: "/login?" in phone.visits("/devices"))  # another worker hears of it
+    # The admin's login is a session of Django's own: its pages are Django's, too.
+    alice.page.goto(f"{django.url}/admin/auth/group/add/")
+    alice.types(DJANGOS[0], "alice")
+    alice.types(DJANGOS[1], "wonderland")
+    with alice.page.expect_navigation():
+        alice.page.keyboard.press("Enter")
+    alice.page.get_by_label("Name:", exact=True).wait_for()
+    alice.opens("/")
+    alice.sees("Hello alice")
+    alice.presses("Log out")
+    alice.sees("Hello stranger")
+    alice.page.go_back()
+    alice.page.wait_for_load_state()
+    assert "Call" not in alice.page.content()
+    alice.page.goto(f"{django.url}/admin/")
+    assert "Site administration" in alice.page.content()
 
 
 def test_a_browser_beside_a_program(native: Site, person: People) -> None:

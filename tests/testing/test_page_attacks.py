@@ -70,8 +70,9 @@ def test_the_same_requests_without_their_fault_are_served() -> None:
 def test_there_are_names_for_all_that_a_page_must_refuse() -> None:
     names = [attack.name for attack in ATTACKS]
     assert len(set(names)) == len(names) == len(ATTACKS) > 40
-    for name in ("open-redirect-by-two-slashes", "open-redirect-by-javascript", "login-csrf"):
-        assert name in names
+    assert {"login-csrf", "prefetch", "prerender"} < set(names)
+    for place in ("open-redirect", "login-page-leads"):
+        assert {f"{place}-by-{one}" for one in ("two-slashes", "javascript")} < set(names)
     assert [one for one in names if one.startswith("session-fixation")] != []
 
 

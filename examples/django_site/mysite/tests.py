@@ -174,8 +174,12 @@ class Api(Site):
 class Attacks(Site):
     def test_every_attack_is_refused(self) -> None:
         factory = TokenFactory.like(MINE)
-        self.enterContext(self.settings(JWT_MIDDLEWARE=factory.settings()))
-        for attack in factory.attacks():
+        tested = factory.settings()
+        self.enterContext(self.settings(JWT_MIDDLEWARE=tested))
+        # Forged tokens, and what other sites, links and browsers send without their user's will.
+        for attack in factory.attacks(tested):
             with self.subTest(attack=str(attack)), self.assertLogs("jwt_middleware", "DEBUG"):
-                answer = visitor().get("/api/notes", headers=attack.joined)
+                path = attack.path or "/api/notes"
+                answer = visitor().generic(attack.method, path, headers=attack.joined)
                 self.assertIn(answer.status_code, attack.statuses)
+                self.assertEqual(answer.cookies, {})
