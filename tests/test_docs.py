@@ -39,6 +39,7 @@ README = ROOT / "README.md"
 PAGES = sorted([README, *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")])
 PROJECTS = {
     "docs/django.md": "tests/django/test_page.py",
+    "docs/django-pages.md": "tests/django/test_page.py",
     "docs/tutorial.md": "tests/e2e/test_tutorial.py",
 }
 

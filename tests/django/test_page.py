@@ -23,7 +23,6 @@ from django.contrib.auth import get_user_model
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from mysite.asgi import application
 from jwt_middleware.django import jwt_issuer
-import mysite.pages
 from mysite.roles import claims_for
 
 client = TestClient(application)
