@@ -168,10 +168,10 @@ def test_a_socket_is_closed_when_its_login_ends_and_when_its_token_expires(
     issuer = Issuer(settings)
     tokens = issuer.issue(str(alice.pk))
     headers = {"Authorization": f"Bearer {tokens.access_token}"}
-    with override_settings(JWT_MIDDLEWARE=settings):  # its store is the issuer's
-        door: Any = JWTAuthMiddleware(SOCKETS)
-    one = TestClient(door, base_url="https://testserver")
-    with one.websocket_connect("/waits", headers=headers) as socket:
+    with (
+        override_settings(JWT_MIDDLEWARE=settings),  # its store is the issuer's
+        client().websocket_connect("/waits", headers=headers) as socket,
+    ):
         if reason == "expired":
             clock.advance(700)
         else:
