@@ -357,7 +357,8 @@ names = st.sampled_from(["a", "b", "c"])
 generations = st.integers(1, 20)
 keys = st.sampled_from([None, None, "k", "l"])
 times = ages.map(lambda age: NOW - age)
-tokens = st.builds(Presented, generations, names, times)
+idles = st.sampled_from([None, None, 60.0, 3600.0, float(IDLE)])  # settings take 60 and more
+tokens = st.builds(Presented, generations, names, times, st.booleans(), keys, idles)
 rows = st.builds(
     lambda **fields: replace(ROW, **fields),
     generation=generations,
@@ -495,8 +496,9 @@ def test_but_for_idleness_the_time_of_rotation_has_no_part_in_the_rule(
 def test_of_two_old_tokens_none_is_older(
     token: Presented, issued_at: int, swap: Swap, advanced: bool, row: Grant
 ) -> None:
+    # None is idle: neither by the settings nor by a limit of the row's own, which the token says.
     limits = Limits(settle=SETTLE, idle=math.inf, restore=RESTORE)
-    token = token._replace(issued_at=min(token.issued_at, NOW - SETTLE))
+    token = token._replace(issued_at=min(token.issued_at, NOW - SETTLE), idle=None)
     other = token._replace(issued_at=min(issued_at, NOW - SETTLE))
     assert first(token, NOW, limits) == first(other, NOW, limits)
     decision = decide(token, swap, advanced, row, NOW, limits)

@@ -83,7 +83,7 @@ def test_log_in_read_and_log_out(service: str, tmp_path: Path) -> None:
     assert [file.stat().st_mode & 0o777 for file in (key, tokens)] == [0o600, 0o600]
     # An access token that is over before its time, say because the machine slept.
     kept = json.loads(tokens.read_text())
-    tokens.write_text(json.dumps({**kept, "access_token": kept["access_token"][:-3] + "AAA"}))
+    tokens.write_text(json.dumps({**kept, "access_token": kept["access_token"][:-8] + "AAAAAAAA"}))
     assert command(service, tmp_path, "notes") == (0, "notes of alice")
     assert command(service, tmp_path, "logout") == (0, "logged out")
     assert command(service, tmp_path, "notes")[0] == 1

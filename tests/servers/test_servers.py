@@ -102,16 +102,22 @@ class Server:
         self.heard.remove(wanted)
 
 
-@pytest.fixture(scope="module")
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    server = Server(request.param, tmp_path_factory.mktemp(request.param) / "log")
+@contextlib.contextmanager
+def serving(name: str, folder: Path) -> Iterator[Server]:
+    server = Server(name, folder / "log")
     try:
         server.wait()
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with serving(request.param, tmp_path_factory.mktemp(request.param)) as one:
+        yield one
 
 
 everywhere = on(*COMMANDS)
@@ -299,13 +305,13 @@ def test_a_websocket_without_one_is_refused_by_an_answer(server: Server) -> None
     assert server.get("/me", FACTORY.bearer())[0] == 200
 
 
-@on(*ASGI_SERVERS)
-def test_the_lifespan_of_the_application_begins_and_ends(server: Server) -> None:
-    # The last one for each server: it is stopped.
-    server.hear("startup by nobody")
-    assert json.loads(server.get("/me", FACTORY.bearer())[2])["pool"] == "of the lifespan"
-    server.stop()
-    server.hear("shutdown by nobody")
+@pytest.mark.parametrize("name", ASGI_SERVERS)
+def test_the_lifespan_of_the_application_begins_and_ends(name: str, tmp_path: Path) -> None:
+    with serving(name, tmp_path) as server:  # one of its own: it is stopped
+        server.hear("startup by nobody")
+        assert json.loads(server.get("/me", FACTORY.bearer())[2])["pool"] == "of the lifespan"
+        server.stop()
+        server.hear("shutdown by nobody")
 
 
 def test_a_server_on_trio_ends_at_its_start_and_is_told_why(tmp_path: Path) -> None:
