@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(name: str, folder: Path) -> Iterator[Server]:
+def serving(name: str, folder: Path) -> Generator[Server]:
     server = Server(name, folder / "log")
     try:
         server.wait()
