@@ -39,6 +39,49 @@ with client.websocket_connect("/chat", headers={"Authorization": f"Bearer {token
     assert socket.receive_json() == {"hello": "alice"}
 """
 
+# What the page says beside its own tests.
+MORE = """
+from django.contrib.messages import get_messages, info
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import path
+
+from . import tests, urls
+
+def say(request):
+    info(request, "of alice")
+    return HttpResponse()
+
+def hear(request):
+    return HttpResponse(" ".join(map(str, get_messages(request))))
+
+urlpatterns = [*urls.urlpatterns, path("say", say), path("hear", hear)]
+
+@override_settings(ROOT_URLCONF="mysite.tests_more")
+class Messages(tests.Pages):
+    def test_messages_that_wait_go_with_their_user(self):
+        for kind in ("cookie.CookieStorage", "session.SessionStorage"):
+            storage = f"django.contrib.messages.storage.{kind}"
+            for out in (True, False):
+                with self.subTest(kind, out=out), self.settings(MESSAGE_STORAGE=storage):
+                    browser = self.browser()
+                    browser.post("/login", tests.ALICE)
+                    browser.get("/say")
+                    if out:
+                        browser.post("/logout")
+                    browser.post("/login", tests.BOB)
+                    self.assertEqual(browser.get("/hear").content, b"")
+
+    def test_a_login_without_a_session_of_before_leaves_one_row(self):
+        from django.contrib.sessions.models import Session
+        browser = self.browser()
+        browser.post("/login", tests.ALICE)
+        browser.post("/login", tests.BOB)
+        self.assertEqual(Session.objects.count(), 1)
+        browser.post("/logout")
+        self.assertEqual(Session.objects.count(), 0)
+"""
+
 
 class Project:
     """A project that grows block by block."""
@@ -159,6 +202,8 @@ def test_the_page_about_pages_builds_a_site_that_runs(
 ) -> None:
     project = Project(tmp_path)
     port = build(project, "django-pages.md", started)
+    (tmp_path / "mysite" / "tests_more.py").write_text(MORE, "utf-8")
+    project.run("python manage.py test mysite.tests_more")
     curl = shlex.join([sys.executable, str(ROOT / "tests" / "curl.py"), "-i"])
     page = project.run(f"{curl} -H 'Accept: text/html' http://127.0.0.1:{port}/notes")
     assert page.startswith("HTTP/1.1 303 ")
