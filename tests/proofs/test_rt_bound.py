@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ class Service:
     def __init__(self, door: str, *, proofs: Proofs | None, store: Any = "memory://", **more: Any):
         self.now = NOW
         self.door = door
-        self.run = asyncio.run  # one event loop for each request
+        self.run: Callable[[Any], Any] = asyncio.run  # one event loop for each request
         self.events: list[Event] = []
         self.factory = TokenFactory(clock=lambda: self.now)
         self.settings: Settings = self.factory.settings(

@@ -49,14 +49,17 @@ class Client:
 
     def refresh(self, *, is_lost: bool) -> tuple[int, Any]:
         """Refresh, and once more where a nonce was asked for."""
-        for _ in range(2):
-            self._key.nonce = self._nonce
-            status, headers, answer = self._service.refresh(self.token, self._key)
-            self._nonce = headers.get("dpop-nonce", self._nonce)
-            if answer.get("error") != "use_dpop_nonce":
-                break
+        status, answer = self._ask()
+        if answer.get("error") == "use_dpop_nonce":
+            status, answer = self._ask()
         if status == 200 and not is_lost:
             self.token = answer["refresh_token"]
+        return status, answer
+
+    def _ask(self) -> tuple[int, Any]:
+        self._key.nonce = self._nonce
+        status, headers, answer = self._service.refresh(self.token, self._key)
+        self._nonce = headers.get("dpop-nonce", self._nonce)
         return status, answer
 
 
