@@ -12,7 +12,6 @@ import pytest
 
 from jwt_middleware import Proofs
 from jwt_middleware.core.decide import Core
-from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import Prover
 from jwt_middleware.values.events import KeyMismatch, Reused
 from tests.engines.redis import park  # noqa: F401
@@ -100,37 +99,6 @@ def test_ten_processes_a_day_of_refreshes_lost_answers_and_restarts(service: Ser
     for one in processes:
         status, answer = one.refresh(is_lost=False)
         assert (status, answer["error"]) == (400, "invalid_grant")
-
-
-class Asked:
-    """Notes which verbs of the store are asked for."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.verbs: list[str] = []
-        for name, verb in vars(MemoryStore).items():
-            if callable(verb) and not name.startswith("_"):
-                monkeypatch.setattr(MemoryStore, name, self._noting(name, verb))
-
-    def _noting(self, name: str, verb: Any) -> Any:
-        def noting(*args: Any, **named: Any) -> Any:
-            self.verbs.append(name)
-            return verb(*args, **named)
-
-        return noting
-
-
-@pytest.mark.parametrize("proofs", [NO_NONCES, Proofs()], ids=["without nonces", "with nonces"])
-@pytest.mark.parametrize("door", ["wsgi", "asgi"])
-def test_a_bound_refresh_asks_the_store_once(
-    door: str, proofs: Proofs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = Service(door, proofs=proofs)
-    key = Prover(ROOT, clock=lambda: service.now)
-    key.nonce = service.login(key)[1].get("dpop-nonce") if proofs.nonces else None
-    token = service.login(key)[2]["refresh_token"]
-    asked = Asked(monkeypatch)
-    assert service.refresh(token, key)[0] == 200
-    assert asked.verbs == ["advance"]
 
 
 @pytest.mark.parametrize("door", ["wsgi", "asgi"])
