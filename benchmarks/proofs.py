@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
-from jwt_middleware import Proofs
+from jwt_middleware import Issuer, Proofs, Refresh
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
 from jwt_middleware.testing import Prover, TokenFactory
 from jwt_middleware.token.proof import ProofReader
+from jwt_middleware.values.proved_key import ProvedKey
 from jwt_middleware.wsgi import JWTMiddleware as WSGIMiddleware
 
 from .measure import measure
 
 MOST = 1.35
-COUNT = 12_000  # proofs for each door: more than a measurement uses
 ROOT = "https://api.example"
+PROOFS = Proofs(urls=(ROOT,), nonces=False, lifetime=300)
+COUNT = 12_000  # proofs for each door: more than a measurement uses
 
 
 def wsgi_call(app: Any, fields: Iterator[dict[str, str]]) -> Callable[[], object]:
@@ -71,6 +74,42 @@ def asgi_call(app: Any, fields: Iterator[list[tuple[bytes, bytes]]]) -> Callable
     return call
 
 
+def refresh_call(app: Any, field: dict[str, str], token: str) -> Callable[[], object]:
+    """Return a refresh by the same token: a bound one isn't rotated, and the other is too young."""
+    body = json.dumps({"grant_type": "refresh_token", "refresh_token": token}).encode()
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/auth/refresh",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        **field,
+    }
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
+        assert status == "200 OK", status
+
+    def call() -> object:
+        return app({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+
+    return call
+
+
+def of_logins(prover: Prover) -> dict[str, Callable[[], object]]:
+    """Return requests and refreshes of logins, without `proofs` and with a login that is bound."""
+    found: dict[str, Callable[[], object]] = {}
+    for name, proofs in (("unbound", None), ("bound", PROOFS)):
+        settings = TokenFactory().settings(proofs=proofs, refresh=Refresh(store="memory://"))
+        key = None if proofs is None else ProvedKey(prover.thumbprint)
+        tokens = Issuer(settings).issue("alice", proof=key)
+        app = WSGIMiddleware(application_wsgi, settings)
+        field = {"HTTP_AUTHORIZATION": f"Bearer {tokens.access_token}", "HTTP_ACCEPT": "*/*"}
+        found[f"{name} request"] = wsgi_call(app, cycle([field]))
+        proof = {} if key is None else {"HTTP_DPOP": prover.proof("POST", "/auth/refresh")}
+        found[f"{name} refresh"] = refresh_call(app, proof, tokens.refresh_token)
+    return found
+
+
 def application_wsgi(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [])
     return [b""]
@@ -83,7 +122,7 @@ async def application_asgi(scope: Any, receive: Any, send: Any) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     factory, prover = TokenFactory(), Prover(ROOT)
-    settings = factory.settings(proofs=Proofs(urls=(ROOT,), nonces=False, lifetime=300))
+    settings = factory.settings(proofs=PROOFS)
     bound, plain = factory.token(cnf=prover.cnf), factory.token()
     proofs = [prover.proof("GET", "/orders", bound) for _ in range(2 * COUNT)]
     reader = ProofReader()
@@ -117,11 +156,12 @@ def main(arguments: argparse.Namespace) -> int:
         "ASGI proved": asgi_call(
             asgi, iter([in_scope("DPoP", bound, one) for one in proofs[COUNT:]])
         ),
+        **of_logins(Prover(ROOT)),
     }
     times = measure(functions, rounds=40 if arguments.quick else 200)
     missed = False
     for name in functions:
-        print(f"{name:12} {times.typical(name) / 1000:8.2f} us")
+        print(f"{name:15} {times.typical(name) / 1000:8.2f} us")
     for door in ("WSGI", "ASGI"):
         pairs = zip(times.rounds["signature"], times.rounds[f"{door} known"], strict=True)
         times.rounds[f"{door} sum"] = [a + b for a, b in pairs]  # type: ignore[index]
@@ -131,6 +171,10 @@ def main(arguments: argparse.Namespace) -> int:
             f"{door}: {ratio:.2f} of signature and known token ({low:.2f}-{high:.2f}), limit {MOST}"
         )
         missed |= ratio > MOST
+    for what in ("request", "refresh"):
+        ratio = times.ratio(f"bound {what}", f"unbound {what}")
+        more = times.typical(f"bound {what}") - times.typical(f"unbound {what}")
+        print(f"a bound login adds to a {what}: {more / 1000:.2f} us ({ratio:.2f} of it)")
     return int(missed and arguments.gate)
 
 
