@@ -220,7 +220,9 @@ def _settings(plan: Move, *, migrates: bool, as_toml: bool) -> Group:
     if found.refresh and found.access and 10 <= found.access <= LONGEST_TOKEN:
         refresh["access_lifetime"] = int(found.access)
     if found.cookies:
-        refresh["cookies"] = Group("Cookies", {"access": True})
+        # What has sessions and no tokens makes pages, whose forms have no header.
+        forms = {} if found.preset else {"forms": True}
+        refresh["cookies"] = Group("Cookies", {"access": True, **forms})
     if migrates:
         given = _fields(plan) | {"library": _preset(plan.found), "until": plan.until}
         if as_toml or not found.algorithm.startswith("HS"):

@@ -557,6 +557,9 @@ def test_flask_login(told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch)
     assert "from-flask-login" in seen(found, "sessions")
     settings = made(found.code, monkeypatch)
     assert refresh_of(settings).migrate is None
+    cookies = refresh_of(settings).cookies
+    assert cookies is not None
+    assert cookies.forms  # as the pages of such an application have
 
 
 @pytest.mark.parametrize("name", ["bare", "nothing"])
@@ -564,6 +567,7 @@ def test_by_hand(told: Callable[..., Told], name: str) -> None:
     found = told(LOGIN, name)
     assert found.status == 1
     assert "jwt.encode" in seen(found, "by hand")
+    assert "from-authlib" in seen(found, "by hand")
     assert 'migrations.PYJWT.replace(refresh={"<claim>": "<refresh>"}' in found.code
 
 
