@@ -29,6 +29,7 @@ class FormerApp:
     access: float | None = 0  # seconds; None: for ever; 0: it has no such token
     refresh: float | None = 0
     cookies: bool = False  # tokens travel in cookies
+    forms: bool = False  # and pages send forms with them, without a script
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the preset's fields
     blocklist: str = ""  # the function that is asked: MODULE:NAME, or "?" where it has none
     lines: tuple[Line, ...] = ()  # what is to be decided because of this library

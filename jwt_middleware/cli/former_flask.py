@@ -72,6 +72,7 @@ def _of_jwt_config(config: Mapping[str, Any], preset: str, library: str) -> Form
         access=lasting(config["JWT_ACCESS_TOKEN_EXPIRES"]),
         refresh=lasting(config["JWT_REFRESH_TOKEN_EXPIRES"]),
         cookies="cookies" in locations,
+        forms="cookies" in locations and bool(config["JWT_CSRF_CHECK_FORM"]),
         changes=dict(_jwt_changes(config, locations)),
         lines=(*_jwt_algorithms(config), *_jwt_places(config, locations)),
     )
@@ -150,6 +151,13 @@ def _jwt_places(config: Mapping[str, Any], locations: Iterable[str]) -> Iterator
             "other sites' forms are served with the user's cookies (JWT_COOKIE_CSRF_PROTECT)",
             "ours are always checked: scripts send the header of Cookies(header=...)",
         )
+    elif config["JWT_CSRF_CHECK_FORM"]:
+        yield Line(
+            "warn",
+            "CSRF",
+            "forms send the value of a cookie in a hidden field, which ours don't need",
+            "Cookies(forms=True) and login_url: docs/pages.md. For scripts Cookies(header=...)",
+        )
     else:
         yield Line(
             "warn",
@@ -174,6 +182,7 @@ def _of_flask_login(config: Mapping[str, Any]) -> FormerApp:
         "",
         refresh=life if life is not None else math.inf,
         cookies=True,
+        forms=True,
         lines=(
             Line(
                 "warn",

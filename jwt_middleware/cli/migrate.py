@@ -220,9 +220,8 @@ def _settings(plan: Move, *, migrates: bool, as_toml: bool) -> Group:
     if found.refresh and found.access and 10 <= found.access <= LONGEST_TOKEN:
         refresh["access_lifetime"] = int(found.access)
     if found.cookies:
-        # What has sessions and no tokens makes pages, whose forms have no header.
-        forms = {} if found.preset else {"forms": True}
-        refresh["cookies"] = Group("Cookies", {"access": True, **forms})
+        forms = {"forms": True} if found.forms else {}
+        refresh["cookies"] = Group("Cookies", {"access": True} | forms)
     if migrates:
         given = _fields(plan) | {"library": _preset(plan.found), "until": plan.until}
         if as_toml or not found.algorithm.startswith("HS"):
@@ -234,15 +233,17 @@ def _settings(plan: Move, *, migrates: bool, as_toml: bool) -> Group:
         order = ("library", "until", "secret", "algorithm", "keys", *given)
         refresh["migrate"] = Group("Migration", {one: given[one] for one in order if one in given})
     is_named = plan.issuer == found.issuer and found.audience
+    logins = plan.login_paths or ("/login",)
     return Group(
         "Settings",
         {
             "issuer": plan.issuer,
             "audience": _one(found.audience) if is_named else AUDIENCE,
             "keys": Expression('KeySet.load("keys.json")', '"keys.json"'),
+            **({"login_url": logins[0]} if found.forms else {}),
             "routes": tuple(
                 Group("Route", {"path": path, "public": True, "own_origin": True})
-                for path in plan.login_paths or ("/login",)
+                for path in (*logins, *(("/logout",) if found.forms else ()))
             ),
             "refresh": Group("Refresh", refresh),
         },

@@ -213,7 +213,7 @@ def _checked_label(label: Any) -> str | None:
     if not isinstance(label, str) or len(label) > MOST_LABEL or not _LABEL.fullmatch(label):
         raise ValueError(
             f"label: must be text of at most {MOST_LABEL} characters, without control characters: "
-            f"label[:{MOST_LABEL}]"
+            f'"".join(filter(str.isprintable, label))[:{MOST_LABEL}]'
         )
     return label or None
 

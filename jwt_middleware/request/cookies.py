@@ -207,7 +207,7 @@ def check_same_site(
             raise CrossSite(reasons.CROSS_SITE, "origin")
         return
     if request.header(header.lower()) is None:
-        raise CrossSite(reasons.CROSS_SITE, "header", header=header)
+        raise CrossSite(reasons.CROSS_SITE, "header", header=header, forms=forms)
     check_request_origin(request, origins)
 
 

@@ -195,9 +195,16 @@ class CrossSite(OAuthError):
         "The request may be another site's: it needs a known origin, and with cookies a header"
     )
 
-    def __init__(self, reason: Reason, detail: str, *, header: str = "") -> None:
+    def __init__(
+        self, reason: Reason, detail: str, *, header: str = "", forms: bool = False
+    ) -> None:
         super().__init__(reason, detail)
-        if header:
+        if header and forms:
+            self.description = (
+                "With cookies a form must come from a page of this site, and a script's request "
+                f"needs the header {header}"
+            )
+        elif header:
             # The header's name isn't secret: it stands in every page that calls us. Another site's
             # script can't send the header without a preflight.
             self.description = f"With cookies the request needs the header {header}"

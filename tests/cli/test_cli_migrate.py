@@ -276,6 +276,19 @@ def test_places_of_tokens_are_decisions(
     assert "other sites' forms" in seen(found, "CSRF")
 
 
+def test_a_site_with_forms_gets_pages(
+    told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = told(FLASK + COOKIES + 'app.config["JWT_CSRF_CHECK_FORM"] = True')
+    settings = made(found.code, monkeypatch)
+    cookies = refresh_of(settings).cookies
+    assert cookies is not None
+    assert (cookies.access, cookies.forms) == (True, True)
+    assert settings.login_url == settings.routes[0].path
+    assert [route.path for route in settings.routes if route.own_origin][-1] == "/logout"
+    assert "docs/pages.md" in seen(found, "CSRF")
+
+
 def test_headers_of_ones_own(told: Callable[..., Told]) -> None:
     more = 'app.config.update(JWT_HEADER_TYPE="JWT", JWT_HEADER_NAME="X-Token")'
     found = told(FLASK + more)
@@ -511,6 +524,7 @@ def test_django_sessions(told: Callable[..., Told]) -> None:
     found = django(told, "REST_FRAMEWORK = {}")
     assert "sessionid (db) stays" in seen(found, "sessions")
     assert "migrate" not in found.code
+    assert "cookies=Cookies(access=True, forms=True)" in found.code
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+# Django is set up only once in a process: as all its tests want it, before the reference does it.
+import tests.django.project  # noqa: F401
 from tools.docsite import reference
 
 VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD

@@ -659,6 +659,16 @@ def test_without_forms_it_does_and_no_form_is_sent_on() -> None:
         )
 
 
+def test_where_forms_are_taken_a_refused_form_is_told_what_a_form_needs(browser: Browser) -> None:
+    browser.login()
+    answer = browser.request("POST", "/notes", (("Origin", EVIL), ("Sec-Fetch-Site", "cross-site")))
+    assert answer.status == 403
+    assert answer.json["error_description"] == (
+        "With cookies a form must come from a page of this site, and a script's request needs the "
+        "header X-Requested-With"
+    )
+
+
 # --- the endpoint
 
 
