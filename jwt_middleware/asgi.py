@@ -202,7 +202,7 @@ async def _send_streamed(watched: list[Any], message: Message) -> None:
     await watched[1](message)
 
 
-async def renew(scope: Scope, text: str) -> AccessToken:
+async def renew(scope: Scope, text: str, *, proof: str | None = None) -> AccessToken:
     """Let a websocket go on with a fresh access token, and return that: what follows is its own.
 
     It is checked as that of a handshake at the same path, and must be of the same subject and
@@ -211,9 +211,12 @@ async def renew(scope: Scope, text: str) -> AccessToken:
     Args:
         scope: that of the websocket.
         text: the token, as a message of the client has brought it.
+        proof: of a token that is bound to a key: the client's proof for a GET of the socket's URL,
+            as for a handshake. Each is good once.
 
     Raises:
-        OAuthError: the token isn't good for this connection, which goes on with the one it has.
+        OAuthError: the token isn't good for this connection, which goes on with the one it has. A
+            `NonceNeeded` has the `nonce` for another proof.
         ConnectionCut: the connection has ended meanwhile.
         RuntimeError: this scope isn't that of a websocket which came with a token.
 
@@ -221,8 +224,9 @@ async def renew(scope: Scope, text: str) -> AccessToken:
     connection: Connection | None = scope.get("jwt_middleware.connection")
     if connection is None or not connection.is_websocket:
         raise RuntimeError("renew() needs the scope of a websocket that came with a token")
-    credentials = Hidden(b"Bearer " + text.encode("utf-8", "surrogatepass"))
-    del text  # error trackers send locals
+    scheme = b"Bearer " if proof is None else b"DPoP "
+    credentials = Hidden((scheme + text.encode("utf-8", "surrogatepass"), proof))
+    del text, proof  # error trackers send locals
     token: AccessToken = await connection.renew(credentials, scope)
     return token
 

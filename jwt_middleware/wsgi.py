@@ -73,6 +73,7 @@ class JWTMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. Exceptions of the application pass unchanged."""
         step: Forward | None = None
+        scheme = "Bearer"  # the cache of the warm path has no bound token
         # As they came: applications that are mounted change the environment.
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO")
         if path and path.isascii() and "HTTP_AUTHORIZATION" in environ:
@@ -94,6 +95,7 @@ class JWTMiddleware:
             step = answer
             proved = step.proved if isinstance(step, ForwardLogin) else None
             environ["jwt_middleware.proof"] = proved
+            scheme = _scheme_of(step.token)
         token, user = step.token, step.remote_user
         environ["jwt_middleware.token"] = token
         environ[DOOR] = self, path
@@ -103,7 +105,7 @@ class JWTMiddleware:
         else:
             environ.pop("REMOTE_USER", None)
         if token is not None:
-            environ["AUTH_TYPE"] = "Bearer"
+            environ["AUTH_TYPE"] = scheme
         else:
             environ.pop("AUTH_TYPE", None)
         app, current = self._inside, self._current
@@ -212,12 +214,17 @@ def inside_asgi(app: WSGIApplication) -> WSGIApplication:
         for name in ("REMOTE_USER", "AUTH_TYPE"):
             environ.pop(name, None)
         if token is not None:
-            environ["AUTH_TYPE"] = "Bearer"
+            environ["AUTH_TYPE"] = _scheme_of(token)
             if token.own and not token.is_client:
                 environ["REMOTE_USER"] = token.subject.encode().decode("latin-1")
         return app(environ, start_response)
 
     return handing_on
+
+
+def _scheme_of(token: AccessToken | None) -> str:
+    """Return the scheme that a token came with: one that is bound to a key comes with no other."""
+    return "Bearer" if token is None or token.bound_key is None else "DPoP"
 
 
 def _path(raw: str | None) -> str:

@@ -28,6 +28,7 @@ from ..values.bare_grants import bare_grant
 from ..values.errors import InvalidGrant, InvalidToken
 from ..values.randomness import draw
 from . import timed
+from .bound_changes import device_changes, key_changes
 from .configured import in_memory, issuing
 from .lines import Line, LineState, span
 
@@ -51,7 +52,9 @@ def changes(old: Settings, new: Settings, spell: Spell) -> Iterator[Line]:
         yield from _refresh_tokens(old, new, now, spell)
         yield from _same_store(before, after)
         yield from _limits(before, after)
+        yield from device_changes(before.cookies, after.cookies)
         yield from _cookie_lines(old, new, before, after)
+        yield from key_changes(old, new)
     yield _access_tokens(old, new, now)
     if before is not None and after is not None:
         nothing = Line("ok", "services", "those that only verify notice nothing")

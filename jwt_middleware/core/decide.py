@@ -227,7 +227,7 @@ class Core:
     ) -> Flow[Entry]:
         """Return the decision about a token that came; `rule` asks for more. Raises OAuthError."""
         entry, state, possession, proof = None, KNOWN_TOKEN, self._possession, None
-        if came.name is not None and self._get(came.name) is not None:
+        if came.name is not None and not came.is_proved and self._get(came.name) is not None:
             entry = self._recall("", "", came.name)
         elif came.name is not None and possession is not None:
             entry = possession.recall("", "", came.name)

@@ -66,7 +66,8 @@ class Possession:
 
         """
         token = entry.verified
-        certificate, bound = token.bound_certificate, token.bound_key
+        bound = token.bound_key
+        certificate = token.bound_certificate if bound is None else None  # never both
         # RFC 9449 s7.2: "MUST reject [...] a DPoP-bound access token received as a bearer token";
         # s7.1: the scheme DPoP is for bound tokens.
         if came.is_proved is (bound is None):

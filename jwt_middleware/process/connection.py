@@ -22,6 +22,8 @@ from .event_log import logger
 
 SPOIL_LIMIT = 5.0  # seconds, where the client doesn't read
 
+# The Authorization field of a websocket's next token, and its proof.
+NextToken: TypeAlias = Hidden[tuple[bytes, str | None]]
 _Message: TypeAlias = MutableMapping[str, Any]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 
@@ -43,7 +45,7 @@ class Home(Protocol):
         """Watch it no longer."""
         ...
 
-    async def renew(self, one: Connection, credentials: Hidden[bytes]) -> Entry:
+    async def renew(self, one: Connection, credentials: NextToken) -> Entry:
         """Return the decision about its next token. Raises OAuthError."""
         ...
 
@@ -137,7 +139,7 @@ class Connection:
                 )
         raise ConnectionCut(self.reason)
 
-    async def renew(self, credentials: Hidden[bytes], scope: MutableMapping[str, Any]) -> Any:
+    async def renew(self, credentials: NextToken, scope: MutableMapping[str, Any]) -> Any:
         """Go on with another token, in the scope too. Raises OAuthError and ConnectionCut."""
         entry = await self._home.renew(self, credentials)
         token: AccessToken = entry.verified

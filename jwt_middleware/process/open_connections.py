@@ -37,8 +37,7 @@ from ..values.events import Event
 from ..values.flows import arun
 from ..values.reasons import Reason
 from ..values.requests import Request
-from ..values.tokens import Hidden
-from .connection import Connection, mark_as_async
+from .connection import Connection, NextToken, mark_as_async
 from .live_store import LiveStore
 
 _Message: TypeAlias = MutableMapping[str, Any]
@@ -107,11 +106,12 @@ class OpenConnections:
         if store is not None and not store.is_closed and store.ended.is_due_for_open(now):
             self._begin_sync(store, now)
 
-    async def verify(self, one: Connection, credentials: Hidden[bytes]) -> Entry:
+    async def verify(self, one: Connection, credentials: NextToken) -> Entry:
         """Return the decision about the next token of a connection. Raises OAuthError."""
-        request = Request(
-            "GET", one.path, lambda _: None, is_websocket=True, credentials=credentials.value
-        )
+        field, proof = credentials.value
+        header = {"dpop": proof}.get
+        request = Request("GET", one.path, header, is_websocket=True, credentials=field)
+        del field, proof, header  # error trackers send locals
         try:
             step = await arun(self.core.let_in(request))
             token, before = step.token, one.entry.verified
@@ -195,7 +195,7 @@ class _OfLoop:
         if self._timer is None:
             self._wake(tokens.pause)
 
-    async def renew(self, one: Connection, credentials: Hidden[bytes]) -> Entry:
+    async def renew(self, one: Connection, credentials: NextToken) -> Entry:
         """Let a websocket go on with its next token. Raises OAuthError and ConnectionCut."""
         entry = await self.shared.verify(one, credentials)
         if one.reason is not None:  # meanwhile

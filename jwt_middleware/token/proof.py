@@ -157,9 +157,10 @@ def _said(parsed: Parsed, holder: _Holder) -> Proof:
         raise InvalidProof(reasons.PROOF_CLAIM)
     if issued_at is None:
         raise InvalidProof(reasons.PROOF_CLAIM)
-    for name, value in (("ath", hashed), ("nonce", nonce)):
-        if type(value) is not str and name in claims:
-            raise InvalidProof(reasons.PROOF_CLAIM)
+    if type(hashed) is not str and "ath" in claims:
+        raise InvalidProof(reasons.PROOF_CLAIM)
+    if type(nonce) is not str and "nonce" in claims:
+        raise InvalidProof(reasons.PROOF_CLAIM)
     if not 0 < len(jti) <= MAX_JTI or (nonce is not None and len(nonce) > MAX_NONCE):
         raise InvalidProof(reasons.PROOF_CLAIM, "empty, or too long")
     return Proof(jti, method, url, issued_at, hashed, nonce, parsed.header_segment, holder)

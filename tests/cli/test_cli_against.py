@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from jwt_middleware import Cookies, Former, KeySet, Refresh, Settings, TrustedIssuer
+from jwt_middleware import Cookies, Former, KeySet, Proofs, Refresh, Route, Settings, TrustedIssuer
 from jwt_middleware.cli.__main__ import main
 from jwt_middleware.stores.memory import MemoryStore
 from tests.cli.test_changing import CHANGES
@@ -281,6 +281,65 @@ OTHERS: list[tuple[dict[str, Any], dict[str, Any], str, list[str]]] = [
         ],
     ),
 ]
+
+
+ON_A_DEVICE = {"cookies": Cookies(access=True, device_bound=True)}
+UNBOUND = "ok: logins that were bound to a device go on unbound"
+STAY = (
+    "ok: logins of before stay bound to no device; a process of a version that doesn't know "
+    "device_bound drops the marks of others"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        (ON_A_DEVICE, ON_A_DEVICE, [HELD]),
+        (ON_A_DEVICE, BOTH_IN_COOKIES, [UNBOUND, HELD]),
+        (BOTH_IN_COOKIES, ON_A_DEVICE, [STAY, HELD]),
+    ],
+)
+def test_devices(
+    before: dict[str, Any], after: dict[str, Any], lines: list[str], against: Against
+) -> None:
+    assert against({"refresh": before}, {"refresh": after})[0] == 0
+    _, out = against({"refresh": before}, {"refresh": after})
+    assert seen(out, "cookies") == lines
+
+
+NO_PROOFS = (
+    "FAIL: who has a login that is bound to a key gets 503 at each refresh, and keeps it unused"
+    "-> keep `proofs`; a new login without a proof is bound to no key"
+)
+LESS = (
+    "warn: clients whose key is for ES384, ES512, Ed25519, EdDSA can't refresh: they log in anew"
+    "-> keep these algorithms"
+)
+REQUIRED = (
+    "warn: access tokens that are bound to no key open no route any more: such clients log in "
+    "anew, with a proof-> first have all clients log in with a key, then required=True"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        (None, Proofs(), []),
+        (Proofs(), Proofs(access=True), []),
+        (Proofs(), None, [NO_PROOFS]),
+        (Proofs(), Proofs(algorithms=("ES256",)), [LESS]),
+        (Proofs(), Proofs(access=True, required=True), [REQUIRED]),
+        (None, Proofs(access=True, required=True), [REQUIRED]),
+        (Proofs(access=True, required=True), Proofs(access=True, required=True), []),
+    ],
+)
+def test_logins_with_a_key(
+    before: Proofs | None, after: Proofs | None, lines: list[str], against: Against
+) -> None:
+    login = (Route("/login", public=True, own_origin=True),)
+    status, out = against({"routes": login, "proofs": before}, {"routes": login, "proofs": after})
+    assert seen(out, "proofs") == lines
+    assert status == int(bool(lines))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def main(url: str, folder: Path, seconds: float, seed: int, *, steals: bool) -> 
                     proof = {}
                 answer = client.post("/auth/refresh", json=members, headers=proof)
                 nonce = answer.headers.get("DPoP-Nonce", nonce)
+                if answer.status_code == 503:
+                    time.sleep(float(answer.headers["Retry-After"]))
                 error = answer.json().get("error", "") if answer.status_code != 200 else ""
                 seen[f"{answer.status_code} {error}".strip()] += 1
                 if answer.status_code == 200 and chance.random() < 0.5:  # else the answer is lost

@@ -29,6 +29,7 @@ from examples.command_line_client.kept_login import KeptLogin
 url, folder, keys, token = sys.argv[1:]
 print(KeptLogin(url, Path(folder), Path(keys)).access_token(other_than=token))
 """
+BUSY = "503 temporarily_unavailable"
 PASSWORD = "correct horse battery staple"
 
 
@@ -145,12 +146,15 @@ def test_ten_processes_share_a_login_and_a_thief_gets_nothing(
     for one in said[:PROCESSES]:
         assert one["200"] > 0
         honest.update(one)
-    # A nonce is asked for at each start; nobody is ever refused otherwise.
+    # A nonce is asked for at each start; nobody is ever refused otherwise. On a busy machine bodies
+    # come late, and the server reads few at once from one address: to wait, and to ask again.
     refused = {name for name in honest if name[:3] in ("400", "401", "403", "503")}
-    assert refused <= {"400 use_dpop_nonce"}
+    assert refused <= {"400 use_dpop_nonce", BUSY}
+    assert honest[BUSY] <= honest["200"] / 10
+    assert "store_failed" not in (tmp_path / "server.log").read_text()
     assert not {name for name in honest if name.startswith("notes ")} - {"notes 200"}
     thief: dict[str, Any] = {name: number for name, number in said[-1].items() if name != "started"}
-    assert thief.keys() <= {"400 use_dpop_nonce", "400 invalid_grant"}
+    assert thief.keys() <= {"400 use_dpop_nonce", "400 invalid_grant", BUSY}
     assert thief["400 invalid_grant"] > 0
     token = kept.access_token(other_than=kept.access_token())
     with httpx2.Client(base_url=service) as client:

@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64encode
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from http.client import HTTPSConnection
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from werkzeug.serving import make_server
 
 from jwt_middleware import ClientCertificates, ConfigurationError, Proofs
 from jwt_middleware.jose.strict_json import b64url_encode
 from jwt_middleware.request.client_certificate import CertificateReader
 from jwt_middleware.values.requests import Request
+from jwt_middleware.wsgi import JWTMiddleware
 from tests.proofs.shown import Shown
 from tests.rules import accepts, refuses
+from tests.waiting import PATIENCE
 from tests.world import Answer, Sent, by_asgi, by_wsgi, encoded
 
 
 def certificate(name: str) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
+    return certified(name, ec.generate_private_key(ec.SECP256R1()))
+
+
+def certified(name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7)
     builder = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    if name[0].isdigit():
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))])
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(key, SHA256())
+
+
+def pair(name: str, folder: Path) -> Path:
+    """Return a file with a key and its certificate."""
+    key, file = ec.generate_private_key(ec.SECP256R1()), folder / f"{name}.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certified(name, key).public_bytes(Encoding.PEM))
+    return file
 
 
 OURS, OTHERS = certificate("a client"), certificate("another")
@@ -186,3 +209,44 @@ def test_an_unbound_token_needs_no_certificate() -> None:
 def test_a_field_and_its_proxies_go_together(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="client_certificates"):
         ClientCertificates(**given)
+
+
+@accepts("RS-59")
+@refuses("RS-59")
+def test_a_server_that_ends_tls_itself_says_who_came(tmp_path: Path) -> None:
+    at, ours, others = (pair(name, tmp_path) for name in ("127.0.0.1", "a client", "another"))
+    shown = Mutual(ClientCertificates())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(at)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    for one in (ours, others):
+        context.load_verify_locations(one)
+    pem = x509.load_pem_x509_certificate(ours.read_bytes())
+    thumbprint = sha256(pem.public_bytes(Encoding.DER)).digest()
+    token = shown.factory.token(cnf={"x5t#S256": b64url_encode(thumbprint).decode()})
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"in"]
+
+    door = JWTMiddleware(app, shown.settings)
+    server = make_server("127.0.0.1", 0, door, ssl_context=context)
+
+    def status(certificate: Path | None) -> int:
+        client = ssl.create_default_context(cafile=str(at))
+        if certificate is not None:
+            client.load_cert_chain(certificate)
+        asking = HTTPSConnection("127.0.0.1", server.port, context=client, timeout=PATIENCE)
+        with closing(asking):
+            asking.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+            return asking.getresponse().status
+
+    serving = Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        assert [status(one) for one in (ours, others, None, ours)] == [200, 401, 401, 200]
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+        shown.settings.close()

@@ -12,6 +12,7 @@ import pytest
 
 from jwt_middleware import ConfigurationError, Issuer, Proofs, Refresh, Route, Settings
 from jwt_middleware.asgi import JWTMiddleware as ASGIMiddleware
+from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import Prover, TokenFactory
 from jwt_middleware.token import refresh
 from jwt_middleware.values.events import Event, KeyMismatch, Refused, Reused
@@ -173,6 +174,24 @@ def test_a_copied_token_is_refused_before_the_store_is_asked(
     assert service.refresh(tokens["refresh_token"])[0] == 400
     assert service.refresh(tokens["refresh_token"], Prover(ROOT, clock=lambda: NOW))[0] == 400
     assert service.refresh(tokens["refresh_token"], prover)[0] == 503
+
+
+@accepts("RT-22")
+def test_a_bound_refresh_asks_the_store_once(
+    service: Service, prover: Prover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, asked = service.login(prover)[2], []
+    for verb in ("add", "advance", "end", "end_subject", "is_living", "grants", "use", "admit"):
+        real = getattr(MemoryStore, verb)
+
+        def counted(*given: Any, real: Any = real, verb: str = verb) -> Any:
+            asked.append(verb)
+            return real(*given)
+
+        monkeypatch.setattr(MemoryStore, verb, counted)
+    for _ in range(3):
+        assert service.refresh(tokens["refresh_token"], prover)[0] == 200
+    assert asked == ["advance"] * 3
 
 
 @refuses("RT-22")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -33,9 +35,9 @@ from jwt_middleware.stores.memory import MemoryStore
 from jwt_middleware.testing import Prover, TokenFactory
 from jwt_middleware.token.proof_rules import NONCE_LIFETIME
 from jwt_middleware.token.target_uri import root_of, target_of
-from jwt_middleware.values.errors import OAuthError, Unavailable
+from jwt_middleware.values.errors import NonceNeeded, OAuthError, Unavailable
 from jwt_middleware.values.events import Refused
-from jwt_middleware.wsgi import JWTMiddleware, is_current
+from jwt_middleware.wsgi import JWTMiddleware, inside_asgi, is_current
 from tests.proofs.shown import Shown
 from tests.proofs.test_rt_bound import ROOT, Service
 from tests.rules import accepts, refuses
@@ -439,6 +441,23 @@ def test_of_many_threads_with_one_proof_one_is_let_in() -> None:
         assert sum(one[number] for one in by_thread) == 1, number
 
 
+@accepts("RS-55")
+def test_threads_that_add_and_forget_at_once_hinder_no_other() -> None:
+    threads, rounds, before = 4, 4000, sys.getswitchinterval()
+    used, now, barrier = UsedProofs(time.monotonic), time.monotonic(), Barrier(threads)
+
+    def admitted(thread: int) -> int:
+        barrier.wait()
+        return sum(used.admit(f"{thread} {one}", now + 0.001 * one) for one in range(rounds))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            assert [*pool.map(admitted, range(threads))] == [rounds] * threads
+    finally:
+        sys.setswitchinterval(before)
+
+
 # --- nonces and keys
 
 
@@ -701,7 +720,7 @@ def test_a_rule_beside_a_view_refuses_in_the_scheme_of_the_token(
 
 
 @refuses("RS-53")
-def test_a_socket_goes_on_with_no_bound_token() -> None:
+def test_a_socket_goes_on_with_no_bound_token_alone() -> None:
     shown = Shown(routes=())
     bound, bearer = shown.token(), shown.factory.token()
     said: list[Any] = []
@@ -725,3 +744,104 @@ def test_a_socket_goes_on_with_no_bound_token() -> None:
         assert said[0] == said[3] == "sender_constrained"
         assert said[4] is None
         assert len(said) == 5
+
+
+@accepts("RS-50", "RS-55")
+@refuses("RS-50", "RS-51", "RS-54", "RS-55")
+def test_a_socket_goes_on_with_a_bound_token_and_its_proof() -> None:
+    shown = Shown(routes=())
+    thief, said = Shown().prover, []
+    before, after = shown.token(), shown.token(jti="next")
+    bearer, others = shown.factory.token(), shown.token(sub="bob")
+
+    def proved(htu: str = f"{API}/socket", token: str = after, **claims: Any) -> str:
+        return shown.prover.proof("GET", "/socket", token, htu=htu, **claims)
+
+    once = proved(htu="wss://api.example/socket")
+    tries = (
+        (after, once),
+        (after, once),
+        (after, ""),
+        (after, thief.proof("GET", "/socket", after)),
+        (after, proved(htu=f"{API}/other")),
+        (after, proved(token=before)),
+        (after, proved(iat=int(NOW) - 600)),
+        (after, shown.prover.proof("POST", "/socket", after)),
+        (bearer, proved(token=bearer)),
+        (others, proved(token=others)),
+        (before, proved(token=before)),
+    )
+
+    async def renewing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for text, proof in tries:
+            try:
+                token = await renew(scope, text, proof=proof)
+                assert scope["jwt_middleware.token"] == token
+                said.append(token.claims["jti"])
+            except OAuthError as error:
+                said.append(error.reason)
+
+    app = ASGIMiddleware(renewing, shown.settings)
+    made = shown.prover.headers("GET", "/socket", before)
+    asyncio.run(shake_hands(app, "/socket", [*made.items()]))
+    first = said.pop()
+    assert first not in ("next", "proof_replayed")
+    assert said == [
+        "next",
+        "proof_replayed",
+        "proof_malformed",
+        "proof_by_another_key",
+        "proof_of_another_url",
+        "proof_of_another_token",
+        "proof_too_old",
+        "proof_of_another_method",
+        "token_not_bound",
+        "renewed_by_another_login",
+    ]
+
+
+@accepts("RS-56")
+@refuses("RS-56")
+def test_a_socket_is_told_the_nonce_that_its_next_proof_needs() -> None:
+    shown = Shown(proofs=Proofs(urls=(API,), secret="n" * 8 + "QW3rT9zXc5vB7nM1kL2jH4gF6dS8aP0o"))
+    shown.prover.nonce = shown.ask(path="/socket").header("dpop-nonce")
+    token, renewed = shown.token(), []
+
+    async def renewing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        shown.prover.nonce = None
+        with pytest.raises(NonceNeeded) as told:
+            await renew(scope, token, proof=shown.prover.proof("GET", "/socket", token))
+        shown.prover.nonce = told.value.nonce
+        proof = shown.prover.proof("GET", "/socket", token)
+        renewed.append(await renew(scope, token, proof=proof))
+
+    app = ASGIMiddleware(renewing, shown.settings)
+    made = shown.prover.headers("GET", "/socket", token)
+    asyncio.run(shake_hands(app, "/socket", [*made.items()]))
+    assert renewed[0].bound_key == shown.prover.thumbprint
+
+
+def test_wsgi_is_told_the_scheme_of_the_token() -> None:
+    shown = Shown(routes=())
+    inside = inside_asgi(lambda environ, start_response: [environ["AUTH_TYPE"].encode()])
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        assert inside({**environ}, start_response) == [environ["AUTH_TYPE"].encode()]
+        return [environ["AUTH_TYPE"].encode()]
+
+    door, bearer, bound = (
+        JWTMiddleware(app, shown.settings),
+        shown.factory.token(),
+        shown.token(),
+    )
+    for _ in range(2):  # new, and known
+        for made, scheme in (
+            ({"Authorization": f"Bearer {bearer}"}, b"Bearer"),
+            (shown.prover.headers("GET", "/", bound), b"DPoP"),
+        ):
+            assert by_wsgi(door, Sent("GET", "/", fields([*made.items()])))[2] == scheme
