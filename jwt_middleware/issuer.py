@@ -86,8 +86,8 @@ class Issuer:
             idle_limit: seconds, in place of `Refresh.idle_limit`, within its bounds.
             absolute_limit: seconds, in place of `Refresh.absolute_limit`.
             session: the cookies go when the browser is closed.
-            once: what an old login is known by, a session's key say, of 128 random bits: it leads
-                to one grant, however often. `auth_time` is 0 unless `claims` know it.
+            once: what an old login is known by, of 128 random bits: a session's key, or of a token
+                what was signed. It leads to one grant. `auth_time` is 0 unless `claims` know it.
             proof: the key that the request proved, `environ["jwt_middleware.proof"]` on a route
                 with `own_origin`: each refresh needs a proof by it.
 

@@ -18,6 +18,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 AHEAD = 60  # seconds before its end in which an access token is refreshed
 TRIES = 6  # of a request that got no answer, or 503
+LONGEST_WAIT = (
+    60.0  # seconds before one of them; a server that is away for hours is told to the user
+)
 
 
 class LoggedOut(Exception):
@@ -160,7 +164,7 @@ class KeptLogin(httpx2.Auth):
                         continue
                     if answer.status_code != 503 or not left:
                         return answer, nonce
-                    wait = float(answer.headers.get("Retry-After", wait))
+                    wait = _seconds(answer.headers.get("Retry-After"), wait)
                 # Not all of them at the same moment.
                 time.sleep(wait * random.uniform(1, 1.5))  # noqa: S311
                 wait = min(2 * wait, 10)
@@ -184,6 +188,18 @@ def _is_good(kept: dict[str, Any], other_than: str | None) -> bool:
     return (
         bool(kept) and kept["access_token"] != other_than and time.time() < kept["ends_at"] - AHEAD
     )
+
+
+def _seconds(retry_after: str | None, otherwise: float) -> float:
+    """Return how long to wait: a number of seconds, or until a date (RFC 9110 s10.2.3)."""
+    given = retry_after or ""
+    if given.isdecimal():
+        return min(float(given), LONGEST_WAIT)
+    try:
+        found = parsedate_to_datetime(given).timestamp() - time.time()
+    except ValueError:
+        return otherwise
+    return min(max(found, 0.0), LONGEST_WAIT)
 
 
 def _write(file: Path, octets: bytes) -> None:

@@ -42,7 +42,8 @@ def unknown() -> FormerApp:
         "by hand",
         "where an application calls PyJWT itself, only its code says the algorithm, the claims, "
         "and how long tokens live",
-        "look at its calls of jwt.encode, and fill in the parts in < >: docs/from-pyjwt.md",
+        "look at its calls of jwt.encode, and fill in the parts in < >: docs/from-pyjwt.md; a "
+        "server of Authlib has a guide of its own: docs/from-authlib.md",
     )
     kinds = {one: {"<claim>": f"<{one}>"} for one in ("refresh", "access")}
     return FormerApp(

@@ -115,6 +115,7 @@ def _of_django_sessions(settings: Mapping[str, Any]) -> FormerApp:
         "",
         refresh=float(settings["SESSION_COOKIE_AGE"]),
         cookies=True,
+        forms=True,
         lines=(
             Line(
                 "warn",

@@ -182,6 +182,7 @@ def _of_flask_login(config: Mapping[str, Any]) -> FormerApp:
         "",
         refresh=life if life is not None else math.inf,
         cookies=True,
+        forms=True,
         lines=(
             Line(
                 "warn",

@@ -125,7 +125,10 @@ KNOWN_TOKEN, NEW_TOKEN, NO_TOKEN = "known", "new", "none"
 OTHER_RULE = "other"  # a path that no rule names; rules begin with a slash or a method
 UNNAMED = "others"  # all issuers together that the settings don't name
 OTHER = "other"  # a reason in the application's own words
-OUTCOMES = ("rotated", "kept", "repeated", "restored", "reused", "ahead", "key_mismatch")
+OUTCOMES = (
+    *("rotated", "kept", "repeated", "migrated"),  # those of `Refreshed.how`
+    *("restored", "reused", "ahead", "key_mismatch"),
+)
 END_REASONS = ("logout", "replaced", "reused", "room", OTHER)
 REASONS = frozenset(str(one) for name, one in vars(reasons).items() if name.isupper())
 FETCH_OUTCOMES = ("ok", "failed")

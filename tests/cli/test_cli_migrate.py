@@ -524,6 +524,7 @@ def test_django_sessions(told: Callable[..., Told]) -> None:
     found = django(told, "REST_FRAMEWORK = {}")
     assert "sessionid (db) stays" in seen(found, "sessions")
     assert "migrate" not in found.code
+    assert "cookies=Cookies(access=True, forms=True)" in found.code
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
@@ -570,6 +571,9 @@ def test_flask_login(told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch)
     assert "from-flask-login" in seen(found, "sessions")
     settings = made(found.code, monkeypatch)
     assert refresh_of(settings).migrate is None
+    cookies = refresh_of(settings).cookies
+    assert cookies is not None
+    assert cookies.forms  # as the pages of such an application have
 
 
 @pytest.mark.parametrize("name", ["bare", "nothing"])
@@ -577,6 +581,7 @@ def test_by_hand(told: Callable[..., Told], name: str) -> None:
     found = told(LOGIN, name)
     assert found.status == 1
     assert "jwt.encode" in seen(found, "by hand")
+    assert "from-authlib" in seen(found, "by hand")
     assert 'migrations.PYJWT.replace(refresh={"<claim>": "<refresh>"}' in found.code
 
 

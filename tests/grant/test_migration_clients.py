@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jwt_middleware import Cookies, Route, TokenCache, migrations
+from jwt_middleware import Cookies, Proofs, Route, TokenCache, migrations
 from jwt_middleware.request.body_parameters import MAX_BODY
 from jwt_middleware.values.events import Revoked
 from tests.grant.former import OLD_PATH, OTHER, fastapi_users, flask_jwt, migration, simplejwt
@@ -310,6 +310,18 @@ def test_fastapi_users_tokens_are_access_tokens_only() -> None:
         assert world.get("/api/x", token).user == "alice"
         assert world.refresh(token).status == 400
         assert world.get("/api/x", fastapi_users(aud=["fastapi-users:reset"])).status == 401
+
+
+@refuses("RT-34")
+def test_where_tokens_must_be_bound_old_ones_and_what_they_lead_to_open_nothing() -> None:
+    proofs = Proofs(urls=("https://api.example",), access=True, required=True)
+    routes = (Route("/as-before", proof="accepted"),)
+    with opened(DOORS, refresh={"migrate": migration()}, proofs=proofs, routes=routes) as world:
+        answer = world.refresh(OLD)
+        token = answer.json["access_token"]
+        assert world.get("/as-before", token).user == "alice"
+        for path, one in (("/x", token), ("/api/x", ACCESS)):
+            assert world.get(path, one).reason == "token_not_bound"
 
 
 @refuses("RT-34")

@@ -18,6 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(
     r"^```python\n# (?P<name>[a-z_]+\.py[a-z, :]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+BLOCKS = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def text_of(page: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ class Service:
     def __init__(self, door: str, *, proofs: Proofs | None, store: Any = "memory://", **more: Any):
         self.now = NOW
         self.door = door
+        self.run: Callable[[Any], Any] = asyncio.run  # one event loop for each request
         self.events: list[Event] = []
         self.factory = TokenFactory(clock=lambda: self.now)
         self.settings: Settings = self.factory.settings(
@@ -48,6 +49,15 @@ class Service:
             self.app: Any = WSGIMiddleware(self._wsgi, self.settings)
         else:
             self.app = ASGIMiddleware(self._asgi, self.settings)
+
+    def restart(self) -> None:
+        """Start again, as another process with the same settings does."""
+        if self.door == "wsgi":
+            self.settings.close()
+        else:
+            self.run(self.settings.aclose())
+        self.settings = self.settings.replace()
+        self.open()
 
     def _wsgi(self, environ: Any, start_response: Any) -> list[bytes]:
         body = b"application"
@@ -79,7 +89,7 @@ class Service:
         if self.door == "wsgi":
             status, found, content = by_wsgi(self.app, sent)
         else:
-            status, found, content = asyncio.run(by_asgi(self.app, sent))
+            status, found, content = self.run(by_asgi(self.app, sent))
         named = {name.lower(): value for name, value in found}
         is_json = content[:1] == b"{"
         return status, named, json.loads(content) if is_json else content

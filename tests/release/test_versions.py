@@ -11,6 +11,8 @@ from jwt_middleware import jose
 from jwt_middleware.stores.postgres.sql import OLDEST_SERVER
 from jwt_middleware.stores.redis.start_checks import OLDEST_REDIS
 from jwt_middleware.stores.sqlite.store import OLDEST_SQLITE
+from jwt_middleware.values import reasons
+from tools.docsite import reference
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "versions.md").read_text("utf-8")
@@ -122,3 +124,39 @@ def test_the_upgrade_page_knows_this_minor_version() -> None:
     minor = ".".join(PROJECT["version"].split(".")[:2])
     page = (ROOT / "docs" / "upgrading.md").read_text("utf-8")
     assert re.search(rf"^## From [\d.]+ to {re.escape(minor)}$", page, re.MULTILINE)
+
+
+# The reasons of refusals of 0.1.
+_BEFORE = """
+algorithm_not_allowed audience_not_ours authentication_context authentication_too_old
+body_malformed body_too_large body_too_slow bound_key_mismatch check_failed check_refused
+claim_malformed claim_missing claims_hook_failed client_authentication client_mismatch
+content_type cookie_twice credentials_malformed credentials_missing credentials_twice cross_site
+expired grant_ended grant_refused grant_type_unsupported header_unsupported issued_in_future
+issuer_hook_failed issuer_not_trusted key_not_for_verifying key_unknown keys_unavailable
+kid_malformed method_not_allowed not_yet_valid parameter_malformed path_odd refresh_token_ahead
+refresh_token_reused scope_insufficient scope_widened sender_constrained signature_invalid
+signer_failed store_unavailable sync_too_old token_encoding token_json token_segments
+token_too_long token_type_unsupported type_not_allowed unavailable user_hook_failed
+"""
+REASONS_BEFORE = frozenset(_BEFORE.split())
+
+
+def test_the_upgrade_page_has_each_reason_that_is_new() -> None:
+    page = (ROOT / "docs" / "upgrading.md").read_text("utf-8")
+    told = page.partition("New reasons of refusals: ")[2].partition("None is gone")[0]
+    now = {str(one) for name, one in vars(reasons).items() if name.isupper()}
+    assert now >= REASONS_BEFORE
+    assert {*re.findall(r"`(\w+)`", told)} == now - REASONS_BEFORE
+
+
+def test_each_module_of_the_reference_is_said_to_be_public() -> None:
+    told = PAGE.partition("## What is public")[2].partition("## How a name goes")[0]
+    named = {"jwt_middleware" + one for one in re.findall(r"`(?:jwt_middleware)?(\.[\w.]+)`", told)}
+    lacking = [
+        module
+        for module in reference.public_modules()
+        if module != "jwt_middleware"
+        and not any(module == one or module.startswith(f"{one}.") for one in named)
+    ]
+    assert lacking == []

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jwt_middleware import ConfigurationError, Cookies, KeySet, Refresh, Settings
+from jwt_middleware import ConfigurationError, Cookies, Refresh
+
+from .each_source import from_each
 
 
 def test_all_sources_mean_the_same(tmp_path: Path) -> None:
-    KeySet.generate().save(tmp_path / "keys.json")
-    mapping: dict[str, Any] = {
-        "issuer": "https://login.example",
-        "audience": "https://api.example",
-        "keys": {"file": str(tmp_path / "keys.json")},
-        "refresh": {"store": "memory://", "cookies": {"device_bound": True}},
-    }
-    variables = {
-        "JWT_MIDDLEWARE_ISSUER": "https://login.example",
-        "JWT_MIDDLEWARE_AUDIENCE": "https://api.example",
-        "JWT_MIDDLEWARE_KEYS__FILE": str(tmp_path / "keys.json"),
-        "JWT_MIDDLEWARE_REFRESH__STORE": "memory://",
-        "JWT_MIDDLEWARE_REFRESH__COOKIES__DEVICE_BOUND": "true",
-    }
-    toml = tmp_path / "settings.toml"
-    toml.write_text(
-        f"""[jwt_middleware]
-issuer = "https://login.example"
-audience = "https://api.example"
-keys.file = "{tmp_path}/keys.json"
-refresh.store = "memory://"
-refresh.cookies = {{ device_bound = true }}
-""",
-        "utf-8",
-    )
-    for found in (
-        Settings.from_mapping(mapping),
-        Settings.from_env(variables),
-        Settings.from_toml(toml),
+    for found in from_each(
+        tmp_path,
+        mapping={"refresh": {"cookies": {"device_bound": True}}},
+        variables={"REFRESH__COOKIES__DEVICE_BOUND": "true"},
+        toml="refresh.cookies = { device_bound = true }",
     ):
         assert found.refresh is not None
         assert found.refresh.cookies is not None

@@ -11,6 +11,8 @@ import pytest
 from jwt_middleware import ConfigurationError, Cookies, KeySet, Refresh, Route, Settings
 from tests.rules import accepts, refuses
 
+from .each_source import from_each
+
 KEYS = KeySet.generate()
 LOGIN = Route("/login", public=True, own_origin=True)
 COOKIES = Cookies(access=True, forms=True)
@@ -140,42 +142,24 @@ def test_forms_need_the_access_token_in_a_cookie() -> None:
 
 
 def test_all_sources_mean_the_same(tmp_path: Path) -> None:
-    KEYS.save(tmp_path / "keys.json")
-    mapping: dict[str, Any] = {
-        "issuer": "https://login.example",
-        "audience": "https://api.example",
-        "keys": {"file": str(tmp_path / "keys.json")},
-        "login_url": "/login",
-        "routes": [{"path": "/login", "public": True, "own_origin": True}],
-        "refresh": {"store": "memory://", "cookies": {"access": True, "forms": True}},
-    }
-    variables = {
-        "JWT_MIDDLEWARE_ISSUER": "https://login.example",
-        "JWT_MIDDLEWARE_AUDIENCE": "https://api.example",
-        "JWT_MIDDLEWARE_KEYS__FILE": str(tmp_path / "keys.json"),
-        "JWT_MIDDLEWARE_LOGIN_URL": "/login",
-        "JWT_MIDDLEWARE_ROUTES": '[{"path": "/login", "public": true, "own_origin": true}]',
-        "JWT_MIDDLEWARE_REFRESH__STORE": "memory://",
-        "JWT_MIDDLEWARE_REFRESH__COOKIES__ACCESS": "true",
-        "JWT_MIDDLEWARE_REFRESH__COOKIES__FORMS": "true",
-    }
-    toml = tmp_path / "settings.toml"
-    toml.write_text(
-        f"""[jwt_middleware]
-issuer = "https://login.example"
-audience = "https://api.example"
-keys.file = "{tmp_path}/keys.json"
+    for found in from_each(
+        tmp_path,
+        mapping={
+            "login_url": "/login",
+            "routes": [{"path": "/login", "public": True, "own_origin": True}],
+            "refresh": {"cookies": {"access": True, "forms": True}},
+        },
+        variables={
+            "LOGIN_URL": "/login",
+            "ROUTES": '[{"path": "/login", "public": true, "own_origin": true}]',
+            "REFRESH__COOKIES__ACCESS": "true",
+            "REFRESH__COOKIES__FORMS": "true",
+        },
+        toml="""
 login_url = "/login"
-routes = [{{ path = "/login", public = true, own_origin = true }}]
-refresh.store = "memory://"
-refresh.cookies = {{ access = true, forms = true }}
+routes = [{ path = "/login", public = true, own_origin = true }]
+refresh.cookies = { access = true, forms = true }
 """,
-        "utf-8",
-    )
-    for found in (
-        Settings.from_mapping(mapping),
-        Settings.from_env(variables),
-        Settings.from_toml(toml),
     ):
         assert found.refresh is not None
         assert found.refresh.cookies is not None

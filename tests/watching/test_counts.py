@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable
 from secrets import token_urlsafe
 from threading import Thread
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -27,13 +27,14 @@ from jwt_middleware import (
     TrustedIssuer,
     profiles,
 )
-from jwt_middleware.events import Event
+from jwt_middleware.events import Event, Refreshed
 from jwt_middleware.keys import Fetched
 from jwt_middleware.process.measures import Totals
 from jwt_middleware.process.runtime import Runtime
 from jwt_middleware.testing import TokenFactory
 from jwt_middleware.values import metrics
 from jwt_middleware.values.metrics import Counts
+from tests.grant.former import flask_jwt, migration
 from tests.issuing import (
     DOORS,
     FAULTY,
@@ -254,6 +255,24 @@ def _form(token: str) -> bytes:
     from tests.issuing import form_octets
 
     return form_octets(refresh_form(token))
+
+
+def test_a_token_of_a_former_library_is_counted_and_its_counter_begins_at_zero() -> None:
+    for door in DOORS:
+        recorder = Recorder()
+        with opened((door,), metrics=recorder, refresh={"migrate": migration()}) as world:
+            (site,) = world.sites
+            assert recorder.counts(zeros=True)["refreshes"][("migrated",)] == 0
+            assert _refreshed(site, flask_jwt("refresh")) is not None
+            assert recorder.counts()["refreshes"] == {("migrated",): 1}
+            assert _refreshed(site, flask_jwt("refresh")) is not None  # the answer was lost
+            assert recorder.counts()["refreshes"] == {("migrated",): 1, ("repeated",): 1}
+        outcomes = {outcome for (outcome,) in recorder.counts(zeros=True)["refreshes"]}
+        assert outcomes == {*metrics.OUTCOMES}
+
+
+def test_each_way_to_be_refreshed_is_an_outcome() -> None:
+    assert {*get_args(get_type_hints(Refreshed)["how"])} < {*metrics.OUTCOMES}
 
 
 def test_each_call_of_the_store_is_timed_with_its_outcome() -> None:

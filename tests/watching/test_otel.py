@@ -12,7 +12,11 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
 from opentelemetry import context, trace
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -23,7 +27,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from redis.asyncio import Redis
 
-from jwt_middleware import Issuer, KeySet, Refresh, Settings, otel
+from jwt_middleware import Issuer, KeySet, Refresh, Settings, otel, required_token
 from jwt_middleware.asgi import JWTMiddleware
 from jwt_middleware.keys import Fetched
 from jwt_middleware.otel import TO_GLOBAL_PROVIDERS, OpenTelemetry
@@ -164,12 +168,14 @@ def valkey() -> Iterator[str]:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("traces_itself", [True, False])
 async def test_spans_nest_once_under_fastapi_and_beside_redis(
-    telemetry: Telemetry, valkey: str
+    telemetry: Telemetry, valkey: str, *, traces_itself: bool
 ) -> None:
     RedisInstrumentor().instrument(tracer_provider=telemetry.tracers)
     client = Redis.from_url(valkey)
-    app = FastAPI()
+    # FastAPI makes spans itself. Where its instrumentation is used, those of that come instead.
+    app = FastAPI(telemetry={"tracer_provider": telemetry.tracers, "operation_spans": False})
     settings = Settings(
         issuer="https://login.example",
         audience="https://api.example",
@@ -183,9 +189,10 @@ async def test_spans_nest_once_under_fastapi_and_beside_redis(
     async def items() -> str:
         return str(await client.get("items"))
 
-    FastAPIInstrumentor.instrument_app(
-        app, tracer_provider=telemetry.tracers, exclude_spans=["receive", "send"]
-    )
+    if not traces_itself:
+        FastAPIInstrumentor.instrument_app(
+            app, tracer_provider=telemetry.tracers, exclude_spans=["receive", "send"]
+        )
     try:
         tokens = await Issuer(settings).aissue("alice")
         telemetry.clear()
@@ -210,10 +217,71 @@ async def test_spans_nest_once_under_fastapi_and_beside_redis(
         )
         assert first == second == {"GET /items": {"GET": {}}}
     finally:
-        FastAPIInstrumentor.uninstrument_app(app)
+        if not traces_itself:
+            FastAPIInstrumentor.uninstrument_app(app)
         RedisInstrumentor().uninstrument()
         await client.aclose()
         await settings.aclose()
+
+
+@pytest.mark.anyio
+async def test_spans_nest_once_beside_those_of_an_mcp_server(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The SDK takes the global provider, which can be set once in a process.
+    tracer = telemetry.tracers.get_tracer("mcp-python-sdk")
+    monkeypatch.setattr("mcp.shared._otel._tracer", tracer)
+    factory = TokenFactory()
+    body = json.dumps(factory.settings().keys.public_jwks()).encode()
+
+    class Keys:
+        def fetch(self, url: str, *, timeout: float, limit: int) -> Fetched:
+            return Fetched(200, body, "", url)
+
+    keys = KeySet.remote("https://keys.example/jwks", fetcher=Keys())
+    settings = factory.settings(keys=keys, metrics=telemetry.metrics())
+    server = MCPServer("Greeter")
+
+    @server.tool()
+    def greet() -> str:
+        return f"hello {required_token().subject}"
+
+    inner = server.streamable_http_app(stateless_http=True, json_response=True)
+    app = OpenTelemetryMiddleware(
+        JWTMiddleware(inner, settings),
+        tracer_provider=telemetry.tracers,
+        exclude_spans=["receive", "send"],
+    )
+    url = "http://127.0.0.1:8000"  # the SDK answers to local names only
+    async with (
+        inner.router.lifespan_context(inner),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app),
+            base_url=url,
+            headers=factory.bearer(sub="alice"),
+        ) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http)) as client,
+    ):
+        first = _tree(_of_one_trace(telemetry, "keys fetch"))
+        telemetry.clear()
+        told = await client.call_tool("greet", {})
+        calls = _tree(_of_one_trace(telemetry, "MCP send tools/call greet"))
+    assert told.structured_content == {"result": "hello alice"}
+    # The server's span of a message is below the client's, and ours below that of the request.
+    assert first == {
+        "MCP send server/discover": {
+            "server/discover": {},
+            "POST /mcp": {"jwt_middleware.keys fetch": {}},
+        }
+    }
+    assert calls == {"MCP send tools/call greet": {"tools/call greet": {}, "POST /mcp": {}}}
+
+
+def _of_one_trace(telemetry: Telemetry, name: str) -> list[ReadableSpan]:
+    """Return all spans of the trace in which one is called so."""
+    spans = telemetry.spans()
+    (trace_id,) = (one.context.trace_id for one in spans if one.context and one.name.endswith(name))
+    return [one for one in spans if one.context and one.context.trace_id == trace_id]
 
 
 def test_a_fetch_in_its_thread_is_inside_the_request_that_asked(telemetry: Telemetry) -> None:
