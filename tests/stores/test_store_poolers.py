@@ -22,7 +22,9 @@ from jwt_middleware.stores.postgres.wire import Session
 from jwt_middleware.testing.store_contract import CASES, Case
 from jwt_middleware.values.errors import ConfigurationError, StoreUnavailable
 from tests.engines.pgbouncer import SIZE, pgbouncer
+from tests.engines.pooler import pgpool, standby
 from tests.engines.postgres import ask, postgres, session
+from tests.engines.zoo import a_server
 from tests.stores import RETENTION, new_grant
 from tests.waiting import until
 
@@ -70,6 +72,15 @@ def test_it_keeps_the_contract_beside_other_processes(
     )
     for name in (f"{schema}_a", f"{schema}_b"):
         ask(pooled, f"SET client_min_messages = error; DROP SCHEMA {name} CASCADE")
+
+
+def test_a_process_starts_while_the_standby_has_no_schema_yet() -> None:
+    with a_server() as server, standby(server) as replica, pgpool(server, replica) as url:
+        replica.ask("SELECT pg_wal_replay_pause()")
+        for _ in range(2):  # the first one makes the schema
+            store = PostgresStore(url, retention=RETENTION)
+            store.check()
+            store.close()
 
 
 def work(url: str, schema: str, number: int) -> list[str]:
