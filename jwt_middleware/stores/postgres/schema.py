@@ -56,6 +56,9 @@ _SHORTHANDS = {
     "FROM <schema>.facts WHERE name = 'mark'), '-infinity')",
     # At most the server's time: else a process whose clock is fast would delete living grants.
     "<over>": "least(%(at)s, date_part('epoch', now()) + %(offset)s)",
+    # Beside a statement's tables. Pgpool-II sends what only reads to a replica, which may not have
+    # the schema yet, unless a volatile function is in the statement.
+    "<at primary>": "(SELECT pg_is_in_recovery()) AS here",
 }
 
 

@@ -91,10 +91,8 @@ STATEMENTS: Final = {
     "purge_ends": "DELETE FROM <schema>.ends WHERE ctid = ANY (ARRAY(SELECT ctid "
     "FROM <schema>.ends WHERE ended_at <= <over> - %(retention)s "
     "ORDER BY ended_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
-    # Never asked of a replica, which may not have the tables yet: as in `rights_asked_sql`.
-    "version": "SELECT number FROM <schema>.version, (SELECT pg_is_in_recovery()) AS here",
-    "level": "SELECT value::integer FROM <schema>.facts, (SELECT pg_is_in_recovery()) AS here "
-    "WHERE name = 'level'",
+    "version": "SELECT number FROM <schema>.version, <at primary>",
+    "level": "SELECT value::integer FROM <schema>.facts, <at primary> WHERE name = 'level'",
     "purge_keys": "DELETE FROM <schema>.admitted WHERE ctid = ANY (ARRAY(SELECT ctid "
     "FROM <schema>.admitted WHERE until <= <over> "
     "ORDER BY until LIMIT %(batch)s FOR UPDATE SKIP LOCKED)) RETURNING true",
