@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import randbelow
 from typing import Any, ClassVar, Self
@@ -51,6 +51,19 @@ def free_port(*above: int) -> int:
             for claim in claims:
                 claim.detach()
             return port
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, log: Path, **options: Any) -> Generator[None]:
+    """Run a program until the block is left; give it when it listens."""
+    with log.open("wb") as said:
+        process = subprocess.Popen[bytes](command, stdout=said, stderr=said, **options)
+    try:
+        wait_open(port, process, log)
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
 
 
 def started(

@@ -30,9 +30,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 AHEAD = 60  # seconds before its end in which an access token is refreshed
 TRIES = 6  # of a request that got no answer, or 503
-LONGEST_WAIT = (
-    60.0  # seconds before one of them; a server that is away for hours is told to the user
-)
+# Seconds before one of them: that a server is away for hours is told to the user.
+LONGEST_WAIT = 60.0
 
 
 class LoggedOut(Exception):

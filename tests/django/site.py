@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.django.test_page import ROOT, Project
-from tests.processes import free_port, wait_open
+from tests.processes import free_port, running
 
 SITE = ROOT / "examples" / "django_site"
 SERVERS = {
@@ -38,13 +37,5 @@ def serve(made: Path, folder: Path, server: str) -> Generator[Project]:
     shutil.copytree(made, project.folder)
     project.environment["SITE_URL"] = f"http://localhost:{port}"
     command = [sys.executable, "-m", *SERVERS[server].format(port=port).split()]
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            command, cwd=project.folder, env=project.environment, stdout=said, stderr=said
-        )
-    try:
-        wait_open(port, process, log)
+    with running(command, port, log, cwd=project.folder, env=project.environment):
         yield project
-    finally:
-        process.terminate()
-        process.wait()

@@ -73,12 +73,18 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def test_it_waits_as_long_as_the_server_says(
-    server: Away, waits: list[float], tmp_path: Path
-) -> None:
-    kept = KeptLogin(server.url, tmp_path, tmp_path / "keys")
+@pytest.fixture
+def kept(server: Away, tmp_path: Path) -> KeptLogin:
+    """Give a login that has begun."""
+    one = KeptLogin(server.url, tmp_path, tmp_path / "keys")
     server.answers = [(200, None)]
-    kept.log_in("alice", "secret")
+    one.log_in("alice", "secret")
+    return one
+
+
+def test_it_waits_as_long_as_the_server_says(
+    server: Away, waits: list[float], kept: KeptLogin
+) -> None:
     date = formatdate(time.time() + 20, usegmt=True)  # RFC 9110 s10.2.3: the other form
     server.answers = [(503, "3"), (503, date), (503, "86400"), None, (503, "soon"), (200, None)]
     assert kept.access_token() == "a"
@@ -91,11 +97,8 @@ def test_it_waits_as_long_as_the_server_says(
 
 
 def test_a_server_that_stays_away_ends_no_login(
-    server: Away, waits: list[float], tmp_path: Path
+    server: Away, waits: list[float], kept: KeptLogin
 ) -> None:
-    kept = KeptLogin(server.url, tmp_path, tmp_path / "keys")
-    server.answers = [(200, None)]
-    kept.log_in("alice", "secret")
     server.answers = [(503, "1") for _ in range(TRIES)]
     with pytest.raises(httpx2.HTTPStatusError):
         kept.access_token()

@@ -7,14 +7,13 @@ import contextlib
 import http.client
 import os
 import shutil
-import subprocess
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, wait_open
+from tests.processes import free_port, running
 from tests.servers.test_servers import COMMANDS, UWSGI, Server
 from tests.waiting import PATIENCE
 from tests.wrapped import forged
@@ -71,17 +70,9 @@ def nginx(upstream: int, folder: Path) -> Generator[int]:
     configuration.write_text(
         CONFIGURATION.format(user=user, folder=folder, port=port, upstream=upstream)
     )
-    log = folder / "log"
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            [program, "-p", str(folder), "-c", str(configuration)], stdout=said, stderr=said
-        )
-    try:
-        wait_open(port, process, log)
+    command = [program, "-p", str(folder), "-c", str(configuration)]
+    with running(command, port, folder / "log"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import shutil
 import ssl
-import subprocess
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from jwt_middleware.jose.strict_json import b64url_encode
-from tests.processes import HOST, ROOT, free_port, wait_open
+from tests.processes import HOST, ROOT, free_port, running
 from tests.rules import accepts, refuses
 from tests.servers.test_bound import APPLICATIONS
 from tests.servers.test_servers import COMMANDS, Server
@@ -108,16 +107,9 @@ def haproxy(upstream: int, parties: Parties) -> Generator[int]:
     port, folder = free_port(), parties.folder
     said = PROXY.format(host=HOST, port=port, folder=folder, upstream=upstream)
     (folder / "haproxy.cfg").write_text(said)
-    log = folder / "haproxy.log"
-    with log.open("wb") as file:
-        command = [program, "-db", "-f", str(folder / "haproxy.cfg")]
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-    try:
-        wait_open(port, process, log)
+    command = [program, "-db", "-f", str(folder / "haproxy.cfg")]
+    with running(command, port, folder / "haproxy.log"):
         yield port
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
 
 
 @pytest.fixture
