@@ -86,11 +86,13 @@ class JWTMiddleware:
             step = await self._decided(scope, receive, send)
             if step is None:
                 return
+            # A copy, so that nothing of this request is seen outside. The state is copied with its
+            # contents.
+            scope = {**scope}
             proved = step.proved if isinstance(step, ForwardLogin) else None
-            scope = {**scope, "jwt_middleware.proof": proved}
-        # A copy, so that nothing of this request is seen outside. The state is copied with its
-        # contents.
-        scope = {**scope}
+            scope["jwt_middleware.proof"] = proved
+        else:
+            scope = {**scope}
         token = scope["jwt_middleware.token"] = step.token
         scope["user"], scope["auth"] = step.user, step.auth
         scope[DOOR] = self, path

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..grant.ended_grants import EndedGrants
-from ..grant.endpoints import Endpoints
 from ..grant.ports import Ports
-from ..grant.sessions import Sessions
 from ..jose import jws
-from ..request.cookies import check_own_origin, check_request_origin
+from ..request.cookies import check_own_origin
 from ..request.credentials import Credentials, attempts_proof
 from ..request.documents import Answering, Document
 from ..request.origins import is_preflight
@@ -23,9 +21,6 @@ from ..settings.settings import Settings, timer
 from ..token.claims import check_type
 from ..values import reasons
 from ..values.errors import (
-    CrossSite,
-    InsufficientAuthentication,
-    InsufficientScope,
     InvalidToken,
     MissingCredentials,
     NonceNeeded,
@@ -44,19 +39,22 @@ from ..values.tokens import (
     Hidden,
 )
 from .answering import origins_of, refusals_of, sender_check
+from .close_codes import CloseCodes
 from .credential_readers import cookie_reader, header_reader
 from .demands import check_demands
-from .former_access import FormerAccess, former_access
 from .known_tokens import Cache, Entry, by_rules, know_nothing, warm_path
 from .metadata import documents
-from .mounted import issuing_of, pages_of, sessions_of
 from .open_tokens import OpenTokens
 from .possession import possession_of
 from .trusted_issuers import Issuers, foreign_user
 from .used_proofs import UsedProofs
 
-OTHER_TOKEN_NEEDED = 4403  # close codes of websockets; RFC 6455 s7.4.2: 4000 to 4999 are private
-TRY_AGAIN_LATER = 1013  # registered with IANA
+if TYPE_CHECKING:
+    from ..grant.endpoints import Endpoints
+    from ..grant.issuing import Issuing
+    from ..grant.sessions import Sessions
+    from ..request.navigation import Pages
+    from .former_access import FormerAccess
 
 
 class Core:
@@ -74,6 +72,13 @@ class Core:
         counts: where requests are counted; None: they aren't.
 
     """
+
+    # What the settings mount beside the application; None: nothing of this kind.
+    issuing: Issuing | None = None
+    endpoints: Endpoints | None = None
+    _sessions: Sessions | None = None
+    _pages: Pages | None = None
+    _former: FormerAccess | None = None
 
     def __init__(
         self,
@@ -104,19 +109,14 @@ class Core:
         check, forms = sender_check(settings, self._known_origins)
         own_keys = self._issuers.own.keys
         self._access_cookie = cookie_reader(self.jars, check, settings, own_keys, cache, ended)
-        self._former = former_access(settings, self._ports, ended, check, self.jars)
-        self._pages = pages_of(settings, self.jars, check, lambda path: self._at(path) is not None)
-        self._has_pages = forms or self._pages is not None
-        self._websockets = settings.websockets
+        by_cookie = self._access_cookie is not None
+        self._close_codes = CloseCodes(settings, self._known_origins, by_cookie=by_cookie)
         # The paths that we answer ourselves, whatever token comes.
         self._documents: dict[str, Document | Answering] = {**documents(settings)}
         self._documents |= {settings.ready_path: probe} if settings.ready_path and probe else {}
-        self.issuing = issuing = issuing_of(settings, self._ports, ended, own_keys, self.jars)
-        self.endpoints = self._sessions = None
-        if issuing is not None:
-            origins = self._origins, self._known_origins
-            self.endpoints = Endpoints(issuing, *origins, self.verify, self._pages)
-            self._sessions = sessions_of(issuing, *origins, self._authenticate)
+        if settings.refresh is not None:
+            self._mount(settings, check)
+        self._has_pages = forms or self._pages is not None
         rules = self.issuing.proofs if self.issuing else proof_rules(settings)
         self._possession = possession_of(settings, rules, self._ports, self._timed, used)
         self._came = header_reader(settings, self._possession)
@@ -135,6 +135,19 @@ class Core:
             lets_pass=ended.lets_pass if ended is not None else None,
         )
         self.warm = by_rules(looks, get, self._routes, counts)
+
+    def _mount(self, settings: Settings, check: Callable[[Request], None]) -> None:
+        # Not at the top: most services only verify, and would load all that issues tokens.
+        from . import mounted
+
+        given = settings, self._ports, self._ended
+        self._former = mounted.former_access(*given, check, self.jars)
+        self._pages = mounted.pages_of(settings, self.jars, check, self._is_ours)
+        self.issuing = mounted.issuing_of(*given, self._issuers.own.keys, self.jars)
+        if self.issuing is not None:
+            parts = self.issuing, self._origins, self._known_origins
+            self.endpoints = mounted.Endpoints(*parts, self.verify, self._pages)
+            self._sessions = mounted.sessions_of(*parts, self._authenticate)
 
     def decide(self, request: Request) -> Flow[Forward | Reply]:
         """Decide about a request. Raises nothing: a refusal is a decision, too."""
@@ -160,10 +173,10 @@ class Core:
 
     def _rule_name(self, request: Request) -> str:
         """Return what metrics call the rule, or our own resource, that a request falls under."""
-        ours = self._ours(request)
+        ours, sessions = self._ours(request), self._sessions
         if ours is None:
             return self._routes.find(request.method, request.path, unchecked=True).name
-        return f"{ours.path}/*" if isinstance(ours, Sessions) else request.path
+        return f"{sessions.path}/*" if sessions and ours is sessions else request.path
 
     def _is_old_login(self, request: Request, error: OAuthError) -> bool:
         """Say whether a cookie that was good once came to a route that is for everyone."""
@@ -263,13 +276,13 @@ class Core:
             key = yield from ask(self._ports.find_key, trust.keys, kid, now)
             now = self._timed.time()
         generation = fresh.generation  # read first: a later change is noticed
-        token, start, end, life = self._issuers.accept(parsed, trust, key, now)
+        token, (start, end, life) = self._issuers.accept(parsed, trust, key, now)
         entry = Entry(token, None if trust.policy.own else foreign_user(token, trust))
         entry.keys, entry.generation, entry.seen, entry.hashed = fresh, generation, False, ""
         entry.start, entry.life = float(max(start, trust.since)), life
         entry.end = float(min(end, trust.until))
-        if entry.grant_id is not None:
-            entry.issued = float(token.claims.get("iat", 0))
+        if self._ended is not None:
+            entry.prepare_grant()
         cache, possession = self._cache, self._possession
         if possession is not None and (came.is_proved or "cnf" in token.claims):
             cache = possession.cache  # not that of the warm path, which looks at no proof
@@ -291,7 +304,7 @@ class Core:
         key = fresh.keys.get(parsed.header.kid)
         if key is None or not (fresh.since <= now < fresh.due or fresh.is_usable(now)):
             raise InvalidToken(reasons.KEY_UNKNOWN)
-        return self._issuers.accept(parsed, trust, key, now).token
+        return self._issuers.accept(parsed, trust, key, now)[0]
 
     def refuse_view(
         self, request: Request, token: AccessToken | None, rule: RouteRule, held: Held | None
@@ -362,26 +375,14 @@ class Core:
             grant_id=error.grant_id,
         )
         answer = Response(response.status, headers, body)
-        return Reply(answer, (*error.events, event), self._close_code(request, error))
-
-    def _close_code(self, request: Request, error: OAuthError) -> int | None:
-        """Return the code that tells a page why its websocket isn't let in; None: don't tell."""
-        if not (request.is_websocket and self._websockets.explain):
-            return None
-        if self._access_cookie is not None:
-            # Another site's page must not learn whether the browser has a cookie of ours.
-            try:
-                check_request_origin(request, self._known_origins)
-            except CrossSite:
-                return None
-        if isinstance(error, InsufficientScope | InsufficientAuthentication):
-            return OTHER_TOKEN_NEEDED
-        by_status = {401: self._websockets.close_code, 503: TRY_AGAIN_LATER}
-        return by_status.get(error.status)
+        return Reply(answer, (*error.events, event), self._close_codes.of(request, error))
 
     def _ours(self, request: Request) -> Document | Answering | None:
         """Return our own resource for a request; None: it is for the application."""
         return None if request.is_websocket else self._at(request.path)
+
+    def _is_ours(self, path: str) -> bool:
+        return self._at(path) is not None
 
     def _at(self, path: str) -> Document | Answering | None:
         if self.endpoints is not None and path in self.endpoints.paths:

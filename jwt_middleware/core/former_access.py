@@ -127,6 +127,7 @@ class FormerAccess:
         token = AccessToken(claims, scopes=scopes)
         check_by_application(token, self._settings.checks)
         entry = Entry(token)
+        entry.prepare_grant()
         entry.keys, entry.generation, entry.seen = _UNCHANGING, 0, False
         entry.start, end, entry.life = lifetime(claims, self._settings.leeway)
         # The leeway goes beyond `exp`, and never beyond the date.

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from ..request.routes import RouteRule, Routes
 from ..values.errors import InvalidRequest
 from ..values.metrics import KNOWN_TOKEN, LET_IN, Counts
-from ..values.tokens import AccessToken, Forward, FrozenDict
+from ..values.tokens import AccessToken, Forward, FrozenDict, octets_of_grant
 
 MAX_CACHED = 4096  # octets of credentials; larger ones are rare, and take the room of ten
 MAX_ROUNDS = 64  # entries passed over for one new one, to bound the time of a request
@@ -65,7 +65,17 @@ class Entry(Forward):
     long.
     """
 
-    __slots__ = ("end", "generation", "hashed", "issued", "keys", "life", "seen", "start")
+    __slots__ = (
+        "end",
+        "generation",
+        "grant_octets",
+        "hashed",
+        "issued",
+        "keys",
+        "life",
+        "seen",
+        "start",
+    )
 
     start: float  # the latest of `nbf` and `iat`, less the leeway
     end: float  # `exp` and the leeway, or earlier
@@ -73,8 +83,15 @@ class Entry(Forward):
     generation: int  # of the keys, when the token was verified
     life: float  # seconds from the token's issue to its end
     seen: bool  # whether it was found since it was put into the cache
-    issued: float  # where it has a grant: the token's `iat`
+    grant_octets: bytes  # by which ended grants are known; only where they are
+    issued: float  # the token's `iat`; only there, too
     hashed: str  # of a bound token, as proofs name it; "": not needed so far
+
+    def prepare_grant(self) -> None:
+        """Prepare the look whether its grant has ended, for a process that knows of ends."""
+        grant_id = self.grant_id
+        self.grant_octets = b"" if grant_id is None else octets_of_grant(grant_id)
+        self.issued = float(self.verified.claims.get("iat", 0))
 
     @property
     def verified(self) -> AccessToken:

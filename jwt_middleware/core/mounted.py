@@ -1,4 +1,7 @@
-"""What is mounted beside the application, as the settings say: what issues, sessions, pages."""
+"""What is mounted beside the application, as the settings say: what issues, sessions, pages.
+
+A service without `Settings(refresh=...)`, which only verifies, doesn't load this module.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from ..grant.ended_grants import EndedGrants
+from ..grant.endpoints import Endpoints
 from ..grant.issuing import Issuing
 from ..grant.ports import Ports
 from ..grant.sessions import Sessions
@@ -17,6 +21,9 @@ from ..settings.settings import Settings
 from ..values.flows import Flow
 from ..values.requests import Request
 from ..values.tokens import Forward
+from .former_access import former_access
+
+__all__ = ["Endpoints", "former_access", "issuing_of", "pages_of", "sessions_of"]
 
 
 def issuing_of(

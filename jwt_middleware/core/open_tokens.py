@@ -67,7 +67,7 @@ class OpenTokens:
             raise InvalidToken(reasons.ISSUER)
         entry = Entry(token, NOBODY)
         entry.life = lifetime(token.claims, self._leeway)[2]
-        entry.issued = float(token.claims.get("iat", 0))
+        entry.prepare_grant()
         yield from self.check_open(entry)
 
     def check_open(self, entry: Entry, *, has_end: bool = True) -> Flow[None]:

@@ -24,7 +24,7 @@ from ..keys.stranger_limits import Places
 from ..settings.groups import TrustedIssuer
 from ..settings.proof_groups import confirmations
 from ..settings.settings import Settings
-from ..token.claims import Accepted, Policy, accept, check_type, is_identifier
+from ..token.claims import Lifetime, Policy, accept, check_type, is_identifier
 from ..values import reasons
 from ..values.errors import InvalidToken, Unavailable
 from ..values.metrics import UNNAMED
@@ -153,7 +153,9 @@ class Issuers:
         _trim(self._unproved, MAX_UNPROVED)
         return trust
 
-    def accept(self, parsed: Parsed, trust: Trust, key: Key, now: float) -> Accepted:
+    def accept(
+        self, parsed: Parsed, trust: Trust, key: Key, now: float
+    ) -> tuple[AccessToken, Lifetime]:
         """Return the token that an issuer's key has signed, after checking its claims.
 
         Raises:

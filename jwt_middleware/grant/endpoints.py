@@ -181,21 +181,25 @@ class Endpoints:
         try:
             token = self._issuing.check(text, asked.now)
         except InvalidGrant:
-            migrated = yield from migrate(self._issuing, text, asked)
-            if migrated is not None:
-                return migrated
-            yield from self._issuing.find_lacking_key((text,), asked.now)
-            token = self._issuing.check(text, asked.now)
+            return self._exchange_other(text, asked)
+        return exchange(self._issuing, text, token, asked)
+
+    def _exchange_other(self, text: Hidden[str], asked: Asked) -> Flow[Granted]:
+        """Exchange what isn't a good token of ours by the keys that are known."""
+        migrated = yield from migrate(self._issuing, text, asked)
+        if migrated is not None:
+            return migrated
+        yield from self._issuing.find_lacking_key((text,), asked.now)
+        token = self._issuing.check(text, asked.now)
         return (yield from exchange(self._issuing, text, token, asked))
 
     def _continue(self, request: Request, held: Held) -> Flow[Exchanged]:
         """Exchange cookies for a page load, which asks for nothing but the page."""
         now = self._timed.time()
-        yield from self._issuing.find_lacking_key(
-            [Hidden(value) for _, value in held.refresh if value], now
-        )
-        shown = shown_keys(self._issuing, held, now)
-        asked = Asked("", None, request.header("user-agent"), now, request, shown)
+        texts = [Hidden(value) for _, value in held.refresh if value]
+        yield from self._issuing.find_lacking_key(texts, now)
+        agent, shown = request.header("user-agent"), shown_keys(self._issuing, held, now)
+        asked = Asked("", None, agent, now, request, shown)
         return (yield from self._exchange_cookies(held, asked))
 
     def _exchange_cookies(self, held: Held, asked: Asked) -> Flow[Exchanged]:
@@ -354,9 +358,7 @@ class Endpoints:
     # --- what they share
 
     def _held(self, request: Request) -> Held:
-        if self._jars is None:
-            return NOTHING_HELD
-        return self._jars.held(request.header("cookie"))
+        return NOTHING_HELD if self._jars is None else self._jars.held(request.header("cookie"))
 
     def _both(self) -> tuple[Jars, Cookies]:
         # Both are set where a cookie came.
@@ -372,9 +374,8 @@ class Endpoints:
         check_length(length)
         if length and not int(length):
             return Parameters({})  # some servers hand on no body then, and reading it would wait
-        kind = request.header("content-type")
         body = yield from ask(request.body, MAX_BODY)
-        return Parameters(parameters(kind, body.value))
+        return Parameters(parameters(request.header("content-type"), body.value))
 
     def _json(self, request: Request, members: Mapping[str, str | int], more: Headers) -> Response:
         if request.path == self._former_path:

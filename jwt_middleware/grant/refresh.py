@@ -7,11 +7,11 @@ there may be a rotation that the client doesn't know of: its next try is answere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..token import access
 from ..token.refresh import RefreshKeys, RefreshToken
@@ -102,7 +102,9 @@ def exchange(
             generation=row.generation,
             user_agent_changed=changed,
         )
-    grant = yield from _with_fresh_claims(issuing, row, asked.now)
+    grant, hook = row, issuing.ports.claims_for
+    if hook is not None:
+        grant = yield from _with_fresh_claims(issuing, hook, row, asked.now)
     scope = scope or grant.scope
     made = yield from signing.access_token(grant, scope, asked.now)
     kept = text if outcome in _KEEPS else None
@@ -113,7 +115,8 @@ def exchange(
     except ValueError:
         too_large = Unavailable(reasons.CLAIMS_HOOK, "the access token is too large")
         raise too_large.of(grant.id) from None
-    yield from _record_use(issuing, row, asked.now)
+    if is_use_due(row, asked.now, issuing.limits):
+        yield from _record_use(issuing, row)
     if row.id in issuing.ended:
         # Meanwhile the user may have logged out or in, and that answer may have reached the browser
         # before this one.
@@ -171,12 +174,12 @@ def _advance(
     return row, decision, swap.target - swap.source
 
 
-def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
+def _with_fresh_claims(
+    issuing: Issuing, hook: Callable[[Grant], Mapping[str, Any]], row: Grant, now: float
+) -> Flow[Grant]:
     """Return the grant with the claims that the application's hook gives, unless it ends it."""
-    if issuing.ports.claims_for is None:
-        return row
     try:
-        fresh = yield from ask(issuing.ports.claims_for, row)
+        fresh = yield from ask(hook, row)
         claims = access.own_claims(fresh, row)
     except EndGrant as refusal:
         yield from issuing.end(row.id, refusal.reason, now)
@@ -189,11 +192,10 @@ def _with_fresh_claims(issuing: Issuing, row: Grant, now: float) -> Flow[Grant]:
     return replace(row, claims=claims)
 
 
-def _record_use(issuing: Issuing, row: Grant, now: float) -> Flow[None]:
-    """Record that a refresh was served, if a record is due. Raises nothing."""
-    if is_use_due(row, now, issuing.limits):
-        with suppress(Unavailable):  # the client gets its answer, and the next refresh records
-            yield from ask(issuing.ports.store.use, row.id)
+def _record_use(issuing: Issuing, row: Grant) -> Flow[None]:
+    """Record that a refresh was served. Raises nothing."""
+    with suppress(Unavailable):  # the client gets its answer, and the next refresh records
+        yield from ask(issuing.ports.store.use, row.id)
 
 
 def _narrowed(scope: str, token: RefreshToken) -> str:

@@ -27,7 +27,8 @@ from itertools import count
 from math import inf
 from typing import Any, TypeAlias, cast
 
-from ..core.decide import TRY_AGAIN_LATER, Core
+from ..core.close_codes import TRY_AGAIN_LATER
+from ..core.decide import Core
 from ..core.known_tokens import Entry
 from ..core.open_tokens import ended_event, is_event_stream
 from ..settings.settings import Settings
@@ -213,7 +214,7 @@ class _OfLoop:
             one.is_open = False
             self._open -= 1
             self._unsure.discard(one)
-            beside = self._by_grant.get(one.entry.grant_octets)
+            beside = self._by_grant.get(one.entry.grant_octets) if self._by_grant else None
             if beside is not None:
                 beside.remove(one)
                 if not beside:

@@ -49,13 +49,18 @@ def in_header(request: Request) -> Credentials | None:
     if given is None:  # no such field, or more than one
         text = bearer(request.header("authorization"))
         return None if text is None else Credentials(text, None)
-    text = bearer(given.decode("latin-1") if isinstance(given, bytes) else given)
-    if text is None:
-        return None
+    field = given.decode("latin-1") if isinstance(given, bytes) else given
     # RFC 9110 s11.1 lets the scheme be written in any case, with space around it. Only the
     # commonest spelling is cached, or one token could fill the cache in a thousand spellings.
-    name = f"Bearer {text}".encode() if isinstance(given, bytes) else f"Bearer {text}"
-    return Credentials(text, given if given == name else name)
+    if field.startswith("Bearer ") and len(field) <= MAX_TOKEN:
+        text = field[len("Bearer ") :]
+        if is_b64token(text):
+            return Credentials(text, given)
+    found = bearer(field)
+    if found is None:
+        return None
+    name = f"Bearer {found}"
+    return Credentials(found, name.encode() if isinstance(given, bytes) else name)
 
 
 def in_either_scheme(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from ..jose.jws import Parsed
 from ..values import reasons
@@ -255,7 +255,10 @@ def time_of(claims: FrozenDict, name: str) -> float | None:
     return value if type(value) in (int, float) and 0 <= value < MAX_TIME else None
 
 
-def lifetime(claims: FrozenDict, leeway: float) -> tuple[float, float, float]:
+Lifetime: TypeAlias = tuple[float, float, float]
+
+
+def lifetime(claims: FrozenDict, leeway: float) -> Lifetime:
     """Return from when, and before when, claims that hold now keep holding, and their life.
 
     All in seconds. The first two are the comparisons of the checks above that depend on the time;
@@ -285,29 +288,20 @@ def check_type(parsed: Parsed, profile: Profile) -> None:
         raise InvalidToken(reasons.TYPE)
 
 
-class Accepted(NamedTuple):
-    """A token whose claims hold, from `start` and before `end`; times are in seconds."""
-
-    token: AccessToken
-    start: float
-    end: float
-    life: float  # what the token says of it, from its issue to its end, without the leeway
-
-
 def _names(claims: FrozenDict, profile: Profile) -> tuple[str, str]:
     """Return the claims that name the subject and the client of a token."""
     subjects, clients = profile.subject_claims, profile.client_claims
     return _first(claims, subjects) or subjects[0], _first(claims, clients) or clients[0]
 
 
-def accept(parsed: Parsed, policy: Policy, now: float) -> Accepted:
-    """Return the token, its signature being good, when its claims hold. Raises InvalidToken."""
+def accept(parsed: Parsed, policy: Policy, now: float) -> tuple[AccessToken, Lifetime]:
+    """Return the token, its signature being good, and when its claims hold. Raises InvalidToken."""
     claims = parsed.claims
     check_claims(claims, policy, now)
     subject, client = policy.names or _names(claims, policy.profile)
     token = AccessToken(claims, policy.own, policy.reader.read(claims), subject, client)
     check_by_application(token, policy.checks)
-    return Accepted(token, *lifetime(claims, policy.leeway))
+    return token, lifetime(claims, policy.leeway)
 
 
 def check_by_application(token: AccessToken, checks: Iterable[TokenCheck]) -> None:

@@ -12,6 +12,8 @@ from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from ..jose import jws
 from ..jose.jwk import Key, from_secret
 from ..jose.strict_json import b64url_decode, b64url_encode, quote, to_json
@@ -133,8 +135,7 @@ class RefreshKeys:
 
 def derive(key: Key, issuer: str) -> Key:
     """Derive the secret for refresh tokens from a signing key (HKDF, RFC 5869)."""
-    # Not at the top: these take a ms, and many services only verify.
-    from cryptography.hazmat.primitives.hashes import SHA256
+    # Not at the top: it takes a ms, and many services only verify.
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     jwk = key.to_jwk()

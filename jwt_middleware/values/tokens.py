@@ -162,7 +162,8 @@ class AccessToken:
     @property
     def is_client(self) -> bool:
         """Say whether a client acts for itself: then the subject isn't a user (RFC 9700 s4.15)."""
-        return self.subject == self.client_id
+        claims = self.claims  # read once: each new token is asked
+        return bool(claims[self.subject_claim] == claims.get(self.client_claim))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,10 +289,9 @@ class Forward:
     ours or no user at all: a subject of another issuer and a client that acts for itself aren't our
     users. `remote_user` is the name as a WSGI environment has it (PEP 3333: octets, handed on as
     Latin-1). `scopes` are the token's; `auth` has one more, which opens nothing here.
-    `grant_octets` are those by which ended grants are known.
     """
 
-    __slots__ = ("auth", "grant_id", "grant_octets", "remote_user", "scopes", "token", "user")
+    __slots__ = ("auth", "grant_id", "remote_user", "scopes", "token", "user")
 
     def __init__(self, token: AccessToken | None, user: User | None = None) -> None:
         # If no user is given, it is the subject of our own issuer's token, or no user if a client
@@ -303,7 +303,6 @@ class Forward:
         self.token = token
         self.user = user
         self.grant_id = None if token is None else token.grant_id
-        self.grant_octets = b"" if self.grant_id is None else octets_of_grant(self.grant_id)
         name = user.display_name
         self.remote_user = name if name.isascii() else name.encode().decode("latin-1")
         self.scopes = NO_SCOPES if token is None else token.scopes
