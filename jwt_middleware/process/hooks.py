@@ -176,7 +176,8 @@ def is_async(call: Callable[..., Any]) -> bool:
 
 def unawaited(answer: Any, subject: str) -> Any:
     """Return an answer of the store, unless it must be awaited. Raises ConfigurationError."""
-    if isawaitable(answer):
+    # Most answers are tuples, and `isawaitable` takes as long as all else that is done with one.
+    if not isinstance(answer, tuple) and isawaitable(answer):
         getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
         raise asynchronous("refresh.store", subject, SYNC_KIND)
     return answer

@@ -49,7 +49,10 @@ def parameters(content_type: str | None, body: bytes) -> dict[str, str]:
     """Return the parameters of a form, or of the same as JSON. Raises InvalidRequest."""
     if not body:
         return {}
-    read = _BODY_READERS.get((content_type or "").partition(";")[0].strip(" \t").lower())
+    kind = content_type or ""
+    if kind not in _BODY_READERS:  # with a parameter, or in another case
+        kind = kind.partition(";")[0].strip(" \t").lower()
+    read = _BODY_READERS.get(kind)
     if read is None:
         raise InvalidRequest(reasons.CONTENT_TYPE, description=_OTHER_TYPE)
     found = read(body)
