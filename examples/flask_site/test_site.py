@@ -42,6 +42,7 @@ def app(jwt_factory: TokenFactory) -> Iterator[Flask]:
             db.add(User(name=name, role=role, password_hash=hashed))
     yield app
     settings.close()
+    Database.kw["bind"].dispose()
 
 
 class Browser:

@@ -94,6 +94,7 @@ def flask(prepared: Callable[..., Site]) -> Iterator[Site]:
             with models.Database.begin() as db:
                 db.add(models.User(id=f"{name}s", name=name, role=role, password_hash=hashed))
         yield site
+        models.Database.kw["bind"].dispose()
 
 
 @pytest.fixture
