@@ -46,6 +46,15 @@ def test_no_framework_engine_or_http_client_is_loaded_unless_it_is_used(statemen
     assert loaded_by(statement) & UNUSED == set()
 
 
+def test_what_issues_is_loaded_where_something_issues() -> None:
+    door = "from jwt_middleware.wsgi import JWTMiddleware; JWTMiddleware(print, settings)"
+    issuing = MADE + "from dataclasses import replace; from jwt_middleware import Refresh\n"
+    issuing += "settings = replace(settings, refresh=Refresh(store='memory://'))\n"
+    parts = {f"jwt_middleware.grant.{one}" for one in ("issuing", "endpoints", "sessions")}
+    assert loaded_by(MADE + door) & parts == set()
+    assert loaded_by(issuing + door) >= parts
+
+
 def test_who_fetches_keys_himself_loads_no_client_of_ours() -> None:
     code = (
         "from jwt_middleware import KeySet\n"

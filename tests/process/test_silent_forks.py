@@ -81,6 +81,7 @@ def test_a_line_that_another_process_opened_is_kept_and_not_closed(
     line.__del__(lambda: -1)
     assert inherited == [db]
     line.close()
+    db.close()
 
 
 def test_threads_that_come_at_once_find_all_begun_anew() -> None:

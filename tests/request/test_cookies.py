@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.http import HttpResponse
 from flask import Flask
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.testclient import TestClient
@@ -565,6 +565,8 @@ def test_a_cookie_is_the_token_to_the_octet(world: World, value: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.sampled_from(["j", "__Host-a", "a"]))
+@example(",@", "j")  # a second Cookie line that a server joined isn't read, and is removed
+@example(" x@", "j")
 def test_reading_cookies_finds_what_is_there_and_raises_nothing(header: str, name: str) -> None:
     jars = Cookies(name=name.removeprefix("__Host-"), access=True).jars("https://login.example")
     header = header.replace("@", f"__Host-{name.removeprefix('__Host-')}-12345678=")
@@ -573,7 +575,7 @@ def test_reading_cookies_finds_what_is_there_and_raises_nothing(header: str, nam
     left = jars.without_refresh(header)
     assert jars.held(left).refresh == ()
     assert len(left) <= len(header)
-    if not held.refresh:
+    if jars.refresh.prefix not in header:
         assert left == header
 
 
