@@ -176,7 +176,7 @@ def is_async(call: Callable[..., Any]) -> bool:
 
 def unawaited(answer: Any, subject: str) -> Any:
     """Return an answer of the store, unless it must be awaited. Raises ConfigurationError."""
-    # Most answers are tuples, and `isawaitable` takes as long as all else that is done with one.
+    # A tuple can't be awaited, and most answers are one: that is seen sooner than by `isawaitable`.
     if not isinstance(answer, tuple) and isawaitable(answer):
         getattr(answer, "close", dict)()  # or Python would warn that it was never awaited
         raise asynchronous("refresh.store", subject, SYNC_KIND)

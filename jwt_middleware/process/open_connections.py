@@ -214,6 +214,7 @@ class _OfLoop:
             one.is_open = False
             self._open -= 1
             self._unsure.discard(one)
+            # Where no ends are known, it is empty, and entries have no octets.
             beside = self._by_grant.get(one.entry.grant_octets) if self._by_grant else None
             if beside is not None:
                 beside.remove(one)
