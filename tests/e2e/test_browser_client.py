@@ -295,6 +295,7 @@ def test_a_log_out_names_its_login_and_does_so_again_after_a_new_one(
     begin(page, "client.logout()")
     assert outcome(page) is None
     log_in(other, server, bob(mode))
+    page.wait_for_function("client.isLoggedIn")  # what another tab writes arrives later
     begin(page, "client.logout()")
     assert outcome(page) is None
     name = "sid" if mode == "cookie" else "token"
