@@ -342,7 +342,7 @@ SEES_LATE = """() => {
     const send = window.fetch;
     window.fetch = async (...args) => {
         const answer = await send(...args);
-        setTimeout(() => { Storage.prototype.getItem = own; }, 20);
+        setTimeout(() => { Storage.prototype.getItem = own; }, 250);
         return answer;
     };
 }"""

@@ -70,7 +70,7 @@ def test_a_page_that_is_left_during_a_refresh_holds_nobody_up(
     pending(second, 1)
     first.goto(f"{server.url}/page/other")
     assert outcome(second) == "a3"
-    third.wait_for_function("client.tokens.access_token === 'a3'")  # and so the first will
+    third.wait_for_function("client.tokens.access_token === 'a3'")  # the first reads it, too
     gate.set()
     first.evaluate(BACK)
     server.wait('/back/[["login",false],["refresh",true]]')  # it was kept, and not made anew

@@ -39,7 +39,7 @@
  */
 
 const PAUSE = 30_000; // milliseconds after a refresh that failed, before the next without need
-const ELSEWHERE = 500; // milliseconds: what a tab writes is seen by the others within 5 at rest
+const ELSEWHERE = 500; // milliseconds: another tab's writing is seen within 5, or late under load
 const LONGEST = 2 ** 31 - 1; // milliseconds that a timer can wait
 
 /** The answer to a refresh or a log-out was a refusal that says nothing about the login itself. */
